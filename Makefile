@@ -1,0 +1,31 @@
+# A few verbs; each makes what it needs. PYTHON chooses the interpreter (3.11 to 3.13).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SLIDE ?=
+
+.PHONY: demo test lint bench clean
+
+# The stamp is remade when the dependencies change.
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[embed,dev]"
+	touch $@
+
+# make demo [SLIDE=path/to/slide.svs]: annotate the synthetic slide, or your own, in the browser.
+demo: $(VENV)/.installed
+	$(BIN)/tissuumaps-sic $(if $(SLIDE),open "$(SLIDE)",demo)
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) demo test-artifacts .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,201 @@
+"""The command line of the local half: every command is a few lines over a public function."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tissuumaps_sic import __version__
+
+# Heavy imports stay inside the commands: --help must answer at once.
+
+log = logging.getLogger("tissuumaps_sic")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status: 0 all well, 1 failed, 2 wrong use."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    log.setLevel(logging.INFO)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command is not _open:
+        parser.error(f"unrecognised arguments: {' '.join(rest)}")
+    options.rest = rest
+    from tissuumaps_sic.demo import EmbedError
+    from tissuumaps_sic.export import ExportError
+    from tissuumaps_sic.serve import ServeError
+    from tissuumaps_sic.session import SessionError
+    from tissuumaps_sic.slides import SlideFileError
+
+    try:
+        options.command(options)
+    except EmbedError as error:
+        log.error("%s", error)  # noqa: TRY400 -- a message for a person, not a trace
+        return error.status
+    except (ExportError, ServeError, SessionError, SlideFileError) as error:
+        log.error("%s", error)  # noqa: TRY400
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        log.error("%s%s", where, error.strerror or error)  # noqa: TRY400
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tissuumaps-sic", description="Annotate a whole histology slide with a few clicks, in TissUUmaps."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="make, embed and serve a synthetic slide")
+    demo.add_argument("-o", "--output", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
+    demo.add_argument("--no-serve", action="store_true", help="only make the files")
+    _add_address(demo)
+    demo.set_defaults(command=_demo)
+
+    opens = commands.add_parser(
+        "open",
+        help="embed your own slides and serve them",
+        epilog="Further options are those of `embedder embed`, for example --slide-mpp 0.25.",
+    )
+    opens.add_argument("slides", type=Path, nargs="+", metavar="SLIDE")
+    opens.add_argument(
+        "-o", "--output", type=Path, default=Path("annotations"), metavar="DIR", help="default: annotations"
+    )
+    _add_address(opens)
+    opens.set_defaults(command=_open)
+
+    serve = commands.add_parser("serve", help="serve a folder of embedded slides in TissUUmaps")
+    serve.add_argument("folder", type=Path, metavar="DIR")
+    _add_address(serve)
+    serve.set_defaults(command=_serve)
+
+    install = commands.add_parser("install-plugin", help="add the plugin to your own TissUUmaps")
+    install.add_argument(
+        "--to",
+        type=Path,
+        default=Path.home() / ".tissuumaps" / "plugins",
+        metavar="DIR",
+        help="default: ~/.tissuumaps/plugins",
+    )
+    install.set_defaults(command=_install_plugin)
+
+    run = commands.add_parser("run", help="label a slide from seeds, without the viewer")
+    run.add_argument("file", type=Path, metavar="FILE", help="h5ad of the slide")
+    run.add_argument(
+        "--seeds",
+        type=Path,
+        required=True,
+        help="a session (.json), or a CSV with the columns patch,class or x,y,class",
+    )
+    run.add_argument("--positive", metavar="CLASS", help="the positive one of two class names in a CSV")
+    run.add_argument(
+        "-o", "--output", type=Path, metavar="OUT", help="a .csv or .h5ad (default: <slide>.labels.csv here)"
+    )
+    run.add_argument("--json", action="store_true", help="print a report for machines")
+    run.set_defaults(command=_run)
+
+    export = commands.add_parser("export", help="write the labels of a session to a file")
+    export.add_argument("file", type=Path, metavar="FILE", help="h5ad of the slide")
+    export.add_argument("--format", choices=("csv", "h5ad"), default="csv", help="default: csv")
+    export.add_argument(
+        "--session", type=Path, metavar="JSON", help="default: <slide>.sic.json beside the h5ad"
+    )
+    export.add_argument(
+        "-o", "--output", type=Path, metavar="OUT", help="default: <slide>.labels.csv or .h5ad here"
+    )
+    export.set_defaults(command=_export)
+    return parser
+
+
+def _add_address(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=5100, help="0 takes any free one (default: 5100)")
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from tissuumaps_sic.demo import make_demo
+
+    log.info("making the synthetic slide and its embeddings in %s ...", options.output)
+    make_demo(options.output)
+    if not options.no_serve:
+        _serve_folder(options.output, options)
+
+
+def _open(options: argparse.Namespace) -> None:
+    from tissuumaps_sic.demo import embed
+
+    embed(options.slides, options.output, options=options.rest)
+    _serve_folder(options.output, options)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    _serve_folder(options.folder, options)
+
+
+def _serve_folder(folder: Path, options: argparse.Namespace) -> None:
+    from tissuumaps_sic.serve import serve
+
+    def announce(addresses: list[str]) -> None:
+        print("Open in a browser (stop with Ctrl-C):", flush=True)
+        for address in addresses:
+            print(f"  {address}", flush=True)
+
+    serve(folder, host=options.host, port=options.port, browser=not options.no_browser, announce=announce)
+
+
+def _install_plugin(options: argparse.Namespace) -> None:
+    from tissuumaps_sic.plugin import FILES, FOLDER
+
+    options.to.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        shutil.copyfile(FOLDER / name, options.to / name)
+    print(f"{', '.join(FILES)} are in {options.to}; start TissUUmaps again to see the plugin")
+
+
+def _run(options: argparse.Namespace) -> None:
+    from tissuumaps_sic.export import FORMATS
+    from tissuumaps_sic.seeds import read_seeds
+    from tissuumaps_sic.session import Session, cluster
+    from tissuumaps_sic.slides import open_slide_file
+
+    slide = open_slide_file(options.file)
+    seeds = read_seeds(options.seeds, slide, positive=options.positive)
+    run, _ = cluster(slide, seeds.classes, seeds.patches)
+    session = Session.new(slide).model_copy(update={"classes": seeds.classes, "run": run})
+    output = options.output or Path(f"{slide.name}.labels.csv")
+    if output.suffix.lstrip(".") not in FORMATS:
+        raise SystemExit(f"{output}: the ending must be one of {', '.join(FORMATS)}")
+    FORMATS[output.suffix.lstrip(".")](slide, session, output)
+    counts = {c.name: n for c, n in zip(seeds.classes, run.counts, strict=True)}
+    if options.json:
+        report = {"slide": slide.name, "labels": counts, "n_iter": run.n_iter, "output": str(output)}
+        print(json.dumps(report))
+    else:
+        print(f"{output}: " + ", ".join(f"{n} {name}" for name, n in counts.items()))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from tissuumaps_sic.export import FORMATS
+    from tissuumaps_sic.session import load_session, session_path
+    from tissuumaps_sic.slides import open_slide_file
+
+    slide = open_slide_file(options.file)
+    session = load_session(options.session or session_path(options.file), slide)
+    output = options.output or Path(f"{slide.name}.labels.{options.format}")
+    FORMATS[options.format](slide, session, output)
+    print(output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

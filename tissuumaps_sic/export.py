@@ -1,0 +1,131 @@
+"""Labels out of a session: a CSV, or columns of an h5ad."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from anndata.io import write_elem
+
+from tissuumaps_sic.files import replacing
+from tissuumaps_sic.session import Session, cluster, seed_vector
+from tissuumaps_sic.slides import EmbeddedSlide
+
+
+class ExportError(Exception):
+    """Labels cannot be exported; the message says what to do."""
+
+
+def replay(slide: EmbeddedSlide, session: Session) -> pd.DataFrame:
+    """Run the session's last run again, from the seeds that it had.
+
+    Returns
+    -------
+    DataFrame of n_patches rows
+        ``sic_label`` and ``sic_seed`` categorical over the classes' names, ``sic_score`` float32, the
+        score of the patch's own label, in 0.5..1.
+
+    Raises
+    ------
+    ExportError
+        When the session has no run, or the labels are not those that it holds.
+    SessionError
+        When its seeds do not fit the slide.
+    """
+    if session.run is None:
+        raise ExportError(f"{slide.name}: the session has no labels yet; run the clustering first")
+    run, scores = cluster(slide, session.classes, session.run.seeds)
+    if run.labels != session.run.labels:
+        raise ExportError(
+            f"{slide.name}: the labels in the session (version {session.run.version}) are not those that "
+            f"its seeds give here (version {run.version}); run the clustering again"
+        )
+    names = pd.Index([seed_class.name for seed_class in session.classes], dtype=object)
+    labels = run.unpack().astype(np.int64)
+    return pd.DataFrame(
+        {
+            "sic_label": pd.Categorical.from_codes(labels, categories=names),
+            "sic_score": scores[np.arange(slide.n_patches), labels],
+            "sic_seed": pd.Categorical.from_codes(seed_vector(slide, run.seeds), categories=names),
+        }
+    )
+
+
+def write_csv(slide: EmbeddedSlide, session: Session, target: Path) -> None:
+    """Write one row a patch: name, centre in level-0 pixels, label, score and seed.
+
+    The score is that of the patch's own label, in 0.5..1.
+
+    Raises
+    ------
+    ExportError, SessionError, OSError
+        When there are no labels, they cannot be replayed, or the file cannot be written.
+    """
+    columns = replay(slide, session)
+    with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["patch", "x", "y", "label", "score", "seed"])
+        for name, (x, y), label, score, seed in zip(
+            slide.patch_names,
+            slide.centres.tolist(),
+            columns["sic_label"],
+            columns["sic_score"].tolist(),
+            columns["sic_seed"].astype(object).fillna(""),
+            strict=True,
+        ):
+            writer.writerow([name, f"{x:g}", f"{y:g}", label, f"{score:.6f}", seed])
+
+
+def write_labels(slide: EmbeddedSlide, session: Session, target: Path) -> None:
+    """Write a copy of the slide's h5ad with the labels in it; `target` may be that h5ad itself.
+
+    ``obs['sic_label']`` and ``obs['sic_seed']`` are categorical, ``obs['sic_score']`` float32 (the score
+    of the patch's own label), ``uns['sic_label_colors']`` the classes' colours, ``uns['sic']`` JSON text
+    that says how the labels were made.
+
+    Raises
+    ------
+    ExportError, SessionError, OSError
+        When there are no labels, they cannot be replayed, or the file cannot be written.
+    """
+    columns = replay(slide, session)
+    assert session.run is not None
+    provenance = {
+        "slide": session.slide,
+        "fingerprint": session.fingerprint,
+        "classes": [seed_class.model_dump() for seed_class in session.classes],
+        "run": session.run.model_dump(exclude={"labels"}),
+    }
+    with replacing(target) as temporary:
+        shutil.copyfile(slide.path, temporary)
+        with h5py.File(temporary, "r+", locking=False) as file:
+            _put_columns(file["obs"], columns)
+            uns = file.require_group("uns")
+            colors = np.array([seed_class.color for seed_class in session.classes], dtype=object)
+            write_elem(uns, "sic_label_colors", colors)
+            write_elem(uns, "sic", json.dumps(provenance))
+
+
+def _put_columns(obs: Any, columns: pd.DataFrame) -> None:
+    """Add columns to the obs of an open h5ad, in place of older ones of the same names."""
+    order = [name for name in obs.attrs["column-order"] if name not in columns]
+    for name in columns:
+        if name in obs:
+            del obs[name]
+        values = columns[name]
+        categorical = isinstance(values.dtype, pd.CategoricalDtype)
+        write_elem(obs, name, values.array if categorical else values.to_numpy())
+    obs.attrs["column-order"] = np.array([*order, *columns], dtype=h5py.string_dtype())
+
+
+FORMATS: dict[str, Callable[[EmbeddedSlide, Session, Path], None]] = {
+    "csv": write_csv,
+    "h5ad": write_labels,
+}

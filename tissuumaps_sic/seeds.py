@@ -1,0 +1,91 @@
+"""Seeds from files: a session, or a CSV that a person or a script wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from tissuumaps_sic.session import DEFAULT_CLASSES, SeedClass, SessionError, load_session
+from tissuumaps_sic.slides import EmbeddedSlide, SlideFileError
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Seeded patches of one slide.
+
+    Attributes
+    ----------
+    classes : tuple of SeedClass
+        Class 1 is the positive one.
+    patches : mapping of str to int
+        Class of each seeded patch by the patch's name.
+    """
+
+    classes: tuple[SeedClass, ...]
+    patches: Mapping[str, int]
+
+
+def read_seeds(path: Path, slide: EmbeddedSlide, *, positive: str | None = None) -> Seeds:
+    """Read seeds of a slide.
+
+    Parameters
+    ----------
+    path : Path
+        A session (``.json``), whose present seeds are taken; or a CSV with a column ``class`` and either
+        ``patch`` (names as in ``obs``) or ``x`` and ``y`` (a point inside the patch, level-0 pixels). The
+        classes of a CSV are 0 and 1, or two names.
+    slide : EmbeddedSlide
+    positive : str, optional
+        Which of two class names in a CSV is the positive class; not needed for 0 and 1.
+
+    Raises
+    ------
+    SessionError
+        When the file cannot be read or does not fit the slide.
+    """
+    if path.suffix == ".json":
+        session = load_session(path, slide)
+        return Seeds(session.classes, session.seeds)
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise SessionError(f"{path.name}: cannot be read as seeds ({error})") from error
+    if "class" not in table or not ({"patch"} <= set(table) or {"x", "y"} <= set(table)):
+        raise SessionError(
+            f"{path.name}: has the columns {', '.join(table)}; "
+            "seeds need the columns patch,class or x,y,class"
+        )
+    classes = _classes(path, sorted(set(table["class"])), positive)
+    label_of = {seed_class.name: label for label, seed_class in enumerate(classes)} | {"0": 0, "1": 1}
+    if "patch" in table:
+        names = list(table["patch"])
+    else:
+        names = [_patch_at(path, slide, row.x, row.y) for row in table.itertuples()]
+    return Seeds(classes, dict(zip(names, (label_of[name] for name in table["class"]), strict=True)))
+
+
+def _classes(path: Path, names: list[str], positive: str | None) -> tuple[SeedClass, ...]:
+    if set(names) <= {"0", "1"}:
+        return DEFAULT_CLASSES
+    if len(names) != 2:
+        raise SessionError(f"{path.name}: has the classes {', '.join(names)}; seeds are of two classes")
+    if positive not in names:
+        raise SessionError(
+            f"{path.name}: say which of the classes {' and '.join(names)} is the positive one "
+            f"(--positive {names[0]!r})"
+        )
+    other = next(name for name in names if name != positive)
+    return tuple(
+        SeedClass(name=name, color=known.color)
+        for name, known in zip((other, positive), DEFAULT_CLASSES, strict=True)
+    )
+
+
+def _patch_at(path: Path, slide: EmbeddedSlide, x: object, y: object) -> str:
+    try:
+        return str(slide.patch_names[slide.nearest(float(str(x)), float(str(y)))])
+    except (ValueError, SlideFileError) as error:
+        raise SessionError(f"{path.name}: {error}") from error

@@ -1,0 +1,115 @@
+"""TissUUmaps' own server on a folder of slides, with the SIC plugin loaded, behind waitress."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from tissuumaps_sic.plugin import FOLDER
+
+log = logging.getLogger(__name__)
+
+
+class ServeError(Exception):
+    """The folder cannot be served; the message says what to do."""
+
+
+def serve(
+    folder: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 5100,
+    browser: bool = True,
+    announce: Callable[[list[str]], None] = lambda addresses: None,
+) -> None:
+    """Serve a folder of h5ad and tmap files until interrupted.
+
+    Parameters
+    ----------
+    folder : Path
+    host : str
+        Address to listen on.
+    port : int
+        0 takes any free port.
+    browser : bool
+        Open the first slide in the default browser.
+    announce : callable
+        Called with the addresses of the slides once connections are accepted.
+
+    Raises
+    ------
+    ServeError
+        When the folder or the port cannot be used.
+    """
+    from waitress.server import create_server
+
+    folder = folder.resolve()
+    projects = sorted(path for path in folder.rglob("*.tmap") if path.is_file()) if folder.is_dir() else []
+    if not projects:
+        raise ServeError(
+            f"{folder}: holds no .tmap project; embed a slide into it first (embedder embed SLIDE -o {folder})"
+        )
+    app = make_app(folder, default=projects[0])
+    try:
+        # Tiles come in bursts of dozens; more threads than cores, since most wait for the disk.
+        server = create_server(app, host=host, port=port, threads=8, ident=None)
+    except OSError as error:
+        raise ServeError(
+            f"cannot listen on {host}:{port} ({error.strerror or error}); choose another port with --port"
+        ) from error
+    base = f"http://{host}:{server.effective_port}"
+    addresses = [base + page(folder, project) for project in projects]
+    announce(addresses)
+    if browser:
+        threading.Timer(0.5, webbrowser.open, args=[addresses[0]]).start()
+    try:
+        server.run()
+    finally:
+        server.close()
+
+
+def make_app(folder: Path, *, default: Path | None = None) -> Any:
+    """Return TissUUmaps' Flask application, set to serve `folder` with the plugin.
+
+    Parameters
+    ----------
+    folder : Path
+    default : Path, optional
+        The project that the bare address shows.
+    """
+    # TissUUmaps turns the root logger to INFO when it is imported, and libvips then reports every call.
+    level = logging.getLogger().level
+    import tissuumaps
+    import tissuumaps.views
+
+    logging.getLogger().setLevel(level)
+    for noisy in ("pyvips", "waitress.queue"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+
+    app = tissuumaps.app
+    theirs = app.config["PLUGIN_FOLDER_USER"]
+    # TissUUmaps looks in two folders; ours takes the first place and the user's own plugins the second.
+    app.config["PLUGIN_FOLDER_USER"] = str(FOLDER)
+    if Path(theirs).resolve() != FOLDER.resolve():
+        app.config["PLUGIN_FOLDER"] = theirs
+    tissuumaps.getPluginInFolder(str(FOLDER))
+    # Patch coordinates are those of the whole slide, so the image must not be cropped to its bounds.
+    app.config["DEEPZOOM_LIMIT_BOUNDS"] = False
+    app.config["SLIDE_DIR"] = f"{folder}/"
+    if default is not None:
+        app.config["DEFAULT_PROJECT"] = default.relative_to(folder).as_posix()
+        app.config["PROJECT_LIST"] = len(list(folder.glob("*.tmap"))) > 1
+    tissuumaps.views.setup(app)
+    return app
+
+
+def page(folder: Path, project: Path) -> str:
+    """Return the address of a project's page, from the server's root."""
+    relative = project.relative_to(folder)
+    query = "" if relative.parent == Path() else "?" + urlencode({"path": relative.parent.as_posix()})
+    return f"/{quote(relative.name)}{query}"

@@ -1,0 +1,290 @@
+"""What the viewer may ask of the server: open a slide, change its seeds, run, and keep the labels.
+
+Requests and answers are plain values, so that the logic runs without Flask; `tissuumaps_sic.plugin` puts
+it behind TissUUmaps' routes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tissuumaps_sic.export import ExportError, write_labels
+from tissuumaps_sic.session import (
+    SeedClass,
+    Session,
+    SessionError,
+    cluster,
+    load_session,
+    save_session,
+    seed_vector,
+    session_path,
+)
+from tissuumaps_sic.slides import EmbeddedSlide, SlideCache, SlideFileError
+
+log = logging.getLogger(__name__)
+
+Parsed = TypeVar("Parsed", bound=BaseModel)
+
+
+class RequestError(Exception):
+    """A request cannot be served; `status` is the HTTP status, the message is for the person at the page."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OpenRequest(_Request):
+    """Which h5ad: its path below the served folder."""
+
+    h5ad: str = Field(min_length=1, max_length=4096)
+
+
+class _Seed(_Request):
+    kind: Literal["seed"]
+    label: int | None = Field(ge=0, le=1)
+    patches: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+
+
+class _Clear(_Request):
+    kind: Literal["clear"]
+
+
+class _Undo(_Request):
+    kind: Literal["undo"]
+
+
+class _Redo(_Request):
+    kind: Literal["redo"]
+
+
+class _Class(_Request):
+    kind: Literal["class"]
+    label: int = Field(ge=0, le=1)
+    name: str
+    color: str
+
+
+class ChangeRequest(OpenRequest):
+    """A change to the seeds or classes of the session that the page has seen."""
+
+    revision: int = Field(ge=0)
+    change: Annotated[_Seed | _Clear | _Undo | _Redo | _Class, Field(discriminator="kind")]
+
+
+class RunRequest(OpenRequest):
+    """Run the clustering on the seeds that the page has seen."""
+
+    revision: int = Field(ge=0)
+
+
+class Annotator:
+    """The sessions and slides behind all pages of one server; safe to call from many threads.
+
+    Every method takes the served folder and the request's JSON, and raises `RequestError`.
+    """
+
+    def __init__(self) -> None:
+        self._slides = SlideCache()
+        self._locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
+        self._locks_lock = threading.Lock()
+
+    def open(self, root: Path, content: Any) -> dict[str, Any]:
+        """Return the state of a slide's session, a new one where there is none yet."""
+        h5ad = resolve(root, _parse(OpenRequest, content).h5ad)
+        slide = self._slide(h5ad)
+        return _state(slide, self._session(slide))
+
+    def change(self, root: Path, content: Any) -> dict[str, Any]:
+        """Change seeds or classes, save the session, and return its new state."""
+        request = _parse(ChangeRequest, content)
+        h5ad = resolve(root, request.h5ad)
+        with self._lock(h5ad):
+            slide = self._slide(h5ad)
+            session = self._seen_session(slide, request.revision)
+            try:
+                session = _changed(slide, session, request.change)
+            except SessionError as error:
+                raise RequestError(422, str(error)) from error
+            self._save(h5ad, session)
+            return _state(slide, session)
+
+    def run(self, root: Path, content: Any) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
+        """Run the clustering; return the new state and the labels, (n_patches,) uint8."""
+        request = _parse(RunRequest, content)
+        h5ad = resolve(root, request.h5ad)
+        with self._lock(h5ad):
+            slide = self._slide(h5ad)
+            session = self._seen_session(slide, request.revision)
+            started = time.perf_counter()
+            try:
+                run, _ = cluster(slide, session.classes, session.seeds)
+            except SessionError as error:
+                raise RequestError(422, str(error)) from error
+            seconds = time.perf_counter() - started
+            session = session.with_run(run)
+            self._save(h5ad, session)
+            return {**_state(slide, session), "seconds": seconds}, run.unpack()
+
+    def labels(self, root: Path, content: Any) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
+        """Return the state and the labels of the last run, (n_patches,) uint8."""
+        h5ad = resolve(root, _parse(OpenRequest, content).h5ad)
+        slide = self._slide(h5ad)
+        session = self._session(slide)
+        if session.run is None:
+            raise RequestError(404, "there are no labels yet; seed both classes and run")
+        return _state(slide, session), session.run.unpack()
+
+    def write(self, root: Path, content: Any) -> dict[str, Any]:
+        """Write the labels of the last run into the h5ad itself."""
+        request = _parse(RunRequest, content)
+        h5ad = resolve(root, request.h5ad)
+        with self._lock(h5ad):
+            slide = self._slide(h5ad)
+            session = self._seen_session(slide, request.revision)
+            # The mapping of the old file must be gone before systems that lock mapped files replace it.
+            self._slides.forget(h5ad)
+            try:
+                write_labels(slide, session, h5ad)
+            except (ExportError, SessionError) as error:
+                raise RequestError(422, str(error)) from error
+            except OSError as error:
+                raise RequestError(507, _disk_message(h5ad, error)) from error
+        return {"written": h5ad.name}
+
+    def _lock(self, h5ad: Path) -> threading.Lock:
+        with self._locks_lock:
+            return self._locks[h5ad]
+
+    def _slide(self, h5ad: Path) -> EmbeddedSlide:
+        try:
+            return self._slides.get(h5ad)
+        except SlideFileError as error:
+            raise RequestError(422, str(error)) from error
+
+    def _session(self, slide: EmbeddedSlide) -> Session:
+        path = session_path(slide.path)
+        if not path.exists():
+            return Session.new(slide)
+        try:
+            return load_session(path, slide)
+        except SessionError as error:
+            raise RequestError(409, str(error)) from error
+
+    def _seen_session(self, slide: EmbeddedSlide, revision: int) -> Session:
+        session = self._session(slide)
+        if session.revision != revision:
+            raise RequestError(
+                409, "this slide was changed in another window; its seeds have been loaded again"
+            )
+        return session
+
+    def _save(self, h5ad: Path, session: Session) -> None:
+        try:
+            save_session(session_path(h5ad), session)
+        except OSError as error:
+            raise RequestError(507, _disk_message(session_path(h5ad), error)) from error
+
+
+def resolve(root: Path, relative: str) -> Path:
+    """Return the h5ad at `relative` below the served folder.
+
+    Raises
+    ------
+    RequestError
+        When the path leaves the folder, by whatever means, or is no h5ad in it.
+    """
+    refused = RequestError(404, f"no h5ad of that name in the served folder: {relative[:200]!r}")
+    if "\0" in relative or "\\" in relative:
+        raise refused
+    base = root.resolve()
+    try:
+        path = (base / relative).resolve()
+        found = path.is_relative_to(base) and path.suffix == ".h5ad" and path.is_file()
+    except (OSError, ValueError, RuntimeError):
+        found = False
+    if not found:
+        raise refused
+    return path
+
+
+def pack(header: dict[str, Any], labels: npt.NDArray[np.uint8]) -> bytes:
+    """Return an answer with labels as bytes: length of the header (uint32, little-endian), header, labels."""
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(4, "little") + text + labels.tobytes()
+
+
+def _parse(model: type[Parsed], content: Any) -> Parsed:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RequestError(422, f"the request is not understood: {where}: {first['msg']}") from error
+
+
+def _changed(slide: EmbeddedSlide, session: Session, change: BaseModel) -> Session:
+    match change:
+        case _Seed(label=label, patches=patches):
+            if max(patches) >= slide.n_patches:
+                raise SessionError(f"there is no patch {max(patches)}; the slide has {slide.n_patches}")
+            return session.seed((str(slide.patch_names[row]) for row in patches), label)
+        case _Clear():
+            return session.clear()
+        case _Undo():
+            return session.undo()
+        case _Redo():
+            return session.redo()
+        case _Class(label=label, name=name, color=color):
+            try:
+                return session.with_class(label, SeedClass(name=name, color=color))
+            except ValidationError as error:
+                raise SessionError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+    raise AssertionError(change)
+
+
+def _state(slide: EmbeddedSlide, session: Session) -> dict[str, Any]:
+    """Return what the page shows; patches are rows of the file."""
+    try:
+        seeds = seed_vector(slide, session.seeds)
+    except SessionError as error:
+        raise RequestError(409, str(error)) from error
+    rows = np.flatnonzero(seeds >= 0)
+    run = session.run
+    return {
+        "slide": slide.name,
+        "n_patches": slide.n_patches,
+        "spacing": slide.spacing,
+        "classes": [seed_class.model_dump() for seed_class in session.classes],
+        "seeds": {"patches": rows.tolist(), "labels": seeds[rows].tolist()},
+        "revision": session.revision,
+        "can_undo": session.can_undo,
+        "can_redo": session.can_redo,
+        "run": run
+        and {
+            "time": run.time,
+            "method": run.method,
+            "n_iter": run.n_iter,
+            "counts": list(run.counts),
+            "stale": run.seeds != session.seeds,
+        },
+    }
+
+
+def _disk_message(path: Path, error: OSError) -> str:
+    reason = error.strerror or error
+    return f"{path.name} could not be written ({reason}); free some space or use a folder that can be written"
