@@ -1,4 +1,4 @@
-"""Open any slide: pixels of any level as RGB, size, bounds, and the resolution with where it came from.
+"""Open any slide: its pixels at any level, its size, and its resolution with where that came from.
 
 OpenSlide reads what it can; flat images and plain TIFF pyramids that it refuses go through libvips.
 Nothing outside this module knows which of the two is at work, and neither library's exceptions
@@ -19,6 +19,8 @@ import numpy.typing as npt
 import openslide
 from PIL import Image
 
+from embedder.tiling import nearest_finer_level
+
 log = logging.getLogger(__name__)
 
 Pixels = npt.NDArray[np.uint8]
@@ -29,16 +31,17 @@ Size = tuple[int, int]
 PLAUSIBLE_MPP = (0.05, 10.0)
 
 # OpenSlide keeps decoded tiles here. It must hold two rows of tiles of the widest stretch that is
-# read at once (patches.BAND_PIXELS x 256 x 4 bytes x 2 = 32 MiB), because a level whose downsample
+# read at once (patches._BAND_PIXELS x 256 x 4 bytes x 2 = 32 MiB), because a level whose downsample
 # is no whole number is read a fraction of a pixel off its tiles, and then each read touches the
 # next row's tiles too.
 _CACHE_BYTES = 64 * 2**20
-_BLOCK_PIXELS = 2048  # thumbnails are made from squares of about this edge, so that a slide never lies in memory
+# Thumbnails are made from squares of about this edge, so that a slide never lies in memory.
+_BLOCK_PIXELS = 2048
 _HASH_BYTES = 2**20
 
 
 class SlideError(Exception):
-    """A slide cannot be used; the message is one line with the file's name, what is wrong, and what to do."""
+    """A slide cannot be used; the message names the file, what is wrong, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,8 @@ class Slide:
         Returns
         -------
         uint8 array of shape (height, width, 3)
-            RGB; what lies outside the slide, or is transparent, is white.
+            RGB; what lies outside the slide, or is transparent, is white. Copy it before writing to
+            it: it may be read-only.
 
         Raises
         ------
@@ -171,9 +175,7 @@ class Slide:
         if self._source is None:
             raise SlideError(f"{self.path.name!r} is closed; open it again to read from it")
         if not 0 <= level < len(self.level_sizes):
-            raise ValueError(
-                f"level {level} is not in {self.path.name!r}, which has {len(self.level_sizes)}"
-            )
+            raise ValueError(f"level {level} is not in {self.path.name!r}, which has {len(self.level_sizes)}")
         if width < 1 or height < 1:
             raise ValueError(f"a region must have pixels, not {width} x {height}")
         level_width, level_height = self.level_sizes[level]
@@ -233,8 +235,8 @@ class Slide:
         Returns
         -------
         str
-            "openslide-quickhash-1:<hex>", or "sha256-size-head-tail:<hex>" (the file's size in bytes, its first and
-            its last MiB) where OpenSlide gives none.
+            "openslide-quickhash-1:<hex>", or "sha256-size-head-tail:<hex>" (of the file's size in
+            bytes, its first and its last MiB) where OpenSlide gives none.
         """
         if self._source is not None and self._source.quick_hash:
             return f"openslide-quickhash-1:{self._source.quick_hash}"
@@ -246,9 +248,7 @@ class Slide:
                 file.seek(max(0, size - _HASH_BYTES))
                 digest.update(file.read(_HASH_BYTES))
         except OSError as error:
-            raise SlideError(
-                f"{self.path.name!r} cannot be read: {error.strerror or error}"
-            ) from error
+            raise SlideError(f"{self.path.name!r} cannot be read: {error.strerror or error}") from error
         return f"sha256-size-head-tail:{digest.hexdigest()}"
 
     def _read_inside(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
@@ -257,8 +257,9 @@ class Slide:
             return self._source.read(x, y, width, height, level)
         except _backend_errors() as error:
             raise SlideError(
-                f"{self.path.name!r} opens, but its pixels at ({x}, {y}) of level {level} cannot be read "
-                f"({_one_line(error, self.path)}); the file is damaged or cut short: copy or export it again"
+                f"{self.path.name!r} opens, but its pixels at ({x}, {y}) of level {level} cannot be "
+                f"read ({_one_line(error, self.path)}); the file is damaged or cut short: "
+                "copy or export it again"
             ) from error
 
     def _reduce_level(self, level: int, factor: int) -> Pixels:
@@ -338,8 +339,8 @@ def require_resolution(slide: Slide) -> Resolution:
     resolution = slide.resolution
     if resolution is None:
         raise SlideError(
-            f"{slide.path.name!r} does not say its resolution; give its µm per pixel with --slide-mpp "
-            "(about 0.25 for a scan at 40x, 0.5 at 20x)"
+            f"{slide.path.name!r} does not say its resolution; give its µm per pixel with "
+            "--slide-mpp (about 0.25 for a scan at 40x, 0.5 at 20x)"
         )
     low, high = PLAUSIBLE_MPP
     if resolution.source != "user":
@@ -347,21 +348,12 @@ def require_resolution(slide: Slide) -> Resolution:
             if not low <= mpp <= high:
                 dpi = f" ({25_400 / mpp:.4g} dpi)" if mpp > 0 else ""
                 raise SlideError(
-                    f"{slide.path.name!r} says {mpp:.4g} µm/px{dpi}, which no slide has ({low:g} to {high:g} is "
-                    "plausible; image programs write or assume 72 dpi where they know nothing); "
+                    f"{slide.path.name!r} says {mpp:.4g} µm/px{dpi}, which no slide has "
+                    f"({low:g} to {high:g} is plausible; image programs write or assume 72 dpi "
+                    "where they know nothing); "
                     "give the true value with --slide-mpp, such as --slide-mpp 0.5"
                 )
     return resolution
-
-
-def nearest_finer_level(level_downsamples: tuple[float, ...], scale: float) -> int:
-    """Give the level to read from for pixels of `scale` level-0 pixels: the coarsest that is not coarser.
-
-    A level that is coarser by less than 1 in 1,000 still counts: downsamples such as 2.0005 come
-    from rounding the level's size to whole pixels.
-    """
-    fits = [k for k, downsample in enumerate(level_downsamples) if downsample <= scale * 1.001]
-    return max(fits, key=lambda k: level_downsamples[k]) if fits else 0
 
 
 class _OpenSlideSource:
@@ -387,15 +379,10 @@ class _OpenSlideSource:
         # A file that gives one direction only means square pixels.
         mpp_x, mpp_y = (mpp_y if mpp_x is None else mpp_x), (mpp_x if mpp_y is None else mpp_y)
         self.tagged_mpp = None if mpp_x is None or mpp_y is None else (mpp_x, mpp_y)
-        bounds = [
-            _number(properties.get(f"openslide.bounds-{key}"))
-            for key in ("x", "y", "width", "height")
-        ]
+        bounds = [_number(properties.get(f"openslide.bounds-{key}")) for key in ("x", "y", "width", "height")]
         x, y, width, height = (None if value is None else int(value) for value in bounds)
         self.bounds = (
-            None
-            if x is None or y is None or width is None or height is None
-            else (x, y, width, height)
+            None if x is None or y is None or width is None or height is None else (x, y, width, height)
         )
 
     def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
@@ -428,15 +415,13 @@ class _VipsSource:
             (first.width / image.width + first.height / image.height) / 2 for image in images
         )
         self.tile_sizes = tuple(_vips_tile_size(image) for image in images)
-        self.bounds = None
-        self.objective_power = None
-        self.quick_hash = None
+        self.bounds: tuple[int, int, int, int] | None = None
+        self.objective_power: float | None = None
+        self.quick_hash: str | None = None
         # libvips says 1 px/mm where a file says nothing; a TIFF that does say something has a unit.
         known = "resolution-unit" in fields if _is_tiff(first) else first.xres != 1
-        self.tagged_mpp = (
-            (1000 / first.xres, 1000 / first.yres)
-            if known and first.xres > 0 and first.yres > 0
-            else None
+        self.tagged_mpp: tuple[float, float] | None = (
+            (1000 / first.xres, 1000 / first.yres) if known and first.xres > 0 and first.yres > 0 else None
         )
 
     def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
@@ -468,19 +453,20 @@ def _open_source(path: Path) -> _Source:
     images = _vips_images(path)
     if images is None:
         raise SlideError(
-            f"{path.name!r} is no slide that can be read ({refusal}libvips: not a known image format, or damaged); "
-            "check that it is whole, or export it as a tiled pyramidal TIFF"
+            f"{path.name!r} is no slide that can be read ({refusal}libvips: not a known image "
+            "format, or damaged); check that it is whole, or export it as a tiled pyramidal TIFF"
         )
     channels, has_alpha = images[0].bands, images[0].hasalpha()
     if channels - has_alpha not in (1, 3) and images[0].interpretation != "cmyk":
         raise SlideError(
-            f"{path.name!r} has {channels} channels; export it as an RGB image (bright field), or one channel of it"
+            f"{path.name!r} has {channels} channels; export it as an RGB image (bright field), "
+            "or one channel of it"
         )
     return _VipsSource(images)
 
 
 def _vips_images(path: Path) -> "list[Any] | None":
-    """Give the file's levels as libvips images, largest first; None where libvips does not know the format."""
+    """Give the file's levels as libvips images, largest first; None where it refuses the file."""
     pyvips = _import_vips()
 
     def load(**options: int) -> Any:
@@ -505,7 +491,7 @@ def _vips_images(path: Path) -> "list[Any] | None":
 
 
 def _is_smaller_level(image: Any, images: "list[Any]") -> bool:
-    """Tell a pyramid's next level from a label, a macro image or a plane of a stack, by its shape alone."""
+    """Tell a pyramid's next level from a label, a macro or a stack's plane, by its shape."""
     first, last = images[0], images[-1]
     if image.bands != first.bands or image.width >= last.width or image.height >= last.height:
         return False
@@ -561,8 +547,8 @@ def _resolution(source: _Source, path: Path, mpp: float | None) -> Resolution | 
     if power is not None and power > 0:
         estimate = 10 / power
         log.warning(
-            "%r says only its objective power, %gx: its resolution is taken to be %.4g µm/px, an estimate; "
-            "give the true value with --slide-mpp",
+            "%r says only its objective power, %gx: its resolution is taken to be %.4g µm/px, "
+            "an estimate; give the true value with --slide-mpp",
             path.name,
             power,
             estimate,
@@ -597,5 +583,5 @@ def _size_or_none(width: str | int | None, height: str | int | None) -> Size | N
 
 
 def _one_line(error: Exception, path: Path) -> str:
-    """Give another library's message on one line and without the folder, which may name a patient."""
+    """Give another library's message on one line, without the folder: it may name a patient."""
     return " ".join(str(error).replace(str(path), path.name).split())

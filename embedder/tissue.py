@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -169,8 +170,9 @@ def tissue_mask(slide: Slide, *, min_tissue_um2: float = 10_000, min_hole_um2: f
 
 def _saturation(image: Pixels, *, sigma: float) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Give the saturation and brightness (S and V of HSV) of a blurred image, 0 to 1."""
-    from skimage.filters import gaussian
+    from skimage import filters
 
+    gaussian: Any = filters.gaussian  # scikit-image is typed in part only
     colour = image.astype(np.float32) / 255
     if sigma > 0.5:
         colour = gaussian(colour, sigma, channel_axis=2)
@@ -190,8 +192,9 @@ def _inside(bounds: tuple[int, int, int, int], downsample: float, shape: tuple[i
 
 def _threshold(saturation: npt.NDArray[np.float32], brightness: npt.NDArray[np.float32]) -> float:
     """Give the saturation above which a pixel is tissue."""
-    from skimage.filters import threshold_otsu
+    from skimage import filters
 
+    threshold_otsu: Any = filters.threshold_otsu
     if saturation.size == 0 or saturation.min() == saturation.max():
         return _CEILING
     otsu = float(threshold_otsu(saturation))
@@ -214,8 +217,9 @@ def _without_small(mask: Mask, *, min_true: float, min_false: float) -> Mask:
 
 def _drop_small(mask: Mask, pixels: float) -> Mask:
     # Not skimage's remove_small_objects: its parameter changed name and meaning in 0.26.
-    from skimage.measure import label
+    from skimage import measure
 
+    label: Any = measure.label
     pieces = label(mask, connectivity=1)
     large = np.bincount(pieces.ravel()) >= math.ceil(pixels)
     large[0] = False

@@ -1,8 +1,11 @@
-"""What every test shares: where the real slides are."""
+"""What every test shares: where the real slides are, the demo, and small embedded slides."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from making import write_small_h5ad
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -13,3 +16,24 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"real slides are not here: {SHARED_DATA} does not exist")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory) -> Path:
+    """What `tissuumaps-sic demo --no-serve` makes, once for all tests; not to be written to."""
+    folder = tmp_path_factory.mktemp("demo")
+    command = [sys.executable, "-m", "tissuumaps_sic", "demo", "-o", str(folder), "--no-serve"]
+    subprocess.run(command, check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_h5ad(demo_folder) -> Path:
+    """The demo slide's h5ad; not to be written to."""
+    return demo_folder / "demo.h5ad"
+
+
+@pytest.fixture
+def small_h5ad(tmp_path) -> Path:
+    """A slide of 12 x 8 patches whose right half is another tissue, as the file contract has it."""
+    return write_small_h5ad(tmp_path / "small.h5ad")

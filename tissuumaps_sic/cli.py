@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="tissuumaps-sic", description="Annotate a whole histology slide with a few clicks, in TissUUmaps."
+        prog="tissuumaps-sic",
+        description="Annotate a whole histology slide with a few clicks, in TissUUmaps.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

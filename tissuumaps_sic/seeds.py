@@ -55,7 +55,7 @@ def read_seeds(path: Path, slide: EmbeddedSlide, *, positive: str | None = None)
         raise SessionError(f"{path.name}: cannot be read as seeds ({error})") from error
     if "class" not in table or not ({"patch"} <= set(table) or {"x", "y"} <= set(table)):
         raise SessionError(
-            f"{path.name}: has the columns {', '.join(table)}; "
+            f"{path.name}: has the columns {', '.join(table.columns)}; "
             "seeds need the columns patch,class or x,y,class"
         )
     classes = _classes(path, sorted(set(table["class"])), positive)
@@ -63,7 +63,7 @@ def read_seeds(path: Path, slide: EmbeddedSlide, *, positive: str | None = None)
     if "patch" in table:
         names = list(table["patch"])
     else:
-        names = [_patch_at(path, slide, row.x, row.y) for row in table.itertuples()]
+        names = [_patch_at(path, slide, x, y) for x, y in zip(table["x"], table["y"], strict=True)]
     return Seeds(classes, dict(zip(names, (label_of[name] for name in table["class"]), strict=True)))
 
 
@@ -84,8 +84,8 @@ def _classes(path: Path, names: list[str], positive: str | None) -> tuple[SeedCl
     )
 
 
-def _patch_at(path: Path, slide: EmbeddedSlide, x: object, y: object) -> str:
+def _patch_at(path: Path, slide: EmbeddedSlide, x: str, y: str) -> str:
     try:
-        return str(slide.patch_names[slide.nearest(float(str(x)), float(str(y)))])
+        return str(slide.patch_names[slide.nearest(float(x), float(y))])
     except (ValueError, SlideFileError) as error:
         raise SessionError(f"{path.name}: {error}") from error

@@ -25,7 +25,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 5100,
     browser: bool = True,
-    announce: Callable[[list[str]], None] = lambda addresses: None,
+    announce: Callable[[list[str]], None],
 ) -> None:
     """Serve a folder of h5ad and tmap files until interrupted.
 
@@ -52,7 +52,8 @@ def serve(
     projects = sorted(path for path in folder.rglob("*.tmap") if path.is_file()) if folder.is_dir() else []
     if not projects:
         raise ServeError(
-            f"{folder}: holds no .tmap project; embed a slide into it first (embedder embed SLIDE -o {folder})"
+            f"{folder}: holds no .tmap project; embed a slide into it first "
+            f"(embedder embed SLIDE -o {folder})"
         )
     app = make_app(folder, default=projects[0])
     try:

@@ -268,7 +268,6 @@ def _state(slide: EmbeddedSlide, session: Session) -> dict[str, Any]:
     return {
         "slide": slide.name,
         "n_patches": slide.n_patches,
-        "spacing": slide.spacing,
         "classes": [seed_class.model_dump() for seed_class in session.classes],
         "seeds": {"patches": rows.tolist(), "labels": seeds[rows].tolist()},
         "revision": session.revision,

@@ -1,0 +1,335 @@
+"""Read the patches of a grid from a slide, decoding each stretch of it once.
+
+Patches overlap, so reading them one by one would decode everything several times (four times at
+half overlap). Here a level is read in strips as high as the file's tiles, resampled once, and
+patches are cut from what is kept of the last strips. Only tiles that selected patches touch are
+read.
+"""
+
+import math
+import os
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from embedder.slide import Pixels, Slide
+from embedder.tiling import Integers, PatchGrid
+
+Batch = tuple[Integers, Pixels]
+
+# Widest stretch, in level pixels, that is held at once. A wider slide is read in bands from top to
+# bottom; what two bands share, patch_size - stride target pixels and up to two tiles, is read
+# twice: about 2 in 100 at 256-pixel patches and tiles.
+_BAND_PIXELS = 16_384
+# A read has its cost whatever its size, so flat tiles (NDPI has some of 8 rows) are read by several.
+_MIN_READ = 256
+# Decoding is most of the work (three quarters on a JPEG pyramid), and libraries decode tiles of one
+# slide in several threads at once: a strip is read in pieces this wide, on whole tiles.
+_PIECE_PIXELS = 1024
+_MOST_DECODERS = 8
+# Batches made before they are asked for; with the one in hand, three exist at a time.
+_AHEAD = 2
+
+
+def iter_patches(slide: Slide, grid: PatchGrid, *, batch_size: int) -> Iterator[Batch]:
+    """Give all patches of a grid, in batches, while threads read the next ones.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide that the grid was planned for; it must stay open until the last batch.
+    grid : PatchGrid
+    batch_size : int
+        Patches in each batch; the last one may have fewer.
+
+    Yields
+    ------
+    indices : int64 array of shape (b,)
+        Which of the grid's patches these are. Over all batches each comes once; in row-major
+        order within each band of columns, so in the grid's order on slides of ordinary width.
+    patches : uint8 array of shape (b, patch_size, patch_size, 3)
+        RGB; a new array each time.
+
+    Raises
+    ------
+    SlideError
+        While iterating: pixels cannot be read.
+    ValueError
+        The grid was planned for another slide, or `batch_size` is below 1.
+
+    Notes
+    -----
+    Where the level has another scale than the patches it is resampled with a triangle filter that
+    widens as it shrinks (Pillow's BILINEAR), at exact sub-pixel positions; else pixels are copied.
+    Memory is some 100 MB and three batches, however large the slide. A consumer that stops early
+    ends the threads by closing the iterator, or by leaving its loop and letting it go.
+    """
+    if batch_size < 1:
+        raise ValueError(f"a batch must have patches; batch_size is {batch_size}")
+    if grid.slide_size != slide.size or grid.level >= len(slide.level_sizes):
+        raise ValueError(
+            f"the grid was planned for a slide of {grid.slide_size[0]} x {grid.slide_size[1]} px, "
+            f"but {slide.path.name!r} has {slide.size[0]} x {slide.size[1]}"
+        )
+    return _read_ahead(_batches(slide, grid, batch_size))
+
+
+def _read_ahead(batches: Generator[Batch, None, None]) -> Iterator[Batch]:
+    """Run an iterator in a thread, a few steps ahead; its exceptions arrive in their place."""
+    try:
+        with ThreadPoolExecutor(1, thread_name_prefix="patch-reader") as reader:
+            ahead: deque[Future[Batch | None]] = deque(
+                reader.submit(next, batches, None) for _ in range(_AHEAD)
+            )
+            try:
+                while (batch := ahead.popleft().result()) is not None:
+                    ahead.append(reader.submit(next, batches, None))
+                    yield batch
+            finally:
+                # Leaving the `with` then waits for the one step that may be under way.
+                for step in ahead:
+                    step.cancel()
+    finally:
+        batches.close()
+
+
+def _batches(slide: Slide, grid: PatchGrid, batch_size: int) -> Generator[Batch, None, None]:
+    shape = (batch_size, grid.patch_size, grid.patch_size, 3)
+    indices, patches = np.empty(batch_size, np.int64), np.empty(shape, np.uint8)
+    filled = 0
+    with ThreadPoolExecutor(_decoder_count(), thread_name_prefix="patch-decoder") as decoders:
+        for band in _bands(grid):
+            for index, patch in _band_patches(slide, grid, band, decoders):
+                indices[filled], patches[filled] = index, patch
+                filled += 1
+                if filled == batch_size:
+                    yield indices, patches
+                    indices, patches = np.empty(batch_size, np.int64), np.empty(shape, np.uint8)
+                    filled = 0
+    if filled:
+        yield indices[:filled], patches[:filled]
+
+
+def _decoder_count() -> int:
+    """Give how many threads decode: the processors that this process may use, within reason."""
+    try:
+        processors = len(os.sched_getaffinity(0))  # a SLURM job sees its own share
+    except AttributeError:  # Windows and macOS have no affinity to ask for
+        processors = os.cpu_count() or 1
+    return min(processors, _MOST_DECODERS)
+
+
+def _bands(grid: PatchGrid) -> Iterator[Integers]:
+    """Give the patches' indices by bands of columns, each narrow enough to be held in memory."""
+    width = _BAND_PIXELS / max(1.0, grid.level_scale)
+    columns = max(1, int((width - grid.patch_size) // grid.stride) + 1)
+    band_of = grid.column // columns
+    for band in np.unique(band_of):
+        yield np.flatnonzero(band_of == band)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One direction of the level: between target pixels, level pixels, and units that are read."""
+
+    origin: float  # level pixel where target pixel 0 begins
+    scale: float  # level pixels per target pixel
+    margin: int  # level pixels that the filter reaches beyond a target pixel's own
+    unit: int  # level pixels in a unit: a tile, or several
+
+    def units(self, begin: Integers, end: Integers) -> tuple[Integers, Integers]:
+        """Give the first unit, and the one after the last, that target pixels need."""
+        first = np.floor(self.origin + begin * self.scale) - self.margin
+        last = np.ceil(self.origin + end * self.scale) + self.margin
+        return (
+            np.floor(first / self.unit).astype(np.int64),
+            np.ceil(last / self.unit).astype(np.int64),
+        )
+
+    def whole(self, begin: int, end: int) -> tuple[int, int]:
+        """Give the target pixels that can be made from the level pixels from begin to end."""
+        # The hair (the margin has room for it) keeps a pixel that misses by the last binary digit.
+        return (
+            math.ceil((begin + self.margin - self.origin) / self.scale - 1e-6),
+            math.floor((end - self.margin - self.origin) / self.scale + 1e-6),
+        )
+
+    def at(self, target: int) -> float:
+        """Give the level pixel where a target pixel begins."""
+        return self.origin + target * self.scale
+
+
+def _axes(slide: Slide, grid: PatchGrid) -> tuple[_Axis, _Axis]:
+    tile = slide.tile_sizes[grid.level] or (_MIN_READ, _MIN_READ)
+    # The filter reaches one target pixel from a target pixel's centre, or one level pixel where it
+    # enlarges; one more for rounding. Without resampling there is nothing to reach for.
+    margin = 0 if grid.level_scale == 1 else math.ceil(max(1.0, grid.level_scale)) + 1
+    x, y = (
+        _Axis(origin, grid.level_scale, margin, side * math.ceil(_MIN_READ / side))
+        for origin, side in zip(grid.level_origin, tile, strict=True)
+    )
+    return x, y
+
+
+def _band_patches(
+    slide: Slide, grid: PatchGrid, indices: Integers, decoders: Executor
+) -> Iterator[tuple[int, Pixels]]:
+    """Give (index, patch) of one band's patches, in row-major order; patches are views."""
+    axis_x, axis_y = _axes(slide, grid)
+    left, top = grid.column[indices] * grid.stride, grid.row[indices] * grid.stride
+    begin_x, end_x = axis_x.units(left, left + grid.patch_size)
+    begin_y, end_y = axis_y.units(top, top + grid.patch_size)
+    first_x = int(begin_x.min())
+    # Rows of patches whose strips touch are made in one go: no strip is read twice.
+    breaks = 1 + np.flatnonzero(begin_y[1:] >= np.maximum.accumulate(end_y)[:-1])
+    for run in np.split(np.arange(len(indices)), breaks):
+        first_y = int(begin_y[run[0]])
+        needed = _union(
+            (begin_y[run] - first_y, end_y[run] - first_y),
+            (begin_x[run] - first_x, end_x[run] - first_x),
+            shape=(int(end_y[run[-1]]) - first_y, int(end_x.max()) - first_x),
+        )
+        strips = _strips(slide, grid.level, needed, (first_x, first_y), axis_x, axis_y, decoders)
+        made_left = int(left.min())
+        width = int(left.max()) + grid.patch_size - made_left
+        rows = _target_rows(
+            strips, axis_x, axis_y, first_x=first_x, left=made_left, width=width, top=int(top[run[0]])
+        )
+        kept, kept_top = np.empty((0, width, 3), np.uint8), int(top[run[0]])
+        waiting = 0
+        for new in rows:
+            skip = min(int(top[run[waiting]]) - kept_top, len(kept)) if waiting < len(run) else 0
+            kept, kept_top = np.concatenate([kept[skip:], new]), kept_top + skip
+            while waiting < len(run):
+                k = run[waiting]
+                y, x = int(top[k]) - kept_top, int(left[k]) - made_left
+                if y + grid.patch_size > len(kept):
+                    break
+                yield int(indices[k]), kept[y : y + grid.patch_size, x : x + grid.patch_size]
+                waiting += 1
+        assert waiting == len(run), "every patch of a run lies on its strips"
+
+
+def _union(
+    rows: tuple[Integers, Integers], columns: tuple[Integers, Integers], *, shape: tuple[int, int]
+) -> npt.NDArray[np.bool_]:
+    """Give the cells of a (rows, columns) raster that any of n rectangles covers."""
+    # Corners of the rectangles; their double running sum counts the rectangles over each cell.
+    corners = np.zeros((shape[0] + 1, shape[1] + 1), np.int64)
+    for row, sign_y in zip(rows, (1, -1), strict=True):
+        for column, sign_x in zip(columns, (1, -1), strict=True):
+            np.add.at(corners, (row, column), sign_y * sign_x)
+    return np.asarray(corners.cumsum(0).cumsum(1)[:-1, :-1] > 0)
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """One row of units: its first level row, its pixels, and the columns that were read."""
+
+    top: int
+    pixels: Pixels
+    stretches: list[tuple[int, int]]  # level columns, begin and end
+
+
+def _strips(
+    slide: Slide,
+    level: int,
+    needed: npt.NDArray[np.bool_],
+    first: tuple[int, int],
+    axis_x: _Axis,
+    axis_y: _Axis,
+    decoders: Executor,
+) -> Iterator[_Strip]:
+    """Read the units that are needed, a row of them at a time; what is between them is white."""
+    level_width, level_height = slide.level_sizes[level]
+    level_left = first[0] * axis_x.unit
+    piece = max(axis_x.unit, _PIECE_PIXELS // axis_x.unit * axis_x.unit)
+    for row, wanted in enumerate(needed):
+        top = (first[1] + row) * axis_y.unit
+        # Nothing is asked for beyond the slide: margins and the last tiles reach there.
+        y, bottom = max(top, 0), min(top + axis_y.unit, level_height)
+        pixels = np.full((axis_y.unit, needed.shape[1] * axis_x.unit, 3), 255, np.uint8)
+        stretches = [
+            (level_left + begin * axis_x.unit, level_left + end * axis_x.unit) for begin, end in _runs(wanted)
+        ]
+        places = [
+            (max(x, 0), min(x + piece, right, level_width))
+            for left, right in stretches
+            for x in range(left, right, piece)
+        ]
+        if y < bottom:
+            reads = [
+                (x, end, decoders.submit(slide.read, x, y, end - x, bottom - y, level=level))
+                for x, end in places
+                if x < end
+            ]
+            for x, end, read in reads:
+                pixels[y - top : bottom - top, x - level_left : end - level_left] = read.result()
+        yield _Strip(top, pixels, stretches)
+
+
+def _target_rows(
+    strips: Iterator[_Strip],
+    axis_x: _Axis,
+    axis_y: _Axis,
+    *,
+    first_x: int,
+    left: int,
+    width: int,
+    top: int,
+) -> Iterator[Pixels]:
+    """Turn strips into rows of target pixels, each once and without seams.
+
+    The target columns from `left` to `left + width` are made, from the target row `top` on; columns
+    that no patch needs are white or whatever is there.
+    """
+    done = top
+    level_left = first_x * axis_x.unit
+    raw = np.empty((0, 0, 3), np.uint8)
+    raw_top = 0
+    for strip in strips:
+        # Before it, rows of the last strip that the filter still reaches or that are not made yet.
+        raw = np.concatenate([raw, strip.pixels]) if len(raw) else strip.pixels
+        raw_top = raw_top if len(raw) > len(strip.pixels) else strip.top
+        _, ready = axis_y.whole(raw_top, raw_top + len(raw))
+        if ready <= done:
+            continue
+        rows = np.full((ready - done, width, 3), 255, np.uint8)
+        # A patch that needs these rows needs this strip: else they would have been made before.
+        for begin, end in strip.stretches:
+            first, last = axis_x.whole(begin, end)
+            first, last = max(first, left), min(last, left + width)
+            if first >= last:
+                continue
+            columns = raw[:, begin - level_left : end - level_left]
+            box = (
+                axis_x.at(first) - begin,
+                axis_y.at(done) - raw_top,
+                axis_x.at(last) - begin,
+                axis_y.at(ready) - raw_top,
+            )
+            rows[:, first - left : last - left] = _resample(columns, box, (last - first, len(rows)))
+        yield rows
+        keep = max(0, math.floor(axis_y.at(ready)) - axis_y.margin - raw_top)
+        raw, raw_top = raw[keep:], raw_top + keep
+        done = ready
+
+
+def _resample(pixels: Pixels, box: tuple[float, float, float, float], size: tuple[int, int]) -> Pixels:
+    """Give a box of some pixels, as (width, height) pixels; copied where the two agree."""
+    left, top, right, bottom = box
+    if (right - left, bottom - top) == size:
+        return pixels[int(top) : int(bottom), int(left) : int(right)]
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, box=box))
+
+
+def _runs(wanted: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """Give (begin, end) of each run of True."""
+    edges = np.flatnonzero(np.diff(wanted, prepend=False, append=False))
+    for begin, end in edges.reshape(-1, 2):
+        yield int(begin), int(end)

@@ -1,0 +1,298 @@
+"""The grid of patches: every conversion between patches, target pixels, levels and level 0.
+
+Three kinds of pixels occur. A *target pixel* is a pixel of a patch and measures `target_mpp`. A
+*level-0 pixel* is one of the slide's finest, and `scale` of them make a target pixel. A *level
+pixel* is one of the level that is read. Continuous coordinates count from the slide's top-left
+corner, so that pixel k covers k to k + 1.
+"""
+
+import logging
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+log = logging.getLogger(__name__)
+
+Integers = npt.NDArray[np.int64]
+
+# Beyond this the pixels are so far from square that one scale for both directions would distort.
+_MAX_ANISOTROPY = 0.05
+# How many times a slide may be enlarged to reach the target: unsaid, and with a warning.
+_ENLARGING_NOTED = 1.1
+_ENLARGING_MOST = 2.0
+
+
+class TilingError(ValueError):
+    """No grid of patches can be laid over the slide as asked."""
+
+
+@dataclass(frozen=True, eq=False)
+class PatchGrid:
+    """Square patches on a regular grid over a slide; made by `PatchGrid.plan`.
+
+    The patch in column i and row j covers the target pixels from i x stride to
+    i x stride + patch_size in x, and likewise j in y, counted from the bounds' top-left corner.
+    Only patches that lie wholly inside the bounds exist: up to one stride along the right and lower
+    edges is in no patch.
+
+    Attributes
+    ----------
+    slide_size : (width, height)
+        In level-0 pixels.
+    bounds : (x, y, width, height)
+        What the grid covers, in level-0 pixels.
+    mpp_x, mpp_y : float
+        µm per level-0 pixel.
+    target_mpp : float
+        µm per pixel of a patch.
+    patch_size : int
+        Edge of a patch in target pixels.
+    overlap : float
+        Share of a patch's edge that its neighbour covers too, 0 to below 1.
+    level : int
+        The level to read from.
+    level_downsample : float
+        Level-0 pixels per pixel of that level.
+    cells : int64 array of shape (n,)
+        The patches: row x columns + column, ascending (row-major order).
+    """
+
+    slide_size: tuple[int, int]
+    bounds: tuple[int, int, int, int]
+    mpp_x: float
+    mpp_y: float
+    target_mpp: float
+    patch_size: int
+    overlap: float
+    level: int
+    level_downsample: float
+    cells: Integers
+
+    @classmethod
+    def plan(
+        cls,
+        slide_size: tuple[int, int],
+        *,
+        mpp_x: float,
+        mpp_y: float,
+        target_mpp: float = 0.5,
+        patch_size: int = 256,
+        overlap: float = 0.5,
+        bounds: tuple[int, int, int, int] | None = None,
+        level_downsamples: tuple[float, ...] = (1.0,),
+    ) -> Self:
+        """Lay patches over a slide.
+
+        Parameters
+        ----------
+        slide_size : (width, height)
+            In level-0 pixels.
+        mpp_x, mpp_y : float
+            µm per level-0 pixel.
+        target_mpp : float, default=0.5
+            µm per pixel of a patch.
+        patch_size : int, default=256
+            Edge of a patch in target pixels.
+        overlap : float, default=0.5
+            Share of a patch's edge that its neighbour covers too, 0 to below 1; the stride is
+            rounded to whole target pixels.
+        bounds : (x, y, width, height), optional
+            What to cover, in level-0 pixels; the whole slide by default.
+        level_downsamples : tuple of float, default=(1.0,)
+            Level-0 pixels per pixel of each level of the slide.
+
+        Returns
+        -------
+        PatchGrid
+            With every patch that lies wholly inside the bounds.
+
+        Raises
+        ------
+        TilingError
+            A value is out of range; a level-0 pixel is more than 5 % from square; the slide would
+            have to be enlarged more than twice; or the bounds hold no patch.
+
+        Notes
+        -----
+        Enlarging adds no detail: an encoder that learnt at 0.5 µm/px sees blur where it expects
+        texture, and its embeddings drift. Up to 1.1 times is within the error of most tags, up to
+        2 times is done with a warning, and beyond it is refused.
+        """
+        _check(mpp_x, mpp_y, target_mpp, patch_size, overlap)
+        scale = target_mpp / ((mpp_x + mpp_y) / 2)
+        _check_enlarging(scale, target_mpp)
+        if bounds is None:
+            bounds = (0, 0, *slide_size)
+        x, y, width, height = bounds
+        if x < 0 or y < 0 or x + width > slide_size[0] or y + height > slide_size[1]:
+            raise TilingError(
+                f"the bounds {bounds} (x, y, width, height) are not on the slide, which has "
+                f"{slide_size[0]} x {slide_size[1]} px"
+            )
+        level = nearest_finer_level(level_downsamples, scale)
+        grid = cls(
+            slide_size=slide_size,
+            bounds=bounds,
+            mpp_x=mpp_x,
+            mpp_y=mpp_y,
+            target_mpp=target_mpp,
+            patch_size=patch_size,
+            overlap=overlap,
+            level=level,
+            level_downsample=level_downsamples[level],
+            cells=np.empty(0, np.int64),
+        )
+        if grid.stride * scale < 1:
+            raise TilingError(
+                f"neighbouring patches would be {grid.stride * scale:.3g} px apart on the slide, "
+                f"less than one; choose an overlap below {overlap:g}"
+            )
+        if grid.columns * grid.rows == 0:
+            edge = math.ceil(grid.patch_size0)
+            raise TilingError(
+                f"the slide's {width} x {height} px hold no patch of {patch_size} px at "
+                f"{target_mpp:g} µm/px, which takes {edge} x {edge} of them; "
+                "choose a smaller patch size, or check the slide's µm per pixel"
+            )
+        return replace(grid, cells=np.arange(grid.columns * grid.rows, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @property
+    def stride(self) -> int:
+        """Target pixels from a patch to the next."""
+        return max(1, round(self.patch_size * (1 - self.overlap)))
+
+    @property
+    def scale(self) -> float:
+        """Level-0 pixels per target pixel, by the mean of the two directions."""
+        return self.target_mpp / ((self.mpp_x + self.mpp_y) / 2)
+
+    @property
+    def patch_size0(self) -> float:
+        """Edge of a patch in level-0 pixels."""
+        return self.patch_size * self.scale
+
+    @property
+    def columns(self) -> int:
+        """How many patches fit side by side in the bounds."""
+        return self._count(self.bounds[2])
+
+    @property
+    def rows(self) -> int:
+        """How many patches fit one below the other in the bounds."""
+        return self._count(self.bounds[3])
+
+    @cached_property
+    def column(self) -> Integers:
+        """Column of each patch; shape (n,)."""
+        return self.cells % self.columns
+
+    @cached_property
+    def row(self) -> Integers:
+        """Row of each patch; shape (n,)."""
+        return self.cells // self.columns
+
+    @cached_property
+    def x0(self) -> Integers:
+        """Left edge of each patch, rounded to whole level-0 pixels; shape (n,)."""
+        return np.rint(self._corners[:, 0]).astype(np.int64)
+
+    @cached_property
+    def y0(self) -> Integers:
+        """Upper edge of each patch, rounded to whole level-0 pixels; shape (n,)."""
+        return np.rint(self._corners[:, 1]).astype(np.int64)
+
+    @cached_property
+    def centres(self) -> npt.NDArray[np.float64]:
+        """Centre (x, y) of each patch in level-0 pixels; shape (n, 2).
+
+        From the exact corner, not the rounded one: at most half a pixel from
+        (x0, y0) + patch_size0 / 2.
+        """
+        return self._corners + self.patch_size0 / 2
+
+    @property
+    def level_scale(self) -> float:
+        """Level pixels per target pixel; 1 where the level is within 1 in a million of it."""
+        level_scale = self.scale / self.level_downsample
+        return 1.0 if abs(level_scale - 1) <= 1e-6 else level_scale
+
+    @property
+    def level_origin(self) -> tuple[float, float]:
+        """Where the grid's target pixel (0, 0) begins, (x, y) in level pixels.
+
+        Whole pixels where a target pixel is a level pixel: half a pixel beside the place does no
+        harm, and interpolating all of the slide for it would blur it.
+        """
+        x, y = self.bounds[0] / self.level_downsample, self.bounds[1] / self.level_downsample
+        return (round(x), round(y)) if self.level_scale == 1 else (x, y)
+
+    def select(self, keep: npt.NDArray[np.bool_]) -> Self:
+        """Give the grid with only the patches that are True in `keep`, of shape (n,)."""
+        if keep.dtype != np.bool_ or keep.shape != self.cells.shape:
+            raise ValueError(
+                f"keep must be bool of shape {self.cells.shape}, not {keep.dtype} of {keep.shape}"
+            )
+        return replace(self, cells=self.cells[keep])
+
+    @cached_property
+    def _corners(self) -> npt.NDArray[np.float64]:
+        """Exact top-left corner (x, y) of each patch in level-0 pixels; shape (n, 2)."""
+        steps = np.stack([self.column, self.row], axis=1).astype(np.float64)
+        return np.array(self.bounds[:2], np.float64) + steps * (self.stride * self.scale)
+
+    def _count(self, side: int) -> int:
+        # The hair keeps a patch that fits exactly and misses by the last binary digit.
+        last = math.floor((side / self.scale - self.patch_size) / self.stride + 1e-6)
+        return max(0, last + 1)
+
+
+def nearest_finer_level(level_downsamples: tuple[float, ...], scale: float) -> int:
+    """Give the level to read pixels of `scale` level-0 pixels from: the coarsest not coarser.
+
+    A level that is coarser by less than 1 in 1,000 still counts: downsamples such as 2.0005 come
+    from rounding the level's size to whole pixels. Level 0 where all are coarser.
+    """
+    fits = [k for k, downsample in enumerate(level_downsamples) if downsample <= scale * 1.001]
+    return max(fits, key=lambda k: level_downsamples[k]) if fits else 0
+
+
+def _check(mpp_x: float, mpp_y: float, target_mpp: float, patch_size: int, overlap: float) -> None:
+    for name, mpp in (("mpp_x", mpp_x), ("mpp_y", mpp_y), ("target_mpp", target_mpp)):
+        if not (math.isfinite(mpp) and mpp > 0):
+            raise TilingError(f"{name} must be a positive number of µm per pixel, not {mpp:g}")
+    if patch_size != int(patch_size) or patch_size < 1:
+        raise TilingError(f"patch_size must be a whole number of pixels above 0, not {patch_size}")
+    if not 0 <= overlap < 1:
+        raise TilingError(f"overlap must be from 0 to below 1, not {overlap:g}")
+    if abs(mpp_x - mpp_y) > _MAX_ANISOTROPY * min(mpp_x, mpp_y):
+        raise TilingError(
+            f"the slide's pixels are {mpp_x:g} x {mpp_y:g} µm, more than {_MAX_ANISOTROPY:.0%} from "
+            "square, so one of the two is probably wrong; give the true value with --slide-mpp"
+        )
+
+
+def _check_enlarging(scale: float, target_mpp: float) -> None:
+    enlarging = 1 / scale
+    mpp = target_mpp / scale
+    if enlarging > _ENLARGING_MOST:
+        raise TilingError(
+            f"patches at {target_mpp:g} µm/px of a slide at {mpp:.4g} µm/px would be enlarged "
+            f"{enlarging:.2f} times, which adds blur and no detail (at most {_ENLARGING_MOST:g}); "
+            f"choose a target of {mpp:.4g} or above, or check the slide's µm per pixel"
+        )
+    if enlarging > _ENLARGING_NOTED:
+        log.warning(
+            "patches at %g µm/px of a slide at %.4g µm/px are enlarged %.2f times, which adds no "
+            "detail; a target of %.4g or above avoids it",
+            target_mpp,
+            mpp,
+            enlarging,
+            mpp,
+        )

@@ -1,0 +1,140 @@
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tissuumaps_sic.cli import main
+from tissuumaps_sic.clustering import SeededIterativeClustering
+from tissuumaps_sic.session import Session, cluster, save_session, session_path
+from tissuumaps_sic.slides import open_slide_file
+
+SEEDS = {"small_0_0": 0, "small_128_128": 0, "small_1408_0": 1, "small_1280_256": 1}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def write_seeds(path, header, rows):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return str(path)
+
+
+def labels_in(path):
+    with Path(path).open() as file:
+        return [row["label"] for row in csv.DictReader(file)]
+
+
+def expected_labels(h5ad):
+    slide = open_slide_file(h5ad)
+    y = np.full(slide.n_patches, -1)
+    for name, label in SEEDS.items():
+        y[slide.index[name]] = label
+    return [("Other", "Tumour")[each] for each in SeededIterativeClustering().fit(slide.X, y).labels_]
+
+
+def test_seeds_by_name_by_place_and_from_a_session_give_the_same_labels(small_h5ad, tmp_path):
+    slide = open_slide_file(small_h5ad)
+    by_name = write_seeds(tmp_path / "n.csv", ["patch", "class"], SEEDS.items())
+    places = [(*(slide.centres[slide.index[name]] + (30, -40)), label) for name, label in SEEDS.items()]
+    by_place = write_seeds(tmp_path / "p.csv", ["x", "y", "class"], places)
+    session = Session.new(slide)
+    for name, label in SEEDS.items():
+        session = session.seed([name], label)
+    save_session(tmp_path / "s.json", session)
+    for number, seeds in enumerate([by_name, by_place, "s.json"]):
+        assert main(["run", str(small_h5ad), "--seeds", seeds, "-o", f"{number}.csv"]) == 0
+        assert labels_in(f"{number}.csv") == expected_labels(small_h5ad)
+
+
+def test_two_named_classes_need_to_know_the_positive_one(small_h5ad, tmp_path, caplog):
+    rows = [(name, "stroma" if label else "gland") for name, label in SEEDS.items()]
+    seeds = write_seeds(tmp_path / "n.csv", ["patch", "class"], rows)
+    assert main(["run", str(small_h5ad), "--seeds", seeds]) == 1
+    assert "--positive 'gland'" in caplog.text
+    assert main(["run", str(small_h5ad), "--seeds", seeds, "--positive", "stroma"]) == 0
+    named = {"Other": "gland", "Tumour": "stroma"}
+    assert labels_in("small.labels.csv") == [named[each] for each in expected_labels(small_h5ad)]
+
+
+def test_run_reports_to_machines(small_h5ad, tmp_path, capsys):
+    seeds = write_seeds(tmp_path / "n.csv", ["patch", "class"], SEEDS.items())
+    assert main(["run", str(small_h5ad), "--seeds", seeds, "--json", "-o", "out.h5ad"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["labels"]["Tumour"] == expected_labels(small_h5ad).count("Tumour")
+    assert open_slide_file(tmp_path / "out.h5ad").n_patches == sum(report["labels"].values())
+
+
+@pytest.mark.parametrize("format_", ["csv", "h5ad"])
+def test_export_takes_the_session_beside_the_file(small_h5ad, format_):
+    slide = open_slide_file(small_h5ad)
+    session = Session.new(slide)
+    assert main(["export", str(small_h5ad), "--format", format_]) == 1
+    run, _ = cluster(slide, session.classes, SEEDS)
+    save_session(session_path(small_h5ad), session.with_run(run))
+    assert main(["export", str(small_h5ad), "--format", format_]) == 0
+    if format_ == "csv":
+        assert labels_in("small.labels.csv") == expected_labels(small_h5ad)
+    else:
+        import anndata
+
+        assert list(anndata.read_h5ad("small.labels.h5ad").obs["sic_label"]) == expected_labels(small_h5ad)
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "message"),
+    [
+        (["name", "class"], [("small_0_0", 1)], "patch,class or x,y,class"),
+        (["patch", "class"], [("nowhere", 1), ("small_0_0", 0)], "no patch named nowhere"),
+        (["patch", "class"], [("small_0_0", "a"), ("small_128_0", "b"), ("small_256_0", "c")], "two classes"),
+        (["patch", "class"], [("small_0_0", 1)], "“Other” has no seeds yet"),
+        (["x", "y", "class"], [("9999", "9999", 1)], "no patch at x 9999"),
+        (["x", "y", "class"], [("left", "9", 1)], "could not convert"),
+    ],
+)
+def test_seeds_that_do_not_fit_are_told_in_one_line(small_h5ad, tmp_path, caplog, header, rows, message):
+    seeds = write_seeds(tmp_path / "n.csv", header, rows)
+    assert main(["run", str(small_h5ad), "--seeds", seeds]) == 1
+    assert message in caplog.text
+    assert len(caplog.records) == 1
+    assert not (tmp_path / "small.labels.csv").exists()
+
+
+def test_wrong_use_exits_with_two_and_failures_with_one(small_h5ad, tmp_path):
+    def status(*arguments):
+        command = [sys.executable, "-m", "tissuumaps_sic", *arguments]
+        return subprocess.run(command, check=False, capture_output=True).returncode
+
+    assert status("run") == 2
+    assert status("serve", "--nonsense", ".") == 2
+    assert status("run", str(small_h5ad), "--seeds", "missing.csv") == 1
+    assert status("serve", str(tmp_path)) == 1
+
+
+def test_install_plugin_copies_what_tissuumaps_needs(tmp_path):
+    assert main(["install-plugin", "--to", str(tmp_path / "plugins")]) == 0
+    assert {path.name for path in (tmp_path / "plugins").iterdir()} == {"SIC.py", "SIC.js", "SIC.yml"}
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom tissuumaps_sic.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'anndata', 'pandas', 'sklearn', 'tissuumaps', 'numpy', 'flask'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_the_two_halves_never_import_each_other():
+    root = Path(__file__).parents[2]
+    for package, other in (("embedder", "tissuumaps_sic"), ("tissuumaps_sic", "embedder")):
+        for path in (root / package).rglob("*.py"):
+            assert f"import {other}" not in path.read_text(), path
+            assert f"from {other}" not in path.read_text(), path

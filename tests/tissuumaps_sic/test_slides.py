@@ -1,0 +1,92 @@
+import os
+import shutil
+
+import anndata
+import h5py
+import numpy as np
+import pytest
+from making import write_small_h5ad
+from scipy import sparse
+
+from tissuumaps_sic.slides import SlideCache, SlideFileError, open_slide_file
+
+
+def test_embeddings_are_mapped_and_equal_what_anndata_reads(small_h5ad):
+    slide = open_slide_file(small_h5ad)
+    adata = anndata.read_h5ad(small_h5ad)
+    assert isinstance(slide.X, np.memmap)
+    assert np.array_equal(slide.X, adata.X)
+    assert list(slide.patch_names) == list(adata.obs_names)
+    assert np.array_equal(slide.centres, adata.obsm["spatial"])
+    assert slide.spacing == 128
+
+
+def test_a_compressed_file_gives_the_same_embeddings(small_h5ad, tmp_path):
+    adata = anndata.read_h5ad(small_h5ad)
+    adata.write_h5ad(tmp_path / "packed.h5ad", compression="gzip")
+    assert np.array_equal(open_slide_file(tmp_path / "packed.h5ad").X, adata.X)
+
+
+def test_the_nearest_patch_is_the_one_around_the_point_in_x_and_y(small_h5ad):
+    slide = open_slide_file(small_h5ad)
+    # Patches of 256 every 128 pixels: the third column and second row has its centre at (384, 256).
+    assert slide.patch_names[slide.nearest(400.0, 230.0)] == "small_256_128"
+    with pytest.raises(SlideFileError, match="no patch at x -500"):
+        slide.nearest(-500.0, 0.0)
+
+
+def _sparse(path):
+    anndata.AnnData(X=sparse.csr_matrix(np.eye(4, dtype=np.float32))).write_h5ad(path)
+
+
+def _truncated(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _no_centres(path):
+    with h5py.File(path, "r+") as file:
+        del file["obsm/spatial"]
+
+
+def _wrong_centres(path):
+    with h5py.File(path, "r+") as file:
+        del file["obsm/spatial"]
+        file["obsm/spatial"] = np.zeros((3, 2))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.unlink(), "no such file"),
+        (lambda path: path.write_text("patch,x,y"), "not a readable h5ad"),
+        (_truncated, "not a readable h5ad"),
+        (_sparse, r"has no obsm/spatial|not a dense matrix"),
+        (_no_centres, "has no obsm/spatial"),
+        (_wrong_centres, "not one"),
+    ],
+)
+def test_a_spoilt_file_is_told_in_one_line(small_h5ad, spoil, message):
+    spoil(small_h5ad)
+    with pytest.raises(SlideFileError, match=message) as caught:
+        open_slide_file(small_h5ad)
+    assert small_h5ad.name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_cache_keeps_slides_and_sees_a_replaced_file(small_h5ad, tmp_path):
+    cache = SlideCache(size=1)
+    first = cache.get(small_h5ad)
+    assert cache.get(small_h5ad) is first
+    other = write_small_h5ad(tmp_path / "other.h5ad", columns=6)
+    shutil.copy(other, tmp_path / "new.h5ad")
+    os.utime(tmp_path / "new.h5ad", ns=(1, 1))
+    (tmp_path / "new.h5ad").replace(small_h5ad)
+    assert cache.get(small_h5ad).n_patches == 48
+    cache.get(other)
+    assert cache.get(small_h5ad) is not first
+
+
+def test_the_fingerprint_knows_the_order_of_the_patches(small_h5ad, tmp_path):
+    adata = anndata.read_h5ad(small_h5ad)
+    adata[::-1].copy().write_h5ad(tmp_path / "turned.h5ad")
+    assert open_slide_file(tmp_path / "turned.h5ad").fingerprint != open_slide_file(small_h5ad).fingerprint

@@ -1,0 +1,663 @@
+/**
+ * Seeded iterative clustering in TissUUmaps: click a few patches of each class, run, see the whole slide labelled.
+ *
+ * `viewer` is the only object here that knows TissUUmaps' globals; the rest talks to it and to the server.
+ * The page sends rows of the h5ad and gets labels back as bytes; coordinates and embeddings never travel.
+ */
+
+/* global dataUtils, glUtils, interfaceUtils, overlayUtils, projectUtils, regionUtils, tmapp */
+
+// TissUUmaps loads this file again whenever the plugin is opened from the menu.
+if (window.SIC?.close) window.SIC.close();
+
+window.SIC = (function () {
+  "use strict";
+
+  const NS = "http://www.w3.org/2000/svg";
+  const DRAG_TOLERANCE = 6; // screen pixels that a click may wander before it is a drag
+  const VIEWS = { slide: "Slide", colors: "UMAP colours", labels: "Labels" };
+
+  // ---------------------------------------------------------------- TissUUmaps
+
+  const viewer = (function () {
+    const LABELS = "SICLABELS"; // TissUUmaps splits ids at "_", so the layer's id has none
+    const osd = () => tmapp.ISS_viewer;
+    const image = () => osd().world.getItemAt(0);
+    const folder = () => dataUtils.getPath() ?? "";
+
+    /** Patch layers of the page: marker layers that were read from an h5ad and are on the screen. */
+    function patchLayers() {
+      return Object.entries(dataUtils.data)
+        .filter(([uid, layer]) => uid !== LABELS && layer._filetype === "h5" && glUtils._numPoints[uid])
+        .map(([uid, layer]) => ({ uid, h5ad: layer._csv_path }));
+    }
+
+    /** Centres of a layer's patches in the page's image pixels (TissUUmaps may have rescaled them). */
+    function centres(uid) {
+      const layer = dataUtils.data[uid];
+      const scaled = (column) => Float64Array.from(layer._processeddata[column], (v) => v * layer._coord_factor);
+      return { x: scaled(layer._X), y: scaled(layer._Y) };
+    }
+
+    function toImage(position) {
+      return image().viewportToImageCoordinates(osd().viewport.pointFromPixel(position));
+    }
+
+    function toViewport(x, y) {
+      return image().imageToViewportCoordinates(x, y);
+    }
+
+    function on(handlers) {
+      for (const [event, handler] of Object.entries(handlers)) osd().addHandler(event, handler);
+    }
+
+    function off(handlers) {
+      for (const [event, handler] of Object.entries(handlers)) osd().removeHandler(event, handler);
+    }
+
+    /** Whether the person draws TissUUmaps' own regions just now. */
+    function isDrawingRegions() {
+      return Boolean(regionUtils._regionMode);
+    }
+
+    /** Show or replace the marker layer of labels; `names` holds one class name a patch. */
+    async function showLabels({ uid, names, colors }) {
+      const patches = dataUtils.data[uid];
+      const { x, y } = centres(uid);
+      if (!dataUtils.data[LABELS]) makeLabelsTab();
+      const layer = dataUtils.data[LABELS];
+      layer._processeddata = { columns: ["x", "y", "class"], x, y, class: names };
+      layer._csv_header = layer._processeddata.columns;
+      layer._isnan = {};
+      layer.modified = true;
+      layer.expectedHeader = {
+        X: "x", Y: "y", gb_col: "class", cb_gr_dict: JSON.stringify(colors), shape_fixed: "square",
+        scale_factor: patches._scale_factor, coord_factor: 1, opacity: 1, z_order: patches._z_order + 1,
+        collectionItem_fixed: "0",
+      };
+      layer.expectedRadios = {
+        cb_col: false, cb_gr: true, cb_gr_dict: true, cb_gr_rand: false, cb_gr_key: false,
+        shape_fixed: true, shape_gr: false, shape_col: false, _no_outline: true, collectionItem_fixed: true,
+      };
+      // The cached quadtrees are keyed by column names, which stay the same from run to run.
+      dataUtils._quadtreesLastInputs = {};
+      const opacity = patches._opacity;
+      interfaceUtils._mGenUIFuncs.getTabDropDowns(LABELS, true); // fails early where the tab is gone
+      fillMenus(layer);
+      await dataUtils.updateViewOptions(LABELS);
+      patches._opacity = opacity;
+    }
+
+    function makeLabelsTab() {
+      // Making a tab brings it to the front; the person stays where they were.
+      const active = document.querySelector("#level-1-tabs .nav-link.active");
+      interfaceUtils.generateDataTabUI({ uid: LABELS, name: "SIC labels", hideSettings: true, expectedHeader: {} });
+      dataUtils.createDataset(LABELS, { name: "SIC labels", filetype: "csv" });
+      // A layer without a button makes TissUUmaps ask for a file when the project is saved. This one comes
+      // back from the session; a named property of the array is not part of the saved JSON.
+      projectUtils._activeState.markerFiles ??= [];
+      projectUtils._activeState.markerFiles[LABELS] = {};
+      dataUtils.data[LABELS].fromButton = LABELS;
+      dataUtils.data[LABELS]._csv_path = "";
+      active?.click();
+    }
+
+    function fillMenus(layer) {
+      const menus = interfaceUtils._mGenUIFuncs.getTabDropDowns(LABELS, true);
+      for (const menu of Object.values(menus)) {
+        if (!menu || menu.options.length) continue;
+        for (const value of ["null", ...layer._csv_header]) menu.add(new Option(value, value));
+      }
+      interfaceUtils._mGenUIFuncs.fillRadiosAndChecksIfExpectedCSV(LABELS, layer.expectedRadios);
+      interfaceUtils._mGenUIFuncs.fillDropDownsIfExpectedCSV(LABELS, layer.expectedHeader);
+    }
+
+    function removeLabels() {
+      if (dataUtils.data[LABELS]) {
+        const active = document.querySelector("#level-1-tabs .nav-link.active");
+        interfaceUtils._mGenUIFuncs.deleteTab(LABELS);
+        active?.click();
+      }
+    }
+
+    function setClassVisible(name, visible) {
+      const box = document.getElementById(`${LABELS}_${name.replace(/ /g, "_")}_check`);
+      if (!box || box.checked === visible) return;
+      box.checked = visible;
+      box.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+
+    function isClassVisible(name) {
+      return document.getElementById(`${LABELS}_${name.replace(/ /g, "_")}_check`)?.checked ?? true;
+    }
+
+    /** Set how strongly the patches' colours and the labels are drawn, 0..1 each. */
+    function setOpacity(uid, patches, labels) {
+      for (const [layer, opacity] of [[uid, patches], [LABELS, labels]]) {
+        if (!dataUtils.data[layer]) continue;
+        dataUtils.data[layer]._opacity = opacity;
+        glUtils._markerOpacity[layer] = opacity;
+      }
+      glUtils.draw();
+    }
+
+    /** Keep TissUUmaps from opening a tooltip at every click that seeds; returns how to undo that. */
+    function muteTooltips() {
+      const before = glUtils._showMarkerInfo;
+      glUtils._showMarkerInfo = false;
+      return () => { glUtils._showMarkerInfo = before; };
+    }
+
+    return {
+      patchLayers, centres, toImage, toViewport, on, off, isDrawingRegions, folder,
+      showLabels, removeLabels, setClassVisible, isClassVisible, setOpacity, muteTooltips,
+      container: () => osd().canvas,
+      overlay: () => overlayUtils._d3nodes.ISS_svgnode.node(),
+      LOADED: "glUtilsDraw", // TissUUmaps' event when a marker layer is ready
+    };
+  })();
+
+  // ---------------------------------------------------------------- the server
+
+  class ServerError extends Error {
+    constructor(status, message) {
+      super(message);
+      this.status = status;
+    }
+  }
+
+  async function post(endpoint, content) {
+    let response;
+    try {
+      response = await fetch(`/plugins/SIC/${endpoint}`, {
+        method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content),
+      });
+    } catch {
+      throw new ServerError(0, "The server does not answer. Is it still running? Seeds made so far are saved.");
+    }
+    if (response.ok) return response;
+    const text = await response.text();
+    let message = `The server answered ${response.status}.`;
+    try { message = JSON.parse(text).error ?? message; } catch { /* not ours: an error page of TissUUmaps */ }
+    throw new ServerError(response.status, message);
+  }
+
+  const postForState = async (endpoint, content) => (await post(endpoint, content)).json();
+
+  /** Ask for labels: a header length (uint32), the header as JSON, then one byte a patch. */
+  async function postForLabels(endpoint, content) {
+    const buffer = await (await post(endpoint, content)).arrayBuffer();
+    const length = new DataView(buffer).getUint32(0, true);
+    const state = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+    return { state, labels: new Uint8Array(buffer, 4 + length) };
+  }
+
+  // ---------------------------------------------------------------- where the patches are
+
+  /** Find patches by place; all in the page's image pixels. */
+  function makeGrid({ x, y }) {
+    const spacing = Math.min(smallestStep(x), smallestStep(y));
+    const cells = new Map();
+    const key = (column, row) => `${column},${row}`;
+    const cell = (value) => Math.floor(value / spacing);
+    for (let row = 0; row < x.length; row++) {
+      const place = key(cell(x[row]), cell(y[row]));
+      if (cells.has(place)) cells.get(place).push(row); else cells.set(place, [row]);
+    }
+
+    /** The patch whose square of the mosaic holds the point, or null. */
+    function at(point) {
+      let best = null, nearest = Infinity;
+      for (let column = cell(point.x) - 1; column <= cell(point.x) + 1; column++) {
+        for (let line = cell(point.y) - 1; line <= cell(point.y) + 1; line++) {
+          for (const row of cells.get(key(column, line)) ?? []) {
+            const distance = Math.max(Math.abs(x[row] - point.x), Math.abs(y[row] - point.y));
+            if (distance < nearest) { best = row; nearest = distance; }
+          }
+        }
+      }
+      return nearest <= spacing * 0.5 + 1 ? best : null;
+    }
+
+    /** The patches whose centres lie inside a polygon (even-odd rule). */
+    function inside(polygon) {
+      const rows = [];
+      for (let row = 0; row < x.length; row++) if (holds(polygon, x[row], y[row])) rows.push(row);
+      return rows;
+    }
+
+    return { x, y, spacing, at, inside };
+  }
+
+  function smallestStep(values) {
+    const sorted = Float64Array.from(values).sort();
+    const extent = sorted[sorted.length - 1] - sorted[0];
+    let step = Infinity;
+    // Columns are rounded to whole level-0 pixels: what differs by less than a thousandth is one column.
+    for (let i = 1; i < sorted.length; i++) {
+      const gap = sorted[i] - sorted[i - 1];
+      if (gap > Math.max(1.5, extent / 5000) && gap < step) step = gap;
+    }
+    return Number.isFinite(step) ? step : 256;
+  }
+
+  function holds(polygon, x, y) {
+    let within = false;
+    for (let i = 0, j = polygon.length - 1; i < polygon.length; j = i++) {
+      const a = polygon[i], b = polygon[j];
+      if (a.y > y !== b.y > y && x < ((b.x - a.x) * (y - a.y)) / (b.y - a.y) + a.x) within = !within;
+    }
+    return within;
+  }
+
+  // ---------------------------------------------------------------- the plugin
+
+  const app = {
+    layer: null, // {uid, h5ad} of the patches
+    grid: null,
+    state: null, // what the server knows of the slide's session
+    labels: null, // Uint8Array, one a patch
+    active: 1, // the class that a click gives
+    view: "colors",
+    opacity: 0.75,
+    seeding: true,
+    busy: "",
+    error: "",
+    status: "",
+  };
+  let panel = null;
+  let unmute = () => {};
+  let queue = Promise.resolve();
+
+  /** Do one thing after another: a change must start from the revision that the one before it made. */
+  function enqueue(busy, work) {
+    queue = queue.then(async () => {
+      app.busy = busy;
+      app.error = "";
+      render();
+      try {
+        await work();
+      } catch (error) {
+        app.error = error.message;
+        if (!(error instanceof ServerError)) console.error(error);
+        if (error.status === 409) await reload().catch((again) => { app.error = again.message; });
+      }
+      app.busy = "";
+      render();
+    });
+    return queue;
+  }
+
+  const request = (more = {}) => ({ h5ad: app.layer.h5ad, ...more });
+
+  async function reload() {
+    app.state = await postForState("open", request());
+    app.labels = null;
+    if (app.state.run) {
+      const found = await postForLabels("labels", request());
+      app.state = found.state;
+      await takeLabels(found.labels);
+    } else {
+      viewer.removeLabels();
+    }
+    drawSeeds();
+  }
+
+  function change(what, status) {
+    return enqueue("Saving", async () => {
+      app.state = await postForState("change", request({ revision: app.state.revision, change: what() }));
+      app.status = status ?? "Saved";
+      drawSeeds();
+    });
+  }
+
+  const undo = () => change(() => ({ kind: "undo" }), "Undone");
+  const redo = () => change(() => ({ kind: "redo" }), "Done again");
+  const clear = () => change(() => ({ kind: "clear" }), "Seeds cleared; Undo brings them back");
+
+  /** Seed patches with the active class; where all of them have it already, take it from them. */
+  function seed(rows) {
+    const label = app.active;
+    return change(() => {
+      const known = seededLabels();
+      const all = rows.every((row) => known.get(row) === label);
+      return { kind: "seed", label: all ? null : label, patches: rows };
+    });
+  }
+
+  const seededLabels = () =>
+    new Map(app.state.seeds.patches.map((row, i) => [row, app.state.seeds.labels[i]]));
+
+  async function editClass(label, edit) {
+    const wanted = { ...app.state.classes[label], ...edit };
+    await change(() => ({ kind: "class", label, ...wanted }));
+    if (app.labels && !app.error) await enqueue("Redrawing", () => takeLabels(app.labels));
+  }
+
+  function run() {
+    return enqueue("Running", async () => {
+      const found = await postForLabels("run", request({ revision: app.state.revision }));
+      app.state = found.state;
+      app.view = "labels";
+      await takeLabels(found.labels);
+      const { n_iter, seconds } = found.state;
+      app.status = `Labelled ${count(found.labels.length)} patches in ${seconds.toFixed(2)} s ` +
+        `(${found.state.run.n_iter ?? n_iter} iterations)`;
+    });
+  }
+
+  function write() {
+    return enqueue("Writing", async () => {
+      const { written } = await postForState("write", request({ revision: app.state.revision }));
+      app.status = `Labels are in ${written} (obs: sic_label, sic_score, sic_seed)`;
+    });
+  }
+
+  async function takeLabels(labels) {
+    app.labels = labels;
+    const names = app.state.classes.map((each) => each.name);
+    await viewer.showLabels({
+      uid: app.layer.uid,
+      names: Array.from(labels, (label) => names[label]),
+      colors: Object.fromEntries(app.state.classes.map((each) => [each.name, each.color])),
+    });
+    applyView();
+  }
+
+  function applyView() {
+    viewer.setOpacity(
+      app.layer.uid, app.view === "colors" ? app.opacity : 0, app.view === "labels" ? app.opacity : 0);
+  }
+
+  // ---------------------------------------------------------------- seeds and lasso on the slide
+
+  function drawSeeds() {
+    const overlay = viewer.overlay();
+    overlay.querySelector("#SIC_seeds")?.remove();
+    if (!app.state) return;
+    const group = svg("g", { id: "SIC_seeds", "pointer-events": "none" });
+    const half = app.grid.spacing / 2;
+    for (const [row, label] of seededLabels()) {
+      const corner = viewer.toViewport(app.grid.x[row] - half, app.grid.y[row] - half);
+      const opposite = viewer.toViewport(app.grid.x[row] + half, app.grid.y[row] + half);
+      const place = {
+        x: corner.x, y: corner.y, width: opposite.x - corner.x, height: opposite.y - corner.y,
+        fill: "none", "vector-effect": "non-scaling-stroke", "stroke-linejoin": "round",
+      };
+      // A dark line under the coloured one: seen on pale glass, on dark nuclei, and on its own label.
+      group.append(
+        svg("rect", { ...place, stroke: "#111", "stroke-width": 6 }),
+        svg("rect", { ...place, stroke: app.state.classes[label].color, "stroke-width": 3,
+          "data-patch": row, "data-label": label }));
+    }
+    overlay.append(group);
+  }
+
+  const pointer = { start: null, lasso: null, line: null };
+
+  function dropLasso() {
+    pointer.line?.remove();
+    pointer.lasso = pointer.line = null;
+  }
+
+  const mouse = {
+    "canvas-press": (event) => {
+      dropLasso();
+      pointer.start = null;
+      const button = event.originalEvent?.button ?? 0;
+      if (button !== 0 || !app.seeding || !app.state || viewer.isDrawingRegions()) return;
+      pointer.start = event.position.clone();
+      if (!event.originalEvent?.shiftKey) return;
+      pointer.lasso = [pointer.start];
+      pointer.line = svg("svg", { class: "sic-lasso" });
+      pointer.line.append(svg("polygon", { points: "" }));
+      viewer.container().append(pointer.line);
+    },
+    "canvas-drag": (event) => {
+      if (!pointer.start) return;
+      if (pointer.lasso) {
+        event.preventDefaultAction = true;
+        pointer.lasso.push(event.position.clone());
+        const points = pointer.lasso.map((each) => `${each.x},${each.y}`).join(" ");
+        pointer.line.firstChild.setAttribute("points", points);
+      } else if (pointer.start.distanceTo(event.position) < DRAG_TOLERANCE) {
+        event.preventDefaultAction = true; // a trembling hand does not pan
+      } else {
+        pointer.start = null;
+      }
+    },
+    "canvas-release": (event) => {
+      const { start, lasso } = pointer;
+      pointer.start = null;
+      dropLasso();
+      if (!start) return;
+      if (lasso && start.distanceTo(event.position) + lasso.length > DRAG_TOLERANCE + 1) {
+        const rows = app.grid.inside(lasso.map(viewer.toImage));
+        if (rows.length) seed(rows); else tell("No patch centre lies inside the lasso");
+        return;
+      }
+      const row = app.grid.at(viewer.toImage(start));
+      if (row === null) tell("There is no patch here"); else seed([row]);
+    },
+  };
+
+  function tell(status) {
+    app.status = status;
+    render();
+  }
+
+  function onKey(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || !app.state) return;
+    if (event.target.closest("input, select, textarea, button, [contenteditable], .modal")) return;
+    const actions = { z: undo, Z: redo, " ": run, Escape: dropLasso };
+    const label = { 1: 1, 2: 0 }[event.key]; // in the order of the list: the positive class comes first
+    if (label !== undefined) {
+      app.active = label;
+      render();
+    } else if (actions[event.key]) {
+      actions[event.key]();
+    } else {
+      return;
+    }
+    event.preventDefault();
+  }
+
+  // ---------------------------------------------------------------- the panel
+
+  const count = (n) => n.toLocaleString("en");
+  const share = (part, whole) => `${((100 * part) / whole).toFixed(part && part / whole < 0.1 ? 1 : 0)} %`;
+
+  function html(tag, attributes = {}, ...children) {
+    return fill(document.createElement(tag), attributes, children);
+  }
+
+  function svg(tag, attributes = {}) {
+    return fill(document.createElementNS(NS, tag), attributes, []);
+  }
+
+  function fill(element, attributes, children) {
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+      else if (typeof value === "boolean") element.toggleAttribute(name, value);
+      else element.setAttribute(name, value);
+    }
+    element.append(...children.filter((child) => child !== null));
+    return element;
+  }
+
+  function button(text, title, onclick, more = {}) {
+    return html("button", { type: "button", class: "btn btn-sm btn-outline-secondary", title, onclick, ...more }, text);
+  }
+
+  function classRow(label) {
+    const seedClass = app.state.classes[label];
+    const seeds = app.state.seeds.labels.filter((each) => each === label).length;
+    const labelled = app.state.run?.counts[label];
+    const visible = viewer.isClassVisible(seedClass.name);
+    return html("tr", { class: label === app.active ? "sic-active" : "", "data-label": label },
+      html("td", {}, html("input", {
+        type: "radio", name: "sic-class", class: "form-check-input", checked: label === app.active,
+        id: `sic-class-${label}`, title: `Seed “${seedClass.name}” (key ${label === 1 ? 1 : 2})`,
+        onchange: () => { app.active = label; render(); },
+      })),
+      html("td", {}, html("input", {
+        type: "color", value: seedClass.color, title: "Colour of this class",
+        "aria-label": `Colour of ${seedClass.name}`,
+        onchange: (event) => editClass(label, { color: event.target.value }),
+      })),
+      html("td", {}, html("input", {
+        type: "text", value: seedClass.name, class: "form-control form-control-sm", title: "Name of this class",
+        "aria-label": "Name of the class", maxlength: 60,
+        onchange: (event) => editClass(label, { name: event.target.value }),
+        onkeydown: (event) => { if (event.key === "Enter") event.target.blur(); },
+      })),
+      html("td", { class: "sic-number sic-seeds" }, count(seeds)),
+      html("td", { class: "sic-number sic-count" },
+        labelled === undefined ? "–" : `${count(labelled)} (${share(labelled, app.state.n_patches)})`),
+      html("td", {}, labelled === undefined ? "" : html("input", {
+        type: "checkbox", class: "form-check-input", checked: visible, title: "Show this class's labels",
+        "aria-label": `Show labels of ${seedClass.name}`,
+        onchange: (event) => { viewer.setClassVisible(seedClass.name, event.target.checked); },
+      })));
+  }
+
+  function render() {
+    if (!panel) return;
+    // A name that is being typed survives what happens meanwhile.
+    if (panel.contains(document.activeElement) && document.activeElement.type === "text" && app.busy) return;
+    const focused = panel.contains(document.activeElement) ? document.activeElement.id : "";
+    panel.replaceChildren(style(), app.state ? body() : waiting(), messages());
+    if (focused) document.getElementById(focused)?.focus();
+  }
+
+  function waiting() {
+    return html("p", { class: "text-muted mt-2" }, app.error ? "" : "Waiting for the patches of an h5ad to load …");
+  }
+
+  function body() {
+    const { state } = app;
+    const idle = !app.busy;
+    const layers = viewer.patchLayers();
+    return html("div", {},
+      html("div", { class: "sic-head" },
+        layers.length > 1
+          ? html("select", { class: "form-select form-select-sm", title: "Which patches to label", id: "sic-layer",
+              onchange: (event) => choose(layers[event.target.selectedIndex]) },
+            ...layers.map((each) => html("option", { selected: each.uid === app.layer.uid }, each.h5ad)))
+          : html("b", {}, state.slide),
+        html("span", { class: "text-muted" }, `${count(state.n_patches)} patches`)),
+      html("table", { class: "sic-classes" },
+        html("thead", {}, html("tr", {},
+          ...["", "", "Class", "Seeds", "Labelled", ""].map((each, i) =>
+            html("th", { class: i === 3 || i === 4 ? "sic-number" : "" }, each)))),
+        html("tbody", {}, classRow(1), classRow(0))),
+      html("div", { class: "form-check form-switch my-1" },
+        html("input", { type: "checkbox", class: "form-check-input", id: "sic-seeding", checked: app.seeding,
+          title: "Off: clicks only look",
+          onchange: (event) => { app.seeding = event.target.checked; mute(); render(); } }),
+        html("label", { class: "form-check-label", for: "sic-seeding" },
+          "Click a patch to seed it, again to unseed; Shift-drag a lasso")),
+      html("div", { class: "sic-buttons" },
+        button("▶ Run", "Label every patch from the seeds (Space)", run,
+          { id: "sic-run", class: "btn btn-sm btn-primary", disabled: !idle }),
+        button("↶ Undo", "Take the last seeding back (Z)", undo, { id: "sic-undo", disabled: !idle || !state.can_undo }),
+        button("↷ Redo", "Do it again (Shift-Z)", redo, { id: "sic-redo", disabled: !idle || !state.can_redo }),
+        button("Clear", "Remove all seeds; can be undone", clear,
+          { id: "sic-clear", disabled: !idle || !state.seeds.patches.length })),
+      html("div", { class: "sic-view" },
+        html("div", { class: "btn-group btn-group-sm", role: "group", "aria-label": "What is drawn" },
+          ...Object.entries(VIEWS).map(([view, text]) =>
+            button(text, `Show ${text.toLowerCase()}`, () => { app.view = view; applyView(); render(); }, {
+              id: `sic-view-${view}`, disabled: view === "labels" && !app.labels,
+              class: `btn btn-sm ${view === app.view ? "btn-secondary" : "btn-outline-secondary"}`,
+              "aria-pressed": String(view === app.view) }))),
+        html("input", { type: "range", class: "form-range", id: "sic-opacity", min: 0.1, max: 1, step: 0.05,
+          value: app.opacity, title: "Opacity", "aria-label": "Opacity", disabled: app.view === "slide",
+          oninput: (event) => { app.opacity = Number(event.target.value); applyView(); } })),
+      state.run
+        ? html("div", { class: "sic-buttons" },
+          button("Write labels into the h5ad", "Adds sic_label, sic_score and sic_seed to the file itself", write,
+            { id: "sic-write", disabled: !idle || state.run.stale }))
+        : null);
+  }
+
+  function messages() {
+    const stale = app.state?.run?.stale && !app.busy;
+    return html("div", { class: "sic-messages" },
+      app.error
+        ? html("div", { class: "alert alert-danger py-1 px-2 mb-1", role: "alert", id: "sic-error" },
+          app.error.charAt(0).toUpperCase() + app.error.slice(1))
+        : null,
+      html("div", { class: "text-muted", role: "status", id: "sic-status" },
+        app.busy ? html("span", { class: "spinner-border spinner-border-sm me-1" }) : null,
+        app.busy ? `${app.busy} …` : app.status,
+        stale ? html("div", { class: "sic-stale" }, "The seeds have changed since the last run.") : null));
+  }
+
+  function style() {
+    return html("style", {}, `
+      .sic-head { display: flex; gap: .75em; align-items: baseline; margin: .5em 0; }
+      .sic-classes { width: 100%; border-collapse: separate; border-spacing: 0 .15em; }
+      .sic-classes th { font-weight: normal; color: #6c757d; font-size: .85em; padding: 0 .3em; }
+      .sic-classes td { padding: .2em .3em; vertical-align: middle; }
+      .sic-classes tr.sic-active td { background: #e7f1ff; }
+      .sic-classes input[type=color] { width: 2em; height: 1.7em; padding: 0; border: 1px solid #ccc; }
+      .sic-number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+      .sic-buttons { display: flex; flex-wrap: wrap; gap: .4em; margin: .5em 0; }
+      .sic-view { display: flex; gap: 1em; align-items: center; margin: .6em 0; }
+      .sic-view .btn-group { flex: none; }
+      .sic-messages { min-height: 3em; }
+      .sic-stale { color: #8a5a00; }
+      .sic-lasso { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }
+      .sic-lasso polygon { fill: rgba(255, 255, 255, .2); stroke: #111; stroke-width: 2; stroke-dasharray: 5 3; }
+    `);
+  }
+
+  // ---------------------------------------------------------------- coming and going
+
+  function mute() {
+    unmute();
+    unmute = app.seeding ? viewer.muteTooltips() : () => {};
+  }
+
+  function choose(layer) {
+    return enqueue("Opening", async () => {
+      app.layer = layer;
+      app.grid = makeGrid(viewer.centres(layer.uid));
+      app.state = null;
+      await reload();
+      applyView();
+      app.status = app.state.seeds.patches.length ? "The seeds of last time are back" : "";
+    });
+  }
+
+  function onLoaded() {
+    if (app.layer) return;
+    const [first] = viewer.patchLayers();
+    if (first) choose(first);
+  }
+
+  function init(container) {
+    panel = html("div", { class: "sic px-1 pb-2" });
+    container.replaceChildren(panel);
+    viewer.on(mouse);
+    document.addEventListener("keydown", onKey);
+    document.addEventListener(viewer.LOADED, onLoaded);
+    mute();
+    render();
+    onLoaded();
+  }
+
+  function close() {
+    viewer.off(mouse);
+    document.removeEventListener("keydown", onKey);
+    document.removeEventListener(viewer.LOADED, onLoaded);
+    viewer.overlay().querySelector("#SIC_seeds")?.remove();
+    dropLasso();
+    unmute();
+    panel?.remove();
+    panel = null;
+  }
+
+  return { name: "Seeded iterative clustering", init, close, app };
+})();
