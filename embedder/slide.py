@@ -115,7 +115,10 @@ class Slide:
         self.tile_sizes = source.tile_sizes
         self.size = source.level_sizes[0]
         self.bounds = _clip_bounds(source.bounds, self.size)
+        self._quick_hash = source.quick_hash
         self._source: _Source | None = source
+        self._reads = 0
+        self._change = threading.Condition()
 
     def __enter__(self) -> Self:
         return self
@@ -137,8 +140,11 @@ class Slide:
         return self.tile_sizes[0]
 
     def close(self) -> None:
-        """Close the file; closing twice does no harm."""
-        source, self._source = self._source, None
+        """Close the file, once reads that are under way are done; closing twice does no harm."""
+        with self._change:
+            source, self._source = self._source, None
+            # Closing under a reading thread would crash the process, not raise.
+            self._change.wait_for(lambda: self._reads == 0)
         if source is not None:
             source.close()
 
@@ -172,8 +178,6 @@ class Slide:
         number it therefore reads up to half a level-0 pixel beside the place, interpolating;
         elsewhere the pixels are the file's own.
         """
-        if self._source is None:
-            raise SlideError(f"{self.path.name!r} is closed; open it again to read from it")
         if not 0 <= level < len(self.level_sizes):
             raise ValueError(f"level {level} is not in {self.path.name!r}, which has {len(self.level_sizes)}")
         if width < 1 or height < 1:
@@ -238,8 +242,8 @@ class Slide:
             "openslide-quickhash-1:<hex>", or "sha256-size-head-tail:<hex>" (of the file's size in
             bytes, its first and its last MiB) where OpenSlide gives none.
         """
-        if self._source is not None and self._source.quick_hash:
-            return f"openslide-quickhash-1:{self._source.quick_hash}"
+        if self._quick_hash:
+            return f"openslide-quickhash-1:{self._quick_hash}"
         try:
             size = self.path.stat().st_size
             digest = hashlib.sha256(str(size).encode())
@@ -252,15 +256,23 @@ class Slide:
         return f"sha256-size-head-tail:{digest.hexdigest()}"
 
     def _read_inside(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
-        assert self._source is not None
+        with self._change:
+            source = self._source
+            if source is None:
+                raise SlideError(f"{self.path.name!r} is closed; open it again to read from it")
+            self._reads += 1
         try:
-            return self._source.read(x, y, width, height, level)
+            return source.read(x, y, width, height, level)
         except _backend_errors() as error:
             raise SlideError(
                 f"{self.path.name!r} opens, but its pixels at ({x}, {y}) of level {level} cannot be "
                 f"read ({_one_line(error, self.path)}); the file is damaged or cut short: "
                 "copy or export it again"
             ) from error
+        finally:
+            with self._change:
+                self._reads -= 1
+                self._change.notify_all()
 
     def _reduce_level(self, level: int, factor: int) -> Pixels:
         """Give a level made smaller by a whole factor (box means), read square by square."""

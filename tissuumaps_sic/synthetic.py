@@ -40,7 +40,7 @@ _LAMP = (242.0, 241.0, 243.0)  # an empty slide, in 8-bit RGB
 _BLOCK = 1024  # a multiple of MASK_SCALE, so that no mask pixel lies in two blocks
 _TEXTURE = 1024  # edge of a periodic texture, in pixels
 _ANGLES = 24  # orientations of a sprite over half a turn
-_SMALLEST = 768
+_SMALLEST = 450  # micrometres along the shorter side: room for a tumour and for glands beside it
 _TUMOUR_SHARE = 0.30
 
 
@@ -80,7 +80,7 @@ def write_synthetic_slide(
     path : Path
         The slide to write, a TIFF; its folder must exist.
     size : (int, int)
-        Width and height in level-0 pixels, each at least 768.
+        Width and height in level-0 pixels, each at least 450 µm.
     mpp : float
         Micrometres per level-0 pixel, 0.2 to 1. It sets the size of cells and glands in pixels.
     seed : int
@@ -97,10 +97,13 @@ def write_synthetic_slide(
     OSError
         When a file cannot be written.
     """
-    if min(size) < _SMALLEST:
-        raise ValueError(f"size is {size[0]} x {size[1]}; give at least {_SMALLEST} x {_SMALLEST} pixels")
     if not 0.2 <= mpp <= 1.0:
         raise ValueError(f"mpp is {mpp}; give 0.2 to 1 µm per pixel")
+    if min(size) * mpp < _SMALLEST:
+        least = int(np.ceil(_SMALLEST / mpp))
+        raise ValueError(
+            f"size is {size[0]} x {size[1]}; give at least {least} x {least} pixels at {mpp} µm/px"
+        )
     if seed < 0:
         raise ValueError(f"seed is {seed}; give 0 or more")
     pixels, mask = render(size, mpp, seed)
@@ -337,6 +340,8 @@ def _lay_out(size: tuple[int, int], mpp: float, seed: int) -> _Plan:
     tissue, tumour = _regions(rng, shape)
     tissue = tissue + _warp(rng, shape, cell, 7, 32) + _warp(rng, shape, cell, 3, 13)
     tumour = tumour + _warp(rng, shape, cell, 22, 42) + _warp(rng, shape, cell, 8, 16)
+    # A quantile, so that any seed and size has its share of tumour.
+    tumour = tumour - np.quantile(tumour[tissue > 0], 1 - _TUMOUR_SHARE).astype(np.float32)
     x, y = (
         a.astype(np.float64) for a in np.meshgrid(*(np.arange(n) * MASK_SCALE + 7.5 for n in shape[::-1]))
     )
@@ -407,12 +412,11 @@ def _regions(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Floats, 
     main = parts == 1 + int(areas.argmax())
     tissue = ndimage.binary_fill_holes(np.isin(parts, 1 + np.flatnonzero(areas > 0.03 * areas.sum())))
 
-    # The threshold is a quantile, so that any seed and size has its share of tumour.
     away = rng.uniform(0, 2 * np.pi)
     cx, cy = centres[0][0] + 0.10 * np.cos(away), centres[0][1] + 0.13 * np.sin(away)
     height = 1 - np.hypot((x - cx) / halves[0][0], (y - cy) / halves[0][1])
     height += 0.19 * _smooth_noise(rng, shape, 0.075 * edge) + 0.08 * _smooth_noise(rng, shape, 0.03 * edge)
-    share = min(_TUMOUR_SHARE * tissue.sum() / main.sum(), 0.6)
+    share = min(_TUMOUR_SHARE * tissue.sum() / main.sum(), 0.6)  # all of it lies in the larger piece
     tumour = main & (height > np.quantile(height[main], 1 - share))
     parts, _ = ndimage.label(tumour)
     areas = np.bincount(parts.ravel())[1:]

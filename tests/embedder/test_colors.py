@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from embedder.colors import project, srgb_hex
+
+pytest.importorskip("umap")
+
+
+def clouds(n, seed=0):
+    """Three clouds in 40 dimensions, and which each point belongs to."""
+    rng = np.random.default_rng(seed)
+    which = rng.integers(0, 3, n)
+    return (rng.normal(size=(3, 40))[which] * 3 + rng.normal(size=(n, 40))).astype(np.float32), which
+
+
+def neighbours_alike(layout, which):
+    """Share of points whose nearest other point is of their own cloud."""
+    distances = ((layout[:, None] - layout[None]) ** 2).sum(-1)
+    np.fill_diagonal(distances, np.inf)
+    return (which[distances.argmin(1)] == which).mean()
+
+
+@pytest.fixture(scope="module")
+def layouts():
+    X, which = clouds(400)
+    return X, which, project(X)
+
+
+def test_neighbours_in_feature_space_stay_neighbours(layouts):
+    _, which, (two, three) = layouts
+    assert two.shape == (400, 2)
+    assert three.shape == (400, 3)
+    assert two.dtype == three.dtype == np.float32
+    assert neighbours_alike(two, which) > 0.97
+    assert neighbours_alike(three, which) > 0.97
+
+
+def test_the_layout_does_not_depend_on_what_ran_before(layouts):
+    X, _, (two, three) = layouts
+    np.random.seed(99)  # noqa: NPY002 -- the global generator is what must not matter
+    again = project(X.copy())
+    assert np.array_equal(again[0], two)
+    assert np.array_equal(again[1], three)
+
+
+def test_beyond_the_limit_patches_are_placed_among_the_fitted_ones():
+    X, which = clouds(300)
+    two, three = project(X, max_fit=150)
+    assert np.isfinite(two).all()
+    assert neighbours_alike(two, which) > 0.95
+    assert neighbours_alike(three, which) > 0.95
+    assert np.array_equal(project(X, max_fit=150)[1], three)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 29])
+def test_a_handful_of_patches_gets_a_layout_too(n):
+    X, _ = clouds(n)
+    two, three = project(X)
+    assert two.shape == (n, 2)
+    assert three.shape == (n, 3)
+    assert np.isfinite(two).all()
+    assert len(srgb_hex(three)) == n
+
+
+def test_equal_patches_are_grey_and_nothing_is_nan():
+    two, three = project(np.ones((60, 40), dtype=np.float32))
+    assert np.isfinite(two).all()
+    assert set(srgb_hex(three)) == {"#808080"}
+
+
+def test_colours_follow_the_axes_red_green_blue():
+    ramp = np.linspace(0, 1, 101, dtype=np.float32)
+    zero = np.zeros_like(ramp)
+    assert srgb_hex(np.column_stack([ramp, zero, zero]))[-1] == "#ff8080"
+    assert srgb_hex(np.column_stack([zero, ramp, zero]))[-1] == "#80ff80"
+    assert srgb_hex(np.column_stack([zero, zero, ramp]))[0] == "#808000"
+
+
+def test_an_outlier_does_not_grey_the_rest():
+    values = np.column_stack([np.linspace(0, 1, 500)] * 3).astype(np.float32)
+    values[0] = 1000
+    assert len(set(srgb_hex(values))) > 200
