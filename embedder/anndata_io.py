@@ -215,7 +215,6 @@ def tmap_project(
             **radios,
             "cb_col": True,
             "shape_fixed": True,
-            "no_outline": True,
             "_no_outline": True,
             "collectionItem_fixed": True,
         },

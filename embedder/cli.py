@@ -83,22 +83,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _embed(options: argparse.Namespace) -> int:
+    from dataclasses import asdict, fields
+
     try:
         from embedder.embed import EmbedOptions, embed_slides
         from embedder.encoders import EncoderError
+
+        chosen = {each.name: getattr(options, each.name) for each in fields(EmbedOptions)}
+        try:
+            results = embed_slides(options.slides, options.output, EmbedOptions(**chosen))
+        except EncoderError as error:
+            log.error("%s", error)  # noqa: TRY400 -- a message for a person, not a trace
+            return 1
+        except OSError as error:
+            log.error("%s: %s", error.filename or options.output, error.strerror or error)  # noqa: TRY400
+            return 1
     except ModuleNotFoundError as error:
         log.error('%s is not installed; run pip install "tissuumaps-sic[embed]"', error.name)  # noqa: TRY400
-        return 1
-    from dataclasses import asdict, fields
-
-    chosen = {each.name: getattr(options, each.name) for each in fields(EmbedOptions)}
-    try:
-        results = embed_slides(options.slides, options.output, EmbedOptions(**chosen))
-    except EncoderError as error:
-        log.error("%s", error)  # noqa: TRY400
-        return 1
-    except OSError as error:
-        log.error("%s: %s", error.filename or options.output, error.strerror or error)  # noqa: TRY400
         return 1
     failed = [each for each in results if each.status == "failed"]
     if len(results) > 1:

@@ -136,7 +136,8 @@ def _principal_axes(X: Floats) -> tuple[Floats, Floats]:
 def _unit_rows(X: npt.NDArray[Any]) -> Floats:
     rows = np.asarray(X, dtype=np.float32)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: Floats = rows / np.where(norms == 0, 1, norms)
+    norms[norms == 0] = 1
+    unit: Floats = np.divide(rows, norms, dtype=np.float32)
     return unit
 
 

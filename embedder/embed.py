@@ -166,6 +166,8 @@ def _embed_or_tell(
         return SlideResult(
             str(path), "failed", f"{path}: {error.strerror or error} ({error.filename or h5ad})"
         )
+    except ModuleNotFoundError:
+        raise  # a package is missing for all slides alike
     except Exception as error:
         log.debug("%s failed", path, exc_info=True)
         message = f"{path}: {type(error).__name__}: {error} (unexpected; --verbose shows where)"

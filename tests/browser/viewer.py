@@ -1,0 +1,194 @@
+"""What a person does in the viewer, for tests: open, click a patch, drag, press a button, read the panel."""
+
+import json
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import anndata
+import numpy as np
+import pytest
+
+ARTIFACTS = Path(__file__).resolve().parents[2] / "test-artifacts"
+
+
+@contextmanager
+def served(folder: Path):
+    """Run `tissuumaps-sic serve` on a free port; yield its process and the address of the first slide."""
+    command = [sys.executable, "-m", "tissuumaps_sic", "serve", str(folder), "--port", "0", "--no-browser"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        for line in process.stdout:
+            if line.strip().startswith("http://"):
+                yield process, line.strip()
+                break
+        else:
+            pytest.fail("the server ended without an address")
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+class Viewer:
+    def __init__(self, page, folder: Path, address: str, server=None):
+        self.page = page
+        self.folder = folder
+        self.address = address
+        self.server = server
+        self.name = Path(urlsplit(address).path).stem
+        self.page_errors = []
+        self.foreign_requests = []
+        host = urlsplit(address).netloc
+        page.on("pageerror", lambda error: self.page_errors.append(str(error)))
+        page.on("request", lambda request: self._note(request.url, host))
+
+    def _note(self, url, host):
+        if urlsplit(url).scheme in ("http", "https", "ws") and urlsplit(url).netloc != host:
+            self.foreign_requests.append(url)
+
+    @property
+    def h5ad(self) -> Path:
+        return self.folder / f"{self.name}.h5ad"
+
+    @property
+    def session_path(self) -> Path:
+        return self.folder / f"{self.name}.sic.json"
+
+    @property
+    def adata(self):
+        return anndata.read_h5ad(self.h5ad)
+
+    def open(self):
+        self.page.goto(self.address)
+        self.wait()
+
+    def reload(self):
+        self.page.reload()
+        self.wait()
+
+    def wait(self):
+        """Wait until the patches are drawn, the session is there, and nothing is under way."""
+        self.page.wait_for_function("window.SIC?.app?.state && !window.SIC.app.busy", timeout=60_000)
+
+    def evaluate(self, script, argument=None):
+        return self.page.evaluate(script, argument)
+
+    def screen(self, x, y):
+        """Where a point of the slide (level-0 pixels) is on the screen, from the image that is shown."""
+        return self.evaluate(
+            """([x, y]) => {
+                const osd = tmapp.ISS_viewer, box = osd.canvas.getBoundingClientRect();
+                const point = osd.world.getItemAt(0).imageToViewportCoordinates(x, y);
+                const pixel = osd.viewport.pixelFromPoint(point, true);
+                return [pixel.x + box.left, pixel.y + box.top];
+            }""",
+            [float(x), float(y)],
+        )
+
+    def click_patch(self, row, *, centres=None, off=(0.0, 0.0)):
+        """Click a patch at its centre, or off it by a share of the spacing."""
+        x, y = (self.adata.obsm["spatial"] if centres is None else centres)[row]
+        self.page.mouse.click(*self.screen(x + off[0] * 128, y + off[1] * 128))
+        self.wait()
+
+    def drag(self, points, *, shift=False, steps=8):
+        if shift:
+            self.page.keyboard.down("Shift")
+        self.page.mouse.move(*points[0])
+        self.page.mouse.down()
+        for point in points[1:]:
+            self.page.mouse.move(*point, steps=steps)
+        self.page.mouse.up()
+        if shift:
+            self.page.keyboard.up("Shift")
+        self.wait()
+
+    def choose(self, label):
+        self.page.check(f"#sic-class-{label}")
+
+    def press(self, name):
+        self.page.click(f"#sic-{name}")
+        self.wait()
+
+    def run(self):
+        self.press("run")
+
+    @property
+    def error(self):
+        alert = self.page.query_selector("#sic-error")
+        return alert.inner_text() if alert else None
+
+    @property
+    def status(self):
+        return self.page.inner_text("#sic-status")
+
+    @property
+    def seeds(self):
+        """Seeds that the page shows on the slide: class of each row."""
+        marks = self.page.query_selector_all("#SIC_seeds rect[data-patch]")
+        return {int(m.get_attribute("data-patch")): int(m.get_attribute("data-label")) for m in marks}
+
+    @property
+    def saved_seeds(self):
+        """Seeds in the session file, by the names of the patches."""
+        session = json.loads(self.session_path.read_text())
+        seeds = {}
+        for action in session["actions"][: session["position"]]:
+            if action["kind"] == "clear":
+                seeds.clear()
+            for patch in action.get("patches", []):
+                seeds.pop(patch, None)
+                if action["label"] is not None:
+                    seeds[patch] = action["label"]
+        return seeds
+
+    @property
+    def layer(self):
+        """The marker layer of labels as TissUUmaps has it: x, y and class name of each marker."""
+        return self.evaluate(
+            """() => {
+                const layer = dataUtils.data.SICLABELS;
+                if (!layer) return null;
+                const data = layer._processeddata;
+                return {x: [...data.x], y: [...data.y], names: data.class, drawn: glUtils._numPoints.SICLABELS};
+            }"""
+        )
+
+    @property
+    def legend(self):
+        """Counts of each class in TissUUmaps' own legend of the layer."""
+        rows = self.page.query_selector_all("#SICLABELS_menu-UI tbody tr")
+        return {
+            row.get_attribute("data-key"): int(row.query_selector_all("td")[2].text_content()) for row in rows
+        }
+
+    def canvas_alpha(self, x, y):
+        """Opacity, 0..1, of what TissUUmaps has drawn over a point of the slide."""
+        return self.evaluate(
+            """([x, y]) => {
+                glUtils.draw();
+                const canvas = document.getElementById("gl_canvas"), osd = tmapp.ISS_viewer;
+                const point = osd.world.getItemAt(0).imageToViewportCoordinates(x, y);
+                const pixel = osd.viewport.pixelFromPoint(point, true);
+                const gl = canvas.getContext("webgl2", glUtils._options), out = new Uint8Array(4);
+                const scale = canvas.width / osd.canvas.clientWidth;
+                gl.readPixels(pixel.x * scale, canvas.height - 1 - pixel.y * scale, 1, 1,
+                    gl.RGBA, gl.UNSIGNED_BYTE, out);
+                return out[3] / 255;
+            }""",
+            [float(x), float(y)],
+        )
+
+    def keep_picture(self, folder: Path, name: str):
+        folder.mkdir(exist_ok=True)
+        self.page.screenshot(path=folder / f"{name}.png")
+
+
+def inside(polygon, points):
+    """Which points lie inside a polygon; by winding, where the plugin counts crossings."""
+    polygon, points = np.asarray(polygon, float), np.asarray(points, float)
+    edges = [polygon - point for point in points]
+    angles = [np.unwrap(np.arctan2(*np.append(e, e[:1], axis=0).T[::-1])) for e in edges]
+    return np.array([abs(a[-1] - a[0]) > np.pi for a in angles])
