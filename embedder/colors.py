@@ -19,6 +19,9 @@ _COMPONENTS = 50
 _NEIGHBORS = 15
 # With fewer patches a neighbourhood is the whole slide; principal components then show as much.
 _FEWEST = 2 * _NEIGHBORS
+# Along a component that differs by less, unit vectors of float32 differ by rounding alone; stretched to
+# colours, that would be noise.
+_ROUNDING = 1e-5
 _CHUNK_ROWS = 8192
 
 
@@ -55,7 +58,8 @@ def project(X: Floats, *, random_state: int = 0, max_fit: int = 20_000) -> tuple
     components = np.concatenate(
         [(_unit_rows(X[start : start + _CHUNK_ROWS]) - mean) @ axes for start in range(0, n, _CHUNK_ROWS)]
     )
-    if len(chosen) < _FEWEST or not np.ptp(components, axis=0).any():
+    components[:, np.ptp(components, axis=0) < _ROUNDING] = 0
+    if len(chosen) < _FEWEST or not components.any():
         return _first(components, 2), _first(components, 3)
     log.info("laying out %d patches by UMAP, fitted on %d", n, len(chosen))
     return _umap(components, chosen, random_state)
@@ -98,6 +102,8 @@ def _umap(components: Floats, chosen: npt.NDArray[np.intp], random_state: int) -
         metric_kwds={},
         angular=False,
         random_state=np.random.RandomState(random_state),
+        # In several threads the search finds other neighbours with each number of threads, seed or not.
+        n_jobs=1,
     )
     layouts = []
     for dimensions in (2, 3):

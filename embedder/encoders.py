@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 
 _IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 _IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
-# What training frameworks put before the keys of the network itself, longest first.
-_PREFIXES = ("model.resnet.", "module.encoder.", "module.", "backbone.", "encoder.", "resnet.", "model.")
+# What training frameworks put before the keys of the network itself, one within the other.
+_PREFIXES = ("module.", "model.", "backbone.", "encoder.", "resnet.")
+PRECISIONS = ("float32", "bfloat16")
 
 
 class EncoderError(Exception):
@@ -69,6 +70,11 @@ class EncoderSpec:
     keys: Callable[[str], str]
     shipped: tuple[str, str] | None = None
     download: str | None = None
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What must be installed."""
+        return ("torch", "timm", self.shipped[0]) if self.shipped else ("torch", "torchvision")
 
     @property
     def transform(self) -> str:
@@ -223,18 +229,31 @@ class Encoder:
         Parameters
         ----------
         patches : ndarray of shape (n, rows, columns, 3), uint8
-            RGB.
+            RGB. Of any size: the networks are convolutional, and nothing is resized.
 
         Returns
         -------
         ndarray of shape (n, dimension), float32
             Global average of the last feature map.
+
+        Raises
+        ------
+        ValueError
+            When the patches are anything else.
         """
         import torch
 
+        if patches.dtype != np.uint8 or patches.ndim != 4 or patches.shape[-1] != 3:
+            raise ValueError(
+                f"patches are {patches.dtype} of shape {patches.shape}; "
+                "give uint8 of shape (n, rows, columns, 3)"
+            )
         device_type = torch.device(self.device).type
         with (
             torch.inference_mode(),
+            # Left to itself, cuDNN rounds float32 to the 10 bits of TF32 and may choose its algorithm anew
+            # in each run.
+            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
             torch.autocast(device_type, torch.bfloat16, enabled=self.precision == "bfloat16"),
         ):
             # Channels are last in memory already: the permutation is the layout that the network wants.
@@ -266,12 +285,16 @@ def load_encoder(
     Raises
     ------
     EncoderError
-        When the name is unknown, weights are missing, or they do not match the network key for key.
+        When the name or the precision is unknown, weights are missing, or they do not match the network
+        key for key.
     """
     import torch
 
-    spec, path = _find(name, weights)
+    if precision not in PRECISIONS:
+        raise EncoderError(f"there is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
+    known, path = _find(name, weights)
     state = _read_checkpoint(path)
+    spec = known or _recognise(state, path)
     network = spec.build()
     _load_strictly(spec, network, state, path)
     # The classifier is the last layer of every network of the table; its place is taken by nothing.
@@ -290,19 +313,20 @@ def available_encoders() -> list[str]:
     """Return one line an encoder: dimension, resolution, licence, source, and whether it is usable now."""
     lines = []
     for spec in ENCODERS.values():
-        if spec.shipped:
-            ready = importlib.util.find_spec(spec.shipped[0]) is not None
-            state = "ready" if ready else 'needs pip install "tissuumaps-sic[embed]"'
+        if any(importlib.util.find_spec(package) is None for package in spec.packages):
+            state = 'needs pip install "tissuumaps-sic[embed]"'
+        elif spec.shipped or _torchvision_weights(spec)[1].is_file():
+            state = "ready"
         else:
-            state = "ready" if _downloaded(spec) else "downloads its weights at first use, or --weights FILE"
+            state = "downloads its weights at first use, or --weights FILE"
         facts = f"{spec.dimension:5}-d  {spec.mpp:g} µm/px  {spec.licence:13} {spec.source}"
         lines.append(f"{spec.name:20} {facts}: {state}")
     lines.append("Any checkpoint of these architectures: --encoder PATH")
     return lines
 
 
-def _find(name: str, weights: Path | None) -> tuple[EncoderSpec, Path]:
-    """Return the facts of an encoder and the file of its weights."""
+def _find(name: str, weights: Path | None) -> tuple[EncoderSpec | None, Path]:
+    """Return the facts of an encoder, where its name tells them, and the file of its weights."""
     if name not in ENCODERS:
         path = Path(name)
         if not path.is_file():
@@ -310,7 +334,11 @@ def _find(name: str, weights: Path | None) -> tuple[EncoderSpec, Path]:
                 f"there is no encoder {name!r}; choose one of {', '.join(ENCODERS)}, "
                 "or give the path of a checkpoint"
             )
-        return _recognise(path), path
+        if weights is not None:
+            raise EncoderError(
+                f"{name} is a checkpoint already; leave out {weights}, or name an architecture"
+            )
+        return None, path
     spec = ENCODERS[name]
     if weights is not None:
         if not weights.is_file():
@@ -341,10 +369,6 @@ def _torchvision_weights(spec: EncoderSpec) -> tuple[str, Path]:
     assert spec.download is not None
     url: str = torchvision.models.get_weight(spec.download).url
     return url, Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-
-
-def _downloaded(spec: EncoderSpec) -> bool:
-    return importlib.util.find_spec("torchvision") is not None and _torchvision_weights(spec)[1].is_file()
 
 
 def _download(spec: EncoderSpec) -> Path:
@@ -386,15 +410,17 @@ def _read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
         kind = type(content).__name__
         raise EncoderError(f"{path}: holds no state_dict but a {kind}; save the state_dict alone")
     state = {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
-    for prefix in _PREFIXES:
-        if state and all(key.startswith(prefix) for key in state):
-            return {key.removeprefix(prefix): value for key, value in state.items()}
+    while state:
+        shared = next((each for each in _PREFIXES if all(key.startswith(each) for key in state)), None)
+        if shared is None:
+            break
+        state = {key.removeprefix(shared): value for key, value in state.items()}
     return state
 
 
-def _recognise(path: Path) -> EncoderSpec:
+def _recognise(state: dict[str, torch.Tensor], path: Path) -> EncoderSpec:
     """Return the architecture that a checkpoint's keys belong to."""
-    keys = _read_checkpoint(path).keys()
+    keys = state.keys()
     if "_conv_stem.weight" in keys or "conv_stem.weight" in keys:
         return ENCODERS["efficientnet-lite0"]
     if "layer1.0.conv3.weight" in keys:
@@ -415,6 +441,14 @@ def _load_strictly(
     """
     own = network.state_dict()
     given = {spec.keys(key): value for key, value in state.items()}
+    if len(given) < len(state):
+        # A checkpoint in two spellings at once: which of the two was meant cannot be known.
+        names = [spec.keys(key) for key in state]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise EncoderError(
+            f"{path}: does not match {spec.name}: {len(twice)} there twice: {', '.join(twice[:5])}; "
+            f"give a checkpoint of {spec.name}"
+        )
     optional = {
         key for key in own if key.startswith(("classifier.", "fc.")) or key.endswith("num_batches_tracked")
     }

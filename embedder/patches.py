@@ -141,11 +141,12 @@ class _Axis:
     scale: float  # level pixels per target pixel
     margin: int  # level pixels that the filter reaches beyond a target pixel's own
     unit: int  # level pixels in a unit: a tile, or several
+    size: int  # level pixels of the slide; beyond it there is nothing, and the filter ends there
 
     def units(self, begin: Integers, end: Integers) -> tuple[Integers, Integers]:
         """Give the first unit, and the one after the last, that target pixels need."""
-        first = np.floor(self.origin + begin * self.scale) - self.margin
-        last = np.ceil(self.origin + end * self.scale) + self.margin
+        first = np.maximum(np.floor(self.origin + begin * self.scale) - self.margin, 0)
+        last = np.minimum(np.ceil(self.origin + end * self.scale) + self.margin, self.size)
         return (
             np.floor(first / self.unit).astype(np.int64),
             np.ceil(last / self.unit).astype(np.int64),
@@ -153,10 +154,12 @@ class _Axis:
 
     def whole(self, begin: int, end: int) -> tuple[int, int]:
         """Give the target pixels that can be made from the level pixels from begin to end."""
+        begin += self.margin if begin > 0 else 0
+        end -= self.margin if end < self.size else 0
         # The hair (the margin has room for it) keeps a pixel that misses by the last binary digit.
         return (
-            math.ceil((begin + self.margin - self.origin) / self.scale - 1e-6),
-            math.floor((end - self.margin - self.origin) / self.scale + 1e-6),
+            math.ceil((begin - self.origin) / self.scale - 1e-6),
+            math.floor((end - self.origin) / self.scale + 1e-6),
         )
 
     def at(self, target: int) -> float:
@@ -170,8 +173,8 @@ def _axes(slide: Slide, grid: PatchGrid) -> tuple[_Axis, _Axis]:
     # enlarges; one more for rounding. Without resampling there is nothing to reach for.
     margin = 0 if grid.level_scale == 1 else math.ceil(max(1.0, grid.level_scale)) + 1
     x, y = (
-        _Axis(origin, grid.level_scale, margin, side * math.ceil(_MIN_READ / side))
-        for origin, side in zip(grid.level_origin, tile, strict=True)
+        _Axis(origin, grid.level_scale, margin, side * math.ceil(_MIN_READ / side), size)
+        for origin, side, size in zip(grid.level_origin, tile, slide.level_sizes[grid.level], strict=True)
     )
     return x, y
 
@@ -246,30 +249,24 @@ def _strips(
     decoders: Executor,
 ) -> Iterator[_Strip]:
     """Read the units that are needed, a row of them at a time; what is between them is white."""
-    level_width, level_height = slide.level_sizes[level]
     level_left = first[0] * axis_x.unit
     piece = max(axis_x.unit, _PIECE_PIXELS // axis_x.unit * axis_x.unit)
     for row, wanted in enumerate(needed):
         top = (first[1] + row) * axis_y.unit
-        # Nothing is asked for beyond the slide: margins and the last tiles reach there.
-        y, bottom = max(top, 0), min(top + axis_y.unit, level_height)
-        pixels = np.full((axis_y.unit, needed.shape[1] * axis_x.unit, 3), 255, np.uint8)
+        height = min(axis_y.unit, axis_y.size - top)
+        pixels = np.full((height, needed.shape[1] * axis_x.unit, 3), 255, np.uint8)
         stretches = [
-            (level_left + begin * axis_x.unit, level_left + end * axis_x.unit) for begin, end in _runs(wanted)
+            (level_left + begin * axis_x.unit, min(level_left + end * axis_x.unit, axis_x.size))
+            for begin, end in _runs(wanted)
         ]
-        places = [
-            (max(x, 0), min(x + piece, right, level_width))
+        reads = [
+            (x, width, decoders.submit(slide.read, x, top, width, height, level=level))
             for left, right in stretches
             for x in range(left, right, piece)
+            for width in [min(piece, right - x)]
         ]
-        if y < bottom:
-            reads = [
-                (x, end, decoders.submit(slide.read, x, y, end - x, bottom - y, level=level))
-                for x, end in places
-                if x < end
-            ]
-            for x, end, read in reads:
-                pixels[y - top : bottom - top, x - level_left : end - level_left] = read.result()
+        for x, width, read in reads:
+            pixels[:, x - level_left : x - level_left + width] = read.result()
         yield _Strip(top, pixels, stretches)
 
 

@@ -152,7 +152,8 @@ class Viewer:
                 const layer = dataUtils.data.SICLABELS;
                 if (!layer) return null;
                 const data = layer._processeddata;
-                return {x: [...data.x], y: [...data.y], names: data.class, drawn: glUtils._numPoints.SICLABELS};
+                const drawn = glUtils._numPoints.SICLABELS;
+                return {x: [...data.x], y: [...data.y], names: data.class, drawn};
             }"""
         )
 

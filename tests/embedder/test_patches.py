@@ -67,10 +67,15 @@ def read_alone(path: Path, grid: PatchGrid, index: int) -> np.ndarray:
     downsample = grid.level_downsample
     with openslide.OpenSlide(path) as slide:
         margin = 16
-        left, top = (int(np.floor(c / downsample)) - margin for c in corner)
-        side = int(np.ceil(side0 / downsample)) + 2 * margin + 1
+        # Beyond the slide there is nothing that a filter could mix in.
+        size = slide.level_dimensions[grid.level]
+        left, top = (max(int(np.floor(c / downsample)) - margin, 0) for c in corner)
+        right, bottom = (
+            min(int(np.ceil((c + side0) / downsample)) + margin, end)
+            for c, end in zip(corner, size, strict=True)
+        )
         region = slide.read_region(
-            (round(left * downsample), round(top * downsample)), grid.level, (side, side)
+            (round(left * downsample), round(top * downsample)), grid.level, (right - left, bottom - top)
         )
     white = Image.new("RGB", region.size, (255, 255, 255))
     white.paste(region, mask=region)
@@ -108,7 +113,7 @@ def test_patches_of_a_level_at_the_target_are_the_files_own_pixels(shared_data: 
         ("colon_section1.tif", 0.21, {"bounds": (3001, 12001, 4000, 5000)}, 0.05),
         # This file's level 1 is 2.0005 times smaller: OpenSlide itself interpolates, differently
         # for each read.
-        ("tcga-cr-7395-01a-01-ts1.svs", 0.25, {}, 4),
+        ("tcga-cr-7395-01a-01-ts1.svs", 0.25, {}, 8),
     ],
 )
 def test_a_patch_from_strips_equals_the_patch_read_alone(
@@ -122,7 +127,8 @@ def test_a_patch_from_strips_equals_the_patch_read_alone(
         difference = np.abs(found[k].astype(int) - read_alone(path, grid, k))
         assert difference.mean() < tolerance
         if tolerance < 1:
-            assert difference.max() <= 1
+            # Pillow rounds its weights, and its pixels between the two directions.
+            assert difference.max() <= 2
 
 
 @pytest.mark.parametrize("mpp", [0.25, 0.3, 0.5, 0.7])
@@ -211,10 +217,12 @@ def test_each_tile_with_tissue_is_decoded_once_and_no_other(
     touched = np.zeros((height, width), bool)
     side = grid.patch_size0 / grid.level_downsample
     for x, y in (grid.centres - grid.patch_size0 / 2) / grid.level_downsample:
-        left, right = int(x) // 256 * 256, -(int(x + side) // -256) * 256
-        top, bottom = int(y) // 256 * 256, -(int(y + side) // -256) * 256
+        # The filter that resamples reaches three pixels further.
+        reach = 0 if grid.level_scale == 1 else 3
+        left, right = int(max(x - reach, 0)) // 256 * 256, -(int(x + side + reach) // -256) * 256
+        top, bottom = int(max(y - reach, 0)) // 256 * 256, -(int(y + side + reach) // -256) * 256
         touched[top:bottom, left:right] = True
-    assert 0.2 < touched.sum() / (width * 6000 / grid.level_downsample) < 0.9
+    assert 0.1 < touched.sum() / (width * 6000 / grid.level_downsample) < 0.9
     assert sum(w * h for _, _, w, h in reads) <= 1.1 * touched.sum()
     times = np.zeros((height, width), np.uint8)
     for x, y, w, h in reads:
@@ -291,6 +299,11 @@ def reading_threads() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name.startswith("patch-")]
 
 
+def fail_on_the_first(batches: Iterator[Any]) -> None:
+    for _ in batches:
+        raise RuntimeError("the encoder failed")
+
+
 @pytest.mark.parametrize("way", ["close", "break", "raise"])
 def test_a_consumer_that_stops_early_leaves_no_thread(tmp_path: Path, way: str) -> None:
     with open_slide(save_pyramid(noise(1500, 1500), tmp_path / "noise.tif")) as slide:
@@ -305,8 +318,7 @@ def test_a_consumer_that_stops_early_leaves_no_thread(tmp_path: Path, way: str) 
                 break
         else:
             with pytest.raises(RuntimeError, match="encoder"):
-                for _ in batches:
-                    raise RuntimeError("the encoder failed")
+                fail_on_the_first(batches)
         del batches
         gc.collect()
         assert not reading_threads()
@@ -325,11 +337,10 @@ def test_a_read_that_fails_reaches_the_consumer_after_the_batches_before_it(
             return read(x, y, width, height, level=level)
 
         monkeypatch.setattr(slide, "read", failing)
-        seen = 0
+        seen: list[int] = []
         with pytest.raises(SlideError, match="the disk is gone"):
-            for indices, _ in iter_patches(slide, grid, batch_size=16):
-                seen += len(indices)
-        assert seen > 500
+            seen.extend(len(indices) for indices, _ in iter_patches(slide, grid, batch_size=16))
+        assert sum(seen) > 500
         assert not reading_threads()
 
 

@@ -259,7 +259,7 @@ window.SIC = (function () {
     labels: null, // Uint8Array, one a patch
     active: 1, // the class that a click gives
     view: "colors",
-    opacity: 0.75,
+    opacity: 0.65,
     seeding: true,
     busy: "",
     error: "",
@@ -279,6 +279,7 @@ window.SIC = (function () {
         await work();
       } catch (error) {
         app.error = error.message;
+        app.status = "";
         if (!(error instanceof ServerError)) console.error(error);
         if (error.status === 409) await reload().catch((again) => { app.error = again.message; });
       }
