@@ -119,7 +119,7 @@ def _encoders(_: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from embedder.anndata_io import check
+    from embedder.contract import check
 
     broken = False
     for path in options.files:

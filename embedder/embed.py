@@ -19,7 +19,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from embedder import anndata_io, colors, tissue
+from embedder import anndata_io, colors, tissue, tmap
+from embedder.contract import ContractError
 from embedder.encoders import Encoder, load_encoder
 from embedder.patches import iter_patches
 from embedder.slide import Slide, SlideError, open_slide, require_resolution
@@ -160,7 +161,7 @@ def _embed_or_tell(
         return SlideResult(str(path), "skipped", message, str(h5ad))
     try:
         result = embed_slide(path, h5ad, encoder=encoder, options=options)
-    except (SlideError, TilingError, anndata_io.ContractError) as error:
+    except (SlideError, TilingError, ContractError) as error:
         return SlideResult(str(path), "failed", _named(path, str(error)))
     except OSError as error:
         return SlideResult(
@@ -200,7 +201,7 @@ def embed_slide(path: Path, h5ad: Path, *, encoder: Encoder, options: EmbedOptio
                 umap2, umap3, rgb = _colors(X, options.umap)
             with clock.stage("write"):
                 layer = place_image(slide.path, h5ad.parent)
-                project = anndata_io.tmap_project(
+                project = tmap.tmap_project(
                     h5ad_name=h5ad.name,
                     slide_name=slide.name,
                     image=layer,
@@ -225,7 +226,7 @@ def embed_slide(path: Path, h5ad: Path, *, encoder: Encoder, options: EmbedOptio
                     tmap=project,
                     thumbnail=slide.thumbnail(1024) if options.thumbnail else None,
                 )
-                anndata_io.write_tmap(h5ad.with_suffix(".tmap"), project)
+                tmap.write_tmap(h5ad.with_suffix(".tmap"), project)
     message = f"{path}: {len(grid)} patches in {sum(clock.seconds.values()):.0f} s -> {h5ad}"
     return SlideResult(str(path), "done", message, str(h5ad), len(grid), clock.seconds)
 

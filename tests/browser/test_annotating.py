@@ -56,12 +56,6 @@ def named(viewer, seeds):
     return {viewer.adata.obs_names[row]: label for row, label in seeds.items()}
 
 
-@pytest.fixture(autouse=True)
-def whole_slide(viewer):
-    """Every patch must be on the screen to be clicked."""
-    viewer.evaluate("tmapp.ISS_viewer.viewport.goHome(true)")
-
-
 def test_the_project_opens_with_every_patch_drawn_in_its_colour_and_squares_that_meet(viewer):
     adata = viewer.adata
     assert viewer.evaluate("glUtils._numPoints.patches") == adata.n_obs
@@ -355,4 +349,50 @@ def test_patches_without_their_image_are_seeded_just_as_well(browser, demo_folde
         viewer.keep_picture(ARTIFACTS, "without-image")
         assert viewer.saved_seeds == named(viewer, dict.fromkeys(rows, 1))
         assert not viewer.page_errors
+        page.close()
+
+
+def test_a_slide_in_a_folder_below_keeps_its_session_beside_it(browser, demo_folder, tmp_path):
+    below = tmp_path / "shared" / "case 7"
+    below.mkdir(parents=True)
+    for name in ("demo.h5ad", "demo.tmap", "demo.tif"):
+        shutil.copy(demo_folder / name, below)
+    with served(tmp_path / "shared") as (_, address):
+        assert "path=case" in address
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        viewer = Viewer(page, below, address)
+        viewer.open()
+        viewer.click_patch(300)
+        assert viewer.saved_seeds == named(viewer, {300: 1})
+        assert not viewer.page_errors
+        page.close()
+
+
+def test_a_real_slide_is_labelled_where_it_was_clicked(browser, shared_data, tmp_path):
+    """CMU-1-Small-Region: three clicks on epidermis and three on dermis, in an image of 0.499 µm/px."""
+    slide = shared_data / "slides" / "CMU-1-Small-Region.svs"
+    subprocess.run([sys.executable, "-m", "embedder", "embed", slide, "-o", tmp_path], check=True)
+    with served(tmp_path) as (process, address):
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        viewer = Viewer(page, tmp_path, address, process)
+        viewer.open()
+        places = {1: [(1250, 900), (1170, 1700), (700, 2750)], 0: [(1000, 1300), (1000, 2600), (1700, 1900)]}
+        for label, points in places.items():
+            viewer.choose(label)
+            for point in points:
+                page.mouse.click(*viewer.screen(*point))
+                viewer.wait()
+        # Squares of 128.3 level-0 pixels: a seed's centre is within half of one of where it was clicked.
+        centres = viewer.adata.obsm["spatial"]
+        for label, points in places.items():
+            found = [centres[row] for row, each in viewer.seeds.items() if each == label]
+            for point in points:
+                assert min(np.abs(np.subtract(point, each)).max() for each in found) <= 65
+        viewer.run()
+        viewer.keep_picture(ARTIFACTS, "CMU-1-Small-Region")
+        expected = headless(viewer, viewer.seeds)
+        assert viewer.layer["names"] == [("Other", "Tumour")[label] for label in expected]
+        assert 0.1 < expected.mean() < 0.6
+        assert not viewer.page_errors
+        assert not viewer.foreign_requests
         page.close()

@@ -63,14 +63,20 @@ class Viewer:
     def open(self):
         self.page.goto(self.address)
         self.wait()
+        self.show_all()
 
     def reload(self):
         self.page.reload()
         self.wait()
+        self.show_all()
 
     def wait(self):
         """Wait until the patches are drawn, the session is there, and nothing is under way."""
         self.page.wait_for_function("window.SIC?.app?.state && !window.SIC.app.busy", timeout=60_000)
+
+    def show_all(self):
+        """Zoom out, so that every patch is on the screen."""
+        self.evaluate("tmapp.ISS_viewer.viewport.goHome(true)")
 
     def evaluate(self, script, argument=None):
         return self.page.evaluate(script, argument)

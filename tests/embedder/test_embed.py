@@ -8,7 +8,7 @@ import pytest
 import pyvips
 
 import embedder.embed
-from embedder.anndata_io import check
+from embedder.contract import check
 from embedder.embed import EmbedOptions, embed_slides, place_image
 
 

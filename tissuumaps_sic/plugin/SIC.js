@@ -23,7 +23,6 @@ window.SIC = (function () {
     const LABELS = "SICLABELS"; // TissUUmaps splits ids at "_", so the layer's id has none
     const osd = () => tmapp.ISS_viewer;
     const image = () => osd().world.getItemAt(0);
-    const folder = () => dataUtils.getPath() ?? "";
 
     /** Patch layers of the page: marker layers that were read from an h5ad and are on the screen. */
     function patchLayers() {
@@ -81,11 +80,8 @@ window.SIC = (function () {
       };
       // The cached quadtrees are keyed by column names, which stay the same from run to run.
       dataUtils._quadtreesLastInputs = {};
-      const opacity = patches._opacity;
-      interfaceUtils._mGenUIFuncs.getTabDropDowns(LABELS, true); // fails early where the tab is gone
       fillMenus(layer);
       await dataUtils.updateViewOptions(LABELS);
-      patches._opacity = opacity;
     }
 
     function makeLabelsTab() {
@@ -149,7 +145,7 @@ window.SIC = (function () {
     }
 
     return {
-      patchLayers, centres, toImage, toViewport, on, off, isDrawingRegions, folder,
+      patchLayers, centres, toImage, toViewport, on, off, isDrawingRegions,
       showLabels, removeLabels, setClassVisible, isClassVisible, setOpacity, muteTooltips,
       container: () => osd().canvas,
       overlay: () => overlayUtils._d3nodes.ISS_svgnode.node(),
@@ -341,9 +337,8 @@ window.SIC = (function () {
       app.state = found.state;
       app.view = "labels";
       await takeLabels(found.labels);
-      const { n_iter, seconds } = found.state;
-      app.status = `Labelled ${count(found.labels.length)} patches in ${seconds.toFixed(2)} s ` +
-        `(${found.state.run.n_iter ?? n_iter} iterations)`;
+      const { run: { n_iter }, seconds } = found.state;
+      app.status = `Labelled ${count(found.labels.length)} patches in ${seconds.toFixed(2)} s (${n_iter} iterations)`;
     });
   }
 

@@ -1,0 +1,369 @@
+"""The file contract, rule by rule: what a file breaks, and what to do about it.
+
+The contract lets one file open unchanged in scanpy, squidpy, SpatialData, LazySlide and TissUUmaps, and lets
+a reader map the embeddings into memory. `anndata_io` writes it; `check` takes any file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+
+class ContractError(Exception):
+    """A file would break, or breaks, the contract; the message names the rules."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A rule of the contract that a file breaks.
+
+    Attributes
+    ----------
+    rule : str
+        Short and stable, for machines.
+    what : str
+        What is the matter.
+    fix : str
+        What to do.
+    """
+
+    rule: str
+    what: str
+    fix: str
+
+
+def check(path: Path) -> list[Problem]:
+    """Name every rule of the contract that a file breaks.
+
+    Parameters
+    ----------
+    path : Path
+        Any file at all.
+
+    Returns
+    -------
+    list of Problem
+        Empty when the file follows the contract.
+    """
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return [problem for rule in _RULES for problem in rule(file)]
+    except FileNotFoundError:
+        return [Problem("file", "there is no such file", "give the path of an h5ad")]
+    except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        return [
+            Problem(
+                "file", f"it cannot be read as HDF5 ({reason})", "copy it again, or embed the slide again"
+            )
+        ]
+
+
+def _x_rule(file: h5py.File) -> Iterator[Problem]:
+    X = file.get("X")
+    again = "embed the slide again, or write X as a dense float32 array"
+    if X is None:
+        yield Problem("X-dense-float32", "there is no X", again)
+    elif isinstance(X, h5py.Group):
+        kind = X.attrs.get("encoding-type", "a group")
+        yield Problem("X-dense-float32", f"X is {kind}, not dense", again)
+    elif X.dtype != np.float32 or X.ndim != 2:
+        yield Problem("X-dense-float32", f"X is {X.ndim}-dimensional {X.dtype}", again)
+    elif X.chunks is not None and X.compression is None:
+        yield Problem("X-contiguous", "X is stored in chunks, so it cannot be mapped into memory", again)
+
+
+def _filter_rule(file: h5py.File) -> Iterator[Problem]:
+    """Find compression that the HDF5 reader of TissUUmaps' page does not know: it has gzip alone."""
+    foreign: list[str] = []
+
+    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset) and item.chunks is not None:
+            filters = item.id.get_create_plist()
+            codes = {filters.get_filter(i)[0] for i in range(filters.get_nfilters())}
+            if codes - {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}:
+                foreign.append(name)
+
+    file.visititems(visit)
+    if foreign:
+        yield Problem(
+            "gzip-only",
+            f"compressed by other than gzip: {', '.join(foreign[:5])}",
+            "write it with gzip, or plain",
+        )
+
+
+def _frames_rule(file: h5py.File) -> Iterator[Problem]:
+    """Find what pandas calls nullable or string: it is a group on disk, and breaks readers."""
+    for name in ("obs", "var"):
+        frame = file.get(name)
+        if not isinstance(frame, h5py.Group) or "_index" not in frame.attrs:
+            yield Problem(
+                f"{name}-index", f"{name} is no data frame with an index", "write the file with anndata"
+            )
+            continue
+        index = frame.attrs["_index"]
+        if not isinstance(frame.get(index), h5py.Dataset):
+            yield Problem(
+                f"{name}-index",
+                f"the index of {name} is a nullable string array",
+                f"{name}.index = {name}.index.astype(object) before writing",
+            )
+        for column, item in frame.items():
+            kind = str(item.attrs.get("encoding-type", ""))
+            if column != index and kind.startswith("nullable"):
+                yield Problem(
+                    "no-nullable",
+                    f"{name}[{column!r}] is a {kind}",
+                    "use a plain int, float, bool, object or category column",
+                )
+            categories = item.get("categories") if isinstance(item, h5py.Group) else None
+            if isinstance(categories, h5py.Group):
+                yield Problem(
+                    "no-nullable",
+                    f"the categories of {name}[{column!r}] are a nullable string array",
+                    "make the categories an index of objects before writing",
+                )
+
+
+def _obs_rule(file: h5py.File) -> Iterator[Problem]:
+    obs = file.get("obs")
+    if not isinstance(obs, h5py.Group):
+        return
+    again = "embed the slide again"
+    for column in ("x0", "y0"):
+        item = obs.get(column)
+        if not isinstance(item, h5py.Dataset) or item.dtype != np.int64:
+            yield Problem("obs-corners", f"obs[{column!r}] is not an int64 column", again)
+    names, x0, y0 = _index(obs), _column(obs, "x0"), _column(obs, "y0")
+    if names is not None:
+        if len(set(names)) < len(names):
+            yield Problem("obs-names", "names of patches are not unique", again)
+        elif x0 is not None and y0 is not None and len(names) == len(x0) == len(y0):
+            wrong = [
+                name
+                for name, x, y in zip(names, x0.tolist(), y0.tolist(), strict=True)
+                if not name.endswith(f"_{x}_{y}")
+            ]
+            if wrong:
+                yield Problem("obs-names", f"{wrong[0]} does not end with its x0 and y0", again)
+    colors = obs.get("umap_rgb")
+    if (
+        not isinstance(colors, h5py.Dataset)
+        or colors.dtype.kind != "O"
+        or not all(re.fullmatch(r"#[0-9a-f]{6}", each) for each in colors.asstr()[()])
+    ):
+        yield Problem("obs-umap_rgb", "obs['umap_rgb'] is not a column of #rrggbb", again)
+    if not _is_categorical(obs.get("library_id")):
+        yield Problem("obs-library_id", "obs['library_id'] is not categorical", again)
+    share = obs.get("tissue")
+    if not isinstance(share, h5py.Dataset) or share.dtype != np.float32:
+        yield Problem("obs-tissue", "obs['tissue'] is not a float32 column", again)
+
+
+def _var_rule(file: h5py.File) -> Iterator[Problem]:
+    names = _index(file.get("var"))
+    if names and not all(name.endswith(f"_{i:04d}") for i, name in enumerate(names)):
+        yield Problem(
+            "var-names", f"var_names begin {names[0]!r}, not <encoder>_0000", "embed the slide again"
+        )
+
+
+def _spatial_rule(file: h5py.File) -> Iterator[Problem]:
+    spatial, X = file.get("obsm/spatial"), file.get("X")
+    fix = "put the centre of each patch there, (x, y) in level-0 pixels of the whole slide"
+    if not isinstance(spatial, h5py.Dataset) or spatial.ndim != 2 or spatial.shape[1] != 2:
+        yield Problem("spatial-centres", "obsm['spatial'] is not a matrix of (x, y)", fix)
+        return
+    if spatial.dtype != np.float64:
+        yield Problem("spatial-centres", f"obsm['spatial'] is {spatial.dtype}, not float64", fix)
+        return
+    centres = spatial[()]
+    if not np.isfinite(centres).all():
+        yield Problem("spatial-centres", "obsm['spatial'] holds NaN or infinity", fix)
+        return
+    if isinstance(X, h5py.Dataset) and X.shape[0] != len(centres):
+        yield Problem("spatial-centres", f"obsm['spatial'] has {len(centres)} rows and X {X.shape[0]}", fix)
+        return
+    size0 = _provenance(file).get("grid", {}).get("patch_size0")
+    x0, y0 = _column(file.get("obs"), "x0"), _column(file.get("obs"), "y0")
+    if size0 is None or x0 is None or y0 is None or len(x0) != len(centres) or len(y0) != len(centres):
+        return
+    off = np.abs(centres - np.column_stack([x0, y0]) - size0 / 2).max(initial=0)
+    # Corners are rounded to whole pixels, centres are not.
+    if off > 1:
+        yield Problem(
+            "spatial-centres",
+            f"obsm['spatial'] is up to {off:.0f} px from where x0, y0 and the patch size put the centres",
+            fix,
+        )
+
+
+def _umap_rule(file: h5py.File) -> Iterator[Problem]:
+    if _provenance(file).get("umap") is False:
+        return
+    for key, dimensions in (("X_umap", 2), ("X_umap_3d", 3)):
+        item = file.get(f"obsm/{key}")
+        if (
+            not isinstance(item, h5py.Dataset)
+            or item.dtype != np.float32
+            or item.ndim != 2
+            or item.shape[1] != dimensions
+        ):
+            yield Problem(
+                "obsm-umap",
+                f"obsm[{key!r}] is not a float32 matrix of {dimensions} columns",
+                "embed the slide again",
+            )
+
+
+def _provenance_rule(file: h5py.File) -> Iterator[Problem]:
+    again = "embed the slide again, or convert the file"
+    text = _text(file.get("uns/embedder"))
+    if text is None:
+        yield Problem("uns-embedder", "uns['embedder'] is not one JSON string", again)
+        return
+    known = _provenance(file)
+    missing = [
+        key for key in ("slide", "grid", "tissue", "encoder", "versions", "seconds") if key not in known
+    ]
+    if missing:
+        yield Problem("uns-embedder", f"uns['embedder'] lacks {', '.join(missing)}", again)
+    paths = [each for each in _strings(known) if re.search(r"^(/|~|[A-Za-z]:[\\/]|\\\\)", each)]
+    if paths:
+        yield Problem(
+            "no-paths", f"uns['embedder'] holds a path: {paths[0]}", "share the file (embedder share)"
+        )
+
+
+def _uns_rule(file: h5py.File) -> Iterator[Problem]:
+    spatial, tmap = file.get("uns/spatial"), file.get("uns/tmap")
+    if spatial is not None and tmap is not None:
+        yield Problem(
+            "tmap-or-spatial",
+            "uns['tmap'] and uns['spatial'] are both there, and TissUUmaps misplaces the patches",
+            "delete one of them",
+        )
+    if isinstance(spatial, h5py.Group):
+        for library, item in spatial.items():
+            if not isinstance(item, h5py.Group) or not {
+                "images/hires",
+                "scalefactors/tissue_hires_scalef",
+            } <= _inner(item):
+                yield Problem(
+                    "uns-spatial",
+                    f"uns['spatial'][{library!r}] lacks its image or its scale factor",
+                    "write both images['hires'] and scalefactors['tissue_hires_scalef'], or neither",
+                )
+    elif spatial is not None:
+        yield Problem("uns-spatial", "uns['spatial'] holds no libraries", "delete it")
+    if tmap is not None:
+        try:
+            markers = json.loads(_text(tmap) or "")["markerFiles"]
+            fine = bool(markers)
+        except (ValueError, KeyError, TypeError):
+            fine = False
+        if not fine:
+            yield Problem(
+                "uns-tmap", "uns['tmap'] is no TissUUmaps project with markers", "delete it, or embed again"
+            )
+    elif spatial is None:
+        yield Problem(
+            "uns-tmap", "there is no uns['tmap'], so TissUUmaps shows no colours", "embed the slide again"
+        )
+    if "obsp/spatial_connectivities" in file:
+        yield Problem(
+            "no-connectivities",
+            "obsp['spatial_connectivities'] switches edges on for every layer in TissUUmaps",
+            "delete it, or give it another name",
+        )
+
+
+def _label_rule(file: h5py.File) -> Iterator[Problem]:
+    obs = file.get("obs")
+    if not isinstance(obs, h5py.Group) or "sic_label" not in obs:
+        return
+    again = "write the labels again (tissuumaps-sic export --format h5ad)"
+    for column in ("sic_label", "sic_seed"):
+        if not _is_categorical(obs.get(column)):
+            yield Problem("labels", f"obs[{column!r}] is not categorical", again)
+    score = obs.get("sic_score")
+    if not isinstance(score, h5py.Dataset) or score.dtype != np.float32:
+        yield Problem("labels", "obs['sic_score'] is not a float32 column", again)
+    colors = file.get("uns/sic_label_colors")
+    if _is_categorical(obs["sic_label"]) and (
+        not isinstance(colors, h5py.Dataset) or colors.shape != obs["sic_label/categories"].shape
+    ):
+        yield Problem("labels", "uns['sic_label_colors'] is not one colour for each class", again)
+
+
+_RULES: tuple[Callable[[h5py.File], Iterator[Problem]], ...] = (
+    _x_rule,
+    _filter_rule,
+    _frames_rule,
+    _obs_rule,
+    _var_rule,
+    _spatial_rule,
+    _umap_rule,
+    _provenance_rule,
+    _uns_rule,
+    _label_rule,
+)
+
+
+def _provenance(file: h5py.File) -> dict[str, Any]:
+    try:
+        known = json.loads(_text(file.get("uns/embedder")) or "{}")
+    except ValueError:
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _text(item: Any) -> str | None:
+    if not isinstance(item, h5py.Dataset) or item.shape != () or item.dtype.kind != "O":
+        return None
+    return str(item.asstr()[()])
+
+
+def _index(frame: Any) -> list[str] | None:
+    if not isinstance(frame, h5py.Group) or "_index" not in frame.attrs:
+        return None
+    index = frame.get(frame.attrs["_index"])
+    if not isinstance(index, h5py.Dataset) or index.dtype.kind != "O":
+        return None
+    return [str(each) for each in index.asstr()[()]]
+
+
+def _column(frame: Any, name: str) -> npt.NDArray[Any] | None:
+    item = frame.get(name) if isinstance(frame, h5py.Group) else None
+    return item[()] if isinstance(item, h5py.Dataset) and item.dtype.kind in "iuf" else None
+
+
+def _is_categorical(item: Any) -> bool:
+    return isinstance(item, h5py.Group) and item.attrs.get("encoding-type") == "categorical"
+
+
+def _inner(group: h5py.Group) -> set[str]:
+    names: set[str] = set()
+    group.visit(names.add)
+    return names
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _strings(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _strings(each)

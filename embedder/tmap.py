@@ -1,0 +1,122 @@
+"""The TissUUmaps project of a slide: its image, its patches as a mosaic of colours, and the SIC plugin."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder.files import replacing
+
+# TissUUmaps draws a square marker of scale factor f with this many screen pixels to a side, at its
+# default marker size of 100: f x (100 / 25) x (canvas height / 900) / (viewport height) x (0.8 / 0.7) x
+# the share of its cell that the square fills in TissUUmaps' sheet of shapes (glUtils.js: draw,
+# updateMarkerScale and the vertex shader). An image pixel is canvas height / viewport height / image
+# width screen pixels. The height of the canvas and the zoom cancel, so squares that meet do so at every
+# zoom and window size. The share of the cell was measured on screenshots.
+_SQUARE_SHARE = 0.643
+_SCALE_PER_WIDTH = 900 / (4 * 0.8 / 0.7 * _SQUARE_SHARE)
+
+# Every choice of a marker layer must be given, since TissUUmaps fills in what is missing with its own.
+_RADIOS = (
+    *("cb_gr", "cb_gr_rand", "cb_gr_dict", "cb_gr_key", "pie_check", "scale_check", "shape_col", "shape_gr"),
+    *("shape_gr_rand", "shape_gr_dict", "opacity_check", "no_fill", "collectionItem_col"),
+    *("sortby_check", "sortby_desc_check", "edges_check"),
+)
+
+
+def tmap_project(
+    *,
+    h5ad_name: str,
+    slide_name: str,
+    image: str | None,
+    slide_size: tuple[int, int],
+    centres: npt.NDArray[np.float64],
+    stride0: float,
+    mpp: float,
+) -> dict[str, Any]:
+    """Return a TissUUmaps project that shows a slide with its patches, and starts the SIC plugin.
+
+    Parameters
+    ----------
+    h5ad_name : str
+        Name of the h5ad in the project's folder.
+    slide_name : str
+    image : str or None
+        The slide's path from the project's folder, with forward slashes; None for patches alone.
+    slide_size : (width, height)
+        Level-0 pixels.
+    centres : ndarray of shape (n, 2), float64
+        Level-0 pixels.
+    stride0 : float
+        From a patch to the next, level-0 pixels: the edge of the squares that are drawn.
+    mpp : float
+        µm per level-0 pixel, for the scale bar.
+    """
+    width, spacing = float(slide_size[0]), stride0
+    if image is None:
+        width, spacing = _empty_canvas(centres, stride0)
+    radios = dict.fromkeys(_RADIOS, False)
+    markers = {
+        "path": h5ad_name,
+        "title": "Patches",
+        "name": "UMAP colours",
+        "comment": "",
+        "uid": "patches",
+        "autoLoad": True,
+        "hideSettings": True,
+        "expectedHeader": {
+            "X": "/obsm/spatial;0",
+            "Y": "/obsm/spatial;1",
+            "cb_col": "/obs/umap_rgb",
+            "cb_cmap": "",
+            "shape_fixed": "square",
+            "scale_factor": round(spacing / width * _SCALE_PER_WIDTH, 6),
+            "opacity": 0.75,
+        },
+        "expectedRadios": {
+            **radios,
+            "cb_col": True,
+            "shape_fixed": True,
+            "_no_outline": True,
+            "collectionItem_fixed": True,
+        },
+    }
+    return {
+        "schemaVersion": "1.3",
+        "filename": slide_name,
+        "mpp": mpp,
+        "layers": [] if image is None else [{"name": slide_name, "tileSource": f"{image}.dzi"}],
+        "markerFiles": [markers],
+        "plugins": ["SIC"],
+        # `plugins` puts the plugin into the menu; this opens it.
+        "settings": [{"module": "pluginUtils", "function": "startPlugin", "value": ["SIC", [], True]}],
+    }
+
+
+def write_tmap(path: Path, project: dict[str, Any]) -> None:
+    """Write a TissUUmaps project, atomically.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(project, indent=1), encoding="utf-8")
+
+
+def _empty_canvas(centres: npt.NDArray[np.float64], stride0: float) -> tuple[float, float]:
+    """Return the width of the canvas that TissUUmaps makes where there is no image, and the spacing on it.
+
+    It stretches coordinates that end below 500 or begin below 0, and adds 6 % (dataUtils.js,
+    updateViewOptions).
+    """
+    low, high = centres.min(axis=0), centres.max(axis=0)
+    if (low < 0).any() or (high < 500).any():
+        stretch = 5000 / max(float((high - low).max()), 1.0)
+        return max(float((high - low)[0]) * stretch * 1.06, 1.0), stride0 * stretch
+    return float(high[0]) * 1.06, stride0
