@@ -69,7 +69,9 @@ def write_slide(
     import anndata
     import pandas as pd
 
-    names = np.array([f"{slide_name}_{x}_{y}" for x, y in zip(x0, y0, strict=True)], dtype=object)
+    # pandas 3 makes strings of its own kind of whatever it is not told to leave alone, and they are
+    # written in a form that breaks readers: index, columns and categories say `object` each.
+    names = pd.Index([f"{slide_name}_{x}_{y}" for x, y in zip(x0, y0, strict=True)], dtype=object)
     features = np.array([f"{encoder_name}_{i:04d}" for i in range(X.shape[1])], dtype=object)
     library = pd.Categorical.from_codes(
         np.zeros(len(names), dtype=np.int8), categories=pd.Index([slide_name], dtype=object)
@@ -78,11 +80,11 @@ def write_slide(
         {
             "x0": np.asarray(x0, dtype=np.int64),
             "y0": np.asarray(y0, dtype=np.int64),
-            "umap_rgb": pd.Series(list(colors), dtype=object).to_numpy(),
+            "umap_rgb": pd.Series(list(colors), index=names, dtype=object),
             "library_id": library,
             "tissue": np.asarray(tissue, dtype=np.float32),
         },
-        index=pd.Index(names, dtype=object),
+        index=names,
     )
     obsm: dict[str, npt.NDArray[Any]] = {"spatial": np.asarray(centres, dtype=np.float64)}
     if umap2 is not None and umap3 is not None:

@@ -125,10 +125,9 @@ def _read(path: Path, file: h5py.File) -> EmbeddedSlide:
     X = _embeddings(path, file["X"])
     obs = file["obs"]
     index = obs[obs.attrs["_index"]]
-    if not isinstance(index, h5py.Dataset):
-        raise SlideFileError(
-            f"{path.name}: the obs index is a nullable string array; write it as plain strings"
-        )
+    if isinstance(index, h5py.Group):
+        # A nullable string array, which anndata writes with pandas 3; names are never missing.
+        index = index["values"]
     names = index.asstr()[()].astype(object)
     spatial = file["obsm/spatial"]
     if not isinstance(spatial, h5py.Dataset) or spatial.shape != (X.shape[0], 2):

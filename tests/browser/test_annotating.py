@@ -8,7 +8,6 @@ import sys
 import anndata
 import numpy as np
 import pandas as pd
-import pytest
 from PIL import Image
 from viewer import ARTIFACTS, Viewer, inside, served
 

@@ -1,6 +1,7 @@
 """What is written, and what opens it."""
 
 import json
+import tracemalloc
 
 import anndata
 import h5py
@@ -9,7 +10,7 @@ import pytest
 from making_slides import slide_arguments
 
 from embedder.anndata_io import write_slide
-from embedder.contract import check
+from embedder.contract import ContractError, check
 
 
 @pytest.fixture
@@ -86,3 +87,32 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(h5ad, monkeypatch):
         write_slide(h5ad, **slide_arguments(8))
     assert h5ad.read_bytes() == before
     assert [path.name for path in h5ad.parent.iterdir()] == [h5ad.name]
+
+
+def test_what_breaks_the_contract_is_not_written(tmp_path):
+    given = slide_arguments()
+    given["provenance"]["slide"]["folder"] = "/home/ann/slides"
+    with pytest.raises(ContractError, match=r"no-paths.*/home/ann/slides"):
+        write_slide(tmp_path / "a.h5ad", **given)
+    given = slide_arguments()
+    given["centres"] = given["centres"][:, ::-1]
+    with pytest.raises(ContractError, match="spatial-centres"):
+        write_slide(tmp_path / "a.h5ad", **given)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_embeddings_are_written_without_a_copy_in_memory(tmp_path):
+    n = 8000
+    X = np.memmap(tmp_path / "x.bin", np.float32, "w+", shape=(n, 2048))
+    X[:] = 1
+    given = slide_arguments()
+    for key in ("tissue", "umap2", "umap3", "colors"):
+        given[key] = np.resize(given[key], (n, *np.shape(given[key])[1:]))
+    given["x0"], given["y0"] = np.arange(n), np.zeros(n, np.int64)
+    given["centres"] = np.column_stack([given["x0"], given["y0"]]) + 125.0
+    write_slide(tmp_path / "a.h5ad", **slide_arguments())  # what is imported counts for nothing
+    tracemalloc.start()
+    write_slide(tmp_path / "m.h5ad", **(given | {"X": X}))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.nbytes / 4

@@ -4,6 +4,7 @@ import shutil
 import anndata
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 from making import write_small_h5ad
 from scipy import sparse
@@ -25,6 +26,17 @@ def test_a_compressed_file_gives_the_same_embeddings(small_h5ad, tmp_path):
     adata = anndata.read_h5ad(small_h5ad)
     adata.write_h5ad(tmp_path / "packed.h5ad", compression="gzip")
     assert np.array_equal(open_slide_file(tmp_path / "packed.h5ad").X, adata.X)
+
+
+def test_names_that_pandas_3_wrote_are_read(small_h5ad, tmp_path):
+    adata = anndata.read_h5ad(small_h5ad)
+    expected = list(adata.obs_names)
+    adata.obs.index = pd.Index(expected, dtype="string")
+    with anndata.settings.override(allow_write_nullable_strings=True):
+        adata.write_h5ad(tmp_path / "nullable.h5ad")
+    with h5py.File(tmp_path / "nullable.h5ad") as file:
+        assert isinstance(file["obs/_index"], h5py.Group)
+    assert list(open_slide_file(tmp_path / "nullable.h5ad").patch_names) == expected
 
 
 def test_the_nearest_patch_is_the_one_around_the_point_in_x_and_y(small_h5ad):
