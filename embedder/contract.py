@@ -41,6 +41,9 @@ class Problem:
     fix: str
 
 
+Rule = Callable[[h5py.File], Iterator[Problem]]
+
+
 def check(path: Path) -> list[Problem]:
     """Name every rule of the contract that a file breaks.
 
@@ -56,16 +59,30 @@ def check(path: Path) -> list[Problem]:
     """
     try:
         with h5py.File(path, "r", locking=False) as file:
-            return [problem for rule in _RULES for problem in rule(file)]
+            return [problem for rule in _RULES for problem in _ask(rule, file)]
     except FileNotFoundError:
         return [Problem("file", "there is no such file", "give the path of an h5ad")]
-    except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         return [
             Problem(
                 "file", f"it cannot be read as HDF5 ({reason})", "copy it again, or embed the slide again"
             )
         ]
+
+
+def _ask(rule: Rule, file: h5py.File) -> Iterator[Problem]:
+    """Put a rule to a file; where the file is so odd that the rule itself fails, that is the finding."""
+    try:
+        yield from rule(file)
+    except Exception as error:  # noqa: BLE001 -- HDF5 can hold anything anywhere
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        subject = rule.__name__.strip("_").removesuffix("_rule")
+        yield Problem(
+            "layout",
+            f"it is not laid out like an AnnData file: {subject} cannot be read ({reason})",
+            "write the file with anndata, or embed the slide again",
+        )
 
 
 def _x_rule(file: h5py.File) -> Iterator[Problem]:
@@ -80,6 +97,23 @@ def _x_rule(file: h5py.File) -> Iterator[Problem]:
         yield Problem("X-dense-float32", f"X is {X.ndim}-dimensional {X.dtype}", again)
     elif X.chunks is not None and X.compression is None:
         yield Problem("X-contiguous", "X is stored in chunks, so it cannot be mapped into memory", again)
+
+
+def _length_rule(file: h5py.File) -> Iterator[Problem]:
+    """Find what does not have one entry for each patch, or for each feature."""
+    X = file.get("X")
+    if not isinstance(X, h5py.Dataset) or X.ndim != 2:
+        return
+    for group, length in (("obs", X.shape[0]), ("obsm", X.shape[0]), ("var", X.shape[1])):
+        parent = file.get(group)
+        for name, item in parent.items() if isinstance(parent, h5py.Group) else ():
+            values = item.get("codes") if _is_categorical(item) else item
+            # What is kept in groups of another kind is for other rules.
+            if isinstance(values, h5py.Dataset) and (values.ndim == 0 or values.shape[0] != length):
+                found = "one entry in all" if values.ndim == 0 else f"{values.shape[0]} entries"
+                yield Problem(
+                    "lengths", f"{group}[{name!r}] has {found}, for {length} in X", "embed the slide again"
+                )
 
 
 def _filter_rule(file: h5py.File) -> Iterator[Problem]:
@@ -106,13 +140,20 @@ def _frames_rule(file: h5py.File) -> Iterator[Problem]:
     """Find what pandas calls nullable or string: it is a group on disk, and breaks readers."""
     for name in ("obs", "var"):
         frame = file.get(name)
-        if not isinstance(frame, h5py.Group) or "_index" not in frame.attrs:
+        index = frame.attrs.get("_index") if isinstance(frame, h5py.Group) else None
+        if not isinstance(index, str) or index not in frame:
             yield Problem(
                 f"{name}-index", f"{name} is no data frame with an index", "write the file with anndata"
             )
             continue
-        index = frame.attrs["_index"]
-        if not isinstance(frame.get(index), h5py.Dataset):
+        if isinstance(frame[index], h5py.Dataset):
+            if _index(frame) is None:
+                yield Problem(
+                    f"{name}-index",
+                    f"the index of {name} is not a column of strings",
+                    f"{name}.index = {name}.index.astype(str).astype(object) before writing",
+                )
+        else:
             yield Problem(
                 f"{name}-index",
                 f"the index of {name} is a nullable string array",
@@ -159,7 +200,7 @@ def _obs_rule(file: h5py.File) -> Iterator[Problem]:
     colors = obs.get("umap_rgb")
     if (
         not isinstance(colors, h5py.Dataset)
-        or colors.dtype.kind != "O"
+        or not _holds_strings(colors)
         or not all(re.fullmatch(r"#[0-9a-f]{6}", each) for each in colors.asstr()[()])
     ):
         yield Problem("obs-umap_rgb", "obs['umap_rgb'] is not a column of #rrggbb", again)
@@ -179,7 +220,7 @@ def _var_rule(file: h5py.File) -> Iterator[Problem]:
 
 
 def _spatial_rule(file: h5py.File) -> Iterator[Problem]:
-    spatial, X = file.get("obsm/spatial"), file.get("X")
+    spatial = file.get("obsm/spatial")
     fix = "put the centre of each patch there, (x, y) in level-0 pixels of the whole slide"
     if not isinstance(spatial, h5py.Dataset) or spatial.ndim != 2 or spatial.shape[1] != 2:
         yield Problem("spatial-centres", "obsm['spatial'] is not a matrix of (x, y)", fix)
@@ -191,12 +232,16 @@ def _spatial_rule(file: h5py.File) -> Iterator[Problem]:
     if not np.isfinite(centres).all():
         yield Problem("spatial-centres", "obsm['spatial'] holds NaN or infinity", fix)
         return
-    if isinstance(X, h5py.Dataset) and X.shape[0] != len(centres):
-        yield Problem("spatial-centres", f"obsm['spatial'] has {len(centres)} rows and X {X.shape[0]}", fix)
-        return
-    size0 = _provenance(file).get("grid", {}).get("patch_size0")
+    grid = _provenance(file).get("grid")
+    size0 = grid.get("patch_size0") if isinstance(grid, dict) else None
     x0, y0 = _column(file.get("obs"), "x0"), _column(file.get("obs"), "y0")
-    if size0 is None or x0 is None or y0 is None or len(x0) != len(centres) or len(y0) != len(centres):
+    if (
+        not isinstance(size0, int | float)
+        or x0 is None
+        or y0 is None
+        or len(x0) != len(centres)
+        or len(y0) != len(centres)
+    ):
         return
     off = np.abs(centres - np.column_stack([x0, y0]) - size0 / 2).max(initial=0)
     # Corners are rounded to whole pixels, centres are not.
@@ -238,11 +283,35 @@ def _provenance_rule(file: h5py.File) -> Iterator[Problem]:
     ]
     if missing:
         yield Problem("uns-embedder", f"uns['embedder'] lacks {', '.join(missing)}", again)
-    paths = [each for each in _strings(known) if re.search(r"^(/|~|[A-Za-z]:[\\/]|\\\\)", each)]
-    if paths:
-        yield Problem(
-            "no-paths", f"uns['embedder'] holds a path: {paths[0]}", "share the file (embedder share)"
-        )
+
+
+def _path_rule(file: h5py.File) -> Iterator[Problem]:
+    """Find paths of the machine that wrote the file; what lies beside the file may be named."""
+    project = _json(file, "tmap")
+    layers, markers = project.get("layers"), project.get("markerFiles")
+    named = {
+        # A project's other strings hold places in the h5ad, which begin with a slash too.
+        "tmap": [
+            each.get(key)
+            for entries, key in ((layers, "tileSource"), (markers, "path"))
+            for each in (entries if isinstance(entries, list) else ())
+            if isinstance(each, dict)
+        ],
+        "embedder": _json(file, "embedder"),
+        "sic": _json(file, "sic"),
+    }
+    for key, value in named.items():
+        paths = [
+            each
+            for each in _strings(value)
+            if re.search(r"^(/|~|[A-Za-z]:[\\/]|\\\\|file:)|^\.\.[\\/]", each)
+        ]
+        if paths:
+            yield Problem(
+                "no-paths",
+                f"uns[{key!r}] holds a path: {paths[0]}",
+                "write it relative to the folder of the file, or leave it out",
+            )
 
 
 def _uns_rule(file: h5py.File) -> Iterator[Problem]:
@@ -269,7 +338,7 @@ def _uns_rule(file: h5py.File) -> Iterator[Problem]:
     if tmap is not None:
         try:
             markers = json.loads(_text(tmap) or "")["markerFiles"]
-            fine = bool(markers)
+            fine = isinstance(markers, list) and bool(markers)
         except (ValueError, KeyError, TypeError):
             fine = False
         if not fine:
@@ -306,8 +375,9 @@ def _label_rule(file: h5py.File) -> Iterator[Problem]:
         yield Problem("labels", "uns['sic_label_colors'] is not one colour for each class", again)
 
 
-_RULES: tuple[Callable[[h5py.File], Iterator[Problem]], ...] = (
+_RULES: tuple[Rule, ...] = (
     _x_rule,
+    _length_rule,
     _filter_rule,
     _frames_rule,
     _obs_rule,
@@ -315,41 +385,61 @@ _RULES: tuple[Callable[[h5py.File], Iterator[Problem]], ...] = (
     _spatial_rule,
     _umap_rule,
     _provenance_rule,
+    _path_rule,
     _uns_rule,
     _label_rule,
 )
 
 
 def _provenance(file: h5py.File) -> dict[str, Any]:
+    return _json(file, "embedder")
+
+
+def _json(file: h5py.File, key: str) -> dict[str, Any]:
+    """Return what a JSON string of `uns` holds; nothing where there is none."""
     try:
-        known = json.loads(_text(file.get("uns/embedder")) or "{}")
+        known = json.loads(_text(file.get(f"uns/{key}")) or "{}")
     except ValueError:
         return {}
     return known if isinstance(known, dict) else {}
 
 
+def _holds_strings(item: h5py.Dataset) -> bool:
+    """Whether a dataset is of strings of any length, as anndata writes those of objects."""
+    kind = h5py.check_string_dtype(item.dtype)
+    return kind is not None and kind.length is None
+
+
 def _text(item: Any) -> str | None:
-    if not isinstance(item, h5py.Dataset) or item.shape != () or item.dtype.kind != "O":
+    if not isinstance(item, h5py.Dataset) or item.shape != () or not _holds_strings(item):
         return None
     return str(item.asstr()[()])
 
 
 def _index(frame: Any) -> list[str] | None:
-    if not isinstance(frame, h5py.Group) or "_index" not in frame.attrs:
-        return None
-    index = frame.get(frame.attrs["_index"])
-    if not isinstance(index, h5py.Dataset) or index.dtype.kind != "O":
+    name = frame.attrs.get("_index") if isinstance(frame, h5py.Group) else None
+    index = frame.get(name) if isinstance(name, str) else None
+    if not isinstance(index, h5py.Dataset) or index.ndim != 1 or not _holds_strings(index):
         return None
     return [str(each) for each in index.asstr()[()]]
 
 
 def _column(frame: Any, name: str) -> npt.NDArray[Any] | None:
     item = frame.get(name) if isinstance(frame, h5py.Group) else None
-    return item[()] if isinstance(item, h5py.Dataset) and item.dtype.kind in "iuf" else None
+    if not isinstance(item, h5py.Dataset) or item.ndim != 1 or item.dtype.kind not in "iuf":
+        return None
+    found: npt.NDArray[Any] = item[()]
+    return found
 
 
 def _is_categorical(item: Any) -> bool:
-    return isinstance(item, h5py.Group) and item.attrs.get("encoding-type") == "categorical"
+    return (
+        isinstance(item, h5py.Group)
+        and item.attrs.get("encoding-type") == "categorical"
+        and isinstance(item.get("categories"), h5py.Dataset | h5py.Group)
+        and isinstance(codes := item.get("codes"), h5py.Dataset)
+        and codes.dtype.kind in "iu"
+    )
 
 
 def _inner(group: h5py.Group) -> set[str]:

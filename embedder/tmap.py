@@ -13,10 +13,11 @@ from embedder.files import replacing
 
 # TissUUmaps draws a square marker of scale factor f with this many screen pixels to a side, at its
 # default marker size of 100: f x (100 / 25) x (canvas height / 900) / (viewport height) x (0.8 / 0.7) x
-# the share of its cell that the square fills in TissUUmaps' sheet of shapes (glUtils.js: draw,
-# updateMarkerScale and the vertex shader). An image pixel is canvas height / viewport height / image
+# the share of what is drawn of its cell that the square fills in TissUUmaps' sheet of shapes (glUtils.js:
+# draw, updateMarkerScale and the vertex shader). An image pixel is canvas height / viewport height / image
 # width screen pixels. The height of the canvas and the zoom cancel, so squares that meet do so at every
-# zoom and window size. The share of the cell was measured on screenshots.
+# zoom and window size. The share was measured on screenshots; the sheet itself (misc/markershapes.png, 132
+# of 0.8 x 256 texels) says 0.646, and 0.643 is what makes glUtils' own "one pixel" of absolute size true.
 _SQUARE_SHARE = 0.643
 _SCALE_PER_WIDTH = 900 / (4 * 0.8 / 0.7 * _SQUARE_SHARE)
 
@@ -56,7 +57,7 @@ def tmap_project(
     mpp : float
         µm per level-0 pixel, for the scale bar.
     """
-    width, spacing = float(slide_size[0]), stride0
+    width, spacing = float(slide_size[0]), float(stride0)
     if image is None:
         width, spacing = _empty_canvas(centres, stride0)
     radios = dict.fromkeys(_RADIOS, False)
@@ -74,7 +75,7 @@ def tmap_project(
             "cb_col": "/obs/umap_rgb",
             "cb_cmap": "",
             "shape_fixed": "square",
-            "scale_factor": round(spacing / width * _SCALE_PER_WIDTH, 6),
+            "scale_factor": round(marker_scale(spacing, width=width), 6),
             "opacity": 0.75,
         },
         "expectedRadios": {
@@ -95,6 +96,23 @@ def tmap_project(
         # `plugins` puts the plugin into the menu; this opens it.
         "settings": [{"module": "pluginUtils", "function": "startPlugin", "value": ["SIC", [], True]}],
     }
+
+
+def marker_scale(edge: float, *, width: float) -> float:
+    """Return the scale factor that makes TissUUmaps draw a square of a given edge.
+
+    It holds at every zoom and in every window, at TissUUmaps' own marker size of 100, for the first image
+    layer, and as long as a marker has between 1 and about 1000 pixels on the screen, to which TissUUmaps
+    limits it.
+
+    Parameters
+    ----------
+    edge : float
+        Edge of the square, level-0 pixels.
+    width : float
+        Width of the image, level-0 pixels: TissUUmaps measures markers by it.
+    """
+    return edge / width * _SCALE_PER_WIDTH
 
 
 def write_tmap(path: Path, project: dict[str, Any]) -> None:

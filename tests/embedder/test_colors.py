@@ -43,6 +43,25 @@ def test_the_layout_does_not_depend_on_what_ran_before(layouts):
     assert np.array_equal(again[1], three)
 
 
+def test_neighbours_are_sought_in_one_thread(monkeypatch):
+    """From 4096 patches the search is approximate, and its result depends on the number of threads.
+
+    To see it takes a minute of compiling, so the setting is looked at instead: 6000 patches in 1, 2 and 4
+    threads gave three layouts without it, and one with it.
+    """
+    import umap.umap_
+
+    asked = []
+    sought = umap.umap_.nearest_neighbors
+    monkeypatch.setattr(
+        umap.umap_,
+        "nearest_neighbors",
+        lambda *args, **options: asked.append(options) or sought(*args, **options),
+    )
+    project(clouds(40)[0])
+    assert [options.get("n_jobs") for options in asked] == [1]
+
+
 def test_beyond_the_limit_patches_are_placed_among_the_fitted_ones():
     X, which = clouds(300)
     two, three = project(X, max_fit=150)
@@ -60,6 +79,23 @@ def test_a_handful_of_patches_gets_a_layout_too(n):
     assert three.shape == (n, 3)
     assert np.isfinite(two).all()
     assert len(srgb_hex(three)) == n
+
+
+def test_rounding_gets_no_colour():
+    """Two patches differ along one axis; along the others lies only what float32 rounds."""
+    two, three = project(np.random.default_rng(3).normal(size=(2, 64)).astype(np.float32))
+    assert two[0, 0] != two[1, 0]
+    assert not three[:, 1:].any()
+    almost = 1 + 1e-7 * np.random.default_rng(4).normal(size=(60, 40))
+    assert set(srgb_hex(project(almost.astype(np.float32))[1])) == {"#808080"}
+
+
+def test_lengths_of_embeddings_do_not_matter():
+    X, _ = clouds(60)
+    longer = X * np.linspace(0.5, 20, 60, dtype=np.float32)[:, None]
+    shorter = X * np.float32(4)  # a power of two changes no digit
+    assert np.array_equal(project(shorter)[0], project(X)[0])
+    assert neighbours_alike(project(longer)[0], clouds(60)[1]) > 0.9
 
 
 def test_equal_patches_are_grey_and_nothing_is_nan():

@@ -74,6 +74,22 @@ def _provenance(change):
     return _rewrite(spoil)
 
 
+def _project(change):
+    def spoil(adata):
+        made = json.loads(adata.uns["tmap"])
+        change(made)
+        adata.uns["tmap"] = json.dumps(made)
+
+    return _rewrite(spoil)
+
+
+def _chunked(path):
+    with h5py.File(path, "r+") as file:
+        X, attributes = file["X"][()], dict(file["X"].attrs)
+        del file["X"]
+        file.create_dataset("X", data=X, chunks=(4, 5)).attrs.update(attributes)
+
+
 @pytest.mark.parametrize(
     ("spoil", "rules"),
     [
@@ -104,7 +120,21 @@ def _provenance(change):
             {"tmap-or-spatial", "uns-spatial"}),
         (_rewrite(lambda a: a.obsp.__setitem__("spatial_connectivities", np.eye(12))), {"no-connectivities"}),
         (_rewrite(lambda a: a.obs.__setitem__("sic_label", 1)), {"labels"}),
+        (_chunked, {"X-contiguous"}),
+        (_edit(lambda file: file["var"].move("_index", "b")), {"var-index"}),
+        (_replace("obs/_index", np.arange(12)), {"obs-index"}),
+        (_replace("obs/tissue", np.zeros(11, np.float32)), {"lengths"}),
+        (_replace("obsm/X_umap", np.zeros((11, 2), np.float32)), {"lengths"}),
+        (_replace("X", lambda X: X[:, :4]), {"lengths"}),
+        (_replace("obs/library_id/codes", np.zeros(12)), {"obs-library_id"}),
+        (_project(lambda made: made["layers"][0].update(tileSource="/data/ann/x.svs.dzi")), {"no-paths"}),
+        (_project(lambda made: made["layers"][0].update(tileSource="../ann/x.svs.dzi")), {"no-paths"}),
+        (_project(lambda made: made["markerFiles"][0].update(path="C:\\ann\\x.h5ad")), {"no-paths"}),
+        (_rewrite(lambda a: a.uns.__setitem__("sic", '{"from": "/home/ann/x"}')), {"no-paths"}),
         (lambda path: path.write_bytes(path.read_bytes()[:900]), {"file"}),
+        (lambda path: path.write_bytes(path.read_bytes()[:-100]), {"file"}),
+        (lambda path: path.write_bytes(b""), {"file"}),
+        (lambda path: (path.unlink(), path.mkdir()), {"file"}),
         (lambda path: path.write_text("nothing"), {"file"}),
         (lambda path: path.unlink(), {"file"}),
     ],
@@ -120,3 +150,46 @@ def test_a_file_of_another_tool_is_checked_without_a_crash(tmp_path):
     anndata.AnnData(np.eye(3)).write_h5ad(tmp_path / "other.h5ad")
     rules = {problem.rule for problem in check(tmp_path / "other.h5ad")}
     assert {"X-dense-float32", "spatial-centres", "uns-embedder", "obs-corners"} <= rules
+
+
+def test_a_file_compressed_with_gzip_follows_the_contract(h5ad):
+    anndata.read_h5ad(h5ad).write_h5ad(h5ad, compression="gzip", convert_strings_to_categoricals=False)
+    assert check(h5ad) == []
+
+
+ODD = {
+    "nothing": None,
+    "empty group": {},
+    "no value": h5py.Empty("f4"),
+    "number": 3,
+    "text": "x",
+    "JSON of another kind": '{"grid": 3, "slide": [], "layers": 1, "markerFiles": {"a": 1}}',
+    "words": np.array(["a", "b"], object),
+    "bytes": np.array([b"\xff\xfe"] * 12),
+    "not numbers": np.full(12, np.nan),
+    "cube": np.zeros((12, 2, 2)),
+    "records": np.zeros(12, dtype=[("a", "i4")]),
+    "broken link": h5py.SoftLink("/nowhere"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_whatever_stands_in_a_place_of_the_contract_is_named_and_never_raises(h5ad, odd):
+    places = ["X", "obs", "obs/_index", "obs/x0", "obs/y0", "obs/umap_rgb", "obs/library_id", "obs/tissue"]
+    places += ["var", "var/_index", "obsm", "obsm/spatial", "obsm/X_umap", "obsm/X_umap_3d"]
+    places += ["uns", "uns/embedder", "uns/tmap"]
+    good = h5ad.read_bytes()
+    for place in places:
+        h5ad.write_bytes(good)
+        with h5py.File(h5ad, "r+") as file:
+            attributes = dict(file[place].attrs)
+            del file[place]
+            if odd == "empty group":
+                file.create_group(place)
+            elif odd != "nothing":
+                file[place] = ODD[odd]
+            if odd not in ("nothing", "broken link"):
+                file[place].attrs.update(attributes)
+        problems = check(h5ad)
+        assert problems, place
+        assert all(problem.fix and "\n" not in problem.what for problem in problems)

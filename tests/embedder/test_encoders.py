@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402, N812
 import torchvision  # noqa: E402
 
+from embedder import encoders  # noqa: E402
 from embedder.encoders import EncoderError, available_encoders, load_encoder  # noqa: E402
 
 
@@ -73,6 +74,28 @@ def test_lite0_embeds_as_the_raw_checkpoint_does_by_hand(patches):
     assert np.abs(found - expected).max() < 1e-4
 
 
+def test_lite0s_classifier_is_loaded_from_the_raw_checkpoint_too(patches):
+    """Every key of the checkpoint has its place, those that no embedding needs included."""
+    spec = encoders.ENCODERS["efficientnet-lite0"]
+    network = spec.build().eval()
+    state = torch.load(lite0_checkpoint(), weights_only=True)
+    assert sorted(map(spec.keys, state)) == sorted(network.state_dict())
+    encoders._load_strictly(spec, network, state, lite0_checkpoint())
+    _, expected = lite0_by_hand(patches)
+    with torch.inference_mode():
+        found = network((torch.from_numpy(patches).permute(0, 3, 1, 2).float() - 127) / 128)
+    assert found.shape == (3, 1000)
+    assert expected.abs().max() > 1
+    assert (found - expected).abs().max() < 1e-4
+
+
+def test_patches_of_another_size_are_embedded_as_they_are(patches):
+    """Nothing is resized; 200 pixels make padding uneven in other layers than 256 do."""
+    other = np.ascontiguousarray(patches[:, :200, :200])
+    expected, _ = lite0_by_hand(other)
+    assert np.abs(load_encoder("efficientnet-lite0").encode(other) - expected).max() < 1e-4
+
+
 def test_the_hand_written_pass_tells_exchanged_channels_and_random_weights(patches):
     encoder = load_encoder("efficientnet-lite0")
     expected, _ = lite0_by_hand(patches)
@@ -122,7 +145,7 @@ def resnet():
     return "resnet18", torchvision.models.resnet18(weights=None).state_dict()
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "model.resnet."])
+@pytest.mark.parametrize("prefix", ["", "module.", "model.resnet.", "module.backbone."])
 @pytest.mark.parametrize("form", ["bare", "lightning", "no classifier"])
 def test_resnets_load_from_local_files_in_every_usual_form(resnet, prefix, form, patches, tmp_path):
     name, state = resnet
@@ -181,6 +204,51 @@ def test_checkpoints_that_match_only_in_part_are_refused_with_their_keys(resnet,
     torch.save({"a.b": torch.ones(1)}, path)
     with pytest.raises(EncoderError, match="belong to none of"):
         load_encoder(str(path))
+
+
+def test_a_checkpoint_that_has_a_key_in_two_spellings_is_refused(tmp_path):
+    state = torch.load(lite0_checkpoint(), weights_only=True)
+    path = tmp_path / "own.pth"
+    torch.save({**state, "conv_stem.weight": state["_conv_stem.weight"]}, path)
+    with pytest.raises(EncoderError, match=r"1 there twice: conv_stem\.weight"):
+        load_encoder("efficientnet-lite0", weights=path)
+
+
+def test_a_prefix_that_not_all_keys_share_is_not_taken_away(resnet, tmp_path):
+    _, state = resnet
+    path = tmp_path / "own.pth"
+    torch.save(
+        {f"backbone.{key}": value for key, value in state.items()} | {"head.bias": torch.ones(1)}, path
+    )
+    with pytest.raises(EncoderError, match=r"missing: conv1\.weight.*unknown: backbone\.conv1\.weight"):
+        load_encoder("resnet18", weights=path)
+
+
+def test_what_would_be_ignored_or_mistaken_is_refused(resnet, patches, tmp_path):
+    _, state = resnet
+    path = tmp_path / "own.pth"
+    torch.save(state, path)
+    with pytest.raises(EncoderError, match=r"float16.*float32, bfloat16"):
+        load_encoder(str(path), precision="float16")
+    with pytest.raises(EncoderError, match="leave out"):
+        load_encoder(str(path), weights=path)
+    with pytest.raises(EncoderError, match="choose cpu, cuda or mps"):
+        load_encoder(str(path), device="abacus")
+    encoder = load_encoder(str(path))
+    for wrong in (patches / 255, patches[0], patches.transpose(0, 3, 1, 2)):
+        with pytest.raises(ValueError, match="give uint8"):
+            encoder.encode(wrong)
+
+
+def test_an_encoder_whose_packages_are_absent_is_listed_as_such(monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        encoders.importlib.util,
+        "find_spec",
+        lambda name: None if name in ("timm", "torchvision") else found(name),
+    )
+    lines = available_encoders()[:3]
+    assert all("pip install" in line for line in lines)
 
 
 def test_what_is_no_checkpoint_is_told_in_one_line(tmp_path):
