@@ -130,21 +130,26 @@ def _demo(options: argparse.Namespace) -> None:
     log.info("making the synthetic slide and its embeddings in %s ...", options.output)
     make_demo(options.output)
     if not options.no_serve:
-        _serve_folder(options.output, options)
+        _serve_folder(options.output, options, first="demo")
 
 
 def _open(options: argparse.Namespace) -> None:
-    from tissuumaps_sic.demo import embed
+    from tissuumaps_sic.demo import EmbedError, embed
 
-    embed(options.slides, options.output, options=options.rest)
-    _serve_folder(options.output, options)
+    try:
+        embed(options.slides, options.output, options=options.rest)
+    except EmbedError as error:
+        if len(options.slides) == 1:
+            raise
+        log.error("%s; the others are served", error)  # noqa: TRY400 -- a message for a person
+    _serve_folder(options.output, options, first=options.slides[0].stem)
 
 
 def _serve(options: argparse.Namespace) -> None:
     _serve_folder(options.folder, options)
 
 
-def _serve_folder(folder: Path, options: argparse.Namespace) -> None:
+def _serve_folder(folder: Path, options: argparse.Namespace, *, first: str | None = None) -> None:
     from tissuumaps_sic.serve import serve
 
     def announce(addresses: list[str]) -> None:
@@ -152,7 +157,14 @@ def _serve_folder(folder: Path, options: argparse.Namespace) -> None:
         for address in addresses:
             print(f"  {address}", flush=True)
 
-    serve(folder, host=options.host, port=options.port, browser=not options.no_browser, announce=announce)
+    serve(
+        folder,
+        host=options.host,
+        port=options.port,
+        browser=not options.no_browser,
+        first=first,
+        announce=announce,
+    )
 
 
 def _install_plugin(options: argparse.Namespace) -> None:

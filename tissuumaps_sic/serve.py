@@ -25,6 +25,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 5100,
     browser: bool = True,
+    first: str | None = None,
     announce: Callable[[list[str]], None],
 ) -> None:
     """Serve a folder of h5ad and tmap files until interrupted.
@@ -38,6 +39,8 @@ def serve(
         0 takes any free port.
     browser : bool
         Open the first slide in the default browser.
+    first : str, optional
+        Name of the slide to come first; by default they go by the alphabet.
     announce : callable
         Called with the addresses of the slides once connections are accepted.
 
@@ -49,7 +52,8 @@ def serve(
     from waitress.server import create_server
 
     folder = folder.resolve()
-    projects = sorted(path for path in folder.rglob("*.tmap") if path.is_file()) if folder.is_dir() else []
+    projects = [path for path in folder.rglob("*.tmap") if path.is_file()] if folder.is_dir() else []
+    projects.sort(key=lambda path: (path.stem != first, path))
     if not projects:
         raise ServeError(
             f"{folder}: holds no .tmap project; embed a slide into it first "

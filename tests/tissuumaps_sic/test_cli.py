@@ -138,3 +138,35 @@ def test_the_two_halves_never_import_each_other():
         for path in (root / package).rglob("*.py"):
             assert f"import {other}" not in path.read_text(), path
             assert f"from {other}" not in path.read_text(), path
+
+
+def test_open_serves_the_slide_that_was_asked_for_first(tmp_path, monkeypatch):
+    """Of two slides one fails, and an older one lies in the folder."""
+    import tissuumaps_sic.demo
+    import tissuumaps_sic.serve
+
+    def embed(slides, folder, *, options):
+        assert options == ["--slide-mpp", "0.5"]
+        (folder / "z.tmap").write_text("{}")
+        raise tissuumaps_sic.demo.EmbedError("not every slide could be embedded")
+
+    served = []
+
+    class Server:
+        effective_port = 7
+
+        def run(self):
+            pass
+
+        close = run
+
+    monkeypatch.setattr(tissuumaps_sic.demo, "embed", embed)
+    monkeypatch.setattr("waitress.server.create_server", lambda app, **options: Server())
+    monkeypatch.setattr("builtins.print", lambda text, flush: served.append(text.strip()))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.tmap").write_text("{}")
+    arguments = ["-o", str(out), "--no-browser", "--slide-mpp", "0.5"]
+    assert main(["open", "z.svs", "y.svs", *arguments]) == 0
+    assert served[1:] == ["http://127.0.0.1:7/z.tmap", "http://127.0.0.1:7/a.tmap"]
+    assert main(["open", "z.svs", *arguments]) == 1
