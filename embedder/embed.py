@@ -365,6 +365,7 @@ def _provenance(
         },
         "encoder": {
             "name": encoder.name,
+            "architecture": encoder.spec.name,
             "dimension": encoder.dimension,
             "weights_sha256": encoder.weights_sha256,
             "transform": encoder.transform,

@@ -1,6 +1,7 @@
 """The pipeline from slide to file, with an encoder whose embeddings are known beforehand."""
 
 import json
+from types import SimpleNamespace
 
 import anndata
 import numpy as np
@@ -17,6 +18,7 @@ class MeanEncoder:
 
     name, dimension, weights_sha256, transform = "means", 12, "0" * 64, "none"
     device, precision = "cpu", "float32"
+    spec = SimpleNamespace(name="means")
 
     def encode(self, patches):
         half = patches.shape[1] // 2
