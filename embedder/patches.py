@@ -155,7 +155,8 @@ class _Axis:
     def whole(self, begin: int, end: int) -> tuple[int, int]:
         """Give the target pixels that can be made from the level pixels from begin to end."""
         begin += self.margin if begin > 0 else 0
-        end -= self.margin if end < self.size else 0
+        # A level's size is rounded, so the slide's last patch may end a fraction of a pixel after it.
+        end += 1 if end == self.size else -self.margin
         # The hair (the margin has room for it) keeps a pixel that misses by the last binary digit.
         return (
             math.ceil((begin - self.origin) / self.scale - 1e-6),
@@ -320,6 +321,12 @@ def _target_rows(
 def _resample(pixels: Pixels, box: tuple[float, float, float, float], size: tuple[int, int]) -> Pixels:
     """Give a box of some pixels, as (width, height) pixels; copied where the two agree."""
     left, top, right, bottom = box
+    missing = (
+        max(0, math.ceil(bottom) - pixels.shape[0]),
+        max(0, math.ceil(right) - pixels.shape[1]),
+    )
+    if any(missing):  # the fraction of a pixel after the slide's end: its last pixels once more
+        pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
     if (right - left, bottom - top) == size:
         return pixels[int(top) : int(bottom), int(left) : int(right)]
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, box=box))

@@ -189,6 +189,21 @@ def test_tile_rows_of_any_height_do(tmp_path: Path) -> None:
             np.testing.assert_array_equal(patch, image[y : y + 72, x : x + 72])
 
 
+def test_the_last_patch_may_end_after_a_level_whose_size_was_rounded(tmp_path: Path) -> None:
+    # OpenSlide's downsample is the mean of 903 / 451 and 601 / 300: by it the slide ends 0.08 pixels
+    # below its level 1, and 2 x 150 target pixels fit exactly.
+    path = save_pyramid(gradient(903, 601), tmp_path / "rounded.tif")
+    with open_slide(path) as slide:
+        assert slide.level_sizes[1] == (451, 300)
+        grid = plan(slide, 0.5 * 300 / 601, patch_size=150, overlap=0)
+        assert (grid.level, grid.columns, grid.rows) == (1, 3, 2)
+        assert grid.level_scale * 300 > 300.05
+        found = collect(iter_patches(slide, grid, batch_size=4), grid)
+    x, y = grid.centres.T
+    np.testing.assert_allclose(found[..., 0].mean((1, 2)), (x - 4) / 8, atol=0.6)
+    np.testing.assert_allclose(found[..., 1].mean((1, 2)), (y - 4) / 8, atol=0.6)
+
+
 def counted_reads(slide: Slide, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int, int]]:
     reads: list[tuple[int, int, int, int]] = []
     read = slide.read
