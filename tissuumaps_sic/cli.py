@@ -27,17 +27,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognised arguments: {' '.join(rest)}")
     options.rest = rest
     from tissuumaps_sic.demo import EmbedError
+    from tissuumaps_sic.evaluate import EvaluationError
     from tissuumaps_sic.export import ExportError
     from tissuumaps_sic.serve import ServeError
     from tissuumaps_sic.session import SessionError
     from tissuumaps_sic.slides import SlideFileError
+    from tissuumaps_sic.truth import TruthError
 
     try:
         options.command(options)
     except EmbedError as error:
         log.error("%s", error)  # noqa: TRY400 -- a message for a person, not a trace
         return error.status
-    except (ExportError, ServeError, SessionError, SlideFileError) as error:
+    except (EvaluationError, ExportError, ServeError, SessionError, SlideFileError, TruthError) as error:
         log.error("%s", error)  # noqa: TRY400
         return 1
     except OSError as error:
@@ -102,6 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "-o", "--output", type=Path, metavar="OUT", help="a .csv or .h5ad (default: <slide>.labels.csv here)"
     )
+    run.add_argument(
+        "--method", choices=("sic", "refine"), default="sic", help="as published, or refined (default: sic)"
+    )
     run.add_argument("--json", action="store_true", help="print a report for machines")
     run.set_defaults(command=_run)
 
@@ -115,7 +120,78 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", type=Path, metavar="OUT", help="default: <slide>.labels.csv or .h5ad here"
     )
     export.set_defaults(command=_export)
+
+    evaluates = commands.add_parser(
+        "evaluate", help="measure labels from simulated seeds against ground truth"
+    )
+    evaluates.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help="h5ad of each slide and encoder"
+    )
+    evaluates.add_argument(
+        "--truth",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="a mask (.png, .tif), QuPath's GeoJSON or ASAP's XML for each FILE, or one folder that holds "
+        "<slide>_mask.png, <slide>.geojson, <slide>.xml ...",
+    )
+    of = evaluates.add_mutually_exclusive_group(required=True)
+    of.add_argument(
+        "--positive", metavar="VALUE[,VALUE]", help="values of the positive class; all else is class 0"
+    )
+    of.add_argument(
+        "--class",
+        dest="classes",
+        action="append",
+        metavar="NAME=VALUE[,VALUE]",
+        help="a class and its values; repeat it for class 0, 1, ... (* is all other values; without it they "
+        "are not counted)",
+    )
+    evaluates.add_argument(
+        "--methods", type=_names, default=("sic", "refine"), help="comma-separated (default: sic,refine)"
+    )
+    evaluates.add_argument(
+        "--seeds", type=_numbers, default=(1, 3, 5, 10), metavar="N[,N]", help="per class (default: 1,3,5,10)"
+    )
+    evaluates.add_argument("--repeats", type=int, default=5, metavar="N", help="draws of seeds (default: 5)")
+    evaluates.add_argument(
+        "--clicks",
+        type=int,
+        default=20,
+        metavar="N",
+        help="of a simulated annotator; 0 for none (default: 20)",
+    )
+    evaluates.add_argument(
+        "--strategies",
+        type=_names,
+        default=("largest-error", "random"),
+        help="of the annotator: largest-error, random, suggest, border (default: largest-error,random)",
+    )
+    evaluates.add_argument(
+        "--slide-size",
+        type=_numbers,
+        metavar="WIDTH,HEIGHT",
+        help="level-0 pixels, where the h5ad does not tell",
+    )
+    evaluates.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="slides at a time (default: 1)"
+    )
+    evaluates.add_argument("--random-state", type=int, default=0, metavar="N", help="default: 0")
+    evaluates.add_argument(
+        "-o", "--output", type=Path, default=Path("evaluation"), metavar="DIR", help="default: evaluation"
+    )
+    evaluates.add_argument("--json", action="store_true", help="print a report for machines")
+    evaluates.set_defaults(command=_evaluate)
     return parser
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(","))
 
 
 def _add_address(parser: argparse.ArgumentParser) -> None:
@@ -184,7 +260,7 @@ def _run(options: argparse.Namespace) -> None:
 
     slide = open_slide_file(options.file)
     seeds = read_seeds(options.seeds, slide, positive=options.positive)
-    run, _ = cluster(slide, seeds.classes, seeds.patches)
+    run, _ = cluster(slide, seeds.classes, seeds.patches, method=options.method)
     session = Session.new(slide).model_copy(update={"classes": seeds.classes, "run": run})
     output = options.output or Path(f"{slide.name}.labels.csv")
     if output.suffix.lstrip(".") not in FORMATS:
@@ -208,6 +284,38 @@ def _export(options: argparse.Namespace) -> None:
     output = options.output or Path(f"{slide.name}.labels.{options.format}")
     FORMATS[options.format](slide, session, output)
     print(output)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from tissuumaps_sic.evaluate import evaluate, pair_up, report, write_report
+    from tissuumaps_sic.truth import TruthClasses
+
+    if options.slide_size and len(options.slide_size) != 2:
+        raise SystemExit("--slide-size: give WIDTH,HEIGHT")
+    evaluation = evaluate(
+        pair_up(options.files, options.truth),
+        classes=TruthClasses.binary(options.positive)
+        if options.positive
+        else TruthClasses.parse(options.classes),
+        methods=options.methods,
+        seeds_per_class=options.seeds,
+        repeats=options.repeats,
+        clicks=options.clicks,
+        strategies=options.strategies,
+        slide_size=options.slide_size,
+        workers=options.workers,
+        random_state=options.random_state,
+    )
+    for failure in evaluation.failures:
+        log.error("%s", failure.message)
+    files = write_report(evaluation, options.output)
+    if options.json:
+        print(json.dumps(report(evaluation)))
+    else:
+        print(evaluation.summary().to_string(index=False, float_format="%.2f"))
+        print(f"{options.output}: {', '.join(file.name for file in files)}")
+    if evaluation.failures:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def replay(slide: EmbeddedSlide, session: Session) -> pd.DataFrame:
     """
     if session.run is None:
         raise ExportError(f"{slide.name}: the session has no labels yet; run the clustering first")
-    run, scores = cluster(slide, session.classes, session.run.seeds)
+    run, scores = cluster(slide, session.classes, session.run.seeds, method=session.run.method)
     if run.labels != session.run.labels:
         raise ExportError(
             f"{slide.name}: the labels in the session (version {session.run.version}) are not those that "

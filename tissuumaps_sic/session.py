@@ -83,7 +83,7 @@ class Run(_Frozen):
 
     time: str
     seeds: dict[str, int]
-    method: Literal["sic"]
+    method: Literal["sic", "refine"]
     parameters: dict[str, Any]
     version: str
     n_iter: int
@@ -223,9 +223,21 @@ def seed_vector(slide: EmbeddedSlide, seeds: Mapping[str, int]) -> npt.NDArray[n
 
 
 def cluster(
-    slide: EmbeddedSlide, classes: Sequence[SeedClass], seeds: Mapping[str, int]
+    slide: EmbeddedSlide,
+    classes: Sequence[SeedClass],
+    seeds: Mapping[str, int],
+    *,
+    method: Literal["sic", "refine"] = "sic",
 ) -> tuple[Run, npt.NDArray[np.float32]]:
     """Run the clustering on seeds by patch name.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    classes : sequence of SeedClass
+    seeds : mapping of str to int
+    method : "sic" or "refine", default="sic"
+        As in `SeededIterativeClustering`.
 
     Returns
     -------
@@ -247,16 +259,16 @@ def cluster(
             raise SessionError(
                 f"“{seed_class.name}” has no seeds yet; choose it and click at least one patch of it"
             )
-    estimator = SeededIterativeClustering()
+    estimator = SeededIterativeClustering(method=method)
     try:
-        estimator.fit(slide.X, y)
+        estimator.fit(slide.prepared, y)
     except ValueError as error:
         raise SessionError(f"{slide.path.name}: {error}") from error
     labels = estimator.labels_.astype(np.uint8)
     run = Run(
         time=_now(),
         seeds=dict(seeds),
-        method="sic",
+        method=method,
         parameters=estimator.get_params(),
         version=__version__,
         n_iter=estimator.n_iter_,

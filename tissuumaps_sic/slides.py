@@ -14,6 +14,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.prepared import Prepared
+
 
 class SlideFileError(Exception):
     """An h5ad cannot be used; the message names the file, what is wrong and what to do."""
@@ -62,6 +64,11 @@ class EmbeddedSlide:
     def index(self) -> dict[str, int]:
         """Row of each patch by its name."""
         return {str(name): row for row, name in enumerate(self.patch_names)}
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """What every run needs of the slide, found once."""
+        return Prepared(self.X, self.centres)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -6,7 +6,8 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import f1_score
 from sklearn.preprocessing import normalize
 
-from tissuumaps_sic.clustering import SeededIterativeClustering, seeded_two_means
+from tissuumaps_sic.clustering import SeededIterativeClustering
+from tissuumaps_sic.two_means import Rows, seeded_two_means
 
 
 def oracle(X, y, *, normalized=True):
@@ -63,7 +64,7 @@ def seeds_of(rng, truth, per_class, *, mistakes=0.0):
             return y
 
 
-@pytest.mark.parametrize("case", range(60))
+@pytest.mark.parametrize("case", range(200))
 def test_labels_equal_those_of_the_oracle_on_random_clouds(case):
     rng = np.random.default_rng(case)
     X, truth = blobs(
@@ -72,17 +73,17 @@ def test_labels_equal_those_of_the_oracle_on_random_clouds(case):
         d=int(rng.integers(2, 40)),
         separation=rng.uniform(0.2, 1.5),
         share=rng.uniform(0.1, 0.6),
-        dtype=[np.float32, np.float64][case % 2],
+        dtype=[np.float32, np.float64, np.float16][case % 3],
     )
     y = seeds_of(rng, truth, int(rng.integers(1, 6)), mistakes=0.1)
-    normalized = bool(case % 3)
+    normalized = bool(case % 4)
     found = SeededIterativeClustering(normalize=normalized).fit(X, y)
     assert np.array_equal(found.labels_, oracle(X, y, normalized=normalized))
 
 
 def test_the_random_clouds_take_every_road_of_the_algorithm():
     splits, depths = set(), set()
-    for case in range(60):
+    for case in range(200):
         rng = np.random.default_rng(case)
         X, truth = blobs(rng, 400, 8, 0.7, 0.3, np.float64)
         y = seeds_of(rng, truth, 3, mistakes=0.15)
@@ -148,8 +149,10 @@ def test_permuting_the_patches_permutes_a_seeded_division():
     X, truth = blobs(rng, 400, 10, 0.9, 0.4, np.float64)
     y = seeds_of(rng, truth, 3)
     order = rng.permutation(400)
-    found = seeded_two_means(X, y, max_iter=300, tol=1e-4)
-    again = seeded_two_means(X[order], y[order], max_iter=300, tol=1e-4)
+    found, again = (
+        seeded_two_means(Rows(X[rows], normalize=False).whole(), y[rows], max_iter=300, tol=1e-4)
+        for rows in (np.arange(400), order)
+    )
     assert np.array_equal(again.labels, found.labels[order])
     assert np.allclose(again.positive_score, found.positive_score[order])
 
@@ -183,9 +186,10 @@ def test_a_metric_of_ones_own_steers_the_loop():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda X, y: (X, np.where(y == 1, -1, y)), "no seed of the positive class"),
-        (lambda X, y: (X, np.where(y == 0, -1, y)), "no seed of the other class"),
-        (lambda X, y: (X, np.where(y == 1, 2, y)), "seed 2 of patch .* is out of range"),
+        (lambda X, y: (X, np.where(y == 1, -1, y)), "no seed of class 1"),
+        (lambda X, y: (X, np.where(y == 0, -1, y)), "no seed of class 0"),
+        (lambda X, y: (X, np.where(y == 1, 2, y)), "no seed of class 1"),
+        (lambda X, y: (X, np.where(y == 1, 255, y)), "seed 255 of patch .* is out of range"),
         (lambda X, y: (X, np.where(y == -1, -2, y)), "seed -2 of patch .* is out of range"),
         (lambda X, y: (X, y + 0.5), "not whole numbers"),
         (lambda X, y: (X, y[:-1]), "y has shape"),
@@ -206,7 +210,9 @@ def test_bad_input_says_what_to_do(change, message):
         SeededIterativeClustering().fit(*change(X, y))
 
 
-@pytest.mark.parametrize("parameters", [{"metric": "f2"}, {"max_iter": 0}, {"tol": -1.0}])
+@pytest.mark.parametrize(
+    "parameters", [{"method": "magic"}, {"metric": "f2"}, {"max_iter": 0}, {"tol": -1.0}]
+)
 def test_bad_parameters_are_refused(parameters):
     X = np.eye(4)
     with pytest.raises(ValueError, match=next(iter(parameters))):

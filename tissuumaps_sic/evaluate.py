@@ -1,0 +1,825 @@
+"""How well a few seeds label a slide: the paper's experiment, and a simulated annotator, on one's own slides.
+
+Both start from seeds that are drawn inside each class of a ground truth, and compare the labels of all other
+patches with that truth. What is drawn depends on the slide, the number of seeds, the repeat and the random
+state alone: encoders, methods and strategies get the same draws, and so do one worker and many.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tissuumaps_sic.clustering import METHODS, UNLABELLED, SeededIterativeClustering
+from tissuumaps_sic.files import replacing
+from tissuumaps_sic.slides import EmbeddedSlide, SlideFileError, open_slide_file
+from tissuumaps_sic.truth import (
+    UNCOUNTED,
+    Truth,
+    TruthClasses,
+    TruthError,
+    find_truth,
+    patch_squares,
+    provenance,
+    read_truth,
+)
+
+Labels = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.intp]
+Pair = tuple[Path, Path]
+
+# Methods of the estimator that can be compared.
+# A raster of the patch grid beyond this many cells means that the patches lie on no grid.
+_MOST_CELLS = 50_000_000
+
+
+class EvaluationError(Exception):
+    """An evaluation cannot be run as asked, or a slide cannot take part; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done with every slide; the parameters of `evaluate`."""
+
+    classes: TruthClasses
+    methods: tuple[str, ...]
+    seeds_per_class: tuple[int, ...]
+    repeats: int
+    clicks: int
+    strategies: tuple[str, ...]
+    random_state: int
+    slide_size: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A slide that took no part: the name of its h5ad, and why."""
+
+    file: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came out, in the order of the files.
+
+    Attributes
+    ----------
+    plan : Plan
+    slides : DataFrame
+        One row a slide and encoder: ``slide``, ``encoder``, ``file``, ``truth``, ``n_patches``,
+        ``n_counted`` (patches that have a class in the truth) and ``share_<class>`` of those.
+    runs : DataFrame
+        One row a run: ``slide``, ``encoder``, ``method``, ``n_seeds`` (asked for, for each class),
+        ``n_seeds_drawn`` (in all), ``repeat``, and over the counted patches ``f1``, ``macro_f1``,
+        ``precision``, ``recall``, ``balanced_accuracy``. F1, precision and recall are of the positive
+        class, and of three or more classes the mean over the classes.
+    clicks : DataFrame
+        One row a number of clicks: ``slide``, ``encoder``, ``method``, ``strategy``, ``repeat``,
+        ``clicks`` (in all), ``f1``.
+    failures : tuple of Failure
+    """
+
+    plan: Plan
+    slides: pd.DataFrame
+    runs: pd.DataFrame
+    clicks: pd.DataFrame
+    failures: tuple[Failure, ...]
+
+    def per_slide(self) -> pd.DataFrame:
+        """Return the mean and the best F1 of the repeats, one row a slide, encoder, method and n_seeds."""
+        keys = ["slide", "encoder", "method", "n_seeds"]
+        grouped = self.runs.groupby(keys, sort=False)["f1"]
+        return grouped.agg(mean_f1="mean", best_f1="max").reset_index()
+
+    def summary(self) -> pd.DataFrame:
+        """Return mean and standard deviation over the slides of both, one row an encoder, method, n_seeds.
+
+        The best of the repeats is what the paper reports, to stand for an expert's choice of seeds; the
+        mean is what a random choice gives.
+        """
+        grouped = self.per_slide().groupby(["encoder", "method", "n_seeds"], sort=False)
+        return grouped.agg(
+            slides=("slide", "nunique"),
+            mean_f1=("mean_f1", "mean"),
+            mean_f1_sd=("mean_f1", "std"),
+            best_f1=("best_f1", "mean"),
+            best_f1_sd=("best_f1", "std"),
+        ).reset_index()
+
+    def clicks_summary(self) -> pd.DataFrame:
+        """Return mean and standard deviation over the slides of F1 (the mean of the repeats) by clicks."""
+        keys = ["encoder", "method", "strategy", "clicks"]
+        by_slide = self.clicks.groupby(["slide", *keys], sort=False)["f1"].mean().reset_index()
+        grouped = by_slide.groupby(keys, sort=False)
+        return grouped.agg(slides=("slide", "nunique"), f1=("f1", "mean"), f1_sd=("f1", "std")).reset_index()
+
+
+def evaluate(
+    pairs: Sequence[Pair],
+    *,
+    classes: TruthClasses,
+    methods: Sequence[str] = METHODS,
+    seeds_per_class: Sequence[int] = (1, 3, 5, 10),
+    repeats: int = 5,
+    clicks: int = 20,
+    strategies: Sequence[str] = ("largest-error", "random"),
+    slide_size: tuple[int, int] | None = None,
+    workers: int = 1,
+    random_state: int = 0,
+) -> Evaluation:
+    """Label slides from simulated seeds and compare with their ground truth.
+
+    Parameters
+    ----------
+    pairs : sequence of (h5ad, truth)
+        Embedded slides, each with its truth: a file, or the folder in which `find_truth` looks for it.
+        The same slide may come once for every encoder.
+    classes : TruthClasses
+        Which values of the truth make which class.
+    methods : sequence of str
+        Methods of `SeededIterativeClustering`.
+    seeds_per_class : sequence of int, default=(1, 3, 5, 10)
+        How many seeds are drawn in each class; all of a class that has fewer.
+    repeats : int, default=5
+        Draws for each number of seeds, as in the paper; and simulated annotators.
+    clicks : int, default=20
+        Clicks of a simulated annotator in all, the first seed of each class included; 0 simulates none.
+    strategies : sequence of str, default=("largest-error", "random")
+        How the annotator chooses, names in `STRATEGIES`.
+    slide_size : (width, height), optional
+        Level-0 pixels, for h5ad files that do not tell.
+    workers : int, default=1
+        Slides at a time, each in a process of its own.
+    random_state : int, default=0
+
+    Returns
+    -------
+    Evaluation
+        Slides that fail are among its `failures`, and the others are done.
+
+    Raises
+    ------
+    EvaluationError
+        When a parameter cannot be used, or a slide comes twice with the same encoder.
+
+    Notes
+    -----
+    With `workers` above 1, a script must keep the call under ``if __name__ == "__main__":``, because new
+    processes import it. One thread computes each slide whatever the number of workers: sums that are split
+    over threads differ in their last digits, and now and then in a label.
+    """
+    plan = Plan(
+        classes,
+        tuple(methods),
+        tuple(seeds_per_class),
+        repeats,
+        clicks,
+        tuple(strategies),
+        random_state,
+        slide_size,
+    )
+    _check_plan(plan, workers)
+    jobs, failures = _jobs(pairs)
+    results = list(_run(jobs, plan, min(workers, len(jobs))))
+    done = [result for result in results if isinstance(result, _SlideResult)]
+    failures += [result for result in results if isinstance(result, Failure)]
+    return Evaluation(
+        plan,
+        pd.DataFrame([result.slide for result in done]),
+        pd.DataFrame([row for result in done for row in result.runs]),
+        pd.DataFrame([row for result in done for row in result.clicks]),
+        tuple(failures),
+    )
+
+
+def _check_plan(plan: Plan, workers: int) -> None:
+    for word, known, given in (
+        ("method", METHODS, plan.methods),
+        ("strategy", tuple(STRATEGIES), plan.strategies),
+    ):
+        wrong = [name for name in given if name not in known]
+        if wrong:
+            raise EvaluationError(f"{wrong[0]!r} is no {word}; there are {', '.join(known)}")
+    if not plan.methods or not plan.seeds_per_class:
+        raise EvaluationError("give at least one method and one number of seeds")
+    for word, values, least in (
+        ("number of seeds", plan.seeds_per_class, 1),
+        ("number of repeats", (plan.repeats,), 1),
+        ("number of workers", (workers,), 1),
+        ("random state", (plan.random_state,), 0),
+    ):
+        for value in values:
+            if value < least:
+                raise EvaluationError(f"the {word} is {value}; give {least} or more")
+    n_classes = len(plan.classes.names)
+    if plan.clicks and plan.clicks < n_classes:
+        raise EvaluationError(
+            f"{plan.clicks} clicks are too few to seed {n_classes} classes; give {n_classes} or more, or 0 "
+            "for no simulated annotator"
+        )
+    if plan.clicks and not plan.strategies:
+        raise EvaluationError(f"give a strategy ({', '.join(STRATEGIES)}), or 0 clicks")
+
+
+# -------------------------------------------------------------------------------------- slides and jobs
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One slide with one encoder."""
+
+    h5ad: Path
+    truth: Path
+    slide: str
+    encoder: str
+
+
+@dataclass(frozen=True)
+class _SlideResult:
+    """The rows that a slide adds to each table of `Evaluation`."""
+
+    slide: dict[str, Any]
+    runs: list[dict[str, Any]]
+    clicks: list[dict[str, Any]]
+
+
+def pair_up(files: Sequence[Path], truths: Sequence[Path]) -> list[Pair]:
+    """Return each embedded slide with its truth.
+
+    Parameters
+    ----------
+    files : sequence of Path
+    truths : sequence of Path
+        One for each file, in the same order; or one folder that holds the truth of all.
+
+    Raises
+    ------
+    EvaluationError
+        When it is neither.
+    """
+    if len(truths) == 1 and truths[0].is_dir():
+        return [(file, truths[0]) for file in files]
+    if len(truths) != len(files):
+        raise EvaluationError(
+            f"there are {len(files)} slides and {len(truths)} truths; give one truth for each slide, in the "
+            "same order, or the one folder that holds them all"
+        )
+    return list(zip(files, truths, strict=True))
+
+
+def _jobs(pairs: Sequence[Pair]) -> tuple[list[_Job], list[Failure]]:
+    jobs: list[_Job] = []
+    failures: list[Failure] = []
+    for h5ad, truth in pairs:
+        try:
+            slide, encoder = slide_and_encoder(h5ad)
+        except (SlideFileError, TruthError) as error:
+            failures.append(Failure(h5ad.name, str(error)))
+            continue
+        twin = next((job for job in jobs if (job.slide, job.encoder) == (slide, encoder)), None)
+        if twin:
+            raise EvaluationError(
+                f"{twin.h5ad} and {h5ad} are the same slide ({slide}) with the same encoder ({encoder}); "
+                "give one of the two"
+            )
+        jobs.append(_Job(h5ad, truth, slide, encoder))
+    return jobs, failures
+
+
+def slide_and_encoder(h5ad: Path) -> tuple[str, str]:
+    """Return the names of an h5ad's slide and encoder.
+
+    They are what the embedder recorded; else the file's name, and what the features' names begin with.
+
+    Raises
+    ------
+    SlideFileError
+        When there is no such file.
+    TruthError
+        When it cannot be read.
+    """
+    if not h5ad.is_file():
+        raise SlideFileError(f"{h5ad.name}: no such file; embed the slide first (embedder embed)")
+    known = provenance(h5ad)
+    named = [known.get(key) for key in ("slide", "encoder")]
+    slide, encoder = (part.get("name") if isinstance(part, dict) else None for part in named)
+    return str(slide or h5ad.stem), str(encoder or _feature_prefix(h5ad) or "unknown")
+
+
+def _feature_prefix(h5ad: Path) -> str | None:
+    try:
+        with h5py.File(h5ad, "r", locking=False) as file:
+            first = file["var"][file["var"].attrs["_index"]].asstr()[0]
+    except (OSError, KeyError, AttributeError, IndexError, TypeError, ValueError):
+        return None
+    match = re.fullmatch(r"(.+)_\d+", first)
+    return match[1] if match else None
+
+
+def _run(jobs: Sequence[_Job], plan: Plan, workers: int) -> Iterator[_SlideResult | Failure]:
+    """Yield each job's result, in the order of the jobs; tell progress on stderr."""
+    from tqdm import tqdm
+
+    with tqdm(total=len(jobs), unit=" slides", desc="evaluating", dynamic_ncols=True) as progress:
+        if workers <= 1:
+            for job in jobs:
+                yield _try_job(job, plan)
+                progress.update()
+            return
+        # New processes rather than forked ones: HDF5, OpenMP and libvips do not survive a fork.
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+        try:
+            futures = [pool.submit(_try_job, job, plan) for job in jobs]
+            waiting = set(futures)
+            while waiting:
+                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                progress.update(len(finished))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+    for job, future in zip(jobs, futures, strict=True):
+        yield _result(job, future)
+
+
+def _result(job: _Job, future: Future[_SlideResult | Failure]) -> _SlideResult | Failure:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return Failure(
+            job.h5ad.name,
+            f"{job.h5ad.name}: a process was ended from outside, usually for want of memory; "
+            "run again with fewer workers",
+        )
+
+
+def _try_job(job: _Job, plan: Plan) -> _SlideResult | Failure:
+    """Evaluate one slide; whatever goes wrong becomes a failure of this slide alone."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    try:
+        with threadpool_limits(1):
+            return _evaluate_slide(job, plan)
+    except (EvaluationError, SlideFileError, TruthError) as error:
+        return Failure(job.h5ad.name, str(error))
+    except Exception as error:  # noqa: BLE001 -- no slide may end the others' run, for no reason at all
+        return Failure(job.h5ad.name, f"{job.h5ad.name}: {type(error).__name__}: {error}")
+
+
+def _evaluate_slide(job: _Job, plan: Plan) -> _SlideResult:
+    slide = open_slide_file(job.h5ad)
+    path = find_truth(job.truth, [job.slide, job.h5ad.stem]) if job.truth.is_dir() else job.truth
+    truth = read_truth(path, patch_squares(slide, slide_size=plan.slide_size), plan.classes)
+    _check_truth(path, truth)
+    counted = truth.labels != UNCOUNTED
+    shares = np.bincount(truth.labels[counted], minlength=len(truth.names)) / counted.sum()
+    key = {"slide": job.slide, "encoder": job.encoder}
+    row = key | {
+        "file": job.h5ad.name,
+        "truth": path.name,
+        "n_patches": slide.n_patches,
+        "n_counted": int(counted.sum()),
+        **{f"share_{name}": float(share) for name, share in zip(truth.names, shares, strict=True)},
+    }
+    runs: list[dict[str, Any]] = []
+    clicks: list[dict[str, Any]] = []
+    for method in plan.methods:
+        engine = _engine(slide, method, plan.random_state)
+        named = key | {"method": method}
+        runs += [named | row for row in _seed_runs(engine, truth, job.slide, plan)]
+        if plan.clicks:
+            grid = Grid.of(slide)
+            clicks += [named | row for row in _click_runs(engine, truth, grid, job.slide, plan)]
+    return _SlideResult(row, runs, clicks)
+
+
+def _check_truth(path: Path, truth: Truth) -> None:
+    for number, name in enumerate(truth.names):
+        if not (truth.labels == number).any():
+            found = ", ".join(truth.found) or "none"
+            raise EvaluationError(
+                f"{path.name}: no patch is {name}; its values are {found}. Name others (--positive, "
+                "--class), or leave the slide out"
+            )
+
+
+class Fitted(Protocol):
+    """What an estimator has learnt."""
+
+    @property
+    def labels_(self) -> Labels:
+        """Class of each patch, shape (n_patches,)."""
+
+    @property
+    def scores_(self) -> npt.NDArray[np.float32]:
+        """Score of each class for each patch, shape (n_patches, n_classes)."""
+
+    def suggest(self, n: int) -> Sequence[int] | Rows:
+        """Return the patches to seed next."""
+
+
+Engine = Callable[[Labels], Any]
+
+
+def _engine(slide: EmbeddedSlide, method: str, random_state: int) -> Engine:
+    """Return a function from seeds, shape (n_patches,), to a `Fitted`."""
+
+    def fit(y: Labels) -> Any:
+        return SeededIterativeClustering(method=method, random_state=random_state).fit(slide.prepared, y)
+
+    return fit
+
+
+# --------------------------------------------------------------------------------------- drawn seeds
+
+
+def draw_seeds(labels: Labels, n_seeds: int, rng: np.random.Generator) -> Labels:
+    """Return `n_seeds` seeds of each class, drawn inside the patches of the class.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_patches,), int64
+        The truth; -1 is drawn nowhere.
+    n_seeds : int
+        For each class; all of a class that has fewer.
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of shape (n_patches,), int64
+        -1 where there is no seed.
+    """
+    y = np.full(len(labels), UNLABELLED, np.int64)
+    for number in range(labels.max() + 1):
+        inside = np.flatnonzero(labels == number)
+        y[rng.choice(inside, min(n_seeds, len(inside)), replace=False)] = number
+    return y
+
+
+def generator(random_state: int, *names: str | int) -> np.random.Generator:
+    """Return a random generator that depends on its arguments alone, on any machine and in any process."""
+    digest = hashlib.sha256("\n".join(map(str, names)).encode()).digest()
+    return np.random.default_rng(
+        np.random.SeedSequence([random_state, *np.frombuffer(digest, "<u4").tolist()])
+    )
+
+
+def _seed_runs(engine: Engine, truth: Truth, slide: str, plan: Plan) -> Iterator[dict[str, Any]]:
+    for n_seeds in plan.seeds_per_class:
+        for repeat in range(plan.repeats):
+            y = draw_seeds(truth.labels, n_seeds, generator(plan.random_state, slide, n_seeds, repeat))
+            yield {
+                "n_seeds": n_seeds,
+                "n_seeds_drawn": int((y != UNLABELLED).sum()),
+                "repeat": repeat,
+                **measure(truth.labels, engine(y).labels_, len(truth.names)),
+            }
+
+
+def measure(truth: Labels, labels: Labels, n_classes: int) -> dict[str, float]:
+    """Compare labels with the truth, over the patches that have one.
+
+    Parameters
+    ----------
+    truth, labels : ndarray of shape (n_patches,), int64
+        0 to ``n_classes - 1``; -1 in `truth` is not counted.
+    n_classes : int
+
+    Returns
+    -------
+    dict of str to float
+        ``f1``, ``precision`` and ``recall`` of class 1, or of three or more classes their mean;
+        ``macro_f1``, the mean over all classes; ``balanced_accuracy``, the mean recall. What would be
+        divided by zero is 0, as in scikit-learn.
+    """
+    counted = truth != UNCOUNTED
+    cells = truth[counted] * n_classes + labels[counted]
+    table = np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes).astype(float)
+    hits = table.diagonal()
+
+    def share(total: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.asarray(np.divide(hits, total, out=np.zeros(n_classes), where=total > 0))
+
+    recall, precision = share(table.sum(axis=1)), share(table.sum(axis=0))
+    f1 = share((table.sum(axis=0) + table.sum(axis=1)) / 2)
+    chosen = slice(1, 2) if n_classes == 2 else slice(None)
+    return {
+        "f1": float(f1[chosen].mean()),
+        "macro_f1": float(f1.mean()),
+        "precision": float(precision[chosen].mean()),
+        "recall": float(recall[chosen].mean()),
+        "balanced_accuracy": float(recall.mean()),
+    }
+
+
+# ------------------------------------------------------------------------------- simulated annotator
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where patches lie on their grid.
+
+    Attributes
+    ----------
+    rows, columns : ndarray of shape (n_patches,), intp
+    """
+
+    rows: Rows
+    columns: Rows
+
+    @classmethod
+    def of(cls, slide: EmbeddedSlide) -> Grid:
+        """Return the grid of a slide's patches.
+
+        Raises
+        ------
+        EvaluationError
+            When they lie on none.
+        """
+        columns, rows = (_steps(slide.centres[:, axis], slide.spacing) for axis in (0, 1))
+        if (columns.max() + 1) * (rows.max() + 1) > _MOST_CELLS:
+            raise EvaluationError(
+                f"{slide.path.name}: its patches do not lie on a grid, so that no annotator can be "
+                "simulated on it; give 0 clicks"
+            )
+        return cls(rows, columns)
+
+    def raster(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return a mask of patches as an image, shape (rows, columns)."""
+        image = np.zeros((self.rows.max() + 1, self.columns.max() + 1), bool)
+        image[self.rows[mask], self.columns[mask]] = True
+        return image
+
+
+def _steps(positions: npt.NDArray[np.float64], spacing: float) -> Rows:
+    """Return how many whole steps of the grid each position is from the first.
+
+    Counted from each position to the next, so that a spacing that is a little off never adds up.
+    """
+    known, inverse = np.unique(positions, return_inverse=True)
+    steps = np.rint(np.diff(known, prepend=known[0]) / spacing)
+    return np.asarray(np.cumsum(steps)[inverse.ravel()], dtype=np.intp)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What an annotator sees before a click.
+
+    Attributes
+    ----------
+    truth : ndarray of shape (n_patches,), int64
+    grid : Grid
+    seeds : ndarray of shape (n_patches,), int64
+    fitted : Fitted
+    rng : Generator
+        The annotator's own; it goes on from click to click.
+    """
+
+    truth: Labels
+    grid: Grid
+    seeds: Labels
+    fitted: Any
+    rng: np.random.Generator
+
+    @property
+    def wrong(self) -> npt.NDArray[np.bool_]:
+        """Which patches have another label than their truth; shape (n_patches,)."""
+        return np.asarray((self.truth != UNCOUNTED) & (self.truth != self.fitted.labels_))
+
+    @property
+    def free(self) -> npt.NDArray[np.bool_]:
+        """Which patches can be clicked: those with a truth and no seed; shape (n_patches,)."""
+        return np.asarray((self.truth != UNCOUNTED) & (self.seeds == UNLABELLED))
+
+
+def _largest_error(turn: Turn) -> int | None:
+    """Choose the middle of the largest area that is wrong, as a person does who looks at the labels.
+
+    Wrong patches of one true class that are neighbours by a side form an area. Its middle is the patch
+    farthest from the area's border, and of equals the one nearest to the area's centroid.
+    """
+    from scipy import ndimage
+
+    wrong, free = turn.wrong, turn.free
+    areas: list[tuple[int, int, int]] = []
+    images = []
+    for number in range(turn.truth.max() + 1):
+        image, count = ndimage.label(turn.grid.raster(wrong & (turn.truth == number)))
+        images.append(image)
+        sizes = np.bincount(image.ravel(), minlength=count + 1)[1:]
+        areas += [(-int(size), number, area) for area, size in enumerate(sizes, start=1)]
+    # The largest first; of equals the lower class, and then the first in reading order.
+    for _, number, area in sorted(areas):
+        mine = images[number][turn.grid.rows, turn.grid.columns] == area
+        members = np.flatnonzero(mine & wrong & free & (turn.truth == number))
+        if members.size:
+            return _middle(images[number] == area, members, turn.grid)
+    return None
+
+
+def _middle(area: npt.NDArray[np.bool_], members: Rows, grid: Grid) -> int:
+    from scipy import ndimage
+
+    rows, columns = np.nonzero(area)
+    box = np.pad(
+        area[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1], 1
+    )  # the border of the raster is a border of the area
+    depth = ndimage.distance_transform_edt(box)
+    mine = depth[grid.rows[members] - rows.min() + 1, grid.columns[members] - columns.min() + 1]
+    distance = np.hypot(grid.rows[members] - rows.mean(), grid.columns[members] - columns.mean())
+    # Rounded, so that what is equal by symmetry is equal in every digit.
+    best = np.lexsort((members, distance.round(6), -mine.round(6)))[0]
+    return int(members[best])
+
+
+def _random(turn: Turn) -> int | None:
+    """Choose any patch."""
+    free = np.flatnonzero(turn.free)
+    return int(turn.rng.choice(free)) if free.size else None
+
+
+def _suggested(turn: Turn) -> int | None:
+    """Choose what the estimator suggests."""
+    free = turn.free
+    # More are asked for only where the first ones have no truth.
+    for count in (1, 16, 256, len(free)):
+        for index in turn.fitted.suggest(min(count, len(free))):
+            if free[index]:
+                return int(index)
+    return None
+
+
+def _border(turn: Turn) -> int | None:
+    """Choose the patch whose two best classes are nearest to each other."""
+    free = np.flatnonzero(turn.free)
+    if not free.size:
+        return None
+    best = np.sort(turn.fitted.scores_[free], axis=1)
+    return int(free[np.argmin(best[:, -1] - best[:, -2])])
+
+
+# How a simulated annotator chooses the next patch; None when there is none left to choose.
+STRATEGIES: dict[str, Callable[[Turn], int | None]] = {
+    "largest-error": _largest_error,
+    "random": _random,
+    "suggest": _suggested,
+    "border": _border,
+}
+
+
+def simulate(
+    engine: Engine,
+    truth: Truth,
+    grid: Grid,
+    seeds: Labels,
+    *,
+    strategy: str,
+    clicks: int,
+    rng: np.random.Generator,
+) -> list[float]:
+    """Annotate a slide click by click, always truthfully.
+
+    Parameters
+    ----------
+    engine : callable
+        From seeds to a `Fitted`.
+    truth : Truth
+    grid : Grid
+    seeds : ndarray of shape (n_patches,), int64
+        The first seeds.
+    strategy : str
+        A name in `STRATEGIES`.
+    clicks : int
+        In all, the first seeds included.
+    rng : Generator
+        The annotator's own.
+
+    Returns
+    -------
+    list of float
+        F1 after the first seeds and after every further click. It stays once nothing is wrong, or nothing
+        is left to click.
+    """
+    y = seeds.copy()
+    curve: list[float] = []
+    for _ in range(int((seeds != UNLABELLED).sum()), clicks + 1):
+        fitted = engine(y)
+        curve.append(measure(truth.labels, fitted.labels_, len(truth.names))["f1"])
+        turn = Turn(truth.labels, grid, y, fitted, rng)
+        chosen = STRATEGIES[strategy](turn) if turn.wrong.any() else None
+        if chosen is None:
+            break
+        y[chosen] = truth.labels[chosen]
+    return curve + curve[-1:] * (clicks + 1 - int((seeds != UNLABELLED).sum()) - len(curve))
+
+
+def _click_runs(engine: Engine, truth: Truth, grid: Grid, slide: str, plan: Plan) -> Iterator[dict[str, Any]]:
+    for repeat in range(plan.repeats):
+        first = draw_seeds(truth.labels, 1, generator(plan.random_state, slide, 1, repeat))
+        for strategy in plan.strategies:
+            rng = generator(plan.random_state, slide, "annotator", repeat)
+            curve = simulate(engine, truth, grid, first, strategy=strategy, clicks=plan.clicks, rng=rng)
+            for clicks, f1 in enumerate(curve, start=len(truth.names)):
+                yield {"strategy": strategy, "repeat": repeat, "clicks": clicks, "f1": f1}
+
+
+# --------------------------------------------------------------------------------------------- report
+
+
+def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
+    """Write an evaluation's tables, parameters and figures into a folder.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    folder : Path
+        Made where there is none; files of an earlier evaluation are replaced.
+
+    Returns
+    -------
+    list of Path
+        ``evaluation.csv``, ``evaluation.json``, ``f1_by_seeds.png``; and with a simulated annotator
+        ``clicks.csv``, ``f1_by_clicks.png``.
+
+    Raises
+    ------
+    EvaluationError
+        When no slide could be evaluated.
+    OSError
+        When the folder cannot be written.
+    """
+    from tissuumaps_sic.evaluate_figures import f1_by_clicks, f1_by_seeds
+
+    if evaluation.runs.empty:
+        raise EvaluationError("no slide could be evaluated, so there is nothing to write")
+    folder.mkdir(parents=True, exist_ok=True)
+    writers: dict[str, Callable[[Path], Any]] = {
+        "evaluation.csv": partial(evaluation.runs.to_csv, index=False),
+        "evaluation.json": lambda path: path.write_text(json.dumps(report(evaluation), indent=2) + "\n"),
+        "f1_by_seeds.png": f1_by_seeds(evaluation.per_slide(), repeats=evaluation.plan.repeats).savefig,
+    }
+    if not evaluation.clicks.empty:
+        writers |= {
+            "clicks.csv": partial(evaluation.clicks.to_csv, index=False),
+            "f1_by_clicks.png": f1_by_clicks(evaluation.clicks).savefig,
+        }
+    for name, write in writers.items():
+        with replacing(folder / name) as temporary:
+            write(temporary)
+    return [folder / name for name in writers]
+
+
+def report(evaluation: Evaluation) -> dict[str, Any]:
+    """Return an evaluation's parameters, versions, slides, summaries and failures, ready for JSON."""
+    plan = evaluation.plan
+    others = plan.classes.others
+    done = not evaluation.runs.empty
+    clicked = not evaluation.clicks.empty
+    return {
+        "schema": "tissuumaps-sic/evaluation/1",
+        "parameters": {
+            "classes": [
+                {
+                    "name": name,
+                    "values": [value for value, of in plan.classes.values.items() if of == number]
+                    + ["*"] * (others == number),
+                }
+                for number, name in enumerate(plan.classes.names)
+            ],
+            "methods": list(plan.methods),
+            "seeds_per_class": list(plan.seeds_per_class),
+            "repeats": plan.repeats,
+            "clicks": plan.clicks,
+            "strategies": list(plan.strategies) if plan.clicks else [],
+            "random_state": plan.random_state,
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("tissuumaps-sic", "numpy", "scipy", "scikit-learn")},
+        },
+        "slides": _records(evaluation.slides),
+        "summary": _records(evaluation.summary()) if done else [],
+        "clicks_summary": _records(evaluation.clicks_summary()) if clicked else [],
+        "failures": [{"file": failure.file, "message": failure.message} for failure in evaluation.failures],
+    }
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows; what is missing is null, which JSON has, and not NaN, which it has not."""
+    rows: Iterable[dict[Any, Any]] = table.astype(object).where(table.notna(), None).to_dict(orient="records")
+    return [{str(key): value for key, value in row.items()} for row in rows]

@@ -1,0 +1,224 @@
+"""What is reckoned once a slide, before the first seed: rows ready for products, neighbours, components.
+
+Everything is found when it is first asked for and kept, so that clicks after the first pay for nothing twice.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from scipy.linalg import eigh
+from scipy.spatial import cKDTree
+
+from tissuumaps_sic.two_means import Rows
+
+Doubles = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+Index = npt.NDArray[np.intp]
+
+# Principal components kept; 32 to 100 were tried and made no difference beyond noise.
+N_COMPONENTS = 100
+# Standard deviation of one step of spatial smoothing, in strides of the patch grid.
+STEP = 0.7
+# Neighbours further than this many strides would get less than 1 % of the weight.
+_REACH = 2.05
+# More neighbours than a regular grid has within reach (13), so that patches at one place fit too.
+_MOST_NEIGHBOURS = 32
+# Lags, in strides, at which the correlation of a field is measured: beyond the pixels that patches with half
+# overlap share.
+LAGS = (2, 4)
+
+
+class Prepared:
+    """A slide's embeddings and places, with what every run on them needs.
+
+    Safe to share between threads: what is found twice is found equal.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_patches, n_features)
+        Embeddings; may be a memory map, float16, float32 or float64. It is not copied.
+    coords : array-like of shape (n_patches, 2), optional
+        Patch centres (x, y) in level-0 pixels; needed for `smooth`, `correlation` and `components`.
+    normalize : bool, default=True
+        Scale every embedding to unit length.
+
+    Raises
+    ------
+    ValueError
+        When X or coords cannot be used; the message says what to do.
+    """
+
+    def __init__(self, X: npt.ArrayLike, coords: npt.ArrayLike | None = None, *, normalize: bool = True):
+        self.rows = Rows(X, normalize=normalize)
+        self._coords = None if coords is None else _check_coords(coords, self.rows.n_patches)
+
+    @property
+    def n_patches(self) -> int:
+        """Number of patches."""
+        return self.rows.n_patches
+
+    @property
+    def coords(self) -> Doubles:
+        """Patch centres (x, y), (n_patches, 2), float64, level-0 pixels.
+
+        Raises
+        ------
+        ValueError
+            When there are none.
+        """
+        if self._coords is None:
+            raise ValueError("method 'refine' uses the places of the patches; give coords, (n_patches, 2)")
+        return self._coords
+
+    @cached_property
+    def components(self) -> Singles:
+        """Leading principal components, smoothed over the grid, (n_patches, n_components), float32.
+
+        Scaled so that two patches drawn at random lie at a squared distance of 1 on average.
+        """
+        smoothed = self.smooth(self._principal()).astype(np.float32)
+        mean_square = 2.0 * float(np.einsum("ij,ij->", smoothed, smoothed, dtype=np.float64)) / self.n_patches
+        return smoothed / np.float32(np.sqrt(mean_square) if mean_square > 0 else 1.0)
+
+    def smooth(self, field: npt.NDArray[Any], steps: int = 1) -> npt.NDArray[Any]:
+        """Average a field over each patch's neighbours, with Gaussian weights.
+
+        Parameters
+        ----------
+        field : ndarray of shape (n_patches,) or (n_patches, n_fields)
+        steps : int, default=1
+            Each step has a standard deviation of `STEP` strides; n steps together have `STEP` x sqrt(n).
+
+        Returns
+        -------
+        ndarray of the same shape
+        """
+        for _ in range(steps):
+            field = self._walk @ field
+        return field
+
+    def correlation(self, field: Doubles) -> list[float]:
+        """Return the spatial correlation of a field, (n_patches, n_fields), at the strides `LAGS`.
+
+        Fields are weighted by their variance. Zero where the slide has no two patches so far apart.
+        """
+        centred = field - field.mean(axis=0)
+        variance = float(np.einsum("ij,ij->", centred, centred)) / self.n_patches
+        found = []
+        for one, other in self._pairs:
+            if variance == 0 or not one.size:
+                found.append(0.0)
+                continue
+            found.append(float(np.einsum("ij,ij->", centred[one], centred[other])) / one.size / variance)
+        return found
+
+    def at_one_place(self, patch: int) -> Index:
+        """Return the patches whose place and embedding are those of `patch`, itself included."""
+        here = np.flatnonzero((self.coords == self.coords[patch]).all(axis=1))
+        same = (self.rows.at(here) == self.rows.at(np.array([patch]))).all(axis=1)
+        found: Index = here[same]
+        return found
+
+    @cached_property
+    def stride(self) -> float:
+        """Median distance from a place to the nearest other one, level-0 pixels; 1.0 for a single place."""
+        places = np.unique(self.coords, axis=0)
+        if len(places) < 2:
+            return 1.0
+        distances, _ = cKDTree(places).query(places, k=2)
+        return float(np.median(distances[:, 1]))
+
+    @cached_property
+    def _tree(self) -> cKDTree:
+        return cKDTree(self.coords)
+
+    @cached_property
+    def _walk(self) -> sparse.csr_matrix:
+        """Weights of a patch's neighbours: rows sum to one."""
+        n = self.n_patches
+        k = min(_MOST_NEIGHBOURS, n)
+        distances, neighbours = self._tree.query(
+            self.coords, k=k, distance_upper_bound=_REACH * self.stride, workers=-1
+        )
+        distances, neighbours = distances.reshape(n, k), neighbours.reshape(n, k)
+        within = np.isfinite(distances)
+        weights = np.exp(-0.5 * (distances[within] / (STEP * self.stride)) ** 2)
+        starts = np.concatenate([[0], np.cumsum(within.sum(axis=1))])
+        walk = sparse.csr_matrix((weights, neighbours[within], starts), shape=(n, n))
+        sums = np.asarray(walk.sum(axis=1)).ravel()
+        return sparse.diags(1.0 / sums).dot(walk).tocsr().astype(np.float32)
+
+    @cached_property
+    def _pairs(self) -> list[tuple[Index, Index]]:
+        """Patches that lie `LAGS` strides apart along an axis, as two arrays for each lag."""
+        pairs = []
+        for lag in LAGS:
+            ones, others = [], []
+            for shift in ((lag * self.stride, 0.0), (0.0, lag * self.stride)):
+                distances, found = self._tree.query(
+                    self.coords + shift, distance_upper_bound=0.3 * self.stride, workers=-1
+                )
+                there = np.isfinite(distances)
+                ones.append(np.flatnonzero(there))
+                others.append(found[there])
+            pairs.append((np.concatenate(ones), np.concatenate(others)))
+        return pairs
+
+    def _principal(self) -> Singles:
+        """Project the centred rows on the eigenvectors of their covariance with the largest eigenvalues."""
+        rows = self.rows
+        mean = rows.total / rows.n_patches
+        products = np.zeros((rows.n_features, rows.n_features))
+        for where, values in rows.blocks():
+            # About the origin the numbers are small, so that single precision loses nothing that matters.
+            block = rows.narrow(values * rows.scale(where) - rows.origin)
+            products += block.T @ block
+        offset = mean - rows.origin
+        covariance = products / rows.n_patches - np.outer(offset, offset)
+        n_components = min(N_COMPONENTS, rows.n_features)
+        _, axes = eigh(covariance, subset_by_index=(rows.n_features - n_components, rows.n_features - 1))
+        directions = np.ascontiguousarray(axes.T[::-1])
+        projected = np.empty((rows.n_patches, n_components), dtype=np.float32)
+        centre = directions @ mean
+        for where, values in rows.blocks():
+            products_here = (values @ rows.narrow(directions.T)) * rows.scale(where)
+            projected[where] = products_here - centre
+        return projected
+
+
+def prepare(
+    X: npt.ArrayLike | Rows | Prepared, coords: npt.ArrayLike | None = None, *, normalize: bool = True
+) -> Prepared:
+    """Return X as a `Prepared`; one that is prepared already is returned as it is.
+
+    Raises
+    ------
+    ValueError
+        As `Prepared`; and when what is prepared was not prepared so.
+    """
+    if isinstance(X, Prepared):
+        if X.rows.normalized != normalize:
+            raise ValueError(
+                f"X was prepared with normalize={X.rows.normalized} and the estimator has "
+                f"normalize={normalize}; give both the same"
+            )
+        return X
+    if isinstance(X, Rows):
+        raise TypeError("give Prepared(X, coords) in place of Rows(X)")
+    return Prepared(X, coords, normalize=normalize)
+
+
+def _check_coords(coords: npt.ArrayLike, n_patches: int) -> Doubles:
+    given = np.asarray(coords, dtype=np.float64)
+    if given.shape != (n_patches, 2):
+        raise ValueError(
+            f"coords has shape {given.shape} and X has {n_patches} patches; give one (x, y) for each patch"
+        )
+    if not np.isfinite(given).all():
+        raise ValueError("coords holds NaN or infinity; give the centre of every patch")
+    return given

@@ -1,0 +1,225 @@
+"""Refined labels: a Gaussian process from a few seeds to every patch, in the space of the slide's embeddings.
+
+Four things were found by experiment to reward a click (figures in ``benchmarks/README.md``): embeddings
+averaged over their neighbours on the patch grid; a smooth kernel in the leading principal components, so that
+a correction acts on what looks alike; class means that unlabelled patches share in while seeds are few, which
+is seeded KMeans as in the published algorithm; and scores smoothed over the grid, as far as the slide's own
+labels reach.
+
+References
+----------
+C. E. Rasmussen, C. K. I. Williams, "Gaussian processes for machine learning", MIT Press 2006, sections 2.2
+(regression) and 6.5 (classification by least squares).
+S. Basu, A. Banerjee, R. Mooney, "Semi-supervised clustering by seeding", ICML 2002.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tissuumaps_sic.prepared import LAGS, STEP, Prepared
+
+Doubles = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+Index = npt.NDArray[np.intp]
+
+# Variance of the noise of one seed, where the process itself has variance 1.
+NOISE = 0.3
+# As many seeds as all unlabelled patches of a cluster count for in its mean.
+PSEUDO_SEEDS = 1.5
+_CLUSTER_PASSES = 3
+# The score field is smoothed by this share of the distance over which it stays alike.
+_REACH_SHARE = 0.25
+_MOST_STEPS = 8
+# Slope of the scores' logistic curve, from the share of right labels among patches of one score.
+SLOPE = 4.0
+_BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Field:
+    """A Gaussian process given seeds.
+
+    Attributes
+    ----------
+    prepared : Prepared
+    points : ndarray of shape (n_points, n_components), float32
+        The seeds' components, then the clusters' means.
+    targets : ndarray of shape (n_points, n_classes), float64
+        1 for a point's class less the mean of the row.
+    noise : ndarray of shape (n_points,), float64
+    kernel : ndarray of shape (n_patches, n_points), float32
+        Likeness of each patch to each point, 0..1.
+    y : ndarray of shape (n_patches,), int64
+        The seeds, -1 where there are none.
+    n_iter : int
+        Passes of the seeded KMeans.
+    """
+
+    prepared: Prepared
+    points: Singles
+    targets: Doubles
+    noise: Doubles
+    kernel: Singles
+    y: Labels
+    n_iter: int
+
+    def scores(self) -> Singles:
+        """Return each patch's score for each class, (n_patches, n_classes), float32; rows sum to 1."""
+        return self.scored(np.ones(len(self.targets), dtype=bool), honoured=True)
+
+    def scored(self, taken: npt.NDArray[np.bool_], *, honoured: bool) -> Singles:
+        """Return scores as `scores` does, from some of the points.
+
+        Parameters
+        ----------
+        taken : ndarray of shape (n_points,), bool
+        honoured : bool
+            Whether a seeded patch gets its class whatever the process says.
+        """
+        gram = _likeness(self.points[taken], self.points[taken]).astype(np.float64)
+        weights = np.linalg.solve(gram + np.diag(self.noise[taken]), self.targets[taken])
+        field = (self.kernel[:, taken] @ weights.astype(np.float32)).astype(np.float64)
+        field = self.prepared.smooth(field, self._steps(field)).astype(np.float64)
+        if honoured:
+            self._honour(field)
+        # For two classes this is the logistic curve of the difference, 0 at the border.
+        raised = np.exp(SLOPE * (field - field.max(axis=1, keepdims=True)))
+        scores: Singles = (raised / raised.sum(axis=1, keepdims=True)).astype(np.float32)
+        return scores
+
+    def _steps(self, field: Doubles) -> int:
+        """Return how many steps of smoothing the field's own correlation over the slide asks for."""
+        near, far = self.prepared.correlation(field)
+        near, far = np.clip(near, 0.01, 0.99), max(far, 0.005)
+        # An exponential through both, exp(-distance / reach); what falls off slower than that is capped.
+        reach = (LAGS[1] - LAGS[0]) / np.log(near / min(far, 0.98 * near))
+        return int(np.clip(round((_REACH_SHARE * reach / STEP) ** 2), 0, _MOST_STEPS))
+
+    def _honour(self, field: Doubles) -> None:
+        """Raise the class of each seeded patch, and of its exact doubles, above the others."""
+        for patch in np.flatnonzero(self.y >= 0):
+            label = self.y[patch]
+            others = np.delete(field[patch], label)
+            if field[patch, label] > others.max() + 0.01:
+                continue
+            for same in self.prepared.at_one_place(int(patch)):
+                if self.y[same] in (-1, label):
+                    field[same, label] = others.max() + 0.01
+
+
+def condition(prepared: Prepared, y: Labels, n_classes: int) -> Field:
+    """Condition the process on seeds.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    y : ndarray of shape (n_patches,), int64
+        -1 unlabelled, 0..n_classes-1; every class occurs.
+    n_classes : int
+
+    Returns
+    -------
+    Field
+    """
+    components = prepared.components
+    seeded = np.flatnonzero(y >= 0)
+    counts = np.bincount(y[seeded], minlength=n_classes)
+    means = _cluster_means(components, y, counts)
+    points = np.concatenate([components[seeded], means.astype(np.float32)])
+    labels = np.concatenate([y[seeded], np.arange(n_classes)])
+    targets = np.eye(n_classes)[labels] - 1.0 / n_classes
+    # A class with many seeds should not outweigh one with few, so that all together weigh the same; and the
+    # clusters' means fade as seeds come in.
+    noise = NOISE * np.concatenate([counts[y[seeded]] / counts.mean(), np.full(n_classes, counts.mean())])
+    kernel = np.empty((prepared.n_patches, len(points)), dtype=np.float32)
+    for start in range(0, prepared.n_patches, _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        kernel[block] = _likeness(components[block], points)
+    return Field(prepared, points, targets, noise, kernel, y, n_iter=_CLUSTER_PASSES)
+
+
+def suggest(field: Field, scores: Singles, n: int, random_state: int) -> Index:
+    """Return the patches whose seeds would tell most about the patches that are in doubt.
+
+    One after the other is chosen, each as if those before it were seeded: the one that takes most variance
+    from the process over the slide, where patches near the border count more. The class of a seed does not
+    matter to that, so no truth and no guess is needed; and a patch near one that is chosen is told already,
+    so that the chosen are diverse.
+
+    Parameters
+    ----------
+    field : Field
+    scores : ndarray of shape (n_patches, n_classes), float32
+    n : int
+    random_state : int
+        Draws the patches that are looked at, on slides of more than 2,000.
+
+    Returns
+    -------
+    ndarray of shape (n,), intp
+        The most telling first; fewer where there are fewer unseeded patches.
+    """
+    components = field.prepared.components
+    free = np.flatnonzero(field.y < 0)
+    rng = np.random.default_rng(random_state)
+    if free.size > _POOL:
+        free = np.sort(rng.choice(free, _POOL, replace=False))
+    top = np.sort(scores[free], axis=1)
+    doubt = 1.0 - (top[:, -1] - top[:, -2]).astype(np.float64)
+    cross = field.kernel[free].astype(np.float64)
+    gram = _likeness(field.points, field.points).astype(np.float64)
+    solved = np.linalg.solve(gram + np.diag(field.noise), cross.T)
+    covariance = _likeness(components[free], components[free]).astype(np.float64) - cross @ solved
+    noise = float(field.noise.min())
+    chosen: list[int] = []
+    for _ in range(min(n, free.size)):
+        gain = ((covariance**2) @ doubt) / (covariance.diagonal() + noise)
+        gain[chosen] = -np.inf
+        best = int(np.argmax(gain))
+        chosen.append(best)
+        column = covariance[:, best].copy()
+        covariance -= np.outer(column, column) / (column[best] + noise)
+    return free[chosen]
+
+
+_POOL = 2000
+
+
+def _likeness(one: Singles, other: Singles) -> Singles:
+    """Return exp(-d^2 / 2) of the distances between rows, (n_one, n_other), float32."""
+    squares = np.einsum("ij,ij->i", one, one)[:, None] + np.einsum("ij,ij->i", other, other)[None]
+    squares -= 2.0 * (one @ other.T)
+    np.maximum(squares, 0.0, out=squares)
+    squares *= -0.5
+    likeness: Singles = np.exp(squares, out=squares)
+    return likeness
+
+
+def _cluster_means(components: Singles, y: Labels, counts: npt.NDArray[np.int64]) -> Doubles:
+    """Return the means of the clusters that seeded KMeans finds, (n_classes, n_components).
+
+    A centre is the mean of its seeds and of `PSEUDO_SEEDS` more at the mean of its cluster, so that many
+    seeds are not outvoted.
+    """
+    n_classes = len(counts)
+    seeds = np.stack([components[y == label].mean(axis=0, dtype=np.float64) for label in range(n_classes)])
+    share = (PSEUDO_SEEDS / (counts + PSEUDO_SEEDS))[:, None]
+    centers = means = seeds
+    for _ in range(_CLUSTER_PASSES):
+        offsets = 0.5 * np.einsum("ij,ij->i", centers, centers)
+        nearest = np.argmax(components @ centers.T.astype(np.float32) - offsets.astype(np.float32), axis=1)
+        means = np.stack(
+            [
+                components[nearest == label].mean(axis=0, dtype=np.float64)
+                if (nearest == label).any()
+                else seeds[label]
+                for label in range(n_classes)
+            ]
+        )
+        centers = (1.0 - share) * seeds + share * means
+    return means
