@@ -105,7 +105,16 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", type=Path, metavar="OUT", help="a .csv or .h5ad (default: <slide>.labels.csv here)"
     )
     run.add_argument(
-        "--method", choices=("sic", "refine"), default="sic", help="as published, or refined (default: sic)"
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="H5AD",
+        help="the slide that the seeds were made on, where that is another one",
+    )
+    run.add_argument(
+        "--method",
+        choices=("sic", "refine"),
+        help="as published, or refined (default: that of the session's last run, else refine)",
     )
     run.add_argument("--json", action="store_true", help="print a report for machines")
     run.set_defaults(command=_run)
@@ -253,25 +262,45 @@ def _install_plugin(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from tissuumaps_sic.export import FORMATS
+    from tissuumaps_sic.export import FORMATS, columns_of
     from tissuumaps_sic.seeds import read_seeds
-    from tissuumaps_sic.session import Session, cluster
+    from tissuumaps_sic.session import Session, cluster, seed_vector
     from tissuumaps_sic.slides import open_slide_file
+    from tissuumaps_sic.transfer import transfer
 
     slide = open_slide_file(options.file)
-    seeds = read_seeds(options.seeds, slide, positive=options.positive)
-    run, _ = cluster(slide, seeds.classes, seeds.patches, method=options.method)
+    source = open_slide_file(options.source) if options.source else slide
+    seeds = read_seeds(options.seeds, source, positive=options.positive)
+    method = options.method or ("refine" if options.source else seeds.method)
+    unlike = None
+    if options.source:
+        if method != "refine":
+            raise SystemExit("--from: seeds of another slide need --method refine")
+        run, scores, unlike = transfer(source, seeds.patches, seeds.classes, slide)
+    else:
+        run, scores = cluster(slide, seeds.classes, seeds.patches, method=method)
     session = Session.new(slide).model_copy(update={"classes": seeds.classes, "run": run})
     output = options.output or Path(f"{slide.name}.labels.csv")
     if output.suffix.lstrip(".") not in FORMATS:
         raise SystemExit(f"{output}: the ending must be one of {', '.join(FORMATS)}")
-    FORMATS[output.suffix.lstrip(".")](slide, session, output)
+    columns = columns_of(slide, session, scores, seed_vector(slide, run.seeds), unlike)
+    FORMATS[output.suffix.lstrip(".")](slide, session, output, columns)
     counts = {c.name: n for c, n in zip(seeds.classes, run.counts, strict=True)}
     if options.json:
-        report = {"slide": slide.name, "labels": counts, "n_iter": run.n_iter, "output": str(output)}
+        report = {
+            "slide": slide.name,
+            "labels": counts,
+            "method": run.method,
+            "n_iter": run.n_iter,
+            "output": str(output),
+        }
+        if unlike is not None:
+            report["unlike"] = int(unlike.sum())
         print(json.dumps(report))
     else:
         print(f"{output}: " + ", ".join(f"{n} {name}" for name, n in counts.items()))
+        if unlike is not None:
+            print(f"{int(unlike.sum())} of {slide.n_patches} patches are unlike any seed; look at them first")
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -282,7 +311,7 @@ def _export(options: argparse.Namespace) -> None:
     slide = open_slide_file(options.file)
     session = load_session(options.session or session_path(options.file), slide)
     output = options.output or Path(f"{slide.name}.labels.{options.format}")
-    FORMATS[options.format](slide, session, output)
+    FORMATS[options.format](slide, session, output, None)
     print(output)
 
 

@@ -155,7 +155,12 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         self.random_state = random_state
 
     def fit(
-        self, X: npt.ArrayLike | Prepared, y: npt.ArrayLike, coords: npt.ArrayLike | None = None
+        self,
+        X: npt.ArrayLike | Prepared,
+        y: npt.ArrayLike,
+        coords: npt.ArrayLike | None = None,
+        *,
+        guests: refine.Guests | None = None,
     ) -> SeededIterativeClustering:
         """Label every patch.
 
@@ -169,6 +174,8 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
             Seeds: -1 unlabelled, else the class, 0 to n_classes - 1. Every class has at least one seed.
         coords : array-like of shape (n_patches, 2), optional
             Patch centres (x, y) in level-0 pixels; needed by "refine", unless X is prepared with them.
+        guests : refine.Guests, optional
+            Seeds of another slide, for "refine"; a class may have its seeds among them.
 
         Returns
         -------
@@ -181,14 +188,17 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         """
         metric = self._check_parameters()
         prepared = prepare(X, coords, normalize=self.normalize)
-        seeds = check_seeds(y, prepared.n_patches)
-        n_classes = int(seeds.max()) + 1
+        if guests is not None and self.method != "refine":
+            raise ValueError("seeds of another slide need method 'refine'")
+        foreign = np.empty(0, dtype=np.int64) if guests is None else guests.labels
+        seeds = check_seeds(y, prepared.n_patches, foreign)
+        n_classes = int(max(seeds.max(), foreign.max(initial=0))) + 1
         self._prepared, self._seeds = prepared, seeds
         self._field: refine.Field | None = None
         self.history_ = []
         self.n_features_in_ = prepared.rows.n_features
         if self.method == "refine":
-            self._field = refine.condition(prepared, seeds, n_classes)
+            self._field = refine.condition(prepared, seeds, n_classes, guests)
             self.scores_ = self._field.scores()
             self.labels_ = self.scores_.argmax(axis=1)
             self.n_iter_ = self._field.n_iter
@@ -366,8 +376,10 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         return metric
 
 
-def check_seeds(y: npt.ArrayLike, n_patches: int) -> Labels:
+def check_seeds(y: npt.ArrayLike, n_patches: int, foreign: Labels) -> Labels:
     """Return y as int64 seeds of shape (n_patches,), with at least two classes and every class seeded.
+
+    Classes of `foreign`, the seeds of another slide, count as seeded.
 
     Raises
     ------
@@ -386,8 +398,8 @@ def check_seeds(y: npt.ArrayLike, n_patches: int) -> Labels:
     wrong = np.flatnonzero((seeds < UNLABELLED) | (seeds >= MOST_CLASSES))
     if wrong.size:
         raise ValueError(f"seed {seeds[wrong[0]]} of patch {wrong[0]} is out of range; {choices}")
-    n_classes = max(int(seeds.max(initial=0)) + 1, 2)
-    missing = np.setdiff1d(np.arange(n_classes), seeds)
+    every = np.concatenate([seeds, foreign])
+    missing = np.setdiff1d(np.arange(max(int(every.max(initial=0)) + 1, 2)), every)
     if missing.size:
         raise ValueError(f"no seed of class {missing[-1]}; seed at least one patch of each class")
     return seeds

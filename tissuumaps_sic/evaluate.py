@@ -28,7 +28,7 @@ import pandas as pd
 
 from tissuumaps_sic.clustering import METHODS, UNLABELLED, SeededIterativeClustering
 from tissuumaps_sic.files import replacing
-from tissuumaps_sic.slides import EmbeddedSlide, SlideFileError, open_slide_file
+from tissuumaps_sic.slides import EmbeddedSlide, SlideFileError, open_slide_file, provenance
 from tissuumaps_sic.truth import (
     UNCOUNTED,
     Truth,
@@ -36,7 +36,6 @@ from tissuumaps_sic.truth import (
     TruthError,
     find_truth,
     patch_squares,
-    provenance,
     read_truth,
 )
 

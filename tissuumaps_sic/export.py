@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from anndata.io import write_elem
 
@@ -18,13 +19,19 @@ from tissuumaps_sic.files import replacing
 from tissuumaps_sic.session import Session, cluster, seed_vector
 from tissuumaps_sic.slides import EmbeddedSlide
 
+# The share of patches whose labels may differ by rounding before a run counts as another one.
+_MOST_ROUNDED = 0.001
+
 
 class ExportError(Exception):
     """Labels cannot be exported; the message says what to do."""
 
 
 def replay(slide: EmbeddedSlide, session: Session) -> pd.DataFrame:
-    """Run the session's last run again, from the seeds that it had.
+    """Return the labels of the session's last run, with scores from running it again on the same seeds.
+
+    Labels are those of the session. Another processor rounds differently, and a patch that lies on the border
+    itself may then fall to the other side.
 
     Returns
     -------
@@ -41,61 +48,100 @@ def replay(slide: EmbeddedSlide, session: Session) -> pd.DataFrame:
     """
     if session.run is None:
         raise ExportError(f"{slide.name}: the session has no labels yet; run the clustering first")
+    if not session.run.seeds:
+        raise ExportError(f"{slide.name}: its labels came from the seeds of another slide; run them again")
     run, scores = cluster(slide, session.classes, session.run.seeds, method=session.run.method)
-    if run.labels != session.run.labels:
+    labels = session.run.unpack().astype(np.int64)
+    if len(labels) != slide.n_patches or (run.unpack() != labels).mean() > _MOST_ROUNDED:
         raise ExportError(
             f"{slide.name}: the labels in the session (version {session.run.version}) are not those that "
             f"its seeds give here (version {run.version}); run the clustering again"
         )
+    return columns_of(slide, session, scores, seed_vector(slide, run.seeds))
+
+
+def columns_of(
+    slide: EmbeddedSlide,
+    session: Session,
+    scores: npt.NDArray[np.float32],
+    seeds: npt.NDArray[np.int64],
+    unlike: npt.NDArray[np.bool_] | None = None,
+) -> pd.DataFrame:
+    """Return the labels of the session's last run as `replay` does.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session : Session
+        With a run.
+    scores : ndarray of shape (n_patches, n_classes), float32
+    seeds : ndarray of shape (n_patches,), int64
+        -1 where a patch has none.
+    unlike : ndarray of shape (n_patches,), bool, optional
+        A further column, ``sic_unlike``: which patches are unlike any seed.
+    """
+    assert session.run is not None
     names = pd.Index([seed_class.name for seed_class in session.classes], dtype=object)
-    labels = run.unpack().astype(np.int64)
-    return pd.DataFrame(
+    labels = session.run.unpack().astype(np.int64)
+    columns = pd.DataFrame(
         {
             "sic_label": pd.Categorical.from_codes(labels, categories=names),
             "sic_score": scores[np.arange(slide.n_patches), labels],
-            "sic_seed": pd.Categorical.from_codes(seed_vector(slide, run.seeds), categories=names),
+            "sic_seed": pd.Categorical.from_codes(seeds, categories=names),
         }
     )
+    if unlike is not None:
+        columns["sic_unlike"] = unlike
+    return columns
 
 
-def write_csv(slide: EmbeddedSlide, session: Session, target: Path) -> None:
+def write_csv(
+    slide: EmbeddedSlide, session: Session, target: Path, columns: pd.DataFrame | None = None
+) -> None:
     """Write one row a patch: name, centre in level-0 pixels, label, score and seed.
 
-    The score is that of the patch's own label, in 0.5..1.
+    The score is that of the patch's own label, in 0.5..1. Labels are the session's, replayed, unless
+    `columns` gives them (`columns_of`).
 
     Raises
     ------
     ExportError, SessionError, OSError
         When there are no labels, they cannot be replayed, or the file cannot be written.
     """
-    columns = replay(slide, session)
+    columns = replay(slide, session) if columns is None else columns
     with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["patch", "x", "y", "label", "score", "seed"])
-        for name, (x, y), label, score, seed in zip(
+        flagged = "sic_unlike" in columns
+        writer.writerow(["patch", "x", "y", "label", "score", "seed", *(["unlike"] if flagged else [])])
+        unlike = columns["sic_unlike"].tolist() if flagged else [False] * slide.n_patches
+        for name, (x, y), label, score, seed, far in zip(
             slide.patch_names,
             slide.centres.tolist(),
             columns["sic_label"],
             columns["sic_score"].tolist(),
             columns["sic_seed"].astype(object).fillna(""),
+            unlike,
             strict=True,
         ):
-            writer.writerow([name, f"{x:g}", f"{y:g}", label, f"{score:.6f}", seed])
+            row = [name, f"{x:g}", f"{y:g}", label, f"{score:.6f}", seed]
+            writer.writerow([*row, int(far)] if flagged else row)
 
 
-def write_labels(slide: EmbeddedSlide, session: Session, target: Path) -> None:
+def write_labels(
+    slide: EmbeddedSlide, session: Session, target: Path, columns: pd.DataFrame | None = None
+) -> None:
     """Write a copy of the slide's h5ad with the labels in it; `target` may be that h5ad itself.
 
     ``obs['sic_label']`` and ``obs['sic_seed']`` are categorical, ``obs['sic_score']`` float32 (the score
     of the patch's own label), ``uns['sic_label_colors']`` the classes' colours, ``uns['sic']`` JSON text
-    that says how the labels were made.
+    that says how the labels were made. Labels are the session's, replayed, unless `columns` gives them.
 
     Raises
     ------
     ExportError, SessionError, OSError
         When there are no labels, they cannot be replayed, or the file cannot be written.
     """
-    columns = replay(slide, session)
+    columns = replay(slide, session) if columns is None else columns
     assert session.run is not None
     provenance = {
         "slide": session.slide,
@@ -125,7 +171,7 @@ def _put_columns(obs: Any, columns: pd.DataFrame) -> None:
     obs.attrs["column-order"] = np.array([*order, *columns], dtype=h5py.string_dtype())
 
 
-FORMATS: dict[str, Callable[[EmbeddedSlide, Session, Path], None]] = {
+FORMATS: dict[str, Callable[[EmbeddedSlide, Session, Path, pd.DataFrame | None], None]] = {
     "csv": write_csv,
     "h5ad": write_labels,
 }

@@ -81,9 +81,39 @@ class Prepared:
 
         Scaled so that two patches drawn at random lie at a squared distance of 1 on average.
         """
-        smoothed = self.smooth(self._principal()).astype(np.float32)
-        mean_square = 2.0 * float(np.einsum("ij,ij->", smoothed, smoothed, dtype=np.float64)) / self.n_patches
-        return smoothed / np.float32(np.sqrt(mean_square) if mean_square > 0 else 1.0)
+        return self._smoothed / np.float32(self._scale)
+
+    def place(self, embeddings: Doubles) -> Singles:
+        """Return where embeddings of other slides lie among `components`.
+
+        Parameters
+        ----------
+        embeddings : ndarray of shape (n, n_features), float64
+            Scaled and smoothed as this slide's are; `neighbourhoods` of the other slide gives them so.
+
+        Returns
+        -------
+        ndarray of shape (n, n_components), float32
+        """
+        mean, directions = self._axes
+        return ((embeddings - mean) @ directions.T / self._scale).astype(np.float32)
+
+    def neighbourhoods(self, patches: Index) -> Doubles:
+        """Return the scaled embeddings of some patches, averaged over their neighbours as `smooth` does.
+
+        Parameters
+        ----------
+        patches : ndarray of shape (n,), intp
+
+        Returns
+        -------
+        ndarray of shape (n, n_features), float64
+        """
+        averages = np.empty((len(patches), self.rows.n_features))
+        for average, patch in zip(averages, patches, strict=True):
+            start, stop = self._walk.indptr[patch : patch + 2]
+            average[:] = self._walk.data[start:stop] @ self.rows.at(self._walk.indices[start:stop])
+        return averages
 
     def smooth(self, field: npt.NDArray[Any], steps: int = 1) -> npt.NDArray[Any]:
         """Average a field over each patch's neighbours, with Gaussian weights.
@@ -169,8 +199,30 @@ class Prepared:
             pairs.append((np.concatenate(ones), np.concatenate(others)))
         return pairs
 
+    @cached_property
+    def _smoothed(self) -> Singles:
+        return self.smooth(self._principal()).astype(np.float32)
+
+    @cached_property
+    def _scale(self) -> float:
+        """The root of the mean squared distance between two patches drawn at random, unscaled."""
+        total = float(np.einsum("ij,ij->", self._smoothed, self._smoothed, dtype=np.float64))
+        return float(np.sqrt(2.0 * total / self.n_patches)) or 1.0
+
     def _principal(self) -> Singles:
-        """Project the centred rows on the eigenvectors of their covariance with the largest eigenvalues."""
+        """Project the centred rows on the axes."""
+        rows = self.rows
+        mean, directions = self._axes
+        projected = np.empty((rows.n_patches, len(directions)), dtype=np.float32)
+        centre = directions @ mean
+        for where, values in rows.blocks():
+            products_here = (values @ rows.narrow(directions.T)) * rows.scale(where)
+            projected[where] = products_here - centre
+        return projected
+
+    @cached_property
+    def _axes(self) -> tuple[Doubles, Doubles]:
+        """Mean of the rows, and as rows the eigenvectors of their covariance with the largest eigenvalues."""
         rows = self.rows
         mean = rows.total / rows.n_patches
         products = np.zeros((rows.n_features, rows.n_features))
@@ -182,13 +234,7 @@ class Prepared:
         covariance = products / rows.n_patches - np.outer(offset, offset)
         n_components = min(N_COMPONENTS, rows.n_features)
         _, axes = eigh(covariance, subset_by_index=(rows.n_features - n_components, rows.n_features - 1))
-        directions = np.ascontiguousarray(axes.T[::-1])
-        projected = np.empty((rows.n_patches, n_components), dtype=np.float32)
-        centre = directions @ mean
-        for where, values in rows.blocks():
-            products_here = (values @ rows.narrow(directions.T)) * rows.scale(where)
-            projected[where] = products_here - centre
-        return projected
+        return mean, np.ascontiguousarray(axes.T[::-1])
 
 
 def prepare(

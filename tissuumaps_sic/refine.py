@@ -112,15 +112,64 @@ class Field:
                     field[same, label] = others.max() + 0.01
 
 
-def condition(prepared: Prepared, y: Labels, n_classes: int) -> Field:
+@dataclass(frozen=True)
+class Guests:
+    """Seeds of another slide, embedded by the same encoder at the same resolution and patch size.
+
+    Attributes
+    ----------
+    embeddings : ndarray of shape (n_guests, n_features), float64
+        As `Prepared.neighbourhoods` of that slide gives them.
+    labels : ndarray of shape (n_guests,), int64
+    """
+
+    embeddings: Doubles
+    labels: Labels
+
+
+def unlike(prepared: Prepared, guests: Guests) -> npt.NDArray[np.bool_]:
+    """Return which patches are unlike any seed of another slide.
+
+    A patch is, when it lies further from its nearest seed than any seed does from the nearest other seed of
+    its own class: beyond the seeds' own spread, where labels are a guess.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    guests : Guests
+        At least two of one class, or there is no spread to measure and no patch is told to be unlike.
+
+    Returns
+    -------
+    ndarray of shape (n_patches,), bool
+    """
+    points = prepared.place(guests.embeddings)
+    apart = _squared_distances(points, points)
+    apart[guests.labels[:, None] != guests.labels[None]] = np.inf
+    np.fill_diagonal(apart, np.inf)
+    nearest = apart.min(axis=1)
+    if not np.isfinite(nearest).any():
+        return np.zeros(prepared.n_patches, dtype=bool)
+    spread = nearest[np.isfinite(nearest)].max()
+    found = np.empty(prepared.n_patches, dtype=bool)
+    for start in range(0, prepared.n_patches, _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        found[block] = _squared_distances(prepared.components[block], points).min(axis=1) > spread
+    return found
+
+
+def condition(prepared: Prepared, y: Labels, n_classes: int, guests: Guests | None = None) -> Field:
     """Condition the process on seeds.
 
     Parameters
     ----------
     prepared : Prepared
     y : ndarray of shape (n_patches,), int64
-        -1 unlabelled, 0..n_classes-1; every class occurs.
+        -1 unlabelled, 0..n_classes-1.
     n_classes : int
+        Every class occurs, in y or among the guests.
+    guests : Guests, optional
+        Seeds of another slide.
 
     Returns
     -------
@@ -128,14 +177,18 @@ def condition(prepared: Prepared, y: Labels, n_classes: int) -> Field:
     """
     components = prepared.components
     seeded = np.flatnonzero(y >= 0)
-    counts = np.bincount(y[seeded], minlength=n_classes)
-    means = _cluster_means(components, y, counts)
-    points = np.concatenate([components[seeded], means.astype(np.float32)])
-    labels = np.concatenate([y[seeded], np.arange(n_classes)])
+    seeds, seed_labels = components[seeded], y[seeded]
+    if guests is not None:
+        seeds = np.concatenate([seeds, prepared.place(guests.embeddings)])
+        seed_labels = np.concatenate([seed_labels, guests.labels])
+    counts = np.bincount(seed_labels, minlength=n_classes)
+    means = _cluster_means(components, seeds, seed_labels, counts)
+    points = np.concatenate([seeds, means.astype(np.float32)])
+    labels = np.concatenate([seed_labels, np.arange(n_classes)])
     targets = np.eye(n_classes)[labels] - 1.0 / n_classes
     # A class with many seeds should not outweigh one with few, so that all together weigh the same; and the
     # clusters' means fade as seeds come in.
-    noise = NOISE * np.concatenate([counts[y[seeded]] / counts.mean(), np.full(n_classes, counts.mean())])
+    noise = NOISE * np.concatenate([counts[seed_labels] / counts.mean(), np.full(n_classes, counts.mean())])
     kernel = np.empty((prepared.n_patches, len(points)), dtype=np.float32)
     for start in range(0, prepared.n_patches, _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
@@ -192,22 +245,29 @@ _POOL = 2000
 
 def _likeness(one: Singles, other: Singles) -> Singles:
     """Return exp(-d^2 / 2) of the distances between rows, (n_one, n_other), float32."""
-    squares = np.einsum("ij,ij->i", one, one)[:, None] + np.einsum("ij,ij->i", other, other)[None]
-    squares -= 2.0 * (one @ other.T)
-    np.maximum(squares, 0.0, out=squares)
+    squares = _squared_distances(one, other)
     squares *= -0.5
     likeness: Singles = np.exp(squares, out=squares)
     return likeness
 
 
-def _cluster_means(components: Singles, y: Labels, counts: npt.NDArray[np.int64]) -> Doubles:
+def _squared_distances(one: Singles, other: Singles) -> Singles:
+    """Return the squared distances between rows, (n_one, n_other), float32."""
+    squares: Singles = np.einsum("ij,ij->i", one, one)[:, None] + np.einsum("ij,ij->i", other, other)[None]
+    squares -= 2.0 * (one @ other.T)
+    return np.maximum(squares, 0.0, out=squares)
+
+
+def _cluster_means(
+    components: Singles, points: Singles, labels: Labels, counts: npt.NDArray[np.int64]
+) -> Doubles:
     """Return the means of the clusters that seeded KMeans finds, (n_classes, n_components).
 
     A centre is the mean of its seeds and of `PSEUDO_SEEDS` more at the mean of its cluster, so that many
     seeds are not outvoted.
     """
     n_classes = len(counts)
-    seeds = np.stack([components[y == label].mean(axis=0, dtype=np.float64) for label in range(n_classes)])
+    seeds = np.stack([points[labels == label].mean(axis=0, dtype=np.float64) for label in range(n_classes)])
     share = (PSEUDO_SEEDS / (counts + PSEUDO_SEEDS))[:, None]
     centers = means = seeds
     for _ in range(_CLUSTER_PASSES):

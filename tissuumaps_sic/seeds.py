@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from tissuumaps_sic.session import DEFAULT_CLASSES, SeedClass, SessionError, load_session
+from tissuumaps_sic.session import (
+    DEFAULT_CLASSES,
+    DEFAULT_METHOD,
+    Method,
+    SeedClass,
+    SessionError,
+    load_session,
+)
 from tissuumaps_sic.slides import EmbeddedSlide, SlideFileError
 
 
@@ -22,10 +29,13 @@ class Seeds:
         Class 1 is the positive one.
     patches : mapping of str to int
         Class of each seeded patch by the patch's name.
+    method : "sic" or "refine"
+        That of a session's last run; the default one where there was none.
     """
 
     classes: tuple[SeedClass, ...]
     patches: Mapping[str, int]
+    method: Method = DEFAULT_METHOD
 
 
 def read_seeds(path: Path, slide: EmbeddedSlide, *, positive: str | None = None) -> Seeds:
@@ -48,7 +58,8 @@ def read_seeds(path: Path, slide: EmbeddedSlide, *, positive: str | None = None)
     """
     if path.suffix == ".json":
         session = load_session(path, slide)
-        return Seeds(session.classes, session.seeds)
+        method = session.run.method if session.run else DEFAULT_METHOD
+        return Seeds(session.classes, session.seeds, method)
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:

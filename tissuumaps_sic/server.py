@@ -20,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tissuumaps_sic.export import ExportError, write_labels
 from tissuumaps_sic.session import (
+    DEFAULT_METHOD,
+    Method,
     SeedClass,
     Session,
     SessionError,
@@ -86,10 +88,16 @@ class ChangeRequest(OpenRequest):
     change: Annotated[_Seed | _Clear | _Undo | _Redo | _Class, Field(discriminator="kind")]
 
 
-class RunRequest(OpenRequest):
-    """Run the clustering on the seeds that the page has seen."""
+class WriteRequest(OpenRequest):
+    """Write the labels of the session that the page has seen."""
 
     revision: int = Field(ge=0)
+
+
+class RunRequest(WriteRequest):
+    """Run the clustering on the seeds that the page has seen."""
+
+    method: Method = DEFAULT_METHOD
 
 
 class Annotator:
@@ -132,7 +140,7 @@ class Annotator:
             session = self._seen_session(slide, request.revision)
             started = time.perf_counter()
             try:
-                run, _ = cluster(slide, session.classes, session.seeds)
+                run, _ = cluster(slide, session.classes, session.seeds, method=request.method)
             except SessionError as error:
                 raise RequestError(422, str(error)) from error
             seconds = time.perf_counter() - started
@@ -151,7 +159,7 @@ class Annotator:
 
     def write(self, root: Path, content: Any) -> dict[str, Any]:
         """Write the labels of the last run into the h5ad itself."""
-        request = _parse(RunRequest, content)
+        request = _parse(WriteRequest, content)
         h5ad = resolve(root, request.h5ad)
         with self._lock(h5ad):
             slide = self._slide(h5ad)

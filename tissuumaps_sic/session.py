@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,10 @@ from tissuumaps_sic.files import replacing
 from tissuumaps_sic.slides import EmbeddedSlide
 
 SUFFIX = ".sic.json"
+
+Method = Literal["sic", "refine"]
+# What the viewer and `run` use unless told otherwise: measured to be better (benchmarks/README.md).
+DEFAULT_METHOD: Method = "refine"
 
 
 class SessionError(Exception):
@@ -83,7 +87,7 @@ class Run(_Frozen):
 
     time: str
     seeds: dict[str, int]
-    method: Literal["sic", "refine"]
+    method: Method
     parameters: dict[str, Any]
     version: str
     n_iter: int
@@ -227,7 +231,7 @@ def cluster(
     classes: Sequence[SeedClass],
     seeds: Mapping[str, int],
     *,
-    method: Literal["sic", "refine"] = "sic",
+    method: Method = DEFAULT_METHOD,
 ) -> tuple[Run, npt.NDArray[np.float32]]:
     """Run the clustering on seeds by patch name.
 
@@ -236,7 +240,7 @@ def cluster(
     slide : EmbeddedSlide
     classes : sequence of SeedClass
     seeds : mapping of str to int
-    method : "sic" or "refine", default="sic"
+    method : "sic" or "refine", default="refine"
         As in `SeededIterativeClustering`.
 
     Returns
@@ -251,8 +255,6 @@ def cluster(
     SessionError
         When a class has no seeds, or the embeddings cannot be clustered.
     """
-    from tissuumaps_sic import __version__
-
     y = seed_vector(slide, seeds)
     for label, seed_class in enumerate(classes):
         if not (y == label).any():
@@ -264,18 +266,33 @@ def cluster(
         estimator.fit(slide.prepared, y)
     except ValueError as error:
         raise SessionError(f"{slide.path.name}: {error}") from error
+    return make_run(estimator, seeds, len(classes)), estimator.scores_
+
+
+def make_run(estimator: SeededIterativeClustering, seeds: Mapping[str, int], n_classes: int) -> Run:
+    """Return the outcome of a fitted estimator as it is kept.
+
+    Parameters
+    ----------
+    estimator : SeededIterativeClustering
+        Fitted.
+    seeds : mapping of str to int
+        What it was fitted on, by patch name.
+    n_classes : int
+    """
+    from tissuumaps_sic import __version__
+
     labels = estimator.labels_.astype(np.uint8)
-    run = Run(
+    return Run(
         time=_now(),
         seeds=dict(seeds),
-        method=method,
+        method=cast("Method", estimator.method),
         parameters=estimator.get_params(),
         version=__version__,
         n_iter=estimator.n_iter_,
-        counts=tuple(np.bincount(labels, minlength=len(classes)).tolist()),
+        counts=tuple(np.bincount(labels, minlength=n_classes).tolist()),
         labels=base64.b64encode(zlib.compress(labels.tobytes(), level=9)).decode(),
     )
-    return run, estimator.scores_
 
 
 def session_path(h5ad: Path) -> Path:

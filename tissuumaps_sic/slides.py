@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -121,6 +122,25 @@ def open_slide_file(path: Path) -> EmbeddedSlide:
         raise SlideFileError(
             f"{path.name}: not a readable h5ad ({error}); embed the slide again (embedder embed)"
         ) from error
+
+
+def provenance(path: Path) -> dict[str, Any]:
+    """Return what the embedder recorded in an h5ad's ``uns['embedder']``; nothing where there is none.
+
+    Raises
+    ------
+    SlideFileError
+        When the file cannot be read.
+    """
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            text = file["uns/embedder"].asstr()[()] if "uns/embedder" in file else "{}"
+        known = json.loads(text)
+    except (OSError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise SlideFileError(
+            f"{path.name}: its provenance cannot be read ({error}); embed the slide again"
+        ) from error
+    return known if isinstance(known, dict) else {}
 
 
 def _read(path: Path, file: h5py.File) -> EmbeddedSlide:

@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.slides import EmbeddedSlide
+from tissuumaps_sic.slides import EmbeddedSlide, provenance
 
 UNCOUNTED = -1
 # What stands for every value that no class names, and for what lies in no polygon.
@@ -169,25 +169,6 @@ class Truth:
     labels: npt.NDArray[np.int64]
     shares: npt.NDArray[np.float32]
     found: tuple[str, ...]
-
-
-def provenance(path: Path) -> dict[str, Any]:
-    """Return what the embedder recorded in an h5ad's ``uns['embedder']``; nothing where there is none.
-
-    Raises
-    ------
-    TruthError
-        When the file cannot be read.
-    """
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            text = file["uns/embedder"].asstr()[()] if "uns/embedder" in file else "{}"
-        known = json.loads(text)
-    except (OSError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise TruthError(
-            f"{path.name}: its provenance cannot be read ({error}); embed the slide again"
-        ) from error
-    return known if isinstance(known, dict) else {}
 
 
 def patch_squares(slide: EmbeddedSlide, *, slide_size: tuple[int, int] | None = None) -> PatchSquares:

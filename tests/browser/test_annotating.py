@@ -44,11 +44,12 @@ def click_seeds(viewer, seeds):
             viewer.click_patch(row, centres=centres, off=(0.3, -0.35))
 
 
-def headless(viewer, seeds):
+def headless(viewer, seeds, method="refine"):
     y = np.full(viewer.adata.n_obs, -1)
     for row, label in seeds.items():
         y[row] = label
-    return SeededIterativeClustering().fit(viewer.adata.X, y).labels_
+    centres = viewer.adata.obsm["spatial"]
+    return SeededIterativeClustering(method=method).fit(viewer.adata.X, y, centres).labels_
 
 
 def named(viewer, seeds):
@@ -119,6 +120,21 @@ def test_clicked_seeds_give_the_labels_that_they_give_without_a_viewer(viewer):
     ]
     subprocess.run([*command, "-o", str(viewer.folder / "out.csv")], check=True)
     assert pd.read_csv(viewer.folder / "out.csv")["label"].tolist() == layer["names"]
+
+
+def test_the_published_method_is_one_choice_away_and_is_remembered(viewer):
+    seeds = some_seeds(viewer)
+    click_seeds(viewer, seeds)
+    viewer.run()
+    refined = viewer.layer["names"]
+    viewer.page.select_option("#sic-method", "sic")
+    viewer.run()
+    viewer.keep_picture(ARTIFACTS, "as-published")
+    published = [("Other", "Tumour")[label] for label in headless(viewer, seeds, "sic")]
+    assert viewer.layer["names"] == published
+    assert published != refined
+    viewer.reload()
+    assert viewer.page.eval_on_selector("#sic-method", "each => each.value") == "sic"
 
 
 def test_labels_can_be_hidden_by_class_and_patches_shown_again(viewer):

@@ -31,12 +31,16 @@ def labels_in(path):
         return [row["label"] for row in csv.DictReader(file)]
 
 
-def expected_labels(h5ad):
+def fitted(method, slide, y):
+    return SeededIterativeClustering(method=method).fit(slide.X, y, slide.centres).labels_
+
+
+def expected_labels(h5ad, method="refine"):
     slide = open_slide_file(h5ad)
     y = np.full(slide.n_patches, -1)
     for name, label in SEEDS.items():
         y[slide.index[name]] = label
-    return [("Other", "Tumour")[each] for each in SeededIterativeClustering().fit(slide.X, y).labels_]
+    return [("Other", "Tumour")[each] for each in fitted(method, slide, y)]
 
 
 def test_seeds_by_name_by_place_and_from_a_session_give_the_same_labels(small_h5ad, tmp_path):
@@ -61,6 +65,22 @@ def test_two_named_classes_need_to_know_the_positive_one(small_h5ad, tmp_path, c
     assert main(["run", str(small_h5ad), "--seeds", seeds, "--positive", "stroma"]) == 0
     named = {"Other": "gland", "Tumour": "stroma"}
     assert labels_in("small.labels.csv") == [named[each] for each in expected_labels(small_h5ad)]
+
+
+def test_either_method_is_one_option_away_and_a_session_keeps_its_own(small_h5ad, tmp_path):
+    seeds = write_seeds(tmp_path / "n.csv", ["patch", "class"], SEEDS.items())
+    for method in ("sic", "refine"):
+        assert main(["run", str(small_h5ad), "--seeds", seeds, "--method", method, "-o", "out.csv"]) == 0
+        assert labels_in("out.csv") == expected_labels(small_h5ad, method)
+    assert expected_labels(small_h5ad, "sic") != expected_labels(small_h5ad, "refine")
+    slide = open_slide_file(small_h5ad)
+    session = Session.new(slide)
+    for name, label in SEEDS.items():
+        session = session.seed([name], label)
+    run, _ = cluster(slide, session.classes, session.seeds, method="sic")
+    save_session(session_path(small_h5ad), session.with_run(run))
+    assert main(["run", str(small_h5ad), "--seeds", str(session_path(small_h5ad)), "-o", "out.csv"]) == 0
+    assert labels_in("out.csv") == expected_labels(small_h5ad, "sic")
 
 
 def test_run_reports_to_machines(small_h5ad, tmp_path, capsys):

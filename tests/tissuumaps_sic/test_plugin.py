@@ -62,11 +62,13 @@ def test_seeds_are_rows_of_the_file_and_labels_come_back_in_its_order(client, fo
     state = seed_all(client)
     assert state["seeds"] == {"patches": sorted(SEEDS), "labels": [SEEDS[row] for row in sorted(SEEDS)]}
     state, labels = unpack(post(client, "run", {"h5ad": H5AD, "revision": state["revision"]}))
-    X = anndata.read_h5ad(folder / H5AD).X
-    y = np.full(len(X), -1)
+    adata = anndata.read_h5ad(folder / H5AD)
+    y = np.full(adata.n_obs, -1)
     for row, label in SEEDS.items():
         y[row] = label
-    assert np.array_equal(labels, SeededIterativeClustering().fit(X, y).labels_)
+    expected = SeededIterativeClustering(method="refine").fit(adata.X, y, adata.obsm["spatial"]).labels_
+    assert np.array_equal(labels, expected)
+    assert state["run"]["method"] == "refine"
     assert state["run"]["counts"] == np.bincount(labels, minlength=2).tolist()
     assert not state["run"]["stale"]
     assert np.array_equal(unpack(post(client, "labels", {"h5ad": H5AD}))[1], labels)

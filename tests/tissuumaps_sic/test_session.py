@@ -74,12 +74,14 @@ def test_seeds_become_a_vector_in_the_order_of_the_file(slide):
         seed_vector(slide, {"elsewhere_0_0": 1})
 
 
-def test_a_run_labels_as_the_estimator_does(slide):
+@pytest.mark.parametrize("method", ["sic", "refine"])
+def test_a_run_labels_as_the_estimator_does(slide, method):
     y = np.full(slide.n_patches, -1)
     y[[0, 13]], y[[11, 22]] = 0, 1
     seeds = {str(slide.patch_names[row]): int(y[row]) for row in np.flatnonzero(y >= 0)}
-    run, scores = cluster(slide, Session.new(slide).classes, seeds)
-    expected = SeededIterativeClustering().fit(slide.X, y)
+    run, scores = cluster(slide, Session.new(slide).classes, seeds, method=method)
+    expected = SeededIterativeClustering(method=method).fit(slide.X, y, slide.centres)
+    assert run.method == method
     assert np.array_equal(run.unpack(), expected.labels_)
     assert np.array_equal(scores, expected.scores_)
     assert list(run.counts) == [(expected.labels_ == 0).sum(), (expected.labels_ == 1).sum()]

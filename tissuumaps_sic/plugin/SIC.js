@@ -15,6 +15,7 @@ window.SIC = (function () {
 
   const NS = "http://www.w3.org/2000/svg";
   const DRAG_TOLERANCE = 6; // screen pixels that a click may wander before it is a drag
+  const METHODS = { refine: "Refined", sic: "As published" };
   const VIEWS = { slide: "Slide", colors: "UMAP colours", labels: "Labels" };
 
   // ---------------------------------------------------------------- TissUUmaps
@@ -255,6 +256,7 @@ window.SIC = (function () {
     labels: null, // Uint8Array, one a patch
     active: 1, // the class that a click gives
     view: "colors",
+    method: "refine",
     opacity: 0.65,
     seeding: true,
     busy: "",
@@ -291,6 +293,7 @@ window.SIC = (function () {
     app.state = await postForState("open", request());
     app.labels = null;
     if (app.state.run) {
+      app.method = app.state.run.method;
       const found = await postForLabels("labels", request());
       app.state = found.state;
       await takeLabels(found.labels);
@@ -333,12 +336,11 @@ window.SIC = (function () {
 
   function run() {
     return enqueue("Running", async () => {
-      const found = await postForLabels("run", request({ revision: app.state.revision }));
+      const found = await postForLabels("run", request({ revision: app.state.revision, method: app.method }));
       app.state = found.state;
       app.view = "labels";
       await takeLabels(found.labels);
-      const { run: { n_iter }, seconds } = found.state;
-      app.status = `Labelled ${count(found.labels.length)} patches in ${seconds.toFixed(2)} s (${n_iter} iterations)`;
+      app.status = `Labelled ${count(found.labels.length)} patches in ${found.state.seconds.toFixed(2)} s`;
     });
   }
 
@@ -556,6 +558,12 @@ window.SIC = (function () {
       html("div", { class: "sic-buttons" },
         button("▶ Run", "Label every patch from the seeds (Space)", run,
           { id: "sic-run", class: "btn btn-sm btn-primary", disabled: !idle }),
+        html("select", { class: "form-select form-select-sm sic-method", id: "sic-method", disabled: !idle,
+          title: "How seeds become labels. Refined: every correction counts, and a seeded patch keeps its class. "
+            + "As published: seeds only start the clustering",
+          "aria-label": "Method", onchange: (event) => { app.method = event.target.value; } },
+          ...Object.entries(METHODS).map(([method, text]) =>
+            html("option", { value: method, selected: method === app.method }, text))),
         button("↶ Undo", "Take the last seeding back (Z)", undo, { id: "sic-undo", disabled: !idle || !state.can_undo }),
         button("↷ Redo", "Do it again (Shift-Z)", redo, { id: "sic-redo", disabled: !idle || !state.can_redo }),
         button("Clear", "Remove all seeds; can be undone", clear,
@@ -600,6 +608,7 @@ window.SIC = (function () {
       .sic-classes input[type=color] { width: 2em; height: 1.7em; padding: 0; border: 1px solid #ccc; }
       .sic-number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
       .sic-buttons { display: flex; flex-wrap: wrap; gap: .4em; margin: .5em 0; }
+      .sic-method { width: auto; }
       .sic-view { display: flex; gap: 1em; align-items: center; margin: .6em 0; }
       .sic-view .btn-group { flex: none; }
       .sic-messages { min-height: 3em; }
