@@ -213,8 +213,9 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
             against = np.where(seeds == UNLABELLED, UNLABELLED, (seeds == label).astype(np.int64))
             _, scores[:, label], n_iter = self._published(prepared.rows, against, metric)
             self.n_iter_ += n_iter
-        self.labels_ = scores.argmax(axis=1)
         self.scores_ = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+        # Of the scores as they are kept, where rounding may have made two of them equal.
+        self.labels_ = self.scores_.argmax(axis=1)
         return self
 
     def suggest(self, n: int) -> npt.NDArray[np.intp]:
