@@ -39,6 +39,8 @@ Mask = npt.NDArray[np.bool_]
 # 1 MiB of second-level cache a core, half or twice as much costs up to half as much time again.
 _BLOCK_BYTES = 5 << 19
 _SAMPLE_ROWS = 1024
+# Rows of a block that is read where it lies, and patches that are assigned at a time.
+_LARGE_ROWS = 8192
 
 
 class Rows:
@@ -95,7 +97,7 @@ class Rows:
         Parameters
         ----------
         index : ndarray of shape (n,), intp, or None
-            The rows; None for all.
+            The rows in rising order; None for all. Those that lie together are read where they lie.
 
         Yields
         ------
@@ -106,13 +108,18 @@ class Rows:
             block is read into.
         """
         size = self.n_patches if index is None else len(index)
-        shape = (min(self._block_rows, size), self.n_features)
-        gathered = None if index is None else np.empty(shape, dtype=self._X.dtype)
+        first = 0 if index is None or not size else int(index[0])
+        together = index is None or not size or int(index[-1]) - first == size - 1
+        # What is neither gathered nor converted needs no cache, and large blocks keep all processors busy.
+        as_it_is = together and self._X.dtype != np.float16
+        n_rows = _LARGE_ROWS if as_it_is else self._block_rows
+        shape = (min(n_rows, size), self.n_features)
+        gathered = None if together else np.empty(shape, dtype=self._X.dtype)
         widened = np.empty(shape, dtype=np.float32) if self._X.dtype == np.float16 else None
-        for start in range(0, size, self._block_rows):
-            where = slice(start, min(start + self._block_rows, size))
+        for start in range(0, size, n_rows):
+            where = slice(start, min(start + n_rows, size))
             if index is None or gathered is None:
-                values = self._X[where]
+                values = self._X[first + where.start : first + where.stop]
             else:
                 values = gathered[: where.stop - start]
                 # Without mode="clip" numpy takes into a buffer of its own first.
@@ -123,12 +130,12 @@ class Rows:
 
     def wide_blocks(self, index: Index | None = None) -> Iterator[tuple[slice, Doubles]]:
         """Read rows of X as `blocks` does, but in double precision."""
-        wide: Doubles | None = None
+        wide = np.empty((self._block_rows, self.n_features))
         for where, values in self.blocks(index):
-            if wide is None:
-                wide = np.empty(values.shape)
-            np.copyto(wide[: len(values)], values)
-            yield where, wide[: len(values)]
+            for start in range(0, len(values), self._block_rows):
+                part = values[start : start + self._block_rows]
+                np.copyto(wide[: len(part)], part)
+                yield slice(where.start + start, where.start + start + len(part)), wide[: len(part)]
 
     def scale(self, index: Index | slice) -> Doubles | float:
         """Return the factors of the rows at `index` as a column, (n, 1), or 1.0 where there are none."""
@@ -162,11 +169,32 @@ class Rows:
 
     def sum(self, index: Index) -> Doubles:
         """Return the sum, of shape (n_features,), of the scaled rows at `index`, in double precision."""
-        total = np.zeros(self.n_features)
-        for where, values in self.wide_blocks(index):
-            weights = np.ones(len(values)) if self.scales is None else self.scales[index[where]]
-            total += weights @ values
+        total: Doubles = self.weighted(index, np.ones((len(index), 1)))[0]
         return total
+
+    def weighted(self, index: Index, weights: Doubles) -> Doubles:
+        """Return weighted sums of the scaled rows at `index`, in double precision.
+
+        Parameters
+        ----------
+        index : ndarray of shape (n,), intp
+        weights : ndarray of shape (n, n_sums), float64
+
+        Returns
+        -------
+        ndarray of shape (n_sums, n_features), float64
+        """
+        sums = np.zeros((weights.shape[1], self.n_features))
+        for where, values in self.wide_blocks(index):
+            sums += (weights[where] * self.scale(index[where])).T @ values
+        return sums
+
+    def precise_products(self, directions: Doubles, index: Index) -> Doubles:
+        """Return the products as `products` does, in double precision."""
+        products = np.empty((len(index), len(directions)))
+        for where, values in self.wide_blocks(index):
+            np.multiply(values @ directions.T, self.scale(index[where]), out=products[where])
+        return products
 
     def at(self, index: Index) -> Doubles:
         """Return the scaled rows at `index`, (n, n_features), in double precision; for a few of them."""
@@ -500,20 +528,17 @@ class _Runs:
         """Give every patch the label of the nearer centre; return how many changed in each run."""
         rows = self.part.rows
         changed = np.zeros(len(self.names), dtype=np.int64)
-        columns = rows.narrow(self.axes.T)
+        middle = self.axes @ rows.origin
         due = self._due()
-        unsure = []
-        for positions, index, values in self._read(due, wide=False):
-            along = (values @ columns) * rows.scale(index) - self.axes @ rows.origin
-            sure = np.ones(along.shape, dtype=bool)
+        for start in range(0, len(due), _LARGE_ROWS):
+            positions = due[start : start + _LARGE_ROWS]
+            index = self.part.at(positions)
+            along = rows.products(self.axes, index) - middle
             if not rows.precise:
-                sure = np.abs(along - self.offsets) > self._slack(positions)
-                unsure.append(positions[~sure.all(axis=1)])
-            changed += self._settle(positions, index, values, along, sure)
-        if unsure:
-            for positions, index, values in self._read(np.concatenate(unsure), wide=True):
-                along = (values @ self.axes.T) * rows.scale(index) - self.axes @ rows.origin
-                changed += self._settle(positions, index, values, along, np.ones(along.shape, dtype=bool))
+                unsure = (np.abs(along - self.offsets) <= self._slack(positions)).any(axis=1)
+                if unsure.any():
+                    along[unsure] = rows.precise_products(self.axes, index[unsure]) - middle
+            changed += self._settle(positions, index, along)
         return changed
 
     def result(self, run: int, n_iter: int, split: str) -> Split:
@@ -547,12 +572,6 @@ class _Runs:
             return np.arange(self.part.size)
         return positions
 
-    def _read(self, positions: Index, *, wide: bool) -> Iterator[tuple[Index, Index, Floats]]:
-        rows = self.part.rows
-        index = None if len(positions) == rows.n_patches else self.part.at(positions)
-        for where, values in (rows.wide_blocks if wide else rows.blocks)(index):
-            yield positions[where], self.part.at(positions[where]), values
-
     def _slack(self, positions: Index) -> Doubles:
         """Return how much rounding may have changed a product, (k, 1); no row is longer than this sum."""
         rows = self.part.rows
@@ -560,35 +579,27 @@ class _Runs:
         slack: Doubles = rows.rounding * length[:, None]
         return slack
 
-    def _settle(
-        self, positions: Index, index: Index, values: Floats, along: Doubles, sure: Mask
-    ) -> npt.NDArray[np.int64]:
+    def _settle(self, positions: Index, index: Index, along: Doubles) -> npt.NDArray[np.int64]:
         """Store where some patches lie; return how many changed side in each run.
 
         Parameters
         ----------
         positions, index : ndarray of shape (k,), intp
             The patches, by their positions in the part and among all rows.
-        values : ndarray of shape (k, n_features)
-            Their rows, unscaled.
         along : ndarray of shape (k, n_runs), float64
             (x - origin) . axis.
-        sure : ndarray of shape (k, n_runs), bool
-            Where `along` is good enough to tell the side; elsewhere the label stays as it was.
         """
         before = self.labels[positions]
-        after = np.where(sure, along > self.offsets, before)
+        after = along > self.offsets
         self.labels[positions] = after
         radii = self.part.radii[positions][:, None]
         room = np.where(after, along, -along) - self._slack(positions) + radii * self.turned
         self.room[positions] = np.nextafter(room.astype(np.float32), np.float32(-np.inf))
         gained = after.astype(np.int8) - before
         moved = np.flatnonzero(gained.any(axis=1))
-        if not len(moved):
-            return np.zeros(len(self.names), dtype=np.int64)
-        weights = gained[moved] * self.part.rows.scale(index[moved])
-        self.sums += weights.T @ values[moved].astype(np.float64, copy=False)
-        self.n_one += gained.sum(axis=0)
+        if len(moved):
+            self.sums += self.part.rows.weighted(index[moved], gained[moved].astype(np.float64))
+            self.n_one += gained.sum(axis=0)
         changed: npt.NDArray[np.int64] = (gained != 0).sum(axis=0)
         return changed
 
