@@ -26,8 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest and options.command is not _open:
         parser.error(f"unrecognised arguments: {' '.join(rest)}")
     options.rest = rest
+    from tissuumaps_sic.annotator import EvaluationError
     from tissuumaps_sic.demo import EmbedError
-    from tissuumaps_sic.evaluate import EvaluationError
     from tissuumaps_sic.export import ExportError
     from tissuumaps_sic.serve import ServeError
     from tissuumaps_sic.session import SessionError

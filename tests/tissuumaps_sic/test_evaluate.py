@@ -14,20 +14,15 @@ from sklearn import metrics
 from threadpoolctl import threadpool_info
 
 from tissuumaps_sic import evaluate as module
+from tissuumaps_sic.annotator import STRATEGIES, Grid, Turn, draw_seeds, measure, simulate
 from tissuumaps_sic.clustering import SeededIterativeClustering
 from tissuumaps_sic.evaluate import (
-    STRATEGIES,
     Evaluation,
     EvaluationError,
-    Grid,
-    Turn,
-    draw_seeds,
     evaluate,
     generator,
-    measure,
     pair_up,
     report,
-    simulate,
     slide_and_encoder,
     write_report,
 )
