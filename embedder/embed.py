@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from embedder import anndata_io, colors, tissue, tmap
 from embedder.contract import ContractError
-from embedder.encoders import Encoder, load_encoder
+from embedder.encoders import load_encoder
+from embedder.network import Encoder
 from embedder.patches import iter_patches
 from embedder.slide import Slide, SlideError, open_slide, require_resolution
 from embedder.tiling import PatchGrid, TilingError

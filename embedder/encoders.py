@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+from embedder.network import PRECISIONS, Encoder, NetworkError
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +25,6 @@ _IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 _IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 # What training frameworks put before the keys of the network itself, one within the other.
 _PREFIXES = ("module.", "model.", "backbone.", "encoder.", "resnet.")
-PRECISIONS = ("float32", "bfloat16")
 
 
 class EncoderError(Exception):
@@ -57,6 +55,10 @@ class EncoderSpec:
         Package that brings the weights, and their path in it.
     download : str, optional
         Name of torchvision's weights, which it downloads itself.
+    input_size : int, optional
+        Edge, in pixels, that patches are resized to; without it the network takes any size.
+    pool : callable, optional
+        Makes an embedding of what the network gives, (n, dimension); without it that is one already.
     """
 
     name: str
@@ -70,6 +72,8 @@ class EncoderSpec:
     keys: Callable[[str], str]
     shipped: tuple[str, str] | None = None
     download: str | None = None
+    input_size: int | None = None
+    pool: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -80,7 +84,8 @@ class EncoderSpec:
     def transform(self) -> str:
         """What is done to a patch before the network, in words for the provenance."""
         mean, std = (", ".join(f"{each:g}" for each in values) for values in (self.mean, self.std))
-        return f"RGB 0..255, minus ({mean}), divided by ({std})"
+        resized = "" if self.input_size is None else f"resized to {self.input_size} px, "
+        return f"RGB 0..255, {resized}minus ({mean}), divided by ({std})"
 
 
 def _build_lite0() -> Any:
@@ -180,89 +185,6 @@ ENCODERS: dict[str, EncoderSpec] = {
 DEFAULT_ENCODER = "efficientnet-lite0"
 
 
-class Encoder:
-    """A network with its weights, on a device; made by `load_encoder`.
-
-    Attributes
-    ----------
-    spec : EncoderSpec
-    name : str
-        Of the architecture, or of the checkpoint's file where one was given by its path.
-    dimension : int
-    weights_sha256 : str
-    transform : str
-    device, precision : str
-    """
-
-    def __init__(
-        self,
-        spec: EncoderSpec,
-        network: torch.nn.Module,
-        *,
-        name: str,
-        weights_sha256: str,
-        device: str,
-        precision: str,
-    ) -> None:
-        import torch
-
-        self.spec = spec
-        self.name = name
-        self.dimension = spec.dimension
-        self.weights_sha256 = weights_sha256
-        self.transform = spec.transform
-        self.device = device
-        self.precision = precision
-        try:
-            self._network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            shape = (1, 3, 1, 1)
-            self._mean = torch.tensor(spec.mean, device=device).view(shape)
-            self._scale = (1 / torch.tensor(spec.std, device=device)).view(shape)
-        except (RuntimeError, AssertionError) as error:
-            raise EncoderError(
-                f"device {device!r} cannot be used ({str(error).splitlines()[0]}); choose cpu, cuda or mps"
-            ) from error
-
-    def encode(self, patches: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Embed patches.
-
-        Parameters
-        ----------
-        patches : ndarray of shape (n, rows, columns, 3), uint8
-            RGB. Of any size: the networks are convolutional, and nothing is resized.
-
-        Returns
-        -------
-        ndarray of shape (n, dimension), float32
-            Global average of the last feature map.
-
-        Raises
-        ------
-        ValueError
-            When the patches are anything else.
-        """
-        import torch
-
-        if patches.dtype != np.uint8 or patches.ndim != 4 or patches.shape[-1] != 3:
-            raise ValueError(
-                f"patches are {patches.dtype} of shape {patches.shape}; "
-                "give uint8 of shape (n, rows, columns, 3)"
-            )
-        device_type = torch.device(self.device).type
-        with (
-            torch.inference_mode(),
-            # Left to itself, cuDNN rounds float32 to the 10 bits of TF32 and may choose its algorithm anew
-            # in each run.
-            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
-            torch.autocast(device_type, torch.bfloat16, enabled=self.precision == "bfloat16"),
-        ):
-            # Channels are last in memory already: the permutation is the layout that the network wants.
-            batch = torch.from_numpy(np.ascontiguousarray(patches)).to(self.device).permute(0, 3, 1, 2)
-            features = self._network((batch.float() - self._mean) * self._scale)
-            found: npt.NDArray[np.float32] = features.float().cpu().numpy()
-        return found
-
-
 def load_encoder(
     name: str = DEFAULT_ENCODER,
     *,
@@ -280,7 +202,8 @@ def load_encoder(
     weights : Path, optional
         Checkpoint for a named encoder, in place of its own.
     device : str
-    precision : "float32" or "bfloat16"
+    precision : "auto", "float32" or "bfloat16"
+        "auto" measures on the first patches which of the two is worth it.
 
     Raises
     ------
@@ -299,14 +222,17 @@ def load_encoder(
     _load_strictly(spec, network, state, path)
     # The classifier is the last layer of every network of the table; its place is taken by nothing.
     setattr(network, "classifier" if hasattr(network, "classifier") else "fc", torch.nn.Identity())
-    return Encoder(
-        spec,
-        network,
-        name=spec.name if name in ENCODERS else path.stem,
-        weights_sha256=_sha256(path),
-        device=device,
-        precision=precision,
-    )
+    try:
+        return Encoder(
+            spec,
+            network,
+            name=spec.name if name in ENCODERS else path.stem,
+            weights_sha256=_sha256(path),
+            device=device,
+            precision=precision,
+        )
+    except NetworkError as error:
+        raise EncoderError(str(error)) from error
 
 
 def available_encoders() -> list[str]:
