@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 
 from embedder.contract import ContractError, check
-from embedder.files import replacing
+from embedder.files import forget_pages, replacing
+
+# Written at once.
+_BLOCK_BYTES = 16 * 2**20
 
 Floats = npt.NDArray[np.float32]
 
@@ -19,7 +23,7 @@ Floats = npt.NDArray[np.float32]
 def write_slide(
     path: Path,
     *,
-    X: Floats,
+    X: npt.NDArray[Any],
     x0: npt.NDArray[np.int64],
     y0: npt.NDArray[np.int64],
     centres: npt.NDArray[np.float64],
@@ -38,7 +42,7 @@ def write_slide(
     Parameters
     ----------
     path : Path
-    X : ndarray of shape (n, n_features), float32
+    X : ndarray of shape (n, n_features), float32 or float16
         Embeddings; a memory map is written through without being loaded whole.
     x0, y0 : ndarray of shape (n,), int64
         Top-left corner of each patch, level-0 pixels.
@@ -103,13 +107,42 @@ def write_slide(
                 },
             }
         }
-    adata = anndata.AnnData(
-        X=np.asarray(X), obs=obs, var=pd.DataFrame(index=pd.Index(features, dtype=object)), obsm=obsm, uns=uns
-    )
+    var = pd.DataFrame(index=pd.Index(features, dtype=object))
+    adata = anndata.AnnData(obs=obs, var=var, obsm=obsm, uns=uns)
     with replacing(path) as temporary:
         # Left to itself anndata makes the colours a category, which TissUUmaps would take for groups.
         adata.write_h5ad(temporary, convert_strings_to_categoricals=False)
+        with h5py.File(temporary, "r+") as file:
+            write_matrix(file, "X", X)
         problems = check(temporary)
         if problems:
             told = "; ".join(f"{each.rule}: {each.what}" for each in problems)
             raise ContractError(f"{path.name} would break the file contract ({told}); nothing was written")
+
+
+def write_matrix(file: h5py.File, key: str, matrix: npt.NDArray[Any]) -> None:
+    """Write a dense matrix as anndata does, contiguous and block by block: it is never in memory whole.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Open for writing.
+    key : str
+        Such as "X" or "obsm/X_resnet18"; replaced where it is there.
+    matrix : ndarray of shape (n, n_features)
+        May be a memory map.
+    """
+    if key in file:
+        del file[key]
+    dataset = file.create_dataset(key, shape=matrix.shape, dtype=matrix.dtype)
+    dataset.attrs["encoding-type"], dataset.attrs["encoding-version"] = "array", "0.2.0"
+    rows = max(1, _BLOCK_BYTES // max(1, matrix.shape[1] * matrix.dtype.itemsize))
+    for start in range(0, len(matrix), rows):
+        dataset[start : start + rows] = matrix[start : start + rows]
+        forget_pages(matrix)
+
+
+def count_patches(path: Path) -> int:
+    """Return how many patches a file has, without loading it."""
+    with h5py.File(path, "r", locking=False) as file:
+        return int(file["X"].shape[0])

@@ -6,10 +6,20 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from embedder import __version__
+
+if TYPE_CHECKING:
+    from embedder.embed import EmbedOptions, SlideResult
+
+Command = Callable[[argparse.Namespace], int]
+
+# The extra of pyproject.toml that brings a package; "embed" brings all others.
+_EXTRAS = {"distributed": "cluster", "dask": "cluster", "dask_jobqueue": "cluster", "lightly": "pretrain"}
 
 # Heavy imports stay inside the commands: --help must answer at once.
 
@@ -24,8 +34,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.command(options)
     except KeyboardInterrupt:
+        log.error("stopped; the same command goes on where it was")  # noqa: TRY400
         return 130
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0], "embed")
+        log.error('%s is not installed; run pip install "tissuumaps-sic[%s]"', error.name, extra)  # noqa: TRY400
+        return 1
+    except OSError as error:
+        log.error("%s: %s", error.filename or options.__dict__.get("output", ""), error.strerror or error)  # noqa: TRY400
+        return 1
+    except _expected_errors() as error:
+        log.error("%s", error)  # noqa: TRY400 -- a message for a person, not a trace
+        return 1
     return status
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    """Return the errors whose message says all; asked for only once something was raised."""
+    from embedder.contract import ContractError
+    from embedder.encoders import EncoderError
+    from embedder.inputs import InputError
+    from embedder.slide import SlideError
+
+    return (ContractError, EncoderError, InputError, SlideError)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,77 +68,153 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--verbose", action="store_true", help="tell more, and where a failure happened")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    embed = commands.add_parser(
-        "embed", help="embed slides", formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    embed.add_argument("slides", type=Path, nargs="+", metavar="SLIDE")
-    embed.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the files go")
-    embed.add_argument(
-        "--encoder", default="efficientnet-lite0", help="a name (`embedder encoders`) or a checkpoint's path"
-    )
-    embed.add_argument("--weights", type=Path, metavar="FILE", help="weights for a named encoder")
-    embed.add_argument("--mpp", type=float, default=0.5, help="µm per pixel of a patch")
-    embed.add_argument("--slide-mpp", type=float, help="µm per pixel of the slides, in place of their own")
-    embed.add_argument("--patch-size", type=int, default=256, help="edge of a patch in its own pixels")
-    embed.add_argument(
-        "--overlap", type=float, default=0.5, help="share of a patch that its neighbour covers too"
-    )
-    embed.add_argument(
-        "--min-tissue", type=float, default=0.25, help="least share of tissue in a patch; 0 embeds all"
-    )
-    embed.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
-    embed.add_argument(
-        "--precision", choices=("float32", "bfloat16"), default="float32", help="of the encoder"
-    )
-    embed.add_argument("--batch-size", type=int, default=32, help="patches in one pass of the encoder")
-    embed.add_argument(
-        "--umap",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="make UMAP coordinates and colours",
-    )
+    embed = _command(commands, "embed", "embed slides", _embed)
+    _add_slides(embed)
+    _add_embedding(embed)
     embed.add_argument(
         "--thumbnail", action="store_true", help="keep a small picture of the slide in the file"
     )
     embed.add_argument("--overwrite", action="store_true", help="embed anew what is there already")
     embed.add_argument("--json", action="store_true", help="print a report for machines")
-    embed.set_defaults(command=_embed)
 
-    encoders = commands.add_parser("encoders", help="list the encoders and what each needs")
-    encoders.set_defaults(command=_encoders)
+    plan = _command(commands, "plan", "measure what embedding slides would take, and write nothing", _plan)
+    _add_slides(plan)
+    _add_embedding(plan)
+    plan.add_argument("--json", action="store_true", help="print a report for machines")
 
-    check = commands.add_parser("check", help="name every rule of the file contract that a file breaks")
+    _command(commands, "encoders", "list the encoders and what each needs", _encoders)
+
+    check = _command(commands, "check", "name every rule of the file contract that a file breaks", _check)
     check.add_argument("files", type=Path, nargs="+", metavar="FILE")
-    check.set_defaults(command=_check)
     return parser
 
 
+def _command(commands: Any, name: str, told: str, function: Command) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=told, description=told[0].upper() + told[1:] + ".", formatter_class=_Formatter
+    )
+    parser.set_defaults(command=function)
+    return parser
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Tells defaults, but not that there is none."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False, ()):
+            return action.help
+        return super()._get_help_string(action)
+
+
+def _add_slides(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "slides",
+        nargs="+",
+        metavar="SLIDE",
+        help="a slide, a folder of slides, a pattern, or a CSV with the columns slide and (if wanted) mpp",
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the files go")
+
+
+def _add_embedding(parser: argparse.ArgumentParser) -> None:
+    """Add what says how slides are embedded: the fields of EmbedOptions, by their names."""
+    parser.add_argument(
+        "--encoder", default="efficientnet-lite0", help="a name (`embedder encoders`) or a checkpoint's path"
+    )
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights for a named encoder")
+    parser.add_argument("--mpp", type=float, default=0.5, help="µm per pixel of a patch")
+    parser.add_argument("--slide-mpp", type=float, help="µm per pixel of the slides, in place of their own")
+    parser.add_argument("--patch-size", type=int, default=256, help="edge of a patch in its own pixels")
+    parser.add_argument(
+        "--overlap", type=float, default=0.5, help="share of a patch that its neighbour covers too"
+    )
+    parser.add_argument(
+        "--tissue",
+        type=Path,
+        metavar="FILE",
+        help="where the tissue is: a mask image or GeoJSON, or a folder with one for each slide",
+    )
+    parser.add_argument(
+        "--tissue-class",
+        dest="tissue_classes",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="class of the polygons, or value of the mask, to take; may be given several times",
+    )
+    parser.add_argument(
+        "--min-tissue", type=float, default=0.25, help="least share of tissue in a patch; 0 embeds all"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="of the encoder; auto measures whether bfloat16 is worth it",
+    )
+    parser.add_argument("--batch-size", type=int, default=32, help="patches in one pass of the encoder")
+    parser.add_argument(
+        "--storage", choices=("float32", "float16"), default="float32", help="of the embeddings in the file"
+    )
+    parser.add_argument(
+        "--umap",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="make UMAP coordinates and colours",
+    )
+
+
 def _embed(options: argparse.Namespace) -> int:
-    from dataclasses import asdict, fields
+    from embedder.embed import embed_slides
+    from embedder.inputs import gather
 
-    try:
-        from embedder.embed import EmbedOptions, embed_slides
-        from embedder.encoders import EncoderError
-
-        chosen = {each.name: getattr(options, each.name) for each in fields(EmbedOptions)}
-        try:
-            results = embed_slides(options.slides, options.output, EmbedOptions(**chosen))
-        except EncoderError as error:
-            log.error("%s", error)  # noqa: TRY400 -- a message for a person, not a trace
-            return 1
-        except OSError as error:
-            log.error("%s: %s", error.filename or options.output, error.strerror or error)  # noqa: TRY400
-            return 1
-    except ModuleNotFoundError as error:
-        log.error('%s is not installed; run pip install "tissuumaps-sic[embed]"', error.name)  # noqa: TRY400
-        return 1
-    failed = [each for each in results if each.status == "failed"]
+    results = embed_slides(gather(options.slides), options.output, _embed_options(options))
     if len(results) > 1:
-        done = sum(each.status == "done" for each in results)
-        log.info("%d done, %d skipped, %d failed", done, len(results) - done - len(failed), len(failed))
+        _log_summary(results)
     if options.json:
         print(json.dumps([asdict(each) for each in results], indent=1))
-    return 1 if failed else 0
+    return 1 if any(each.status == "failed" for each in results) else 0
+
+
+def _embed_options(options: argparse.Namespace) -> EmbedOptions:
+    from embedder.embed import EmbedOptions
+
+    given = {each.name: getattr(options, each.name) for each in fields(EmbedOptions) if each.name in options}
+    return EmbedOptions(**given | {"tissue_classes": tuple(options.tissue_classes)})
+
+
+def _log_summary(results: Sequence[SlideResult]) -> None:
+    """Log a table of what became of the slides; failures last, where eyes are."""
+    order = {"done": 0, "skipped": 1, "failed": 2}
+    width = min(60, max(len(Path(each.slide).name) for each in results))
+    log.info("%-*s  %-7s  %9s  %9s  %9s", width, "slide", "status", "patches", "seconds", "patches/s")
+    for each in sorted(results, key=lambda each: order[each.status]):
+        seconds = sum(each.seconds.values())
+        embedding = each.seconds.get("embed", 0)
+        log.info(
+            "%-*s  %-7s  %9s  %9s  %9s",
+            width,
+            Path(each.slide).name,
+            each.status,
+            f"{each.n_patches:,}" if each.n_patches else "",
+            f"{seconds:,.0f}" if seconds else "",
+            f"{each.n_patches / embedding:,.0f}" if embedding else "",
+        )
+    count = {status: sum(each.status == status for each in results) for status in order}
+    log.info("%d done, %d skipped, %d failed", count["done"], count["skipped"], count["failed"])
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from embedder.inputs import gather
+    from embedder.plan import plan_slides
+
+    plan = plan_slides(gather(options.slides), options.output, _embed_options(options))
+    if options.json:
+        print(json.dumps(asdict(plan), indent=1))
+    else:
+        for line in plan.lines():
+            print(line)
+    return 1 if any(each.problem for each in plan.slides) else 0
 
 
 def _encoders(_: argparse.Namespace) -> int:

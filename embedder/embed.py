@@ -1,36 +1,40 @@
 """The pipeline: a slide is read once, its patches embedded as they stream by, and one file written.
 
-Whatever goes wrong with a slide is told in one line, and the next slide is taken.
+Whatever goes wrong with a slide is told in one line, and the next slide is taken. A run that died goes on
+where it was: embeddings are kept on disk as they are made, and the result is the same to the last bit.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
-import os
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from embedder import anndata_io, colors, tissue, tmap
+from embedder import anndata_io, colors, locks, provenance, tissue, tmap
 from embedder.contract import ContractError
 from embedder.encoders import load_encoder
-from embedder.network import Encoder
+from embedder.inputs import SlideInput, clashes
+from embedder.network import Choice, Encoder
+from embedder.partial import Partial
 from embedder.patches import iter_patches
 from embedder.slide import Slide, SlideError, open_slide, require_resolution
 from embedder.tiling import PatchGrid, TilingError
 
 log = logging.getLogger(__name__)
 
+Progress = Callable[[int, int], None]
+
 # A slide whose format keeps its pixels in a folder of the same name beside the file.
 _WITH_FOLDER = (".mrxs",)
+STORAGES = ("float32", "float16")
 
 
 @dataclass(frozen=True)
@@ -46,19 +50,25 @@ class EmbedOptions:
     mpp : float
         µm per pixel of a patch.
     slide_mpp : float or None
-        µm per level-0 pixel, in place of what the slide says.
+        µm per level-0 pixel, in place of what the slides say.
     patch_size : int
         Edge of a patch in its own pixels.
     overlap : float
         Share of a patch that its neighbour covers too.
+    tissue : Path or None
+        A mask image or GeoJSON polygons, or a folder of them, in place of finding the tissue.
+    tissue_classes : tuple of str
+        Which polygons, by the name of their class, or which values of the mask; empty for all (but 0).
     min_tissue : float
         The least share of a patch that is tissue, for it to be embedded.
     device : str
         "auto", "cpu", "cuda", "cuda:1", "mps".
     precision : str
-        "float32" or "bfloat16".
+        "auto" (what a short measurement finds worth it), "float32" or "bfloat16".
     batch_size : int
         Patches in one pass of the encoder.
+    storage : str
+        "float32" or "float16", of the embeddings in the file.
     umap : bool
         Whether to make 2-D and 3-D UMAP and the colours; without them colours are grey.
     thumbnail : bool
@@ -73,10 +83,13 @@ class EmbedOptions:
     slide_mpp: float | None = None
     patch_size: int = 256
     overlap: float = 0.5
+    tissue: Path | None = None
+    tissue_classes: tuple[str, ...] = ()
     min_tissue: float = 0.25
     device: str = "auto"
-    precision: str = "float32"
+    precision: str = "auto"
     batch_size: int = 32
+    storage: str = "float32"
     umap: bool = True
     thumbnail: bool = False
     overwrite: bool = False
@@ -97,7 +110,7 @@ class SlideResult:
         The file, where there is one.
     n_patches : int
     seconds : dict of str to float
-        Time that each stage took.
+        Time that each stage took; "embed" includes what earlier, interrupted runs took.
     """
 
     slide: str
@@ -109,13 +122,14 @@ class SlideResult:
 
 
 def embed_slides(
-    slides: Sequence[Path], folder: Path, options: EmbedOptions | None = None
+    slides: Sequence[SlideInput | Path], folder: Path, options: EmbedOptions | None = None
 ) -> list[SlideResult]:
     """Embed slides one after the other; a slide that fails never ends the run.
 
     Parameters
     ----------
-    slides : sequence of Path
+    slides : sequence of SlideInput or Path
+        See `inputs.gather` for folders, patterns and tables.
     folder : Path
         Where ``<slide>.h5ad`` and ``<slide>.tmap`` go; made if it is not there.
     options : EmbedOptions, optional
@@ -133,109 +147,189 @@ def embed_slides(
         When the folder cannot be made.
     """
     options = options or EmbedOptions()
+    items = [each if isinstance(each, SlideInput) else SlideInput(each) for each in slides]
     folder.mkdir(parents=True, exist_ok=True)
-    encoder = load_encoder(
+    encoder = make_encoder(options)
+    clashing = clash_results(items)
+    results = []
+    for place, item in enumerate(items):
+        result = clashing.get(place) or embed_or_tell(item, folder, encoder, options)
+        tell(result)
+        results.append(result)
+    return results
+
+
+def make_encoder(options: EmbedOptions) -> Encoder:
+    """Load the encoder that the options name, on their device.
+
+    Raises
+    ------
+    EncoderError
+        When it cannot be loaded.
+    """
+    return load_encoder(
         options.encoder,
         weights=options.weights,
         device=_device(options.device),
         precision=options.precision,
     )
-    results = []
-    taken: dict[str, Path] = {}
-    for path in slides:
-        result = _embed_or_tell(path, folder, encoder, options, taken)
-        log.log(logging.ERROR if result.status == "failed" else logging.INFO, "%s", result.message)
-        results.append(result)
-    return results
 
 
-def _embed_or_tell(
-    path: Path, folder: Path, encoder: Encoder, options: EmbedOptions, taken: dict[str, Path]
+def clash_results(items: Sequence[SlideInput]) -> dict[int, SlideResult]:
+    """Return the failure of each slide, by its place, whose files would be those of one before it."""
+    return {
+        place: SlideResult(
+            str(items[place].path),
+            "failed",
+            f"{items[place].path}: {other} has the same name and is embedded as {items[place].name}.h5ad; "
+            "rename one, or give another -o",
+        )
+        for place, other in clashes(items).items()
+    }
+
+
+def tell(result: SlideResult) -> None:
+    """Log a result's message."""
+    log.log(logging.ERROR if result.status == "failed" else logging.INFO, "%s", result.message)
+
+
+def embed_or_tell(
+    item: SlideInput,
+    folder: Path,
+    encoder: Encoder,
+    options: EmbedOptions,
+    *,
+    progress: Progress | None = None,
 ) -> SlideResult:
-    """Embed a slide, with every failure made a result."""
-    h5ad = folder / f"{path.stem}.h5ad"
-    if path.stem in taken:
-        message = f"{path}: {taken[path.stem]} has the same name and was embedded as {h5ad.name}; rename one"
-        return SlideResult(str(path), "failed", message)
-    if h5ad.exists() and not options.overwrite:
-        message = f"{path}: {h5ad} is there already; --overwrite embeds the slide anew"
-        return SlideResult(str(path), "skipped", message, str(h5ad))
+    """Embed a slide that no other run is at, unless its file is there; every failure is a result.
+
+    Parameters
+    ----------
+    item : SlideInput
+    folder : Path
+    encoder : Encoder
+    options : EmbedOptions
+    progress : callable, optional
+        Told (patches done, patches in all) after each batch; without it a bar is drawn on stderr.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        A package is missing, for all slides alike.
+    """
+    path, h5ad = item.path, folder / f"{item.name}.h5ad"
     try:
-        result = embed_slide(path, h5ad, encoder=encoder, options=options)
+        with locks.locked(folder / f".{item.name}.lock"):
+            return _embed(item, h5ad, encoder, options, progress)
+    except locks.LockedError as error:
+        return SlideResult(str(path), "skipped", f"{path}: {error}")
     except (SlideError, TilingError, ContractError) as error:
         return SlideResult(str(path), "failed", _named(path, str(error)))
     except OSError as error:
-        return SlideResult(
-            str(path), "failed", f"{path}: {error.strerror or error} ({error.filename or h5ad})"
-        )
+        return SlideResult(str(path), "failed", f"{path}: {_os_error(error, h5ad)}")
     except ModuleNotFoundError:
-        raise  # a package is missing for all slides alike
+        raise
     except Exception as error:
         log.debug("%s failed", path, exc_info=True)
         message = f"{path}: {type(error).__name__}: {error} (unexpected; --verbose shows where)"
         return SlideResult(str(path), "failed", " ".join(message.split()))
-    taken[path.stem] = path
-    return result
 
 
-def embed_slide(path: Path, h5ad: Path, *, encoder: Encoder, options: EmbedOptions) -> SlideResult:
-    """Embed one slide into an h5ad, and write the TissUUmaps project beside it.
-
-    Raises
-    ------
-    SlideError
-        When the slide cannot be read, has no resolution, or holds no tissue.
-    TilingError
-        When no patch fits.
-    OSError
-        When the files cannot be written.
-    """
+def _embed(
+    item: SlideInput, h5ad: Path, encoder: Encoder, options: EmbedOptions, progress: Progress | None
+) -> SlideResult:
+    """Embed one slide into an h5ad, and write the TissUUmaps project beside it."""
+    path = item.path
     clock = _Clock()
-    with open_slide(path, mpp=options.slide_mpp) as slide:
+    with open_slide(path, mpp=item.mpp or options.slide_mpp) as slide:
+        resolution = require_resolution(slide)
+        if h5ad.exists() and not options.overwrite:
+            # Finding the tissue anew would tell nothing that the slide's hash does not, and takes a second.
+            given = None if options.tissue is None else find_tissue(slide, options)
+            wanted = provenance.asked(slide, given, encoder, options)
+            return _there(path, h5ad, provenance.differences(h5ad, wanted, options))
         with clock.stage("tissue"):
-            grid, shares, mask = _plan(slide, options)
+            mask = find_tissue(slide, options)
+        grid, shares = plan_grid(slide, mask, options)
         log.info("%s: %d patches of %g µm", path.name, len(grid), options.patch_size * options.mpp)
-        with _scratch(h5ad.parent, (len(grid), encoder.dimension)) as X:
-            with clock.stage("embed"):
-                _embed_patches(slide, grid, encoder, X, batch_size=options.batch_size)
-            with clock.stage("umap"):
-                umap2, umap3, rgb = _colors(X, options.umap)
-            with clock.stage("write"):
-                layer = place_image(slide.path, h5ad.parent)
-                project = tmap.tmap_project(
-                    h5ad_name=h5ad.name,
-                    slide_name=slide.name,
-                    image=layer,
-                    slide_size=slide.size,
-                    centres=grid.centres,
-                    stride0=grid.stride * grid.scale,
-                    mpp=require_resolution(slide).mpp,
-                )
-                anndata_io.write_slide(
-                    h5ad,
-                    X=X,
-                    x0=grid.x0,
-                    y0=grid.y0,
-                    centres=grid.centres,
-                    tissue=shares,
-                    umap2=umap2,
-                    umap3=umap3,
-                    colors=rgb,
-                    slide_name=slide.name,
-                    encoder_name=encoder.name,
-                    provenance=_provenance(slide, grid, mask, encoder, options, clock.seconds),
-                    tmap=project,
-                    thumbnail=slide.thumbnail(1024) if options.thumbnail else None,
-                )
-                tmap.write_tmap(h5ad.with_suffix(".tmap"), project)
+        partial = Partial.open(
+            h5ad.parent / f".{item.name}.partial",
+            request=_request(provenance.asked(slide, mask, encoder, options), grid, encoder, options),
+            shape=(len(grid), encoder.dimension),
+            dtype=options.storage,
+        )
+        with _progress(progress, slide.name, len(grid), partial.done) as advance:
+            _embed_patches(slide, grid, encoder, partial, batch_size=options.batch_size, advance=advance)
+        clock.seconds["embed"] = partial.seconds
+        X = partial.array()
+        with clock.stage("umap"):
+            umap2, umap3, rgb = _colors(X, options.umap)
+        with clock.stage("write"):
+            project = tmap.tmap_project(
+                h5ad_name=h5ad.name,
+                slide_name=slide.name,
+                image=place_image(slide.path, h5ad.parent),
+                slide_size=slide.size,
+                centres=grid.centres,
+                stride0=grid.stride * grid.scale,
+                mpp=resolution.mpp,
+            )
+            anndata_io.write_slide(
+                h5ad,
+                X=X,
+                x0=grid.x0,
+                y0=grid.y0,
+                centres=grid.centres,
+                tissue=shares,
+                umap2=umap2,
+                umap3=umap3,
+                colors=rgb,
+                slide_name=slide.name,
+                encoder_name=encoder.name,
+                provenance=provenance.describe(slide, grid, mask, encoder, options, seconds=clock.seconds),
+                tmap=project,
+                thumbnail=slide.thumbnail(1024) if options.thumbnail else None,
+            )
+            tmap.write_tmap(h5ad.with_suffix(".tmap"), project)
+        del X  # Windows removes no file that is still mapped
+        partial.remove()
     message = f"{path}: {len(grid)} patches in {sum(clock.seconds.values()):.0f} s -> {h5ad}"
     return SlideResult(str(path), "done", message, str(h5ad), len(grid), clock.seconds)
 
 
-def _plan(
-    slide: Slide, options: EmbedOptions
-) -> tuple[PatchGrid, npt.NDArray[np.float32], tissue.TissueMask]:
-    """Return the patches that hold tissue, and the share of each that does."""
+def _there(path: Path, h5ad: Path, different: list[str]) -> SlideResult:
+    """Return what is to be said of a slide whose file is there."""
+    if not different:
+        message = f"{path}: {h5ad} is there already, made as asked"
+        return SlideResult(str(path), "skipped", message, str(h5ad), anndata_io.count_patches(h5ad))
+    return SlideResult(
+        str(path),
+        "failed",
+        f"{path}: {h5ad} is there already, made otherwise ({'; '.join(different[:3])}); "
+        "--overwrite embeds the slide anew, or choose another -o",
+        str(h5ad),
+    )
+
+
+def find_tissue(slide: Slide, options: EmbedOptions) -> tissue.TissueMask:
+    """Return where the tissue is, by the slide's colours or by the file that the options name."""
+    if options.tissue is None:
+        return tissue.tissue_mask(slide)
+    return tissue.tissue_mask(slide, source=options.tissue, classes=options.tissue_classes)
+
+
+def plan_grid(
+    slide: Slide, mask: tissue.TissueMask, options: EmbedOptions
+) -> tuple[PatchGrid, npt.NDArray[np.float32]]:
+    """Return the patches that hold tissue, and the share of each that does, (n_patches,).
+
+    Raises
+    ------
+    SlideError
+        When there is no such patch, or the slide has no resolution.
+    TilingError
+        When no patch fits.
+    """
     resolution = require_resolution(slide)
     grid = PatchGrid.plan(
         slide.size,
@@ -247,7 +341,6 @@ def _plan(
         bounds=slide.bounds,
         level_downsamples=slide.level_downsamples,
     )
-    mask = tissue.tissue_mask(slide)
     shares = mask.share(grid.x0, grid.y0, grid.patch_size0)
     keep = shares >= options.min_tissue
     if not keep.any():
@@ -255,22 +348,90 @@ def _plan(
             f"{slide.path.name}: no patch is at least {options.min_tissue:.0%} tissue; "
             "lower --min-tissue (0 embeds everything) if there is tissue on this slide"
         )
-    return grid.select(keep), shares[keep], mask
+    return grid.select(keep), shares[keep]
+
+
+def _request(
+    wanted: dict[str, Any], grid: PatchGrid, encoder: Encoder, options: EmbedOptions
+) -> dict[str, Any]:
+    """Return all that the embeddings depend on to the last bit, which a run must share to go on."""
+    import hashlib
+    from importlib.metadata import version
+
+    return wanted | {
+        "patches": hashlib.sha256(grid.cells.tobytes()).hexdigest(),
+        "batch_size": options.batch_size,
+        "precision": options.precision,
+        "device": encoder.device.partition(":")[0],
+        "versions": {name: version(name) for name in ("tissuumaps-sic", "torch")},
+    }
 
 
 def _embed_patches(
-    slide: Slide, grid: PatchGrid, encoder: Encoder, X: npt.NDArray[np.float32], *, batch_size: int
+    slide: Slide,
+    grid: PatchGrid,
+    encoder: Encoder,
+    partial: Partial,
+    *,
+    batch_size: int,
+    advance: Callable[[int], None],
 ) -> None:
-    from tqdm import tqdm
+    if partial.done:
+        log.info("%s: going on after %d patches of an earlier run", slide.name, partial.done)
+        encoder.choice = Choice(**partial.notes["choice"])  # measuring anew might choose otherwise
+    batches = iter_patches(slide, grid, batch_size=batch_size, start=partial.done)
+    waiting: tuple[npt.NDArray[np.int64], Any] | None = None
+    try:
+        for indices, patches in batches:
+            if "choice" not in partial.notes:
+                partial.note(choice=asdict(encoder.settle(patches)))
+            started = encoder.start(patches)
+            # A GPU works on this batch while the one before it is written.
+            if waiting is not None:
+                _finish(waiting, encoder, partial, advance)
+            waiting = (indices, started)
+        if waiting is not None:
+            _finish(waiting, encoder, partial, advance)
+    finally:
+        # What was done before a failure, or Ctrl-C, need not be done again.
+        with suppress(OSError):
+            partial.save()
+        if partial.done == 0:
+            partial.remove()
 
-    with tqdm(total=len(grid), desc=slide.name, unit=" patches", dynamic_ncols=True) as progress:
-        for indices, patches in iter_patches(slide, grid, batch_size=batch_size):
-            X[indices] = encoder.encode(patches)
-            progress.update(len(indices))
+
+def _finish(
+    waiting: tuple[npt.NDArray[np.int64], Any],
+    encoder: Encoder,
+    partial: Partial,
+    advance: Callable[[int], None],
+) -> None:
+    indices, started = waiting
+    partial.write(indices, encoder.fetch(started))
+    advance(len(indices))
+
+
+@contextmanager
+def _progress(told: Progress | None, name: str, total: int, done: int) -> Iterator[Callable[[int], None]]:
+    """Yield what is called with the number of patches that were embedded since."""
+    if told is not None:
+        told(done, total)
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            told(done, total)
+
+        yield advance
+    else:
+        from tqdm import tqdm
+
+        with tqdm(total=total, initial=done, desc=name, unit=" patches", dynamic_ncols=True) as bar:
+            yield bar.update
 
 
 def _colors(
-    X: npt.NDArray[np.float32], umap: bool
+    X: npt.NDArray[Any], umap: bool
 ) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.float32] | None, list[str]]:
     if not umap:
         return None, None, ["#808080"] * len(X)
@@ -318,69 +479,6 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-@contextmanager
-def _scratch(folder: Path, shape: tuple[int, int]) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield a float32 array that lies in a file, so that a large slide needs no large memory."""
-    descriptor, name = tempfile.mkstemp(prefix=".embedding-", dir=folder)
-    os.close(descriptor)
-    try:
-        X = np.memmap(name, dtype=np.float32, mode="w+", shape=shape)
-        yield X
-        del X  # Windows removes no file that is still mapped
-    finally:
-        Path(name).unlink()
-
-
-def _provenance(
-    slide: Slide,
-    grid: PatchGrid,
-    mask: tissue.TissueMask,
-    encoder: Encoder,
-    options: EmbedOptions,
-    seconds: dict[str, float],
-) -> dict[str, Any]:
-    resolution = require_resolution(slide)
-    return {
-        "slide": {
-            "name": slide.name,
-            "size": list(slide.size),
-            "bounds": list(slide.bounds),
-            "hash": slide.fast_hash(),
-            "mpp_x": resolution.mpp_x,
-            "mpp_y": resolution.mpp_y,
-            "mpp_source": resolution.source,
-        },
-        "grid": {
-            "target_mpp": options.mpp,
-            "patch_size": options.patch_size,
-            "stride": grid.stride,
-            "patch_size0": grid.patch_size0,
-            "scale": grid.scale,
-            "level": grid.level,
-            "level_downsample": grid.level_downsample,
-        },
-        "tissue": {
-            "method": mask.method,
-            "parameters": dict(mask.parameters),
-            "min_tissue": options.min_tissue,
-        },
-        "encoder": {
-            "name": encoder.name,
-            "architecture": encoder.spec.name,
-            "dimension": encoder.dimension,
-            "weights_sha256": encoder.weights_sha256,
-            "transform": encoder.transform,
-            "precision": encoder.precision,
-        },
-        "umap": options.umap,
-        "versions": {
-            name: version(name)
-            for name in ("tissuumaps-sic", "torch", "umap-learn", "openslide-python", "anndata")
-        },
-        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
-    }
-
-
 def _device(name: str) -> str:
     import torch
 
@@ -394,6 +492,16 @@ def _device(name: str) -> str:
 def _named(path: Path, message: str) -> str:
     """Put the slide's name before a message that lacks it."""
     return message if path.name in message else f"{path}: {message}"
+
+
+def _os_error(error: OSError, h5ad: Path) -> str:
+    """Return a system's error with its place, and what to do where that is known."""
+    told = f"{error.strerror or error} ({error.filename or h5ad})"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{told}; make room and run again: it goes on where it stopped"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{told}; give a folder with -o that may be written"
+    return told
 
 
 class _Clock:

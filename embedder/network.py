@@ -88,7 +88,7 @@ class Encoder:
     device : str
     choice : Choice or None
         The precision, once it is settled: at once where it was asked for, else by `settle` or by the first
-        `encode`.
+        `encode`. A run that goes on with another one's work sets it to that one's.
     """
 
     def __init__(
@@ -126,18 +126,14 @@ class Encoder:
         """What the network computes in: "float32" or "bfloat16"; "auto" until that is settled."""
         return "auto" if self.choice is None else self.choice.precision
 
-    def settle(self, patches: npt.NDArray[np.uint8], *, precision: str | None = None) -> Choice:
+    def settle(self, patches: npt.NDArray[np.uint8]) -> Choice:
         """Settle the precision, if it is open, by timing both on a few patches.
 
         Parameters
         ----------
         patches : ndarray of shape (n, rows, columns, 3), uint8
             Such as will be embedded; the first eight are used.
-        precision : "float32" or "bfloat16", optional
-            What was settled before, by a run that this one goes on with; nothing is measured then.
         """
-        if precision is not None:
-            self.choice = Choice(precision, precision)
         if self.choice is None:
             self.choice = self._measure(patches[:_WARM_UP_PATCHES])
             log.info("precision: %s", self.choice)

@@ -36,7 +36,7 @@ _MOST_DECODERS = 8
 _AHEAD = 2
 
 
-def iter_patches(slide: Slide, grid: PatchGrid, *, batch_size: int) -> Iterator[Batch]:
+def iter_patches(slide: Slide, grid: PatchGrid, *, batch_size: int, start: int = 0) -> Iterator[Batch]:
     """Give all patches of a grid, in batches, while threads read the next ones.
 
     Parameters
@@ -46,6 +46,9 @@ def iter_patches(slide: Slide, grid: PatchGrid, *, batch_size: int) -> Iterator[
     grid : PatchGrid
     batch_size : int
         Patches in each batch; the last one may have fewer.
+    start : int, default=0
+        How many patches to leave out from the beginning, a multiple of `batch_size`. The batches are then
+        those that an iterator from the beginning gives after them, to the last bit.
 
     Yields
     ------
@@ -60,7 +63,7 @@ def iter_patches(slide: Slide, grid: PatchGrid, *, batch_size: int) -> Iterator[
     SlideError
         While iterating: pixels cannot be read.
     ValueError
-        The grid was planned for another slide, or `batch_size` is below 1.
+        The grid was planned for another slide, `batch_size` is below 1, or `start` is no multiple of it.
 
     Notes
     -----
@@ -71,12 +74,15 @@ def iter_patches(slide: Slide, grid: PatchGrid, *, batch_size: int) -> Iterator[
     """
     if batch_size < 1:
         raise ValueError(f"a batch must have patches; batch_size is {batch_size}")
+    # All that is there may be left out, and the last batch may be smaller than the others.
+    if start < 0 or (start % batch_size and start != len(grid)):
+        raise ValueError(f"start is {start}, which is no multiple of the batches of {batch_size}")
     if grid.slide_size != slide.size or grid.level >= len(slide.level_sizes):
         raise ValueError(
             f"the grid was planned for a slide of {grid.slide_size[0]} x {grid.slide_size[1]} px, "
             f"but {slide.path.name!r} has {slide.size[0]} x {slide.size[1]}"
         )
-    return _read_ahead(_batches(slide, grid, batch_size))
+    return _read_ahead(_batches(slide, grid, batch_size, start))
 
 
 def _read_ahead(batches: Generator[Batch, None, None]) -> Iterator[Batch]:
@@ -98,13 +104,14 @@ def _read_ahead(batches: Generator[Batch, None, None]) -> Iterator[Batch]:
         batches.close()
 
 
-def _batches(slide: Slide, grid: PatchGrid, batch_size: int) -> Generator[Batch, None, None]:
+def _batches(slide: Slide, grid: PatchGrid, batch_size: int, start: int) -> Generator[Batch, None, None]:
     shape = (batch_size, grid.patch_size, grid.patch_size, 3)
     indices, patches = np.empty(batch_size, np.int64), np.empty(shape, np.uint8)
     filled = 0
     with ThreadPoolExecutor(_decoder_count(), thread_name_prefix="patch-decoder") as decoders:
         for band in _bands(grid):
-            for index, patch in _band_patches(slide, grid, band, decoders):
+            skipped, start = min(start, len(band)), max(0, start - len(band))
+            for index, patch in _band_patches(slide, grid, band, decoders, skipped):
                 indices[filled], patches[filled] = index, patch
                 filled += 1
                 if filled == batch_size:
@@ -181,9 +188,11 @@ def _axes(slide: Slide, grid: PatchGrid) -> tuple[_Axis, _Axis]:
 
 
 def _band_patches(
-    slide: Slide, grid: PatchGrid, indices: Integers, decoders: Executor
+    slide: Slide, grid: PatchGrid, indices: Integers, decoders: Executor, skipped: int
 ) -> Iterator[tuple[int, Pixels]]:
-    """Give (index, patch) of one band's patches, in row-major order; patches are views."""
+    """Give (index, patch) of one band's patches but the first ones, in row-major order; patches are views."""
+    if skipped == len(indices):
+        return
     axis_x, axis_y = _axes(slide, grid)
     left, top = grid.column[indices] * grid.stride, grid.row[indices] * grid.stride
     begin_x, end_x = axis_x.units(left, left + grid.patch_size)
@@ -192,6 +201,8 @@ def _band_patches(
     # Rows of patches whose strips touch are made in one go: no strip is read twice.
     breaks = 1 + np.flatnonzero(begin_y[1:] >= np.maximum.accumulate(end_y)[:-1])
     for run in np.split(np.arange(len(indices)), breaks):
+        if run[-1] < skipped:
+            continue  # the next run shares no strip with it
         first_y = int(begin_y[run[0]])
         needed = _union(
             (begin_y[run] - first_y, end_y[run] - first_y),
@@ -214,7 +225,10 @@ def _band_patches(
                 y, x = int(top[k]) - kept_top, int(left[k]) - made_left
                 if y + grid.patch_size > len(kept):
                     break
-                yield int(indices[k]), kept[y : y + grid.patch_size, x : x + grid.patch_size]
+                # What is left out of a run is made all the same: resampling from elsewhere on could round
+                # a pixel otherwise, and reading is a small part of embedding.
+                if k >= skipped:
+                    yield int(indices[k]), kept[y : y + grid.patch_size, x : x + grid.patch_size]
                 waiting += 1
         assert waiting == len(run), "every patch of a run lies on its strips"
 

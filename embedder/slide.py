@@ -597,3 +597,17 @@ def _size_or_none(width: str | int | None, height: str | int | None) -> Size | N
 def _one_line(error: Exception, path: Path) -> str:
     """Give another library's message on one line, without the folder: it may name a patient."""
     return " ".join(str(error).replace(str(path), path.name).split())
+
+
+# What a folder's listing takes for slides. A folder is one where its name says so or its files are DICOM.
+_SUFFIXES = frozenset(
+    {".svs", ".svslide", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".czi", ".tif", ".tiff", ".btf"}
+    | {".jpg", ".jpeg", ".png", ".bmp", ".dcm"}
+)
+
+
+def is_slide(path: Path) -> bool:
+    """Tell by its name whether a path is taken for a slide in a folder of them; nothing is opened."""
+    if path.is_dir():
+        return path.suffix.lower() == ".zarr" or any(each.suffix.lower() == ".dcm" for each in path.iterdir())
+    return path.suffix.lower() in _SUFFIXES

@@ -1,45 +1,31 @@
 """The pipeline from slide to file, with an encoder whose embeddings are known beforehand."""
 
 import json
-from types import SimpleNamespace
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 
 import anndata
 import numpy as np
 import pytest
 import pyvips
+import torch
+from making_embeddings import MeanEncoder, write_ramp
 
 import embedder.embed
+from embedder import locks
 from embedder.contract import check
 from embedder.embed import EmbedOptions, embed_slides, place_image
-
-
-class MeanEncoder:
-    """Embeds a patch as the mean red, green and blue of its left, right, upper and lower half."""
-
-    name, dimension, weights_sha256, transform = "means", 12, "0" * 64, "none"
-    device, precision = "cpu", "float32"
-    spec = SimpleNamespace(name="means")
-
-    def encode(self, patches):
-        half = patches.shape[1] // 2
-        parts = [patches[:, :, :half], patches[:, :, half:], patches[:, :half], patches[:, half:]]
-        return np.concatenate([part.mean(axis=(1, 2)) for part in parts], axis=1).astype(np.float32)
+from embedder.inputs import SlideInput
 
 
 @pytest.fixture
 def encoder(monkeypatch):
-    monkeypatch.setattr(embedder.embed, "load_encoder", lambda *args, **kwargs: MeanEncoder())
-
-
-def write_ramp(path, *, width=1400, height=1100, mpp=0.5, glass=0):
-    """A slide whose red grows with x and green with y, with `glass` columns of white on the right."""
-    y, x = np.mgrid[0:height, 0:width]
-    pixels = np.stack([x * 250 / width, y * 250 / height, np.full_like(x, 20)], axis=-1).astype(np.uint8)
-    if glass:
-        pixels[:, -glass:] = 250
-    image = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb", xres=1000 / mpp, yres=1000 / mpp)
-    image.tiffsave(str(path), tile=True, tile_width=256, tile_height=256, pyramid=True, resunit="cm")
-    return path
+    encoder = MeanEncoder()
+    monkeypatch.setattr(embedder.embed, "load_encoder", lambda *args, **kwargs: encoder)
+    return encoder
 
 
 PLAIN = EmbedOptions(umap=False, min_tissue=0.5)
@@ -131,7 +117,8 @@ def test_what_is_there_is_kept_unless_asked_for(encoder, tmp_path):
     again = embed_slides([slide], tmp_path / "out", PLAIN)[0]
     assert (first.status, again.status) == ("done", "skipped")
     assert (tmp_path / "out" / "ramp.h5ad").stat().st_mtime_ns == before
-    anew = embed_slides([slide], tmp_path / "out", EmbedOptions(umap=False, overwrite=True))[0]
+    assert again.n_patches == first.n_patches
+    anew = embed_slides([slide], tmp_path / "out", replace(PLAIN, overwrite=True))[0]
     assert anew.status == "done"
     assert (tmp_path / "out" / "ramp.h5ad").stat().st_mtime_ns > before
 
@@ -145,17 +132,164 @@ def test_two_slides_of_one_name_do_not_overwrite_each_other(encoder, tmp_path):
     assert "same name" in results[1].message
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_one_line(encoder, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"patch_size": 224}, "grid patch size is 256, not 224"),
+        ({"overlap": 0.25}, "grid overlap is 0.5, not 0.25"),
+        ({"mpp": 0.6}, "grid target mpp is 0.5, not 0.6"),
+        ({"min_tissue": 0.9}, "min tissue is 0.5, not 0.9"),
+        ({"slide_mpp": 0.51}, "slide mpp x is 0.5, not 0.51"),
+        ({"precision": "bfloat16"}, "precision is float32, not bfloat16"),
+        ({"storage": "float16"}, "storage is float32, not float16"),
+        ({"umap": True}, "no UMAP"),
+    ],
+)
+def test_a_file_made_otherwise_is_neither_kept_silently_nor_overwritten(encoder, tmp_path, change, told):
+    slide = write_ramp(tmp_path / "ramp.tif")
+    embed_slides([slide], tmp_path / "out", PLAIN)
+    before = (tmp_path / "out" / "ramp.h5ad").read_bytes()
+    (result,) = embed_slides([slide], tmp_path / "out", replace(PLAIN, **change))
+    assert result.status == "failed"
+    assert told in result.message
+    assert "--overwrite" in result.message
+    assert (tmp_path / "out" / "ramp.h5ad").read_bytes() == before
+
+
+def test_another_slide_of_the_same_name_is_not_taken_for_done(encoder, tmp_path):
+    embed_slides([write_ramp(tmp_path / "ramp.tif")], tmp_path / "out", PLAIN)
+    (tmp_path / "other").mkdir()
+    other = write_ramp(tmp_path / "other" / "ramp.tif", glass=300)
+    (result,) = embed_slides([other], tmp_path / "out", PLAIN)
+    assert result.status == "failed"
+    assert "slide hash is" in result.message
+
+
+def test_a_slide_that_another_run_is_at_is_left_to_it(encoder, tmp_path):
+    slide = write_ramp(tmp_path / "ramp.tif")
+    (tmp_path / "out").mkdir()
+    with locks.locked(tmp_path / "out" / ".ramp.lock"):
+        (result,) = embed_slides([slide], tmp_path / "out", PLAIN)
+    assert result.status == "skipped"
+    assert f"process {os.getpid()}" in result.message
+    assert encoder.encoded == 0
+    assert embed_slides([slide], tmp_path / "out", PLAIN)[0].status == "done"
+
+
+def test_a_slide_of_a_table_has_its_own_resolution(encoder, tmp_path):
+    slide = write_ramp(tmp_path / "ramp.tif", mpp=0.5)
+    item = SlideInput(slide, mpp=0.25)
+    (result,) = embed_slides([item], tmp_path / "out", replace(PLAIN, slide_mpp=0.4))
+    known = json.loads(anndata.read_h5ad(result.h5ad).uns["embedder"])
+    assert (known["slide"]["mpp_x"], known["slide"]["mpp_source"]) == (0.25, "user")
+
+
+def test_a_full_disk_is_told_in_one_line_and_the_next_run_goes_on(encoder, tmp_path, monkeypatch):
     slide = write_ramp(tmp_path / "ramp.tif")
 
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(embedder.embed.anndata_io, "write_slide", full)
-    (result,) = embed_slides([slide], tmp_path / "out", PLAIN)
+    with monkeypatch.context() as patched:
+        patched.setattr(embedder.embed.anndata_io, "write_slide", full)
+        (result,) = embed_slides([slide], tmp_path / "out", PLAIN)
     assert result.status == "failed"
     assert "No space left on device" in result.message
-    assert {path.name for path in (tmp_path / "out").iterdir()} <= {"ramp.tif"}
+    assert "run again" in result.message
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"ramp.tif", ".ramp.partial"}
+    encoded = encoder.encoded
+    (again,) = embed_slides([slide], tmp_path / "out", PLAIN)
+    assert again.status == "done"
+    assert encoder.encoded == encoded  # all was done before
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"ramp.tif", "ramp.h5ad", "ramp.tmap"}
+
+
+def test_a_disk_that_fills_up_while_embedding_keeps_what_was_done(encoder, tmp_path, monkeypatch):
+    slide = write_ramp(tmp_path / "ramp.tif")
+    write = embedder.partial.Partial.write
+
+    def fills_up(self, indices, features):
+        if self._written >= 12:
+            raise OSError(28, "No space left on device")
+        write(self, indices, features)
+
+    options = replace(PLAIN, batch_size=4)
+    with monkeypatch.context() as patched:
+        patched.setattr(embedder.partial.Partial, "write", fills_up)
+        (result,) = embed_slides([slide], tmp_path / "out", options)
+    assert result.status == "failed"
+    encoder.encoded = 0
+    (again,) = embed_slides([slide], tmp_path / "out", options)
+    assert again.status == "done"
+    assert encoder.encoded == again.n_patches - 12
+
+
+# A run that kills itself, as `kill -9` would, when it has begun a number of batches.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import embedder.embed, embedder.partial
+from embedder.embed import EmbedOptions, embed_slides
+from embedder.network import Choice, Encoder
+
+batches = int(sys.argv[4])
+Encoder._measure = lambda self, patches: Choice(sys.argv[5], "auto", 1.0, 1.0)
+start = Encoder.start
+def counting(self, patches):
+    global batches
+    if batches == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    batches -= 1
+    return start(self, patches)
+Encoder.start = counting
+embedder.partial._CHECKPOINT_SECONDS = 0
+options = EmbedOptions(encoder=sys.argv[3], patch_size=64, batch_size=8, umap=False, min_tissue=0)
+results = embed_slides([Path(sys.argv[1])], Path(sys.argv[2]), options)
+assert results[0].status == "done", results
+"""
+
+
+def test_a_run_that_was_killed_twice_gives_the_same_bits(shared_data, tmp_path, caplog):
+    """With a real network, whose last bits depend on how patches are batched and on the precision chosen."""
+    from torchvision.models import resnet18
+
+    torch.manual_seed(0)
+    checkpoint = tmp_path / "random.pth"
+    torch.save(resnet18().state_dict(), checkpoint)
+    slide = tmp_path / "field.png"
+    pyvips.Image.new_from_file(str(shared_data / "prostate" / "test10.jpg")).crop(0, 0, 400, 420).copy(
+        xres=2000, yres=2000
+    ).pngsave(str(slide))
+
+    def run(folder, batches, measured):
+        command = [sys.executable, "-c", KILLED, slide, tmp_path / folder, checkpoint, str(batches), measured]
+        return subprocess.run(command, check=False, capture_output=True, text=True)
+
+    whole = run("whole", -1, "bfloat16")
+    assert whole.returncode == 0, whole.stderr
+    assert run("cut", 4, "bfloat16").returncode == -signal.SIGKILL
+    # Measured anew, the precision might be another; what the first run chose is kept.
+    assert run("cut", 5, "float32").returncode == -signal.SIGKILL
+    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == [".field.lock", ".field.partial"]
+    left = run("cut", -1, "float32")
+    assert left.returncode == 0, left.stderr
+    assert "which is gone; it is cleared" in left.stderr
+    a, b = (anndata.read_h5ad(tmp_path / folder / "field.h5ad") for folder in ("whole", "cut"))
+    # The batch under way is lost each time: after its start, nothing of it was written.
+    assert b.n_obs > 80
+    assert np.array_equal(a.X, b.X)
+    assert a.obs.equals(b.obs)
+    assert {path.name for path in (tmp_path / "cut").iterdir()} == {"field.h5ad", "field.tmap", "field.png"}
+
+
+def test_float16_is_stored_on_request(encoder, tmp_path):
+    slide = write_ramp(tmp_path / "ramp.tif")
+    embed_slides([slide], tmp_path / "whole", PLAIN)
+    embed_slides([slide], tmp_path / "half", replace(PLAIN, storage="float16"))
+    whole, half = (anndata.read_h5ad(tmp_path / name / "ramp.h5ad") for name in ("whole", "half"))
+    assert half.X.dtype == np.float16
+    assert np.array_equal(half.X, whole.X.astype(np.float16))
+    assert check(tmp_path / "half" / "ramp.h5ad") == []
 
 
 def test_provenance_tells_how_and_names_no_place(encoder, tmp_path):

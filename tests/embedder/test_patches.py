@@ -291,6 +291,27 @@ def test_the_order_is_the_same_each_time(tmp_path: Path) -> None:
         np.testing.assert_array_equal(order, np.arange(len(grid)))
 
 
+@pytest.mark.parametrize("band", [16_384, 700])
+@pytest.mark.parametrize("mpp", [0.5, 0.83])
+def test_a_start_gives_the_batches_that_come_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, band: int, mpp: float
+) -> None:
+    monkeypatch.setattr("embedder.patches._BAND_PIXELS", band)
+    with open_slide(save_pyramid(noise(1500, 1300), tmp_path / "noise.tif")) as slide:
+        grid = scattered(plan(slide, mpp, patch_size=64, overlap=0.5), share=0.5)
+        whole = list(iter_patches(slide, grid, batch_size=16))
+        assert len(whole) > 8
+        for batches in (0, 1, 5, len(whole) - 1, len(whole)):
+            start = min(batches * 16, len(grid))
+            rest = list(iter_patches(slide, grid, batch_size=16, start=start))
+            assert len(rest) == len(whole) - batches
+            for (indices, patches), (expected, pixels) in zip(rest, whole[batches:], strict=True):
+                assert np.array_equal(indices, expected)
+                assert np.array_equal(patches, pixels)
+        with pytest.raises(ValueError, match="no multiple"):
+            iter_patches(slide, grid, batch_size=16, start=17)
+
+
 def test_batches_are_the_consumers_own(tmp_path: Path) -> None:
     image = noise(900, 700)
     with open_slide(save_pyramid(image, tmp_path / "noise.tif")) as slide:
