@@ -143,6 +143,11 @@ def _add_embedding(parser: argparse.ArgumentParser) -> None:
         help="class of the polygons, or value of the mask, to take; may be given several times",
     )
     parser.add_argument(
+        "--tissue-from-bounds",
+        action="store_true",
+        help="the polygons count from the corner of the scanned part, as QuPath's do on slides with bounds",
+    )
+    parser.add_argument(
         "--min-tissue", type=float, default=0.25, help="least share of tissue in a patch; 0 embeds all"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from embedder import anndata_io, colors, locks, provenance, tissue, tmap
+from embedder import anndata_io, colors, locks, provenance, tissue, tissue_files, tmap
 from embedder.contract import ContractError
 from embedder.encoders import load_encoder
 from embedder.inputs import SlideInput, clashes
@@ -59,6 +59,8 @@ class EmbedOptions:
         A mask image or GeoJSON polygons, or a folder of them, in place of finding the tissue.
     tissue_classes : tuple of str
         Which polygons, by the name of their class, or which values of the mask; empty for all (but 0).
+    tissue_from_bounds : bool
+        Whether polygons count from the corner of the slide's scanned part, as QuPath's do.
     min_tissue : float
         The least share of a patch that is tissue, for it to be embedded.
     device : str
@@ -85,6 +87,7 @@ class EmbedOptions:
     overlap: float = 0.5
     tissue: Path | None = None
     tissue_classes: tuple[str, ...] = ()
+    tissue_from_bounds: bool = False
     min_tissue: float = 0.25
     device: str = "auto"
     precision: str = "auto"
@@ -315,7 +318,9 @@ def find_tissue(slide: Slide, options: EmbedOptions) -> tissue.TissueMask:
     """Return where the tissue is, by the slide's colours or by the file that the options name."""
     if options.tissue is None:
         return tissue.tissue_mask(slide)
-    return tissue.tissue_mask(slide, source=options.tissue, classes=options.tissue_classes)
+    return tissue_files.read_tissue(
+        slide, options.tissue, classes=options.tissue_classes, from_bounds=options.tissue_from_bounds
+    )
 
 
 def plan_grid(

@@ -39,21 +39,21 @@ class TissueMask:
 
     Attributes
     ----------
-    mask : bool array of shape (rows, columns)
-        True is tissue; its pixel (row, column) covers the level-0 square from
+    mask : bool or float32 array of shape (rows, columns)
+        Whether a pixel is tissue, or what share of it; its pixel (row, column) covers the level-0 square from
         (column x downsample, row x downsample) to one downsample further.
     downsample : float
         Level-0 pixels per pixel of the mask.
     method : str
         How it was made, for the provenance.
-    parameters : mapping of str to float
+    parameters : mapping of str to float, str or bool
         What it was made with, for the provenance.
     """
 
-    mask: Mask
+    mask: Mask | npt.NDArray[np.float32]
     downsample: float
     method: str
-    parameters: Mapping[str, float] = field(default_factory=dict)
+    parameters: Mapping[str, float | str | bool] = field(default_factory=dict)
 
     def share(
         self,
