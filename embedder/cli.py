@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from embedder import __version__
 
 if TYPE_CHECKING:
     from embedder.embed import EmbedOptions, SlideResult
+    from embedder.inputs import SlideInput
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -29,7 +32,10 @@ log = logging.getLogger("embedder")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 0 all well, 1 some slides failed, 2 wrong use."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is _embed:
+        _check_workers(parser, options)
     log.setLevel(logging.DEBUG if options.verbose else logging.INFO)
     try:
         status: int = options.command(options)
@@ -55,8 +61,9 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from embedder.encoders import EncoderError
     from embedder.inputs import InputError
     from embedder.slide import SlideError
+    from embedder.workers import ClusterError
 
-    return (ContractError, EncoderError, InputError, SlideError)
+    return (ClusterError, ContractError, EncoderError, InputError, SlideError)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,6 +82,25 @@ def _parser() -> argparse.ArgumentParser:
         "--thumbnail", action="store_true", help="keep a small picture of the slide in the file"
     )
     embed.add_argument("--overwrite", action="store_true", help="embed anew what is there already")
+    many = embed.add_argument_group("many machines, or several GPUs", "A worker embeds one slide at a time.")
+    where = many.add_mutually_exclusive_group()
+    where.add_argument("--scheduler", metavar="ADDRESS", help="use the workers of a Dask scheduler")
+    where.add_argument("--slurm", action="store_true", help="start workers as SLURM jobs (examples/slurm.md)")
+    where.add_argument(
+        "--devices",
+        type=lambda text: tuple(text.split(",")),
+        default=(),
+        metavar="cuda:0,cuda:1",
+        help="start a worker on this machine for each",
+    )
+    many.add_argument("--workers", type=int, metavar="N", help="how many to start, here or by SLURM")
+    many.add_argument(
+        "--slurm-options",
+        nargs="+",
+        default=(),
+        metavar="NAME=VALUE",
+        help="such as queue=gpu gpus=1 memory=32GB walltime=08:00:00",
+    )
     embed.add_argument("--json", action="store_true", help="print a report for machines")
 
     plan = _command(commands, "plan", "measure what embedding slides would take, and write nothing", _plan)
@@ -170,15 +196,64 @@ def _add_embedding(parser: argparse.ArgumentParser) -> None:
 
 
 def _embed(options: argparse.Namespace) -> int:
-    from embedder.embed import embed_slides
     from embedder.inputs import gather
 
-    results = embed_slides(gather(options.slides), options.output, _embed_options(options))
+    items, asked = gather(options.slides), _embed_options(options)
+    with _stopped_by_terminate():
+        if options.scheduler or options.slurm or options.devices or options.workers:
+            results = _embed_on_cluster(items, asked, options)
+        else:
+            from embedder.embed import embed_slides
+
+            results = embed_slides(items, options.output, asked)
     if len(results) > 1:
         _log_summary(results)
     if options.json:
         print(json.dumps([asdict(each) for each in results], indent=1))
     return 1 if any(each.status == "failed" for each in results) else 0
+
+
+def _check_workers(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if options.workers is not None and options.workers < 1:
+        parser.error(f"--workers is {options.workers}; give 1 or more")
+    if options.workers and (options.scheduler or options.devices):
+        parser.error(
+            "--workers says how many to start; a scheduler has its own, and each of --devices gets one"
+        )
+    if options.slurm and not options.workers:
+        parser.error("--slurm needs --workers, how many jobs to ask for")
+    if options.slurm_options and not options.slurm:
+        parser.error("--slurm-options needs --slurm")
+
+
+def _embed_on_cluster(
+    items: list[SlideInput], asked: EmbedOptions, options: argparse.Namespace
+) -> list[SlideResult]:
+    from embedder.cluster import SlurmOptions, embed_on_cluster
+
+    return embed_on_cluster(
+        items,
+        options.output,
+        asked,
+        scheduler=options.scheduler,
+        slurm=SlurmOptions.from_words(options.slurm_options) if options.slurm else None,
+        workers=options.workers,
+        devices=options.devices,
+    )
+
+
+@contextmanager
+def _stopped_by_terminate() -> Iterator[None]:
+    """Treat SIGTERM, by which batch systems end a job, like Ctrl-C: what was done is saved."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _embed_options(options: argparse.Namespace) -> EmbedOptions:

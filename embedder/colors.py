@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from embedder.files import forget_pages
+
 log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float32]
@@ -22,10 +24,10 @@ _FEWEST = 2 * _NEIGHBORS
 # Along a component that differs by less, unit vectors of float32 differ by rounding alone; stretched to
 # colours, that would be noise.
 _ROUNDING = 1e-5
-_CHUNK_ROWS = 8192
+_CHUNK_ROWS = 2048
 
 
-def project(X: Floats, *, random_state: int = 0, max_fit: int = 20_000) -> tuple[Floats, Floats]:
+def project(X: npt.NDArray[Any], *, random_state: int = 0, max_fit: int = 20_000) -> tuple[Floats, Floats]:
     """Lay patches out in two and three dimensions by UMAP.
 
     Embeddings are scaled to unit length, as the clustering does, and reduced to 50 principal components.
@@ -34,8 +36,8 @@ def project(X: Floats, *, random_state: int = 0, max_fit: int = 20_000) -> tuple
 
     Parameters
     ----------
-    X : ndarray of shape (n, n_features), float32
-        May be a memory map.
+    X : ndarray of shape (n, n_features), float32 or float16
+        May be a memory map, which is read a block at a time.
     random_state : int, default=0
         The same seed gives the same coordinates, whatever was run before.
     max_fit : int, default=20_000
@@ -54,10 +56,11 @@ def project(X: Floats, *, random_state: int = 0, max_fit: int = 20_000) -> tuple
     n = X.shape[0]
     rng = np.random.default_rng(random_state)
     chosen = np.sort(rng.choice(n, max_fit, replace=False)) if n > max_fit else np.arange(n)
-    mean, axes = _principal_axes(_unit_rows(X[chosen]))
-    components = np.concatenate(
-        [(_unit_rows(X[start : start + _CHUNK_ROWS]) - mean) @ axes for start in range(0, n, _CHUNK_ROWS)]
-    )
+    mean, axes = _principal_axes(X, chosen)
+    components = np.empty((n, axes.shape[1]), dtype=np.float32)
+    for start in range(0, n, _CHUNK_ROWS):
+        components[start : start + _CHUNK_ROWS] = (_unit_rows(X[start : start + _CHUNK_ROWS]) - mean) @ axes
+        forget_pages(X)
     components[:, np.ptp(components, axis=0) < _ROUNDING] = 0
     if len(chosen) < _FEWEST or not components.any():
         return _first(components, 2), _first(components, 3)
@@ -90,48 +93,96 @@ def srgb_hex(coordinates: Floats) -> list[str]:
 
 
 def _umap(components: Floats, chosen: npt.NDArray[np.intp], random_state: int) -> tuple[Floats, Floats]:
-    import umap
-    from umap.umap_ import nearest_neighbors
+    from umap.umap_ import compute_membership_strengths, smooth_knn_dist
 
     fitted_on = np.ascontiguousarray(components[chosen])
     others = np.setdiff1d(np.arange(len(components)), chosen)
-    neighbors = nearest_neighbors(
-        fitted_on,
-        n_neighbors=_NEIGHBORS,
-        metric="euclidean",
-        metric_kwds={},
-        angular=False,
-        random_state=np.random.RandomState(random_state),
-        # In several threads the search finds other neighbours with each number of threads, seed or not.
-        n_jobs=1,
-    )
+    neighbors, distances = _neighbors(fitted_on, fitted_on, _NEIGHBORS + 1)
+    neighbors, distances = _self_first(neighbors, distances)
+    placing = None
+    if others.size:
+        # Where UMAP's own transform begins: at the mean of the neighbours, by their membership. The epochs
+        # that it adds make no truer layout of it (benchmarks/bench_umap.py).
+        near, far = _neighbors(components[others], fitted_on, _NEIGHBORS)
+        sigmas, rhos = smooth_knn_dist(far, float(_NEIGHBORS), local_connectivity=0.0)
+        _, _, strengths, _ = compute_membership_strengths(near, far, sigmas, rhos, bipartite=True)
+        weights = strengths.reshape(near.shape)
+        placing = near, weights / weights.sum(axis=1, keepdims=True)
     layouts = []
     for dimensions in (2, 3):
-        with warnings.catch_warnings():
-            # A seed makes UMAP run in one thread, and it says so each time. Its other warnings are ours
-            # to see, but not the user's.
-            warnings.filterwarnings("ignore", message="n_jobs value", category=UserWarning)
-            model = umap.UMAP(
-                n_components=dimensions,
-                n_neighbors=_NEIGHBORS,
-                random_state=random_state,
-                precomputed_knn=neighbors,
-            )
-            layout = np.empty((len(components), dimensions), dtype=np.float32)
-            layout[chosen] = model.fit_transform(fitted_on)
-            if others.size:
-                layout[others] = model.transform(components[others])
+        fitted = _layout(fitted_on, (neighbors, distances), dimensions, random_state)
+        layout = np.empty((len(components), dimensions), dtype=np.float32)
+        layout[chosen] = fitted
+        if placing is not None:
+            near, weights = placing
+            for start in range(0, len(others), _CHUNK_ROWS):
+                part = slice(start, start + _CHUNK_ROWS)
+                layout[others[part]] = np.einsum("ik,ikd->id", weights[part], fitted[near[part]])
         layouts.append(layout)
     return layouts[0], layouts[1]
 
 
-def _principal_axes(X: Floats) -> tuple[Floats, Floats]:
-    """Return the mean, (n_features,), and the leading axes, (n_features, at most 50), signs fixed."""
-    mean: npt.NDArray[np.float64] = X.mean(axis=0, dtype=np.float64)
-    covariance: npt.NDArray[np.float64] = np.zeros((X.shape[1], X.shape[1]))
-    for start in range(0, X.shape[0], _CHUNK_ROWS):
-        centred = X[start : start + _CHUNK_ROWS].astype(np.float64) - mean
+def _layout(
+    X: Floats, neighbors: tuple[npt.NDArray[np.int32], Floats], dimensions: int, random_state: int
+) -> Floats:
+    import umap
+
+    with warnings.catch_warnings():
+        # A seed makes UMAP run in one thread, and neighbours that are given make it unable to place others:
+        # it says so each time. Its other warnings are ours to see, but not the user's.
+        warnings.filterwarnings("ignore", message="n_jobs value", category=UserWarning)
+        warnings.filterwarnings("ignore", message="precomputed_knn", category=UserWarning)
+        model = umap.UMAP(
+            n_components=dimensions,
+            n_neighbors=_NEIGHBORS,
+            random_state=random_state,
+            precomputed_knn=(*neighbors, None),
+        )
+        found: Floats = model.fit_transform(X)
+    return found
+
+
+def _neighbors(queries: Floats, among: Floats, k: int) -> tuple[npt.NDArray[np.int32], Floats]:
+    """Return the k nearest rows of `among` to each query, nearest first: indices and distances, (n, k).
+
+    By comparing each with each. UMAP's own approximate search takes longer to be compiled, in each new
+    process, than this takes for 20,000 patches, and what it finds depends on the number of threads.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(among)
+    distances, indices = search.kneighbors(queries)
+    return indices.astype(np.int32), distances.astype(np.float32)
+
+
+def _self_first(indices: npt.NDArray[np.int32], distances: Floats) -> tuple[npt.NDArray[np.int32], Floats]:
+    """Make each patch its own first neighbour, as UMAP wants it, also where others are equal to it."""
+    own = np.arange(len(indices), dtype=np.int32)[:, None]
+    # A stable sort keeps the others in their order, and moves the patch itself to the front.
+    order = np.argsort(indices != own, axis=1, kind="stable")[:, :_NEIGHBORS]
+    indices = np.take_along_axis(indices, order, axis=1)
+    distances = np.take_along_axis(distances, order, axis=1)
+    # Among more than k equals it may not be found at all.
+    missing = indices[:, :1] != own
+    indices[:, 1:] = np.where(missing, indices[:, :-1], indices[:, 1:])
+    indices[:, 0] = own[:, 0]
+    distances[:, 0] = 0
+    return indices, distances
+
+
+def _principal_axes(X: npt.NDArray[Any], chosen: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """Return the mean and the leading axes, (n_features, at most 50), of unit rows, signs fixed."""
+    n_features = X.shape[1]
+    total: npt.NDArray[np.float64] = np.zeros(n_features)
+    for start in range(0, len(chosen), _CHUNK_ROWS):
+        total += _unit_rows(X[chosen[start : start + _CHUNK_ROWS]]).sum(axis=0, dtype=np.float64)
+        forget_pages(X)
+    mean = total / len(chosen)
+    covariance: npt.NDArray[np.float64] = np.zeros((n_features, n_features))
+    for start in range(0, len(chosen), _CHUNK_ROWS):
+        centred = _unit_rows(X[chosen[start : start + _CHUNK_ROWS]]) - mean
         covariance += centred.T @ centred
+        forget_pages(X)
     _, vectors = np.linalg.eigh(covariance)
     axes = vectors[:, ::-1][:, :_COMPONENTS]
     # An axis may point either way; the largest entry is made positive, so that machines agree.

@@ -277,6 +277,8 @@ def _embed(
                 stride0=grid.stride * grid.scale,
                 mpp=resolution.mpp,
             )
+            # The h5ad comes last: where it is, the slide is done.
+            tmap.write_tmap(h5ad.with_suffix(".tmap"), project)
             anndata_io.write_slide(
                 h5ad,
                 X=X,
@@ -293,7 +295,6 @@ def _embed(
                 tmap=project,
                 thumbnail=slide.thumbnail(1024) if options.thumbnail else None,
             )
-            tmap.write_tmap(h5ad.with_suffix(".tmap"), project)
         del X  # Windows removes no file that is still mapped
         partial.remove()
     message = f"{path}: {len(grid)} patches in {sum(clock.seconds.values()):.0f} s -> {h5ad}"

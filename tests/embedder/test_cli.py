@@ -2,6 +2,11 @@ import json
 import subprocess
 import sys
 
+import pytest
+import torch
+import torchvision
+from making_embeddings import write_ramp
+
 from embedder.cli import main
 
 
@@ -27,7 +32,7 @@ def test_wrong_use_exits_with_two_and_unknown_encoders_with_one(tmp_path):
     assert embedder("embed", "a.svs").returncode == 2
     ran = embedder("embed", "a.svs", "-o", tmp_path, "--encoder", "resnet19")
     assert ran.returncode == 1
-    assert "choose one of efficientnet-lite0" in ran.stderr
+    assert "resnet18" in ran.stderr
     assert ran.stderr.count("\n") == 1
 
 
@@ -69,3 +74,54 @@ def test_a_missing_slide_is_one_line_and_exit_one(tmp_path):
     assert ran.returncode == 1
     assert ran.stderr.count("\n") == 1
     assert "missing.svs" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--workers", "0"], "give 1 or more"),
+        (["--workers", "2", "--scheduler", "tcp://x:1"], "has its own"),
+        (["--slurm"], "needs --workers"),
+        (["--slurm-options", "queue=gpu"], "needs --slurm"),
+        (["--slurm", "--scheduler", "tcp://x:1"], "not allowed with"),
+    ],
+)
+def test_workers_that_make_no_sense_are_wrong_use(tmp_path, capsys, arguments, told):
+    with pytest.raises(SystemExit) as ended:
+        main(["embed", "a.svs", "-o", str(tmp_path), *arguments])
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+def test_two_workers_of_this_machine_embed_a_folder(tmp_path):
+    (tmp_path / "slides").mkdir()
+    for name in "abc":
+        write_ramp(tmp_path / "slides" / f"{name}.tif", width=300, height=280)
+    torch.manual_seed(0)
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "random.pth")
+    ran = embedder(
+        *("embed", tmp_path / "slides", "-o", tmp_path / "out", "--workers", "2", "--json"),
+        *("--encoder", tmp_path / "random.pth", "--patch-size", "64", "--min-tissue", "0", "--no-umap"),
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert [each["status"] for each in json.loads(ran.stdout)] == ["done"] * 3
+    assert "3 done, 0 skipped, 0 failed" in ran.stderr
+    assert main(["check", *(str(tmp_path / "out" / f"{name}.h5ad") for name in "abc")]) == 0
+
+
+def test_terminating_a_run_saves_what_was_done(tmp_path):
+    slide = write_ramp(tmp_path / "ramp.tif", width=4000, height=3000)
+    command = [sys.executable, "-m", "embedder", "embed", slide, "-o", tmp_path / "out"]
+    command += ["--patch-size", "64", "--min-tissue", "0", "--no-umap", "--precision", "float32"]
+    run = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    told = ""
+    while "64/" not in told:  # the bar says so when two batches are done
+        told += run.stderr.read(1)
+    run.terminate()
+    rest = run.communicate()[1]
+    assert run.returncode == 130
+    assert "goes on where it was" in rest
+    assert "Traceback" not in rest
+    state = json.loads((tmp_path / "out" / ".ramp.partial" / "state.json").read_text())
+    assert state["done"] >= 64
+    assert not (tmp_path / "out" / ".ramp.lock").exists()

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
+from embedder import colors
 from embedder.colors import project, srgb_hex
 
 pytest.importorskip("umap")
@@ -43,23 +45,34 @@ def test_the_layout_does_not_depend_on_what_ran_before(layouts):
     assert np.array_equal(again[1], three)
 
 
-def test_neighbours_are_sought_in_one_thread(monkeypatch):
-    """From 4096 patches the search is approximate, and its result depends on the number of threads.
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_layout_does_not_depend_on_the_number_of_threads(layouts, threads):
+    X, _, (two, three) = layouts
+    with threadpool_limits(threads):
+        again = project(X)
+    assert np.array_equal(again[0], two)
+    assert np.array_equal(again[1], three)
 
-    To see it takes a minute of compiling, so the setting is looked at instead: 6000 patches in 1, 2 and 4
-    threads gave three layouts without it, and one with it.
-    """
-    import umap.umap_
 
-    asked = []
-    sought = umap.umap_.nearest_neighbors
-    monkeypatch.setattr(
-        umap.umap_,
-        "nearest_neighbors",
-        lambda *args, **options: asked.append(options) or sought(*args, **options),
-    )
-    project(clouds(40)[0])
-    assert [options.get("n_jobs") for options in asked] == [1]
+def test_neighbours_are_the_nearest_and_a_patch_is_its_own_first():
+    X = clouds(300)[0]
+    X[40:60] = X[0]  # more equals than neighbours
+    indices, distances = colors._self_first(*colors._neighbors(X, X, 16))
+    assert indices.shape == distances.shape == (300, 15)
+    assert np.array_equal(indices[:, 0], np.arange(300))
+    exact = np.linalg.norm(X[:, None].astype(np.float64) - X[None], axis=-1)
+    assert np.allclose(distances, np.sort(exact, axis=1)[:, :15], atol=1e-4)
+    assert np.allclose(distances, np.take_along_axis(exact, indices, axis=1), atol=1e-4)
+    assert all(len(set(row)) == 15 for row in indices.tolist())
+
+
+def test_embeddings_of_half_precision_and_of_a_mapped_file_do(layouts, tmp_path):
+    X, which, _ = layouts
+    mapped = np.memmap(tmp_path / "X", np.float16, "w+", shape=X.shape)
+    mapped[:] = X
+    mapped.flush()
+    two, _ = project(np.memmap(tmp_path / "X", np.float16, "r", shape=X.shape))
+    assert neighbours_alike(two, which) > 0.97
 
 
 def test_beyond_the_limit_patches_are_placed_among_the_fitted_ones():
