@@ -15,7 +15,7 @@ from embedder.contract import ContractError, check
 from embedder.files import forget_pages, replacing
 
 # Written at once.
-_BLOCK_BYTES = 16 * 2**20
+_BLOCK_BYTES = 4 * 2**20
 
 Floats = npt.NDArray[np.float32]
 

@@ -57,13 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _expected_errors() -> tuple[type[Exception], ...]:
     """Return the errors whose message says all; asked for only once something was raised."""
+    from embedder.combine import CombineError
     from embedder.contract import ContractError
     from embedder.encoders import EncoderError
     from embedder.inputs import InputError
     from embedder.slide import SlideError
     from embedder.workers import ClusterError
 
-    return (ClusterError, ContractError, EncoderError, InputError, SlideError)
+    return (ClusterError, CombineError, ContractError, EncoderError, InputError, SlideError)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,6 +113,12 @@ def _parser() -> argparse.ArgumentParser:
 
     check = _command(commands, "check", "name every rule of the file contract that a file breaks", _check)
     check.add_argument("files", type=Path, nargs="+", metavar="FILE")
+
+    add = _command(commands, "add", "put another embedding of the same slide into a file", _add)
+    add.add_argument("base", type=Path, metavar="BASE", help="the h5ad that gets it")
+    add.add_argument("other", type=Path, metavar="OTHER", help="the h5ad of another encoder or scale")
+    add.add_argument("--name", help="of the embedding; the encoder's, if not given")
+    add.add_argument("--replace", action="store_true", help="replace an embedding of that name")
     return parser
 
 
@@ -295,6 +302,15 @@ def _plan(options: argparse.Namespace) -> int:
         for line in plan.lines():
             print(line)
     return 1 if any(each.problem for each in plan.slides) else 0
+
+
+def _add(options: argparse.Namespace) -> int:
+    from embedder.combine import add_embedding
+
+    added = add_embedding(options.base, options.other, name=options.name, replace=options.replace)
+    held = f"{added.n_features} features of {added.n_patches:,} patches"
+    print(f"{added.path}: obsm['X_{added.name}'] holds {held}")
+    return 0
 
 
 def _encoders(_: argparse.Namespace) -> int:

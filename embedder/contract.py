@@ -41,6 +41,9 @@ class Problem:
     fix: str
 
 
+# Read at once.
+_BLOCK_BYTES = 4 * 2**20
+
 Rule = Callable[[h5py.File], Iterator[Problem]]
 
 
@@ -87,16 +90,45 @@ def _ask(rule: Rule, file: h5py.File) -> Iterator[Problem]:
 
 def _x_rule(file: h5py.File) -> Iterator[Problem]:
     X = file.get("X")
-    again = "embed the slide again, or write X as a dense float32 array"
+    again = "embed the slide again, or write X as a dense float32 or float16 array"
     if X is None:
         yield Problem("X-dense-float32", "there is no X", again)
     elif isinstance(X, h5py.Group):
         kind = X.attrs.get("encoding-type", "a group")
         yield Problem("X-dense-float32", f"X is {kind}, not dense", again)
-    elif X.dtype != np.float32 or X.ndim != 2:
-        yield Problem("X-dense-float32", f"X is {X.ndim}-dimensional {X.dtype}", again)
-    elif X.chunks is not None and X.compression is None:
-        yield Problem("X-contiguous", "X is stored in chunks, so it cannot be mapped into memory", again)
+    else:
+        yield from _matrix_problems("X", X, again)
+
+
+def _matrix_problems(name: str, matrix: h5py.Dataset, again: str) -> Iterator[Problem]:
+    """Find what is wrong with a matrix of embeddings."""
+    if matrix.dtype not in (np.float32, np.float16) or matrix.ndim != 2:
+        yield Problem("X-dense-float32", f"{name} is {matrix.ndim}-dimensional {matrix.dtype}", again)
+        return
+    if matrix.chunks is not None and matrix.compression is None:
+        yield Problem(
+            "X-contiguous", f"{name} is stored in chunks, so it cannot be mapped into memory", again
+        )
+    rows = max(1, _BLOCK_BYTES // max(1, matrix.shape[1] * matrix.dtype.itemsize))
+    bad = 0
+    for start in range(0, matrix.shape[0], rows):
+        bad += int((~np.isfinite(matrix[start : start + rows]).all(axis=1)).sum())
+    if bad:
+        yield Problem(
+            "X-finite", f"{name} holds NaN or infinity in {bad} of {matrix.shape[0]} patches", again
+        )
+
+
+def _embeddings_rule(file: h5py.File) -> Iterator[Problem]:
+    """Look at the embeddings beside X, of other encoders or scales, that the provenance lists."""
+    listed = _provenance(file).get("encoders")
+    for entry in listed if isinstance(listed, list) else ():
+        key = entry.get("key") if isinstance(entry, dict) else None
+        matrix = file.get(key) if isinstance(key, str) else None
+        if not isinstance(matrix, h5py.Dataset):
+            yield Problem("embeddings", f"uns['embedder'] lists {key}, which is not there", "add it again")
+        elif key != "X":
+            yield from _matrix_problems(str(key), matrix, "add it again (embedder add)")
 
 
 def _length_rule(file: h5py.File) -> Iterator[Problem]:
@@ -377,6 +409,7 @@ def _label_rule(file: h5py.File) -> Iterator[Problem]:
 
 _RULES: tuple[Rule, ...] = (
     _x_rule,
+    _embeddings_rule,
     _length_rule,
     _filter_rule,
     _frames_rule,

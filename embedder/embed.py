@@ -454,6 +454,15 @@ def place_image(slide: Path, folder: Path) -> str | None:
     folder = folder.resolve()
     if slide.resolve().is_relative_to(folder):
         return slide.resolve().relative_to(folder).as_posix()
+    if slide.is_dir():
+        log.info(
+            "%s: TissUUmaps shows no OME-Zarr, so the viewer has its patches without the image", slide.name
+        )
+        return None
+    if slide.suffix.lower() == ".dcm":
+        # The slide is all files beside this one.
+        linked = _link(slide.resolve().parent, folder / slide.parent.name)
+        return f"{slide.parent.name}/{slide.name}" if linked else None
     sources = [slide]
     if slide.suffix.lower() in _WITH_FOLDER:
         sources.append(slide.with_suffix(""))

@@ -37,7 +37,7 @@ class SlideInput:
     @property
     def name(self) -> str:
         """Name of the slide, and of the files that are made of it."""
-        return self.path.name if self.path.is_dir() and self.path.suffix != ".zarr" else self.path.stem
+        return self.path.name.removesuffix(".zarr") if self.path.is_dir() else self.path.stem
 
 
 def gather(given: Sequence[str | Path]) -> list[SlideInput]:

@@ -1,8 +1,7 @@
 """Open any slide: its pixels at any level, its size, and its resolution with where that came from.
 
-OpenSlide reads what it can; flat images and plain TIFF pyramids that it refuses go through libvips.
-Nothing outside this module knows which of the two is at work, and neither library's exceptions
-leave it: whatever is wrong with a file becomes one `SlideError` of one line.
+Which library reads the pixels is the business of `sources`, and no library's exceptions leave this module:
+whatever is wrong with a file becomes one `SlideError` of one line.
 """
 
 import hashlib
@@ -12,36 +11,38 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
-import openslide
 from PIL import Image
 
+from embedder.sources import (
+    Pixels,
+    Size,
+    SlideError,
+    Source,
+    backend_errors,
+    dicom_file,
+    one_line,
+    open_source,
+)
 from embedder.tiling import nearest_finer_level
 
-log = logging.getLogger(__name__)
+__all__ = ["Pixels", "Resolution", "Slide", "SlideError", "is_slide", "open_slide", "require_resolution"]
 
-Pixels = npt.NDArray[np.uint8]
-Size = tuple[int, int]
+log = logging.getLogger(__name__)
 
 # No light microscope's scan lies outside: an oil objective of 100x gives about 0.05, a macro camera
 # about 10 µm/px.
 PLAUSIBLE_MPP = (0.05, 10.0)
+# A tag that is so many times off what the objective gives is doubted, or wrong: scanners with a doubler call
+# themselves 20x at 0.25 µm/px, and none is ten times off, as a tag in the wrong unit is.
+_DOUBT = 1.6
+_CONTRADICTION = 4.0
 
-# OpenSlide keeps decoded tiles here. It must hold two rows of tiles of the widest stretch that is
-# read at once (patches._BAND_PIXELS x 256 x 4 bytes x 2 = 32 MiB), because a level whose downsample
-# is no whole number is read a fraction of a pixel off its tiles, and then each read touches the
-# next row's tiles too.
-_CACHE_BYTES = 64 * 2**20
 # Thumbnails are made from squares of about this edge, so that a slide never lies in memory.
 _BLOCK_PIXELS = 2048
 _HASH_BYTES = 2**20
-
-
-class SlideError(Exception):
-    """A slide cannot be used; the message names the file, what is wrong, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -66,22 +67,6 @@ class Resolution:
         return (self.mpp_x + self.mpp_y) / 2
 
 
-class _Source(Protocol):
-    """What a backend must give; `read` is only ever asked for pixels that lie inside the level."""
-
-    level_sizes: tuple[Size, ...]
-    level_downsamples: tuple[float, ...]
-    tile_sizes: tuple[Size | None, ...]
-    bounds: tuple[int, int, int, int] | None
-    tagged_mpp: tuple[float, float] | None
-    objective_power: float | None
-    quick_hash: str | None
-
-    def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels: ...
-
-    def close(self) -> None: ...
-
-
 class Slide:
     """An open slide; made by `open_slide`, closed by `close` or by leaving its `with` block.
 
@@ -90,14 +75,17 @@ class Slide:
     Attributes
     ----------
     path : Path
+        What the pixels are opened by: of a folder of DICOM files, one of them.
     name : str
-        The file's name without its last suffix.
+        The file's name without its last suffix, or that of the folder that is the slide.
     size : (width, height)
         In level-0 pixels.
     bounds : (x, y, width, height)
         The part of level 0 that was scanned; the whole of it where the file does not say.
     resolution : Resolution or None
         As the file or the user says, not checked; see `require_resolution`.
+    objective_power : float or None
+        As the file says, such as 20.
     level_sizes : tuple of (width, height)
         Level 0, the largest, first.
     level_downsamples : tuple of float
@@ -106,17 +94,20 @@ class Slide:
         Of each level's tiles in the file; None where the file is not tiled.
     """
 
-    def __init__(self, path: Path, source: _Source, *, resolution: Resolution | None) -> None:
+    def __init__(
+        self, path: Path, source: Source, *, resolution: Resolution | None, name: str | None = None
+    ) -> None:
         self.path = path
-        self.name = path.stem
+        self.name = path.stem if name is None else name
         self.resolution = resolution
+        self.objective_power = source.objective_power
         self.level_sizes = source.level_sizes
         self.level_downsamples = source.level_downsamples
         self.tile_sizes = source.tile_sizes
         self.size = source.level_sizes[0]
         self.bounds = _clip_bounds(source.bounds, self.size)
         self._quick_hash = source.quick_hash
-        self._source: _Source | None = source
+        self._source: Source | None = source
         self._reads = 0
         self._change = threading.Condition()
 
@@ -239,11 +230,14 @@ class Slide:
         Returns
         -------
         str
-            "openslide-quickhash-1:<hex>", or "sha256-size-head-tail:<hex>" (of the file's size in
-            bytes, its first and its last MiB) where OpenSlide gives none.
+            "openslide-quickhash-1:<hex>", or, where OpenSlide gives none, "sha256-size-head-tail:<hex>" (of
+            the file's size in bytes, its first and its last MiB) or "sha256-listing:<hex>" (of the names and
+            sizes of a folder's files, and of its metadata).
         """
         if self._quick_hash:
             return f"openslide-quickhash-1:{self._quick_hash}"
+        if self.path.is_dir():
+            return f"sha256-listing:{_listing_hash(self.path)}"
         try:
             size = self.path.stat().st_size
             digest = hashlib.sha256(str(size).encode())
@@ -263,10 +257,10 @@ class Slide:
             self._reads += 1
         try:
             return source.read(x, y, width, height, level)
-        except _backend_errors() as error:
+        except backend_errors() as error:
             raise SlideError(
                 f"{self.path.name!r} opens, but its pixels at ({x}, {y}) of level {level} cannot be "
-                f"read ({_one_line(error, self.path)}); the file is damaged or cut short: "
+                f"read ({one_line(error, self.path)}); the file is damaged or cut short: "
                 "copy or export it again"
             ) from error
         finally:
@@ -294,8 +288,8 @@ def open_slide(path: Path | str, *, mpp: float | None = None) -> Slide:
     Parameters
     ----------
     path : path
-        A file that OpenSlide reads (SVS, NDPI, MRXS, SCN, BIF, tiled TIFF, ...), or a flat JPEG,
-        PNG or TIFF.
+        A file that OpenSlide reads (SVS, NDPI, MRXS, SCN, BIF, tiled TIFF, ...); an OME-TIFF; a folder that
+        is an OME-Zarr (`.zarr`) or holds a slide's DICOM files; or a flat JPEG, PNG or TIFF.
     mpp : float, optional
         µm per level-0 pixel, instead of what the file says (the command line's `--slide-mpp`).
 
@@ -321,16 +315,21 @@ def open_slide(path: Path | str, *, mpp: float | None = None) -> Slide:
     if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
         raise ValueError(f"the slide's µm per pixel must be a positive number, not {mpp:g}")
     path = Path(path)
-    if path.is_dir():
-        raise SlideError(f"{path.name!r} is a folder; name the slide's file")
     try:
-        # Opened here only because the system's own reason ("Permission denied") is better than
-        # either library's.
-        path.open("rb").close()
+        if path.is_dir():
+            if not is_slide(path):
+                raise SlideError(f"{path.name!r} is a folder; name the slide's file")
+            name = path.name.removesuffix(".zarr")
+            path = path if path.suffix.lower() == ".zarr" else dicom_file(path)
+        else:
+            name = path.stem
+            # Opened here only because the system's own reason ("Permission denied") is better than
+            # either library's.
+            path.open("rb").close()
     except OSError as error:
         raise SlideError(f"{path.name!r} cannot be opened: {error.strerror or error}") from error
-    source = _open_source(path)
-    slide = Slide(path, source, resolution=_resolution(source, path, mpp))
+    source = open_source(path)
+    slide = Slide(path, source, name=name, resolution=_resolution(source, path, mpp))
     try:
         slide.read(slide.size[0] // 2, slide.size[1] // 2, 1, 1)
     except SlideError:
@@ -345,8 +344,8 @@ def require_resolution(slide: Slide) -> Resolution:
     Raises
     ------
     SlideError
-        The file says nothing of its resolution, or what it says is outside 0.05 to 10 µm/px. What
-        the user gave is never refused.
+        The file says nothing of its resolution, or what it says is outside 0.05 to 10 µm/px or more than
+        four times off its objective's. What the user gave is never refused.
     """
     resolution = slide.resolution
     if resolution is None:
@@ -355,6 +354,23 @@ def require_resolution(slide: Slide) -> Resolution:
             "--slide-mpp (about 0.25 for a scan at 40x, 0.5 at 20x)"
         )
     low, high = PLAUSIBLE_MPP
+    power = slide.objective_power
+    if resolution.source == "tag" and power is not None and power > 0:
+        off = max(resolution.mpp * power / 10, 10 / (resolution.mpp * power))
+        if off > _CONTRADICTION:
+            raise SlideError(
+                f"{slide.path.name!r} says {resolution.mpp:.4g} µm/px and {power:g}x, which contradict each "
+                f"other ({power:g}x is about {10 / power:.3g} µm/px); give the true value with --slide-mpp"
+            )
+        if off > _DOUBT:
+            log.warning(
+                "%r says %.4g µm/px and %gx, where %.3g µm/px is usual; the former is used, --slide-mpp "
+                "corrects it",
+                slide.path.name,
+                resolution.mpp,
+                power,
+                10 / power,
+            )
     if resolution.source != "user":
         for mpp in (resolution.mpp_x, resolution.mpp_y):
             if not low <= mpp <= high:
@@ -368,189 +384,7 @@ def require_resolution(slide: Slide) -> Resolution:
     return resolution
 
 
-class _OpenSlideSource:
-    """Pixels through OpenSlide."""
-
-    def __init__(self, slide: "openslide.OpenSlide") -> None:
-        properties = slide.properties
-        self._slide = slide
-        slide.set_cache(openslide.OpenSlideCache(_CACHE_BYTES))
-        self.level_sizes: tuple[Size, ...] = tuple(slide.level_dimensions)
-        self.level_downsamples: tuple[float, ...] = tuple(slide.level_downsamples)
-        self.tile_sizes = tuple(
-            _size_or_none(
-                properties.get(f"openslide.level[{level}].tile-width"),
-                properties.get(f"openslide.level[{level}].tile-height"),
-            )
-            for level in range(slide.level_count)
-        )
-        self.quick_hash: str | None = properties.get("openslide.quickhash-1")
-        self.objective_power = _number(properties.get("openslide.objective-power"))
-        mpp_x = _number(properties.get("openslide.mpp-x"))
-        mpp_y = _number(properties.get("openslide.mpp-y"))
-        # A file that gives one direction only means square pixels.
-        mpp_x, mpp_y = (mpp_y if mpp_x is None else mpp_x), (mpp_x if mpp_y is None else mpp_y)
-        self.tagged_mpp = None if mpp_x is None or mpp_y is None else (mpp_x, mpp_y)
-        bounds = [_number(properties.get(f"openslide.bounds-{key}")) for key in ("x", "y", "width", "height")]
-        x, y, width, height = (None if value is None else int(value) for value in bounds)
-        self.bounds = (
-            None if x is None or y is None or width is None or height is None else (x, y, width, height)
-        )
-
-    def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
-        downsample = self.level_downsamples[level]
-        region = self._slide.read_region(
-            (round(x * downsample), round(y * downsample)), level, (width, height)
-        )
-        alpha_low, _ = region.getchannel("A").getextrema()
-        if alpha_low == 255:
-            return np.asarray(region.convert("RGB"))
-        ground = Image.new("RGB", region.size, (255, 255, 255))
-        ground.paste(region, mask=region)
-        return np.asarray(ground)
-
-    def close(self) -> None:
-        self._slide.close()
-
-
-class _VipsSource:
-    """Pixels through libvips; one lazy 8-bit sRGB image a level."""
-
-    def __init__(self, images: "list[Any]") -> None:
-        first = images[0]
-        fields = set(first.get_fields())
-        self._images = [_to_srgb(image) for image in images]
-        # libvips evaluates an image with its own threads; two callers at once would only compete.
-        self._lock = threading.Lock()
-        self.level_sizes = tuple((int(image.width), int(image.height)) for image in images)
-        self.level_downsamples = tuple(
-            (first.width / image.width + first.height / image.height) / 2 for image in images
-        )
-        self.tile_sizes = tuple(_vips_tile_size(image) for image in images)
-        self.bounds: tuple[int, int, int, int] | None = None
-        self.objective_power: float | None = None
-        self.quick_hash: str | None = None
-        # libvips says 1 px/mm where a file says nothing; a TIFF that does say something has a unit.
-        known = "resolution-unit" in fields if _is_tiff(first) else first.xres != 1
-        self.tagged_mpp: tuple[float, float] | None = (
-            (1000 / first.xres, 1000 / first.yres) if known and first.xres > 0 and first.yres > 0 else None
-        )
-
-    def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
-        with self._lock:
-            memory = self._images[level].crop(x, y, width, height).write_to_memory()
-        return np.frombuffer(memory, np.uint8).reshape(height, width, 3)
-
-    def close(self) -> None:
-        self._images = []
-
-
-def _open_source(path: Path) -> _Source:
-    refusal = ""
-    try:
-        slide = openslide.OpenSlide(path)
-    except openslide.OpenSlideUnsupportedFormatError:
-        pass
-    except (openslide.OpenSlideError, OSError, ValueError) as error:
-        refusal = f"OpenSlide: {_one_line(error, path)}; "
-    else:
-        # OpenSlide sees only the first image of a TIFF whose levels are sub-images (OME-TIFF): ask
-        # libvips for them.
-        if slide.level_count == 1 and slide.properties.get("openslide.vendor") == "generic-tiff":
-            images = _vips_images(path)
-            if images is not None and len(images) > 1:
-                slide.close()
-                return _VipsSource(images)
-        return _OpenSlideSource(slide)
-    images = _vips_images(path)
-    if images is None:
-        raise SlideError(
-            f"{path.name!r} is no slide that can be read ({refusal}libvips: not a known image "
-            "format, or damaged); check that it is whole, or export it as a tiled pyramidal TIFF"
-        )
-    channels, has_alpha = images[0].bands, images[0].hasalpha()
-    if channels - has_alpha not in (1, 3) and images[0].interpretation != "cmyk":
-        raise SlideError(
-            f"{path.name!r} has {channels} channels; export it as an RGB image (bright field), "
-            "or one channel of it"
-        )
-    return _VipsSource(images)
-
-
-def _vips_images(path: Path) -> "list[Any] | None":
-    """Give the file's levels as libvips images, largest first; None where it refuses the file."""
-    pyvips = _import_vips()
-
-    def load(**options: int) -> Any:
-        # fail_on: half a JPEG would otherwise be filled up with grey.
-        return pyvips.Image.new_from_file(str(path), access="random", fail_on="error", **options)
-
-    try:
-        first = load()
-        images = [first]
-        if _is_tiff(first):
-            fields = set(first.get_fields())
-            sub_images = first.get("n-subifds") if "n-subifds" in fields else 0
-            candidates = [load(subifd=k) for k in range(sub_images)] or [
-                load(page=k) for k in range(1, first.get("n-pages"))
-            ]
-            for image in candidates:
-                if _is_smaller_level(image, images):
-                    images.append(image)
-    except pyvips.Error:
-        return None
-    return images
-
-
-def _is_smaller_level(image: Any, images: "list[Any]") -> bool:
-    """Tell a pyramid's next level from a label, a macro or a stack's plane, by its shape."""
-    first, last = images[0], images[-1]
-    if image.bands != first.bands or image.width >= last.width or image.height >= last.height:
-        return False
-    downsample = first.width / image.width
-    # Each side of a level is rounded, up or down, to whole pixels.
-    return bool(abs(first.height - image.height * downsample) <= 2 * downsample)
-
-
-def _to_srgb(image: Any) -> Any:
-    """Give any grey, RGB or CMYK image as 8-bit sRGB on white."""
-    if image.interpretation == "multiband":
-        image = image.copy(interpretation="srgb" if image.bands >= 3 else "b-w")
-    image = image.colourspace("srgb")
-    if image.hasalpha():
-        image = image.flatten(background=[255, 255, 255])
-    return image.cast("uchar")
-
-
-def _is_tiff(image: Any) -> bool:
-    return str(image.get("vips-loader")).startswith("tiff")
-
-
-def _vips_tile_size(image: Any) -> Size | None:
-    fields = set(image.get_fields())
-    if not {"tile-width", "tile-height"} <= fields:
-        return None
-    return _size_or_none(image.get("tile-width"), image.get("tile-height"))
-
-
-def _import_vips() -> Any:
-    import pyvips
-
-    # libvips' warnings come through this logger; what matters about a file is in SlideError.
-    vips_log = logging.getLogger("pyvips")
-    if vips_log.level == logging.NOTSET:
-        vips_log.setLevel(logging.ERROR)
-    # Its cache of operations would keep a decoded image after close(), and give it for another file
-    # of that name.
-    pyvips.cache_set_max(0)
-    return pyvips
-
-
-def _backend_errors() -> tuple[type[Exception], ...]:
-    return (openslide.OpenSlideError, _import_vips().Error, OSError)
-
-
-def _resolution(source: _Source, path: Path, mpp: float | None) -> Resolution | None:
+def _resolution(source: Source, path: Path, mpp: float | None) -> Resolution | None:
     if mpp is not None:
         return Resolution(mpp, mpp, "user")
     if source.tagged_mpp is not None:
@@ -569,6 +403,18 @@ def _resolution(source: _Source, path: Path, mpp: float | None) -> Resolution | 
     return None
 
 
+def _listing_hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+            digest.update(f"{path.relative_to(folder).as_posix()}\n{path.stat().st_size}\n".encode())
+            if path.name in (".zattrs", ".zarray", "zarr.json"):
+                digest.update(path.read_bytes())
+    except OSError as error:
+        raise SlideError(f"{folder.name!r} cannot be read: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
 def _clip_bounds(bounds: tuple[int, int, int, int] | None, size: Size) -> tuple[int, int, int, int]:
     """Give the part of the bounds that lies on the slide; the whole slide where there is none."""
     if bounds is not None:
@@ -580,26 +426,7 @@ def _clip_bounds(bounds: tuple[int, int, int, int] | None, size: Size) -> tuple[
     return 0, 0, size[0], size[1]
 
 
-def _number(text: str | None) -> float | None:
-    """Give a property as a finite number; None where it is absent or is none."""
-    try:
-        value = float(text) if text is not None else math.nan
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _size_or_none(width: str | int | None, height: str | int | None) -> Size | None:
-    size = (int(width or 0), int(height or 0))
-    return size if min(size) > 0 else None
-
-
-def _one_line(error: Exception, path: Path) -> str:
-    """Give another library's message on one line, without the folder: it may name a patient."""
-    return " ".join(str(error).replace(str(path), path.name).split())
-
-
-# What a folder's listing takes for slides. A folder is one where its name says so or its files are DICOM.
+# What a folder's listing takes for slides.
 _SUFFIXES = frozenset(
     {".svs", ".svslide", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".czi", ".tif", ".tiff", ".btf"}
     | {".jpg", ".jpeg", ".png", ".bmp", ".dcm"}
@@ -607,7 +434,13 @@ _SUFFIXES = frozenset(
 
 
 def is_slide(path: Path) -> bool:
-    """Tell by its name whether a path is taken for a slide in a folder of them; nothing is opened."""
-    if path.is_dir():
-        return path.suffix.lower() == ".zarr" or any(each.suffix.lower() == ".dcm" for each in path.iterdir())
-    return path.suffix.lower() in _SUFFIXES
+    """Tell by its name whether a path is taken for a slide in a folder of them; nothing is opened.
+
+    A folder is one where it is an OME-Zarr, or where DICOM files are all the slides that it holds.
+    """
+    if not path.is_dir():
+        return path.suffix.lower() in _SUFFIXES
+    if path.suffix.lower() == ".zarr":
+        return True
+    inside = {each.suffix.lower() for each in path.iterdir() if not each.name.startswith(".")}
+    return inside & _SUFFIXES == {".dcm"}

@@ -116,6 +116,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=("sic", "refine"),
         help="as published, or refined (default: that of the session's last run, else refine)",
     )
+    run.add_argument(
+        "--embedding",
+        metavar="NAME",
+        help="which embedding of the file: X, or NAME of obsm['X_NAME'] (default: that of the session's last "
+        "run, else X)",
+    )
     run.add_argument("--json", action="store_true", help="print a report for machines")
     run.set_defaults(command=_run)
 
@@ -156,6 +162,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE[,VALUE]",
         help="a class and its values; repeat it for class 0, 1, ... (* is all other values; without it they "
         "are not counted)",
+    )
+    evaluates.add_argument(
+        "--embedding",
+        dest="embeddings",
+        nargs="+",
+        default=("X",),
+        metavar="NAME",
+        help="which embeddings of each FILE, each as an encoder of its own: X, NAME of obsm['X_NAME'], or "
+        "all (default: X)",
     )
     evaluates.add_argument(
         "--methods", type=_names, default=("sic", "refine"), help="comma-separated (default: sic,refine)"
@@ -272,11 +287,13 @@ def _run(options: argparse.Namespace) -> None:
     source = open_slide_file(options.source) if options.source else slide
     seeds = read_seeds(options.seeds, source, positive=options.positive)
     method = options.method or ("refine" if options.source else seeds.method)
+    embedding = options.embedding or seeds.embedding
+    slide = slide.with_embedding(embedding)
     unlike = None
     if options.source:
         if method != "refine":
             raise SystemExit("--from: seeds of another slide need --method refine")
-        run, scores, unlike = transfer(source, seeds.patches, seeds.classes, slide)
+        run, scores, unlike = transfer(source.with_embedding(embedding), seeds.patches, seeds.classes, slide)
     else:
         run, scores = cluster(slide, seeds.classes, seeds.patches, method=method)
     session = Session.new(slide).model_copy(update={"classes": seeds.classes, "run": run})
@@ -291,6 +308,7 @@ def _run(options: argparse.Namespace) -> None:
             "slide": slide.name,
             "labels": counts,
             "method": run.method,
+            "embedding": run.embedding,
             "n_iter": run.n_iter,
             "output": str(output),
         }
@@ -326,6 +344,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         classes=TruthClasses.binary(options.positive)
         if options.positive
         else TruthClasses.parse(options.classes),
+        embeddings=options.embeddings,
         methods=options.methods,
         seeds_per_class=options.seeds,
         repeats=options.repeats,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -21,7 +20,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -37,7 +35,14 @@ from tissuumaps_sic.annotator import (
 )
 from tissuumaps_sic.clustering import METHODS, UNLABELLED, SeededIterativeClustering
 from tissuumaps_sic.files import replacing
-from tissuumaps_sic.slides import EmbeddedSlide, SlideFileError, open_slide_file, provenance
+from tissuumaps_sic.slides import (
+    MAIN,
+    EmbeddedSlide,
+    SlideFileError,
+    embeddings,
+    open_slide_file,
+    provenance,
+)
 from tissuumaps_sic.truth import (
     UNCOUNTED,
     Truth,
@@ -52,6 +57,9 @@ Labels = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.intp]
 Pair = tuple[Path, Path]
 
+# Among names of embeddings: every one that the file holds.
+ALL = "all"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -65,11 +73,12 @@ class Plan:
     strategies: tuple[str, ...]
     random_state: int
     slide_size: tuple[int, int] | None
+    embeddings: tuple[str, ...] = (MAIN,)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A slide that took no part: the name of its h5ad, and why."""
+    """A slide, or an embedding of it, that took no part: the name of the h5ad, and why."""
 
     file: str
     message: str
@@ -83,8 +92,9 @@ class Evaluation:
     ----------
     plan : Plan
     slides : DataFrame
-        One row a slide and encoder: ``slide``, ``encoder``, ``file``, ``truth``, ``n_patches``,
-        ``n_counted`` (patches that have a class in the truth) and ``share_<class>`` of those.
+        One row a slide and encoder: ``slide``, ``encoder``, ``file``, ``embedding`` (of the file),
+        ``truth``, ``n_patches``, ``n_counted`` (patches that have a class in the truth) and
+        ``share_<class>`` of those.
     runs : DataFrame
         One row a run: ``slide``, ``encoder``, ``method``, ``n_seeds`` (asked for, for each class),
         ``n_seeds_drawn`` (in all), ``repeat``, and over the counted patches ``f1``, ``macro_f1``,
@@ -135,6 +145,7 @@ def evaluate(
     pairs: Sequence[Pair],
     *,
     classes: TruthClasses,
+    embeddings: Sequence[str] = (MAIN,),
     methods: Sequence[str] = METHODS,
     seeds_per_class: Sequence[int] = (1, 3, 5, 10),
     repeats: int = 5,
@@ -153,6 +164,9 @@ def evaluate(
         The same slide may come once for every encoder.
     classes : TruthClasses
         Which values of the truth make which class.
+    embeddings : sequence of str, default=("X",)
+        Which embeddings of each file, as `open_slide_file` names them; `ALL` among them stands for all that
+        a file holds. Each counts as an encoder: that of ``X`` by its encoder's name, others by their own.
     methods : sequence of str
         Methods of `SeededIterativeClustering`.
     seeds_per_class : sequence of int, default=(1, 3, 5, 10)
@@ -194,9 +208,10 @@ def evaluate(
         tuple(strategies),
         random_state,
         slide_size,
+        tuple(embeddings),
     )
     _check_plan(plan, workers)
-    jobs, failures = _jobs(pairs)
+    jobs, failures = _jobs(pairs, plan.embeddings)
     results = list(_run(jobs, plan, min(workers, len(jobs))))
     done = [result for result in results if isinstance(result, _SlideResult)]
     failures += [result for result in results if isinstance(result, Failure)]
@@ -217,8 +232,8 @@ def _check_plan(plan: Plan, workers: int) -> None:
         wrong = [name for name in given if name not in known]
         if wrong:
             raise EvaluationError(f"{wrong[0]!r} is no {word}; there are {', '.join(known)}")
-    if not plan.methods or not plan.seeds_per_class:
-        raise EvaluationError("give at least one method and one number of seeds")
+    if not plan.methods or not plan.seeds_per_class or not plan.embeddings:
+        raise EvaluationError("give at least one method, one number of seeds and one embedding")
     for word, values, least in (
         ("number of seeds", plan.seeds_per_class, 1),
         ("number of repeats", (plan.repeats,), 1),
@@ -249,6 +264,7 @@ class _Job:
     truth: Path
     slide: str
     encoder: str
+    embedding: str
 
 
 @dataclass(frozen=True)
@@ -284,53 +300,51 @@ def pair_up(files: Sequence[Path], truths: Sequence[Path]) -> list[Pair]:
     return list(zip(files, truths, strict=True))
 
 
-def _jobs(pairs: Sequence[Pair]) -> tuple[list[_Job], list[Failure]]:
+def _jobs(pairs: Sequence[Pair], wanted: Sequence[str]) -> tuple[list[_Job], list[Failure]]:
     jobs: list[_Job] = []
     failures: list[Failure] = []
     for h5ad, truth in pairs:
         try:
-            slide, encoder = slide_and_encoder(h5ad)
-        except (SlideFileError, TruthError) as error:
+            slide, encoders = slide_and_encoders(h5ad)
+        except SlideFileError as error:
             failures.append(Failure(h5ad.name, str(error)))
             continue
-        twin = next((job for job in jobs if (job.slide, job.encoder) == (slide, encoder)), None)
-        if twin:
-            raise EvaluationError(
-                f"{twin.h5ad} and {h5ad} are the same slide ({slide}) with the same encoder ({encoder}); "
-                "give one of the two"
-            )
-        jobs.append(_Job(h5ad, truth, slide, encoder))
+        chosen = [name for each in wanted for name in (encoders if each == ALL else [each])]
+        for embedding in dict.fromkeys(chosen):
+            if embedding not in encoders:
+                there = ", ".join(encoders)
+                told = f"{h5ad.name}: has no embedding {embedding!r}; there is {there}"
+                failures.append(Failure(h5ad.name, told))
+                continue
+            job = _Job(h5ad, truth, slide, encoders[embedding], embedding)
+            twin = next((each for each in jobs if (each.slide, each.encoder) == (slide, job.encoder)), None)
+            if twin:
+                raise EvaluationError(
+                    f"{twin.h5ad} and {h5ad} are the same slide ({slide}) with the same encoder "
+                    f"({job.encoder}); give one of the two"
+                )
+            jobs.append(job)
     return jobs, failures
 
 
-def slide_and_encoder(h5ad: Path) -> tuple[str, str]:
-    """Return the names of an h5ad's slide and encoder.
+def slide_and_encoders(h5ad: Path) -> tuple[str, dict[str, str]]:
+    """Return the name of an h5ad's slide, and what each of its embeddings goes by as an encoder.
 
-    They are what the embedder recorded; else the file's name, and what the features' names begin with.
+    They are what the embedder recorded; else the file's name, and for ``X`` what the features' names begin
+    with. Other embeddings go by their own names.
 
     Raises
     ------
     SlideFileError
-        When there is no such file.
-    TruthError
-        When it cannot be read.
+        When there is no such file, or it cannot be read.
     """
-    if not h5ad.is_file():
-        raise SlideFileError(f"{h5ad.name}: no such file; embed the slide first (embedder embed)")
-    known = provenance(h5ad)
-    named = [known.get(key) for key in ("slide", "encoder")]
-    slide, encoder = (part.get("name") if isinstance(part, dict) else None for part in named)
-    return str(slide or h5ad.stem), str(encoder or _feature_prefix(h5ad) or "unknown")
-
-
-def _feature_prefix(h5ad: Path) -> str | None:
-    try:
-        with h5py.File(h5ad, "r", locking=False) as file:
-            first = file["var"][file["var"].attrs["_index"]].asstr()[0]
-    except (OSError, KeyError, AttributeError, IndexError, TypeError, ValueError):
-        return None
-    match = re.fullmatch(r"(.+)_\d+", first)
-    return match[1] if match else None
+    listed = embeddings(h5ad)
+    recorded = provenance(h5ad).get("slide")
+    slide = recorded.get("name") if isinstance(recorded, dict) else None
+    main = listed[0].encoder or "unknown"
+    # Of two that go by one name, put there by hand, the second is called as in the file.
+    others = {each.name: f"X_{each.name}" if each.name == main else each.name for each in listed[1:]}
+    return str(slide or h5ad.stem), {MAIN: main} | others
 
 
 def _run(jobs: Sequence[_Job], plan: Plan, workers: int) -> Iterator[_SlideResult | Failure]:
@@ -382,7 +396,7 @@ def _try_job(job: _Job, plan: Plan) -> _SlideResult | Failure:
 
 
 def _evaluate_slide(job: _Job, plan: Plan) -> _SlideResult:
-    slide = open_slide_file(job.h5ad)
+    slide = open_slide_file(job.h5ad, job.embedding)
     path = find_truth(job.truth, [job.slide, job.h5ad.stem]) if job.truth.is_dir() else job.truth
     truth = read_truth(path, patch_squares(slide, slide_size=plan.slide_size), plan.classes)
     _check_truth(path, truth)
@@ -391,6 +405,7 @@ def _evaluate_slide(job: _Job, plan: Plan) -> _SlideResult:
     key = {"slide": job.slide, "encoder": job.encoder}
     row = key | {
         "file": job.h5ad.name,
+        "embedding": job.embedding,
         "truth": path.name,
         "n_patches": slide.n_patches,
         "n_counted": int(counted.sum()),
@@ -520,6 +535,7 @@ def report(evaluation: Evaluation) -> dict[str, Any]:
                 }
                 for number, name in enumerate(plan.classes.names)
             ],
+            "embeddings": list(plan.embeddings),
             "methods": list(plan.methods),
             "seeds_per_class": list(plan.seeds_per_class),
             "repeats": plan.repeats,

@@ -30,7 +30,8 @@ class ExportError(Exception):
 def replay(slide: EmbeddedSlide, session: Session) -> pd.DataFrame:
     """Return the labels of the session's last run, with scores from running it again on the same seeds.
 
-    Labels are those of the session. Another processor rounds differently, and a patch that lies on the border
+    It runs on the embedding that the run was on, whichever `slide` was opened with. Labels are those of the
+    session. Another processor rounds differently, and a patch that lies on the border
     itself may then fall to the other side.
 
     Returns
@@ -45,11 +46,14 @@ def replay(slide: EmbeddedSlide, session: Session) -> pd.DataFrame:
         When the session has no run, or the labels are not those that it holds.
     SessionError
         When its seeds do not fit the slide.
+    SlideFileError
+        When the file has no longer the embedding that the run was on.
     """
     if session.run is None:
         raise ExportError(f"{slide.name}: the session has no labels yet; run the clustering first")
     if not session.run.seeds:
         raise ExportError(f"{slide.name}: its labels came from the seeds of another slide; run them again")
+    slide = slide.with_embedding(session.run.embedding)
     run, scores = cluster(slide, session.classes, session.run.seeds, method=session.run.method)
     labels = session.run.unpack().astype(np.int64)
     if len(labels) != slide.n_patches or (run.unpack() != labels).mean() > _MOST_ROUNDED:

@@ -16,7 +16,7 @@ from tissuumaps_sic.session import (
     SessionError,
     load_session,
 )
-from tissuumaps_sic.slides import EmbeddedSlide, SlideFileError
+from tissuumaps_sic.slides import MAIN, EmbeddedSlide, SlideFileError
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,14 @@ class Seeds:
         Class of each seeded patch by the patch's name.
     method : "sic" or "refine"
         That of a session's last run; the default one where there was none.
+    embedding : str
+        That of a session's last run; "X" where there was none.
     """
 
     classes: tuple[SeedClass, ...]
     patches: Mapping[str, int]
     method: Method = DEFAULT_METHOD
+    embedding: str = MAIN
 
 
 def read_seeds(path: Path, slide: EmbeddedSlide, *, positive: str | None = None) -> Seeds:
@@ -58,8 +61,9 @@ def read_seeds(path: Path, slide: EmbeddedSlide, *, positive: str | None = None)
     """
     if path.suffix == ".json":
         session = load_session(path, slide)
-        method = session.run.method if session.run else DEFAULT_METHOD
-        return Seeds(session.classes, session.seeds, method)
+        if session.run is None:
+            return Seeds(session.classes, session.seeds)
+        return Seeds(session.classes, session.seeds, session.run.method, session.run.embedding)
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:

@@ -31,7 +31,7 @@ from tissuumaps_sic.session import (
     seed_vector,
     session_path,
 )
-from tissuumaps_sic.slides import EmbeddedSlide, SlideCache, SlideFileError
+from tissuumaps_sic.slides import MAIN, EmbeddedSlide, SlideCache, SlideFileError
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +98,7 @@ class RunRequest(WriteRequest):
     """Run the clustering on the seeds that the page has seen."""
 
     method: Method = DEFAULT_METHOD
+    embedding: str = Field(default=MAIN, min_length=1, max_length=200)
 
 
 class Annotator:
@@ -136,7 +137,7 @@ class Annotator:
         request = _parse(RunRequest, content)
         h5ad = resolve(root, request.h5ad)
         with self._lock(h5ad):
-            slide = self._slide(h5ad)
+            slide = self._slide(h5ad, request.embedding)
             session = self._seen_session(slide, request.revision)
             started = time.perf_counter()
             try:
@@ -164,6 +165,8 @@ class Annotator:
         with self._lock(h5ad):
             slide = self._slide(h5ad)
             session = self._seen_session(slide, request.revision)
+            if session.run is not None:
+                slide = self._slide(h5ad, session.run.embedding)
             # The mapping of the old file must be gone before systems that lock mapped files replace it.
             self._slides.forget(h5ad)
             try:
@@ -178,9 +181,9 @@ class Annotator:
         with self._locks_lock:
             return self._locks[h5ad]
 
-    def _slide(self, h5ad: Path) -> EmbeddedSlide:
+    def _slide(self, h5ad: Path, embedding: str = MAIN) -> EmbeddedSlide:
         try:
-            return self._slides.get(h5ad)
+            return self._slides.get(h5ad, embedding)
         except SlideFileError as error:
             raise RequestError(422, str(error)) from error
 
@@ -276,6 +279,7 @@ def _state(slide: EmbeddedSlide, session: Session) -> dict[str, Any]:
     return {
         "slide": slide.name,
         "n_patches": slide.n_patches,
+        "embeddings": [{"name": each.name, "title": each.title} for each in slide.embeddings],
         "classes": [seed_class.model_dump() for seed_class in session.classes],
         "seeds": {"patches": rows.tolist(), "labels": seeds[rows].tolist()},
         "revision": session.revision,
@@ -285,6 +289,7 @@ def _state(slide: EmbeddedSlide, session: Session) -> dict[str, Any]:
         and {
             "time": run.time,
             "method": run.method,
+            "embedding": run.embedding,
             "n_iter": run.n_iter,
             "counts": list(run.counts),
             "stale": run.seeds != session.seeds,

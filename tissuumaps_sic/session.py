@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tissuumaps_sic.clustering import UNLABELLED, SeededIterativeClustering
 from tissuumaps_sic.files import replacing
-from tissuumaps_sic.slides import EmbeddedSlide
+from tissuumaps_sic.slides import MAIN, EmbeddedSlide
 
 SUFFIX = ".sic.json"
 
@@ -83,10 +83,14 @@ class Run(_Frozen):
         The seeds that it ran on; the session's own go on changing.
     labels : str
         One byte a patch, in the order of the file, zlib-compressed, base64.
+    embedding : str
+        Which embedding of the file it ran on, as `open_slide_file` names them; runs of before there was a
+        choice were on "X".
     """
 
     time: str
     seeds: dict[str, int]
+    embedding: str = Field(default=MAIN, min_length=1, max_length=200)
     method: Method
     parameters: dict[str, Any]
     version: str
@@ -266,10 +270,12 @@ def cluster(
         estimator.fit(slide.prepared, y)
     except ValueError as error:
         raise SessionError(f"{slide.path.name}: {error}") from error
-    return make_run(estimator, seeds, len(classes)), estimator.scores_
+    return make_run(estimator, seeds, len(classes), embedding=slide.embedding), estimator.scores_
 
 
-def make_run(estimator: SeededIterativeClustering, seeds: Mapping[str, int], n_classes: int) -> Run:
+def make_run(
+    estimator: SeededIterativeClustering, seeds: Mapping[str, int], n_classes: int, *, embedding: str = MAIN
+) -> Run:
     """Return the outcome of a fitted estimator as it is kept.
 
     Parameters
@@ -279,6 +285,8 @@ def make_run(estimator: SeededIterativeClustering, seeds: Mapping[str, int], n_c
     seeds : mapping of str to int
         What it was fitted on, by patch name.
     n_classes : int
+    embedding : str, default="X"
+        Name of the embedding that it was fitted on.
     """
     from tissuumaps_sic import __version__
 
@@ -286,6 +294,7 @@ def make_run(estimator: SeededIterativeClustering, seeds: Mapping[str, int], n_c
     return Run(
         time=_now(),
         seeds=dict(seeds),
+        embedding=embedding,
         method=cast("Method", estimator.method),
         parameters=estimator.get_params(),
         version=__version__,

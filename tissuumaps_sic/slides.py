@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,14 +20,54 @@ import numpy.typing as npt
 
 from tissuumaps_sic.prepared import Prepared
 
+# The embedding of a file that has one only.
+MAIN = "X"
+# What has no more columns is a picture of an embedding, such as obsm['X_umap'].
+_MOST_PICTURED = 3
+# What is of the grid, and not of the encoder, in an entry of uns['embedder']['encoders'].
+_GRID_KEYS = ("target_mpp", "patch_size", "overlap", "stride")
+
 
 class SlideFileError(Exception):
     """An h5ad cannot be used; the message names the file, what is wrong and what to do."""
 
 
 @dataclass(frozen=True)
+class Embedding:
+    """One of the embeddings in a file.
+
+    Attributes
+    ----------
+    name : str
+        What it is chosen by: "X", or what follows ``X_`` in its key of ``obsm``.
+    encoder : str or None
+        Name of its encoder, where the file tells.
+    mpp : float or None
+        µm per pixel of the patches that were embedded, where the file tells.
+    n_features : int
+    """
+
+    name: str
+    encoder: str | None
+    mpp: float | None
+    n_features: int
+
+    @property
+    def label(self) -> str:
+        """What the embedding goes by among others: the encoder's name for ``X``, else its own."""
+        return (self.encoder or self.name) if self.name == MAIN else self.name
+
+    @property
+    def title(self) -> str:
+        """The label for people, with the resolution where it is known."""
+        if self.mpp is None:
+            return self.label
+        return f"{self.label.removesuffix(f'_{self.mpp:g}mpp')}, {self.mpp:g} µm/px"
+
+
+@dataclass(frozen=True)
 class EmbeddedSlide:
-    """One slide's patches and their embeddings.
+    """One slide's patches and one embedding of each.
 
     Attributes
     ----------
@@ -36,12 +79,18 @@ class EmbeddedSlide:
         The index of ``obs``.
     centres : ndarray of shape (n_patches, 2), float64
         Patch centres (x, y) in level-0 pixels.
+    embedding : str
+        Name of the embedding that `X` is.
+    embeddings : tuple of Embedding
+        All that the file holds, that of ``X`` first.
     """
 
     path: Path
     X: npt.NDArray[np.floating[Any]]
     patch_names: npt.NDArray[np.object_]
     centres: npt.NDArray[np.float64]
+    embedding: str = MAIN
+    embeddings: tuple[Embedding, ...] = ()
 
     @property
     def name(self) -> str:
@@ -73,10 +122,24 @@ class EmbeddedSlide:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What a session must find again: the patches' names in order, and the length of an embedding."""
-        digest = hashlib.sha256(f"{self.X.shape}\n".encode())
+        """What a session must find again: the patches' names in order, and the width of the file's X.
+
+        The same for every embedding of a file, because seeds are of patches.
+        """
+        width = self.embeddings[0].n_features if self.embeddings else int(self.X.shape[1])
+        digest = hashlib.sha256(f"{(self.n_patches, width)}\n".encode())
         digest.update("\n".join(map(str, self.patch_names)).encode())
         return f"sha256:{digest.hexdigest()}"
+
+    def with_embedding(self, name: str) -> EmbeddedSlide:
+        """Return the slide with another embedding of its file; itself where it is the same.
+
+        Raises
+        ------
+        SlideFileError
+            As `open_slide_file`.
+        """
+        return self if name == self.embedding else open_slide_file(self.path, name)
 
     def nearest(self, x: float, y: float) -> int:
         """Return the row of the patch whose centre is nearest to (x, y), in level-0 pixels.
@@ -96,13 +159,15 @@ class EmbeddedSlide:
         return row
 
 
-def open_slide_file(path: Path) -> EmbeddedSlide:
-    """Open the embeddings of one slide.
+def open_slide_file(path: Path, embedding: str = MAIN) -> EmbeddedSlide:
+    """Open an embedding of one slide.
 
     Parameters
     ----------
     path : Path
         An h5ad with dense embeddings in ``X`` and patch centres in ``obsm['spatial']``.
+    embedding : str, default="X"
+        Which embedding: "X", or what follows ``X_`` in a key of ``obsm`` (`embeddings` lists them).
 
     Returns
     -------
@@ -111,21 +176,51 @@ def open_slide_file(path: Path) -> EmbeddedSlide:
     Raises
     ------
     SlideFileError
-        When the file is missing, damaged, or holds no dense embeddings or centres.
+        When the file is missing, damaged, or holds no dense embeddings, no centres, or no embedding of that
+        name.
     """
+    with _opened(path) as file:
+        return _read(path, file, embedding)
+
+
+def embeddings(path: Path) -> list[Embedding]:
+    """Return the embeddings that a file holds, to choose from: ``X``, then those in ``obsm`` by name.
+
+    Those are the dense matrices of floats named ``X_...`` with a row for each patch; what has three columns
+    or fewer is taken for a picture of one, such as ``X_umap``.
+
+    Raises
+    ------
+    SlideFileError
+        When the file is missing or damaged, or its X is no dense matrix of floats.
+    """
+    with _opened(path) as file:
+        return list(_listed(path, file))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
     if not path.is_file():
         raise SlideFileError(f"{path.name}: no such file; embed the slide first (embedder embed)")
     try:
         with h5py.File(path, "r", locking=False) as file:
-            return _read(path, file)
+            yield file
     except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
         raise SlideFileError(
             f"{path.name}: not a readable h5ad ({error}); embed the slide again (embedder embed)"
         ) from error
 
 
-def provenance(path: Path) -> dict[str, Any]:
+def provenance(path: Path, embedding: str = MAIN) -> dict[str, Any]:
     """Return what the embedder recorded in an h5ad's ``uns['embedder']``; nothing where there is none.
+
+    Parameters
+    ----------
+    path : Path
+    embedding : str, default="X"
+        Whose ``encoder`` and ``grid`` are wanted. Of an embedding other than ``X`` the grid says only how its
+        patches were seen (``target_mpp``, ``patch_size``, ``overlap``, ``stride``), since they lie elsewhere;
+        nothing at all is returned where its making is not recorded.
 
     Raises
     ------
@@ -140,16 +235,92 @@ def provenance(path: Path) -> dict[str, Any]:
         raise SlideFileError(
             f"{path.name}: its provenance cannot be read ({error}); embed the slide again"
         ) from error
-    return known if isinstance(known, dict) else {}
+    if not isinstance(known, dict):
+        return {}
+    if embedding == MAIN:
+        return known
+    entry = _entries(known).get(f"obsm/X_{embedding}")
+    if entry is None:
+        return {}
+    grid = {key: entry.pop(key) for key in _GRID_KEYS if key in entry}
+    return known | {"encoder": entry, "grid": grid}
 
 
-def _read(path: Path, file: h5py.File) -> EmbeddedSlide:
+def _entries(known: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what is recorded of each embedding by its key, such as "obsm/X_resnet18"."""
+    listed = known.get("encoders")
+    return {
+        str(each["key"]): {key: value for key, value in each.items() if key != "key"}
+        for each in (listed if isinstance(listed, list) else ())
+        if isinstance(each, dict) and "key" in each
+    }
+
+
+def _listed(path: Path, file: h5py.File) -> Iterator[Embedding]:
+    X = file.get("X")
+    _check_dense(path, MAIN, X)
+    try:
+        known = json.loads(file["uns/embedder"].asstr()[()])
+    except (KeyError, ValueError, AttributeError, TypeError):
+        known = {}
+    known = known if isinstance(known, dict) else {}
+    parts = [known.get(key) for key in ("encoder", "grid")]
+    encoder, grid = (part if isinstance(part, dict) else {} for part in parts)
+    name = encoder.get("name") or _feature_prefix(file)
+    yield _embedding(MAIN, {"name": name, "target_mpp": grid.get("target_mpp")}, X)
+    obsm, entries = file.get("obsm"), _entries(known)
+    for key, item in obsm.items() if isinstance(obsm, h5py.Group) else ():
+        # X itself would be shadowed by an X_X.
+        if key.startswith("X_") and key not in ("X_", "X_X") and _is_embedding(item, X.shape[0]):
+            yield _embedding(key[2:], entries.get(f"obsm/{key}", {}), item)
+
+
+def _embedding(name: str, entry: dict[str, Any], matrix: h5py.Dataset) -> Embedding:
+    encoder, mpp = entry.get("name"), entry.get("target_mpp")
+    return Embedding(
+        name,
+        str(encoder) if encoder else None,
+        float(mpp) if isinstance(mpp, int | float) else None,
+        int(matrix.shape[1]),
+    )
+
+
+def _is_embedding(item: Any, n_patches: int) -> bool:
+    return bool(
+        isinstance(item, h5py.Dataset)
+        and item.ndim == 2
+        and item.dtype.kind == "f"
+        and item.shape[0] == n_patches
+        and item.shape[1] > _MOST_PICTURED
+    )
+
+
+def _feature_prefix(file: h5py.File) -> str | None:
+    """Return what the features' names begin with: the encoder's name, in files that do not tell it."""
+    try:
+        first = file["var"][file["var"].attrs["_index"]].asstr()[0]
+    except (OSError, KeyError, AttributeError, IndexError, TypeError, ValueError):
+        return None
+    match = re.fullmatch(r"(.+)_\d+", first)
+    return match[1] if match else None
+
+
+def _read(path: Path, file: h5py.File, embedding: str) -> EmbeddedSlide:
     for key in ("X", "obs", "obsm/spatial"):
         if key not in file:
             raise SlideFileError(
                 f"{path.name}: has no {key}; `embedder check {path.name}` names what the file lacks"
             )
-    X = _embeddings(path, file["X"])
+    listed = tuple(_listed(path, file))
+    if embedding not in {each.name for each in listed}:
+        there = ", ".join(
+            f"X ({each.label})" if each.name == MAIN and each.encoder else each.name for each in listed
+        )
+        raise SlideFileError(
+            f"{path.name}: has no embedding {embedding!r}; there is {there}; choose one of them, or add it "
+            "(embedder add)"
+        )
+    X = _matrix(path, file["X" if embedding == MAIN else f"obsm/X_{embedding}"])
     obs = file["obs"]
     index = obs[obs.attrs["_index"]]
     if isinstance(index, h5py.Group):
@@ -162,12 +333,16 @@ def _read(path: Path, file: h5py.File) -> EmbeddedSlide:
             f"{path.name}: obsm['spatial'] is not one (x, y) for each patch; "
             f"`embedder check {path.name}` tells more"
         )
-    return EmbeddedSlide(path, X, names, np.asarray(spatial[()], dtype=np.float64))
+    centres = np.asarray(spatial[()], dtype=np.float64)
+    return EmbeddedSlide(path, X, names, centres, embedding, listed)
 
 
-def _embeddings(path: Path, dataset: Any) -> npt.NDArray[np.floating[Any]]:
+def _check_dense(path: Path, key: str, dataset: Any) -> None:
     if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 2 or dataset.dtype.kind != "f":
-        raise SlideFileError(f"{path.name}: X is not a dense matrix of floats; embed the slide again")
+        raise SlideFileError(f"{path.name}: {key} is not a dense matrix of floats; embed the slide again")
+
+
+def _matrix(path: Path, dataset: h5py.Dataset) -> npt.NDArray[np.floating[Any]]:
     offset = dataset.id.get_offset()
     if dataset.chunks is None and offset is not None and dataset.dtype.isnative:
         return np.memmap(path, dtype=dataset.dtype, mode="r", offset=offset, shape=dataset.shape)
@@ -182,16 +357,16 @@ class SlideCache:
     Parameters
     ----------
     size : int
-        How many slides are kept.
+        How many slides are kept, each embedding of a file for one.
     """
 
     def __init__(self, size: int = 8) -> None:
         self._size = size
-        self._slides: OrderedDict[Path, tuple[tuple[int, int], EmbeddedSlide]] = OrderedDict()
+        self._slides: OrderedDict[tuple[Path, str], tuple[tuple[int, int], EmbeddedSlide]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, path: Path) -> EmbeddedSlide:
-        """Return the slide at `path`, from memory where the file is still the same.
+    def get(self, path: Path, embedding: str = MAIN) -> EmbeddedSlide:
+        """Return an embedding of the slide at `path`, from memory where the file is still the same.
 
         Raises
         ------
@@ -202,12 +377,12 @@ class SlideCache:
             try:
                 stat = path.stat()
             except OSError as error:
-                self._slides.pop(path, None)
+                self._drop(path)
                 raise SlideFileError(f"{path.name}: no such file; embed the slide first") from error
             stamp = (stat.st_mtime_ns, stat.st_size)
-            known = self._slides.pop(path, None)
-            slide = known[1] if known and known[0] == stamp else open_slide_file(path)
-            self._slides[path] = (stamp, slide)
+            known = self._slides.pop((path, embedding), None)
+            slide = known[1] if known and known[0] == stamp else open_slide_file(path, embedding)
+            self._slides[path, embedding] = (stamp, slide)
             while len(self._slides) > self._size:
                 self._slides.popitem(last=False)
             return slide
@@ -215,4 +390,8 @@ class SlideCache:
     def forget(self, path: Path) -> None:
         """Let go of a slide, so that its file can be replaced on systems that lock mapped files."""
         with self._lock:
-            self._slides.pop(path, None)
+            self._drop(path)
+
+    def _drop(self, path: Path) -> None:
+        for key in [key for key in self._slides if key[0] == path]:
+            del self._slides[key]

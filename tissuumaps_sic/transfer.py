@@ -12,7 +12,7 @@ from tissuumaps_sic import refine
 from tissuumaps_sic.clustering import SeededIterativeClustering
 from tissuumaps_sic.refine import Guests
 from tissuumaps_sic.session import Run, SeedClass, SessionError, make_run, seed_vector
-from tissuumaps_sic.slides import EmbeddedSlide, provenance
+from tissuumaps_sic.slides import MAIN, EmbeddedSlide, provenance
 
 # What must be equal for embeddings of two slides to lie in one space: where it is recorded, and its name.
 _SAME = (
@@ -28,6 +28,8 @@ def transfer(
     source: EmbeddedSlide, seeds: Mapping[str, int], classes: Sequence[SeedClass], target: EmbeddedSlide
 ) -> tuple[Run, npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Label a slide from the seeds of another one, by the refined method.
+
+    The embeddings that the two were opened with must be comparable (`check_comparable`).
 
     Parameters
     ----------
@@ -65,8 +67,13 @@ def transfer(
         estimator.fit(target.prepared, np.full(target.n_patches, -1), guests=guests)
     except ValueError as error:
         raise SessionError(f"{target.path.name}: {error}") from error
-    run = make_run(estimator, {}, len(classes))
-    origin = {"seeds_of": source.name, "seeds_fingerprint": source.fingerprint, "foreign_seeds": dict(seeds)}
+    run = make_run(estimator, {}, len(classes), embedding=target.embedding)
+    origin = {
+        "seeds_of": source.name,
+        "seeds_fingerprint": source.fingerprint,
+        "seeds_embedding": source.embedding,
+        "foreign_seeds": dict(seeds),
+    }
     run = run.model_copy(update={"parameters": {**run.parameters, **origin}})
     return run, estimator.scores_, refine.unlike(target.prepared, guests)
 
@@ -80,12 +87,13 @@ def check_comparable(source: EmbeddedSlide, target: EmbeddedSlide) -> None:
         When one has no provenance, or encoder, weights, transform, mpp or patch size differ; the message
         names what.
     """
-    one, other = provenance(source.path), provenance(target.path)
+    one, other = (provenance(slide.path, slide.embedding) for slide in (source, target))
     for known, slide in ((one, source), (other, target)):
         if not known:
+            which = "it" if slide.embedding == MAIN else f"its embedding {slide.embedding}"
             raise SessionError(
-                f"{slide.path.name}: does not tell how it was embedded (uns['embedder']), so seeds cannot "
-                "travel to or from it; embed the slide again (embedder embed)"
+                f"{slide.path.name}: does not tell how {which} was embedded (uns['embedder']), so seeds "
+                "cannot travel to or from it; embed the slide again (embedder embed)"
             )
     differing = [
         f"{name} ({_found(one, keys)} there, {_found(other, keys)} here)"

@@ -23,7 +23,7 @@ from tissuumaps_sic.evaluate import (
     generator,
     pair_up,
     report,
-    slide_and_encoder,
+    slide_and_encoders,
     write_report,
 )
 from tissuumaps_sic.evaluate_figures import f1_by_clicks, f1_by_seeds
@@ -380,12 +380,12 @@ def test_truths_are_paired_with_slides_by_order_or_found_in_one_folder(tmp_path)
 
 def test_slide_and_encoder_are_named_by_the_provenance_and_else_by_the_file(tmp_path):
     path = noisy_slide(tmp_path / "a", "x.second", encoder="my_net", provenance=False)
-    assert slide_and_encoder(path) == ("x.second", "my_net")
+    assert slide_and_encoders(path) == ("x.second", {"X": "my_net"})
     adata = anndata.read_h5ad(path)
     adata.uns["embedder"] = json.dumps({"slide": {"name": "x"}, "encoder": {"name": "other"}})
     adata.write_h5ad(path)
-    assert slide_and_encoder(path) == ("x", "other")
-    assert slide_and_encoder(write_small_h5ad(tmp_path / "plain.h5ad")) == ("plain", "unknown")
+    assert slide_and_encoders(path) == ("x", {"X": "other"})
+    assert slide_and_encoders(write_small_h5ad(tmp_path / "plain.h5ad")) == ("plain", {"X": "unknown"})
 
 
 # ------------------------------------------------------------------------------------------------ report

@@ -16,6 +16,7 @@ window.SIC = (function () {
   const NS = "http://www.w3.org/2000/svg";
   const DRAG_TOLERANCE = 6; // screen pixels that a click may wander before it is a drag
   const METHODS = { refine: "Refined", sic: "As published" };
+  const MAIN = "X"; // the embedding that every h5ad has
   const VIEWS = { slide: "Slide", colors: "UMAP colours", labels: "Labels" };
 
   // ---------------------------------------------------------------- TissUUmaps
@@ -257,6 +258,7 @@ window.SIC = (function () {
     active: 1, // the class that a click gives
     view: "colors",
     method: "refine",
+    embedding: MAIN, // of the h5ad: which one the next run is on
     opacity: 0.65,
     seeding: true,
     busy: "",
@@ -292,8 +294,11 @@ window.SIC = (function () {
   async function reload() {
     app.state = await postForState("open", request());
     app.labels = null;
-    if (app.state.run) {
-      app.method = app.state.run.method;
+    const { run, embeddings } = app.state;
+    if (run) app.embedding = run.embedding;
+    if (!embeddings.some((each) => each.name === app.embedding)) app.embedding = MAIN;
+    if (run) {
+      app.method = run.method;
       const found = await postForLabels("labels", request());
       app.state = found.state;
       await takeLabels(found.labels);
@@ -336,7 +341,9 @@ window.SIC = (function () {
 
   function run() {
     return enqueue("Running", async () => {
-      const found = await postForLabels("run", request({ revision: app.state.revision, method: app.method }));
+      const found = await postForLabels("run", request({
+        revision: app.state.revision, method: app.method, embedding: app.embedding,
+      }));
       app.state = found.state;
       app.view = "labels";
       await takeLabels(found.labels);
@@ -568,6 +575,15 @@ window.SIC = (function () {
         button("↷ Redo", "Do it again (Shift-Z)", redo, { id: "sic-redo", disabled: !idle || !state.can_redo }),
         button("Clear", "Remove all seeds; can be undone", clear,
           { id: "sic-clear", disabled: !idle || !state.seeds.patches.length })),
+      state.embeddings.length > 1
+        ? html("div", { class: "sic-embedding" },
+          html("label", { for: "sic-embedding" }, "Embedding"),
+          html("select", { class: "form-select form-select-sm", id: "sic-embedding", disabled: !idle,
+            title: "What the patches are compared by: another network, or another scale",
+            onchange: (event) => { app.embedding = event.target.value; } },
+            ...state.embeddings.map(({ name, title }) =>
+              html("option", { value: name, selected: name === app.embedding }, title))))
+        : null,
       html("div", { class: "sic-view" },
         html("div", { class: "btn-group btn-group-sm", role: "group", "aria-label": "What is drawn" },
           ...Object.entries(VIEWS).map(([view, text]) =>
@@ -607,8 +623,10 @@ window.SIC = (function () {
       .sic-classes tr.sic-active td { background: #e7f1ff; }
       .sic-classes input[type=color] { width: 2em; height: 1.7em; padding: 0; border: 1px solid #ccc; }
       .sic-number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-      .sic-buttons { display: flex; flex-wrap: wrap; gap: .4em; margin: .5em 0; }
+      .sic-buttons { display: flex; flex-wrap: wrap; gap: .3em; margin: .5em 0; }
       .sic-method { width: auto; }
+      .sic-embedding { display: flex; gap: .6em; align-items: center; margin: .5em 0; }
+      .sic-embedding select { flex: 1; min-width: 0; }
       .sic-view { display: flex; gap: 1em; align-items: center; margin: .6em 0; }
       .sic-view .btn-group { flex: none; }
       .sic-messages { min-height: 3em; }

@@ -1,0 +1,95 @@
+"""What OME metadata says of an image: how large its pixels are, and what its channels are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from xml.etree import ElementTree as ET
+
+# µm in each unit of length that the schema and NGFF name and that images of tissue have.
+_MICROMETRES = {
+    **dict.fromkeys(("µm", "μm", "um", "micrometer", "micrometre", "micron"), 1.0),
+    **dict.fromkeys(("nm", "nanometer", "nanometre"), 1e-3),
+    **dict.fromkeys(("mm", "millimeter", "millimetre"), 1e3),
+    **dict.fromkeys(("cm", "centimeter", "centimetre"), 1e4),
+    **dict.fromkeys(("m", "meter", "metre"), 1e6),
+    **dict.fromkeys(("Å", "angstrom"), 1e-4),
+    **dict.fromkeys(("in", "inch"), 25_400.0),
+}
+_RED_GREEN_BLUE = (("red", "r"), ("green", "g"), ("blue", "b"))
+
+
+@dataclass(frozen=True)
+class OmeImage:
+    """What OME-XML says of its first image.
+
+    Attributes
+    ----------
+    mpp : (x, y) or None
+        µm per pixel.
+    samples : tuple of int
+        Samples per pixel of each channel: (3,) is RGB in one plane, (1, 1, 1) three planes.
+    channel_names : tuple of str
+    planes : int
+        Images in the stack: z times t.
+    """
+
+    mpp: tuple[float, float] | None
+    samples: tuple[int, ...]
+    channel_names: tuple[str, ...]
+    planes: int
+
+    @property
+    def is_planar_rgb(self) -> bool:
+        """Whether red, green and blue are a plane each, and not three stains of a fluorescence image."""
+        return self.samples == (1, 1, 1) and names_are_rgb(self.channel_names)
+
+
+def names_are_rgb(names: Sequence[str]) -> bool:
+    """Tell whether three channels are red, green and blue, by their names; none named counts as such."""
+    return all(
+        name.strip().lower() in ("", *meant, str(k), f"channel {k}", f"channel:0:{k}")
+        for k, (name, meant) in enumerate(zip(names, _RED_GREEN_BLUE, strict=True))
+    )
+
+
+def micrometres(value: float | str | None, unit: str | None) -> float | None:
+    """Turn a length into µm; None where it is none or its unit (µm where there is none) is unknown."""
+    try:
+        length = float(value) if value is not None else math.nan
+    except ValueError:
+        return None
+    factor = 1.0 if unit is None else _MICROMETRES.get(unit.strip(), _MICROMETRES.get(unit.strip().lower()))
+    if factor is None or not (math.isfinite(length) and length > 0):
+        return None
+    return length * factor
+
+
+def parse_xml(text: str | None) -> OmeImage | None:
+    """Read the OME-XML of a TIFF's description; None where it is something else."""
+    if not text or "OME" not in text[:2000]:
+        return None
+    try:
+        # Entities that grow are no danger: expat limits their growth, and the text is a slide's own.
+        root = ET.fromstring(text.strip("\0 \n\r\t").encode())  # noqa: S314
+    except ET.ParseError:
+        return None
+    pixels = next((each for each in root.iter() if _name(each) == "Pixels"), None)
+    if pixels is None:
+        return None
+    x, y = (
+        micrometres(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit")) for axis in "XY"
+    )
+    channels = [each for each in pixels if _name(each) == "Channel"]
+    return OmeImage(
+        mpp=None if x is None or y is None else (x, y),
+        samples=tuple(int(each.get("SamplesPerPixel") or 1) for each in channels),
+        channel_names=tuple(each.get("Name") or "" for each in channels),
+        planes=int(pixels.get("SizeZ") or 1) * int(pixels.get("SizeT") or 1),
+    )
+
+
+def _name(element: ET.Element) -> str:
+    """Return an element's name without the namespace, which has the schema's date in it."""
+    return element.tag.rpartition("}")[2]
