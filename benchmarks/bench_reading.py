@@ -61,7 +61,7 @@ def main() -> int:
             grid = tissue_grid(slide)
         print(
             f"{arguments.slide.name}: {len(grid)} tissue patches of {grid.columns * grid.rows}, "
-            f"level {grid.level}, {grid.level_scale:.4g} level pixels per target pixel"
+            f"level {grid.level}, {grid.level_scale[0]:.4g} level pixels per target pixel"
         )
         if len(grid) == 0:
             print("no tissue was found; nothing to time", file=sys.stderr)

@@ -109,7 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_embedding(plan)
     plan.add_argument("--json", action="store_true", help="print a report for machines")
 
-    _command(commands, "encoders", "list the encoders and what each needs", _encoders)
+    encoders = _command(commands, "encoders", "list the encoders and what each needs here", _encoders)
+    encoders.add_argument("--json", action="store_true", help="print them for machines")
 
     check = _command(commands, "check", "name every rule of the file contract that a file breaks", _check)
     check.add_argument("files", type=Path, nargs="+", metavar="FILE")
@@ -313,11 +314,14 @@ def _add(options: argparse.Namespace) -> int:
     return 0
 
 
-def _encoders(_: argparse.Namespace) -> int:
-    from embedder.encoders import available_encoders
+def _encoders(options: argparse.Namespace) -> int:
+    from embedder.encoders import available_encoders, table_lines
 
-    for row in available_encoders():
-        print(row)
+    statuses = available_encoders()
+    if options.json:
+        print(json.dumps([asdict(each) for each in statuses], indent=1))
+    else:
+        print("\n".join(table_lines(statuses)))
     return 0
 
 

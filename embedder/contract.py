@@ -265,17 +265,22 @@ def _spatial_rule(file: h5py.File) -> Iterator[Problem]:
         yield Problem("spatial-centres", "obsm['spatial'] holds NaN or infinity", fix)
         return
     grid = _provenance(file).get("grid")
-    size0 = grid.get("patch_size0") if isinstance(grid, dict) else None
+    # Files of before slides with pixels that are not square could be embedded have one edge alone.
+    size0 = (
+        [grid.get(key, grid.get("patch_size0")) for key in ("patch_width0", "patch_height0")]
+        if isinstance(grid, dict)
+        else [None]
+    )
     x0, y0 = _column(file.get("obs"), "x0"), _column(file.get("obs"), "y0")
     if (
-        not isinstance(size0, int | float)
+        not all(isinstance(each, int | float) for each in size0)
         or x0 is None
         or y0 is None
         or len(x0) != len(centres)
         or len(y0) != len(centres)
     ):
         return
-    off = np.abs(centres - np.column_stack([x0, y0]) - size0 / 2).max(initial=0)
+    off = np.abs(centres - np.column_stack([x0, y0]) - np.array(size0) / 2).max(initial=0)
     # Corners are rounded to whole pixels, centres are not.
     if off > 1:
         yield Problem(

@@ -170,12 +170,16 @@ def make_encoder(options: EmbedOptions) -> Encoder:
     EncoderError
         When it cannot be loaded.
     """
-    return load_encoder(
+    encoder = load_encoder(
         options.encoder,
         weights=options.weights,
         device=_device(options.device),
         precision=options.precision,
     )
+    advice = encoder.spec.advice(options.patch_size, options.mpp)
+    if advice:
+        log.info("%s", advice)
+    return encoder
 
 
 def clash_results(items: Sequence[SlideInput]) -> dict[int, SlideResult]:
@@ -347,7 +351,7 @@ def plan_grid(
         bounds=slide.bounds,
         level_downsamples=slide.level_downsamples,
     )
-    shares = mask.share(grid.x0, grid.y0, grid.patch_size0)
+    shares = mask.share(grid.x0, grid.y0, (grid.patch_width0, grid.patch_height0))
     keep = shares >= options.min_tissue
     if not keep.any():
         raise SlideError(

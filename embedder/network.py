@@ -297,9 +297,7 @@ def _whole(network: torch.nn.Module, spec: EncoderSpec, precision: str, device: 
         def forward(self, patches: torch.Tensor) -> torch.Tensor:
             # Channels are last in memory already: the permutation is the layout that the network wants.
             x = patches.permute(0, 3, 1, 2).float()
-            if spec.input_size is not None and tuple(x.shape[2:]) != (spec.input_size, spec.input_size):
-                size = [spec.input_size, spec.input_size]
-                x = torch.nn.functional.interpolate(x, size=size, mode="bilinear", antialias=True)
+            x = _fitted(x, spec)
             x = ((x - self.mean) * self.scale).to(dtype)
             if low and not cast:
                 with torch.autocast(device_type, torch.bfloat16):
@@ -310,6 +308,26 @@ def _whole(network: torch.nn.Module, spec: EncoderSpec, precision: str, device: 
             return pooled.float()
 
     return Whole().eval()
+
+
+def _fitted(patches: torch.Tensor, spec: EncoderSpec) -> torch.Tensor:
+    """Return patches, (n, 3, rows, columns) of 0..255, resized and cut to what the network takes."""
+    import torch
+
+    if spec.input_size is None:
+        return patches
+    edge = spec.resized or spec.input_size
+    # As Pillow does for the encoders' own transforms: along the rows, then along the columns, and after each
+    # to 8 bits, halves upwards; that cuts a cubic's overshoot.
+    for size in ([patches.shape[2], edge], [edge, edge]):
+        if list(patches.shape[2:]) != size:
+            resized = torch.nn.functional.interpolate(
+                patches, size=size, mode=spec.interpolation, antialias=True
+            )
+            patches = (resized + 0.5).floor().clamp(0, 255)
+    margin = round((edge - spec.input_size) / 2)
+    inner = slice(margin, margin + spec.input_size)
+    return patches[:, :, inner, inner]
 
 
 def _exact_float32() -> Any:

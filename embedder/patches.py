@@ -133,7 +133,7 @@ def _decoder_count() -> int:
 
 def _bands(grid: PatchGrid) -> Iterator[Integers]:
     """Give the patches' indices by bands of columns, each narrow enough to be held in memory."""
-    width = _BAND_PIXELS / max(1.0, grid.level_scale)
+    width = _BAND_PIXELS / max(1.0, grid.level_scale[0])
     columns = max(1, int((width - grid.patch_size) // grid.stride) + 1)
     band_of = grid.column // columns
     for band in np.unique(band_of):
@@ -179,10 +179,19 @@ def _axes(slide: Slide, grid: PatchGrid) -> tuple[_Axis, _Axis]:
     tile = slide.tile_sizes[grid.level] or (_MIN_READ, _MIN_READ)
     # The filter reaches one target pixel from a target pixel's centre, or one level pixel where it
     # enlarges; one more for rounding. Without resampling there is nothing to reach for.
-    margin = 0 if grid.level_scale == 1 else math.ceil(max(1.0, grid.level_scale)) + 1
+    # In both directions, or in none: a row of pixels is resampled in both at once.
+    copied = grid.level_scale == (1, 1)
     x, y = (
-        _Axis(origin, grid.level_scale, margin, side * math.ceil(_MIN_READ / side), size)
-        for origin, side, size in zip(grid.level_origin, tile, slide.level_sizes[grid.level], strict=True)
+        _Axis(
+            origin,
+            scale,
+            0 if copied else math.ceil(max(1.0, scale)) + 1,
+            side * math.ceil(_MIN_READ / side),
+            size,
+        )
+        for origin, scale, side, size in zip(
+            grid.level_origin, grid.level_scale, tile, slide.level_sizes[grid.level], strict=True
+        )
     )
     return x, y
 

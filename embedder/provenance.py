@@ -47,7 +47,9 @@ def asked(slide: Slide, mask: TissueMask | None, encoder: Encoder, options: Embe
         },
         "tissue": {"min_tissue": options.min_tissue}
         | (
-            {"method": _OTSU} if mask is None else {"method": mask.method, "parameters": dict(mask.parameters)}
+            {"method": _OTSU}
+            if mask is None
+            else {"method": mask.method, "parameters": dict(mask.parameters)}
         ),
         "encoder": {
             "name": encoder.name,
@@ -75,6 +77,8 @@ def describe(
     found["grid"] |= {
         "stride": grid.stride,
         "patch_size0": grid.patch_size0,
+        "patch_width0": grid.patch_width0,
+        "patch_height0": grid.patch_height0,
         "scale": grid.scale,
         "level": grid.level,
         "level_downsample": grid.level_downsample,

@@ -19,8 +19,10 @@ log = logging.getLogger(__name__)
 
 Integers = npt.NDArray[np.int64]
 
-# Beyond this the pixels are so far from square that one scale for both directions would distort.
-_MAX_ANISOTROPY = 0.05
+# Up to this, pixels count as square: tags are no more exact, and a scale for each direction would blur, by
+# resampling, what can be copied. Beyond the other, one of the two tags is wrong.
+_SQUARE = 0.01
+_MAX_ANISOTROPY = 4.0
 # How many times a slide may be enlarged to reach the target: unsaid, and with a warning.
 _ENLARGING_NOTED = 1.1
 _ENLARGING_MOST = 2.0
@@ -54,7 +56,7 @@ class PatchGrid:
     overlap : float
         Share of a patch's edge that its neighbour covers too, 0 to below 1.
     level : int
-        The level to read from.
+        The level to read from, which has pixels fine enough in both directions.
     level_downsample : float
         Level-0 pixels per pixel of that level.
     cells : int64 array of shape (n,)
@@ -113,17 +115,21 @@ class PatchGrid:
         Raises
         ------
         TilingError
-            A value is out of range; a level-0 pixel is more than 5 % from square; the slide would
-            have to be enlarged more than twice; or the bounds hold no patch.
+            A value is out of range; a level-0 pixel is more than four times as long as wide, or wide as
+            long; the slide would have to be enlarged more than twice; or the bounds hold no patch.
 
         Notes
         -----
         Enlarging adds no detail: an encoder that learnt at 0.5 µm/px sees blur where it expects
         texture, and its embeddings drift. Up to 1.1 times is within the error of most tags, up to
-        2 times is done with a warning, and beyond it is refused.
+        2 times is done with a warning, and beyond it is refused. Pixels that are not square are resampled
+        by a scale for each direction, so that patches are not distorted; up to 1 % from square counts as
+        square.
         """
         _check(mpp_x, mpp_y, target_mpp, patch_size, overlap)
-        scale = target_mpp / ((mpp_x + mpp_y) / 2)
+        if abs(mpp_x - mpp_y) <= _SQUARE * min(mpp_x, mpp_y):
+            mpp_x = mpp_y = (mpp_x + mpp_y) / 2
+        scale = target_mpp / max(mpp_x, mpp_y)
         _check_enlarging(scale, target_mpp)
         if bounds is None:
             bounds = (0, 0, *slide_size)
@@ -152,10 +158,10 @@ class PatchGrid:
                 f"less than one; choose an overlap below {overlap:g}"
             )
         if grid.columns * grid.rows == 0:
-            edge = math.ceil(grid.patch_size0)
+            edge = math.ceil(grid.patch_width0), math.ceil(grid.patch_height0)
             raise TilingError(
                 f"the slide's {width} x {height} px hold no patch of {patch_size} px at "
-                f"{target_mpp:g} µm/px, which takes {edge} x {edge} of them; "
+                f"{target_mpp:g} µm/px, which takes {edge[0]} x {edge[1]} of them; "
                 "choose a smaller patch size, or check the slide's µm per pixel"
             )
         return replace(grid, cells=np.arange(grid.columns * grid.rows, dtype=np.int64))
@@ -169,24 +175,44 @@ class PatchGrid:
         return max(1, round(self.patch_size * (1 - self.overlap)))
 
     @property
+    def scale_x(self) -> float:
+        """Level-0 pixels per target pixel, from left to right."""
+        return self.target_mpp / self.mpp_x
+
+    @property
+    def scale_y(self) -> float:
+        """Level-0 pixels per target pixel, from top to bottom."""
+        return self.target_mpp / self.mpp_y
+
+    @property
     def scale(self) -> float:
-        """Level-0 pixels per target pixel, by the mean of the two directions."""
-        return self.target_mpp / ((self.mpp_x + self.mpp_y) / 2)
+        """Level-0 pixels per target pixel; the mean of the two directions where pixels are not square."""
+        return (self.scale_x + self.scale_y) / 2
 
     @property
     def patch_size0(self) -> float:
-        """Edge of a patch in level-0 pixels."""
+        """Edge of a patch in level-0 pixels; the mean of the two directions where pixels are not square."""
         return self.patch_size * self.scale
+
+    @property
+    def patch_width0(self) -> float:
+        """Width of a patch in level-0 pixels."""
+        return self.patch_size * self.scale_x
+
+    @property
+    def patch_height0(self) -> float:
+        """Height of a patch in level-0 pixels."""
+        return self.patch_size * self.scale_y
 
     @property
     def columns(self) -> int:
         """How many patches fit side by side in the bounds."""
-        return self._count(self.bounds[2])
+        return self._count(self.bounds[2], self.scale_x)
 
     @property
     def rows(self) -> int:
         """How many patches fit one below the other in the bounds."""
-        return self._count(self.bounds[3])
+        return self._count(self.bounds[3], self.scale_y)
 
     @cached_property
     def column(self) -> Integers:
@@ -213,15 +239,18 @@ class PatchGrid:
         """Centre (x, y) of each patch in level-0 pixels; shape (n, 2).
 
         From the exact corner, not the rounded one: at most half a pixel from
-        (x0, y0) + patch_size0 / 2.
+        (x0, y0) + (patch_width0, patch_height0) / 2.
         """
-        return self._corners + self.patch_size0 / 2
+        return self._corners + np.array([self.patch_width0, self.patch_height0]) / 2
 
     @property
-    def level_scale(self) -> float:
-        """Level pixels per target pixel; 1 where the level is within 1 in a million of it."""
-        level_scale = self.scale / self.level_downsample
-        return 1.0 if abs(level_scale - 1) <= 1e-6 else level_scale
+    def level_scale(self) -> tuple[float, float]:
+        """Level pixels per target pixel, (x, y); 1 where the level is within 1 in a million of it."""
+        x, y = (
+            1.0 if abs(scale / self.level_downsample - 1) <= 1e-6 else scale / self.level_downsample
+            for scale in (self.scale_x, self.scale_y)
+        )
+        return x, y
 
     @property
     def level_origin(self) -> tuple[float, float]:
@@ -231,7 +260,7 @@ class PatchGrid:
         harm, and interpolating all of the slide for it would blur it.
         """
         x, y = self.bounds[0] / self.level_downsample, self.bounds[1] / self.level_downsample
-        return (round(x), round(y)) if self.level_scale == 1 else (x, y)
+        return (round(x), round(y)) if self.level_scale == (1, 1) else (x, y)
 
     def select(self, keep: npt.NDArray[np.bool_]) -> Self:
         """Give the grid with only the patches that are True in `keep`, of shape (n,)."""
@@ -245,11 +274,12 @@ class PatchGrid:
     def _corners(self) -> npt.NDArray[np.float64]:
         """Exact top-left corner (x, y) of each patch in level-0 pixels; shape (n, 2)."""
         steps = np.stack([self.column, self.row], axis=1).astype(np.float64)
-        return np.array(self.bounds[:2], np.float64) + steps * (self.stride * self.scale)
+        step = np.array([self.scale_x, self.scale_y]) * self.stride
+        return np.asarray(np.array(self.bounds[:2], np.float64) + steps * step)
 
-    def _count(self, side: int) -> int:
+    def _count(self, side: int, scale: float) -> int:
         # The hair keeps a patch that fits exactly and misses by the last binary digit.
-        last = math.floor((side / self.scale - self.patch_size) / self.stride + 1e-6)
+        last = math.floor((side / scale - self.patch_size) / self.stride + 1e-6)
         return max(0, last + 1)
 
 
@@ -271,10 +301,10 @@ def _check(mpp_x: float, mpp_y: float, target_mpp: float, patch_size: int, overl
         raise TilingError(f"patch_size must be a whole number of pixels above 0, not {patch_size}")
     if not 0 <= overlap < 1:
         raise TilingError(f"overlap must be from 0 to below 1, not {overlap:g}")
-    if abs(mpp_x - mpp_y) > _MAX_ANISOTROPY * min(mpp_x, mpp_y):
+    if max(mpp_x, mpp_y) > _MAX_ANISOTROPY * min(mpp_x, mpp_y):
         raise TilingError(
-            f"the slide's pixels are {mpp_x:g} x {mpp_y:g} µm, more than {_MAX_ANISOTROPY:.0%} from "
-            "square, so one of the two is probably wrong; give the true value with --slide-mpp"
+            f"the slide's pixels are {mpp_x:g} x {mpp_y:g} µm, one side more than {_MAX_ANISOTROPY:g} times "
+            "the other, so one of the two is probably wrong; give the true value with --slide-mpp"
         )
 
 

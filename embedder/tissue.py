@@ -59,7 +59,7 @@ class TissueMask:
         self,
         x0: npt.NDArray[np.integer | np.floating],
         y0: npt.NDArray[np.integer | np.floating],
-        size0: float,
+        size0: float | tuple[float, float],
     ) -> npt.NDArray[np.float32]:
         """Give the share of each square that is tissue.
 
@@ -67,8 +67,8 @@ class TissueMask:
         ----------
         x0, y0 : arrays of shape (n,)
             The squares' top-left corners in level-0 pixels.
-        size0 : float
-            Their edge in level-0 pixels.
+        size0 : float or (width, height)
+            Their edge, or edges, in level-0 pixels.
 
         Returns
         -------
@@ -78,14 +78,14 @@ class TissueMask:
         """
         left = np.asarray(x0, np.float64) / self.downsample
         top = np.asarray(y0, np.float64) / self.downsample
-        edge = size0 / self.downsample
+        width, height = np.broadcast_to(np.asarray(size0, np.float64), 2) / self.downsample
         area = (
-            self._tissue_before(left + edge, top + edge)
-            - self._tissue_before(left, top + edge)
-            - self._tissue_before(left + edge, top)
+            self._tissue_before(left + width, top + height)
+            - self._tissue_before(left, top + height)
+            - self._tissue_before(left + width, top)
             + self._tissue_before(left, top)
         )
-        return np.clip(area / edge**2, 0, 1).astype(np.float32)
+        return np.asarray(np.clip(area / (width * height), 0, 1), np.float32)
 
     @cached_property
     def _integral(self) -> npt.NDArray[np.float64]:

@@ -13,7 +13,9 @@ class MeanEncoder:
 
     name, dimension, weights_sha256, transform = "means", 12, "0" * 64, "none"
     device, precision = "cpu", "float32"
-    spec = SimpleNamespace(name="means", source="arithmetic", licence="none")
+    spec = SimpleNamespace(
+        name="means", source="arithmetic", licence="none", advice=lambda patch_size, mpp: None
+    )
 
     def __init__(self):
         self.choice = Choice("float32", "auto")

@@ -46,7 +46,12 @@ def test_encoders_are_listed_with_what_they_need(capsys):
     assert main(["encoders"]) == 0
     told = capsys.readouterr().out
     assert "efficientnet-lite0" in told
-    assert "1280-d" in told
+    assert "1280" in told
+    assert "ready" in told
+    assert main(["encoders", "--json"]) == 0
+    report = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    assert report["efficientnet-lite0"]["usable"]
+    assert report["uni"]["dimension"] == 1024
 
 
 def test_help_imports_nothing_heavy():

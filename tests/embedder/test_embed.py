@@ -156,6 +156,22 @@ def test_a_file_made_otherwise_is_neither_kept_silently_nor_overwritten(encoder,
     assert (tmp_path / "out" / "ramp.h5ad").read_bytes() == before
 
 
+def test_a_slide_whose_pixels_are_not_square_gives_undistorted_patches(encoder, tmp_path):
+    """The same tissue, scanned twice as finely across as down."""
+    square = write_ramp(tmp_path / "square.tif", width=1400, height=1100, mpp=0.5)
+    image = pyvips.Image.new_from_file(str(square)).resize(2, vscale=1, kernel="linear")
+    oblong = tmp_path / "oblong.tif"
+    image.copy(xres=4000, yres=2000).tiffsave(str(oblong), tile=True, pyramid=True, resunit="cm")
+    results = embed_slides([square, oblong], tmp_path / "out", replace(PLAIN, min_tissue=0))
+    a, b = (anndata.read_h5ad(result.h5ad) for result in results)
+    assert a.n_obs == b.n_obs
+    assert np.allclose(b.obsm["spatial"], a.obsm["spatial"] * (2, 1), atol=0.01)
+    assert np.abs(a.X - b.X).max() < 1.5
+    assert check(results[1].h5ad) == []
+    known = json.loads(b.uns["embedder"])["grid"]
+    assert (known["patch_width0"], known["patch_height0"]) == pytest.approx((512, 256))
+
+
 def test_another_slide_of_the_same_name_is_not_taken_for_done(encoder, tmp_path):
     embed_slides([write_ramp(tmp_path / "ramp.tif")], tmp_path / "out", PLAIN)
     (tmp_path / "other").mkdir()

@@ -109,12 +109,12 @@ def test_the_nearest_finer_level_is_read(downsamples: tuple[float, ...], scale: 
         level_downsamples=downsamples,
     )
     assert (grid.level, grid.level_downsample) == (level, downsamples[level])
-    assert grid.level_scale == pytest.approx(scale / downsamples[level])
+    assert grid.level_scale == pytest.approx((scale / downsamples[level],) * 2)
 
 
 def test_level_pixels_are_copied_where_they_are_target_pixels() -> None:
     grid = plan(level_downsamples=(1.0, 2.0), bounds=(301, 77, 4001, 2222))
-    assert grid.level_scale == 1
+    assert grid.level_scale == (1, 1)
     # Whole pixels, at most half a pixel from 150.5 and 38.5.
     assert grid.level_origin == (150, 38)
     other = plan(mpp_x=0.3, mpp_y=0.3, level_downsamples=(1.0,), bounds=(301, 77, 4001, 2222))
@@ -132,7 +132,7 @@ def test_level_pixels_are_copied_where_they_are_target_pixels() -> None:
         ({"target_mpp": 0}, "target_mpp"),
         ({"target_mpp": float("nan")}, "target_mpp"),
         ({"mpp_x": -1}, "mpp_x"),
-        ({"mpp_x": 0.25, "mpp_y": 0.27}, "from square.*--slide-mpp"),
+        ({"mpp_x": 0.1, "mpp_y": 0.41}, "4 times the other.*--slide-mpp"),
         ({"bounds": (4000, 0, 2000, 2000)}, "bounds"),
         ({"overlap": 0.999, "target_mpp": 0.2}, "apart"),
     ],
@@ -144,7 +144,27 @@ def test_impossible_grids_are_refused_by_name(options: dict[str, Any], says: str
 
 
 def test_pixels_that_are_nearly_square_use_the_mean() -> None:
-    assert plan(mpp_x=0.25, mpp_y=0.26).scale == pytest.approx(0.5 / 0.255)
+    grid = plan(mpp_x=0.25, mpp_y=0.2524)
+    assert (grid.scale_x, grid.scale_y) == pytest.approx((0.5 / 0.2512,) * 2)
+    assert grid.patch_width0 == grid.patch_height0 == grid.patch_size0
+
+
+def test_pixels_that_are_not_square_have_a_scale_for_each_direction() -> None:
+    grid = PatchGrid.plan(
+        (4000, 1500),
+        mpp_x=0.25,
+        mpp_y=0.5,
+        target_mpp=1.0,
+        patch_size=100,
+        overlap=0.5,
+        bounds=(80, 20, 3000, 1200),
+    )
+    # A patch is 100 µm: 400 px wide and 200 high; the next is 200 px on, and 100 down.
+    assert (grid.patch_width0, grid.patch_height0) == pytest.approx((400, 200))
+    assert (grid.columns, grid.rows) == (14, 11)
+    assert (grid.x0[:3].tolist(), grid.y0[:3].tolist()) == ([80, 280, 480], [20, 20, 20])
+    assert grid.y0[14] == 120
+    assert grid.centres[15].tolist() == [80 + 200 + 200, 20 + 100 + 100]
 
 
 def test_enlarging_is_noted_then_refused(caplog: pytest.LogCaptureFixture) -> None:
