@@ -120,8 +120,10 @@ def write_slide(
             raise ContractError(f"{path.name} would break the file contract ({told}); nothing was written")
 
 
-def write_matrix(file: h5py.File, key: str, matrix: npt.NDArray[Any]) -> None:
-    """Write a dense matrix as anndata does, contiguous and block by block: it is never in memory whole.
+def write_matrix(
+    file: h5py.File, key: str, matrix: npt.NDArray[Any] | h5py.Dataset, *, compress: bool = False
+) -> None:
+    """Write a dense matrix as anndata does, block by block: it is never in memory whole.
 
     Parameters
     ----------
@@ -129,15 +131,18 @@ def write_matrix(file: h5py.File, key: str, matrix: npt.NDArray[Any]) -> None:
         Open for writing.
     key : str
         Such as "X" or "obsm/X_resnet18"; replaced where it is there.
-    matrix : ndarray of shape (n, n_features)
+    matrix : ndarray or dataset of shape (n, n_features)
         May be a memory map.
+    compress : bool, default=False
+        Whether to store it by gzip; else it is contiguous, and can be mapped.
     """
     if key in file:
         del file[key]
-    dataset = file.create_dataset(key, shape=matrix.shape, dtype=matrix.dtype)
+    storage = {"compression": "gzip", "chunks": True} if compress else {}
+    dataset = file.create_dataset(key, shape=matrix.shape, dtype=matrix.dtype, **storage)
     dataset.attrs["encoding-type"], dataset.attrs["encoding-version"] = "array", "0.2.0"
     rows = max(1, _BLOCK_BYTES // max(1, matrix.shape[1] * matrix.dtype.itemsize))
-    for start in range(0, len(matrix), rows):
+    for start in range(0, matrix.shape[0], rows):
         dataset[start : start + rows] = matrix[start : start + rows]
         forget_pages(matrix)
 

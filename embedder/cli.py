@@ -61,10 +61,11 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from embedder.contract import ContractError
     from embedder.encoders import EncoderError
     from embedder.inputs import InputError
+    from embedder.share import ShareError
     from embedder.slide import SlideError
     from embedder.workers import ClusterError
 
-    return (ClusterError, CombineError, ContractError, EncoderError, InputError, SlideError)
+    return (ClusterError, CombineError, ContractError, EncoderError, InputError, ShareError, SlideError)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -114,6 +115,20 @@ def _parser() -> argparse.ArgumentParser:
 
     check = _command(commands, "check", "name every rule of the file contract that a file breaks", _check)
     check.add_argument("files", type=Path, nargs="+", metavar="FILE")
+
+    share = _command(commands, "share", "copy files without anything that tells whose slide it is", _share)
+    share.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    share.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the copies go")
+    share.add_argument("--rename", action="store_true", help="name each slide by a keyed hash of its name")
+    share.add_argument("--shift", action="store_true", help="move coordinates by a keyed number of pixels")
+    share.add_argument(
+        "--key", type=Path, metavar="FILE", help="the secret of --rename and --shift; made if it is not there"
+    )
+    share.add_argument("--compress", action="store_true", help="gzip the embeddings")
+    share.add_argument(
+        "--keep", action="append", default=[], metavar="PLACE", help="keep this too, such as obs/stage"
+    )
+    share.add_argument("--json", action="store_true", help="print what was removed for machines")
 
     add = _command(commands, "add", "put another embedding of the same slide into a file", _add)
     add.add_argument("base", type=Path, metavar="BASE", help="the h5ad that gets it")
@@ -303,6 +318,36 @@ def _plan(options: argparse.Namespace) -> int:
         for line in plan.lines():
             print(line)
     return 1 if any(each.problem for each in plan.slides) else 0
+
+
+def _share(options: argparse.Namespace) -> int:
+    from embedder.share import ShareError, read_key, share
+
+    key = read_key(options.key) if options.key else None
+    shared, failed = [], False
+    for path in options.files:
+        try:
+            one = share(
+                path,
+                options.output,
+                key=key,
+                rename=options.rename,
+                shift=options.shift,
+                compress=options.compress,
+                keep=options.keep,
+            )
+        except (ShareError, OSError) as error:
+            log.error("%s", error)  # noqa: TRY400 -- a message for a person, not a trace
+            failed = True
+            continue
+        shared.append(one)
+        if not options.json:
+            print(f"{path} -> {one.path}")
+            for change in one.changes:
+                print(f"  {change.place}: {change.what} ({change.why})")
+    if options.json:
+        print(json.dumps([asdict(each) for each in shared], indent=1, default=str))
+    return 1 if failed else 0
 
 
 def _add(options: argparse.Namespace) -> int:
