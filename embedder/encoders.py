@@ -772,8 +772,8 @@ def _unknown(name: str) -> str:
     choices = [*ENCODERS, SIMCLR]
     close = difflib.get_close_matches(name.lower(), choices, n=3, cutoff=0.5)
     close += [each for each in choices if name.lower() in each and each not in close]
-    offered = f"did you mean {' or '.join(close)}?" if close else f"choose one of {', '.join(choices)},"
-    return f"there is no encoder {name!r}; {offered} or give the path of a checkpoint"
+    offered = f"did you mean {' or '.join(close)}?" if close else f"choose one of {', '.join(choices)}."
+    return f"there is no encoder {name!r}; {offered} A checkpoint is given by its path"
 
 
 def _settle(name: str, known: EncoderSpec | None, checkpoint: Checkpoint) -> tuple[str, EncoderSpec]:
