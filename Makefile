@@ -9,7 +9,7 @@ SLIDE ?=
 # The stamp is remade when the dependencies change.
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[embed,cluster,pretrain,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[embed,cluster,convert,pretrain,dev]"
 	touch $@
 
 # make demo [SLIDE=path/to/slide.svs]: annotate the synthetic slide, or your own, in the browser.

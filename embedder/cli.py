@@ -23,6 +23,7 @@ Command = Callable[[argparse.Namespace], int]
 
 # The extra of pyproject.toml that brings a package; "embed" brings all others.
 _EXTRAS = {"distributed": "cluster", "dask": "cluster", "dask_jobqueue": "cluster", "lightly": "pretrain"}
+_EXTRAS |= dict.fromkeys(("pyarrow", "shapely"), "convert")
 
 # Heavy imports stay inside the commands: --help must answer at once.
 
@@ -59,13 +60,23 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     """Return the errors whose message says all; asked for only once something was raised."""
     from embedder.combine import CombineError
     from embedder.contract import ContractError
+    from embedder.convert import ConvertError
     from embedder.encoders import EncoderError
     from embedder.inputs import InputError
     from embedder.share import ShareError
     from embedder.slide import SlideError
     from embedder.workers import ClusterError
 
-    return (ClusterError, CombineError, ContractError, EncoderError, InputError, ShareError, SlideError)
+    return (
+        ClusterError,
+        CombineError,
+        ContractError,
+        ConvertError,
+        EncoderError,
+        InputError,
+        ShareError,
+        SlideError,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -115,6 +126,28 @@ def _parser() -> argparse.ArgumentParser:
 
     check = _command(commands, "check", "name every rule of the file contract that a file breaks", _check)
     check.add_argument("files", type=Path, nargs="+", metavar="FILE")
+
+    convert = _command(commands, "convert", "import embeddings that other programs made", _convert)
+    convert.add_argument(
+        "source", type=Path, metavar="SOURCE", help="TRIDENT's or CLAM's .h5, LazySlide's .zarr, or any .h5ad"
+    )
+    convert.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the h5ad to write")
+    convert.add_argument("--mpp", type=float, help="µm per level-0 pixel")
+    convert.add_argument("--patch-size0", type=float, help="edge of a patch in level-0 pixels")
+    convert.add_argument(
+        "--unit", type=float, default=1.0, help="level-0 pixels in a unit of the coordinates"
+    )
+    convert.add_argument(
+        "--corners", action="store_true", help="places in an h5ad are top-left corners, not centres"
+    )
+    convert.add_argument("--name", help="of the slide")
+    convert.add_argument("--table", help="which table of a LazySlide store")
+    convert.add_argument(
+        "--umap",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="make UMAP coordinates and colours",
+    )
 
     share = _command(commands, "share", "copy files without anything that tells whose slide it is", _share)
     share.add_argument("files", type=Path, nargs="+", metavar="FILE")
@@ -318,6 +351,24 @@ def _plan(options: argparse.Namespace) -> int:
         for line in plan.lines():
             print(line)
     return 1 if any(each.problem for each in plan.slides) else 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from embedder.convert import convert
+
+    made = convert(
+        options.source,
+        options.output,
+        mpp=options.mpp,
+        patch_size0=options.patch_size0,
+        unit=options.unit,
+        corners=options.corners,
+        name=options.name,
+        table=options.table,
+        umap=options.umap,
+    )
+    print(f"{options.source} ({made.kind}): {made.n_patches:,} x {made.n_features} -> {made.path}")
+    return 0
 
 
 def _share(options: argparse.Namespace) -> int:
