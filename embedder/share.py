@@ -148,12 +148,15 @@ def share(
         raise ShareError(
             f"{source}: does not follow the file contract ({problems[0].what}); `embedder check` tells more"
         )
-    copy = _Copy(source, key if rename else None, key if shift else None, frozenset(keep))
+    try:
+        copy = _Copy(source, key if rename else None, key if shift else None, frozenset(keep))
+        project = copy.project(f"{copy.name}.h5ad")
+    except KeyError as error:
+        raise ShareError(f"{source}: uns['embedder'] has no {error}; embed the slide again") from error
     target = folder / f"{copy.name}.h5ad"
     if target.exists() and target.samefile(source):
         raise ShareError(f"{source}: would be written over itself; give another folder, or --rename")
     folder.mkdir(parents=True, exist_ok=True)
-    project = copy.project(target.name)
     with replacing(target) as temporary:
         copy.write(temporary, project, compress=compress)
         problems = check(temporary)

@@ -16,7 +16,10 @@ from embedder.share import share
 @pytest.fixture(params=["embedded", "shared", "converted"])
 def path(request, tmp_path):
     embedded = tmp_path / "A b.h5ad"
-    write_slide(embedded, **slide_arguments())
+    given = slide_arguments()
+    given["provenance"]["slide"] |= {"mpp_x": 0.5, "mpp_y": 0.5}
+    given["provenance"]["grid"] |= {"stride": 64, "scale": 125 / 64}
+    write_slide(embedded, **given)
     if request.param == "shared":
         key = b"a secret of enough bytes"
         return share(embedded, tmp_path / "shared", key=key, rename=True, shift=True).path

@@ -9,10 +9,12 @@ import h5py
 import numpy as np
 import pytest
 from making_embeddings import MeanEncoder, write_ramp
+from making_slides import slide_arguments
 
 import embedder.embed
 from embedder import combine
 from embedder import share as share_module
+from embedder.anndata_io import write_slide
 from embedder.cli import main
 from embedder.contract import check
 from embedder.embed import EmbedOptions, embed_slides
@@ -208,3 +210,10 @@ def test_the_command_shares_what_it_can_and_lists_it(labelled, tmp_path, capsys)
     assert main(["share", str(labelled), "-o", str(tmp_path / "again"), "--rename"]) == 1
     assert main(["share", str(labelled), "-o", str(tmp_path / "plain"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["name"] == NAME
+
+
+def test_a_file_that_does_not_say_how_it_lies_is_told(tmp_path):
+    write_slide(tmp_path / "A b.h5ad", **slide_arguments())
+    with pytest.raises(ShareError, match=r"has no 'stride'"):
+        share(tmp_path / "A b.h5ad", tmp_path / "shared")
+    assert not (tmp_path / "shared").exists()
