@@ -36,6 +36,14 @@ OPTIONS = EmbedOptions(
 PATIENCE = 60
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """What runs in the background of a shell ignores Ctrl-C, and so would the tests and all they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def control(tmp_path_factory):
     """Where tests and the workers' encoders leave each other word."""
