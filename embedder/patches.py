@@ -9,7 +9,7 @@ read.
 import math
 import os
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -26,6 +26,9 @@ Batch = tuple[Integers, Pixels]
 # bottom; what two bands share, patch_size - stride target pixels and up to two tiles, is read
 # twice: about 2 in 100 at 256-pixel patches and tiles.
 _BAND_PIXELS = 16_384
+# Most level pixels in a strip (50 MB; some three are held): tiles higher than 1024 px make bands narrower,
+# and the tiles that two bands share are decoded for each.
+_STRIP_PIXELS = 16_384 * 1024
 # A read has its cost whatever its size, so flat tiles (NDPI has some of 8 rows) are read by several.
 _MIN_READ = 256
 # Decoding is most of the work (three quarters on a JPEG pyramid), and libraries decode tiles of one
@@ -69,7 +72,8 @@ def iter_patches(slide: Slide, grid: PatchGrid, *, batch_size: int, start: int =
     -----
     Where the level has another scale than the patches it is resampled with a triangle filter that
     widens as it shrinks (Pillow's BILINEAR), at exact sub-pixel positions; else pixels are copied.
-    Memory is some 100 MB and three batches, however large the slide. A consumer that stops early
+    Beside three batches, memory is some 50 MB with tiles of 256 pixels, 170 MB with 1024 and 400 MB with 4096,
+    however large the slide; the slide's library keeps decoded tiles besides. A consumer that stops early
     ends the threads by closing the iterator, or by leaving its loop and letting it go.
     """
     if batch_size < 1:
@@ -108,11 +112,14 @@ def _batches(slide: Slide, grid: PatchGrid, batch_size: int, start: int) -> Gene
     shape = (batch_size, grid.patch_size, grid.patch_size, 3)
     indices, patches = np.empty(batch_size, np.int64), np.empty(shape, np.uint8)
     filled = 0
-    with ThreadPoolExecutor(_decoder_count(), thread_name_prefix="patch-decoder") as decoders:
-        for band in _bands(grid):
+    with ThreadPoolExecutor(decoder_count(), thread_name_prefix="patch-decoder") as decoders:
+        for band in _bands(slide, grid):
             skipped, start = min(start, len(band)), max(0, start - len(band))
-            for index, patch in _band_patches(slide, grid, band, decoders, skipped):
-                indices[filled], patches[filled] = index, patch
+            for index, parts in _band_patches(slide, grid, band, decoders, skipped):
+                indices[filled], row = index, 0
+                for part in parts:
+                    patches[filled, row : row + len(part)] = part
+                    row += len(part)
                 filled += 1
                 if filled == batch_size:
                     yield indices, patches
@@ -122,7 +129,7 @@ def _batches(slide: Slide, grid: PatchGrid, batch_size: int, start: int) -> Gene
         yield indices[:filled], patches[:filled]
 
 
-def _decoder_count() -> int:
+def decoder_count() -> int:
     """Give how many threads decode: the processors that this process may use, within reason."""
     try:
         processors = len(os.sched_getaffinity(0))  # a SLURM job sees its own share
@@ -131,9 +138,10 @@ def _decoder_count() -> int:
     return min(processors, _MOST_DECODERS)
 
 
-def _bands(grid: PatchGrid) -> Iterator[Integers]:
+def _bands(slide: Slide, grid: PatchGrid) -> Iterator[Integers]:
     """Give the patches' indices by bands of columns, each narrow enough to be held in memory."""
-    width = _BAND_PIXELS / max(1.0, grid.level_scale[0])
+    _, axis_y = _axes(slide, grid)
+    width = min(_BAND_PIXELS, _STRIP_PIXELS // axis_y.unit) / max(1.0, grid.level_scale[0])
     columns = max(1, int((width - grid.patch_size) // grid.stride) + 1)
     band_of = grid.column // columns
     for band in np.unique(band_of):
@@ -198,8 +206,8 @@ def _axes(slide: Slide, grid: PatchGrid) -> tuple[_Axis, _Axis]:
 
 def _band_patches(
     slide: Slide, grid: PatchGrid, indices: Integers, decoders: Executor, skipped: int
-) -> Iterator[tuple[int, Pixels]]:
-    """Give (index, patch) of one band's patches but the first ones, in row-major order; patches are views."""
+) -> Iterator[tuple[int, list[Pixels]]]:
+    """Give one band's patches but the first ones, in row-major order: index, and its rows, in parts."""
     if skipped == len(indices):
         return
     axis_x, axis_y = _axes(slide, grid)
@@ -222,24 +230,45 @@ def _band_patches(
         made_left = int(left.min())
         width = int(left.max()) + grid.patch_size - made_left
         rows = _target_rows(
-            strips, axis_x, axis_y, first_x=first_x, left=made_left, width=width, top=int(top[run[0]])
+            strips,
+            axis_x,
+            axis_y,
+            decoders,
+            first_x=first_x,
+            left=made_left,
+            width=width,
+            top=int(top[run[0]]),
         )
-        kept, kept_top = np.empty((0, width, 3), np.uint8), int(top[run[0]])
+        # Rows that patches still need, as they were made: putting them together would copy them all.
+        kept: deque[tuple[int, Pixels]] = deque()
+        made_to = int(top[run[0]])
         waiting = 0
         for new in rows:
-            skip = min(int(top[run[waiting]]) - kept_top, len(kept)) if waiting < len(run) else 0
-            kept, kept_top = np.concatenate([kept[skip:], new]), kept_top + skip
+            kept.append((made_to, new))
+            made_to += len(new)
             while waiting < len(run):
                 k = run[waiting]
-                y, x = int(top[k]) - kept_top, int(left[k]) - made_left
-                if y + grid.patch_size > len(kept):
+                first, x = int(top[k]), int(left[k]) - made_left
+                if first + grid.patch_size > made_to:
                     break
+                while kept[0][0] + len(kept[0][1]) <= first:
+                    kept.popleft()
                 # What is left out of a run is made all the same: resampling from elsewhere on could round
                 # a pixel otherwise, and reading is a small part of embedding.
                 if k >= skipped:
-                    yield int(indices[k]), kept[y : y + grid.patch_size, x : x + grid.patch_size]
+                    yield int(indices[k]), _cut(kept, first, x, grid.patch_size)
                 waiting += 1
         assert waiting == len(run), "every patch of a run lies on its strips"
+
+
+def _cut(kept: Iterable[tuple[int, Pixels]], top: int, x: int, side: int) -> list[Pixels]:
+    """Give a square's rows, from each of the blocks (first row, pixels) that it lies on."""
+    parts = []
+    for block_top, block in kept:
+        begin, end = max(top - block_top, 0), min(top + side - block_top, len(block))
+        if begin < end:
+            parts.append(block[begin:end, x : x + side])
+    return parts
 
 
 def _union(
@@ -272,32 +301,53 @@ def _strips(
     axis_y: _Axis,
     decoders: Executor,
 ) -> Iterator[_Strip]:
-    """Read the units that are needed, a row of them at a time; what is between them is white."""
+    """Read the units that are needed, a row of them at a time; between them lies whatever was in memory."""
     level_left = first[0] * axis_x.unit
     piece = max(axis_x.unit, _PIECE_PIXELS // axis_x.unit * axis_x.unit)
-    for row, wanted in enumerate(needed):
+
+    def begin(row: int) -> tuple[_Strip, list[Future[None]]]:
         top = (first[1] + row) * axis_y.unit
         height = min(axis_y.unit, axis_y.size - top)
-        pixels = np.full((height, needed.shape[1] * axis_x.unit, 3), 255, np.uint8)
+        pixels = np.empty((height, needed.shape[1] * axis_x.unit, 3), np.uint8)
         stretches = [
             (level_left + begin * axis_x.unit, min(level_left + end * axis_x.unit, axis_x.size))
-            for begin, end in _runs(wanted)
+            for begin, end in _runs(needed[row])
         ]
+
+        def read(x: int, width: int) -> None:
+            left = x - level_left
+            pixels[:, left : left + width] = slide.read(x, top, width, height, level=level)
+
         reads = [
-            (x, width, decoders.submit(slide.read, x, top, width, height, level=level))
+            decoders.submit(read, x, min(piece, right - x))
             for left, right in stretches
             for x in range(left, right, piece)
-            for width in [min(piece, right - x)]
         ]
-        for x, width, read in reads:
-            pixels[:, x - level_left : x - level_left + width] = read.result()
-        yield _Strip(top, pixels, stretches)
+        return _Strip(top, pixels, stretches), reads
+
+    # The next strip is decoded while patches are made of this one.
+    ahead: deque[tuple[_Strip, list[Future[None]]]] = deque()
+    try:
+        for row in range(len(needed) + 1):
+            if row < len(needed):
+                ahead.append(begin(row))
+            if row > 0:
+                strip, reads = ahead[0]
+                for each in reads:
+                    each.result()
+                ahead.popleft()
+                yield strip
+    finally:
+        for _, reads in ahead:
+            for each in reads:
+                each.cancel()
 
 
 def _target_rows(
     strips: Iterator[_Strip],
     axis_x: _Axis,
     axis_y: _Axis,
+    decoders: Executor,
     *,
     first_x: int,
     left: int,
@@ -306,8 +356,8 @@ def _target_rows(
 ) -> Iterator[Pixels]:
     """Turn strips into rows of target pixels, each once and without seams.
 
-    The target columns from `left` to `left + width` are made, from the target row `top` on; columns
-    that no patch needs are white or whatever is there.
+    The target columns from `left` to `left + width` are made, from the target row `top` on; in columns
+    that no patch needs there is anything.
     """
     done = top
     level_left = first_x * axis_x.unit
@@ -320,25 +370,41 @@ def _target_rows(
         _, ready = axis_y.whole(raw_top, raw_top + len(raw))
         if ready <= done:
             continue
-        rows = np.full((ready - done, width, 3), 255, np.uint8)
-        # A patch that needs these rows needs this strip: else they would have been made before.
-        for begin, end in strip.stretches:
-            first, last = axis_x.whole(begin, end)
-            first, last = max(first, left), min(last, left + width)
-            if first >= last:
-                continue
-            columns = raw[:, begin - level_left : end - level_left]
-            box = (
-                axis_x.at(first) - begin,
-                axis_y.at(done) - raw_top,
-                axis_x.at(last) - begin,
-                axis_y.at(ready) - raw_top,
-            )
-            rows[:, first - left : last - left] = _resample(columns, box, (last - first, len(rows)))
+        span = axis_y.at(done) - raw_top, axis_y.at(ready) - raw_top
+        if axis_y.margin == 0 and span[1] <= len(raw) and axis_x.at(left + width) <= axis_x.size:
+            x = int(axis_x.at(left)) - level_left
+            rows = raw[int(span[0]) : int(span[1]), x : x + width]
+        else:
+            rows = np.empty((ready - done, width, 3), np.uint8)
+            pieces = []
+            # A patch that needs these rows needs this strip: else they would have been made before.
+            for begin, end in strip.stretches:
+                first, last = axis_x.whole(begin, end)
+                first, last = max(first, left), min(last, left + width)
+                read = raw[:, begin - level_left : end - level_left]
+                # Pieces end at the same columns in each run, whatever the number of threads: where a box
+                # begins can move a pixel by one grey level.
+                for column in range(first, last, _PIECE_PIXELS):
+                    stop = min(column + _PIECE_PIXELS, last)
+                    made = rows[:, column - left : stop - left]
+                    pieces.append(decoders.submit(_resample_into, made, read, axis_x, span, begin, column))
+            for each in pieces:
+                each.result()
         yield rows
         keep = max(0, math.floor(axis_y.at(ready)) - axis_y.margin - raw_top)
         raw, raw_top = raw[keep:], raw_top + keep
         done = ready
+
+
+def _resample_into(
+    made: Pixels, read: Pixels, axis_x: _Axis, span: tuple[float, float], read_left: int, column: int
+) -> None:
+    """Make the target pixels from `column` on of the level's columns from `read_left` on."""
+    begin, end = (axis_x.at(each) - read_left for each in (column, column + made.shape[1]))
+    # Pillow copies what it is given.
+    left = max(math.floor(begin) - axis_x.margin, 0)
+    near = read[:, left : math.ceil(end) + axis_x.margin]
+    made[:] = _resample(near, (begin - left, span[0], end - left, span[1]), (made.shape[1], made.shape[0]))
 
 
 def _resample(pixels: Pixels, box: tuple[float, float, float, float], size: tuple[int, int]) -> Pixels:

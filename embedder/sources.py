@@ -3,6 +3,7 @@
 Nothing outside of `slide` knows which of them is at work.
 """
 
+import ctypes
 import logging
 import math
 import threading
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import openslide
-from PIL import Image
+import openslide.lowlevel
 
 from embedder import ome
 
@@ -24,8 +25,17 @@ Size = tuple[int, int]
 # is no whole number is read a fraction of a pixel off its tiles, and then each read touches the
 # next row's tiles too.
 _CACHE_BYTES = 64 * 2**20
-# Edge of what is compared of each level before one library is taken for another.
+# Edge of what is compared of each level before one library is taken for another, and the pixels of a level
+# that are looked at to find a place for it.
 _COMPARED = 128
+_LOOKED_AT = 2**21
+# libvips keeps two rows of tiles, however wide: beyond so many bytes OpenSlide, which has a limit, reads.
+_MOST_HELD = 256 * 2**20
+# Formats of OpenSlide's that are TIFFs of tiles and nothing else; others leave tiles out, or overlap them.
+_BY_VIPS = ("generic-tiff", "aperio")
+# openslide-python gives a region as a Pillow image only, which costs two thirds of the decoding once more
+# and holds up other threads. Its function for the bare buffer is private, so it may be missing.
+_read_into = getattr(openslide.lowlevel, "_read_region", None)
 
 
 class SlideError(Exception):
@@ -88,15 +98,8 @@ class OpenSlideSource:
     def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
         """See `Source`."""
         downsample = self.level_downsamples[level]
-        region = self._slide.read_region(
-            (round(x * downsample), round(y * downsample)), level, (width, height)
-        )
-        alpha_low, _ = region.getchannel("A").getextrema()
-        if alpha_low == 255:
-            return np.asarray(region.convert("RGB"))
-        ground = Image.new("RGB", region.size, (255, 255, 255))
-        ground.paste(region, mask=region)
-        return np.asarray(ground)
+        place = round(x * downsample), round(y * downsample)
+        return _on_white(_read_argb(self._slide, place, level, (width, height)))
 
     def close(self) -> None:
         """See `Source`."""
@@ -110,8 +113,10 @@ class VipsSource:
         first = images[0]
         fields = set(first.get_fields())
         self._images = [_to_srgb(image) for image in images]
-        # libvips evaluates an image with its own threads; two callers at once would only compete.
         self._lock = threading.Lock()
+        self._threads = threading.local()
+        self._failure: Exception | None = None
+        self._instead: OpenSlideSource | None = None
         self.level_sizes = tuple((int(image.width), int(image.height)) for image in images)
         self.level_downsamples = tuple(
             (first.width / image.width + first.height / image.height) / 2 for image in images
@@ -129,8 +134,12 @@ class VipsSource:
         if described is not None and described.mpp is not None:
             self.tagged_mpp = described.mpp
 
-    def take_facts(self, source: "OpenSlideSource") -> None:
-        """Take from OpenSlide, which knows vendors' ways to write them, all that is not pixels."""
+    def stand_in(self, source: "OpenSlideSource") -> None:
+        """Read pixels for OpenSlide, which knows vendors' ways to write all that is not pixels.
+
+        Where pixels cannot be read, OpenSlide is asked: it knows tiles that were left out on purpose.
+        """
+        self._instead = source
         self.level_downsamples = source.level_downsamples
         self.tile_sizes = source.tile_sizes
         self.bounds = source.bounds
@@ -140,13 +149,38 @@ class VipsSource:
 
     def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
         """See `Source`."""
-        with self._lock:
-            memory = self._images[level].crop(x, y, width, height).write_to_memory()
-        return np.frombuffer(memory, np.uint8).reshape(height, width, 3)
+        if self._failure is None:
+            try:
+                memory = self._region(level, x, y, width, height)
+                return np.frombuffer(memory, np.uint8).reshape(height, width, 3)
+            except _import_vips().Error as error:
+                # Asked for a tile again that it could not decode, libvips gives black and no error.
+                self._failure = error
+        if self._instead is None:
+            raise self._failure
+        return self._instead.read(x, y, width, height, level)
 
     def close(self) -> None:
         """See `Source`."""
+        self._threads = threading.local()
         self._images = []
+        if self._instead is not None:
+            self._instead.close()
+
+    def _region(self, level: int, *place: int) -> Any:
+        """Give a rectangle's bytes.
+
+        A region belongs to the thread that made it and computes there: several threads read at once, and
+        libvips starts none of its own. On two cores that is twice as fast as evaluating a crop.
+        """
+        regions: dict[int, Any] | None = getattr(self._threads, "regions", None)
+        if regions is None:
+            regions = self._threads.regions = {}
+        if level in regions:
+            return regions[level].fetch(*place)
+        with self._lock:  # an image begins to load when it is first asked, which two must not do at once
+            regions[level] = _import_vips().Region.new(self._images[level])
+            return regions[level].fetch(*place)
 
 
 def open_source(path: Path) -> Source:
@@ -170,17 +204,24 @@ def open_source(path: Path) -> Source:
         refusal = f"OpenSlide: {one_line(error, path)}; "
     else:
         source = OpenSlideSource(slide)
-        faster = _by_vips(path, slide, source)
-        if faster is None:
+        if slide.properties.get("openslide.vendor") not in _BY_VIPS:
             return source
-        source.close()
-        return faster
+        try:
+            return _by_vips(path, slide, source) or source
+        except openslide.OpenSlideError:
+            # After an error it reads nothing more, and the damage may lie where no tissue is.
+            source.close()
+            return OpenSlideSource(openslide.OpenSlide(path))
     images = _vips_images(path)
     if images is None:
         raise SlideError(
             f"{path.name!r} is no slide that can be read ({refusal}libvips: not a known image "
             "format, or damaged); check that it is whole, or export it as a tiled pyramidal TIFF"
         )
+    return _checked(path, images)
+
+
+def _checked(path: Path, images: "list[Any]") -> VipsSource:
     channels, has_alpha = images[0].bands, images[0].hasalpha()
     if channels - has_alpha not in (1, 3) and images[0].interpretation != "cmyk":
         raise SlideError(
@@ -226,39 +267,89 @@ def _by_vips(path: Path, slide: "openslide.OpenSlide", source: "OpenSlideSource"
     It decodes them some three times as fast (benchmarks/bench_reading.py). Of an OME-TIFF, whose levels are
     sub-images or whose colours are pages, OpenSlide sees the first image alone.
     """
-    vendor = slide.properties.get("openslide.vendor")
-    if vendor not in ("generic-tiff", "aperio"):
-        return None
+    generic = slide.properties.get("openslide.vendor") == "generic-tiff"
     try:
         images = _vips_images(path)
     except SlideError:
-        if slide.level_count == 1 and vendor == "generic-tiff":
+        if generic:
             source.close()
             raise
         return None
     if images is None:
         return None
-    if vendor == "generic-tiff" and slide.level_count == 1 and (len(images) > 1 or images[0].bands != 3):
-        return VipsSource(images)
+    described = ome.parse_xml(_description(images[0]))
+    joined = described is not None and described.is_planar_rgb
+    if generic and (joined or len(images) > 1 == slide.level_count):
+        source.close()
+        return _checked(path, images)
     by_size = {(image.width, image.height): image for image in images}
     if not all(size in by_size for size in source.level_sizes):
         return None
+    if any(_vips_holds(level) > _MOST_HELD for level in by_size.values()):
+        return None
     found = VipsSource([by_size[size] for size in source.level_sizes])
-    found.take_facts(source)
-    return found if _same_pixels(source, found) else None
+    if not _same_pixels(source, found):
+        return None
+    found.stand_in(source)
+    return found
+
+
+def _vips_holds(image: Any) -> int:
+    """Return how many bytes libvips keeps of a level: two rows of tiles."""
+    width, height = _vips_tile_size(image) or (0, 0)
+    return int(2 * (image.width + width) * height * image.bands)
 
 
 def _same_pixels(one: "OpenSlideSource", other: "VipsSource") -> bool:
-    """Compare the middle of each level; libraries differ in how they decode a few of the kinds of JPEG."""
-    for level, (width, height) in enumerate(one.level_sizes):
-        side = min(_COMPARED, width, height)
-        place = (width - side) // 2, (height - side) // 2, side, side, level
-        try:
-            if not np.array_equal(one.read(*place), other.read(*place)):
+    """Compare a coloured place of each level; libraries decode a few of the kinds of JPEG differently."""
+    try:
+        across, down = _coloured_place(one)
+        for level, (width, height) in enumerate(one.level_sizes):
+            (x, w), (y, h) = _around(across, width), _around(down, height)
+            expected, found = (each.read(x, y, w, h, level).astype(np.int16) for each in (one, other))
+            # Where a level's pixels begin beside level 0's, OpenSlide mixes neighbours. How the file is
+            # decoded shows at level 0; here it is enough that this is the same level.
+            low, high = (found, found) if one.level_downsamples[level].is_integer() else _range_around(found)
+            if (expected < low).any() or (expected > high).any():
                 return False
-        except backend_errors():
-            return False  # which of them is at fault will be seen when the slide is read
+    except _import_vips().Error:
+        return False
     return True
+
+
+def _range_around(pixels: npt.NDArray[np.int16]) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
+    """Return the lowest and the highest of each pixel and those around it, one grey level further."""
+    height, width, _ = pixels.shape
+    padded = np.pad(pixels, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    shifted = [padded[dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)]
+    # What lies beyond the edge is not known.
+    low, high = np.min(shifted, axis=0) - 1, np.max(shifted, axis=0) + 1
+    for edge in (np.s_[[0, -1]], np.s_[:, [0, -1]]):
+        low[edge], high[edge] = 0, 255
+    return low, high
+
+
+def _coloured_place(source: "OpenSlideSource") -> tuple[float, float]:
+    """Return where the slide has most colour, (x, y) as shares of its size: glass would compare nothing."""
+    level = len(source.level_sizes) - 1
+    width, height = source.level_sizes[level]
+    if width * height <= _LOOKED_AT:
+        squares = [(0, width, 0, height)]
+    else:
+        shares = (0.25, 0.5, 0.75)
+        squares = [(*_around(x, width), *_around(y, height)) for y in shares for x in shares]
+    found = []
+    for x, w, y, h in squares:
+        colour = np.ptp(source.read(x, y, w, h, level), axis=2)
+        row, column = np.unravel_index(int(colour.argmax()), colour.shape)
+        found.append((int(colour[row, column]), (x + int(column)) / width, (y + int(row)) / height))
+    return max(found)[1:]
+
+
+def _around(share: float, side: int) -> tuple[int, int]:
+    """Return where a stretch around a place begins, and how long it is."""
+    length = min(_COMPARED, side)
+    return min(max(int(share * side) - length // 2, 0), side - length), length
 
 
 def _vips_images(path: Path) -> "list[Any] | None":
@@ -295,9 +386,16 @@ def _vips_images(path: Path) -> "list[Any] | None":
 
 def _planes(path: Path, first: Any, described: ome.OmeImage | None) -> range:
     """Return the pages that make one image: three where an OME-TIFF keeps its colours apart."""
-    if described is None or first.bands != 1 or len(described.samples) < 2:
+    if described is None:
         return range(1)
-    if described.is_planar_rgb and described.planes == 1 and first.get("n-pages") >= 3:
+    if described.planes > 1:
+        raise SlideError(
+            f"{path.name!r} is a stack of {described.planes} planes or times; export one of them as an image "
+            "of its own"
+        )
+    if first.bands != 1 or len(described.samples) < 2:
+        return range(1)
+    if described.is_planar_rgb and first.get("n-pages") >= 3:
         return range(3)
     names = ", ".join(filter(None, described.channel_names))
     raise SlideError(
@@ -361,6 +459,34 @@ def _import_vips() -> Any:
 def backend_errors() -> tuple[type[Exception], ...]:
     """Return what the libraries raise where pixels cannot be read."""
     return (openslide.OpenSlideError, _import_vips().Error, OSError)
+
+
+def _read_argb(
+    slide: "openslide.OpenSlide", place: tuple[int, int], level: int, size: Size
+) -> npt.NDArray[np.uint32]:
+    """Give a region as OpenSlide has it: premultiplied ARGB, one number a pixel; (height, width)."""
+    argb = np.empty((size[1], size[0]), np.uint32)
+    if _read_into is None or getattr(slide, "_osr", None) is None:
+        rgba = np.asarray(slide.read_region(place, level, size)).astype(np.uint32)
+        alpha = rgba[..., 3]
+        red, green, blue = ((rgba[..., k] * alpha + 127) // 255 for k in range(3))
+        argb[:] = alpha << 24 | red << 16 | green << 8 | blue
+        return argb
+    pointer = argb.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32))
+    _read_into(slide._osr, pointer, *place, level, *size)
+    return argb
+
+
+def _on_white(argb: npt.NDArray[np.uint32]) -> Pixels:
+    """Turn premultiplied ARGB into RGB on white; (height, width, 3)."""
+    rgb = np.empty((*argb.shape, 3), np.uint8)
+    blue_first = argb.astype("<u4", copy=False).view(np.uint8).reshape(*argb.shape, 4)
+    for channel in range(3):  # three strided copies take a quarter of the time of one that is reversed
+        rgb[..., channel] = blue_first[..., 2 - channel]
+    if argb.min(initial=2**32 - 1) < 0xFF000000:
+        # What is missing to full cover is the ground's share; premultiplied, it is only added.
+        rgb += (255 - (argb >> 24)).astype(np.uint8)[..., None]
+    return rgb
 
 
 def _number(text: str | None) -> float | None:

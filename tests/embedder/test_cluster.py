@@ -70,7 +70,11 @@ def machines(control):
 @pytest.fixture
 def address(machines, control):
     """The scheduler's address, with two workers and no word left."""
-    machines.wait_for_workers(2, timeout=PATIENCE)
+    try:
+        machines.wait_for_workers(2, timeout=PATIENCE)
+    except TimeoutError:  # a nanny gives up where a busy machine takes long to start a worker anew
+        machines.restart(timeout=PATIENCE)
+        machines.wait_for_workers(2, timeout=PATIENCE)
     for word in control.iterdir():
         word.unlink()
     return machines.scheduler.address

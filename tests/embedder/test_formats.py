@@ -1,8 +1,8 @@
 """Slides of other formats than vendors': OME-TIFF, OME-Zarr, DICOM; and which library reads them."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar
 
 import anndata
 import numpy as np
@@ -12,14 +12,16 @@ import pyvips
 import tifffile
 import zarr
 from making_embeddings import MeanEncoder, write_ramp
-from PIL import Image
+from making_slides import write_dicom, write_scn
 
 import embedder.embed
 from embedder import ome, sources
 from embedder.contract import check
 from embedder.embed import EmbedOptions, embed_slides
 from embedder.inputs import SlideInput, gather
+from embedder.patches import iter_patches
 from embedder.slide import Slide, SlideError, is_slide, open_slide, require_resolution
+from embedder.tiling import PatchGrid
 
 
 def picture(width=700, height=520):
@@ -57,12 +59,79 @@ def test_an_ome_tiff_has_its_resolution_from_its_xml(tmp_path, mpp, unit):
 
 
 @pytest.mark.parametrize("names", [None, ["R", "G", "B"], ["red", "green", "blue"]])
-def test_colours_that_are_planes_are_put_together(tmp_path, names):
-    path = write_ome_tiff(tmp_path / "a.ome.tif", picture(), names=names, planar=True)
+@pytest.mark.parametrize("levels", [1, 2])
+def test_colours_that_are_planes_are_put_together(tmp_path, names, levels):
+    path = write_ome_tiff(tmp_path / "a.ome.tif", picture(), names=names, planar=True, levels=levels)
     with open_slide(path) as slide:
-        assert slide.level_sizes == ((700, 520), (350, 260))
+        assert slide.level_sizes == ((700, 520), (350, 260))[:levels]
         assert np.array_equal(slide.read(100, 50, 300, 200), picture()[50:250, 100:400])
-        assert np.array_equal(slide.read(0, 0, 350, 260, level=1), picture()[::2, ::2])
+        if levels > 1:
+            assert np.array_equal(slide.read(0, 0, 350, 260, level=1), picture()[::2, ::2])
+
+
+@pytest.mark.parametrize("tile", [(128, 128), None])
+def test_colours_that_are_planes_of_one_page_are_put_together(tmp_path, tile):
+    path = tmp_path / "a.tif"
+    planes = picture().transpose(2, 0, 1)
+    tifffile.imwrite(path, planes, photometric="rgb", planarconfig="separate", tile=tile, metadata=None)
+    with open_slide(path) as slide:
+        assert np.array_equal(slide.read(100, 50, 300, 200), picture()[50:250, 100:400])
+
+
+def test_levels_that_are_pages_without_a_mark_are_found(tmp_path):
+    """OpenSlide takes only pages that are marked as reduced."""
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for step in (1, 2, 4):
+            writer.write(picture()[::step, ::step], tile=(128, 128), photometric="rgb", metadata=None)
+    with open_slide(path) as slide:
+        assert slide.level_sizes == ((700, 520), (350, 260), (175, 130))
+        assert np.array_equal(slide.read(10, 20, 50, 60, level=2), picture()[::4, ::4][20:80, 10:60])
+
+
+def test_a_stack_is_refused_with_its_planes(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    stack = np.stack([picture(), picture()[::-1]])
+    tifffile.imwrite(path, stack, photometric="rgb", tile=(128, 128), metadata={"axes": "ZYXS"})
+    with pytest.raises(SlideError, match=r"'a\.ome\.tif' is a stack of 2 planes"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize("tile", [(128, 128), None])
+@pytest.mark.parametrize(("unit", "per_unit"), [("INCH", 101_600), ("CENTIMETER", 40_000), ("NONE", 40_000)])
+def test_the_resolution_of_a_plain_tiff_is_in_its_unit(tmp_path, tile, unit, per_unit):
+    path = tmp_path / "a.tif"
+    options = {"photometric": "rgb", "tile": tile, "metadata": None, "compression": "deflate"}
+    tifffile.imwrite(path, picture(), resolution=(per_unit, per_unit / 2), resolutionunit=unit, **options)
+    with open_slide(path) as slide:
+        if unit == "NONE":
+            assert slide.resolution is None
+        else:
+            found = require_resolution(slide)
+            assert (found.mpp_x, found.mpp_y, found.source) == (
+                pytest.approx(0.25),
+                pytest.approx(0.5),
+                "tag",
+            )
+
+
+def test_the_scanned_part_of_a_slide_lies_at_its_place(tmp_path):
+    """A Leica slide is scanned in part; colours say where each patch of the grid lies in level 0."""
+    path = write_scn(tmp_path / "a.scn", picture(), collection=(2000, 1500), place=(710, 330))
+    with open_slide(path) as slide:
+        assert slide.size == (2000, 1500)
+        assert slide.bounds == (710, 330, 700, 520)
+        assert require_resolution(slide).mpp == pytest.approx(0.5)
+        assert np.array_equal(slide.read(710, 330, 700, 520), picture())
+        assert (slide.read(0, 0, 710, 1500) == 255).all()
+        assert (slide.read(0, 0, 2000, 330) == 255).all()
+        grid = PatchGrid.plan(slide.size, mpp_x=0.5, mpp_y=0.5, patch_size=64, bounds=slide.bounds)
+        x, y = (grid.centres - (710, 330)).T
+        assert (x.min(), y.min()) == (32, 32)
+        for indices, patches in iter_patches(slide, grid, batch_size=50):
+            red, green = patches[..., 0].mean((1, 2)), patches[..., 1].mean((1, 2))
+            np.testing.assert_allclose(red, (x[indices] - 0.5) * 250 / 700 - 0.5, atol=0.5)
+            np.testing.assert_allclose(green, (y[indices] - 0.5) * 250 / 520 - 0.5, atol=0.5)
 
 
 @pytest.mark.parametrize("names", [["DAPI", "FITC", "Cy3"], ["a", "b", "c", "d"]])
@@ -158,6 +227,27 @@ def test_the_hash_of_a_folder_tells_another_slide(tmp_path):
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+def test_the_hash_of_a_folder_sees_pixels_that_change_no_size(tmp_path):
+    hashes = set()
+    for name in "ab":
+        array = zarr.open_group(tmp_path / f"{name}.zarr", mode="w", zarr_format=2).create_array(
+            "0", shape=(3, 64, 64), chunks=(3, 64, 64), dtype="u1", compressors=None
+        )
+        array[...] = picture(64, 64).transpose(2, 0, 1) if name == "a" else 9
+        path = tmp_path / f"{name}.zarr"
+        axes = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"]
+        scale = [{"type": "scale", "scale": [1, 0.5, 0.5]}]
+        zarr.open_group(path, mode="r+").attrs["multiscales"] = [
+            {
+                "axes": [{"name": "c", "type": "channel"}, *axes],
+                "datasets": [{"path": "0", "coordinateTransformations": scale}],
+            }
+        ]
+        with open_slide(path) as slide:
+            hashes.add(slide.fast_hash())
+    assert len(hashes) == 2
+
+
 def test_an_ome_zarr_is_embedded_like_the_tiff_of_the_same_pixels(tmp_path, monkeypatch):
     monkeypatch.setattr(embedder.embed, "load_encoder", lambda *args, **kwargs: MeanEncoder())
     tiff = write_ramp(tmp_path / "ramp.tif", width=900, height=700)
@@ -173,75 +263,62 @@ def test_an_ome_zarr_is_embedded_like_the_tiff_of_the_same_pixels(tmp_path, monk
     assert json.loads((tmp_path / "out" / "other.tmap").read_text())["layers"] == []
 
 
-class Dicom:
-    """Stands in for OpenSlide on DICOM files, none of which can be made here: `series` by file name."""
-
-    series: ClassVar[dict[str, str | None]] = {}
-
-    def __init__(self, path):
-        self.uid = self.series[Path(path).name]
-        if self.uid is None:
-            raise openslide.OpenSlideError("Couldn't get image flavor")
-        self.properties = {"openslide.vendor": "dicom", "dicom.SeriesInstanceUID": self.uid}
-        self.properties |= {"openslide.mpp-x": "0.5", "openslide.mpp-y": "0.5"}
-        self.level_dimensions, self.level_downsamples, self.level_count = ((600, 400),), (1.0,), 1
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def close(self):
-        pass
-
-    def set_cache(self, _):
-        pass
-
-    def read_region(self, place, level, size):
-        return Image.new("RGBA", size, (9, 8, 7, 255))
-
-
 @pytest.fixture
-def dicom(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources.openslide, "OpenSlide", Dicom)
+def dicom(tmp_path):
+    """Write a folder of DICOM files; each is given as its kind and its series."""
 
-    def write(**series):
+    def write(**files):
         folder = tmp_path / "case.1"
         folder.mkdir()
-        Dicom.series = {f"{name}.dcm": uid for name, uid in series.items()}
-        for name in Dicom.series:
-            (folder / name).write_bytes(b"x")
+        for number, (name, (flavour, series)) in enumerate(files.items()):
+            step = 2 if name.startswith("half") else 1
+            write_dicom(
+                folder / f"{name}.dcm",
+                picture()[::step, ::step],
+                series=series,
+                instance=f"1.2.3.4.{number}",
+                mpp=0.5 * step,
+                flavour=flavour,
+            )
         return folder
 
     return write
 
 
 def test_a_folder_of_dicom_files_is_one_slide(dicom, tmp_path):
-    folder = dicom(a_label=None, b_level="1.2.3", c_level="1.2.3")
+    folder = dicom(a_label=("LABEL", "1.2.3"), full=("VOLUME", "1.2.3"), half=("VOLUME", "1.2.3"))
     assert is_slide(folder)
     assert [each.name for each in gather([tmp_path])] == ["case.1"]
     assert SlideInput(folder).name == "case.1"
-    with open_slide(folder) as slide:
-        assert (slide.name, slide.path.name, slide.size) == ("case.1", "b_level.dcm", (600, 400))
-        assert slide.read(0, 0, 2, 2)[0, 0].tolist() == [9, 8, 7]
+    with open_slide(folder) as slide, open_slide(folder / "half.dcm") as by_file:
+        assert (slide.name, slide.path.parent) == ("case.1", folder)
+        assert slide.level_sizes == by_file.level_sizes == ((700, 520), (350, 260))
+        assert slide.fast_hash() == by_file.fast_hash()
+        assert require_resolution(slide).mpp == pytest.approx(0.5)
+        found = slide.read(100, 50, 300, 200).astype(int)
+        assert np.abs(found - picture()[50:250, 100:400]).mean() < 2
+        half = slide.read(10, 20, 50, 60, level=1).astype(int)
+        assert np.abs(half - picture()[::2, ::2][20:80, 10:60]).mean() < 2
 
 
 def test_the_viewer_gets_all_files_of_a_dicom_slide(dicom, tmp_path):
-    folder = dicom(a="1.2.3", b="1.2.3")
+    folder = dicom(full=("VOLUME", "1.2.3"), half=("VOLUME", "1.2.3"))
     (tmp_path / "out").mkdir()
-    assert embedder.embed.place_image(folder / "a.dcm", tmp_path / "out") == "case.1/a.dcm"
-    assert (tmp_path / "out" / "case.1" / "b.dcm").exists()
+    assert embedder.embed.place_image(folder / "full.dcm", tmp_path / "out") == "case.1/full.dcm"
+    assert (tmp_path / "out" / "case.1" / "half.dcm").exists()
 
 
 def test_a_folder_of_two_dicom_slides_or_none_is_told(dicom):
-    with pytest.raises(SlideError, match=r"holds 2 slides.*a\.dcm, c\.dcm"):
-        open_slide(dicom(a="1.2.3", b="1.2.3", c="4.5.6"))
+    with pytest.raises(SlideError, match=r"holds 2 slides.*full\.dcm, other\.dcm"):
+        open_slide(dicom(full=("VOLUME", "1.2.3"), half=("VOLUME", "1.2.3"), other=("VOLUME", "4.5.6")))
 
 
 def test_dicom_files_that_are_no_slide_are_told(dicom):
-    with pytest.raises(SlideError, match=r"no slide that OpenSlide reads .*image flavor"):
-        open_slide(dicom(a=None))
+    with pytest.raises(
+        SlideError, match=r"'case\.1' holds DICOM files, but no slide that OpenSlide reads"
+    ) as told:
+        open_slide(dicom(label=("LABEL", "1.2.3")))
+    assert "\n" not in str(told.value)
 
 
 def test_a_folder_of_mixed_slides_is_a_folder(tmp_path):
@@ -280,6 +357,81 @@ def test_where_the_libraries_differ_openslide_is_used(tmp_path, monkeypatch):
     monkeypatch.setattr(sources.VipsSource, "read", lambda *args: read(*args) ^ 1)
     with open_slide(path) as slide:
         assert backend(slide) == "OpenSlideSource"
+
+
+def write_tiles(path, *, compression="jpeg"):
+    pyvips.Image.new_from_array(picture()).tiffsave(
+        str(path), tile=True, tile_width=128, tile_height=128, compression=compression, Q=90
+    )
+    return path
+
+
+def test_a_tile_that_was_left_out_is_white_and_the_others_stay(tmp_path):
+    path = write_tiles(tmp_path / "a.tif")
+    with tifffile.TiffFile(path) as file:
+        place = file.pages[0].tags["TileByteCounts"].valueoffset
+        expected = file.pages[0].asarray()
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(bytes(2))
+    with open_slide(path) as slide:
+        assert backend(slide) == "VipsSource"
+        for _ in range(2):  # asked again, libvips gives black
+            assert (slide.read(0, 0, 128, 128) == 255).all()
+            found = slide.read(200, 300, 100, 50).astype(int)
+            assert np.abs(found - expected[300:350, 200:300]).max() <= 2
+
+
+def test_a_damaged_tile_is_an_error_each_time_and_never_black(tmp_path):
+    path = write_tiles(tmp_path / "a.tif")
+    with tifffile.TiffFile(path) as file:
+        place = file.pages[0].dataoffsets[-1]
+    with path.open("r+b") as file:
+        file.seek(place + 20)
+        file.write(bytes(2000))
+    with open_slide(path) as slide:
+        assert slide.read(0, 0, 128, 128)[..., 0].max() < 100
+        for _ in range(3):
+            with pytest.raises(SlideError, match=r"'a\.tif' opens, but its pixels at \(650, 515\)"):
+                slide.read(650, 515, 20, 5)
+
+
+def test_slides_too_wide_for_libvips_are_read_by_openslide(tmp_path, monkeypatch):
+    path = write_tiles(tmp_path / "a.tif")
+    monkeypatch.setattr(sources, "_MOST_HELD", 2 * (700 + 128) * 128 * 3 - 1)
+    with open_slide(path) as slide:
+        assert backend(slide) == "OpenSlideSource"
+    monkeypatch.setattr(sources, "_MOST_HELD", 2 * (700 + 128) * 128 * 3)
+    with open_slide(path) as slide:
+        assert backend(slide) == "VipsSource"
+
+
+def test_openslides_bare_buffer_and_its_image_give_the_same_pixels(tmp_path, monkeypatch):
+    path = write_scn(tmp_path / "a.scn", picture(), collection=(1000, 900), place=(120, 150))
+    regions = []
+    for bare in (True, False):
+        if not bare:
+            monkeypatch.setattr(sources, "_read_into", None)
+        with open_slide(path) as slide:
+            assert backend(slide) == "OpenSlideSource"
+            regions.append(slide.read(0, 0, 1000, 900))
+    assert np.array_equal(*regions)
+    assert np.array_equal(regions[0][150:670, 120:820], picture())
+
+
+def test_premultiplied_pixels_lie_on_white():
+    argb = np.array([[0xFF102030, 0x00000000, 0x80400010]], np.uint32)
+    expected = [[0x10, 0x20, 0x30], [255, 255, 255], [0x40 + 127, 127, 0x10 + 127]]
+    assert sources._on_white(argb)[0].tolist() == expected
+
+
+def test_threads_that_read_at_once_get_their_own_pixels(tmp_path):
+    path = write_tiles(tmp_path / "a.tif", compression="deflate")
+    places = [(x, y) for y in range(0, 440, 40) for x in range(0, 600, 60)] * 3
+    with open_slide(path) as slide, ThreadPoolExecutor(4) as pool:
+        assert backend(slide) == "VipsSource"
+        for (x, y), region in zip(places, pool.map(lambda p: slide.read(*p, 90, 70), places), strict=True):
+            assert np.array_equal(region, picture()[y : y + 70, x : x + 90])
 
 
 def test_a_tag_ten_times_off_its_objective_is_refused_and_twice_is_doubted(tmp_path, monkeypatch, caplog):

@@ -175,8 +175,10 @@ def test_bands_of_a_wide_slide_make_no_difference(
         whole = collect(iter_patches(slide, grid, batch_size=50), grid)
         monkeypatch.setattr("embedder.patches._BAND_PIXELS", 300)
         banded = collect(iter_patches(slide, grid, batch_size=50), grid)
-    # Pillow's fixed-point weights may differ by one grey level with where a box begins.
-    assert np.abs(whole.astype(int) - banded).max() <= (0 if mpp == 0.5 else 1)
+    # Pillow's fixed-point weights, and its rounding between the two directions, differ by where a box begins.
+    difference = np.abs(whole.astype(int) - banded)
+    assert difference.max() <= (0 if mpp == 0.5 else 2)
+    assert difference.mean() < 0.05
 
 
 def test_tile_rows_of_any_height_do(tmp_path: Path) -> None:
@@ -202,6 +204,43 @@ def test_the_last_patch_may_end_after_a_level_whose_size_was_rounded(tmp_path: P
     x, y = grid.centres.T
     np.testing.assert_allclose(found[..., 0].mean((1, 2)), (x - 4) / 8, atol=0.6)
     np.testing.assert_allclose(found[..., 1].mean((1, 2)), (y - 4) / 8, atol=0.6)
+
+
+@pytest.mark.parametrize(("mpp_x", "mpp_y"), [(0.25, 0.5), (0.5, 0.2), (0.3, 0.37), (0.5, 1.0)])
+def test_patches_of_pixels_that_are_not_square_are_not_distorted(
+    tmp_path: Path, mpp_x: float, mpp_y: float
+) -> None:
+    path = save_pyramid(gradient(1900, 1300), tmp_path / "gradient.tif")
+    with open_slide(path) as slide:
+        grid = PatchGrid.plan(
+            slide.size,
+            mpp_x=mpp_x,
+            mpp_y=mpp_y,
+            patch_size=64,
+            bounds=(203, 101, 1500, 999),
+            level_downsamples=slide.level_downsamples,
+        )
+        found = collect(iter_patches(slide, grid, batch_size=100), grid)
+    x, y = grid.centres.T
+    np.testing.assert_allclose(found[..., 0].mean((1, 2)), (x - 4) / 8, atol=0.6)
+    np.testing.assert_allclose(found[..., 1].mean((1, 2)), (y - 4) / 8, atol=0.6)
+    # Half a patch is 16 µm, whatever the direction.
+    halves = found[:, :, 32:, 0].mean((1, 2)) - found[:, :, :32, 0].mean((1, 2))
+    np.testing.assert_allclose(halves, 16 / mpp_x / 8, atol=0.6)
+    halves = found[:, 32:, :, 1].mean((1, 2)) - found[:, :32, :, 1].mean((1, 2))
+    np.testing.assert_allclose(halves, 16 / mpp_y / 8, atol=0.6)
+
+
+def test_tiles_as_large_as_the_slide_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = noise(1400, 1000)
+    monkeypatch.setattr("embedder.patches._STRIP_PIXELS", 1024 * 300)
+    with open_slide(save_pyramid(image, tmp_path / "large.tif", tile=1024)) as slide:
+        grid = scattered(plan(slide, 0.5, patch_size=64), share=0.4)
+        reads = counted_reads(slide, monkeypatch)
+        found = collect(iter_patches(slide, grid, batch_size=30), grid)
+    for patch, x, y in zip(found, grid.x0, grid.y0, strict=True):
+        np.testing.assert_array_equal(patch, image[y : y + 64, x : x + 64])
+    assert max(width * height for _, _, width, height in reads) <= 1024**2
 
 
 def counted_reads(slide: Slide, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int, int]]:
@@ -245,7 +284,8 @@ def test_each_tile_with_tissue_is_decoded_once_and_no_other(
     assert times.max() == 1
 
 
-def test_memory_does_not_grow_with_the_slide(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("tile", "bound"), [(256, 100e6), (4096, 500e6)])
+def test_memory_does_not_grow_with_the_slide(tile: int, bound: float) -> None:
     largest = 0
 
     class Endless:
@@ -254,7 +294,7 @@ def test_memory_does_not_grow_with_the_slide(monkeypatch: pytest.MonkeyPatch) ->
         path = Path("endless.tif")
         size = (200_000, 150_000)
         level_sizes = ((200_000, 150_000),)
-        tile_sizes = ((256, 256),)
+        tile_sizes = ((tile, tile),)
 
         def read(self, x: int, y: int, width: int, height: int, *, level: int) -> np.ndarray:
             nonlocal largest
@@ -265,6 +305,8 @@ def test_memory_does_not_grow_with_the_slide(monkeypatch: pytest.MonkeyPatch) ->
     grid = PatchGrid.plan(slide.size, mpp_x=0.5, mpp_y=0.5)
     # One row of patches across the whole slide, and one column from top to bottom.
     grid = grid.select((grid.row == 300) | (grid.column == 700))
+    if tile > 256:  # so many pixels in a tile take their time
+        grid = grid.select((grid.column < 800) & (grid.row > 250) & (grid.row < 400))
     grid = grid.select(np.arange(len(grid)) % 3 == 0)
     peak, batches = 0, 0
     import tracemalloc
@@ -276,8 +318,8 @@ def test_memory_does_not_grow_with_the_slide(monkeypatch: pytest.MonkeyPatch) ->
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert batches == -(len(grid) // -16)
-    assert largest <= 16_384 * 256
-    assert peak < 150e6
+    assert largest <= max(16_384 * 256, tile**2)
+    assert peak < bound
 
 
 def test_the_order_is_the_same_each_time(tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ def test_a_flat_image_that_is_cut_short_is_refused(
         ("CMU-1-Small-Region.svs", 0, 1000, 700),
         ("colon_section1.tif", 0, 2000, 5000),
         ("colon_section1.tif", 2, 900, 400),
+        ("tcga-cr-7395-01a-01-ts1.svs", 0, 2000, 1500),  # JPEG 2000
     ],
 )
 def test_pixels_are_those_that_openslide_reads(
