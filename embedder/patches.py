@@ -72,9 +72,9 @@ def iter_patches(slide: Slide, grid: PatchGrid, *, batch_size: int, start: int =
     -----
     Where the level has another scale than the patches it is resampled with a triangle filter that
     widens as it shrinks (Pillow's BILINEAR), at exact sub-pixel positions; else pixels are copied.
-    Beside three batches, memory is some 50 MB with tiles of 256 pixels, 170 MB with 1024 and 400 MB with 4096,
-    however large the slide; the slide's library keeps decoded tiles besides. A consumer that stops early
-    ends the threads by closing the iterator, or by leaving its loop and letting it go.
+    Beside three batches, memory is some 50 MB with tiles of 256 pixels, 170 MB with 1024 and 400 MB with
+    4096, however large the slide; the slide's library keeps decoded tiles besides. A consumer that stops
+    early ends the threads by closing the iterator, or by leaving its loop and letting it go.
     """
     if batch_size < 1:
         raise ValueError(f"a batch must have patches; batch_size is {batch_size}")
