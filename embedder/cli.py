@@ -63,6 +63,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from embedder.convert import ConvertError
     from embedder.encoders import EncoderError
     from embedder.inputs import InputError
+    from embedder.pretrain import PretrainError
     from embedder.share import ShareError
     from embedder.slide import SlideError
     from embedder.workers import ClusterError
@@ -74,6 +75,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         ConvertError,
         EncoderError,
         InputError,
+        PretrainError,
         ShareError,
         SlideError,
     )
@@ -126,6 +128,31 @@ def _parser() -> argparse.ArgumentParser:
 
     check = _command(commands, "check", "name every rule of the file contract that a file breaks", _check)
     check.add_argument("files", type=Path, nargs="+", metavar="FILE")
+
+    pretrain = _command(commands, "pretrain", "train an encoder on your own slides (SimCLR)", _pretrain)
+    _add_slides(pretrain)
+    _add_patches(pretrain, min_tissue=0.5)
+    pretrain.add_argument(
+        "--start",
+        choices=("weights", "random"),
+        default="weights",
+        help="begin with the encoder's weights, or none",
+    )
+    pretrain.add_argument("--patches", type=int, default=20_000, help="to draw from all slides together")
+    pretrain.add_argument("--epochs", type=int, default=20, help="how often each patch is seen")
+    pretrain.add_argument("--batch-size", type=int, default=128)
+    pretrain.add_argument("--learning-rate", type=float, default=3e-4, help="at its height")
+    pretrain.add_argument("--temperature", type=float, default=0.2, help="of the NT-Xent loss")
+    pretrain.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    pretrain.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    pretrain.add_argument(
+        "--truth", type=Path, metavar="DIR", help="<slide>_mask.png, whose values the probes tell apart"
+    )
+    pretrain.add_argument("--seed", type=int, default=0)
+    pretrain.add_argument(
+        "--overwrite", action="store_true", help="throw away another training in the folder"
+    )
+    pretrain.add_argument("--json", action="store_true", help="print a report for machines")
 
     convert = _command(commands, "convert", "import embeddings that other programs made", _convert)
     convert.add_argument(
@@ -198,8 +225,8 @@ def _add_slides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the files go")
 
 
-def _add_embedding(parser: argparse.ArgumentParser) -> None:
-    """Add what says how slides are embedded: the fields of EmbedOptions, by their names."""
+def _add_patches(parser: argparse.ArgumentParser, *, min_tissue: float) -> None:
+    """Add what says by what, and which patches of slides are embedded."""
     parser.add_argument(
         "--encoder", default="efficientnet-lite0", help="a name (`embedder encoders`) or a checkpoint's path"
     )
@@ -230,8 +257,13 @@ def _add_embedding(parser: argparse.ArgumentParser) -> None:
         help="the polygons count from the corner of the scanned part, as QuPath's do on slides with bounds",
     )
     parser.add_argument(
-        "--min-tissue", type=float, default=0.25, help="least share of tissue in a patch; 0 embeds all"
+        "--min-tissue", type=float, default=min_tissue, help="least share of tissue in a patch; 0 takes all"
     )
+
+
+def _add_embedding(parser: argparse.ArgumentParser) -> None:
+    """Add what says how slides are embedded: the fields of EmbedOptions, by their names."""
+    _add_patches(parser, min_tissue=0.25)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     parser.add_argument(
         "--precision",
@@ -351,6 +383,30 @@ def _plan(options: argparse.Namespace) -> int:
         for line in plan.lines():
             print(line)
     return 1 if any(each.problem for each in plan.slides) else 0
+
+
+def _pretrain(options: argparse.Namespace) -> int:
+    from embedder.inputs import gather
+    from embedder.pretrain import PretrainOptions, pretrain
+
+    given = {
+        each.name: getattr(options, each.name) for each in fields(PretrainOptions) if each.name in options
+    }
+    asked = PretrainOptions(**given | {"tissue_classes": tuple(options.tissue_classes)})
+    with _stopped_by_terminate():
+        result = pretrain(gather(options.slides), options.output, asked)
+    for _, message in result.failures:
+        log.error("%s", message)
+    log.info("%d steps on %d patches of %d slides", result.steps, result.n_patches, result.n_slides)
+    for name, probe in result.probes.items():
+        log.info(
+            "%s: %.3f at the start, %.3f now (%.3f by chance)", name, probe.start, probe.trained, probe.chance
+        )
+    if options.json:
+        print(json.dumps(asdict(result), indent=1, default=str))
+    else:
+        print(f"embedder embed SLIDE -o DIR --encoder {result.encoder} --patch-size {options.patch_size}")
+    return 1 if result.failures else 0
 
 
 def _convert(options: argparse.Namespace) -> int:
