@@ -221,6 +221,9 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=5100, help="0 takes any free one (default: 5100)")
+    parser.add_argument(
+        "--public", action="store_true", help="let other machines in although DIR has no auth file"
+    )
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
 
@@ -263,6 +266,7 @@ def _serve_folder(folder: Path, options: argparse.Namespace, *, first: str | Non
         port=options.port,
         browser=not options.no_browser,
         first=first,
+        public=options.public,
         announce=announce,
     )
 
@@ -296,7 +300,7 @@ def _run(options: argparse.Namespace) -> None:
         run, scores, unlike = transfer(source.with_embedding(embedding), seeds.patches, seeds.classes, slide)
     else:
         run, scores = cluster(slide, seeds.classes, seeds.patches, method=method)
-    session = Session.new(slide).model_copy(update={"classes": seeds.classes, "run": run})
+    session = Session.new(slide).model_copy(update={"initial_classes": seeds.classes, "run": run})
     output = options.output or Path(f"{slide.name}.labels.csv")
     if output.suffix.lstrip(".") not in FORMATS:
         raise SystemExit(f"{output}: the ending must be one of {', '.join(FORMATS)}")

@@ -54,7 +54,7 @@ def replay(slide: EmbeddedSlide, session: Session) -> pd.DataFrame:
     if not session.run.seeds:
         raise ExportError(f"{slide.name}: its labels came from the seeds of another slide; run them again")
     slide = slide.with_embedding(session.run.embedding)
-    run, scores = cluster(slide, session.classes, session.run.seeds, method=session.run.method)
+    run, scores = cluster(slide, session.run_classes, session.run.seeds, method=session.run.method)
     labels = session.run.unpack().astype(np.int64)
     if len(labels) != slide.n_patches or (run.unpack() != labels).mean() > _MOST_ROUNDED:
         raise ExportError(
@@ -85,7 +85,7 @@ def columns_of(
         A further column, ``sic_unlike``: which patches are unlike any seed.
     """
     assert session.run is not None
-    names = pd.Index([seed_class.name for seed_class in session.classes], dtype=object)
+    names = pd.Index([seed_class.name for seed_class in session.run_classes], dtype=object)
     labels = session.run.unpack().astype(np.int64)
     columns = pd.DataFrame(
         {
@@ -150,7 +150,7 @@ def write_labels(
     provenance = {
         "slide": session.slide,
         "fingerprint": session.fingerprint,
-        "classes": [seed_class.model_dump() for seed_class in session.classes],
+        "classes": [seed_class.model_dump() for seed_class in session.run_classes],
         "run": session.run.model_dump(exclude={"labels"}),
     }
     with replacing(target) as temporary:
@@ -158,7 +158,7 @@ def write_labels(
         with h5py.File(temporary, "r+", locking=False) as file:
             _put_columns(file["obs"], columns)
             uns = file.require_group("uns")
-            colors = np.array([seed_class.color for seed_class in session.classes], dtype=object)
+            colors = np.array([seed_class.color for seed_class in session.run_classes], dtype=object)
             write_elem(uns, "sic_label_colors", colors)
             write_elem(uns, "sic", json.dumps(provenance))
 

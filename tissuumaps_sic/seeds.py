@@ -11,10 +11,13 @@ import pandas as pd
 from tissuumaps_sic.session import (
     DEFAULT_CLASSES,
     DEFAULT_METHOD,
+    FEWEST_CLASSES,
+    MOST_CLASSES,
     Method,
     SeedClass,
     SessionError,
     load_session,
+    next_color,
 )
 from tissuumaps_sic.slides import MAIN, EmbeddedSlide, SlideFileError
 
@@ -49,10 +52,11 @@ def read_seeds(path: Path, slide: EmbeddedSlide, *, positive: str | None = None)
     path : Path
         A session (``.json``), whose present seeds are taken; or a CSV with a column ``class`` and either
         ``patch`` (names as in ``obs``) or ``x`` and ``y`` (a point inside the patch, level-0 pixels). The
-        classes of a CSV are 0 and 1, or two names.
+        classes of a CSV are 0 and 1, or names.
     slide : EmbeddedSlide
     positive : str, optional
-        Which of two class names in a CSV is the positive class; not needed for 0 and 1.
+        Which of two class names in a CSV is the positive class; not needed for 0 and 1, or for
+        three or more.
 
     Raises
     ------
@@ -74,7 +78,9 @@ def read_seeds(path: Path, slide: EmbeddedSlide, *, positive: str | None = None)
             "seeds need the columns patch,class or x,y,class"
         )
     classes = _classes(path, sorted(set(table["class"])), positive)
-    label_of = {seed_class.name: label for label, seed_class in enumerate(classes)} | {"0": 0, "1": 1}
+    label_of = {seed_class.name: label for label, seed_class in enumerate(classes)}
+    if classes == DEFAULT_CLASSES:
+        label_of |= {"0": 0, "1": 1}
     if "patch" in table:
         names = list(table["patch"])
     else:
@@ -85,8 +91,17 @@ def read_seeds(path: Path, slide: EmbeddedSlide, *, positive: str | None = None)
 def _classes(path: Path, names: list[str], positive: str | None) -> tuple[SeedClass, ...]:
     if set(names) <= {"0", "1"}:
         return DEFAULT_CLASSES
-    if len(names) != 2:
-        raise SessionError(f"{path.name}: has the classes {', '.join(names)}; seeds are of two classes")
+    if len(names) < FEWEST_CLASSES or len(names) > MOST_CLASSES:
+        raise SessionError(
+            f"{path.name}: has {len(names)} classes ({', '.join(names)[:100]}); give seeds of two or more, "
+            f"{MOST_CLASSES} at most"
+        )
+    if len(names) > FEWEST_CLASSES:
+        classes: tuple[SeedClass, ...] = ()
+        for name in names:
+            color = DEFAULT_CLASSES[len(classes)].color if len(classes) < 2 else next_color(classes)
+            classes += (SeedClass(name=name, color=color),)
+        return classes
     if positive not in names:
         raise SessionError(
             f"{path.name}: say which of the classes {' and '.join(names)} is the positive one "

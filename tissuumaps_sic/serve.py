@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import threading
 import webbrowser
@@ -26,6 +27,7 @@ def serve(
     port: int = 5100,
     browser: bool = True,
     first: str | None = None,
+    public: bool = False,
     announce: Callable[[list[str]], None],
 ) -> None:
     """Serve a folder of h5ad and tmap files until interrupted.
@@ -41,6 +43,8 @@ def serve(
         Open the first slide in the default browser.
     first : str, optional
         Name of the slide to come first; by default they go by the alphabet.
+    public : bool
+        Listen on an address that other machines reach although the folder has no ``auth`` file.
     announce : callable
         Called with the addresses of the slides once connections are accepted.
 
@@ -51,6 +55,11 @@ def serve(
     """
     from waitress.server import create_server
 
+    if not public and not _is_own_machine(host) and not (folder / "auth").is_file():
+        raise ServeError(
+            f"{host}: other machines would see and change the slides in {folder} without a password; put a "
+            f"line user;password into {folder / 'auth'}, or give --public as well if everyone may"
+        )
     folder = folder.resolve()
     projects = [path for path in folder.rglob("*.tmap") if path.is_file()] if folder.is_dir() else []
     projects.sort(key=lambda path: (path.stem != first, path))
@@ -76,6 +85,16 @@ def serve(
         server.run()
     finally:
         server.close()
+
+
+def _is_own_machine(host: str) -> bool:
+    """Return whether an address is of this machine alone; a name that is no address counts as public."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def make_app(folder: Path, *, default: Path | None = None) -> Any:

@@ -21,19 +21,27 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tissuumaps_sic.export import ExportError, write_labels
 from tissuumaps_sic.session import (
     DEFAULT_METHOD,
+    MOST_CLASSES,
     Method,
     SeedClass,
     Session,
     SessionError,
     cluster,
+    fit,
+    listed,
     load_session,
+    next_color,
     save_session,
     seed_vector,
+    session_names,
     session_path,
 )
 from tissuumaps_sic.slides import MAIN, EmbeddedSlide, SlideCache, SlideFileError
 
 log = logging.getLogger(__name__)
+
+# Enough for a share that is told in whole percent, and half the time of the estimator's own number.
+_RESAMPLES = 10
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
 
@@ -51,14 +59,15 @@ class _Request(BaseModel):
 
 
 class OpenRequest(_Request):
-    """Which h5ad: its path below the served folder."""
+    """Which h5ad, by its path below the served folder, and which session of it, "" the one without a name."""
 
     h5ad: str = Field(min_length=1, max_length=4096)
+    session: str = Field(default="", max_length=40)
 
 
 class _Seed(_Request):
     kind: Literal["seed"]
-    label: int | None = Field(ge=0, le=1)
+    label: int | None = Field(ge=0, lt=MOST_CLASSES)
     patches: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
 
 
@@ -76,16 +85,30 @@ class _Redo(_Request):
 
 class _Class(_Request):
     kind: Literal["class"]
-    label: int = Field(ge=0, le=1)
+    label: int = Field(ge=0, lt=MOST_CLASSES)
     name: str
     color: str
+
+
+class _AddClass(_Request):
+    kind: Literal["add-class"]
+    name: str
+
+
+class _RemoveClass(_Request):
+    kind: Literal["remove-class"]
+    label: int = Field(ge=0, lt=MOST_CLASSES)
+    into: int | None = Field(default=None, ge=0, lt=MOST_CLASSES)
 
 
 class ChangeRequest(OpenRequest):
     """A change to the seeds or classes of the session that the page has seen."""
 
     revision: int = Field(ge=0)
-    change: Annotated[_Seed | _Clear | _Undo | _Redo | _Class, Field(discriminator="kind")]
+    user: str = Field(default="", max_length=60)
+    change: Annotated[
+        _Seed | _Clear | _Undo | _Redo | _Class | _AddClass | _RemoveClass, Field(discriminator="kind")
+    ]
 
 
 class WriteRequest(OpenRequest):
@@ -101,6 +124,12 @@ class RunRequest(WriteRequest):
     embedding: str = Field(default=MAIN, min_length=1, max_length=200)
 
 
+class SuggestRequest(RunRequest):
+    """Ask which patches to seed next, by the seeds that the page has seen."""
+
+    n: int = Field(default=1, ge=1, le=100)
+
+
 class Annotator:
     """The sessions and slides behind all pages of one server; safe to call from many threads.
 
@@ -114,9 +143,9 @@ class Annotator:
 
     def open(self, root: Path, content: Any) -> dict[str, Any]:
         """Return the state of a slide's session, a new one where there is none yet."""
-        h5ad = resolve(root, _parse(OpenRequest, content).h5ad)
-        slide = self._slide(h5ad)
-        return _state(slide, self._session(slide))
+        request = _parse(OpenRequest, content)
+        slide = self._slide(resolve(root, request.h5ad))
+        return _state(slide, self._session(slide, request), request)
 
     def change(self, root: Path, content: Any) -> dict[str, Any]:
         """Change seeds or classes, save the session, and return its new state."""
@@ -124,13 +153,13 @@ class Annotator:
         h5ad = resolve(root, request.h5ad)
         with self._lock(h5ad):
             slide = self._slide(h5ad)
-            session = self._seen_session(slide, request.revision)
+            session = self._seen_session(slide, request)
             try:
-                session = _changed(slide, session, request.change)
+                session = _changed(slide, session, request)
             except SessionError as error:
                 raise RequestError(422, str(error)) from error
-            self._save(h5ad, session)
-            return _state(slide, session)
+            self._save(h5ad, session, request)
+            return _state(slide, session, request)
 
     def run(self, root: Path, content: Any) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
         """Run the clustering; return the new state and the labels, (n_patches,) uint8."""
@@ -138,7 +167,7 @@ class Annotator:
         h5ad = resolve(root, request.h5ad)
         with self._lock(h5ad):
             slide = self._slide(h5ad, request.embedding)
-            session = self._seen_session(slide, request.revision)
+            session = self._seen_session(slide, request)
             started = time.perf_counter()
             try:
                 run, _ = cluster(slide, session.classes, session.seeds, method=request.method)
@@ -146,17 +175,33 @@ class Annotator:
                 raise RequestError(422, str(error)) from error
             seconds = time.perf_counter() - started
             session = session.with_run(run)
-            self._save(h5ad, session)
-            return {**_state(slide, session), "seconds": seconds}, run.unpack()
+            self._save(h5ad, session, request)
+            return {**_state(slide, session, request), "seconds": seconds}, run.unpack()
+
+    def suggest(self, root: Path, content: Any) -> dict[str, Any]:
+        """Return rows of the patches to seed next, and how far the labels hang on single seeds.
+
+        ``flips`` is the share of patches whose label changes when the seeds are resampled.
+        """
+        request = _parse(SuggestRequest, content)
+        h5ad = resolve(root, request.h5ad)
+        slide = self._slide(h5ad, request.embedding)
+        session = self._seen_session(slide, request)
+        try:
+            estimator = fit(slide, session.classes, session.seeds, method=request.method)
+            flips = estimator.flips(_RESAMPLES).mean()
+            return {"patches": estimator.suggest(request.n).tolist(), "flips": float(flips)}
+        except (SessionError, ValueError) as error:
+            raise RequestError(422, str(error)) from error
 
     def labels(self, root: Path, content: Any) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
         """Return the state and the labels of the last run, (n_patches,) uint8."""
-        h5ad = resolve(root, _parse(OpenRequest, content).h5ad)
-        slide = self._slide(h5ad)
-        session = self._session(slide)
+        request = _parse(OpenRequest, content)
+        slide = self._slide(resolve(root, request.h5ad))
+        session = self._session(slide, request)
         if session.run is None:
-            raise RequestError(404, "there are no labels yet; seed both classes and run")
-        return _state(slide, session), session.run.unpack()
+            raise RequestError(404, "there are no labels yet; seed every class and run")
+        return _state(slide, session, request), session.run.unpack()
 
     def write(self, root: Path, content: Any) -> dict[str, Any]:
         """Write the labels of the last run into the h5ad itself."""
@@ -164,7 +209,7 @@ class Annotator:
         h5ad = resolve(root, request.h5ad)
         with self._lock(h5ad):
             slide = self._slide(h5ad)
-            session = self._seen_session(slide, request.revision)
+            session = self._seen_session(slide, request)
             if session.run is not None:
                 slide = self._slide(h5ad, session.run.embedding)
             # The mapping of the old file must be gone before systems that lock mapped files replace it.
@@ -187,8 +232,8 @@ class Annotator:
         except SlideFileError as error:
             raise RequestError(422, str(error)) from error
 
-    def _session(self, slide: EmbeddedSlide) -> Session:
-        path = session_path(slide.path)
+    def _session(self, slide: EmbeddedSlide, request: OpenRequest) -> Session:
+        path = _path(slide.path, request)
         if not path.exists():
             return Session.new(slide)
         try:
@@ -196,19 +241,20 @@ class Annotator:
         except SessionError as error:
             raise RequestError(409, str(error)) from error
 
-    def _seen_session(self, slide: EmbeddedSlide, revision: int) -> Session:
-        session = self._session(slide)
-        if session.revision != revision:
+    def _seen_session(self, slide: EmbeddedSlide, request: WriteRequest | ChangeRequest) -> Session:
+        session = self._session(slide, request)
+        if session.revision != request.revision:
             raise RequestError(
                 409, "this slide was changed in another window; its seeds have been loaded again"
             )
         return session
 
-    def _save(self, h5ad: Path, session: Session) -> None:
+    def _save(self, h5ad: Path, session: Session, request: OpenRequest) -> None:
+        path = _path(h5ad, request)
         try:
-            save_session(session_path(h5ad), session)
+            save_session(path, session)
         except OSError as error:
-            raise RequestError(507, _disk_message(session_path(h5ad), error)) from error
+            raise RequestError(507, _disk_message(path, error)) from error
 
 
 def resolve(root: Path, relative: str) -> Path:
@@ -239,6 +285,14 @@ def pack(header: dict[str, Any], labels: npt.NDArray[np.uint8]) -> bytes:
     return len(text).to_bytes(4, "little") + text + labels.tobytes()
 
 
+def _path(h5ad: Path, request: OpenRequest) -> Path:
+    """Return where the session lies that a request is about; its name cannot leave the h5ad's folder."""
+    try:
+        return session_path(h5ad, request.session)
+    except SessionError as error:
+        raise RequestError(422, str(error)) from error
+
+
 def _parse(model: type[Parsed], content: Any) -> Parsed:
     try:
         return model.model_validate(content)
@@ -248,27 +302,35 @@ def _parse(model: type[Parsed], content: Any) -> Parsed:
         raise RequestError(422, f"the request is not understood: {where}: {first['msg']}") from error
 
 
-def _changed(slide: EmbeddedSlide, session: Session, change: BaseModel) -> Session:
-    match change:
+def _changed(slide: EmbeddedSlide, session: Session, request: ChangeRequest) -> Session:
+    user = request.user
+    match request.change:
         case _Seed(label=label, patches=patches):
             if max(patches) >= slide.n_patches:
                 raise SessionError(f"there is no patch {max(patches)}; the slide has {slide.n_patches}")
-            return session.seed((str(slide.patch_names[row]) for row in patches), label)
+            return session.seed((str(slide.patch_names[row]) for row in patches), label, user=user)
         case _Clear():
-            return session.clear()
+            return session.clear(user=user)
         case _Undo():
             return session.undo()
         case _Redo():
             return session.redo()
         case _Class(label=label, name=name, color=color):
-            try:
-                return session.with_class(label, SeedClass(name=name, color=color))
-            except ValidationError as error:
-                raise SessionError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
-    raise AssertionError(change)
+            return session.with_class(label, _class(name, color), user=user)
+        case _AddClass(name=name):
+            return session.add_class(_class(name, next_color(session.classes)), user=user)
+        case _RemoveClass(label=label, into=into):
+            return session.remove_class(label, into=into, user=user)
 
 
-def _state(slide: EmbeddedSlide, session: Session) -> dict[str, Any]:
+def _class(name: str, color: str) -> SeedClass:
+    try:
+        return SeedClass(name=name, color=color)
+    except ValidationError as error:
+        raise SessionError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+
+
+def _state(slide: EmbeddedSlide, session: Session, request: OpenRequest) -> dict[str, Any]:
     """Return what the page shows; patches are rows of the file."""
     try:
         seeds = seed_vector(slide, session.seeds)
@@ -278,9 +340,12 @@ def _state(slide: EmbeddedSlide, session: Session) -> dict[str, Any]:
     run = session.run
     return {
         "slide": slide.name,
+        "session": request.session,
+        "sessions": session_names(slide.path),
         "n_patches": slide.n_patches,
         "embeddings": [{"name": each.name, "title": each.title} for each in slide.embeddings],
         "classes": [seed_class.model_dump() for seed_class in session.classes],
+        "listed": listed(len(session.classes)),
         "seeds": {"patches": rows.tolist(), "labels": seeds[rows].tolist()},
         "revision": session.revision,
         "can_undo": session.can_undo,
@@ -291,8 +356,9 @@ def _state(slide: EmbeddedSlide, session: Session) -> dict[str, Any]:
             "method": run.method,
             "embedding": run.embedding,
             "n_iter": run.n_iter,
+            "classes": [seed_class.model_dump() for seed_class in session.run_classes],
             "counts": list(run.counts),
-            "stale": run.seeds != session.seeds,
+            "stale": session.is_stale,
         },
     }
 

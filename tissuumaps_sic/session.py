@@ -9,13 +9,14 @@ import base64
 import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tissuumaps_sic.clustering import UNLABELLED, SeededIterativeClustering
 from tissuumaps_sic.files import replacing
@@ -26,6 +27,11 @@ SUFFIX = ".sic.json"
 Method = Literal["sic", "refine"]
 # What the viewer and `run` use unless told otherwise: measured to be better (benchmarks/README.md).
 DEFAULT_METHOD: Method = "refine"
+
+SCHEMA: Literal["tissuumaps-sic/session/2"] = "tissuumaps-sic/session/2"
+# The first schema had two classes that could not be added to; nothing else differs.
+_OLD_SCHEMA = "tissuumaps-sic/session/1"
+FEWEST_CLASSES, MOST_CLASSES = 2, 64
 
 
 class SessionError(Exception):
@@ -55,23 +61,127 @@ class SeedClass(_Frozen):
         return name
 
 
-class SeedAction(_Frozen):
+class _Action(_Frozen):
+    time: str = Field(default_factory=_now)
+    # Who did it, where that is known.
+    user: str = Field(default="", max_length=60)
+
+
+class SeedAction(_Action):
     """Patches were given a class, or (`label` None) lost theirs."""
 
     kind: Literal["seed"] = "seed"
-    time: str = Field(default_factory=_now)
     label: int | None = Field(ge=0)
     patches: tuple[str, ...] = Field(min_length=1)
 
 
-class ClearAction(_Frozen):
+class ClearAction(_Action):
     """All seeds were removed."""
 
     kind: Literal["clear"] = "clear"
-    time: str = Field(default_factory=_now)
 
 
-Action = Annotated[SeedAction | ClearAction, Field(discriminator="kind")]
+class AddClassAction(_Action):
+    """A class was added after the others."""
+
+    kind: Literal["add-class"] = "add-class"
+    name: str
+    color: str
+
+
+class EditClassAction(_Action):
+    """A class was renamed or recoloured."""
+
+    kind: Literal["edit-class"] = "edit-class"
+    label: int = Field(ge=0)
+    name: str
+    color: str
+
+
+class RemoveClassAction(_Action):
+    """A class was removed; its seeds went to the class `into`, or (None) with it."""
+
+    kind: Literal["remove-class"] = "remove-class"
+    label: int = Field(ge=0)
+    into: int | None = Field(default=None, ge=0)
+
+
+Action = Annotated[
+    SeedAction | ClearAction | AddClassAction | EditClassAction | RemoveClassAction,
+    Field(discriminator="kind"),
+]
+
+
+@dataclass
+class _Folded:
+    """What the actions of a session come to."""
+
+    classes: list[SeedClass]
+    # A class keeps its number whatever comes and goes before it in the list.
+    numbers: list[int]
+    seeds: dict[str, int]
+    # Every class there was, by number, as it was last named; one that was merged is its target.
+    known: dict[int, SeedClass]
+    merged: dict[int, int]
+
+    def do(self, action: Action) -> None:
+        """Do one more action.
+
+        Raises
+        ------
+        LookupError
+            When it is of a class that there is not, or leaves fewer than two.
+        """
+        for label in (getattr(action, "label", None), getattr(action, "into", None)):
+            if label is not None and label >= len(self.classes):
+                raise LookupError(f"no class {label}")
+        match action:
+            case ClearAction():
+                self.seeds.clear()
+            case SeedAction(label=label, patches=patches):
+                for patch in patches:
+                    self.seeds.pop(patch, None)
+                    if label is not None:
+                        self.seeds[patch] = label
+            case AddClassAction(name=name, color=color):
+                number = len(self.known)
+                self.classes.append(SeedClass(name=name, color=color))
+                self.numbers.append(number)
+                self.known[number] = self.classes[-1]
+            case EditClassAction(label=label, name=name, color=color):
+                self.classes[label] = SeedClass(name=name, color=color)
+                self.known[self.numbers[label]] = self.classes[label]
+            case RemoveClassAction(label=label, into=into):
+                self._remove(label, into)
+
+    def _remove(self, label: int, into: int | None) -> None:
+        if len(self.classes) <= FEWEST_CLASSES or into == label:
+            raise LookupError(f"class {label} cannot be removed")
+        if into is not None:
+            self.merged[self.numbers[label]] = self.numbers[into]
+        # In the order of the list on the page, which a removal must not shuffle.
+        kept = [each for each in listed(len(self.classes)) if each != label]
+        order = [kept[each] for each in listed(len(kept))]
+        new = {old: place for place, old in enumerate(order)}
+        if into is not None:
+            new[label] = new[into]
+        self.seeds = {patch: new[each] for patch, each in self.seeds.items() if each in new}
+        self.classes = [self.classes[each] for each in order]
+        self.numbers = [self.numbers[each] for each in order]
+
+    def called(self, number: int) -> SeedClass:
+        while number in self.merged:
+            number = self.merged[number]
+        return self.known[number]
+
+
+def listed(n_classes: int) -> list[int]:
+    """Return labels in the order in which people see them: the positive class, 1, comes first.
+
+    >>> listed(4)
+    [1, 0, 2, 3]
+    """
+    return [1, 0, *range(2, n_classes)][:n_classes] if n_classes > 1 else [0]
 
 
 class Run(_Frozen):
@@ -86,6 +196,8 @@ class Run(_Frozen):
     embedding : str
         Which embedding of the file it ran on, as `open_slide_file` names them; runs of before there was a
         choice were on "X".
+    class_numbers : tuple of int
+        Which classes its labels mean, as the session numbers them; empty where none had come or gone.
     """
 
     time: str
@@ -97,6 +209,7 @@ class Run(_Frozen):
     n_iter: int
     counts: tuple[int, ...]
     labels: str
+    class_numbers: tuple[int, ...] = ()
 
     def unpack(self) -> npt.NDArray[np.uint8]:
         """Return the labels, shape (n_patches,), uint8."""
@@ -118,9 +231,9 @@ class Session(_Frozen):
     ----------
     slide, fingerprint : str
         The slide's name, and the fingerprint of the patches that the seeds belong to.
-    classes : tuple of SeedClass
-        Class 1 is the positive one.
-    actions : tuple of SeedAction or ClearAction
+    initial_classes : tuple of SeedClass
+        What it began with.
+    actions : tuple of Action
         In order; those from `position` on have been undone and can be done again.
     position : int
         How many actions count.
@@ -130,10 +243,12 @@ class Session(_Frozen):
         The last run.
     """
 
-    schema_: Literal["tissuumaps-sic/session/1"] = Field(default="tissuumaps-sic/session/1", alias="schema")
+    schema_: Literal["tissuumaps-sic/session/2"] = Field(default=SCHEMA, alias="schema")
     slide: str
     fingerprint: str
-    classes: tuple[SeedClass, ...] = Field(default=DEFAULT_CLASSES, min_length=2, max_length=2)
+    initial_classes: tuple[SeedClass, ...] = Field(
+        default=DEFAULT_CLASSES, min_length=2, max_length=MOST_CLASSES, alias="classes"
+    )
     actions: tuple[Action, ...] = ()
     position: int = Field(default=0, ge=0)
     revision: int = Field(default=0, ge=0)
@@ -141,24 +256,69 @@ class Session(_Frozen):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_old(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("schema") == _OLD_SCHEMA:
+            return data | {"schema": SCHEMA}
+        return data
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Session:
+        if self.position > len(self.actions):
+            raise ValueError(f"position {self.position} lies beyond its {len(self.actions)} actions")
+        # All of them, since those that were undone can be done again.
+        folded = self.model_copy(update={"position": len(self.actions)})
+        try:
+            folded._folded()
+        except (LookupError, ValidationError) as error:
+            raise ValueError(f"an action is of a class that there was not ({error!r})") from error
+        return self
+
     @classmethod
     def new(cls, slide: EmbeddedSlide) -> Session:
         """Start a session on a slide."""
         return cls(slide=slide.name, fingerprint=slide.fingerprint)
 
     @property
+    def classes(self) -> tuple[SeedClass, ...]:
+        """The classes as they are now; class 1 is the positive one."""
+        return tuple(self._folded().classes)
+
+    @property
     def seeds(self) -> dict[str, int]:
         """Class of each seeded patch by the patch's name, in the order they were seeded."""
-        seeds: dict[str, int] = {}
+        return self._folded().seeds
+
+    @property
+    def run_classes(self) -> tuple[SeedClass, ...]:
+        """The classes that the labels of the last run mean, under their present names."""
+        folded = self._folded()
+        if self.run is None or not self.run.class_numbers:
+            return tuple(folded.classes)
+        return tuple(folded.called(number) for number in self.run.class_numbers)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether seeds or classes have changed since the last run."""
+        folded = self._folded()
+        numbers = tuple(folded.numbers)
+        return self.run is not None and (
+            self.run.seeds != folded.seeds or (self.run.class_numbers or numbers) != numbers
+        )
+
+    def _folded(self) -> _Folded:
+        numbers = range(len(self.initial_classes))
+        folded = _Folded(
+            list(self.initial_classes),
+            list(numbers),
+            {},
+            dict(zip(numbers, self.initial_classes, strict=True)),
+            {},
+        )
         for action in self.actions[: self.position]:
-            if isinstance(action, ClearAction):
-                seeds.clear()
-                continue
-            for patch in action.patches:
-                seeds.pop(patch, None)
-                if action.label is not None:
-                    seeds[patch] = action.label
-        return seeds
+            folded.do(action)
+        return folded
 
     @property
     def can_undo(self) -> bool:
@@ -170,15 +330,15 @@ class Session(_Frozen):
         """Whether there is an action to do again."""
         return self.position < len(self.actions)
 
-    def seed(self, patches: Iterable[str], label: int | None) -> Session:
+    def seed(self, patches: Iterable[str], label: int | None, *, user: str = "") -> Session:
         """Give patches a class, or take it from them (`label` None); what had been undone is dropped."""
-        if label is not None and label >= len(self.classes):
-            raise SessionError(f"there is no class {label}; there are {len(self.classes)}, from 0")
-        return self._act(SeedAction(label=label, patches=tuple(patches)))
+        if label is not None:
+            self._require(label)
+        return self._act(SeedAction(label=label, patches=tuple(patches), user=user))
 
-    def clear(self) -> Session:
+    def clear(self, *, user: str = "") -> Session:
         """Remove all seeds; can be undone."""
-        return self._act(ClearAction())
+        return self._act(ClearAction(user=user))
 
     def undo(self) -> Session:
         """Take the last action back."""
@@ -192,24 +352,66 @@ class Session(_Frozen):
             raise SessionError("there is nothing to redo")
         return self._changed(position=self.position + 1)
 
-    def with_class(self, label: int, seed_class: SeedClass) -> Session:
-        """Rename or recolour a class."""
-        classes = list(self.classes)
-        classes[label] = seed_class
-        if len({known.name for known in classes}) < len(classes):
-            raise SessionError(f"there is a class named {seed_class.name} already; choose another name")
-        return self._changed(classes=tuple(classes))
+    def with_class(self, label: int, seed_class: SeedClass, *, user: str = "") -> Session:
+        """Rename or recolour a class; can be undone."""
+        self._require(label)
+        others = [each for place, each in enumerate(self.classes) if place != label]
+        _require_new(seed_class, others)
+        return self._act(EditClassAction(label=label, user=user, **seed_class.model_dump()))
+
+    def add_class(self, seed_class: SeedClass, *, user: str = "") -> Session:
+        """Add a class after the others; can be undone."""
+        classes = self.classes
+        _require_new(seed_class, classes)
+        if len(classes) >= MOST_CLASSES:
+            raise SessionError(f"there are {MOST_CLASSES} classes, the most there can be; merge some of them")
+        return self._act(AddClassAction(user=user, **seed_class.model_dump()))
+
+    def remove_class(self, label: int, *, into: int | None = None, user: str = "") -> Session:
+        """Remove a class, with its seeds or (`into`) by giving them to another one; can be undone."""
+        self._require(label)
+        if into is not None:
+            self._require(into)
+        if len(self.classes) <= FEWEST_CLASSES:
+            raise SessionError("there must be two classes; add another one first")
+        if into == label:
+            raise SessionError("a class cannot be merged with itself; choose another one")
+        return self._act(RemoveClassAction(label=label, into=into, user=user))
 
     def with_run(self, run: Run) -> Session:
-        """Keep the outcome of a run."""
-        return self._changed(run=run)
+        """Keep the outcome of a run on the present seeds."""
+        numbers = tuple(self._folded().numbers)
+        return self._changed(run=run.model_copy(update={"class_numbers": numbers}))
 
-    def _act(self, action: SeedAction | ClearAction) -> Session:
+    def _require(self, label: int) -> None:
+        n_classes = len(self.classes)
+        if label >= n_classes:
+            raise SessionError(f"there is no class {label}; there are {n_classes}, from 0")
+
+    def _act(self, action: Action) -> Session:
         actions = (*self.actions[: self.position], action)
         return self._changed(actions=actions, position=len(actions))
 
     def _changed(self, **changes: Any) -> Session:
         return self.model_copy(update={**changes, "revision": self.revision + 1})
+
+
+# Told apart by people who do not see red and green as well (Okabe and Ito 2008, Tol 2021), and not pink.
+_COLORS = (
+    *("#009e73", "#d55e00", "#f0e442", "#332288", "#56b4e9", "#882255", "#bbcc33", "#0072b2"),
+    *("#ee8866", "#44bb99", "#aa3377", "#ccbb44", "#117733", "#e69f00", "#77aadd", "#000000"),
+)
+
+
+def next_color(classes: Sequence[SeedClass]) -> str:
+    """Return a colour that no class has yet; beyond 16 further classes they come again."""
+    taken = {each.color for each in classes}
+    return next((color for color in _COLORS if color not in taken), _COLORS[len(classes) % len(_COLORS)])
+
+
+def _require_new(seed_class: SeedClass, others: Iterable[SeedClass]) -> None:
+    if seed_class.name in {known.name for known in others}:
+        raise SessionError(f"there is a class named {seed_class.name} already; choose another name")
 
 
 def seed_vector(slide: EmbeddedSlide, seeds: Mapping[str, int]) -> npt.NDArray[np.int64]:
@@ -259,6 +461,18 @@ def cluster(
     SessionError
         When a class has no seeds, or the embeddings cannot be clustered.
     """
+    estimator = fit(slide, classes, seeds, method=method)
+    return make_run(estimator, seeds, len(classes), embedding=slide.embedding), estimator.scores_
+
+
+def fit(
+    slide: EmbeddedSlide,
+    classes: Sequence[SeedClass],
+    seeds: Mapping[str, int],
+    *,
+    method: Method = DEFAULT_METHOD,
+) -> SeededIterativeClustering:
+    """Return the estimator fitted to seeds by patch name; parameters and errors are those of `cluster`."""
     y = seed_vector(slide, seeds)
     for label, seed_class in enumerate(classes):
         if not (y == label).any():
@@ -267,10 +481,9 @@ def cluster(
             )
     estimator = SeededIterativeClustering(method=method)
     try:
-        estimator.fit(slide.prepared, y)
+        return estimator.fit(slide.prepared, y)
     except ValueError as error:
         raise SessionError(f"{slide.path.name}: {error}") from error
-    return make_run(estimator, seeds, len(classes), embedding=slide.embedding), estimator.scores_
 
 
 def make_run(
@@ -304,9 +517,35 @@ def make_run(
     )
 
 
-def session_path(h5ad: Path) -> Path:
-    """Return where the session of an h5ad lies: beside it, as ``<slide>.sic.json``."""
-    return h5ad.with_suffix(SUFFIX)
+def session_path(h5ad: Path, name: str = "") -> Path:
+    """Return where a session of an h5ad lies: beside it, ``<slide>.sic.json`` or ``<slide>.<name>.sic.json``.
+
+    Raises
+    ------
+    SessionError
+        When the name is not of letters, digits, spaces, "_" and "-", 40 at most, or is another slide's.
+    """
+    if not name:
+        return h5ad.with_suffix(SUFFIX)
+    if not re.fullmatch(r"[^\W][\w -]{0,39}", name) or name != name.strip():
+        raise SessionError(
+            f"{name[:60]!r}: a session's name is of letters, digits, spaces, _ and -, 40 at most"
+        )
+    if h5ad.with_name(f"{h5ad.stem}.{name}.h5ad").exists():
+        raise SessionError(f"{name}: there is a slide {h5ad.stem}.{name}; give the session another name")
+    return h5ad.with_name(f"{h5ad.stem}.{name}{SUFFIX}")
+
+
+def session_names(h5ad: Path) -> list[str]:
+    """Return the names of the sessions that lie beside an h5ad, "" the one without a name."""
+    start = f"{h5ad.stem}."
+    names = [
+        path.name.removesuffix(SUFFIX).removeprefix(h5ad.stem).removeprefix(".")
+        for path in h5ad.parent.iterdir()
+        if path.name.startswith(start) and path.name.endswith(SUFFIX)
+    ]
+    # A slide "a" has no session "b" where there is a slide "a.b" of which that is the only one.
+    return sorted(name for name in names if not name or not h5ad.with_name(f"{start}{name}.h5ad").exists())
 
 
 def load_session(path: Path, slide: EmbeddedSlide) -> Session:
@@ -324,11 +563,6 @@ def load_session(path: Path, slide: EmbeddedSlide) -> Session:
         raise SessionError(
             f"{path.name}: not a session ({reason}); mend it, or move it away to start anew"
         ) from error
-    if session.position > len(session.actions):
-        raise SessionError(
-            f"{path.name}: position {session.position} lies beyond its {len(session.actions)} actions; "
-            "mend it, or move it away to start anew"
-        )
     if session.fingerprint != slide.fingerprint:
         raise SessionError(
             f"{path.name}: was made on other patches than {slide.path.name} holds now; "

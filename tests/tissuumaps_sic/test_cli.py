@@ -91,6 +91,19 @@ def test_run_reports_to_machines(small_h5ad, tmp_path, capsys):
     assert open_slide_file(tmp_path / "out.h5ad").n_patches == sum(report["labels"].values())
 
 
+def test_seeds_of_three_classes_label_a_slide(small_h5ad, tmp_path, capsys):
+    rows = [("small_0_0", "c"), ("small_128_0", "a"), ("small_256_0", "b")]
+    seeds = write_seeds(tmp_path / "three.csv", ["patch", "class"], rows)
+    assert main(["run", str(small_h5ad), "--seeds", seeds, "--json", "-o", str(tmp_path / "out.csv")]) == 0
+    slide = open_slide_file(small_h5ad)
+    y = np.full(slide.n_patches, -1)
+    for name, label in rows:
+        y[slide.index[name]] = "abc".index(label)
+    labels = SeededIterativeClustering(method="refine").fit(slide.X, y, slide.centres).labels_
+    assert labels_in(tmp_path / "out.csv") == ["abc"[label] for label in labels]
+    assert list(json.loads(capsys.readouterr().out)["labels"]) == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("format_", ["csv", "h5ad"])
 def test_export_takes_the_session_beside_the_file(small_h5ad, format_):
     slide = open_slide_file(small_h5ad)
@@ -112,7 +125,8 @@ def test_export_takes_the_session_beside_the_file(small_h5ad, format_):
     [
         (["name", "class"], [("small_0_0", 1)], "patch,class or x,y,class"),
         (["patch", "class"], [("nowhere", 1), ("small_0_0", 0)], "no patch named nowhere"),
-        (["patch", "class"], [("small_0_0", "a"), ("small_128_0", "b"), ("small_256_0", "c")], "two classes"),
+        (["patch", "class"], [("small_0_0", "a"), ("small_128_0", "b")], "--positive 'a'"),
+        (["patch", "class"], [("small_0_0", "a")], "has 1 classes (a); give seeds of two or more"),
         (["patch", "class"], [("small_0_0", 1)], "“Other” has no seeds yet"),
         (["x", "y", "class"], [("9999", "9999", 1)], "no patch at x 9999"),
         (["x", "y", "class"], [("left", "9", 1)], "could not convert"),

@@ -199,7 +199,7 @@ def test_a_session_of_before_there_was_a_choice_was_on_x(h5ad):
     run, _ = cluster(slide, session.classes, session.seeds)
     save_session(session_path(h5ad), session.with_run(run))
     data = json.loads(session_path(h5ad).read_text())
-    assert data["schema"] == "tissuumaps-sic/session/1"
+    assert data["schema"] == "tissuumaps-sic/session/2"
     del data["run"]["embedding"]
     session_path(h5ad).write_text(json.dumps(data))
     again = load_session(session_path(h5ad), slide)

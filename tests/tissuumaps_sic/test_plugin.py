@@ -10,6 +10,7 @@ from making import write_small_h5ad
 
 from tissuumaps_sic.clustering import SeededIterativeClustering
 from tissuumaps_sic.serve import make_app, page
+from tissuumaps_sic.slides import open_slide_file
 
 
 @pytest.fixture
@@ -124,7 +125,12 @@ def test_nothing_outside_the_folder_is_reached(client, folder, path):
     [
         ({"kind": "seed", "label": 1, "patches": [96]}, "there is no patch 96"),
         ({"kind": "seed", "label": 1, "patches": [-1]}, "not understood"),
-        ({"kind": "seed", "label": 2, "patches": [1]}, "not understood"),
+        ({"kind": "seed", "label": 2, "patches": [1]}, "there is no class 2"),
+        ({"kind": "seed", "label": 64, "patches": [1]}, "not understood"),
+        ({"kind": "add-class", "name": "Other"}, "another name"),
+        ({"kind": "add-class", "name": ""}, "at least 1 character"),
+        ({"kind": "remove-class", "label": 0}, "must be two classes"),
+        ({"kind": "remove-class", "label": 0, "into": -1}, "not understood"),
         ({"kind": "seed", "label": 1, "patches": []}, "not understood"),
         ({"kind": "seed", "label": 1, "patches": ["a"]}, "not understood"),
         ({"kind": "nothing"}, "not understood"),
@@ -243,3 +249,43 @@ def test_tissuumaps_serves_the_plugins_script(client):
 def test_addresses_of_projects_name_their_folder(tmp_path):
     assert page(tmp_path, tmp_path / "a b.tmap") == "/a%20b.tmap"
     assert page(tmp_path, tmp_path / "sub" / "x" / "a.tmap") == "/a.tmap?path=sub%2Fx"
+
+
+def test_a_suggestion_is_the_estimators_and_changes_nothing(client, folder):
+    change(client, 0, kind="seed", label=0, patches=[0])
+    change(client, 1, kind="seed", label=1, patches=[95])
+    before = (folder / "sub" / "small.sic.json").read_bytes()
+    asked = {"h5ad": H5AD, "revision": 2, "method": "refine", "n": 3}
+    answer = post(client, "suggest", asked)
+    slide = open_slide_file(folder / H5AD)
+    y = np.full(slide.n_patches, -1)
+    y[[0, 95]] = 0, 1
+    estimator = SeededIterativeClustering(method="refine").fit(slide.X, y, slide.centres)
+    assert answer.json["patches"] == estimator.suggest(3).tolist()
+    assert answer.json["flips"] == pytest.approx(float(estimator.flips(10).mean()))
+    assert (folder / "sub" / "small.sic.json").read_bytes() == before
+    assert post(client, "suggest", asked | {"revision": 1}).status_code == 409
+    assert post(client, "suggest", asked | {"n": 1000}).status_code == 422
+
+
+def test_sessions_by_name_do_not_touch_one_another(client, folder):
+    change(client, 0, kind="seed", label=0, patches=[0])
+    shared = (folder / "sub" / "small.sic.json").read_bytes()
+    answer = post(
+        client,
+        "change",
+        {
+            "h5ad": H5AD,
+            "session": "Anna",
+            "user": "Anna B.",
+            "revision": 0,
+            "change": {"kind": "seed", "label": 1, "patches": [3]},
+        },
+    )
+    assert answer.json["sessions"] == ["", "Anna"]
+    assert answer.json["seeds"] == {"patches": [3], "labels": [1]}
+    own = json.loads((folder / "sub" / "small.Anna.sic.json").read_text())
+    assert own["actions"][0]["user"] == "Anna B."
+    assert (folder / "sub" / "small.sic.json").read_bytes() == shared
+    for name in ("../x", "a/b", "x.y", "x\0"):
+        assert post(client, "open", {"h5ad": H5AD, "session": name}).status_code == 422

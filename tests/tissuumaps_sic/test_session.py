@@ -10,9 +10,12 @@ from tissuumaps_sic.session import (
     Session,
     SessionError,
     cluster,
+    listed,
     load_session,
+    next_color,
     save_session,
     seed_vector,
+    session_names,
     session_path,
 )
 from tissuumaps_sic.slides import open_slide_file
@@ -53,9 +56,10 @@ def test_every_change_has_a_revision_of_its_own(slide):
 
 def test_a_saved_session_comes_back_with_its_undone_actions(slide, tmp_path):
     names = [str(name) for name in slide.patch_names]
-    session = Session.new(slide).seed(names[:2], 0).seed(names[-2:], 1).seed([names[5]], 1).undo()
+    session = Session.new(slide).seed(names[:2], 0).seed(names[-2:], 1)
     run, _ = cluster(slide, session.classes, session.seeds)
     session = session.with_run(run).with_class(1, SeedClass(name="Gleason 4", color="#123456"))
+    session = session.seed([names[5]], 1, user="Anna").undo()
     save_session(session_path(slide.path), session)
     assert session_path(slide.path).name == "small.sic.json"
     again = load_session(session_path(slide.path), slide)
@@ -142,3 +146,119 @@ def test_a_failed_save_leaves_the_old_session_and_no_litter(slide, tmp_path, mon
         save_session(path, Session.new(slide).seed(["a"], 1))
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.glob(".x*")] == []
+
+
+def test_classes_come_and_go_and_come_back(slide):
+    names = [str(name) for name in slide.patch_names]
+    begun = Session.new(slide).seed(names[:2], 0).seed(names[2:4], 1)
+    stroma = SeedClass(name="Stroma", color="#009e73")
+    three = begun.add_class(stroma).seed(names[4:5], 2)
+    assert [each.name for each in three.classes] == ["Other", "Tumour", "Stroma"]
+    assert [three.classes[label].name for label in listed(3)] == ["Tumour", "Other", "Stroma"]
+    # On the page the others stay in their order.
+    fewer = three.remove_class(0)
+    assert [fewer.classes[label].name for label in listed(2)] == ["Tumour", "Stroma"]
+    assert by_name(fewer) == {names[2]: "Tumour", names[3]: "Tumour", names[4]: "Stroma"}
+    merged = three.remove_class(2, into=0)
+    assert by_name(merged) == {
+        **dict.fromkeys(names[:2], "Other"), **dict.fromkeys(names[2:4], "Tumour"), names[4]: "Other"
+    }  # fmt: skip
+    for changed in (fewer, merged):
+        assert changed.undo().seeds == three.seeds
+        assert changed.undo().classes == three.classes
+        assert changed.undo().redo().seeds == changed.seeds
+    renamed = three.with_class(2, SeedClass(name="Muscle", color="#123456"))
+    assert renamed.classes[2].name == "Muscle"
+    assert renamed.undo().classes[2] == stroma
+
+
+def by_name(session):
+    return {patch: session.classes[label].name for patch, label in session.seeds.items()}
+
+
+def test_what_classes_cannot_do_is_told(slide):
+    session = Session.new(slide)
+    with pytest.raises(SessionError, match="must be two classes"):
+        session.remove_class(0)
+    with pytest.raises(SessionError, match="a class named Tumour already"):
+        session.add_class(SeedClass(name="Tumour", color="#009e73"))
+    three = session.add_class(SeedClass(name="Stroma", color="#009e73"))
+    for label, into in ((3, None), (0, 3)):
+        with pytest.raises(SessionError, match="no class 3; there are 3"):
+            three.remove_class(label, into=into)
+    with pytest.raises(SessionError, match="merged with itself"):
+        three.remove_class(1, into=1)
+    many = session
+    while len(many.classes) < 64:
+        many = many.add_class(SeedClass(name=f"Class {len(many.classes)}", color=next_color(many.classes)))
+    assert len({each.color for each in many.classes[:18]}) == 18
+    with pytest.raises(SessionError, match="64 classes, the most"):
+        many.add_class(SeedClass(name="One more", color="#000000"))
+
+
+def test_labels_keep_their_meaning_when_classes_change_after_the_run(slide):
+    names = [str(name) for name in slide.patch_names]
+    session = Session.new(slide).add_class(SeedClass(name="Stroma", color="#009e73"))
+    session = session.seed(names[:1], 0).seed(names[-1:], 1).seed(names[40:41], 2)
+    session = session.with_run(cluster(slide, session.classes, session.seeds)[0])
+    assert not session.is_stale
+    renamed = session.with_class(2, SeedClass(name="Muscle", color="#123456"))
+    assert not renamed.is_stale
+    assert [each.name for each in renamed.run_classes] == ["Other", "Tumour", "Muscle"]
+    removed = session.remove_class(0)
+    assert removed.is_stale
+    assert [each.name for each in removed.run_classes] == ["Other", "Tumour", "Stroma"]
+    merged = session.remove_class(2, into=1)
+    assert [each.name for each in merged.run_classes] == ["Other", "Tumour", "Tumour"]
+    assert not merged.undo().is_stale
+
+
+def test_a_session_of_the_first_schema_opens(slide, tmp_path):
+    names = [str(name) for name in slide.patch_names]
+    session = Session.new(slide).seed(names[:2], 0).seed(names[-2:], 1)
+    session = session.with_run(cluster(slide, session.classes, session.seeds)[0])
+    old = json.loads(session.model_dump_json(by_alias=True)) | {"schema": "tissuumaps-sic/session/1"}
+    old["classes"][1]["name"] = "Gleason 4"
+    del old["run"]["class_numbers"]
+    for action in old["actions"]:
+        del action["user"]
+    path = tmp_path / "old.sic.json"
+    path.write_text(json.dumps(old))
+    again = load_session(path, slide)
+    assert again.seeds == session.seeds
+    assert [each.name for each in again.run_classes] == ["Other", "Gleason 4"]
+    assert not again.is_stale
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        {"kind": "remove-class", "label": 5},
+        {"kind": "remove-class", "label": 1},
+        {"kind": "seed", "label": 2, "patches": ["a"]},
+        {"kind": "edit-class", "label": 2, "name": "x", "color": "#000000"},
+        {"kind": "add-class", "name": "<b>", "color": "#000000"},
+    ],
+)
+def test_a_session_whose_actions_cannot_have_been_is_refused(slide, tmp_path, action):
+    broken = json.loads(Session.new(slide).model_dump_json(by_alias=True))
+    broken["actions"] = [action]
+    path = tmp_path / "broken.sic.json"
+    path.write_text(json.dumps(broken))
+    with pytest.raises(SessionError, match=r"broken\.sic\.json: not a session"):
+        load_session(path, slide)
+
+
+def test_sessions_have_names_that_stay_in_the_folder(slide):
+    names = ["", "Anna", "second reading"]
+    for name in names:
+        save_session(session_path(slide.path, name), Session.new(slide))
+    assert session_names(slide.path) == names
+    for name in ("../x", "a/b", "a.b", ".", " a", "a ", "x" * 41, "a\n"):
+        with pytest.raises(SessionError, match="a session's name is of"):
+            session_path(slide.path, name)
+    slide.path.with_name("small.other.h5ad").touch()
+    slide.path.with_name("small.other.sic.json").touch()
+    assert session_names(slide.path) == names
+    with pytest.raises(SessionError, match=r"there is a slide small\.other"):
+        session_path(slide.path, "other")

@@ -18,6 +18,12 @@ window.SIC = (function () {
   const METHODS = { refine: "Refined", sic: "As published" };
   const MAIN = "X"; // the embedding that every h5ad has
   const VIEWS = { slide: "Slide", colors: "UMAP colours", labels: "Labels" };
+  const TOOLS = {
+    lasso: ["Lasso", "Shift-drag around patches"],
+    rectangle: ["Rectangle", "Shift-drag from corner to corner"],
+    brush: ["Brush", "Shift-drag over patches"],
+  };
+  const SETTLED = 0.02; // share of labels that hang on single seeds, below which more clicks change little
 
   // ---------------------------------------------------------------- TissUUmaps
 
@@ -110,6 +116,16 @@ window.SIC = (function () {
       interfaceUtils._mGenUIFuncs.fillDropDownsIfExpectedCSV(LABELS, layer.expectedHeader);
     }
 
+    /** Bring a place of the page's image to the middle, unless it is well inside the view. */
+    function lookAt(x, y) {
+      const point = toViewport(x, y);
+      const bounds = osd().viewport.getBounds();
+      const margin = { x: bounds.width * 0.1, y: bounds.height * 0.1 };
+      const inside = point.x > bounds.x + margin.x && point.x < bounds.x + bounds.width - margin.x
+        && point.y > bounds.y + margin.y && point.y < bounds.y + bounds.height - margin.y;
+      if (!inside) osd().viewport.panTo(point);
+    }
+
     function removeLabels() {
       if (dataUtils.data[LABELS]) {
         const active = document.querySelector("#level-1-tabs .nav-link.active");
@@ -147,7 +163,7 @@ window.SIC = (function () {
     }
 
     return {
-      patchLayers, centres, toImage, toViewport, on, off, isDrawingRegions,
+      patchLayers, centres, toImage, toViewport, on, off, isDrawingRegions, lookAt,
       showLabels, removeLabels, setClassVisible, isClassVisible, setOpacity, muteTooltips,
       container: () => osd().canvas,
       overlay: () => overlayUtils._d3nodes.ISS_svgnode.node(),
@@ -224,7 +240,21 @@ window.SIC = (function () {
       return rows;
     }
 
-    return { x, y, spacing, at, inside };
+    /** The patches that a line passes over. */
+    function under(line) {
+      const rows = new Set();
+      for (let i = 0; i < line.length; i++) {
+        const from = line[Math.max(i - 1, 0)], to = line[i];
+        const steps = Math.ceil(Math.hypot(to.x - from.x, to.y - from.y) / (spacing / 3)) || 1;
+        for (let step = 1; step <= steps; step++) {
+          const row = at({ x: from.x + ((to.x - from.x) * step) / steps, y: from.y + ((to.y - from.y) * step) / steps });
+          if (row !== null) rows.add(row);
+        }
+      }
+      return [...rows];
+    }
+
+    return { x, y, spacing, at, inside, under };
   }
 
   function smallestStep(values) {
@@ -261,6 +291,11 @@ window.SIC = (function () {
     embedding: MAIN, // of the h5ad: which one the next run is on
     opacity: 0.65,
     seeding: true,
+    tool: "lasso", // what Shift-drag does
+    live: false, // run again after every change
+    session: "", // name of the session; "" is the one without
+    suggested: null, // row of the patch that is best seeded next
+    flips: null, // share of labels that change when the seeds are resampled, of this revision
     busy: "",
     error: "",
     status: "",
@@ -289,11 +324,13 @@ window.SIC = (function () {
     return queue;
   }
 
-  const request = (more = {}) => ({ h5ad: app.layer.h5ad, ...more });
+  const request = (more = {}) => ({ h5ad: app.layer.h5ad, session: app.session, ...more });
 
   async function reload() {
     app.state = await postForState("open", request());
     app.labels = null;
+    forgetSuggestion();
+    if (app.active >= app.state.classes.length) app.active = app.state.listed[0];
     const { run, embeddings } = app.state;
     if (run) app.embedding = run.embedding;
     if (!embeddings.some((each) => each.name === app.embedding)) app.embedding = MAIN;
@@ -310,10 +347,81 @@ window.SIC = (function () {
 
   function change(what, status) {
     return enqueue("Saving", async () => {
-      app.state = await postForState("change", request({ revision: app.state.revision, change: what() }));
+      app.state = await postForState("change", request({
+        revision: app.state.revision, user: user(), change: what(),
+      }));
       app.status = status ?? "Saved";
+      if (app.active >= app.state.classes.length) app.active = app.state.listed[0];
+      forgetSuggestion();
+      drawSeeds();
+      if (app.live && app.state.run?.stale !== false && unseeded().length === 0) await label();
+    });
+  }
+
+  const unseeded = () =>
+    app.state.classes.filter((_, label) => !app.state.seeds.labels.includes(label)).map((each) => each.name);
+
+  function forgetSuggestion() {
+    app.suggested = app.flips = null;
+  }
+
+  const user = () => localStorage.getItem("SIC.user") ?? "";
+
+  /** Ask for the patch whose seed would tell most, and go there. */
+  function suggest() {
+    return enqueue("Looking for the most telling patch", async () => {
+      const found = await postForState("suggest", request({
+        revision: app.state.revision, method: app.method, embedding: app.embedding, n: 1,
+      }));
+      app.flips = found.flips;
+      app.suggested = found.patches[0] ?? null;
+      if (app.suggested === null) app.status = "Every patch is seeded";
+      else {
+        app.status = "Seed the marked patch; N finds the next one";
+        viewer.lookAt(app.grid.x[app.suggested], app.grid.y[app.suggested]);
+      }
       drawSeeds();
     });
+  }
+
+  const addClass = () => change(() => {
+    const names = new Set(app.state.classes.map((each) => each.name));
+    let number = app.state.classes.length + 1;
+    while (names.has(`Class ${number}`)) number++;
+    return { kind: "add-class", name: `Class ${number}` };
+  }, "Added; click its name to change it").then(() => {
+    if (app.error) return;
+    app.active = app.state.classes.length - 1;
+    render();
+    panel.querySelector(`tr[data-label="${app.active}"] input[type=text]`)?.select();
+  });
+
+  function removeClass(label, into) {
+    const { name } = app.state.classes[label];
+    return change(
+      () => ({ kind: "remove-class", label, into }),
+      into === null ? `“${name}” is removed; Undo brings it back` : `“${name}” is merged; Undo parts them`,
+    ).then(() => app.labels && !app.error && enqueue("Redrawing", () => takeLabels(app.labels)));
+  }
+
+  function openSession(name) {
+    return enqueue("Opening", async () => {
+      const before = app.session;
+      app.session = name;
+      try {
+        await reload();
+      } catch (error) {
+        app.session = before;
+        throw error;
+      }
+      applyView();
+      app.status = "";
+    });
+  }
+
+  function newSession() {
+    const name = window.prompt("Name of the new session, for example your own", user());
+    if (name?.trim()) openSession(name.trim());
   }
 
   const undo = () => change(() => ({ kind: "undo" }), "Undone");
@@ -339,16 +447,16 @@ window.SIC = (function () {
     if (app.labels && !app.error) await enqueue("Redrawing", () => takeLabels(app.labels));
   }
 
-  function run() {
-    return enqueue("Running", async () => {
-      const found = await postForLabels("run", request({
-        revision: app.state.revision, method: app.method, embedding: app.embedding,
-      }));
-      app.state = found.state;
-      app.view = "labels";
-      await takeLabels(found.labels);
-      app.status = `Labelled ${count(found.labels.length)} patches in ${found.state.seconds.toFixed(2)} s`;
-    });
+  const run = () => enqueue("Running", label);
+
+  async function label() {
+    const found = await postForLabels("run", request({
+      revision: app.state.revision, method: app.method, embedding: app.embedding,
+    }));
+    app.state = found.state;
+    app.view = "labels";
+    await takeLabels(found.labels);
+    app.status = `Labelled ${count(found.labels.length)} patches in ${found.state.seconds.toFixed(2)} s`;
   }
 
   function write() {
@@ -360,11 +468,11 @@ window.SIC = (function () {
 
   async function takeLabels(labels) {
     app.labels = labels;
-    const names = app.state.classes.map((each) => each.name);
+    const { classes } = app.state.run; // as of the run: some may have come or gone since
     await viewer.showLabels({
       uid: app.layer.uid,
-      names: Array.from(labels, (label) => names[label]),
-      colors: Object.fromEntries(app.state.classes.map((each) => [each.name, each.color])),
+      names: Array.from(labels, (label) => classes[label].name),
+      colors: Object.fromEntries(classes.map((each) => [each.name, each.color])),
     });
     applyView();
   }
@@ -395,6 +503,18 @@ window.SIC = (function () {
         svg("rect", { ...place, stroke: app.state.classes[label].color, "stroke-width": 3,
           "data-patch": row, "data-label": label }));
     }
+    if (app.suggested !== null) {
+      const corner = viewer.toViewport(app.grid.x[app.suggested] - half, app.grid.y[app.suggested] - half);
+      const opposite = viewer.toViewport(app.grid.x[app.suggested] + half, app.grid.y[app.suggested] + half);
+      const place = {
+        x: corner.x, y: corner.y, width: opposite.x - corner.x, height: opposite.y - corner.y,
+        fill: "none", "vector-effect": "non-scaling-stroke",
+      };
+      group.append(
+        svg("rect", { ...place, stroke: "#111", "stroke-width": 5 }),
+        svg("rect", { ...place, stroke: "#fff", "stroke-width": 3, "stroke-dasharray": "6 4",
+          "data-suggested": app.suggested }));
+    }
     overlay.append(group);
   }
 
@@ -415,14 +535,16 @@ window.SIC = (function () {
       if (!event.originalEvent?.shiftKey) return;
       pointer.lasso = [pointer.start];
       pointer.line = svg("svg", { class: "sic-lasso" });
-      pointer.line.append(svg("polygon", { points: "" }));
+      pointer.line.append(svg(app.tool === "brush" ? "polyline" : "polygon", { points: "" }));
       viewer.container().append(pointer.line);
     },
     "canvas-drag": (event) => {
       if (!pointer.start) return;
       if (pointer.lasso) {
         event.preventDefaultAction = true;
-        pointer.lasso.push(event.position.clone());
+        const here = event.position.clone();
+        if (app.tool === "rectangle") pointer.lasso = corners(pointer.start, here);
+        else pointer.lasso.push(here);
         const points = pointer.lasso.map((each) => `${each.x},${each.y}`).join(" ");
         pointer.line.firstChild.setAttribute("points", points);
       } else if (pointer.start.distanceTo(event.position) < DRAG_TOLERANCE) {
@@ -437,14 +559,21 @@ window.SIC = (function () {
       dropLasso();
       if (!start) return;
       if (lasso && start.distanceTo(event.position) + lasso.length > DRAG_TOLERANCE + 1) {
-        const rows = app.grid.inside(lasso.map(viewer.toImage));
-        if (rows.length) seed(rows); else tell("No patch centre lies inside the lasso");
+        const line = lasso.map(viewer.toImage);
+        const rows = app.tool === "brush" ? app.grid.under(line) : app.grid.inside(line);
+        if (rows.length) seed(rows);
+        else tell(app.tool === "brush" ? "No patch lies under the brush" : "No patch centre lies inside");
         return;
       }
       const row = app.grid.at(viewer.toImage(start));
       if (row === null) tell("There is no patch here"); else seed([row]);
     },
   };
+
+  function corners(a, b) {
+    const at = (x, y) => Object.assign(a.clone(), { x, y });
+    return [a, at(b.x, a.y), b, at(a.x, b.y)];
+  }
 
   function tell(status) {
     app.status = status;
@@ -454,8 +583,9 @@ window.SIC = (function () {
   function onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || !app.state) return;
     if (event.target.closest("input, select, textarea, button, [contenteditable], .modal")) return;
-    const actions = { z: undo, Z: redo, " ": run, Escape: dropLasso };
-    const label = { 1: 1, 2: 0 }[event.key]; // in the order of the list: the positive class comes first
+    const actions = { z: undo, Z: redo, " ": run, n: suggest, N: suggest, Escape: cancel };
+    // In the order of the list: the positive class comes first.
+    const label = /^[1-9]$/.test(event.key) ? app.state.listed[event.key - 1] : undefined;
     if (label !== undefined) {
       app.active = label;
       render();
@@ -465,6 +595,15 @@ window.SIC = (function () {
       return;
     }
     event.preventDefault();
+  }
+
+  function cancel() {
+    pointer.start = null;
+    dropLasso();
+    if (app.suggested === null) return;
+    app.suggested = null;
+    drawSeeds();
+    render();
   }
 
   // ---------------------------------------------------------------- the panel
@@ -497,12 +636,13 @@ window.SIC = (function () {
   function classRow(label) {
     const seedClass = app.state.classes[label];
     const seeds = app.state.seeds.labels.filter((each) => each === label).length;
-    const labelled = app.state.run?.counts[label];
+    const labelled = countOf(seedClass.name);
+    const place = app.state.listed.indexOf(label) + 1;
     const visible = viewer.isClassVisible(seedClass.name);
     return html("tr", { class: label === app.active ? "sic-active" : "", "data-label": label },
       html("td", {}, html("input", {
         type: "radio", name: "sic-class", class: "form-check-input", checked: label === app.active,
-        id: `sic-class-${label}`, title: `Seed “${seedClass.name}” (key ${label === 1 ? 1 : 2})`,
+        id: `sic-class-${label}`, title: `Seed “${seedClass.name}”` + (place < 10 ? ` (key ${place})` : ""),
         onchange: () => { app.active = label; render(); },
       })),
       html("td", {}, html("input", {
@@ -523,7 +663,31 @@ window.SIC = (function () {
         type: "checkbox", class: "form-check-input", checked: visible, title: "Show this class's labels",
         "aria-label": `Show labels of ${seedClass.name}`,
         onchange: (event) => { viewer.setClassVisible(seedClass.name, event.target.checked); },
-      })));
+      })),
+      html("td", {}, app.state.classes.length > 2 ? removal(label) : ""));
+  }
+
+  /** What a class has got in the last run, under the name that it has now. */
+  function countOf(name) {
+    const { run } = app.state;
+    if (!run) return undefined;
+    const counts = run.counts.filter((_, place) => run.classes[place].name === name);
+    return counts.length ? counts.reduce((a, b) => a + b) : undefined;
+  }
+
+  function removal(label) {
+    const { name } = app.state.classes[label];
+    const others = app.state.listed.filter((each) => each !== label);
+    return html("select", { class: "sic-removal", title: `Remove or merge “${name}”`,
+      "aria-label": `Remove or merge ${name}`, disabled: Boolean(app.busy),
+      onchange: (event) => {
+        const into = event.target.value === "remove" ? null : Number(event.target.value);
+        event.target.value = "";
+        removeClass(label, into);
+      } },
+      html("option", { value: "", selected: true, hidden: true }, "⋯"),
+      html("option", { value: "remove" }, "Remove with its seeds"),
+      ...others.map((each) => html("option", { value: each }, `Merge into ${app.state.classes[each].name}`)));
   }
 
   function render() {
@@ -551,17 +715,27 @@ window.SIC = (function () {
             ...layers.map((each) => html("option", { selected: each.uid === app.layer.uid }, each.h5ad)))
           : html("b", {}, state.slide),
         html("span", { class: "text-muted" }, `${count(state.n_patches)} patches`)),
+      sessionRow(),
       html("table", { class: "sic-classes" },
         html("thead", {}, html("tr", {},
-          ...["", "", "Class", "Seeds", "Labelled", ""].map((each, i) =>
+          ...["", "", "Class", "Seeds", "Labelled", "", ""].map((each, i) =>
             html("th", { class: i === 3 || i === 4 ? "sic-number" : "" }, each)))),
-        html("tbody", {}, classRow(1), classRow(0))),
+        html("tbody", {}, ...state.listed.map(classRow))),
+      button("+ Class", "Add a class", addClass, { id: "sic-add-class", disabled: !idle }),
       html("div", { class: "form-check form-switch my-1" },
         html("input", { type: "checkbox", class: "form-check-input", id: "sic-seeding", checked: app.seeding,
           title: "Off: clicks only look",
           onchange: (event) => { app.seeding = event.target.checked; mute(); render(); } }),
         html("label", { class: "form-check-label", for: "sic-seeding" },
-          "Click a patch to seed it, again to unseed; Shift-drag a lasso")),
+          "Click a patch to seed it, again to unseed")),
+      html("div", { class: "sic-tools" },
+        html("span", { class: "text-muted" }, "Shift-drag:"),
+        html("div", { class: "btn-group btn-group-sm", role: "group", "aria-label": "What Shift-drag does" },
+          ...Object.entries(TOOLS).map(([tool, [text, title]]) =>
+            button(text, title, () => { app.tool = tool; render(); }, {
+              id: `sic-tool-${tool}`, disabled: !app.seeding,
+              class: `btn btn-sm ${tool === app.tool ? "btn-secondary" : "btn-outline-secondary"}`,
+              "aria-pressed": String(tool === app.tool) })))),
       html("div", { class: "sic-buttons" },
         button("▶ Run", "Label every patch from the seeds (Space)", run,
           { id: "sic-run", class: "btn btn-sm btn-primary", disabled: !idle }),
@@ -571,6 +745,14 @@ window.SIC = (function () {
           "aria-label": "Method", onchange: (event) => { app.method = event.target.value; } },
           ...Object.entries(METHODS).map(([method, text]) =>
             html("option", { value: method, selected: method === app.method }, text))),
+        html("div", { class: "form-check form-switch sic-live" },
+          html("input", { type: "checkbox", class: "form-check-input", id: "sic-live", checked: app.live,
+            title: "Run again after every seed",
+            onchange: (event) => { app.live = event.target.checked; render(); if (app.live) runIfReady(); } }),
+          html("label", { class: "form-check-label", for: "sic-live" }, "Live"))),
+      html("div", { class: "sic-buttons" },
+        button("Suggest", "Go to the patch whose seed would tell most (N)", suggest,
+          { id: "sic-suggest", disabled: !idle || unseeded().length > 0 }),
         button("↶ Undo", "Take the last seeding back (Z)", undo, { id: "sic-undo", disabled: !idle || !state.can_undo }),
         button("↷ Redo", "Do it again (Shift-Z)", redo, { id: "sic-redo", disabled: !idle || !state.can_redo }),
         button("Clear", "Remove all seeds; can be undone", clear,
@@ -601,6 +783,36 @@ window.SIC = (function () {
         : null);
   }
 
+  function runIfReady() {
+    if (unseeded().length === 0 && app.state.run?.stale !== false) run();
+  }
+
+  function sessionRow() {
+    const { state } = app;
+    const names = [...new Set([...state.sessions, app.session, ""])].sort();
+    return html("div", { class: "sic-session" },
+      html("label", { for: "sic-session", class: "text-muted" }, "Session"),
+      html("select", { class: "form-select form-select-sm", id: "sic-session", disabled: Boolean(app.busy),
+        title: "Whose seeds: each session is a file of its own beside the slide's",
+        onchange: (event) => openSession(event.target.value) },
+        ...names.map((name) => html("option", { value: name, selected: name === app.session }, name || "(shared)"))),
+      button("New …", "Begin a session of its own, for a second reader or another question", newSession,
+        { id: "sic-new-session", disabled: Boolean(app.busy) }),
+      html("input", { type: "text", class: "form-control form-control-sm", id: "sic-user", value: user(),
+        maxlength: 60, placeholder: "Your name", title: "Kept with every seed that you make",
+        "aria-label": "Your name", onchange: (event) => localStorage.setItem("SIC.user", event.target.value.trim()) }));
+  }
+
+  /** The stop sign: what is known of how much more clicks would change. */
+  function stopSign() {
+    if (app.flips === null) return null;
+    const settled = app.flips < SETTLED;
+    return html("div", { id: "sic-stop", class: settled ? "sic-settled" : "" },
+      settled
+        ? `Settled: ${share(app.flips, 1)} of the labels hang on single seeds; more clicks will change little.`
+        : `${share(app.flips, 1)} of the labels hang on single seeds: more seeds will help.`);
+  }
+
   function messages() {
     const stale = app.state?.run?.stale && !app.busy;
     return html("div", { class: "sic-messages" },
@@ -611,6 +823,7 @@ window.SIC = (function () {
       html("div", { class: "text-muted", role: "status", id: "sic-status" },
         app.busy ? html("span", { class: "spinner-border spinner-border-sm me-1" }) : null,
         app.busy ? `${app.busy} …` : app.status,
+        app.busy ? null : stopSign(),
         stale ? html("div", { class: "sic-stale" }, "The seeds have changed since the last run.") : null));
   }
 
@@ -625,6 +838,13 @@ window.SIC = (function () {
       .sic-number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
       .sic-buttons { display: flex; flex-wrap: wrap; gap: .3em; margin: .5em 0; }
       .sic-method { width: auto; }
+      .sic-live { margin: .3em 0 0 .5em; }
+      .sic-tools, .sic-session { display: flex; gap: .5em; align-items: center; margin: .4em 0; }
+      .sic-session select { width: auto; max-width: 9em; }
+      .sic-session button { white-space: nowrap; }
+      .sic-session input { flex: 1; min-width: 5em; }
+      .sic-removal { width: 2em; border: 0; background: none; appearance: none; text-align: center; cursor: pointer; }
+      .sic-settled { color: #146c43; }
       .sic-embedding { display: flex; gap: .6em; align-items: center; margin: .5em 0; }
       .sic-embedding select { flex: 1; min-width: 0; }
       .sic-view { display: flex; gap: 1em; align-items: center; margin: .6em 0; }
@@ -632,6 +852,7 @@ window.SIC = (function () {
       .sic-messages { min-height: 3em; }
       .sic-stale { color: #8a5a00; }
       .sic-lasso { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }
+      .sic-lasso polyline { fill: none; stroke: #fff; stroke-opacity: .7; stroke-width: 8; stroke-linecap: round; }
       .sic-lasso polygon { fill: rgba(255, 255, 255, .2); stroke: #111; stroke-width: 2; stroke-dasharray: 5 3; }
     `);
   }

@@ -1,0 +1,170 @@
+"""More than two classes, other ways to seed, live labels, suggestions and sessions, as a person uses them."""
+
+import json
+
+import numpy as np
+from test_annotating import click_seeds, headless, some_seeds
+from viewer import ARTIFACTS
+
+from tissuumaps_sic.clustering import SeededIterativeClustering
+
+
+def add_class(viewer, name):
+    viewer.press("add-class")
+    # What was added has the focus, and its name is selected.
+    viewer.page.keyboard.type(name)
+    viewer.page.keyboard.press("Enter")
+    viewer.wait()
+
+
+def rows(viewer):
+    """The classes as the panel lists them: name, number of seeds."""
+    return [
+        (
+            row.query_selector("input[type=text]").input_value(),
+            int(row.query_selector(".sic-seeds").inner_text()),
+        )
+        for row in viewer.page.query_selector_all(".sic-classes tbody tr")
+    ]
+
+
+def test_three_classes_are_added_seeded_by_key_run_merged_and_brought_back(viewer):
+    add_class(viewer, "Stroma")
+    seeds = some_seeds(viewer)
+    click_seeds(viewer, seeds)
+    others = [row for row in range(viewer.adata.n_obs) if row not in seeds][::200][:3]
+    viewer.page.locator("#sic-status").click()  # away from the names, where keys are letters
+    viewer.page.keyboard.press("3")
+    for row in others:
+        viewer.click_patch(row)
+        seeds[row] = 2
+    assert viewer.seeds == seeds
+    assert rows(viewer) == [("Tumour", 3), ("Other", 3), ("Stroma", 3)]
+    viewer.run()
+    viewer.keep_picture(ARTIFACTS, "three-classes")
+    names = ("Other", "Tumour", "Stroma")
+    expected = [names[label] for label in headless(viewer, seeds)]
+    assert viewer.layer["names"] == expected
+    assert viewer.legend == {name: expected.count(name) for name in names}
+
+    viewer.page.select_option("tr[data-label='2'] .sic-removal", label="Merge into Other")
+    viewer.wait()
+    assert rows(viewer) == [("Tumour", 3), ("Other", 6)]
+    assert viewer.layer["names"] == [{"Stroma": "Other"}.get(name, name) for name in expected]
+    assert "changed since the last run" in viewer.status
+    viewer.press("undo")
+    assert rows(viewer) == [("Tumour", 3), ("Other", 3), ("Stroma", 3)]
+    viewer.reload()
+    assert rows(viewer) == [("Tumour", 3), ("Other", 3), ("Stroma", 3)]
+
+
+def test_a_dozen_classes_fit_and_the_tenth_has_no_key(viewer):
+    for number in range(10):
+        add_class(viewer, f"Kind {number}")
+    assert [name for name, _ in rows(viewer)] == ["Tumour", "Other", *(f"Kind {n}" for n in range(10))]
+    colors = {each["color"] for each in viewer.evaluate("SIC.app.state.classes")}
+    assert len(colors) == 12
+    viewer.page.locator("#sic-status").click()
+    viewer.page.keyboard.press("9")
+    assert viewer.evaluate("SIC.app.state.classes[SIC.app.active].name") == "Kind 6"
+    assert "(key 9)" in viewer.page.get_attribute("#sic-class-8", "title")
+    assert "key" not in viewer.page.get_attribute("#sic-class-9", "title")
+    box = viewer.page.query_selector(".sic").bounding_box()
+    for row in viewer.page.query_selector_all(".sic-classes tbody tr"):
+        assert row.bounding_box()["width"] <= box["width"]
+
+
+def test_a_rectangle_and_a_brush_seed_what_they_cover(viewer):
+    centres = viewer.adata.obsm["spatial"]
+    known = {tuple(each): row for row, each in enumerate(centres)}
+    x, y = next(c for c in sorted(known) if all((c[0] + i * 128, c[1] + j * 128) in known
+                                                for i in range(4) for j in range(3)))  # fmt: skip
+    viewer.choose(1)
+    viewer.press("tool-rectangle")
+    viewer.drag([viewer.screen(x - 30, y - 30), viewer.screen(x + 160, y + 290)], shift=True)
+    block = {known[x + i * 128, y + j * 128] for i in range(2) for j in range(3)}
+    assert viewer.seeds == dict.fromkeys(block, 1)
+    viewer.choose(0)
+    viewer.press("tool-brush")
+    viewer.drag([viewer.screen(x, y + 10), viewer.screen(x + 3 * 128, y + 10)], shift=True)
+    line = {known[x + i * 128, y] for i in range(4)}
+    assert viewer.seeds == dict.fromkeys(block, 1) | dict.fromkeys(line, 0)
+    viewer.press("undo")
+    assert viewer.seeds == dict.fromkeys(block, 1)
+
+
+def test_live_labels_follow_every_seed(viewer):
+    seeds = some_seeds(viewer)
+    viewer.page.check("#sic-live")
+    viewer.wait()
+    assert viewer.layer is None
+    click_seeds(viewer, seeds)
+    names = ("Other", "Tumour")
+    assert viewer.layer["names"] == [names[label] for label in headless(viewer, seeds)]
+    viewer.press("undo")
+    seeds.popitem()
+    assert viewer.seeds == dict(sorted(viewer.seeds.items()))
+    kept = viewer.seeds
+    assert viewer.layer["names"] == [names[label] for label in headless(viewer, kept)]
+    assert viewer.error is None
+
+
+def test_the_most_telling_patch_is_marked_and_found(viewer):
+    assert viewer.page.is_disabled("#sic-suggest")
+    seeds = some_seeds(viewer)
+    click_seeds(viewer, seeds)
+    adata = viewer.adata
+    y = np.full(adata.n_obs, -1)
+    for row, label in seeds.items():
+        y[row] = label
+    estimator = SeededIterativeClustering(method="refine").fit(adata.X, y, adata.obsm["spatial"])
+    wanted = int(estimator.suggest(1)[0])
+    # Far from it, the view goes there.
+    viewer.evaluate(
+        """([x, y]) => {
+            const view = tmapp.ISS_viewer.viewport, image = tmapp.ISS_viewer.world.getItemAt(0);
+            view.zoomTo(8 * view.getHomeZoom(), null, true);
+            view.panTo(image.imageToViewportCoordinates(x, y), true);
+        }""",
+        [6000 - float(adata.obsm["spatial"][wanted][0]), 4500 - float(adata.obsm["spatial"][wanted][1])],
+    )
+    viewer.page.locator("#sic-status").click()
+    viewer.page.keyboard.press("n")
+    viewer.wait()
+    assert viewer.page.get_attribute("rect[data-suggested]", "data-suggested") == str(wanted)
+    viewer.page.wait_for_timeout(1500)
+    left, top = viewer.screen(*adata.obsm["spatial"][wanted])
+    box = viewer.page.query_selector(".openseadragon-canvas").bounding_box()
+    assert box["x"] < left < box["x"] + box["width"]
+    assert box["y"] < top < box["y"] + box["height"]
+    share = 100 * float(estimator.flips(10).mean())
+    told = viewer.page.inner_text("#sic-stop")
+    assert f"{share:.1f} %" in told or f"{share:.0f} %" in told
+    viewer.keep_picture(ARTIFACTS, "suggested")
+    viewer.page.keyboard.press("Escape")
+    assert viewer.page.query_selector("rect[data-suggested]") is None
+
+
+def test_two_readers_have_sessions_of_their_own(viewer):
+    seeds = some_seeds(viewer)
+    viewer.page.fill("#sic-user", "Anna")
+    viewer.page.keyboard.press("Tab")
+    click_seeds(viewer, seeds)
+    shared = viewer.session_path.read_bytes()
+    viewer.page.once("dialog", lambda dialog: dialog.accept("Second reading"))
+    viewer.press("new-session")
+    assert viewer.seeds == {}
+    viewer.choose(1)
+    viewer.click_patch(5)
+    own = json.loads((viewer.folder / "demo.Second reading.sic.json").read_text())
+    assert [action["user"] for action in own["actions"]] == ["Anna"]
+    assert viewer.session_path.read_bytes() == shared
+    assert {action["user"] for action in json.loads(shared)["actions"]} == {"Anna"}
+    viewer.page.select_option("#sic-session", "")
+    viewer.wait()
+    assert viewer.seeds == seeds
+    viewer.page.once("dialog", lambda dialog: dialog.accept("../outside"))
+    viewer.press("new-session")
+    assert "a session's name is of letters" in viewer.error
+    assert viewer.page.input_value("#sic-session") == ""
+    assert viewer.seeds == seeds
