@@ -136,6 +136,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.set_defaults(command=_export)
 
+    compares = commands.add_parser(
+        "compare", help="how far two sessions of a slide agree (Cohen's kappa), and where they do not"
+    )
+    compares.add_argument("file", type=Path, metavar="FILE", help="h5ad of the slide")
+    compares.add_argument(
+        "--sessions", nargs=2, required=True, metavar="NAME", help='two names; "" is the shared session'
+    )
+    compares.add_argument("-o", "--output", type=Path, metavar="CSV", help="the disputed patches")
+    compares.add_argument("--json", action="store_true", help="print a report for machines")
+    compares.set_defaults(command=_compare)
+
+    merges = commands.add_parser(
+        "merge", help="a new session of the seeds that no reader of a slide disputes"
+    )
+    merges.add_argument("file", type=Path, metavar="FILE", help="h5ad of the slide")
+    merges.add_argument(
+        "--sessions", nargs="+", required=True, metavar="NAME", help='two or more; "" is the shared session'
+    )
+    merges.add_argument(
+        "--into", default="consensus", metavar="NAME", help="of the new session (default: consensus)"
+    )
+    merges.set_defaults(command=_merge)
+
     evaluates = commands.add_parser(
         "evaluate", help="measure labels from simulated seeds against ground truth"
     )
@@ -335,6 +358,57 @@ def _export(options: argparse.Namespace) -> None:
     output = options.output or Path(f"{slide.name}.labels.{options.format}")
     FORMATS[options.format](slide, session, output, None)
     print(output)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    import csv
+
+    from tissuumaps_sic.agreement import compare
+    from tissuumaps_sic.files import replacing
+    from tissuumaps_sic.session import load_session, session_path
+    from tissuumaps_sic.slides import open_slide_file
+
+    slide = open_slide_file(options.file)
+    first, second = (load_session(session_path(options.file, name), slide) for name in options.sessions)
+    found = compare(slide, first, second)
+    if options.output:
+        with replacing(options.output) as temporary, temporary.open("w", newline="") as file:
+            rows = [
+                (slide.patch_names[row], *(f"{each:g}" for each in slide.centres[row]))
+                for row in found.disputed.nonzero()[0]
+            ]
+            csv.writer(file).writerows([("patch", "x", "y"), *rows])
+    n_disputed = int(found.disputed.sum())
+    if options.json:
+        report = {
+            "slide": slide.name,
+            "sessions": options.sessions,
+            "kappa": found.kappa if found.kappa == found.kappa else None,
+            "share": found.share,
+            "disputed": n_disputed,
+            "table": found.table.to_dict(),
+        }
+        print(json.dumps(report))
+    else:
+        print(f"kappa {found.kappa:.3f}; {n_disputed} of {slide.n_patches} patches are disputed")
+        print(found.table.to_string())
+
+
+def _merge(options: argparse.Namespace) -> None:
+    from tissuumaps_sic.agreement import consensus
+    from tissuumaps_sic.session import load_session, save_session, session_path
+    from tissuumaps_sic.slides import open_slide_file
+
+    slide = open_slide_file(options.file)
+    target = session_path(options.file, options.into)
+    if target.exists():
+        raise SystemExit(f"{target}: is there already; give another --into, or move it away")
+    sessions = {name: load_session(session_path(options.file, name), slide) for name in options.sessions}
+    merged, disputed = consensus(sessions)
+    save_session(target, merged)
+    print(f"{target}: {len(merged.seeds)} seeds; {len(disputed)} patches are disputed and left out")
+    for patch in disputed:
+        print(f"  {patch}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -1,0 +1,121 @@
+"""Readers of one slide: agreement by Cohen's own formula, and a consensus of what nobody disputes."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+
+from tissuumaps_sic.agreement import compare, consensus
+from tissuumaps_sic.cli import main
+from tissuumaps_sic.session import (
+    SeedClass,
+    Session,
+    SessionError,
+    cluster,
+    load_session,
+    save_session,
+    session_path,
+)
+from tissuumaps_sic.slides import open_slide_file
+
+STROMA = SeedClass(name="Stroma", color="#009e73")
+
+
+@pytest.fixture
+def slide(small_h5ad):
+    return open_slide_file(small_h5ad)
+
+
+def read(slide, *, other, tumour, stroma=()):
+    names = slide.patch_names
+    session = Session.new(slide).seed(names[list(other)], 0).seed(names[list(tumour)], 1)
+    if stroma:
+        session = session.add_class(STROMA).seed(names[list(stroma)], 2)
+    return session.with_run(cluster(slide, session.classes, session.seeds)[0])
+
+
+def by_name(session):
+    return {patch: session.classes[label].name for patch, label in session.seeds.items()}
+
+
+def test_agreement_is_cohens_kappa_of_names_and_not_of_numbers(slide):
+    first = read(slide, other=[0, 13], tumour=[11, 22])
+    second = read(slide, other=[0, 40], tumour=[11], stroma=[50])
+    # The same classes under other numbers.
+    second = second.remove_class(0).undo()
+    one = np.array([first.classes[label].name for label in first.run.unpack()])
+    other = np.array([second.classes[label].name for label in second.run.unpack()])
+    observed = (one == other).mean()
+    chance = sum((one == name).mean() * (other == name).mean() for name in {*one, *other})
+    found = compare(slide, first, second)
+    assert found.kappa == pytest.approx((observed - chance) / (1 - chance))
+    assert found.share == pytest.approx(observed)
+    assert 0 < found.kappa < 1
+    assert np.array_equal(found.disputed, one != other)
+    assert found.table.loc["Tumour", "Stroma"] == ((one == "Tumour") & (other == "Stroma")).sum()
+    assert found.table.to_numpy().sum() == slide.n_patches
+    assert compare(slide, first, first).kappa == 1
+
+
+def test_with_one_class_alone_there_is_nothing_to_agree_on(slide):
+    session = read(slide, other=[0], tumour=[11])
+    merged = session.add_class(STROMA).remove_class(0, into=1)
+    assert {each.name for each in merged.run_classes} == {"Tumour"}
+    found = compare(slide, merged, merged)
+    assert math.isnan(found.kappa)
+    assert found.share == 1
+
+
+def test_without_labels_nothing_is_compared(slide):
+    with pytest.raises(SessionError, match="no labels yet"):
+        compare(slide, read(slide, other=[0], tumour=[11]), Session.new(slide))
+
+
+def test_a_consensus_holds_what_nobody_disputes(slide):
+    names = slide.patch_names
+    anna = read(slide, other=[0, 13], tumour=[11, 22])
+    ben = read(slide, other=[0, 22], tumour=[30], stroma=[50])
+    merged, disputed = consensus({"Anna": anna, "Ben": ben})
+    assert disputed == [names[22]]
+    expected = {0: "Other", 13: "Other", 11: "Tumour", 30: "Tumour", 50: "Stroma"}
+    assert by_name(merged) == {names[row]: name for row, name in expected.items()}
+    users = {patch: a.user for a in merged.actions if a.kind == "seed" for patch in a.patches}
+    assert users == {names[r]: "Ben" if r in (30, 50) else "Anna" for r in expected}
+    assert [each.name for each in merged.classes] == ["Other", "Tumour", "Stroma"]
+    with pytest.raises(SessionError, match="two sessions or more"):
+        consensus({"Anna": anna})
+    with pytest.raises(SessionError, match="different patches"):
+        consensus({"Anna": anna, "Ben": ben.model_copy(update={"fingerprint": "sha256:0"})})
+
+
+def test_the_commands_compare_and_merge(slide, tmp_path, capsys, caplog):
+    anna = read(slide, other=[0, 13], tumour=[11, 22])
+    ben = read(slide, other=[0, 22], tumour=[30])
+    save_session(session_path(slide.path, "Anna"), anna)
+    save_session(session_path(slide.path), ben)
+    file, out = str(slide.path), tmp_path / "disputed.csv"
+    assert main(["compare", file, "--sessions", "Anna", "", "--json", "-o", str(out)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    expected = compare(slide, anna, ben)
+    assert report["kappa"] == pytest.approx(expected.kappa)
+    with out.open() as written:
+        rows = list(csv.DictReader(written))
+    assert [row["patch"] for row in rows] == slide.patch_names[expected.disputed].tolist()
+    assert [(float(r["x"]), float(r["y"])) for r in rows] == [
+        tuple(each) for each in slide.centres[expected.disputed]
+    ]
+    assert report["disputed"] == len(rows)
+
+    assert main(["merge", file, "--sessions", "Anna", "", "--into", "both"]) == 0
+    told = capsys.readouterr().out
+    assert "1 patches are disputed" in told
+    assert slide.patch_names[22] in told
+    assert by_name(load_session(session_path(slide.path, "both"), slide)) == by_name(
+        consensus({"Anna": anna, "": ben})[0]
+    )
+    with pytest.raises(SystemExit, match="is there already"):
+        main(["merge", file, "--sessions", "Anna", "", "--into", "both"])
+    assert main(["compare", file, "--sessions", "Anna", "Nobody"]) == 1
+    assert "small.Nobody.sic.json" in caplog.text
