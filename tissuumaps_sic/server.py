@@ -43,6 +43,9 @@ log = logging.getLogger(__name__)
 # Enough for a share that is told in whole percent, and half the time of the estimator's own number.
 _RESAMPLES = 10
 
+# Seeds of a class that are shown beside a patch.
+_SHOWN = 3
+
 Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
@@ -130,6 +133,13 @@ class SuggestRequest(RunRequest):
     n: int = Field(default=1, ge=1, le=100)
 
 
+class WhyRequest(WriteRequest):
+    """Ask which seeds a patch is most like."""
+
+    embedding: str = Field(default=MAIN, min_length=1, max_length=200)
+    patch: int = Field(ge=0)
+
+
 class Annotator:
     """The sessions and slides behind all pages of one server; safe to call from many threads.
 
@@ -193,6 +203,38 @@ class Annotator:
             return {"patches": estimator.suggest(request.n).tolist(), "flips": float(flips)}
         except (SessionError, ValueError) as error:
             raise RequestError(422, str(error)) from error
+
+    def why(self, root: Path, content: Any) -> dict[str, Any]:
+        """Return the seeds of each class that a patch is most like, by cosine similarity.
+
+        ``nearest`` lists at most `_SHOWN` for each class that has any, the most alike first; ``margin`` is
+        how much more alike the nearest seed is than the nearest one of another class.
+        """
+        request = _parse(WhyRequest, content)
+        slide = self._slide(resolve(root, request.h5ad), request.embedding)
+        session = self._seen_session(slide, request)
+        if request.patch >= slide.n_patches:
+            raise RequestError(422, f"there is no patch {request.patch}; the slide has {slide.n_patches}")
+        try:
+            y = seed_vector(slide, session.seeds)
+        except SessionError as error:
+            raise RequestError(409, str(error)) from error
+        rows = np.flatnonzero(y >= 0)
+        similarities = _cosines(slide.X[request.patch], slide.X[rows])
+        nearest = []
+        for label in np.unique(y[rows]):
+            of_class = np.flatnonzero(y[rows] == label)
+            best = of_class[np.argsort(-similarities[of_class], kind="stable")[:_SHOWN]]
+            nearest.append(
+                {
+                    "label": int(label),
+                    "patches": rows[best].tolist(),
+                    "similarities": similarities[best].tolist(),
+                }
+            )
+        nearest.sort(key=lambda each: -each["similarities"][0])
+        margin = nearest[0]["similarities"][0] - nearest[1]["similarities"][0] if len(nearest) > 1 else None
+        return {"patch": request.patch, "nearest": nearest, "margin": margin}
 
     def labels(self, root: Path, content: Any) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
         """Return the state and the labels of the last run, (n_patches,) uint8."""
@@ -283,6 +325,13 @@ def pack(header: dict[str, Any], labels: npt.NDArray[np.uint8]) -> bytes:
     """Return an answer with labels as bytes: length of the header (uint32, little-endian), header, labels."""
     text = json.dumps(header).encode()
     return len(text).to_bytes(4, "little") + text + labels.tobytes()
+
+
+def _cosines(one: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return the cosine of `one`, (n_features,), with each row of `others`; 0 with a row of zeros."""
+    one, others = np.asarray(one, np.float64), np.asarray(others, np.float64)
+    lengths = np.linalg.norm(others, axis=1) * np.linalg.norm(one)
+    return np.asarray(others @ one / np.where(lengths == 0, 1, lengths))
 
 
 def _path(h5ad: Path, request: OpenRequest) -> Path:

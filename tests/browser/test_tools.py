@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import openslide
 from test_annotating import click_seeds, headless, some_seeds
 from viewer import ARTIFACTS
 
@@ -168,3 +169,50 @@ def test_two_readers_have_sessions_of_their_own(viewer):
     assert "a session's name is of letters" in viewer.error
     assert viewer.page.input_value("#sic-session") == ""
     assert viewer.seeds == seeds
+
+
+def test_pointing_at_a_patch_shows_the_seeds_that_it_is_like(viewer):
+    seeds = some_seeds(viewer)
+    click_seeds(viewer, seeds)
+    viewer.run()
+    adata = viewer.adata
+    unit = adata.X / np.linalg.norm(adata.X, axis=1, keepdims=True)
+    row = next(row for row in range(100, adata.n_obs) if row not in seeds)
+    cosine = unit @ unit[row]
+    # A name that is half typed stays as it is.
+    name = viewer.page.locator("tr[data-label='0'] input[type=text]")
+    name.fill("Half a na")
+    viewer.page.mouse.move(*viewer.screen(*adata.obsm["spatial"][row]))
+    viewer.page.wait_for_selector(f"#sic-why[data-patch='{row}']")
+    shown = [
+        int(each.get_attribute("data-patch")) for each in viewer.page.query_selector_all(".sic-why-seed")
+    ]
+    by_class = [
+        sorted((r for r, each in seeds.items() if each == label), key=lambda r: -cosine[r])
+        for label in (0, 1)
+    ]
+    assert name.input_value() == "Half a na"
+    name.fill("Other")
+    by_class.sort(key=lambda rows: -cosine[rows[0]])
+    assert shown == by_class[0] + by_class[1]
+    told = viewer.page.inner_text("#sic-why")
+    assert f"ahead by {cosine[by_class[0][0]] - cosine[by_class[1][0]]:.2f}" in told
+    assert f"Labelled {viewer.layer['names'][row]}" in told
+    # The thumbnails are of the slide: the mean colour is that of the place.
+    viewer.page.wait_for_timeout(1500)
+    colors = viewer.evaluate(
+        """() => [...document.querySelectorAll("#sic-why canvas")].map((canvas) => {
+            const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+            const sum = [0, 0, 0, 0];
+            data.forEach((value, i) => { sum[i % 4] += value; });
+            return [Number(canvas.dataset.row), sum.map((each) => each / (data.length / 4))];
+        })"""
+    )
+    assert [each for each, _ in colors] == [row, *shown]
+    with openslide.OpenSlide(viewer.folder / "demo.tif") as slide:
+        for each, color in colors:
+            x, y = (int(v) - 128 for v in adata.obsm["spatial"][each])
+            pixels = np.asarray(slide.read_region((x, y), 0, (256, 256)).convert("RGB"), float)
+            assert np.allclose(color[:3], pixels.mean(axis=(0, 1)), atol=4)
+            assert color[3] == 255
+    viewer.keep_picture(ARTIFACTS, "why")

@@ -289,3 +289,27 @@ def test_sessions_by_name_do_not_touch_one_another(client, folder):
     assert (folder / "sub" / "small.sic.json").read_bytes() == shared
     for name in ("../x", "a/b", "x.y", "x\0"):
         assert post(client, "open", {"h5ad": H5AD, "session": name}).status_code == 422
+
+
+def test_why_tells_the_most_alike_seeds_of_each_class(client, folder):
+    change(client, 0, kind="add-class", name="Stroma")
+    change(client, 1, kind="seed", label=0, patches=[0, 1, 13, 14])
+    change(client, 2, kind="seed", label=1, patches=[95])
+    before = (folder / "sub" / "small.sic.json").read_bytes()
+    asked = {"h5ad": H5AD, "revision": 3, "patch": 40}
+    answer = post(client, "why", asked).json
+    X = open_slide_file(folder / H5AD).X.astype(float)
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    cosine = unit @ unit[40]
+    best = {each["label"]: each for each in answer["nearest"]}
+    assert best.keys() == {0, 1}
+    expected = sorted([0, 1, 13, 14], key=lambda row: -cosine[row])[:3]
+    assert best[0]["patches"] == expected
+    assert best[0]["similarities"] == pytest.approx(cosine[expected])
+    assert best[1]["patches"] == [95]
+    ahead = cosine[expected[0]] - cosine[95]
+    assert answer["nearest"][0]["label"] == (0 if ahead > 0 else 1)
+    assert answer["margin"] == pytest.approx(abs(ahead))
+    assert (folder / "sub" / "small.sic.json").read_bytes() == before
+    assert post(client, "why", asked | {"patch": 96}).status_code == 422
+    assert post(client, "why", asked | {"revision": 2}).status_code == 409

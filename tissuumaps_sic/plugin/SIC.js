@@ -5,7 +5,7 @@
  * The page sends rows of the h5ad and gets labels back as bytes; coordinates and embeddings never travel.
  */
 
-/* global dataUtils, glUtils, interfaceUtils, overlayUtils, projectUtils, regionUtils, tmapp */
+/* global OpenSeadragon, dataUtils, glUtils, interfaceUtils, overlayUtils, projectUtils, regionUtils, tmapp */
 
 // TissUUmaps loads this file again whenever the plugin is opened from the menu.
 if (window.SIC?.close) window.SIC.close();
@@ -126,6 +126,40 @@ window.SIC = (function () {
       if (!inside) osd().viewport.panTo(point);
     }
 
+    /** Where a pointer event is, in the page's image pixels. */
+    function placeOf(event) {
+      const box = osd().canvas.getBoundingClientRect();
+      return toImage(new OpenSeadragon.Point(event.clientX - box.left, event.clientY - box.top));
+    }
+
+    /** Draw a square of the slide, `side` image pixels around (x, y), into a canvas; false without an image. */
+    async function drawSlide(canvas, x, y, side) {
+      const { source } = image();
+      if (!source.getTileUrl || !source.tilesUrl) return false;
+      // The least level that has a pixel for each of the canvas, or the best there is.
+      let level = source.maxLevel;
+      while (level > source.minLevel && side * source.getLevelScale(level - 1) >= canvas.width) level--;
+      const scale = source.getLevelScale(level), zoom = canvas.width / (side * scale);
+      const left = (x - side / 2) * scale, top = (y - side / 2) * scale, reach = side * scale;
+      const tile = source.getTileWidth(level), tiles = source.getNumTiles(level);
+      const context = canvas.getContext("2d");
+      const jobs = [];
+      for (let column = Math.max(0, Math.floor(left / tile)); column * tile < left + reach && column < tiles.x; column++) {
+        for (let row = Math.max(0, Math.floor(top / tile)); row * tile < top + reach && row < tiles.y; row++) {
+          jobs.push((async () => {
+            const picture = new Image();
+            picture.src = source.getTileUrl(level, column, row);
+            await picture.decode();
+            const shiftX = column ? source.tileOverlap : 0, shiftY = row ? source.tileOverlap : 0;
+            context.drawImage(picture, (column * tile - shiftX - left) * zoom, (row * tile - shiftY - top) * zoom,
+              picture.width * zoom, picture.height * zoom);
+          })());
+        }
+      }
+      await Promise.all(jobs);
+      return jobs.length > 0;
+    }
+
     function removeLabels() {
       if (dataUtils.data[LABELS]) {
         const active = document.querySelector("#level-1-tabs .nav-link.active");
@@ -163,7 +197,7 @@ window.SIC = (function () {
     }
 
     return {
-      patchLayers, centres, toImage, toViewport, on, off, isDrawingRegions, lookAt,
+      patchLayers, centres, toImage, toViewport, on, off, isDrawingRegions, lookAt, placeOf, drawSlide,
       showLabels, removeLabels, setClassVisible, isClassVisible, setOpacity, muteTooltips,
       container: () => osd().canvas,
       overlay: () => overlayUtils._d3nodes.ISS_svgnode.node(),
@@ -295,6 +329,8 @@ window.SIC = (function () {
     live: false, // run again after every change
     session: "", // name of the session; "" is the one without
     suggested: null, // row of the patch that is best seeded next
+    hovered: null, // row of the patch under the pointer
+    why: null, // which seeds it is most like, as the server tells
     flips: null, // share of labels that change when the seeds are resampled, of this revision
     busy: "",
     error: "",
@@ -362,7 +398,7 @@ window.SIC = (function () {
     app.state.classes.filter((_, label) => !app.state.seeds.labels.includes(label)).map((each) => each.name);
 
   function forgetSuggestion() {
-    app.suggested = app.flips = null;
+    app.suggested = app.flips = app.why = app.hovered = null;
   }
 
   const user = () => localStorage.getItem("SIC.user") ?? "";
@@ -575,6 +611,66 @@ window.SIC = (function () {
     return [a, at(b.x, a.y), b, at(a.x, b.y)];
   }
 
+  // ---------------------------------------------------------------- why a patch is what it is
+
+  const HOVER = 150; // ms that the pointer rests before the server is asked
+  const THUMBNAIL = 48; // CSS pixels
+  let rest = 0;
+
+  function onHover(event) {
+    clearTimeout(rest);
+    if (event.buttons || !app.state?.seeds.patches.length) return;
+    const row = app.grid.at(viewer.placeOf(event));
+    if (row === app.hovered) return;
+    rest = setTimeout(() => explain(row), HOVER);
+  }
+
+  async function explain(row) {
+    app.hovered = row;
+    if (row === null || app.busy) return;
+    const { revision } = app.state;
+    try {
+      const found = await postForState("why", request({ revision, embedding: app.embedding, patch: row }));
+      // Not what was asked for a place that the pointer has left, or of seeds that are no longer these.
+      if (app.hovered !== row || app.state.revision !== revision) return;
+      app.why = found;
+    } catch {
+      app.why = null; // nothing that was asked for with a click: the next click tells what is wrong
+    }
+    // Not the whole panel: a name may be half typed there.
+    panel?.querySelector("#sic-why")?.replaceWith(whyBox());
+  }
+
+  function whyBox() {
+    const { why, state } = app;
+    if (!why) return html("div", { id: "sic-why", class: "text-muted" }, "Point at a patch to see its nearest seeds.");
+    const seeded = seededLabels().get(why.patch);
+    const label = seeded ?? null;
+    const margin = why.margin === null ? "" : `, ahead by ${why.margin.toFixed(2)}`;
+    return html("div", { id: "sic-why", "data-patch": why.patch },
+      html("div", { class: "sic-why-row" }, thumbnail(why.patch),
+        html("div", {},
+          html("div", {}, app.labels ? `Labelled ${state.run.classes[app.labels[why.patch]].name}` : "Not labelled yet",
+            label === null ? "" : `, seeded ${state.classes[label].name}`),
+          html("div", { class: "text-muted" }, `Most like ${state.classes[why.nearest[0].label].name}${margin}`))),
+      ...why.nearest.map(({ label: of, patches, similarities }) =>
+        html("div", { class: "sic-why-row" },
+          html("span", { class: "sic-why-name", style: `border-color: ${state.classes[of].color}` }, state.classes[of].name),
+          ...patches.map((row, place) => html("button", {
+            type: "button", class: "sic-why-seed", "data-patch": row,
+            title: `Go to this seed of ${state.classes[of].name}, likeness ${similarities[place].toFixed(2)}`,
+            onclick: () => viewer.lookAt(app.grid.x[row], app.grid.y[row]),
+          }, thumbnail(row), html("span", {}, similarities[place].toFixed(2)))))));
+  }
+
+  function thumbnail(row) {
+    const canvas = html("canvas", { width: 2 * THUMBNAIL, height: 2 * THUMBNAIL, "data-row": row });
+    viewer.drawSlide(canvas, app.grid.x[row], app.grid.y[row], app.grid.spacing * 2)
+      .then((drawn) => { if (!drawn) canvas.remove(); })
+      .catch(() => canvas.remove());
+    return canvas;
+  }
+
   function tell(status) {
     app.status = status;
     render();
@@ -695,7 +791,8 @@ window.SIC = (function () {
     // A name that is being typed survives what happens meanwhile.
     if (panel.contains(document.activeElement) && document.activeElement.type === "text" && app.busy) return;
     const focused = panel.contains(document.activeElement) ? document.activeElement.id : "";
-    panel.replaceChildren(style(), app.state ? body() : waiting(), messages());
+    panel.replaceChildren(style(), app.state ? body() : waiting(), messages(),
+      ...(app.state?.seeds.patches.length ? [whyBox()] : []));
     if (focused) document.getElementById(focused)?.focus();
   }
 
@@ -844,6 +941,11 @@ window.SIC = (function () {
       .sic-session button { white-space: nowrap; }
       .sic-session input { flex: 1; min-width: 5em; }
       .sic-removal { width: 2em; border: 0; background: none; appearance: none; text-align: center; cursor: pointer; }
+      #sic-why { border-top: 1px solid #ddd; padding-top: .5em; min-height: 14em; }
+      .sic-why-row { display: flex; gap: .5em; align-items: center; margin: .3em 0; }
+      .sic-why-row canvas { width: ${THUMBNAIL}px; height: ${THUMBNAIL}px; border-radius: 3px; display: block; }
+      .sic-why-name { flex: 1; min-width: 4em; border-left: 4px solid; padding-left: .4em; overflow: hidden; text-overflow: ellipsis; }
+      .sic-why-seed { border: 0; background: none; padding: 0; font-size: .8em; font-variant-numeric: tabular-nums; }
       .sic-settled { color: #146c43; }
       .sic-embedding { display: flex; gap: .6em; align-items: center; margin: .5em 0; }
       .sic-embedding select { flex: 1; min-width: 0; }
@@ -887,6 +989,7 @@ window.SIC = (function () {
     viewer.on(mouse);
     document.addEventListener("keydown", onKey);
     document.addEventListener(viewer.LOADED, onLoaded);
+    viewer.container().addEventListener("pointermove", onHover);
     mute();
     render();
     onLoaded();
@@ -896,6 +999,8 @@ window.SIC = (function () {
     viewer.off(mouse);
     document.removeEventListener("keydown", onKey);
     document.removeEventListener(viewer.LOADED, onLoaded);
+    viewer.container().removeEventListener("pointermove", onHover);
+    clearTimeout(rest);
     viewer.overlay().querySelector("#SIC_seeds")?.remove();
     dropLasso();
     unmute();

@@ -23,7 +23,15 @@ FILES = ("SIC.py", "SIC.js", "SIC.yml")
 
 _ANNOTATOR = Annotator()
 # The endpoints, and whether they write.
-_ENDPOINTS = {"open": False, "labels": False, "suggest": False, "change": True, "run": True, "write": True}
+_ENDPOINTS = {
+    "open": False,
+    "labels": False,
+    "suggest": False,
+    "why": False,
+    "change": True,
+    "run": True,
+    "write": True,
+}
 
 
 class Plugin:
