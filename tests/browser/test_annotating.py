@@ -304,7 +304,9 @@ def test_classes_are_renamed_and_recoloured_and_the_layer_follows(viewer):
     viewer.wait()
     assert set(viewer.legend) == {"Gleason 4", "Other"}
     session = json.loads(viewer.session_path.read_text())
-    assert session["classes"][1] == {"name": "Gleason 4", "color": "#112233"}
+    last = session["actions"][-1]
+    assert (last["label"], last["name"], last["color"]) == (1, "Gleason 4", "#112233")
+    assert viewer.layer["names"].count("Gleason 4") == viewer.legend["Gleason 4"] > 0
     name = viewer.page.locator("tr[data-label='1'] input[type=text]")
     name.fill("Other")
     name.press("Enter")
