@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import shutil
 import sys
 from collections.abc import Sequence
@@ -383,7 +384,7 @@ def _compare(options: argparse.Namespace) -> None:
         report = {
             "slide": slide.name,
             "sessions": options.sessions,
-            "kappa": found.kappa if found.kappa == found.kappa else None,
+            "kappa": None if math.isnan(found.kappa) else found.kappa,
             "share": found.share,
             "disputed": n_disputed,
             "table": found.table.to_dict(),

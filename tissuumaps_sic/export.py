@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pandas as pd
 from anndata.io import write_elem
 
 from tissuumaps_sic.files import replacing
-from tissuumaps_sic.session import Session, cluster, seed_vector
+from tissuumaps_sic.session import SeedClass, Session, cluster, seed_vector
 from tissuumaps_sic.slides import EmbeddedSlide
 
 # The share of patches whose labels may differ by rounding before a run counts as another one.
@@ -85,18 +85,28 @@ def columns_of(
         A further column, ``sic_unlike``: which patches are unlike any seed.
     """
     assert session.run is not None
-    names = pd.Index([seed_class.name for seed_class in session.run_classes], dtype=object)
+    # Classes that were merged after the run have one name, and are one category.
+    names = pd.Index([each.name for each in _distinct(session.run_classes)], dtype=object)
+    code = np.array([*(names.get_loc(each.name) for each in session.run_classes), -1])
     labels = session.run.unpack().astype(np.int64)
     columns = pd.DataFrame(
         {
-            "sic_label": pd.Categorical.from_codes(labels, categories=names),
+            "sic_label": pd.Categorical.from_codes(code[labels], categories=names),
             "sic_score": scores[np.arange(slide.n_patches), labels],
-            "sic_seed": pd.Categorical.from_codes(seeds, categories=names),
+            "sic_seed": pd.Categorical.from_codes(code[seeds], categories=names),
         }
     )
     if unlike is not None:
         columns["sic_unlike"] = unlike
     return columns
+
+
+def _distinct(classes: Sequence[SeedClass]) -> list[SeedClass]:
+    """Return classes without those whose name came before."""
+    known: dict[str, SeedClass] = {}
+    for each in classes:
+        known.setdefault(each.name, each)
+    return list(known.values())
 
 
 def write_csv(
@@ -158,7 +168,7 @@ def write_labels(
         with h5py.File(temporary, "r+", locking=False) as file:
             _put_columns(file["obs"], columns)
             uns = file.require_group("uns")
-            colors = np.array([seed_class.color for seed_class in session.run_classes], dtype=object)
+            colors = np.array([each.color for each in _distinct(session.run_classes)], dtype=object)
             write_elem(uns, "sic_label_colors", colors)
             write_elem(uns, "sic", json.dumps(provenance))
 

@@ -17,6 +17,7 @@ from tissuumaps_sic.session import (
     SeedClass,
     SessionError,
     load_session,
+    make_class,
     next_color,
 )
 from tissuumaps_sic.slides import MAIN, EmbeddedSlide, SlideFileError
@@ -100,7 +101,7 @@ def _classes(path: Path, names: list[str], positive: str | None) -> tuple[SeedCl
         classes: tuple[SeedClass, ...] = ()
         for name in names:
             color = DEFAULT_CLASSES[len(classes)].color if len(classes) < 2 else next_color(classes)
-            classes += (SeedClass(name=name, color=color),)
+            classes += (make_class(name, color),)
         return classes
     if positive not in names:
         raise SessionError(
@@ -109,8 +110,7 @@ def _classes(path: Path, names: list[str], positive: str | None) -> tuple[SeedCl
         )
     other = next(name for name in names if name != positive)
     return tuple(
-        SeedClass(name=name, color=known.color)
-        for name, known in zip((other, positive), DEFAULT_CLASSES, strict=True)
+        make_class(name, known.color) for name, known in zip((other, positive), DEFAULT_CLASSES, strict=True)
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from tissuumaps_sic.plugin import FOLDER
+from tissuumaps_sic.plugin import FOLDER, is_granted
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def serve(
     app = make_app(folder, default=projects[0])
     try:
         # Tiles come in bursts of dozens; more threads than cores, since most wait for the disk.
-        server = create_server(app, host=host, port=port, threads=8, ident=None)
+        server = create_server(guarded(app, folder / "auth"), host=host, port=port, threads=8, ident=None)
     except OSError as error:
         raise ServeError(
             f"cannot listen on {host}:{port} ({error.strerror or error}); choose another port with --port"
@@ -85,6 +85,27 @@ def serve(
         server.run()
     finally:
         server.close()
+
+
+def guarded(app: Any, auth: Path) -> Any:
+    """Return a WSGI application that lets nobody past without the password of `auth`, where there is one.
+
+    TissUUmaps asks by itself, but in the folder that the request says it came from: who names another folder
+    in ``path`` or in the Referer is not asked.
+    """
+    from werkzeug.wrappers import Request, Response
+
+    def guard(environ: Any, start: Any) -> Any:
+        if auth.is_file() and not is_granted(auth, Request(environ).authorization):
+            refused = Response(
+                "This server needs a user name and a password.",
+                status=401,
+                headers={"WWW-Authenticate": 'Basic realm="Login Required"'},
+            )
+            return refused(environ, start)
+        return app(environ, start)
+
+    return guard
 
 
 def _is_own_machine(host: str) -> bool:

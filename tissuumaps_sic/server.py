@@ -23,13 +23,13 @@ from tissuumaps_sic.session import (
     DEFAULT_METHOD,
     MOST_CLASSES,
     Method,
-    SeedClass,
     Session,
     SessionError,
     cluster,
     fit,
     listed,
     load_session,
+    make_class,
     next_color,
     save_session,
     seed_vector,
@@ -365,18 +365,11 @@ def _changed(slide: EmbeddedSlide, session: Session, request: ChangeRequest) -> 
         case _Redo():
             return session.redo()
         case _Class(label=label, name=name, color=color):
-            return session.with_class(label, _class(name, color), user=user)
+            return session.with_class(label, make_class(name, color), user=user)
         case _AddClass(name=name):
-            return session.add_class(_class(name, next_color(session.classes)), user=user)
+            return session.add_class(make_class(name, next_color(session.classes)), user=user)
         case _RemoveClass(label=label, into=into):
             return session.remove_class(label, into=into, user=user)
-
-
-def _class(name: str, color: str) -> SeedClass:
-    try:
-        return SeedClass(name=name, color=color)
-    except ValidationError as error:
-        raise SessionError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
 
 
 def _state(slide: EmbeddedSlide, session: Session, request: OpenRequest) -> dict[str, Any]:

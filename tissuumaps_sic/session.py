@@ -85,6 +85,8 @@ class AddClassAction(_Action):
     """A class was added after the others."""
 
     kind: Literal["add-class"] = "add-class"
+    # Never that of another class, one that was undone included: an earlier run may still have labels of it.
+    number: int = Field(ge=0)
     name: str
     color: str
 
@@ -120,7 +122,7 @@ class _Folded:
     # A class keeps its number whatever comes and goes before it in the list.
     numbers: list[int]
     seeds: dict[str, int]
-    # Every class there was, by number, as it was last named; one that was merged is its target.
+    # Every class there was, by number, as it was last named, and which of them went into which.
     known: dict[int, SeedClass]
     merged: dict[int, int]
 
@@ -130,7 +132,7 @@ class _Folded:
         Raises
         ------
         LookupError
-            When it is of a class that there is not, or leaves fewer than two.
+            When it is of a class that there is not, makes one that there is, or leaves fewer than two.
         """
         for label in (getattr(action, "label", None), getattr(action, "into", None)):
             if label is not None and label >= len(self.classes):
@@ -143,8 +145,9 @@ class _Folded:
                     self.seeds.pop(patch, None)
                     if label is not None:
                         self.seeds[patch] = label
-            case AddClassAction(name=name, color=color):
-                number = len(self.known)
+            case AddClassAction(number=number, name=name, color=color):
+                if number in self.known:
+                    raise LookupError(f"class number {number} is taken")
                 self.classes.append(SeedClass(name=name, color=color))
                 self.numbers.append(number)
                 self.known[number] = self.classes[-1]
@@ -169,10 +172,11 @@ class _Folded:
         self.classes = [self.classes[each] for each in order]
         self.numbers = [self.numbers[each] for each in order]
 
-    def called(self, number: int) -> SeedClass:
+    def called(self, number: int, otherwise: SeedClass) -> SeedClass:
+        """Return the class of a number as it is called now; `otherwise` where its making was undone."""
         while number in self.merged:
             number = self.merged[number]
-        return self.known[number]
+        return self.known.get(number, otherwise)
 
 
 def listed(n_classes: int) -> list[int]:
@@ -196,8 +200,10 @@ class Run(_Frozen):
     embedding : str
         Which embedding of the file it ran on, as `open_slide_file` names them; runs of before there was a
         choice were on "X".
+    classes : tuple of SeedClass
+        What its labels meant when it ran; empty in runs of before classes could come and go.
     class_numbers : tuple of int
-        Which classes its labels mean, as the session numbers them; empty where none had come or gone.
+        The same classes as the session numbers them.
     """
 
     time: str
@@ -209,6 +215,7 @@ class Run(_Frozen):
     n_iter: int
     counts: tuple[int, ...]
     labels: str
+    classes: tuple[SeedClass, ...] = ()
     class_numbers: tuple[int, ...] = ()
 
     def unpack(self) -> npt.NDArray[np.uint8]:
@@ -273,6 +280,8 @@ class Session(_Frozen):
             folded._folded()
         except (LookupError, ValidationError) as error:
             raise ValueError(f"an action is of a class that there was not ({error!r})") from error
+        if self.run is not None and len(self.run.classes) != len(self.run.class_numbers):
+            raise ValueError("the run has not one number for each of its classes")
         return self
 
     @classmethod
@@ -294,18 +303,28 @@ class Session(_Frozen):
     def run_classes(self) -> tuple[SeedClass, ...]:
         """The classes that the labels of the last run mean, under their present names."""
         folded = self._folded()
-        if self.run is None or not self.run.class_numbers:
+        if self.run is None:
             return tuple(folded.classes)
-        return tuple(folded.called(number) for number in self.run.class_numbers)
+        return tuple(
+            folded.called(number, otherwise)
+            for number, otherwise in zip(
+                self._run_numbers, self.run.classes or self.initial_classes, strict=True
+            )
+        )
 
     @property
     def is_stale(self) -> bool:
         """Whether seeds or classes have changed since the last run."""
         folded = self._folded()
-        numbers = tuple(folded.numbers)
         return self.run is not None and (
-            self.run.seeds != folded.seeds or (self.run.class_numbers or numbers) != numbers
+            self.run.seeds != folded.seeds or self._run_numbers != tuple(folded.numbers)
         )
+
+    @property
+    def _run_numbers(self) -> tuple[int, ...]:
+        """The classes of the last run by number; those it began with in runs of before they were noted."""
+        noted = self.run.class_numbers if self.run else ()
+        return noted or tuple(range(len(self.initial_classes)))
 
     def _folded(self) -> _Folded:
         numbers = range(len(self.initial_classes))
@@ -365,7 +384,9 @@ class Session(_Frozen):
         _require_new(seed_class, classes)
         if len(classes) >= MOST_CLASSES:
             raise SessionError(f"there are {MOST_CLASSES} classes, the most there can be; merge some of them")
-        return self._act(AddClassAction(user=user, **seed_class.model_dump()))
+        added = [each.number for each in self.actions if isinstance(each, AddClassAction)]
+        number = 1 + max(*added, *self._run_numbers, len(self.initial_classes) - 1)
+        return self._act(AddClassAction(number=number, user=user, **seed_class.model_dump()))
 
     def remove_class(self, label: int, *, into: int | None = None, user: str = "") -> Session:
         """Remove a class, with its seeds or (`into`) by giving them to another one; can be undone."""
@@ -380,8 +401,9 @@ class Session(_Frozen):
 
     def with_run(self, run: Run) -> Session:
         """Keep the outcome of a run on the present seeds."""
-        numbers = tuple(self._folded().numbers)
-        return self._changed(run=run.model_copy(update={"class_numbers": numbers}))
+        folded = self._folded()
+        meant = {"classes": tuple(folded.classes), "class_numbers": tuple(folded.numbers)}
+        return self._changed(run=run.model_copy(update=meant))
 
     def _require(self, label: int) -> None:
         n_classes = len(self.classes)
@@ -401,6 +423,21 @@ _COLORS = (
     *("#009e73", "#d55e00", "#f0e442", "#332288", "#56b4e9", "#882255", "#bbcc33", "#0072b2"),
     *("#ee8866", "#44bb99", "#aa3377", "#ccbb44", "#117733", "#e69f00", "#77aadd", "#000000"),
 )
+
+
+def make_class(name: str, color: str) -> SeedClass:
+    """Return a class of what a person wrote.
+
+    Raises
+    ------
+    SessionError
+        When the name or the colour cannot be used.
+    """
+    try:
+        return SeedClass(name=name, color=color)
+    except ValidationError as error:
+        told = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise SessionError(f"{name[:60]!r} cannot be a class: {told}") from error
 
 
 def next_color(classes: Sequence[SeedClass]) -> str:
@@ -527,7 +564,7 @@ def session_path(h5ad: Path, name: str = "") -> Path:
     """
     if not name:
         return h5ad.with_suffix(SUFFIX)
-    if not re.fullmatch(r"[^\W][\w -]{0,39}", name) or name != name.strip():
+    if not _is_session_name(name):
         raise SessionError(
             f"{name[:60]!r}: a session's name is of letters, digits, spaces, _ and -, 40 at most"
         )
@@ -544,8 +581,16 @@ def session_names(h5ad: Path) -> list[str]:
         for path in h5ad.parent.iterdir()
         if path.name.startswith(start) and path.name.endswith(SUFFIX)
     ]
-    # A slide "a" has no session "b" where there is a slide "a.b" of which that is the only one.
-    return sorted(name for name in names if not name or not h5ad.with_name(f"{start}{name}.h5ad").exists())
+    # A slide "a" has no session "b" where there is a slide "a.b": that is its own, without a name.
+    return sorted(
+        name
+        for name in names
+        if not name or (_is_session_name(name) and not h5ad.with_name(f"{start}{name}.h5ad").exists())
+    )
+
+
+def _is_session_name(name: str) -> bool:
+    return bool(re.fullmatch(r"[^\W][\w -]{0,39}", name)) and name == name.strip()
 
 
 def load_session(path: Path, slide: EmbeddedSlide) -> Session:

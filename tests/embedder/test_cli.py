@@ -6,6 +6,7 @@ import pytest
 import torch
 import torchvision
 from making_embeddings import write_ramp
+from making_tissue import write_tissue
 
 from embedder.cli import main
 
@@ -130,3 +131,34 @@ def test_terminating_a_run_saves_what_was_done(tmp_path):
     state = json.loads((tmp_path / "out" / ".ramp.partial" / "state.json").read_text())
     assert state["done"] >= 64
     assert not (tmp_path / "out" / ".ramp.lock").exists()
+
+
+def test_an_encoder_is_trained_by_one_command_and_embeds_by_the_one_that_is_printed(tmp_path):
+    slide = write_tissue(tmp_path / "a.tif", side=256)
+    command = ["pretrain", tmp_path, "-o", tmp_path / "mine", "--encoder", "resnet18", "--start", "random"]
+    command += [
+        "--patches",
+        "8",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "4",
+        "--patch-size",
+        "64",
+        "--device",
+        "cpu",
+    ]
+    ran = embedder(*command)
+    assert ran.returncode == 0, ran.stderr
+    assert "2 steps on 8 patches of 1 slides" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    told = ran.stdout.split()
+    assert told[:5] == ["embedder", "embed", "SLIDE", "-o", "DIR"]
+    again = embedder("embed", slide, "-o", tmp_path / "out", "--no-umap", *told[5:])
+    assert again.returncode == 0, again.stderr
+    assert main(["check", str(tmp_path / "out" / "a.h5ad")]) == 0
+    report = json.loads(embedder(*command, "--json").stdout)
+    assert (report["steps"], report["n_patches"], len(report["loss"])) == (2, 8, 2)
+    other = embedder(*command, "--learning-rate", "0.01")
+    assert other.returncode == 1
+    assert "holds another training (different: learning_rate)" in other.stderr

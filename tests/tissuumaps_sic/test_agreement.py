@@ -42,11 +42,13 @@ def by_name(session):
 
 def test_agreement_is_cohens_kappa_of_names_and_not_of_numbers(slide):
     first = read(slide, other=[0, 13], tumour=[11, 22])
-    second = read(slide, other=[0, 40], tumour=[11], stroma=[50])
-    # The same classes under other numbers.
-    second = second.remove_class(0).undo()
-    one = np.array([first.classes[label].name for label in first.run.unpack()])
-    other = np.array([second.classes[label].name for label in second.run.unpack()])
+    # The same classes the other way round: where the readers agree, the numbers do not.
+    names, (no, tumour) = slide.patch_names, Session.new(slide).classes
+    second = Session(slide=slide.name, fingerprint=slide.fingerprint, classes=(tumour, no)).add_class(STROMA)
+    second = second.seed(names[[0, 40]], 1).seed(names[[11]], 0).seed(names[[50]], 2)
+    second = second.with_run(cluster(slide, second.classes, second.seeds)[0])
+    one = np.array(["Other", "Tumour"])[first.run.unpack()]
+    other = np.array(["Tumour", "Other", "Stroma"])[second.run.unpack()]
     observed = (one == other).mean()
     chance = sum((one == name).mean() * (other == name).mean() for name in {*one, *other})
     found = compare(slide, first, second)

@@ -126,6 +126,7 @@ def test_export_takes_the_session_beside_the_file(small_h5ad, format_):
         (["name", "class"], [("small_0_0", 1)], "patch,class or x,y,class"),
         (["patch", "class"], [("nowhere", 1), ("small_0_0", 0)], "no patch named nowhere"),
         (["patch", "class"], [("small_0_0", "a"), ("small_128_0", "b")], "--positive 'a'"),
+        (["patch", "class"], [("small_0_0", "<a>"), ("x", "b"), ("y", "c")], "'<a>' cannot be a class"),
         (["patch", "class"], [("small_0_0", "a")], "has 1 classes (a); give seeds of two or more"),
         (["patch", "class"], [("small_0_0", 1)], "“Other” has no seeds yet"),
         (["x", "y", "class"], [("9999", "9999", 1)], "no patch at x 9999"),

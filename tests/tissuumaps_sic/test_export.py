@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tissuumaps_sic.export import ExportError, write_csv, write_labels
-from tissuumaps_sic.session import Session, cluster
+from tissuumaps_sic.session import SeedClass, Session, cluster
 from tissuumaps_sic.slides import open_slide_file
 
 
@@ -85,3 +85,17 @@ def test_labels_that_the_seeds_do_not_give_are_refused(labelled, tmp_path):
     forged = session.run.model_copy(update={"seeds": {"small_0_0": 1, "small_1408_0": 0}})
     with pytest.raises(ExportError, match="not those that its seeds give"):
         write_labels(slide, session.with_run(forged), tmp_path / "out.h5ad")
+
+
+def test_classes_that_were_merged_after_the_run_are_one_in_what_is_written(labelled, tmp_path):
+    slide, session, _ = labelled
+    three = session.add_class(SeedClass(name="Stroma", color="#009e73")).seed(["small_640_640"], 2)
+    three = three.with_run(cluster(slide, three.classes, three.seeds)[0])
+    merged = three.remove_class(2, into=0)
+    write_labels(slide, merged, tmp_path / "out.h5ad")
+    written = anndata.read_h5ad(tmp_path / "out.h5ad")
+    names = np.array(["Other", "Tumour", "Other"])[three.run.unpack()]
+    assert written.obs["sic_label"].tolist() == names.tolist()
+    assert list(written.obs["sic_label"].cat.categories) == ["Other", "Tumour"]
+    assert list(written.uns["sic_label_colors"]) == [each.color for each in session.classes]
+    assert written.obs.loc["small_640_640", "sic_seed"] == "Other"

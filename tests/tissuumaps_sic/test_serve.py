@@ -2,9 +2,10 @@
 
 import pytest
 import waitress.server
+from werkzeug.test import Client
 
 from tissuumaps_sic.cli import main
-from tissuumaps_sic.serve import ServeError, serve
+from tissuumaps_sic.serve import ServeError, guarded, make_app, serve
 
 
 @pytest.fixture
@@ -65,3 +66,30 @@ def test_the_command_refuses_in_one_line(folder, listening, caplog):
     assert listening == []
     assert main([*command, "--public"]) == 0
     assert listening == ["0.0.0.0"]
+
+
+@pytest.mark.parametrize(
+    ("address", "headers"),
+    [
+        ("/a.tmap", {}),
+        ("/a.tmap?path=sub", {}),
+        # TissUUmaps looks for the password where the request says that it came from.
+        ("/secret.csv", {"Referer": "http://localhost/a.tmap?path=/"}),
+        ("/plugins/SIC.js", {}),
+        ("/static/js/utils/pluginUtils.js", {}),
+        ("/ping", {}),
+    ],
+)
+def test_with_an_auth_file_nothing_is_answered_without_the_password(folder, address, headers):
+    (folder / "secret.csv").write_text("a,b")
+    (folder / "sub").mkdir()
+    (folder / "sub" / "a.tmap").write_text("{}")
+    client = Client(guarded(make_app(folder), folder / "auth"))
+    assert client.get(address, headers=headers).status_code == 200
+    (folder / "auth").write_text("anna;secret\n")
+    refused = client.get(address, headers=headers)
+    assert refused.status_code == 401
+    assert "Basic" in refused.headers["WWW-Authenticate"]
+    for wrong in (("anna", "Secret"), ("ben", "secret"), ("", "")):
+        assert client.get(address, headers=headers, auth=wrong).status_code == 401
+    assert client.get(address, headers=headers, auth=("anna", "secret")).status_code == 200

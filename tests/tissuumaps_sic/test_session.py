@@ -213,13 +213,31 @@ def test_labels_keep_their_meaning_when_classes_change_after_the_run(slide):
     assert not merged.undo().is_stale
 
 
+def test_labels_of_a_class_whose_making_was_undone_keep_its_name(slide, tmp_path):
+    names = [str(name) for name in slide.patch_names]
+    session = Session.new(slide).add_class(SeedClass(name="Stroma", color="#009e73"))
+    session = session.seed(names[:1], 0).seed(names[-1:], 1).seed(names[40:41], 2)
+    session = session.with_run(cluster(slide, session.classes, session.seeds)[0])
+    while session.can_undo:
+        session = session.undo()
+    for changed in (session, session.add_class(SeedClass(name="Muscle", color="#123456"))):
+        assert [each.name for each in changed.run_classes] == ["Other", "Tumour", "Stroma"]
+        assert changed.is_stale
+        save_session(tmp_path / "s.sic.json", changed)
+        assert load_session(tmp_path / "s.sic.json", slide) == changed
+    # Done again, it is the same class.
+    while session.can_redo:
+        session = session.redo()
+    assert not session.is_stale
+
+
 def test_a_session_of_the_first_schema_opens(slide, tmp_path):
     names = [str(name) for name in slide.patch_names]
     session = Session.new(slide).seed(names[:2], 0).seed(names[-2:], 1)
     session = session.with_run(cluster(slide, session.classes, session.seeds)[0])
     old = json.loads(session.model_dump_json(by_alias=True)) | {"schema": "tissuumaps-sic/session/1"}
     old["classes"][1]["name"] = "Gleason 4"
-    del old["run"]["class_numbers"]
+    del old["run"]["class_numbers"], old["run"]["classes"]
     for action in old["actions"]:
         del action["user"]
     path = tmp_path / "old.sic.json"
@@ -228,6 +246,10 @@ def test_a_session_of_the_first_schema_opens(slide, tmp_path):
     assert again.seeds == session.seeds
     assert [each.name for each in again.run_classes] == ["Other", "Gleason 4"]
     assert not again.is_stale
+    # Of classes that came later its labels know nothing.
+    more = again.add_class(SeedClass(name="Stroma", color="#009e73"))
+    assert [each.name for each in more.run_classes] == ["Other", "Gleason 4"]
+    assert more.is_stale
 
 
 @pytest.mark.parametrize(
@@ -237,7 +259,8 @@ def test_a_session_of_the_first_schema_opens(slide, tmp_path):
         {"kind": "remove-class", "label": 1},
         {"kind": "seed", "label": 2, "patches": ["a"]},
         {"kind": "edit-class", "label": 2, "name": "x", "color": "#000000"},
-        {"kind": "add-class", "name": "<b>", "color": "#000000"},
+        {"kind": "add-class", "number": 2, "name": "<b>", "color": "#000000"},
+        {"kind": "add-class", "number": 1, "name": "x", "color": "#000000"},
     ],
 )
 def test_a_session_whose_actions_cannot_have_been_is_refused(slide, tmp_path, action):
@@ -257,6 +280,7 @@ def test_sessions_have_names_that_stay_in_the_folder(slide):
     for name in ("../x", "a/b", "a.b", ".", " a", "a ", "x" * 41, "a\n"):
         with pytest.raises(SessionError, match="a session's name is of"):
             session_path(slide.path, name)
+    slide.path.with_name("small.of.nobody.sic.json").touch()
     slide.path.with_name("small.other.h5ad").touch()
     slide.path.with_name("small.other.sic.json").touch()
     assert session_names(slide.path) == names

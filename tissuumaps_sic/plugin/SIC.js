@@ -363,10 +363,8 @@ window.SIC = (function () {
   const request = (more = {}) => ({ h5ad: app.layer.h5ad, session: app.session, ...more });
 
   async function reload() {
-    app.state = await postForState("open", request());
+    takeState(await postForState("open", request()));
     app.labels = null;
-    forgetSuggestion();
-    if (app.active >= app.state.classes.length) app.active = app.state.listed[0];
     const { run, embeddings } = app.state;
     if (run) app.embedding = run.embedding;
     if (!embeddings.some((each) => each.name === app.embedding)) app.embedding = MAIN;
@@ -381,25 +379,34 @@ window.SIC = (function () {
     drawSeeds();
   }
 
+  /** Keep a session's new state; what hung on the old one goes, but for the class that is chosen. */
+  function takeState(state) {
+    const before = app.state;
+    app.state = state;
+    app.suggested = app.flips = app.why = app.hovered = null;
+    const name = before?.classes[app.active]?.name;
+    const place = state.classes.findIndex((each) => each.name === name);
+    // Labels move when a class goes; a class that only has another name stays where it is.
+    if (place >= 0) app.active = place;
+    else if (before?.classes.length !== state.classes.length) app.active = state.listed[0];
+  }
+
   function change(what, status) {
     return enqueue("Saving", async () => {
-      app.state = await postForState("change", request({
+      const before = JSON.stringify(app.state.run?.classes);
+      takeState(await postForState("change", request({
         revision: app.state.revision, user: user(), change: what(),
-      }));
+      })));
       app.status = status ?? "Saved";
-      if (app.active >= app.state.classes.length) app.active = app.state.listed[0];
-      forgetSuggestion();
       drawSeeds();
+      // Renamed, merged, or one of these undone: the same labels mean something else.
+      if (app.labels && JSON.stringify(app.state.run.classes) !== before) await takeLabels(app.labels);
       if (app.live && app.state.run?.stale !== false && unseeded().length === 0) await label();
     });
   }
 
   const unseeded = () =>
     app.state.classes.filter((_, label) => !app.state.seeds.labels.includes(label)).map((each) => each.name);
-
-  function forgetSuggestion() {
-    app.suggested = app.flips = app.why = app.hovered = null;
-  }
 
   const user = () => localStorage.getItem("SIC.user") ?? "";
 
@@ -437,7 +444,7 @@ window.SIC = (function () {
     return change(
       () => ({ kind: "remove-class", label, into }),
       into === null ? `“${name}” is removed; Undo brings it back` : `“${name}” is merged; Undo parts them`,
-    ).then(() => app.labels && !app.error && enqueue("Redrawing", () => takeLabels(app.labels)));
+    );
   }
 
   function openSession(name) {
@@ -477,11 +484,8 @@ window.SIC = (function () {
   const seededLabels = () =>
     new Map(app.state.seeds.patches.map((row, i) => [row, app.state.seeds.labels[i]]));
 
-  async function editClass(label, edit) {
-    const wanted = { ...app.state.classes[label], ...edit };
-    await change(() => ({ kind: "class", label, ...wanted }));
-    if (app.labels && !app.error) await enqueue("Redrawing", () => takeLabels(app.labels));
-  }
+  const editClass = (label, edit) =>
+    change(() => ({ kind: "class", label, ...app.state.classes[label], ...edit }));
 
   const run = () => enqueue("Running", label);
 
@@ -626,8 +630,9 @@ window.SIC = (function () {
   }
 
   async function explain(row) {
+    if (app.busy) return;
     app.hovered = row;
-    if (row === null || app.busy) return;
+    if (row === null) return;
     const { revision } = app.state;
     try {
       const found = await postForState("why", request({ revision, embedding: app.embedding, patch: row }));
@@ -644,14 +649,13 @@ window.SIC = (function () {
   function whyBox() {
     const { why, state } = app;
     if (!why) return html("div", { id: "sic-why", class: "text-muted" }, "Point at a patch to see its nearest seeds.");
-    const seeded = seededLabels().get(why.patch);
-    const label = seeded ?? null;
+    const label = seededLabels().get(why.patch);
     const margin = why.margin === null ? "" : `, ahead by ${why.margin.toFixed(2)}`;
     return html("div", { id: "sic-why", "data-patch": why.patch },
       html("div", { class: "sic-why-row" }, thumbnail(why.patch),
         html("div", {},
           html("div", {}, app.labels ? `Labelled ${state.run.classes[app.labels[why.patch]].name}` : "Not labelled yet",
-            label === null ? "" : `, seeded ${state.classes[label].name}`),
+            label === undefined ? "" : `, seeded ${state.classes[label].name}`),
           html("div", { class: "text-muted" }, `Most like ${state.classes[why.nearest[0].label].name}${margin}`))),
       ...why.nearest.map(({ label: of, patches, similarities }) =>
         html("div", { class: "sic-why-row" },
@@ -678,7 +682,9 @@ window.SIC = (function () {
 
   function onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || !app.state) return;
-    if (event.target.closest("input, select, textarea, button, [contenteditable], .modal")) return;
+    // Where keys mean something already: a class that was just chosen, or a box that was ticked, is no such place.
+    const typed = "input:not([type=radio], [type=checkbox]), select, textarea, [contenteditable], .modal";
+    if (event.target.closest(typed) || (event.key === " " && event.target.closest("input, button"))) return;
     const actions = { z: undo, Z: redo, " ": run, n: suggest, N: suggest, Escape: cancel };
     // In the order of the list: the positive class comes first.
     const label = /^[1-9]$/.test(event.key) ? app.state.listed[event.key - 1] : undefined;

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, jsonify, request
+from werkzeug.datastructures import Authorization
 
 from tissuumaps_sic.server import Annotator, RequestError, pack, resolve
 
@@ -91,13 +92,16 @@ def _authorize(root: Path, content: Any) -> None:
     for parent in (folder, *folder.parents):
         auth = parent / "auth"
         if auth.is_file():
-            user, _, password = auth.read_text().replace("\n", "").partition(";")
-            given = request.authorization
-            granted = (
-                given is not None
-                and hmac.compare_digest((given.username or "").encode(), user.strip().encode())
-                and hmac.compare_digest((given.password or "").encode(), password.strip().encode())
-            )
-            if not granted:
+            if not is_granted(auth, request.authorization):
                 raise RequestError(401, "this folder needs a user name and a password; load the page again")
             return
+
+
+def is_granted(auth: Path, given: Authorization | None) -> bool:
+    """Return whether a request gives the user and password of an ``auth`` file (``user;password``)."""
+    user, _, password = auth.read_text().replace("\n", "").partition(";")
+    return (
+        given is not None
+        and hmac.compare_digest((given.username or "").encode(), user.strip().encode())
+        and hmac.compare_digest((given.password or "").encode(), password.strip().encode())
+    )
