@@ -103,7 +103,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--positive", metavar="CLASS", help="the positive one of two class names in a CSV")
     run.add_argument(
-        "-o", "--output", type=Path, metavar="OUT", help="a .csv or .h5ad (default: <slide>.labels.csv here)"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="a .csv, .h5ad or .geojson (default: <slide>.labels.csv here)",
     )
     run.add_argument(
         "--from",
@@ -126,14 +130,32 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--json", action="store_true", help="print a report for machines")
     run.set_defaults(command=_run)
 
-    export = commands.add_parser("export", help="write the labels of a session to a file")
-    export.add_argument("file", type=Path, metavar="FILE", help="h5ad of the slide")
-    export.add_argument("--format", choices=("csv", "h5ad"), default="csv", help="default: csv")
+    export = commands.add_parser("export", help="write the labels of sessions to files")
+    export.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help="h5ad of a slide, or a folder of them"
+    )
+    export.add_argument(
+        "--format",
+        choices=("csv", "h5ad", "geojson", "geojson.gz"),
+        default="csv",
+        help="a row or an obs a patch, or regions as QuPath reads them (default: csv)",
+    )
     export.add_argument(
         "--session", type=Path, metavar="JSON", help="default: <slide>.sic.json beside the h5ad"
     )
     export.add_argument(
-        "-o", "--output", type=Path, metavar="OUT", help="default: <slide>.labels.csv or .h5ad here"
+        "--simplify",
+        type=float,
+        default=0.0,
+        metavar="UM",
+        help="how far the borders of regions may move to have fewer corners (default: 0)",
+    )
+    export.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="a file, or of several slides a folder (default: <slide>.labels.<format> here)",
     )
     export.set_defaults(command=_export)
 
@@ -326,10 +348,11 @@ def _run(options: argparse.Namespace) -> None:
         run, scores = cluster(slide, seeds.classes, seeds.patches, method=method)
     session = Session.new(slide).model_copy(update={"initial_classes": seeds.classes, "run": run})
     output = options.output or Path(f"{slide.name}.labels.csv")
-    if output.suffix.lstrip(".") not in FORMATS:
+    format_ = next((each for each in FORMATS if output.name.endswith(f".{each}")), None)
+    if format_ is None:
         raise SystemExit(f"{output}: the ending must be one of {', '.join(FORMATS)}")
     columns = columns_of(slide, session, scores, seed_vector(slide, run.seeds), unlike)
-    FORMATS[output.suffix.lstrip(".")](slide, session, output, columns)
+    FORMATS[format_](slide, session, output, columns)
     counts = {c.name: n for c, n in zip(seeds.classes, run.counts, strict=True)}
     if options.json:
         report = {
@@ -350,15 +373,40 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from tissuumaps_sic.export import FORMATS
-    from tissuumaps_sic.session import load_session, session_path
-    from tissuumaps_sic.slides import open_slide_file
+    from tissuumaps_sic.export import ExportError, export_slide
+    from tissuumaps_sic.session import SessionError, session_path
+    from tissuumaps_sic.slides import SlideFileError
 
-    slide = open_slide_file(options.file)
-    session = load_session(options.session or session_path(options.file), slide)
-    output = options.output or Path(f"{slide.name}.labels.{options.format}")
-    FORMATS[options.format](slide, session, output, None)
-    print(output)
+    one = len(options.files) == 1 and not options.files[0].is_dir()
+    if options.session and not one:
+        raise SystemExit("--session: is of one slide; name that slide alone")
+    files: list[Path] = []
+    for path in options.files:
+        found = sorted(path.glob("*.h5ad")) if path.is_dir() else [path]
+        if not found:
+            raise SystemExit(f"{path}: holds no h5ad")
+        for each in found:
+            if path.is_dir() and not session_path(each).exists():
+                log.info("%s: has no session yet; left out", each.name)
+            else:
+                files.append(each)
+    failed = False
+    for path in files:
+        output = Path(f"{path.stem}.labels.{options.format}")
+        if options.output:
+            output = options.output if one and not options.output.is_dir() else options.output / output
+        output.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            export_slide(
+                path, output, format_=options.format, session=options.session, simplify=options.simplify
+            )
+            print(output)
+        except (ExportError, SessionError, SlideFileError) as error:
+            # One bad slide never ends the run.
+            log.error("%s", error)  # noqa: TRY400 -- a message for a person
+            failed = True
+    if failed:
+        raise SystemExit(1)
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -16,8 +16,10 @@ import pandas as pd
 from anndata.io import write_elem
 
 from tissuumaps_sic.files import replacing
-from tissuumaps_sic.session import SeedClass, Session, cluster, seed_vector
-from tissuumaps_sic.slides import EmbeddedSlide
+from tissuumaps_sic.geojson import write_geojson
+from tissuumaps_sic.regions import regions_of, scale_of
+from tissuumaps_sic.session import SeedClass, Session, cluster, load_session, seed_vector, session_path
+from tissuumaps_sic.slides import EmbeddedSlide, open_slide_file
 
 # The share of patches whose labels may differ by rounding before a run counts as another one.
 _MOST_ROUNDED = 0.001
@@ -86,7 +88,8 @@ def columns_of(
     """
     assert session.run is not None
     # Classes that were merged after the run have one name, and are one category.
-    names = pd.Index([each.name for each in _distinct(session.run_classes)], dtype=object)
+    classes = distinct(session.run_classes)
+    names = pd.Index([seed_class.name for seed_class in classes], dtype=object)
     code = np.array([*(names.get_loc(each.name) for each in session.run_classes), -1])
     labels = session.run.unpack().astype(np.int64)
     columns = pd.DataFrame(
@@ -101,7 +104,7 @@ def columns_of(
     return columns
 
 
-def _distinct(classes: Sequence[SeedClass]) -> list[SeedClass]:
+def distinct(classes: Sequence[SeedClass]) -> list[SeedClass]:
     """Return classes without those whose name came before."""
     known: dict[str, SeedClass] = {}
     for each in classes:
@@ -168,9 +171,46 @@ def write_labels(
         with h5py.File(temporary, "r+", locking=False) as file:
             _put_columns(file["obs"], columns)
             uns = file.require_group("uns")
-            colors = np.array([each.color for each in _distinct(session.run_classes)], dtype=object)
+            colors = np.array(
+                [seed_class.color for seed_class in distinct(session.run_classes)], dtype=object
+            )
             write_elem(uns, "sic_label_colors", colors)
             write_elem(uns, "sic", json.dumps(provenance))
+
+
+def write_regions(
+    slide: EmbeddedSlide,
+    session: Session,
+    target: Path,
+    columns: pd.DataFrame | None = None,
+    *,
+    simplify: float = 0.0,
+) -> None:
+    """Write the region of each class as GeoJSON for QuPath, compressed where the name ends in ``.gz``.
+
+    Parameters
+    ----------
+    slide, session, target, columns
+        As for `write_csv`.
+    simplify : float, default=0.0
+        How far, in µm, borders may move to have fewer corners (`regions.regions_of`); level-0 pixels where
+        the file does not tell its resolution.
+
+    Raises
+    ------
+    ExportError, SessionError, OSError
+        When there are no labels, they cannot be replayed, or the file cannot be written.
+    """
+    columns = replay(slide, session) if columns is None else columns
+    labels = columns["sic_label"].cat
+    known = {each.name: each for each in session.run_classes}
+    scale = scale_of(slide)
+    reach = simplify / (sum(scale.mpp) / 2) if scale.mpp else simplify
+    try:
+        found = regions_of(slide.centres, labels.codes.to_numpy(), scale, simplify=reach)
+    except ValueError as error:
+        raise ExportError(f"{slide.path.name}: {error}") from error
+    write_geojson(found, [known[name] for name in labels.categories], scale, target)
 
 
 def _put_columns(obs: Any, columns: pd.DataFrame) -> None:
@@ -188,4 +228,34 @@ def _put_columns(obs: Any, columns: pd.DataFrame) -> None:
 FORMATS: dict[str, Callable[[EmbeddedSlide, Session, Path, pd.DataFrame | None], None]] = {
     "csv": write_csv,
     "h5ad": write_labels,
+    "geojson": write_regions,
+    "geojson.gz": write_regions,
 }
+
+
+def export_slide(
+    h5ad: Path, target: Path, *, format_: str, session: Path | None = None, simplify: float = 0.0
+) -> None:
+    """Write the labels of one slide's session in one of `FORMATS`.
+
+    Parameters
+    ----------
+    h5ad, target : Path
+    format_ : str
+        A key of `FORMATS`.
+    session : Path, optional
+        The one without a name, beside the h5ad, where none is given.
+    simplify : float, default=0.0
+        As for `write_regions`; other formats have no borders.
+
+    Raises
+    ------
+    ExportError, SessionError, SlideFileError, OSError
+        When something cannot be read, replayed or written.
+    """
+    slide = open_slide_file(h5ad)
+    loaded = load_session(session or session_path(h5ad), slide)
+    if FORMATS[format_] is write_regions:
+        write_regions(slide, loaded, target, simplify=simplify)
+    else:
+        FORMATS[format_](slide, loaded, target, None)

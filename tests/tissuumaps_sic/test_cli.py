@@ -1,5 +1,7 @@
 import csv
+import gzip
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -108,7 +110,9 @@ def test_seeds_of_three_classes_label_a_slide(small_h5ad, tmp_path, capsys):
 def test_export_takes_the_session_beside_the_file(small_h5ad, format_):
     slide = open_slide_file(small_h5ad)
     session = Session.new(slide)
-    assert main(["export", str(small_h5ad), "--format", format_]) == 1
+    with pytest.raises(SystemExit) as status:
+        main(["export", str(small_h5ad), "--format", format_])
+    assert status.value.code == 1
     run, _ = cluster(slide, session.classes, SEEDS)
     save_session(session_path(small_h5ad), session.with_run(run))
     assert main(["export", str(small_h5ad), "--format", format_]) == 0
@@ -118,6 +122,29 @@ def test_export_takes_the_session_beside_the_file(small_h5ad, format_):
         import anndata
 
         assert list(anndata.read_h5ad("small.labels.h5ad").obs["sic_label"]) == expected_labels(small_h5ad)
+
+
+def test_a_folder_is_exported_and_one_bad_slide_ends_nothing(small_h5ad, tmp_path, capsys, caplog):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        shutil.copyfile(small_h5ad, folder / f"{name}.h5ad")
+    slide = open_slide_file(folder / "a.h5ad")
+    run, _ = cluster(slide, Session.new(slide).classes, SEEDS)
+    save_session(session_path(slide.path), Session.new(slide).with_run(run))
+    (folder / "b.sic.json").write_text("{}")
+    command = ["export", str(folder), "--format", "geojson.gz", "-o", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as status:
+        main(command)
+    assert status.value.code == 1
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["a.labels.geojson.gz"]
+    assert "b.sic.json: not a session" in caplog.text
+    assert "c.h5ad: has no session yet; left out" in caplog.text
+    (folder / "b.sic.json").unlink()
+    assert main(command) == 0
+    assert capsys.readouterr().out.split() == [str(tmp_path / "out" / "a.labels.geojson.gz")] * 2
+    names = json.loads(gzip.decompress((tmp_path / "out" / "a.labels.geojson.gz").read_bytes()))
+    assert [each["properties"]["name"] for each in names["features"]] == ["Other", "Tumour"]
 
 
 @pytest.mark.parametrize(

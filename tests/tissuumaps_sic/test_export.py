@@ -1,11 +1,14 @@
 import csv
+import json
 
 import anndata
 import h5py
 import numpy as np
 import pytest
+import shapely
+import shapely.geometry
 
-from tissuumaps_sic.export import ExportError, write_csv, write_labels
+from tissuumaps_sic.export import ExportError, write_csv, write_labels, write_regions
 from tissuumaps_sic.session import SeedClass, Session, cluster
 from tissuumaps_sic.slides import open_slide_file
 
@@ -99,3 +102,14 @@ def test_classes_that_were_merged_after_the_run_are_one_in_what_is_written(label
     assert list(written.obs["sic_label"].cat.categories) == ["Other", "Tumour"]
     assert list(written.uns["sic_label_colors"]) == [each.color for each in session.classes]
     assert written.obs.loc["small_640_640", "sic_seed"] == "Other"
+
+
+def test_regions_hold_the_patches_of_their_class(labelled, tmp_path):
+    slide, session, _ = labelled
+    write_regions(slide, session, tmp_path / "out.geojson")
+    features = json.loads((tmp_path / "out.geojson").read_text())["features"]
+    points = shapely.points(slide.centres)
+    for label, feature in enumerate(features):
+        assert feature["properties"]["name"] == session.classes[label].name
+        inside = shapely.contains(shapely.geometry.shape(feature["geometry"]), points)
+        assert np.array_equal(inside, session.run.unpack() == label)

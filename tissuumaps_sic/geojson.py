@@ -1,0 +1,75 @@
+"""Regions as GeoJSON, as QuPath reads it: a FeatureCollection of annotations with their classes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import shapely
+import shapely.affinity
+
+from tissuumaps_sic.files import replacing
+from tissuumaps_sic.regions import Region, Scale
+from tissuumaps_sic.session import SeedClass
+
+
+def write_geojson(
+    regions: Sequence[Region], classes: Sequence[SeedClass], scale: Scale, target: Path
+) -> None:
+    """Write one annotation for each class, with its area and share as measurements.
+
+    QuPath counts from the corner of the part that was scanned (OpenSlide's bounds), which is subtracted.
+    Features are written one after the other. A name that ends in ``.gz`` is compressed.
+
+    Parameters
+    ----------
+    regions : sequence of Region
+    classes : sequence of SeedClass
+        By label.
+    scale : Scale
+    target : Path
+
+    Raises
+    ------
+    OSError
+        When the file cannot be written.
+    """
+    with replacing(target) as temporary, _opened(temporary, compressed=target.suffix == ".gz") as file:
+        file.write('{"type": "FeatureCollection", "features": [')
+        for place, region in enumerate(regions):
+            file.write(",\n" if place else "\n")
+            json.dump(_feature(region, classes[region.label], scale), file)
+        file.write("\n]}\n")
+
+
+def _feature(region: Region, seed_class: SeedClass, scale: Scale) -> dict[str, Any]:
+    moved = shapely.affinity.translate(region.shape, -scale.origin[0], -scale.origin[1])
+    measurements = {"Share %": 100 * region.share}
+    if region.area is not None:
+        measurements["Area mm^2"] = region.area
+    color = [int(seed_class.color[place : place + 2], 16) for place in (1, 3, 5)]
+    return {
+        "type": "Feature",
+        "geometry": shapely.geometry.mapping(moved),
+        "properties": {
+            "objectType": "annotation",
+            "name": seed_class.name,
+            "classification": {"name": seed_class.name, "color": color},
+            "isLocked": False,
+            "measurements": measurements,
+        },
+    }
+
+
+@contextmanager
+def _opened(path: Path, *, compressed: bool) -> Iterator[IO[str]]:
+    if compressed:
+        with gzip.open(path, "wt", encoding="utf-8") as file:
+            yield file
+    else:
+        with path.open("w", encoding="utf-8") as file:
+            yield file
