@@ -1,0 +1,107 @@
+/** Mouse and keys. */
+
+import { redo, run, seed, suggest, undo } from "./actions.js";
+import { svg } from "./dom.js";
+import { drawSeeds } from "./overlay.js";
+import { app, changed, tell } from "./state.js";
+import * as viewer from "./viewer.js";
+
+const DRAG_TOLERANCE = 6; // screen pixels that a click may wander before it is a drag
+
+let restore = () => {};
+
+/** While clicks seed, TissUUmaps opens no tooltips at them. */
+export function mute() {
+  restore();
+  restore = app.seeding ? viewer.muteTooltips() : () => {};
+}
+
+export function unmute() {
+  restore();
+  restore = () => {};
+}
+
+const pointer = { start: null, lasso: null, line: null };
+
+export function dropLasso() {
+  pointer.line?.remove();
+  pointer.lasso = pointer.line = null;
+}
+
+export const mouse = {
+  "canvas-press": (event) => {
+    dropLasso();
+    pointer.start = null;
+    const button = event.originalEvent?.button ?? 0;
+    if (button !== 0 || !app.seeding || !app.state || viewer.isDrawingRegions()) return;
+    pointer.start = event.position.clone();
+    if (!event.originalEvent?.shiftKey) return;
+    pointer.lasso = [pointer.start];
+    pointer.line = svg("svg", { class: "sic-lasso" });
+    pointer.line.append(svg(app.tool === "brush" ? "polyline" : "polygon", { points: "" }));
+    viewer.container().append(pointer.line);
+  },
+  "canvas-drag": (event) => {
+    if (!pointer.start) return;
+    if (pointer.lasso) {
+      event.preventDefaultAction = true;
+      const here = event.position.clone();
+      if (app.tool === "rectangle") pointer.lasso = corners(pointer.start, here);
+      else pointer.lasso.push(here);
+      const points = pointer.lasso.map((each) => `${each.x},${each.y}`).join(" ");
+      pointer.line.firstChild.setAttribute("points", points);
+    } else if (pointer.start.distanceTo(event.position) < DRAG_TOLERANCE) {
+      event.preventDefaultAction = true; // a trembling hand does not pan
+    } else {
+      pointer.start = null;
+    }
+  },
+  "canvas-release": (event) => {
+    const { start, lasso } = pointer;
+    pointer.start = null;
+    dropLasso();
+    if (!start) return;
+    if (lasso && start.distanceTo(event.position) + lasso.length > DRAG_TOLERANCE + 1) {
+      const line = lasso.map(viewer.toImage);
+      const rows = app.tool === "brush" ? app.grid.under(line) : app.grid.inside(line);
+      if (rows.length) seed(rows);
+      else tell(app.tool === "brush" ? "No patch lies under the brush" : "No patch centre lies inside");
+      return;
+    }
+    const row = app.grid.at(viewer.toImage(start));
+    if (row === null) tell("There is no patch here"); else seed([row]);
+  },
+};
+
+function corners(a, b) {
+  const at = (x, y) => Object.assign(a.clone(), { x, y });
+  return [a, at(b.x, a.y), b, at(a.x, b.y)];
+}
+
+export function onKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || !app.state) return;
+  // Where keys mean something already: a class that was just chosen, or a box that was ticked, is no such place.
+  const typed = "input:not([type=radio], [type=checkbox]), select, textarea, [contenteditable], .modal";
+  if (event.target.closest(typed) || (event.key === " " && event.target.closest("input, button"))) return;
+  const actions = { z: undo, Z: redo, " ": run, n: suggest, N: suggest, Escape: cancel };
+  // In the order of the list: the positive class comes first.
+  const label = /^[1-9]$/.test(event.key) ? app.state.listed[event.key - 1] : undefined;
+  if (label !== undefined) {
+    app.active = label;
+    changed();
+  } else if (actions[event.key]) {
+    actions[event.key]();
+  } else {
+    return;
+  }
+  event.preventDefault();
+}
+
+function cancel() {
+  pointer.start = null;
+  dropLasso();
+  if (app.suggested === null) return;
+  app.suggested = null;
+  drawSeeds();
+  changed();
+}

@@ -1,0 +1,61 @@
+/** What the page knows, and who is told when it changes. */
+
+export const MAIN = "X"; // the embedding that every h5ad has
+
+const fresh = () => ({
+  layer: null, // {uid, h5ad} of the patches
+  grid: null,
+  state: null, // what the server knows of the slide's session
+  labels: null, // Uint8Array, one a patch
+  active: 1, // the class that a click gives
+  view: "colors",
+  method: "refine",
+  embedding: MAIN, // of the h5ad: which one the next run is on
+  opacity: 0.65,
+  seeding: true,
+  tool: "lasso", // what Shift-drag does
+  live: false, // run again after every change
+  session: "", // name of the session; "" is the one without
+  suggested: null, // row of the patch that is best seeded next
+  hovered: null, // row of the patch under the pointer
+  why: null, // which seeds it is most like, as the server tells
+  flips: null, // share of labels that change when the seeds are resampled, of this revision
+  busy: "",
+  error: "",
+  status: "",
+});
+
+export const app = fresh();
+
+/** Forget everything: the plugin is opened anew. */
+export function reset() {
+  Object.assign(app, fresh());
+}
+
+const listeners = new Set();
+
+/** Call `listener` whenever what the page knows has changed; returns how to stop that. */
+export function subscribe(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+export function changed() {
+  for (const listener of listeners) listener();
+}
+
+/** Tell the person something. */
+export function tell(status) {
+  app.status = status;
+  changed();
+}
+
+export const request = (more = {}) => ({ h5ad: app.layer.h5ad, session: app.session, ...more });
+
+export const unseeded = () =>
+  app.state.classes.filter((_, label) => !app.state.seeds.labels.includes(label)).map((each) => each.name);
+
+export const user = () => localStorage.getItem("SIC.user") ?? "";
+
+export const seededLabels = () =>
+  new Map(app.state.seeds.patches.map((row, i) => [row, app.state.seeds.labels[i]]));

@@ -1,0 +1,177 @@
+/**
+ * TissUUmaps as the rest of the plugin sees it: the only module that knows its globals.
+ */
+
+/* global OpenSeadragon, dataUtils, glUtils, interfaceUtils, overlayUtils, projectUtils, regionUtils, tmapp */
+
+const LABELS = "SICLABELS"; // TissUUmaps splits ids at "_", so the layer's id has none
+const osd = () => tmapp.ISS_viewer;
+const image = () => osd().world.getItemAt(0);
+
+/** Patch layers of the page: marker layers that were read from an h5ad and are on the screen. */
+export function patchLayers() {
+  return Object.entries(dataUtils.data)
+    .filter(([uid, layer]) => uid !== LABELS && layer._filetype === "h5" && glUtils._numPoints[uid])
+    .map(([uid, layer]) => ({ uid, h5ad: layer._csv_path }));
+}
+
+/** Centres of a layer's patches in the page's image pixels (TissUUmaps may have rescaled them). */
+export function centres(uid) {
+  const layer = dataUtils.data[uid];
+  const scaled = (column) => Float64Array.from(layer._processeddata[column], (v) => v * layer._coord_factor);
+  return { x: scaled(layer._X), y: scaled(layer._Y) };
+}
+
+export function toImage(position) {
+  return image().viewportToImageCoordinates(osd().viewport.pointFromPixel(position));
+}
+
+export function toViewport(x, y) {
+  return image().imageToViewportCoordinates(x, y);
+}
+
+export function on(handlers) {
+  for (const [event, handler] of Object.entries(handlers)) osd().addHandler(event, handler);
+}
+
+export function off(handlers) {
+  for (const [event, handler] of Object.entries(handlers)) osd().removeHandler(event, handler);
+}
+
+/** Whether the person draws TissUUmaps' own regions just now. */
+export function isDrawingRegions() {
+  return Boolean(regionUtils._regionMode);
+}
+
+/** Show or replace the marker layer of labels; `names` holds one class name a patch. */
+export async function showLabels({ uid, names, colors }) {
+  const patches = dataUtils.data[uid];
+  const { x, y } = centres(uid);
+  if (!dataUtils.data[LABELS]) makeLabelsTab();
+  const layer = dataUtils.data[LABELS];
+  layer._processeddata = { columns: ["x", "y", "class"], x, y, class: names };
+  layer._csv_header = layer._processeddata.columns;
+  layer._isnan = {};
+  layer.modified = true;
+  layer.expectedHeader = {
+    X: "x", Y: "y", gb_col: "class", cb_gr_dict: JSON.stringify(colors), shape_fixed: "square",
+    scale_factor: patches._scale_factor, coord_factor: 1, opacity: 1, z_order: patches._z_order + 1,
+    collectionItem_fixed: "0",
+  };
+  layer.expectedRadios = {
+    cb_col: false, cb_gr: true, cb_gr_dict: true, cb_gr_rand: false, cb_gr_key: false,
+    shape_fixed: true, shape_gr: false, shape_col: false, _no_outline: true, collectionItem_fixed: true,
+  };
+  // The cached quadtrees are keyed by column names, which stay the same from run to run.
+  dataUtils._quadtreesLastInputs = {};
+  fillMenus(layer);
+  await dataUtils.updateViewOptions(LABELS);
+}
+
+function makeLabelsTab() {
+  // Making a tab brings it to the front; the person stays where they were.
+  const active = document.querySelector("#level-1-tabs .nav-link.active");
+  interfaceUtils.generateDataTabUI({ uid: LABELS, name: "SIC labels", hideSettings: true, expectedHeader: {} });
+  dataUtils.createDataset(LABELS, { name: "SIC labels", filetype: "csv" });
+  // A layer without a button makes TissUUmaps ask for a file when the project is saved. This one comes
+  // back from the session; a named property of the array is not part of the saved JSON.
+  projectUtils._activeState.markerFiles ??= [];
+  projectUtils._activeState.markerFiles[LABELS] = {};
+  dataUtils.data[LABELS].fromButton = LABELS;
+  dataUtils.data[LABELS]._csv_path = "";
+  active?.click();
+}
+
+function fillMenus(layer) {
+  const menus = interfaceUtils._mGenUIFuncs.getTabDropDowns(LABELS, true);
+  for (const menu of Object.values(menus)) {
+    if (!menu || menu.options.length) continue;
+    for (const value of ["null", ...layer._csv_header]) menu.add(new Option(value, value));
+  }
+  interfaceUtils._mGenUIFuncs.fillRadiosAndChecksIfExpectedCSV(LABELS, layer.expectedRadios);
+  interfaceUtils._mGenUIFuncs.fillDropDownsIfExpectedCSV(LABELS, layer.expectedHeader);
+}
+
+/** Bring a place of the page's image to the middle, unless it is well inside the view. */
+export function lookAt(x, y) {
+  const point = toViewport(x, y);
+  const bounds = osd().viewport.getBounds();
+  const margin = { x: bounds.width * 0.1, y: bounds.height * 0.1 };
+  const inside = point.x > bounds.x + margin.x && point.x < bounds.x + bounds.width - margin.x
+    && point.y > bounds.y + margin.y && point.y < bounds.y + bounds.height - margin.y;
+  if (!inside) osd().viewport.panTo(point);
+}
+
+/** Where a pointer event is, in the page's image pixels. */
+export function placeOf(event) {
+  const box = osd().canvas.getBoundingClientRect();
+  return toImage(new OpenSeadragon.Point(event.clientX - box.left, event.clientY - box.top));
+}
+
+/** Draw a square of the slide, `side` image pixels around (x, y), into a canvas; false without an image. */
+export async function drawSlide(canvas, x, y, side) {
+  const { source } = image();
+  if (!source.getTileUrl || !source.tilesUrl) return false;
+  // The least level that has a pixel for each of the canvas, or the best there is.
+  let level = source.maxLevel;
+  while (level > source.minLevel && side * source.getLevelScale(level - 1) >= canvas.width) level--;
+  const scale = source.getLevelScale(level), zoom = canvas.width / (side * scale);
+  const left = (x - side / 2) * scale, top = (y - side / 2) * scale, reach = side * scale;
+  const tile = source.getTileWidth(level), tiles = source.getNumTiles(level);
+  const context = canvas.getContext("2d");
+  const jobs = [];
+  for (let column = Math.max(0, Math.floor(left / tile)); column * tile < left + reach && column < tiles.x; column++) {
+    for (let row = Math.max(0, Math.floor(top / tile)); row * tile < top + reach && row < tiles.y; row++) {
+      jobs.push((async () => {
+        const picture = new Image();
+        picture.src = source.getTileUrl(level, column, row);
+        await picture.decode();
+        const shiftX = column ? source.tileOverlap : 0, shiftY = row ? source.tileOverlap : 0;
+        context.drawImage(picture, (column * tile - shiftX - left) * zoom, (row * tile - shiftY - top) * zoom,
+          picture.width * zoom, picture.height * zoom);
+      })());
+    }
+  }
+  await Promise.all(jobs);
+  return jobs.length > 0;
+}
+
+export function removeLabels() {
+  if (dataUtils.data[LABELS]) {
+    const active = document.querySelector("#level-1-tabs .nav-link.active");
+    interfaceUtils._mGenUIFuncs.deleteTab(LABELS);
+    active?.click();
+  }
+}
+
+export function setClassVisible(name, visible) {
+  const box = document.getElementById(`${LABELS}_${name.replace(/ /g, "_")}_check`);
+  if (!box || box.checked === visible) return;
+  box.checked = visible;
+  box.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+export function isClassVisible(name) {
+  return document.getElementById(`${LABELS}_${name.replace(/ /g, "_")}_check`)?.checked ?? true;
+}
+
+/** Set how strongly the patches' colours and the labels are drawn, 0..1 each. */
+export function setOpacity(uid, patches, labels) {
+  for (const [layer, opacity] of [[uid, patches], [LABELS, labels]]) {
+    if (!dataUtils.data[layer]) continue;
+    dataUtils.data[layer]._opacity = opacity;
+    glUtils._markerOpacity[layer] = opacity;
+  }
+  glUtils.draw();
+}
+
+/** Keep TissUUmaps from opening a tooltip at every click that seeds; returns how to undo that. */
+export function muteTooltips() {
+  const before = glUtils._showMarkerInfo;
+  glUtils._showMarkerInfo = false;
+  return () => { glUtils._showMarkerInfo = before; };
+}
+
+export const container = () => osd().canvas;
+export const overlay = () => overlayUtils._d3nodes.ISS_svgnode.node();
+export const LOADED = "glUtilsDraw"; // TissUUmaps' event when a marker layer is ready
