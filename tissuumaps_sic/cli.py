@@ -322,8 +322,9 @@ def _install_plugin(options: argparse.Namespace) -> None:
 
     options.to.mkdir(parents=True, exist_ok=True)
     for name in FILES:
+        (options.to / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(FOLDER / name, options.to / name)
-    print(f"{', '.join(FILES)} are in {options.to}; start TissUUmaps again to see the plugin")
+    print(f"SIC.py, SIC.js, SIC.yml and SIC_page are in {options.to}; start TissUUmaps again to see the plugin")
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tissuumaps_sic.cli import main
+from tissuumaps_sic.plugin import FOLDER
 from tissuumaps_sic.clustering import SeededIterativeClustering
 from tissuumaps_sic.session import Session, cluster, save_session, session_path
 from tissuumaps_sic.slides import open_slide_file
@@ -181,7 +182,11 @@ def test_wrong_use_exits_with_two_and_failures_with_one(small_h5ad, tmp_path):
 
 def test_install_plugin_copies_what_tissuumaps_needs(tmp_path):
     assert main(["install-plugin", "--to", str(tmp_path / "plugins")]) == 0
-    assert {path.name for path in (tmp_path / "plugins").iterdir()} == {"SIC.py", "SIC.js", "SIC.yml"}
+    there = {path.name for path in (tmp_path / "plugins").iterdir()}
+    assert there == {"SIC.py", "SIC.js", "SIC.yml", "SIC_page"}
+    modules = {path.name for path in (FOLDER / "SIC_page").glob("*.js")}
+    assert "main.js" in modules
+    assert {path.name for path in (tmp_path / "plugins" / "SIC_page").iterdir()} == modules
 
 
 def test_help_imports_nothing_heavy():

@@ -20,7 +20,11 @@ from tissuumaps_sic.server import Annotator, RequestError, pack, resolve
 log = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent
-FILES = ("SIC.py", "SIC.js", "SIC.yml", *sorted(f"SIC_page/{path.name}" for path in (FOLDER / "SIC_page").glob("*.js")))
+# What TissUUmaps needs of this folder.
+FILES = (
+    *("SIC.py", "SIC.js", "SIC.yml"),
+    *(f"SIC_page/{path.name}" for path in sorted((FOLDER / "SIC_page").glob("*.js"))),
+)
 
 _ANNOTATOR = Annotator()
 # The endpoints, and whether they write.
