@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from tissuumaps_sic.annotator import EvaluationError
     from tissuumaps_sic.demo import EmbedError
     from tissuumaps_sic.export import ExportError
+    from tissuumaps_sic.files import BusyError
     from tissuumaps_sic.serve import ServeError
     from tissuumaps_sic.session import SessionError
     from tissuumaps_sic.slides import SlideFileError
@@ -40,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EmbedError as error:
         log.error("%s", error)  # noqa: TRY400 -- a message for a person, not a trace
         return error.status
-    except (EvaluationError, ExportError, ServeError, SessionError, SlideFileError, TruthError) as error:
+    except (
+        BusyError, EvaluationError, ExportError, ServeError, SessionError, SlideFileError, TruthError
+    ) as error:  # fmt: skip
         log.error("%s", error)  # noqa: TRY400
         return 1
     except OSError as error:
@@ -446,16 +449,17 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _merge(options: argparse.Namespace) -> None:
     from tissuumaps_sic.agreement import consensus
-    from tissuumaps_sic.session import load_session, save_session, session_path
+    from tissuumaps_sic.session import editing, load_session, save_session, session_path
     from tissuumaps_sic.slides import open_slide_file
 
     slide = open_slide_file(options.file)
     target = session_path(options.file, options.into)
-    if target.exists():
-        raise SystemExit(f"{target}: is there already; give another --into, or move it away")
-    sessions = {name: load_session(session_path(options.file, name), slide) for name in options.sessions}
-    merged, disputed = consensus(sessions)
-    save_session(target, merged)
+    with editing(options.file):
+        if target.exists():
+            raise SystemExit(f"{target}: is there already; give another --into, or move it away")
+        sessions = {name: load_session(session_path(options.file, name), slide) for name in options.sessions}
+        merged, disputed = consensus(sessions)
+        save_session(target, merged)
     print(f"{target}: {len(merged.seeds)} seeds; {len(disputed)} patches are disputed and left out")
     for patch in disputed:
         print(f"  {patch}")

@@ -282,9 +282,8 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
     def _labels_from(self, kept: npt.NDArray[np.intp]) -> Labels:
         """Return the labels that some of the seeds give."""
         if self._field is not None:
-            seeded = np.flatnonzero(self._seeds != UNLABELLED)
             taken = np.ones(len(self._field.targets), dtype=bool)
-            taken[: seeded.size] = np.isin(seeded, kept)
+            taken[: self._field.rows.size] = np.isin(self._field.rows, kept)
             labels: Labels = self._field.scored(taken, honoured=False).argmax(axis=1)
             return labels
         y = np.full_like(self._seeds, UNLABELLED)

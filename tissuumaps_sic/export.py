@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +22,14 @@ from tissuumaps_sic.files import replacing
 from tissuumaps_sic.geojson import write_geojson
 from tissuumaps_sic.regions import regions_of, scale_of
 from tissuumaps_sic.session import SeedClass, Session, cluster, load_session, seed_vector, session_path
-from tissuumaps_sic.slides import EmbeddedSlide, open_slide_file
+from tissuumaps_sic.slides import EmbeddedSlide, open_slide_file, patch_names_of, stamp_of
 
 # The share of patches whose labels may differ by rounding before a run counts as another one.
 _MOST_ROUNDED = 0.001
+
+
+# More than the HDF5 library takes for the structure around a few columns.
+_ROOM_BYTES = 2**19
 
 
 class ExportError(Exception):
@@ -167,15 +174,25 @@ def write_labels(
         "run": session.run.model_dump(exclude={"labels"}),
     }
     with replacing(target) as temporary:
+        before = stamp_of(slide.path)
         shutil.copyfile(slide.path, temporary)
-        with h5py.File(temporary, "r+", locking=False) as file:
+        told = json.dumps(provenance)
+        _reserve(temporary, 32 * slide.n_patches + 2 * len(told) + _ROOM_BYTES)
+        with _told_as_os_error(), h5py.File(temporary, "r+", locking=False) as file:
+            if not np.array_equal(patch_names_of(file), slide.patch_names):
+                raise ExportError(f"{slide.path.name}: holds other patches than it did; run them again")
             _put_columns(file["obs"], columns)
             uns = file.require_group("uns")
             colors = np.array(
                 [seed_class.color for seed_class in distinct(session.run_classes)], dtype=object
             )
             write_elem(uns, "sic_label_colors", colors)
-            write_elem(uns, "sic", json.dumps(provenance))
+            write_elem(uns, "sic", told)
+        if stamp_of(slide.path) != before:
+            raise ExportError(
+                f"{slide.path.name}: another program has changed it at this moment; nothing was written, "
+                "write the labels again"
+            )
 
 
 def write_regions(
@@ -211,6 +228,27 @@ def write_regions(
     except ValueError as error:
         raise ExportError(f"{slide.path.name}: {error}") from error
     write_geojson(found, [known[name] for name in labels.categories], scale, target)
+
+
+def _reserve(path: Path, n_bytes: int) -> None:
+    """Lengthen an h5ad that labels go into; what they do not need is cut off at the end.
+
+    A disk that is full is found here: the HDF5 library would find it when it closes the file, and then
+    neither close it nor let go of it.
+    """
+    with path.open("ab") as file:
+        file.write(bytes(n_bytes))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _told_as_os_error() -> Iterator[None]:
+    """Tell the HDF5 library's failures to write as what they are."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(errno.EIO, "the HDF5 library could not write it") from error
 
 
 def _put_columns(obs: Any, columns: pd.DataFrame) -> None:

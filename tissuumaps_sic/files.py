@@ -1,12 +1,75 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees half of one, and no writer loses what another wrote."""
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+
+# A run on a million patches takes less.
+_PATIENCE_SECONDS = 120.0
+# What file systems without locks answer, beside ENOSYS, which `filelock` knows.
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
+
+
+class BusyError(Exception):
+    """Another program holds a lock; the message says which, and what to do if it is not so."""
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock between processes while the block runs; wait for it where another one holds it.
+
+    Threads of one process are kept apart as well, but wait longer than a `threading.Lock` would make them.
+
+    Parameters
+    ----------
+    path : Path
+        The lock file. It stays where it is, empty: to remove it would let two processes hold two locks.
+
+    Raises
+    ------
+    BusyError
+        When another process holds the lock for two minutes.
+    OSError
+        When the folder cannot be written.
+
+    Notes
+    -----
+    The lock is the operating system's, and ends with the process that holds it, `kill -9` included. On file
+    systems that have none its place is taken by a file beside it, which tells its process; one that a process
+    of another machine left when it died must be deleted by hand.
+    """
+    lock = _acquired(path)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquired(path: Path) -> BaseFileLock:
+    # Whoever may write into the folder must be able to take a lock that somebody else's process made.
+    lock: BaseFileLock = FileLock(path, timeout=_PATIENCE_SECONDS, mode=0o666, poll_interval=0.02)
+    try:
+        try:
+            lock.acquire()
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            lock = SoftFileLock(f"{path}ed", timeout=_PATIENCE_SECONDS)
+            lock.acquire()
+    except Timeout as error:
+        raise BusyError(
+            "another program has been writing this slide's session for two minutes; try again, or, where no "
+            f"other is at work, delete {Path(lock.lock_file).name} beside the slide"
+        ) from error
+    return lock
 
 
 @contextmanager
@@ -21,13 +84,11 @@ def replacing(target: Path) -> Iterator[Path]:
         When the folder cannot be written.
     """
     # The suffix is kept, because some writers choose the format by it.
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary = target.with_name(f".{target.stem}-{secrets.token_hex(4)}{target.suffix}")
+    # By the process's own rules for new files: a shared folder's other readers must see ours.
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
     try:
         yield temporary
-        # mkstemp makes files for the owner alone; a shared folder's other readers must see ours.
-        temporary.chmod(0o666 & ~_umask())
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
@@ -37,10 +98,13 @@ def replacing(target: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+def remove_left_behind(target: Path) -> None:
+    """Remove what a process killed in `replacing` left; nobody else may be writing `target` now."""
+    left = re.compile(rf"\.{re.escape(target.stem)}-[0-9a-f]{{8}}{re.escape(target.suffix)}")
+    for path in target.parent.iterdir():
+        if left.fullmatch(path.name):
+            with suppress(OSError):
+                path.unlink()
 
 
 def _flush_folder(folder: Path) -> None:

@@ -149,7 +149,7 @@ class Prepared:
 
     def at_one_place(self, patch: int) -> Index:
         """Return the patches whose place and embedding are those of `patch`, itself included."""
-        here = np.flatnonzero((self.coords == self.coords[patch]).all(axis=1))
+        here = np.sort(np.array(self._tree.query_ball_point(self.coords[patch], 0.0), dtype=np.intp))
         same = (self.rows.at(here) == self.rows.at(np.array([patch]))).all(axis=1)
         found: Index = here[same]
         return found

@@ -38,6 +38,9 @@ _MOST_STEPS = 8
 # Slope of the scores' logistic curve, from the share of right labels among patches of one score.
 SLOPE = 4.0
 _BLOCK_ROWS = 4096
+# The likeness of each patch to each point takes four bytes: so many in all, unless points were too few.
+_MOST_LIKENESSES = 2**28
+_FEWEST_POINTS, _MOST_POINTS = 500, 4000
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,10 @@ class Field:
     ----------
     prepared : Prepared
     points : ndarray of shape (n_points, n_components), float32
-        The seeds' components, then the clusters' means.
+        The seeds' components, then the clusters' means. Where there are more seeds than memory and time allow
+        for (`_most_points`), some of each class stand for all, spread over the slide evenly.
+    rows : ndarray of shape (n_own,), intp
+        Patches of this slide that the first points are.
     targets : ndarray of shape (n_points, n_classes), float64
         1 for a point's class less the mean of the row.
     noise : ndarray of shape (n_points,), float64
@@ -62,6 +68,7 @@ class Field:
 
     prepared: Prepared
     points: Singles
+    rows: Index
     targets: Doubles
     noise: Doubles
     kernel: Singles
@@ -83,7 +90,8 @@ class Field:
         """
         gram = _likeness(self.points[taken], self.points[taken]).astype(np.float64)
         weights = np.linalg.solve(gram + np.diag(self.noise[taken]), self.targets[taken])
-        field = (self.kernel[:, taken] @ weights.astype(np.float32)).astype(np.float64)
+        kernel = self.kernel if taken.all() else self.kernel[:, taken]
+        field = (kernel @ weights.astype(np.float32)).astype(np.float64)
         field = self.prepared.smooth(field, self._steps(field)).astype(np.float64)
         if honoured:
             self._honour(field)
@@ -102,7 +110,12 @@ class Field:
 
     def _honour(self, field: Doubles) -> None:
         """Raise the class of each seeded patch, and of its exact doubles, above the others."""
-        for patch in np.flatnonzero(self.y >= 0):
+        seeded = np.flatnonzero(self.y >= 0)
+        every, own = field[seeded], (np.arange(seeded.size), self.y[seeded])
+        raised = every[own]
+        every[own] = -np.inf
+        # Of a large lasso all but a few need nothing.
+        for patch in seeded[~(raised > every.max(axis=1) + 0.01)]:
             label = self.y[patch]
             others = np.delete(field[patch], label)
             if field[patch, label] > others.max() + 0.01:
@@ -183,6 +196,9 @@ def condition(prepared: Prepared, y: Labels, n_classes: int, guests: Guests | No
         seed_labels = np.concatenate([seed_labels, guests.labels])
     counts = np.bincount(seed_labels, minlength=n_classes)
     means = _cluster_means(components, seeds, seed_labels, counts)
+    kept = _thinned(seed_labels, counts, _most_points(prepared.n_patches))
+    seeds, seed_labels, seeded = seeds[kept], seed_labels[kept], seeded[kept[kept < seeded.size]]
+    counts = np.bincount(seed_labels, minlength=n_classes)
     points = np.concatenate([seeds, means.astype(np.float32)])
     labels = np.concatenate([seed_labels, np.arange(n_classes)])
     targets = np.eye(n_classes)[labels] - 1.0 / n_classes
@@ -193,7 +209,38 @@ def condition(prepared: Prepared, y: Labels, n_classes: int, guests: Guests | No
     for start in range(0, prepared.n_patches, _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
         kernel[block] = _likeness(components[block], points)
-    return Field(prepared, points, targets, noise, kernel, y, n_iter=_CLUSTER_PASSES)
+    return Field(prepared, points, seeded, targets, noise, kernel, y, n_iter=_CLUSTER_PASSES)
+
+
+def _most_points(n_patches: int) -> int:
+    """Return how many seeds the process can take on a slide: a gigabyte of likenesses, mostly."""
+    return int(np.clip(_MOST_LIKENESSES // n_patches, _FEWEST_POINTS, _MOST_POINTS))
+
+
+def _thinned(labels: Labels, counts: npt.NDArray[np.int64], most: int) -> Index:
+    """Return which of the seeds to take, in order: all, or of each class as many at even steps of the rows.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_seeds,), int64
+    counts : ndarray of shape (n_classes,), int64
+        Seeds of each class.
+    most : int
+        How many to take at most, unless there are more classes.
+    """
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    # What classes with few seeds leave of their part goes to the others.
+    quotas, left = np.zeros_like(counts), most
+    for place, label in enumerate(np.argsort(counts, kind="stable")):
+        quotas[label] = min(counts[label], max(left // (len(counts) - place), 1))
+        left -= quotas[label]
+    taken = []
+    for label, quota in enumerate(quotas):
+        of_class = np.flatnonzero(labels == label)
+        if quota:
+            taken.append(of_class[np.arange(quota) * of_class.size // quota])
+    return np.sort(np.concatenate(taken))
 
 
 def suggest(field: Field, scores: Singles, n: int, random_state: int) -> Index:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import threading
 import webbrowser
 from collections.abc import Callable
@@ -91,12 +92,17 @@ def guarded(app: Any, auth: Path) -> Any:
     """Return a WSGI application that lets nobody past without the password of `auth`, where there is one.
 
     TissUUmaps asks by itself, but in the folder that the request says it came from: who names another folder
-    in ``path`` or in the Referer is not asked.
+    in ``path`` or in the Referer is not asked. Nor does it keep ``..`` from leaving the folder, for files to
+    read, projects to write and plugins to execute; nobody gets past with that either.
     """
     from werkzeug.wrappers import Request, Response
 
     def guard(environ: Any, start: Any) -> Any:
-        if auth.is_file() and not is_granted(auth, Request(environ).authorization):
+        request = Request(environ)
+        asked = (request.path.lstrip("/"), *request.args.getlist("path"), *request.args.getlist("root"))
+        if not all(_stays_within(auth.parent, each) for each in asked):
+            return Response("There is no such address.", status=404)(environ, start)
+        if auth.is_file() and not is_granted(auth, request.authorization):
             refused = Response(
                 "This server needs a user name and a password.",
                 status=401,
@@ -106,6 +112,16 @@ def guarded(app: Any, auth: Path) -> Any:
         return app(environ, start)
 
     return guard
+
+
+def _stays_within(folder: Path, asked: str) -> bool:
+    """Return whether what an address names lies in the folder; links that lie in it may lead out of it."""
+    if "\0" in asked or "\\" in asked or ".." in asked.split("/"):
+        return False
+    # Not `resolve`: an image may be a link to where the scanner put it.
+    base = os.path.abspath(folder)  # noqa: PTH100
+    named = os.path.abspath(os.path.join(base, asked))  # noqa: PTH100, PTH118
+    return Path(named).is_relative_to(base)
 
 
 def _is_own_machine(host: str) -> bool:

@@ -11,14 +11,17 @@ import logging
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from tissuumaps_sic.export import ExportError, write_labels
+from tissuumaps_sic.files import BusyError
 from tissuumaps_sic.session import (
     DEFAULT_METHOD,
     MOST_CLASSES,
@@ -26,6 +29,7 @@ from tissuumaps_sic.session import (
     Session,
     SessionError,
     cluster,
+    editing,
     fit,
     listed,
     load_session,
@@ -42,6 +46,15 @@ log = logging.getLogger(__name__)
 
 # Enough for a share that is told in whole percent, and half the time of the estimator's own number.
 _RESAMPLES = 10
+
+_LONGEST_PATH = 4096
+# More members than any object of a request has.
+_MOST_MEMBERS = 20
+
+_BLOCK_ROWS = 8192
+_PATIENCE_SECONDS = 120.0
+# Each uses every core, and of a large slide gigabytes.
+_FITS_AT_ONCE = 2
 
 # Seeds of a class that are shown beside a patch.
 _SHOWN = 3
@@ -61,17 +74,24 @@ class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+# Strict: what is true or "1" is no number of a class. Whole numbers of JavaScript are exact up to 2**53.
+_Label = Annotated[int, Field(strict=True, ge=0, lt=MOST_CLASSES)]
+_Row = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+_Revision = Annotated[int, Field(strict=True, ge=0, lt=2**53)]
+
+
 class OpenRequest(_Request):
     """Which h5ad, by its path below the served folder, and which session of it, "" the one without a name."""
 
-    h5ad: str = Field(min_length=1, max_length=4096)
+    h5ad: str = Field(min_length=1, max_length=_LONGEST_PATH)
     session: str = Field(default="", max_length=40)
 
 
 class _Seed(_Request):
     kind: Literal["seed"]
-    label: int | None = Field(ge=0, lt=MOST_CLASSES)
-    patches: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    label: _Label | None
+    # Without `FailFast` a long list of nonsense would cost a kilobyte of memory for each of its items.
+    patches: Annotated[tuple[_Row, ...], FailFast(), Field(min_length=1)]
 
 
 class _Clear(_Request):
@@ -88,20 +108,20 @@ class _Redo(_Request):
 
 class _Class(_Request):
     kind: Literal["class"]
-    label: int = Field(ge=0, lt=MOST_CLASSES)
-    name: str
-    color: str
+    label: _Label
+    name: str = Field(max_length=200)
+    color: str = Field(max_length=200)
 
 
 class _AddClass(_Request):
     kind: Literal["add-class"]
-    name: str
+    name: str = Field(max_length=200)
 
 
 class _RemoveClass(_Request):
     kind: Literal["remove-class"]
-    label: int = Field(ge=0, lt=MOST_CLASSES)
-    into: int | None = Field(default=None, ge=0, lt=MOST_CLASSES)
+    label: _Label
+    into: _Label | None = None
 
 
 class ChangeRequest(OpenRequest):
@@ -130,14 +150,14 @@ class RunRequest(WriteRequest):
 class SuggestRequest(RunRequest):
     """Ask which patches to seed next, by the seeds that the page has seen."""
 
-    n: int = Field(default=1, ge=1, le=100)
+    n: int = Field(default=1, strict=True, ge=1, le=100)
 
 
 class WhyRequest(WriteRequest):
     """Ask which seeds a patch is most like."""
 
     embedding: str = Field(default=MAIN, min_length=1, max_length=200)
-    patch: int = Field(ge=0)
+    patch: _Row
 
 
 class Annotator:
@@ -150,18 +170,19 @@ class Annotator:
         self._slides = SlideCache()
         self._locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
         self._locks_lock = threading.Lock()
+        self._fitting = threading.BoundedSemaphore(_FITS_AT_ONCE)
 
     def open(self, root: Path, content: Any) -> dict[str, Any]:
         """Return the state of a slide's session, a new one where there is none yet."""
         request = _parse(OpenRequest, content)
         slide = self._slide(resolve(root, request.h5ad))
-        return _state(slide, self._session(slide, request), request)
+        return self._state(slide, self._session(slide, request), request)
 
     def change(self, root: Path, content: Any) -> dict[str, Any]:
         """Change seeds or classes, save the session, and return its new state."""
         request = _parse(ChangeRequest, content)
         h5ad = resolve(root, request.h5ad)
-        with self._lock(h5ad):
+        with self._editing(h5ad):
             slide = self._slide(h5ad)
             session = self._seen_session(slide, request)
             try:
@@ -169,24 +190,25 @@ class Annotator:
             except SessionError as error:
                 raise RequestError(422, str(error)) from error
             self._save(h5ad, session, request)
-            return _state(slide, session, request)
+            return self._state(slide, session, request)
 
     def run(self, root: Path, content: Any) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
         """Run the clustering; return the new state and the labels, (n_patches,) uint8."""
         request = _parse(RunRequest, content)
         h5ad = resolve(root, request.h5ad)
-        with self._lock(h5ad):
+        with self._editing(h5ad):
             slide = self._slide(h5ad, request.embedding)
             session = self._seen_session(slide, request)
             started = time.perf_counter()
             try:
-                run, _ = cluster(slide, session.classes, session.seeds, method=request.method)
+                with self._fitting:
+                    run, _ = cluster(slide, session.classes, session.seeds, method=request.method)
             except SessionError as error:
                 raise RequestError(422, str(error)) from error
             seconds = time.perf_counter() - started
             session = session.with_run(run)
             self._save(h5ad, session, request)
-            return {**_state(slide, session, request), "seconds": seconds}, run.unpack()
+            return {**self._state(slide, session, request), "seconds": seconds}, run.unpack()
 
     def suggest(self, root: Path, content: Any) -> dict[str, Any]:
         """Return rows of the patches to seed next, and how far the labels hang on single seeds.
@@ -198,9 +220,10 @@ class Annotator:
         slide = self._slide(h5ad, request.embedding)
         session = self._seen_session(slide, request)
         try:
-            estimator = fit(slide, session.classes, session.seeds, method=request.method)
-            flips = estimator.flips(_RESAMPLES).mean()
-            return {"patches": estimator.suggest(request.n).tolist(), "flips": float(flips)}
+            with self._fitting:
+                estimator = fit(slide, session.classes, session.seeds, method=request.method)
+                flips = estimator.flips(_RESAMPLES).mean()
+                return {"patches": estimator.suggest(request.n).tolist(), "flips": float(flips)}
         except (SessionError, ValueError) as error:
             raise RequestError(422, str(error)) from error
 
@@ -220,7 +243,12 @@ class Annotator:
         except SessionError as error:
             raise RequestError(409, str(error)) from error
         rows = np.flatnonzero(y >= 0)
-        similarities = _cosines(slide.X[request.patch], slide.X[rows])
+        similarities = _cosines(slide.X, request.patch, rows)
+        if not np.isfinite(similarities).all():
+            raise RequestError(
+                422,
+                f"{slide.path.name}: X holds NaN or infinity; leave those patches out or embed them again",
+            )
         nearest = []
         for label in np.unique(y[rows]):
             of_class = np.flatnonzero(y[rows] == label)
@@ -243,13 +271,13 @@ class Annotator:
         session = self._session(slide, request)
         if session.run is None:
             raise RequestError(404, "there are no labels yet; seed every class and run")
-        return _state(slide, session, request), session.run.unpack()
+        return self._state(slide, session, request), session.run.unpack()
 
     def write(self, root: Path, content: Any) -> dict[str, Any]:
         """Write the labels of the last run into the h5ad itself."""
         request = _parse(WriteRequest, content)
         h5ad = resolve(root, request.h5ad)
-        with self._lock(h5ad):
+        with self._editing(h5ad):
             slide = self._slide(h5ad)
             session = self._seen_session(slide, request)
             if session.run is not None:
@@ -264,9 +292,23 @@ class Annotator:
                 raise RequestError(507, _disk_message(h5ad, error)) from error
         return {"written": h5ad.name}
 
-    def _lock(self, h5ad: Path) -> threading.Lock:
+    @contextmanager
+    def _editing(self, h5ad: Path) -> Iterator[None]:
+        """Keep everyone else from writing sessions of an h5ad: threads of this process, then other ones."""
         with self._locks_lock:
-            return self._locks[h5ad]
+            lock = self._locks[h5ad]
+        with ExitStack() as held:
+            # Not for ever, since every thread that waits here is one that serves no tiles.
+            if not lock.acquire(timeout=_PATIENCE_SECONDS):
+                raise RequestError(503, "another page is at work on this slide; try again when it is done")
+            held.callback(lock.release)
+            try:
+                held.enter_context(editing(h5ad))
+            except BusyError as error:
+                raise RequestError(503, str(error)) from error
+            except OSError as error:
+                raise RequestError(507, _disk_message(session_path(h5ad), error)) from error
+            yield
 
     def _slide(self, h5ad: Path, embedding: str = MAIN) -> EmbeddedSlide:
         try:
@@ -291,6 +333,14 @@ class Annotator:
             )
         return session
 
+    def _state(self, slide: EmbeddedSlide, session: Session, request: OpenRequest) -> dict[str, Any]:
+        run, outdated = session.run, False
+        if run is not None and run.sample:
+            # An embedding that the file has no longer is told of when the labels are to be written.
+            with suppress(SlideFileError):
+                outdated = self._slides.get(slide.path, run.embedding).sample != run.sample
+        return _state(slide, session, request, is_outdated=outdated)
+
     def _save(self, h5ad: Path, session: Session, request: OpenRequest) -> None:
         path = _path(h5ad, request)
         try:
@@ -308,7 +358,7 @@ def resolve(root: Path, relative: str) -> Path:
         When the path leaves the folder, by whatever means, or is no h5ad in it.
     """
     refused = RequestError(404, f"no h5ad of that name in the served folder: {relative[:200]!r}")
-    if "\0" in relative or "\\" in relative:
+    if len(relative) > _LONGEST_PATH or "\0" in relative or "\\" in relative:
         raise refused
     base = root.resolve()
     try:
@@ -327,34 +377,55 @@ def pack(header: dict[str, Any], labels: npt.NDArray[np.uint8]) -> bytes:
     return len(text).to_bytes(4, "little") + text + labels.tobytes()
 
 
-def _cosines(one: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return the cosine of `one`, (n_features,), with each row of `others`; 0 with a row of zeros."""
-    one, others = np.asarray(one, np.float64), np.asarray(others, np.float64)
-    lengths = np.linalg.norm(others, axis=1) * np.linalg.norm(one)
-    return np.asarray(others @ one / np.where(lengths == 0, 1, lengths))
+def _cosines(X: npt.NDArray[Any], patch: int, others: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """Return the cosine of one row of X with each of some others, float64; 0 with a row of zeros.
+
+    NaN where either row holds NaN or infinity.
+    """
+    one = np.asarray(X[patch], np.float64)
+    found = np.empty(len(others))
+    # Seeds may be half of a slide, whose embeddings in double precision are gigabytes.
+    for start in range(0, len(others), _BLOCK_ROWS):
+        block = np.asarray(X[others[start : start + _BLOCK_ROWS]], np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):
+            lengths = np.linalg.norm(block, axis=1) * np.linalg.norm(one)
+            found[start : start + _BLOCK_ROWS] = block @ one / np.where(lengths == 0, 1, lengths)
+    return found
 
 
 def _path(h5ad: Path, request: OpenRequest) -> Path:
     """Return where the session lies that a request is about; its name cannot leave the h5ad's folder."""
     try:
-        return session_path(h5ad, request.session)
+        path = session_path(h5ad, request.session)
+        is_link = path.is_symlink()
     except SessionError as error:
         raise RequestError(422, str(error)) from error
+    except OSError as error:
+        # With the slide's the name can be longer than the file system's names.
+        raise RequestError(422, f"{request.session}: {error.strerror}; give it another name") from error
+    if is_link:
+        raise RequestError(422, f"{path.name}: is a link to another place; put the session itself there")
+    return path
 
 
 def _parse(model: type[Parsed], content: Any) -> Parsed:
+    given = [content, content.get("change")] if isinstance(content, dict) else []
+    if any(isinstance(each, dict) and len(each) > _MOST_MEMBERS for each in given):
+        raise RequestError(422, f"the request is not understood: more than {_MOST_MEMBERS} members")
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RequestError(422, f"the request is not understood: {where}: {first['msg']}") from error
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])[:200]
+        raise RequestError(422, f"the request is not understood: {where}: {first['msg'][:200]}") from error
 
 
 def _changed(slide: EmbeddedSlide, session: Session, request: ChangeRequest) -> Session:
     user = request.user
     match request.change:
         case _Seed(label=label, patches=patches):
+            if len(patches) > slide.n_patches:
+                raise SessionError(f"{len(patches)} patches are more than the {slide.n_patches} of the slide")
             if max(patches) >= slide.n_patches:
                 raise SessionError(f"there is no patch {max(patches)}; the slide has {slide.n_patches}")
             return session.seed((str(slide.patch_names[row]) for row in patches), label, user=user)
@@ -372,8 +443,13 @@ def _changed(slide: EmbeddedSlide, session: Session, request: ChangeRequest) -> 
             return session.remove_class(label, into=into, user=user)
 
 
-def _state(slide: EmbeddedSlide, session: Session, request: OpenRequest) -> dict[str, Any]:
-    """Return what the page shows; patches are rows of the file."""
+def _state(
+    slide: EmbeddedSlide, session: Session, request: OpenRequest, *, is_outdated: bool
+) -> dict[str, Any]:
+    """Return what the page shows; patches are rows of the file.
+
+    `is_outdated` says that the embeddings of the last run are no longer those of the file.
+    """
     try:
         seeds = seed_vector(slide, session.seeds)
     except SessionError as error:
@@ -400,7 +476,8 @@ def _state(slide: EmbeddedSlide, session: Session, request: OpenRequest) -> dict
             "n_iter": run.n_iter,
             "classes": [seed_class.model_dump() for seed_class in session.run_classes],
             "counts": list(run.counts),
-            "stale": session.is_stale,
+            "stale": session.is_stale or is_outdated,
+            "outdated": is_outdated,
         },
     }
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import base64
 import re
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tissuumaps_sic.clustering import UNLABELLED, SeededIterativeClustering
-from tissuumaps_sic.files import replacing
+from tissuumaps_sic.files import locked, remove_left_behind, replacing
 from tissuumaps_sic.slides import MAIN, EmbeddedSlide
 
 SUFFIX = ".sic.json"
@@ -200,6 +201,9 @@ class Run(_Frozen):
     embedding : str
         Which embedding of the file it ran on, as `open_slide_file` names them; runs of before there was a
         choice were on "X".
+    sample : str
+        `EmbeddedSlide.sample` of what it ran on, so that other embeddings of the same patches are noticed;
+        empty in runs of before it was noted, and in those from seeds of another slide.
     classes : tuple of SeedClass
         What its labels meant when it ran; empty in runs of before classes could come and go.
     class_numbers : tuple of int
@@ -212,6 +216,7 @@ class Run(_Frozen):
     method: Method
     parameters: dict[str, Any]
     version: str
+    sample: str = ""
     n_iter: int
     counts: tuple[int, ...]
     labels: str
@@ -499,7 +504,8 @@ def cluster(
         When a class has no seeds, or the embeddings cannot be clustered.
     """
     estimator = fit(slide, classes, seeds, method=method)
-    return make_run(estimator, seeds, len(classes), embedding=slide.embedding), estimator.scores_
+    run = make_run(estimator, seeds, len(classes), embedding=slide.embedding)
+    return run.model_copy(update={"sample": slide.sample}), estimator.scores_
 
 
 def fit(
@@ -613,11 +619,36 @@ def load_session(path: Path, slide: EmbeddedSlide) -> Session:
             f"{path.name}: was made on other patches than {slide.path.name} holds now; "
             "move it away to start anew, or put the h5ad that it was made on back"
         )
+    if session.run is not None:
+        try:
+            labels = session.run.unpack()
+        except (ValueError, zlib.error):
+            labels = np.empty(0, dtype=np.uint8)
+        if labels.shape != (slide.n_patches,) or labels.max() >= len(session.run_classes):
+            raise SessionError(
+                f"{path.name}: the labels of its last run are damaged; move it away to start anew, or take "
+                "the run out of it"
+            )
     return session
 
 
+@contextmanager
+def editing(h5ad: Path) -> Iterator[None]:
+    """Keep other processes from writing any session of an h5ad while the block reads, changes and writes one.
+
+    Raises
+    ------
+    BusyError
+        When another process keeps this one from it for two minutes.
+    OSError
+        When the folder cannot be written.
+    """
+    with locked(h5ad.with_name(f".{h5ad.stem}.sic.lock")):
+        yield
+
+
 def save_session(path: Path, session: Session) -> None:
-    """Write a session, so that a reader sees either the old or the new one.
+    """Write a session, so that a reader sees either the old or the new one; to be called while `editing`.
 
     Raises
     ------
@@ -625,5 +656,6 @@ def save_session(path: Path, session: Session) -> None:
         When the folder cannot be written.
     """
     text = session.model_dump_json(by_alias=True, indent=1)
+    remove_left_behind(path)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,16 @@ from tissuumaps_sic.prepared import Prepared
 MAIN = "X"
 # What has no more columns is a picture of an embedding, such as obsm['X_umap'].
 _MOST_PICTURED = 3
+# Embeddings that are made anew differ in every row, if they differ at all.
+_SAMPLED = 64
+# A file that is replaced while it is opened is opened anew, so often.
+_ATTEMPTS = 3
 # What is of the grid, and not of the encoder, in an entry of uns['embedder']['encoders'].
 _GRID_KEYS = ("target_mpp", "patch_size", "overlap", "stride")
+
+
+# What tells a file from the one that takes its place; see `stamp_of`.
+Stamp = tuple[int, int, int, int]
 
 
 class SlideFileError(Exception):
@@ -83,6 +91,8 @@ class EmbeddedSlide:
         Name of the embedding that `X` is.
     embeddings : tuple of Embedding
         All that the file holds, that of ``X`` first.
+    stamp : tuple of int, optional
+        Of the file that all this was read from (`stamp_of`).
     """
 
     path: Path
@@ -91,6 +101,7 @@ class EmbeddedSlide:
     centres: npt.NDArray[np.float64]
     embedding: str = MAIN
     embeddings: tuple[Embedding, ...] = ()
+    stamp: Stamp | None = None
 
     @property
     def name(self) -> str:
@@ -129,6 +140,14 @@ class EmbeddedSlide:
         width = self.embeddings[0].n_features if self.embeddings else int(self.X.shape[1])
         digest = hashlib.sha256(f"{(self.n_patches, width)}\n".encode())
         digest.update("\n".join(map(str, self.patch_names)).encode())
+        return f"sha256:{digest.hexdigest()}"
+
+    @cached_property
+    def sample(self) -> str:
+        """What tells other embeddings of the same patches from these: a digest of some of them."""
+        rows = np.unique(np.linspace(0, self.n_patches - 1, min(_SAMPLED, self.n_patches)).astype(np.intp))
+        digest = hashlib.sha256(f"{self.X.shape} {self.X.dtype.str}\n".encode())
+        digest.update(np.ascontiguousarray(self.X[rows]).tobytes())
         return f"sha256:{digest.hexdigest()}"
 
     def with_embedding(self, name: str) -> EmbeddedSlide:
@@ -179,8 +198,29 @@ def open_slide_file(path: Path, embedding: str = MAIN) -> EmbeddedSlide:
         When the file is missing, damaged, or holds no dense embeddings, no centres, or no embedding of that
         name.
     """
-    with _opened(path) as file:
-        return _read(path, file, embedding)
+    for _ in range(_ATTEMPTS):
+        try:
+            before = stamp_of(path)
+        except OSError:
+            before = None  # told below, as whatever else is wrong with the file
+        with _opened(path) as file:
+            slide = _read(path, file, embedding)
+        # The map is made by name, after the rest: were it of another file, all would look well.
+        if before is not None and before == stamp_of(path):
+            return replace(slide, stamp=before)
+    raise SlideFileError(f"{path.name}: is being written at this moment; try again when it is finished")
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Return what changes when a file is written or replaced, by one of the same size and time too.
+
+    Raises
+    ------
+    OSError
+        When there is no such file.
+    """
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def embeddings(path: Path) -> list[Embedding]:
@@ -205,7 +245,8 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r", locking=False) as file:
             yield file
-    except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
+    # A damaged file makes h5py, and what reads with it, raise almost anything.
+    except (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError, MemoryError) as error:
         raise SlideFileError(
             f"{path.name}: not a readable h5ad ({error}); embed the slide again (embedder embed)"
         ) from error
@@ -271,7 +312,7 @@ def _listed(path: Path, file: h5py.File) -> Iterator[Embedding]:
     obsm, entries = file.get("obsm"), _entries(known)
     for key, item in obsm.items() if isinstance(obsm, h5py.Group) else ():
         # X itself would be shadowed by an X_X.
-        if key.startswith("X_") and key not in ("X_", "X_X") and _is_embedding(item, X.shape[0]):
+        if key.startswith("X_") and key not in ("X_", "X_X") and _is_embedding(path, item, X.shape[0]):
             yield _embedding(key[2:], entries.get(f"obsm/{key}", {}), item)
 
 
@@ -285,13 +326,14 @@ def _embedding(name: str, entry: dict[str, Any], matrix: h5py.Dataset) -> Embedd
     )
 
 
-def _is_embedding(item: Any, n_patches: int) -> bool:
+def _is_embedding(path: Path, item: Any, n_patches: int) -> bool:
     return bool(
         isinstance(item, h5py.Dataset)
         and item.ndim == 2
         and item.dtype.kind == "f"
         and item.shape[0] == n_patches
         and item.shape[1] > _MOST_PICTURED
+        and _is_within(item, path)
     )
 
 
@@ -321,12 +363,12 @@ def _read(path: Path, file: h5py.File, embedding: str) -> EmbeddedSlide:
             "(embedder add)"
         )
     X = _matrix(path, file["X" if embedding == MAIN else f"obsm/X_{embedding}"])
-    obs = file["obs"]
-    index = obs[obs.attrs["_index"]]
-    if isinstance(index, h5py.Group):
-        # A nullable string array, which anndata writes with pandas 3; names are never missing.
-        index = index["values"]
-    names = index.asstr()[()].astype(object)
+    names = patch_names_of(file)
+    if names.shape != X.shape[:1]:
+        raise SlideFileError(
+            f"{path.name}: has {len(names)} names for {X.shape[0]} patches; "
+            f"`embedder check {path.name}` tells more"
+        )
     spatial = file["obsm/spatial"]
     if not isinstance(spatial, h5py.Dataset) or spatial.shape != (X.shape[0], 2):
         raise SlideFileError(
@@ -337,9 +379,28 @@ def _read(path: Path, file: h5py.File, embedding: str) -> EmbeddedSlide:
     return EmbeddedSlide(path, X, names, centres, embedding, listed)
 
 
+def patch_names_of(file: h5py.File) -> npt.NDArray[np.object_]:
+    """Return the index of ``obs`` of an open h5ad, (n_patches,), object."""
+    obs = file["obs"]
+    index = obs[obs.attrs["_index"]]
+    if isinstance(index, h5py.Group):
+        # A nullable string array, which anndata writes with pandas 3; names are never missing.
+        index = index["values"]
+    names: npt.NDArray[np.object_] = index.asstr()[()].astype(object)
+    return names
+
+
 def _check_dense(path: Path, key: str, dataset: Any) -> None:
     if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 2 or dataset.dtype.kind != "f":
         raise SlideFileError(f"{path.name}: {key} is not a dense matrix of floats; embed the slide again")
+    # Links lead out of the folder that is served, and the map below would be of the wrong file.
+    if not _is_within(dataset, path):
+        raise SlideFileError(f"{path.name}: {key} lies in another file; write the h5ad as one file")
+
+
+def _is_within(dataset: h5py.Dataset, path: Path) -> bool:
+    """Return whether a dataset lies in the file at `path`, and not where a link or a list of files says."""
+    return dataset.file.filename == str(path) and not dataset.external and not dataset.is_virtual
 
 
 def _matrix(path: Path, dataset: h5py.Dataset) -> npt.NDArray[np.floating[Any]]:
@@ -357,12 +418,15 @@ class SlideCache:
     Parameters
     ----------
     size : int
-        How many slides are kept, each embedding of a file for one.
+        How many slides are kept at most, each embedding of a file for one.
+    patches : int
+        How many patches all of them may have together; the slide that was asked for last is kept however
+        large it is. What is kept of a patch comes to about a kilobyte, where it has been run on.
     """
 
-    def __init__(self, size: int = 8) -> None:
-        self._size = size
-        self._slides: OrderedDict[tuple[Path, str], tuple[tuple[int, int], EmbeddedSlide]] = OrderedDict()
+    def __init__(self, size: int = 8, patches: int = 2_000_000) -> None:
+        self._size, self._patches = size, patches
+        self._slides: OrderedDict[tuple[Path, str], EmbeddedSlide] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, path: Path, embedding: str = MAIN) -> EmbeddedSlide:
@@ -375,15 +439,18 @@ class SlideCache:
         """
         with self._lock:
             try:
-                stat = path.stat()
+                stamp = stamp_of(path)
             except OSError as error:
                 self._drop(path)
                 raise SlideFileError(f"{path.name}: no such file; embed the slide first") from error
-            stamp = (stat.st_mtime_ns, stat.st_size)
-            known = self._slides.pop((path, embedding), None)
-            slide = known[1] if known and known[0] == stamp else open_slide_file(path, embedding)
-            self._slides[path, embedding] = (stamp, slide)
-            while len(self._slides) > self._size:
+            slide = self._slides.pop((path, embedding), None)
+            if slide is None or slide.stamp != stamp:
+                slide = open_slide_file(path, embedding)
+            self._slides[path, embedding] = slide
+            while len(self._slides) > 1 and (
+                len(self._slides) > self._size
+                or sum(each.n_patches for each in self._slides.values()) > self._patches
+            ):
                 self._slides.popitem(last=False)
             return slide
 

@@ -313,3 +313,14 @@ def test_why_tells_the_most_alike_seeds_of_each_class(client, folder):
     assert (folder / "sub" / "small.sic.json").read_bytes() == before
     assert post(client, "why", asked | {"patch": 96}).status_code == 422
     assert post(client, "why", asked | {"revision": 2}).status_code == 409
+
+
+def test_too_little_memory_is_told(client, monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError
+
+    seed_all(client)
+    monkeypatch.setattr("tissuumaps_sic.server.cluster", fail)
+    answer = post(client, "run", {"h5ad": H5AD, "revision": 4})
+    assert answer.status_code == 507
+    assert "too little memory" in answer.json["error"]

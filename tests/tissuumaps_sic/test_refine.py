@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tissuumaps_sic import refine
 from tissuumaps_sic.clustering import SeededIterativeClustering
 from tissuumaps_sic.prepared import Prepared
 
@@ -155,3 +156,30 @@ def test_without_places_it_says_so():
         refined(X, seeds(truth, 1), coords[:-1])
     with pytest.raises(ValueError, match="prepared with normalize=True"):
         SeededIterativeClustering(normalize=False).fit(Prepared(X, coords), seeds(truth, 1))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_of_very_many_seeds_some_stand_for_all_and_all_keep_their_class(monkeypatch, n_classes):
+    X, coords, truth = scene(3, n_classes=n_classes, side=30)
+    y = np.where(np.random.default_rng(0).random(900) < 0.5, truth, -1)
+    whole = refined(X, y, coords)
+    monkeypatch.setattr(refine, "_MOST_LIKENESSES", 0)
+    monkeypatch.setattr(refine, "_FEWEST_POINTS", 60)
+    some = refined(X, y, coords)
+    field = some._field
+    assert field.kernel.shape == (900, 60 + n_classes)
+    assert np.array_equal(some.labels_[y >= 0], y[y >= 0])
+    assert np.array_equal(field.targets[:60].argmax(axis=1), y[field.rows])
+    assert (some.labels_ == whole.labels_).mean() > 0.95
+    assert some.flips(3).shape == (900,)
+    assert (y[some.suggest(3)] == -1).all()
+
+
+def test_each_class_gets_its_part_of_the_seeds_that_are_taken():
+    labels = np.repeat([0, 1, 2], [3, 500, 1000])
+    taken = refine._thinned(labels, np.array([3, 500, 1000]), 100)
+    assert np.bincount(labels[taken]).tolist() == [3, 48, 49]
+    assert (np.diff(taken) > 0).all()
+    assert np.array_equal(refine._thinned(labels, np.array([3, 500, 1000]), 1503), np.arange(1503))
+    # Classes that have seeds on another slide only take nobody's part.
+    assert len(refine._thinned(labels, np.array([3, 500, 1000, 0]), 100)) == 100

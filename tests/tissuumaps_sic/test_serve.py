@@ -1,11 +1,14 @@
 """Who may be served: this machine, others by a password, everyone when it was said twice."""
 
+import os
+
 import pytest
 import waitress.server
 from werkzeug.test import Client
 
 from tissuumaps_sic.cli import main
-from tissuumaps_sic.serve import ServeError, guarded, make_app, serve
+from tissuumaps_sic.plugin import FOLDER
+from tissuumaps_sic.serve import ServeError, guarded, make_app, page, serve
 
 
 @pytest.fixture
@@ -93,3 +96,57 @@ def test_with_an_auth_file_nothing_is_answered_without_the_password(folder, addr
     for wrong in (("anna", "Secret"), ("ben", "secret"), ("", "")):
         assert client.get(address, headers=headers, auth=wrong).status_code == 401
     assert client.get(address, headers=headers, auth=("anna", "secret")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("address", "query"),
+    [
+        ("/../secret.csv", {}),
+        ("/sub/../../secret.csv", {}),
+        ("/../secret.json", {}),
+        ("/..\\secret.csv", {}),
+        ("/secret.tmap", {"path": ".."}),
+        ("/secret.tmap", {"path": "sub/../.."}),
+        ("/secret.tmap", {"path": "OUTSIDE"}),
+        ("/plugins/../evil/run", {}),
+        ("/plugins/../../../evil/run", {}),
+        ("/get_file_tree", {"root": "../"}),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_address_leaves_the_folder(tmp_path, address, query, method):
+    """TissUUmaps itself reads, writes and executes files elsewhere when it is asked for them so."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    for name in ("secret.csv", "secret.json", "secret.tmap"):
+        (tmp_path / name).write_text('{"secret": 1}')
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')")
+    query = {key: value.replace("OUTSIDE", str(tmp_path)) for key, value in query.items()}
+    if address.startswith("/plugins"):
+        up = os.path.relpath(tmp_path / "evil", FOLDER)
+        address = f"/plugins/{up}/run"
+    client = Client(guarded(make_app(folder), folder / "auth"))
+    answer = client.open(address, method=method, query_string=query, json={} if method == "POST" else None)
+    assert answer.status_code == 404
+    assert b"secret" not in answer.data
+    assert (tmp_path / "secret.tmap").read_text() == '{"secret": 1}'
+    assert not (tmp_path / "executed").exists()
+
+
+def test_an_image_may_be_a_link_and_a_project_lie_below(tmp_path):
+    folder = tmp_path / "served"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "a.tmap").write_text("{}")
+    (tmp_path / "elsewhere.csv").write_text("x,y")
+    (folder / "sub" / "link.csv").symlink_to(tmp_path / "elsewhere.csv")
+    client = Client(guarded(make_app(folder), folder / "auth"))
+    assert client.get(page(folder, folder / "sub" / "a.tmap")).status_code == 200
+    assert client.get("/sub/link.csv").data == b"x,y"
+
+
+def test_an_auth_file_without_a_password_lets_nobody_in(folder):
+    for text in (b"", b"anna", b"anna;", b"\xff\xfe"):
+        (folder / "auth").write_bytes(text)
+        client = Client(guarded(make_app(folder), folder / "auth"))
+        for given in (("", ""), ("anna", "")):
+            assert client.get("/a.tmap", auth=given).status_code == 401

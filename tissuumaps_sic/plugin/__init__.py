@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, jsonify, request
 from werkzeug.datastructures import Authorization
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from tissuumaps_sic.server import Annotator, RequestError, pack, resolve
 
@@ -25,6 +26,9 @@ FILES = (
     *("SIC.py", "SIC.js", "SIC.yml"),
     *(f"SIC_page/{path.name}" for path in sorted((FOLDER / "SIC_page").glob("*.js"))),
 )
+
+# A lasso around a million patches, eight bytes for each, twice over.
+MOST_BYTES = 16 * 2**20
 
 _ANNOTATOR = Annotator()
 # The endpoints, and whether they write.
@@ -50,21 +54,25 @@ class Plugin:
         if name not in _ENDPOINTS:
             abort(404)
         app = object.__getattribute__(self, "_app")
+        # Now, because the next thing that TissUUmaps does is to read the body.
+        try:
+            _admit(app, name)
+            _read_body()
+        except RequestError as error:
+            abort(_refusal(error))
         return lambda content: _answer(app, name, content)
 
 
 def _answer(app: Flask, endpoint: str, content: Any) -> Response:
     try:
-        _admit(app, endpoint)
         root = Path(app.basedir)  # type: ignore[attr-defined]  # set by TissUUmaps
         _authorize(root, content)
         found = getattr(_ANNOTATOR, endpoint)(root, content)
     except RequestError as error:
-        response = jsonify(error=str(error))
-        response.status_code = error.status
-        if error.status == 401:
-            response.headers["WWW-Authenticate"] = 'Basic realm="Login Required"'
-        return response
+        return _refusal(error)
+    except MemoryError:
+        log.exception("%s failed", endpoint)
+        return _refusal(RequestError(507, "there is too little memory for this; close other programs"))
     except Exception:
         # The person at the page must see something better than a blank error page.
         log.exception("%s failed", endpoint)
@@ -76,12 +84,41 @@ def _answer(app: Flask, endpoint: str, content: Any) -> Response:
     return jsonify(found)
 
 
+def _refusal(error: RequestError) -> Response:
+    response = jsonify(error=str(error))
+    response.status_code = error.status
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = 'Basic realm="Login Required"'
+    return response
+
+
+def _read_body() -> None:
+    """Read the request's JSON, which TissUUmaps then finds read, so far as it is of a sensible size."""
+    too_large = RequestError(
+        413, f"a request may have {MOST_BYTES // 2**20} MB; choose fewer patches at a time"
+    )
+    if (request.content_length or 0) > MOST_BYTES:
+        raise too_large
+    # Of requests that do not tell their length.
+    request.max_content_length = MOST_BYTES
+    try:
+        request.get_json()
+    except RequestEntityTooLarge as error:
+        raise too_large from error
+    except RecursionError as error:
+        raise RequestError(400, "the request is not understood: it is nested too deeply") from error
+
+
 def _admit(app: Flask, endpoint: str) -> None:
     """Refuse what may change something without having been asked for by our own page."""
     if request.method != "POST":
         raise RequestError(405, "this address answers POST requests of the SIC plugin only")
     origin = request.headers.get("Origin")
-    if origin and urlsplit(origin).netloc != request.host:
+    try:
+        is_own = not origin or urlsplit(origin).netloc == request.host
+    except ValueError:
+        is_own = False
+    if not is_own:
         raise RequestError(403, "requests from other sites are refused")
     if app.config.get("READ_ONLY") and _ENDPOINTS[endpoint]:
         raise RequestError(403, "this server is read-only: seeds and labels cannot be changed on it")
@@ -103,9 +140,11 @@ def _authorize(root: Path, content: Any) -> None:
 
 def is_granted(auth: Path, given: Authorization | None) -> bool:
     """Return whether a request gives the user and password of an ``auth`` file (``user;password``)."""
-    user, _, password = auth.read_text().replace("\n", "").partition(";")
+    user, _, password = auth.read_bytes().replace(b"\n", b"").partition(b";")
+    # A file without a password lets nobody in, not everybody.
     return (
         given is not None
-        and hmac.compare_digest((given.username or "").encode(), user.strip().encode())
-        and hmac.compare_digest((given.password or "").encode(), password.strip().encode())
+        and bool(password.strip())
+        and hmac.compare_digest((given.username or "").encode(), user.strip())
+        and hmac.compare_digest((given.password or "").encode(), password.strip())
     )

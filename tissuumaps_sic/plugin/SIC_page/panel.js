@@ -226,5 +226,8 @@ function messages() {
       app.busy ? html("span", { class: "spinner-border spinner-border-sm me-1" }) : null,
       app.busy ? `${app.busy} …` : app.status,
       app.busy ? null : stopSign(),
-      stale ? html("div", { class: "sic-stale" }, "The seeds have changed since the last run.") : null));
+      stale
+        ? html("div", { class: "sic-stale" },
+          `The ${app.state.run.outdated ? "embeddings" : "seeds"} have changed since the last run.`)
+        : null));
 }
