@@ -327,7 +327,7 @@ def _install_plugin(options: argparse.Namespace) -> None:
     for name in FILES:
         (options.to / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(FOLDER / name, options.to / name)
-    print(f"SIC.py, SIC.js, SIC.yml and SIC_page are in {options.to}; start TissUUmaps again to see the plugin")
+    print(f"the plugin is in {options.to}; start TissUUmaps again to see it")
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tissuumaps_sic.cli import main
-from tissuumaps_sic.plugin import FOLDER
 from tissuumaps_sic.clustering import SeededIterativeClustering
+from tissuumaps_sic.plugin import FOLDER
 from tissuumaps_sic.session import Session, cluster, save_session, session_path
 from tissuumaps_sic.slides import open_slide_file
 
