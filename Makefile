@@ -19,7 +19,14 @@ demo: $(VENV)/.installed
 test: lint
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.installed
+# ESLint from npm, run by the Node of the environment.
+tests/javascript/node_modules: tests/javascript/package-lock.json $(VENV)/.installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm ci --silent --prefix tests/javascript
+	touch $@
+
+lint: $(VENV)/.installed tests/javascript/node_modules
+	$(BIN)/node tests/javascript/node_modules/eslint/bin/eslint.js \
+	  --config tests/javascript/eslint.config.js tissuumaps_sic/plugin
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -28,4 +35,4 @@ bench: $(VENV)/.installed
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf $(VENV) demo test-artifacts .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) tests/javascript/node_modules demo test-artifacts .pytest_cache .mypy_cache .ruff_cache

@@ -130,6 +130,13 @@ def _parser() -> argparse.ArgumentParser:
         help="which embedding of the file: X, or NAME of obsm['X_NAME'] (default: that of the session's last "
         "run, else X)",
     )
+    run.add_argument(
+        "--border",
+        type=float,
+        metavar="SCORE",
+        help="from which score on a patch is of the positive class, 0 to 1 (default: that of the session's "
+        "last run, else where it is the highest)",
+    )
     run.add_argument("--json", action="store_true", help="print a report for machines")
     run.set_defaults(command=_run)
 
@@ -343,13 +350,18 @@ def _run(options: argparse.Namespace) -> None:
     method = options.method or ("refine" if options.source else seeds.method)
     embedding = options.embedding or seeds.embedding
     slide = slide.with_embedding(embedding)
+    border = seeds.border if options.border is None else options.border
+    if border is not None and not 0 <= border <= 1:
+        raise SystemExit(f"--border: {border:g} is no score; give 0 to 1")
     unlike = None
     if options.source:
+        if options.border is not None:
+            raise SystemExit("--border: has no use with the seeds of another slide")
         if method != "refine":
             raise SystemExit("--from: seeds of another slide need --method refine")
         run, scores, unlike = transfer(source.with_embedding(embedding), seeds.patches, seeds.classes, slide)
     else:
-        run, scores = cluster(slide, seeds.classes, seeds.patches, method=method)
+        run, scores = cluster(slide, seeds.classes, seeds.patches, method=method, border=border)
     session = Session.new(slide).model_copy(update={"initial_classes": seeds.classes, "run": run})
     output = options.output or Path(f"{slide.name}.labels.csv")
     format_ = next((each for each in FORMATS if output.name.endswith(f".{each}")), None)

@@ -20,7 +20,7 @@ from anndata.io import write_elem
 
 from tissuumaps_sic.files import replacing
 from tissuumaps_sic.geojson import write_geojson
-from tissuumaps_sic.regions import regions_of, scale_of
+from tissuumaps_sic.regions import Region, regions_of, scale_of
 from tissuumaps_sic.session import SeedClass, Session, cluster, load_session, seed_vector, session_path
 from tissuumaps_sic.slides import EmbeddedSlide, open_slide_file, patch_names_of, stamp_of
 
@@ -47,7 +47,7 @@ def replay(slide: EmbeddedSlide, session: Session) -> pd.DataFrame:
     -------
     DataFrame of n_patches rows
         ``sic_label`` and ``sic_seed`` categorical over the classes' names, ``sic_score`` float32, the
-        score of the patch's own label, in 0.5..1.
+        score of the patch's own label, 0 to 1.
 
     Raises
     ------
@@ -63,7 +63,9 @@ def replay(slide: EmbeddedSlide, session: Session) -> pd.DataFrame:
     if not session.run.seeds:
         raise ExportError(f"{slide.name}: its labels came from the seeds of another slide; run them again")
     slide = slide.with_embedding(session.run.embedding)
-    run, scores = cluster(slide, session.run_classes, session.run.seeds, method=session.run.method)
+    run, scores = cluster(
+        slide, session.run_classes, session.run.seeds, method=session.run.method, border=session.run.border
+    )
     labels = session.run.unpack().astype(np.int64)
     if len(labels) != slide.n_patches or (run.unpack() != labels).mean() > _MOST_ROUNDED:
         raise ExportError(
@@ -218,16 +220,41 @@ def write_regions(
     ExportError, SessionError, OSError
         When there are no labels, they cannot be replayed, or the file cannot be written.
     """
-    columns = replay(slide, session) if columns is None else columns
-    labels = columns["sic_label"].cat
-    known = {each.name: each for each in session.run_classes}
+    if columns is None:
+        # Regions need no scores, but what cannot be replayed is no result.
+        replay(slide, session)
+    found, classes = regions_in(slide, session, simplify=simplify)
+    write_geojson(found, classes, scale_of(slide), target)
+
+
+def regions_in(
+    slide: EmbeddedSlide, session: Session, *, simplify: float = 0.0
+) -> tuple[list[Region], list[SeedClass]]:
+    """Return the regions of the session's last run, and the classes that their labels mean.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session : Session
+        With a run.
+    simplify : float, default=0.0
+        As for `write_regions`.
+
+    Raises
+    ------
+    ExportError
+        When the patches do not lie on a grid.
+    """
+    assert session.run is not None
+    classes = distinct(session.run_classes)
+    names = [each.name for each in classes]
+    code = np.array([names.index(each.name) for each in session.run_classes])
     scale = scale_of(slide)
     reach = simplify / (sum(scale.mpp) / 2) if scale.mpp else simplify
     try:
-        found = regions_of(slide.centres, labels.codes.to_numpy(), scale, simplify=reach)
+        return regions_of(slide.centres, code[session.run.unpack()], scale, simplify=reach), classes
     except ValueError as error:
         raise ExportError(f"{slide.path.name}: {error}") from error
-    write_geojson(found, [known[name] for name in labels.categories], scale, target)
 
 
 def _reserve(path: Path, n_bytes: int) -> None:

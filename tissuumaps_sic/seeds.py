@@ -37,12 +37,15 @@ class Seeds:
         That of a session's last run; the default one where there was none.
     embedding : str
         That of a session's last run; "X" where there was none.
+    border : float or None
+        That of a session's last run.
     """
 
     classes: tuple[SeedClass, ...]
     patches: Mapping[str, int]
     method: Method = DEFAULT_METHOD
     embedding: str = MAIN
+    border: float | None = None
 
 
 def read_seeds(path: Path, slide: EmbeddedSlide, *, positive: str | None = None) -> Seeds:
@@ -68,7 +71,8 @@ def read_seeds(path: Path, slide: EmbeddedSlide, *, positive: str | None = None)
         session = load_session(path, slide)
         if session.run is None:
             return Seeds(session.classes, session.seeds)
-        return Seeds(session.classes, session.seeds, session.run.method, session.run.embedding)
+        last = session.run
+        return Seeds(session.classes, session.seeds, last.method, last.embedding, last.border)
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:

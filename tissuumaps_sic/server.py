@@ -10,22 +10,26 @@ import json
 import logging
 import threading
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from shapely.geometry import mapping
 
-from tissuumaps_sic.export import ExportError, write_labels
+from tissuumaps_sic.export import FORMATS, ExportError, regions_in, write_labels
 from tissuumaps_sic.files import BusyError
+from tissuumaps_sic.layout import read_layout
 from tissuumaps_sic.session import (
     DEFAULT_METHOD,
     MOST_CLASSES,
     Method,
+    Run,
     Session,
     SessionError,
     cluster,
@@ -35,6 +39,7 @@ from tissuumaps_sic.session import (
     load_session,
     make_class,
     next_color,
+    runner_up,
     save_session,
     seed_vector,
     session_names,
@@ -145,12 +150,19 @@ class RunRequest(WriteRequest):
 
     method: Method = DEFAULT_METHOD
     embedding: str = Field(default=MAIN, min_length=1, max_length=200)
+    border: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
 
 
 class SuggestRequest(RunRequest):
     """Ask which patches to seed next, by the seeds that the page has seen."""
 
     n: int = Field(default=1, strict=True, ge=1, le=100)
+
+
+class ExportRequest(WriteRequest):
+    """Ask for the labels that the page has seen, as a file."""
+
+    format: Literal["csv", "geojson", "geojson.gz"]
 
 
 class WhyRequest(WriteRequest):
@@ -170,6 +182,7 @@ class Annotator:
         self._slides = SlideCache()
         self._locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
         self._locks_lock = threading.Lock()
+        self._scores = _Scores()
         self._fitting = threading.BoundedSemaphore(_FITS_AT_ONCE)
 
     def open(self, root: Path, content: Any) -> dict[str, Any]:
@@ -202,12 +215,19 @@ class Annotator:
             started = time.perf_counter()
             try:
                 with self._fitting:
-                    run, _ = cluster(slide, session.classes, session.seeds, method=request.method)
+                    run, scores = cluster(
+                        slide,
+                        session.classes,
+                        session.seeds,
+                        method=request.method,
+                        border=request.border,
+                    )
             except SessionError as error:
                 raise RequestError(422, str(error)) from error
             seconds = time.perf_counter() - started
             session = session.with_run(run)
             self._save(h5ad, session, request)
+            self._scores.put(h5ad, run, scores)
             return {**self._state(slide, session, request), "seconds": seconds}, run.unpack()
 
     def suggest(self, root: Path, content: Any) -> dict[str, Any]:
@@ -272,6 +292,90 @@ class Annotator:
         if session.run is None:
             raise RequestError(404, "there are no labels yet; seed every class and run")
         return self._state(slide, session, request), session.run.unpack()
+
+    def scores(self, root: Path, content: Any) -> tuple[dict[str, Any], *tuple[npt.NDArray[Any], ...]]:
+        """Return how sure the labels of the last run are, and what a border may be moved on.
+
+        Three arrays of (n_patches,): the score of the patch's own label and that of class 1, both float32,
+        and the best other class, uint8.
+        """
+        request = _parse(WriteRequest, content)
+        h5ad = resolve(root, request.h5ad)
+        slide = self._slide(h5ad)
+        session = self._seen_session(slide, request)
+        run = session.run
+        if run is None or not run.seeds:
+            raise RequestError(404, "there are no scores yet; seed every class and run")
+        found = self._scores.get(h5ad, run)
+        if found is None:
+            slide = self._slide(h5ad, run.embedding)
+            try:
+                # As the run had it: scores are not kept in the session, and come of the same seeds again.
+                with self._fitting:
+                    _, scores = cluster(slide, session.run_classes, run.seeds, method=run.method)
+            except SessionError as error:
+                raise RequestError(422, str(error)) from error
+            found = self._scores.put(h5ad, run, scores)
+        return {"n_patches": slide.n_patches, "border": run.border}, *found
+
+    def map(self, root: Path, content: Any) -> tuple[dict[str, Any], *tuple[npt.NDArray[Any], ...]]:
+        """Return the slide's UMAP.
+
+        Three arrays: x and y, (n_patches, 2) float32; the share of tissue, (n_patches,) float32; and the
+        colours, (n_patches, 3) uint8.
+        """
+        request = _parse(OpenRequest, content)
+        try:
+            found = read_layout(resolve(root, request.h5ad))
+        except SlideFileError as error:
+            raise RequestError(422, str(error)) from error
+        tissue = bool(np.isfinite(found.tissue).all())
+        header = {"n_patches": len(found.umap), "tissue": tissue}
+        return header, found.umap.astype("<f4"), found.tissue.astype("<f4"), found.colors
+
+    def regions(self, root: Path, content: Any) -> dict[str, Any]:
+        """Return the labels as regions: polygons with holes in level-0 pixels, areas in mm², shares."""
+        request = _parse(WriteRequest, content)
+        slide = self._slide(resolve(root, request.h5ad))
+        session = self._seen_session(slide, request)
+        if session.run is None:
+            raise RequestError(404, "there are no labels yet; seed every class and run")
+        try:
+            found, classes = regions_in(slide, session)
+        except ExportError as error:
+            raise RequestError(422, str(error)) from error
+        return {
+            "regions": [
+                {
+                    "name": classes[each.label].name,
+                    "color": classes[each.label].color,
+                    "area": each.area,
+                    "share": each.share,
+                    "coordinates": mapping(each.shape)["coordinates"],
+                }
+                for each in found
+            ]
+        }
+
+    def export(self, root: Path, content: Any) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
+        """Return the labels as a file of the asked format, and its name."""
+        request = _parse(ExportRequest, content)
+        h5ad = resolve(root, request.h5ad)
+        slide = self._slide(h5ad)
+        session = self._seen_session(slide, request)
+        suffix = f".{request.session}" if request.session else ""
+        name = f"{slide.name}{suffix}.labels.{request.format}"
+        with TemporaryDirectory() as folder:
+            target = Path(folder) / name
+            try:
+                with self._fitting:
+                    FORMATS[request.format](slide, session, target, None)
+                written = np.fromfile(target, np.uint8)
+                return {"name": name, "length": len(written)}, written
+            except (ExportError, SessionError, SlideFileError) as error:
+                raise RequestError(422, str(error)) from error
+            except OSError as error:
+                raise RequestError(507, _disk_message(target, error)) from error
 
     def write(self, root: Path, content: Any) -> dict[str, Any]:
         """Write the labels of the last run into the h5ad itself."""
@@ -371,10 +475,33 @@ def resolve(root: Path, relative: str) -> Path:
     return path
 
 
-def pack(header: dict[str, Any], labels: npt.NDArray[np.uint8]) -> bytes:
-    """Return an answer with labels as bytes: length of the header (uint32, little-endian), header, labels."""
+def pack(header: dict[str, Any], *arrays: npt.NDArray[Any]) -> bytes:
+    """Return an answer with arrays as bytes: length of the header (uint32, little-endian), header, arrays."""
     text = json.dumps(header).encode()
-    return len(text).to_bytes(4, "little") + text + labels.tobytes()
+    return len(text).to_bytes(4, "little") + text + b"".join(each.tobytes() for each in arrays)
+
+
+class _Scores:
+    """What was asked of the scores of the last few runs; safe to use from many threads."""
+
+    _MOST = 4
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[Path, str, str], tuple[npt.NDArray[Any], ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, h5ad: Path, run: Run) -> tuple[npt.NDArray[Any], ...] | None:
+        with self._lock:
+            return self._kept.get((h5ad, run.time, run.labels))
+
+    def put(self, h5ad: Path, run: Run, scores: npt.NDArray[np.float32]) -> tuple[npt.NDArray[Any], ...]:
+        own = scores[np.arange(len(scores)), run.unpack()]
+        found = own.astype("<f4"), scores[:, 1].astype("<f4"), runner_up(scores)
+        with self._lock:
+            self._kept[h5ad, run.time, run.labels] = found
+            while len(self._kept) > self._MOST:
+                self._kept.popitem(last=False)
+        return found
 
 
 def _cosines(X: npt.NDArray[Any], patch: int, others: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
@@ -473,6 +600,8 @@ def _state(
             "time": run.time,
             "method": run.method,
             "embedding": run.embedding,
+            "border": run.border,
+            "scored": bool(run.seeds),
             "n_iter": run.n_iter,
             "classes": [seed_class.model_dump() for seed_class in session.run_classes],
             "counts": list(run.counts),

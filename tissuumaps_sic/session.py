@@ -201,6 +201,8 @@ class Run(_Frozen):
     embedding : str
         Which embedding of the file it ran on, as `open_slide_file` names them; runs of before there was a
         choice were on "X".
+    border : float or None
+        The score from which a patch is of class 1; None is where that is the highest of its scores.
     sample : str
         `EmbeddedSlide.sample` of what it ran on, so that other embeddings of the same patches are noticed;
         empty in runs of before it was noted, and in those from seeds of another slide.
@@ -216,6 +218,7 @@ class Run(_Frozen):
     method: Method
     parameters: dict[str, Any]
     version: str
+    border: float | None = Field(default=None, ge=0, le=1)
     sample: str = ""
     n_iter: int
     counts: tuple[int, ...]
@@ -480,6 +483,7 @@ def cluster(
     seeds: Mapping[str, int],
     *,
     method: Method = DEFAULT_METHOD,
+    border: float | None = None,
 ) -> tuple[Run, npt.NDArray[np.float32]]:
     """Run the clustering on seeds by patch name.
 
@@ -490,6 +494,9 @@ def cluster(
     seeds : mapping of str to int
     method : "sic" or "refine", default="refine"
         As in `SeededIterativeClustering`.
+    border : float, optional
+        The score, 0 to 1, from which a patch is of class 1, seeded ones apart; where it is the highest of its
+        scores by default.
 
     Returns
     -------
@@ -505,7 +512,43 @@ def cluster(
     """
     estimator = fit(slide, classes, seeds, method=method)
     run = make_run(estimator, seeds, len(classes), embedding=slide.embedding)
-    return run.model_copy(update={"sample": slide.sample}), estimator.scores_
+    known: dict[str, Any] = {"sample": slide.sample}
+    if border is not None:
+        labels = bordered(estimator.scores_, estimator.labels_, seed_vector(slide, seeds) >= 0, border)
+        known |= {"border": border, **_packed(labels, len(classes))}
+    return run.model_copy(update=known), estimator.scores_
+
+
+def bordered(
+    scores: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.integer[Any]],
+    seeded: npt.NDArray[np.bool_],
+    border: float,
+) -> npt.NDArray[np.uint8]:
+    """Return the labels where a patch is of class 1 from a score of `border` on.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_patches, n_classes), float32
+    labels : integer ndarray of shape (n_patches,)
+        Those without a border, which seeded patches keep.
+    seeded : ndarray of shape (n_patches,), bool
+    border : float
+        0 to 1.
+
+    Returns
+    -------
+    ndarray of shape (n_patches,), uint8
+        A patch below the border is of the best of the other classes.
+    """
+    moved = np.where(scores[:, 1] >= np.float32(border), 1, runner_up(scores))
+    return np.where(seeded, labels, moved).astype(np.uint8)
+
+
+def runner_up(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Return the best class of each patch but for class 1, (n_patches,) uint8."""
+    others = np.delete(np.arange(scores.shape[1]), 1)
+    return np.asarray(others[scores[:, others].argmax(axis=1)], dtype=np.uint8)
 
 
 def fit(
@@ -546,7 +589,6 @@ def make_run(
     """
     from tissuumaps_sic import __version__
 
-    labels = estimator.labels_.astype(np.uint8)
     return Run(
         time=_now(),
         seeds=dict(seeds),
@@ -555,9 +597,16 @@ def make_run(
         parameters=estimator.get_params(),
         version=__version__,
         n_iter=estimator.n_iter_,
-        counts=tuple(np.bincount(labels, minlength=n_classes).tolist()),
-        labels=base64.b64encode(zlib.compress(labels.tobytes(), level=9)).decode(),
+        **_packed(estimator.labels_.astype(np.uint8), n_classes),
     )
+
+
+def _packed(labels: npt.NDArray[np.uint8], n_classes: int) -> dict[str, Any]:
+    """Return labels as a run keeps them."""
+    return {
+        "counts": tuple(np.bincount(labels, minlength=n_classes).tolist()),
+        "labels": base64.b64encode(zlib.compress(labels.tobytes(), level=9)).decode(),
+    }
 
 
 def session_path(h5ad: Path, name: str = "") -> Path:

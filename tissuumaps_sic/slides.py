@@ -203,7 +203,7 @@ def open_slide_file(path: Path, embedding: str = MAIN) -> EmbeddedSlide:
             before = stamp_of(path)
         except OSError:
             before = None  # told below, as whatever else is wrong with the file
-        with _opened(path) as file:
+        with opened(path) as file:
             slide = _read(path, file, embedding)
         # The map is made by name, after the rest: were it of another file, all would look well.
         if before is not None and before == stamp_of(path):
@@ -234,12 +234,19 @@ def embeddings(path: Path) -> list[Embedding]:
     SlideFileError
         When the file is missing or damaged, or its X is no dense matrix of floats.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         return list(_listed(path, file))
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
+def opened(path: Path) -> Iterator[h5py.File]:
+    """Open an h5ad to read, and tell whatever goes wrong in words.
+
+    Raises
+    ------
+    SlideFileError
+        When the file is missing or damaged.
+    """
     if not path.is_file():
         raise SlideFileError(f"{path.name}: no such file; embed the slide first (embedder embed)")
     try:

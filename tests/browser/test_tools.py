@@ -8,6 +8,8 @@ from test_annotating import click_seeds, headless, some_seeds
 from viewer import ARTIFACTS
 
 from tissuumaps_sic.clustering import SeededIterativeClustering
+from tissuumaps_sic.layout import read_layout
+from tissuumaps_sic.slides import open_slide_file
 
 
 def add_class(viewer, name):
@@ -239,3 +241,155 @@ def test_pointing_at_a_patch_shows_the_seeds_that_it_is_like(viewer):
             assert np.allclose(color[:3], pixels.mean(axis=(0, 1)), atol=4)
             assert color[3] == 255
     viewer.keep_picture(ARTIFACTS, "why")
+
+
+def test_a_border_is_moved_seen_kept_and_taken_back(viewer):
+    seeds = some_seeds(viewer)
+    click_seeds(viewer, seeds)
+    viewer.run()
+    free = viewer.layer["names"]
+    assert viewer.page.inner_text("#sic-border-value") == "auto"
+    viewer.page.locator("#sic-border").fill("0.9")
+    viewer.page.wait_for_function("SIC.app.state.run?.border === 0.9 && !SIC.app.busy")
+    scores = fitted(viewer, seeds).scores_[:, 1]
+    expected = [
+        ("Other", "Tumour")[seeds.get(row, int(score >= np.float32(0.9)))] for row, score in enumerate(scores)
+    ]
+    assert expected != free
+    assert viewer.layer["names"] == expected
+    assert viewer.page.inner_text("#sic-border-value") == "0.90"
+    viewer.reload()
+    assert viewer.layer["names"] == expected
+    # While it is moved, the page shows by itself what the run then keeps.
+    viewer.evaluate(
+        """() => {
+            const slider = document.getElementById("sic-border");
+            slider.value = 0.95;
+            slider.dispatchEvent(new Event("input", { bubbles: true }));
+        }"""
+    )
+    preview = [
+        ("Other", "Tumour")[seeds.get(row, int(score >= np.float32(0.95)))]
+        for row, score in enumerate(scores)
+    ]
+    viewer.page.wait_for_function(
+        "names => dataUtils.data.SICLABELS._processeddata.class.join() === names.join()", arg=preview
+    )
+    assert viewer.evaluate("SIC.app.state.run.border") == 0.9
+    viewer.press("border-auto")
+    assert viewer.layer["names"] == free
+
+
+def test_confidence_is_drawn_as_the_scores_are(viewer):
+    seeds = some_seeds(viewer)
+    assert viewer.page.is_disabled("#sic-view-confidence")
+    click_seeds(viewer, seeds)
+    viewer.run()
+    viewer.press("view-confidence")
+    viewer.keep_picture(ARTIFACTS, "confidence")
+    own = fitted(viewer, seeds).scores_.max(axis=1)
+    shades = viewer.evaluate("dataUtils.data.SICLABELS._processeddata.shade")
+    luminance = [int(s[1:3], 16) * 0.3 + int(s[3:5], 16) * 0.6 + int(s[5:7], 16) * 0.1 for s in shades]
+    # The surer, the brighter; equal where the scores are nearly so.
+    order = np.argsort(own)
+    assert (np.diff(np.array(luminance)[order]) >= -1.5).all()
+    assert max(luminance) > min(luminance) + 50
+    assert viewer.page.is_visible("#sic-scale")
+    viewer.press("view-labels")
+    assert viewer.layer["names"] == [("Other", "Tumour")[label] for label in headless(viewer, seeds)]
+    assert not viewer.page.is_visible("#sic-scale")
+
+
+def fitted(viewer, seeds):
+    slide = open_slide_file(viewer.h5ad)
+    y = np.full(slide.n_patches, -1)
+    y[list(seeds)] = list(seeds.values())
+    return SeededIterativeClustering(method="refine").fit(slide.prepared, y)
+
+
+def on_map(viewer, row):
+    """Where a patch is on the screen, in the map of the feature space, as it opens."""
+    umap = read_layout(viewer.h5ad).umap
+    box = viewer.page.locator("#sic-map-canvas").bounding_box()
+    x, y = 14 + umap[row] * (box["width"] - 28)
+    return float(box["x"] + x), float(box["y"] + y)
+
+
+def test_the_map_is_linked_with_the_slide_both_ways(viewer):
+    viewer.press("map-toggle")
+    viewer.keep_picture(ARTIFACTS, "map")
+    umap = viewer.adata.obsm["X_umap"]
+    # A patch that lies apart from the others, so that the pointer means no other one.
+    distances = np.linalg.norm(umap[:, None] - umap[None], axis=2)
+    np.fill_diagonal(distances, np.inf)
+    alone = int(distances.min(axis=1).argmax())
+    viewer.page.mouse.move(*on_map(viewer, alone))
+    viewer.page.wait_for_selector(f"#SIC_pointed[data-patch='{alone}']", state="attached")
+    box = viewer.evaluate(
+        "(({ x, y, width, height }) => [x + width / 2, y + height / 2])"
+        "(document.querySelector('#SIC_pointed rect').getBoundingClientRect())"
+    )
+    assert np.allclose(box, viewer.screen(*viewer.adata.obsm["spatial"][alone]), atol=2)
+    other = (alone + 400) % len(umap)
+    viewer.page.mouse.move(*viewer.screen(*viewer.adata.obsm["spatial"][other]))
+    viewer.page.wait_for_function("row => SIC.app.pointed === row", arg=other)
+
+    # A lasso around the left half seeds what is there.
+    box = viewer.page.locator("#sic-map-canvas").bounding_box()
+    middle = box["x"] + box["width"] / 2
+    corners = [
+        (box["x"] + 1, box["y"] + 1),
+        (middle, box["y"] + 1),
+        (middle, box["y"] + box["height"] - 2),
+        (box["x"] + 1, box["y"] + box["height"] - 2),
+    ]
+    viewer.choose(1)
+    viewer.drag([*corners, corners[0]], shift=True)
+    x = read_layout(viewer.h5ad).umap[:, 0]
+    expected = set(np.flatnonzero(x < 0.5).tolist())
+    close = set(np.flatnonzero(np.abs(x - 0.5) < 0.01).tolist())
+    assert len(expected) > 20
+    assert set(viewer.seeds) ^ expected <= close
+    viewer.press("undo")
+    assert viewer.seeds == {}
+    viewer.press("map-close")
+    assert viewer.page.query_selector("#sic-map") is None
+
+
+def test_the_map_has_the_slides_colours(viewer):
+    seeds = some_seeds(viewer)
+    click_seeds(viewer, seeds)
+    viewer.run()
+    viewer.press("map-toggle")
+    viewer.keep_picture(ARTIFACTS, "map-labels")
+    labels = headless(viewer, seeds)
+    drawn = colours_of_map(viewer)
+    # Seeds are ringed in their class's colour whatever is drawn; points cover more.
+    rings = 600
+    assert drawn["#00a6fb"] > rings
+    assert (drawn["#ffb000"] > drawn["#00a6fb"]) == (sum(labels) * 2 > len(labels))
+    viewer.press("view-tissue")
+    assert colours_of_map(viewer)["#00a6fb"] < rings
+    shades = viewer.evaluate("dataUtils.data.SICLABELS._processeddata.shade")
+    tissue = viewer.adata.obs["tissue"].to_numpy()
+    assert shades[int(tissue.argmax())] > "#c"
+    assert len(set(shades)) > 20
+    viewer.press("view-colors")
+    assert viewer.adata.obs["umap_rgb"].iloc[0] in colours_of_map(viewer)
+
+
+def colours_of_map(viewer):
+    """How many pixels of the map have each colour."""
+    pixels = viewer.evaluate(
+        """() => {
+            const canvas = document.getElementById("sic-map-canvas");
+            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            const found = {};
+            for (let i = 0; i < data.length; i += 4) {
+                const color = [data[i], data[i + 1], data[i + 2]].join();
+                if (data[i + 3] === 255) found[color] = (found[color] ?? 0) + 1;
+            }
+            return found;
+        }"""
+    )
+    return {"#" + bytes(map(int, each.split(","))).hex(): n for each, n in pixels.items()}

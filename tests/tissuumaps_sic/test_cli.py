@@ -237,3 +237,14 @@ def test_open_serves_the_slide_that_was_asked_for_first(tmp_path, monkeypatch):
     assert main(["open", "z.svs", "y.svs", *arguments]) == 0
     assert served[1:] == ["http://127.0.0.1:7/z.tmap", "http://127.0.0.1:7/a.tmap"]
     assert main(["open", "z.svs", *arguments]) == 1
+
+
+def test_a_border_of_one_leaves_the_positive_class_its_seeds(small_h5ad, tmp_path, capsys):
+    seeds = write_seeds(tmp_path / "n.csv", ["patch", "class"], SEEDS.items())
+    out = tmp_path / "out.csv"
+    assert main(["run", str(small_h5ad), "--seeds", seeds, "--border", "1", "-o", str(out)]) == 0
+    slide = open_slide_file(small_h5ad)
+    positive = [slide.patch_names[row] for row, each in enumerate(labels_in(out)) if each == "Tumour"]
+    assert positive == [name for name in slide.patch_names if SEEDS.get(name) == 1]
+    with pytest.raises(SystemExit, match="0 to 1"):
+        main(["run", str(small_h5ad), "--seeds", seeds, "--border", "nan"])

@@ -10,6 +10,7 @@ from making import write_small_h5ad
 
 from tissuumaps_sic.clustering import SeededIterativeClustering
 from tissuumaps_sic.serve import make_app, page
+from tissuumaps_sic.server import Annotator
 from tissuumaps_sic.slides import open_slide_file
 
 
@@ -324,3 +325,65 @@ def test_too_little_memory_is_told(client, monkeypatch):
     answer = post(client, "run", {"h5ad": H5AD, "revision": 4})
     assert answer.status_code == 507
     assert "too little memory" in answer.json["error"]
+
+
+def unpack_scores(response):
+    length = int.from_bytes(response.data[:4], "little")
+    header = json.loads(response.data[4 : 4 + length])
+    body, n = response.data[4 + length :], header["n_patches"]
+    assert len(body) == 9 * n
+    own, positive = np.frombuffer(body[: 8 * n], "<f4").reshape(2, n)
+    return own, positive, np.frombuffer(body[8 * n :], np.uint8)
+
+
+def test_scores_are_the_estimators_and_come_again_after_a_restart(client, folder, monkeypatch):
+    state = seed_all(client)
+    before = {"h5ad": H5AD, "revision": state["revision"]}
+    assert post(client, "scores", before).status_code == 404
+    state, labels = unpack(post(client, "run", before))
+    assert state["run"]["scored"]
+    now = {"h5ad": H5AD, "revision": state["revision"]}
+    expected = fitted(folder).scores_
+    for _ in ("kept", "found again"):
+        own, positive, rest = unpack_scores(post(client, "scores", now))
+        assert np.array_equal(own, expected[np.arange(len(labels)), labels])
+        assert np.array_equal(positive, expected[:, 1])
+        assert not rest.any()
+        monkeypatch.setattr("tissuumaps_sic.plugin._ANNOTATOR", Annotator())
+    assert post(client, "scores", before).status_code == 409
+
+
+def fitted(folder):
+    slide = open_slide_file(folder / H5AD)
+    y = np.full(slide.n_patches, -1)
+    y[list(SEEDS)] = list(SEEDS.values())
+    return SeededIterativeClustering(method="refine").fit(slide.prepared, y)
+
+
+def test_a_border_moves_labels_but_not_seeds_and_is_kept(client, folder):
+    state = seed_all(client)
+    asked = {"h5ad": H5AD, "revision": state["revision"]}
+    estimator = fitted(folder)
+    free = np.setdiff1d(np.arange(len(estimator.labels_)), list(SEEDS))
+    border = float(np.sort(estimator.scores_[free, 1])[-3])
+    state, labels = unpack(post(client, "run", {**asked, "border": border}))
+    assert state["run"]["border"] == border
+    assert np.array_equal(labels[free], estimator.scores_[free, 1] >= border)
+    assert labels[free].sum() == 3
+    assert {row: labels[row] for row in SEEDS} == SEEDS
+    assert state["run"]["counts"] == np.bincount(labels, minlength=2).tolist()
+    again, kept = unpack(post(client, "labels", {"h5ad": H5AD}))
+    assert again["run"]["border"] == border
+    assert np.array_equal(kept, labels)
+    # What is written has the border, too.
+    written = post(client, "write", {"h5ad": H5AD, "revision": state["revision"]})
+    assert written.status_code == 200
+    column = anndata.read_h5ad(folder / H5AD).obs["sic_label"]
+    assert [("Other", "Tumour").index(each) for each in column] == labels.tolist()
+
+
+@pytest.mark.parametrize("border", [-0.1, 1.1, "nan", [0.5]])
+def test_what_is_no_border_is_refused(client, border):
+    state = seed_all(client)
+    asked = {"h5ad": H5AD, "revision": state["revision"], "border": border}
+    assert post(client, "run", asked).status_code == 422

@@ -9,6 +9,7 @@ from tissuumaps_sic.session import (
     SeedClass,
     Session,
     SessionError,
+    bordered,
     cluster,
     listed,
     load_session,
@@ -286,3 +287,10 @@ def test_sessions_have_names_that_stay_in_the_folder(slide):
     assert session_names(slide.path) == names
     with pytest.raises(SessionError, match=r"there is a slide small\.other"):
         session_path(slide.path, "other")
+
+
+def test_below_the_border_a_patch_is_of_the_best_other_class():
+    scores = np.array([[0.1, 0.6, 0.3], [0.3, 0.6, 0.1], [0.1, 0.7, 0.2], [0.5, 0.2, 0.3]], np.float32)
+    seeded = np.array([False, True, False, False])
+    assert bordered(scores, scores.argmax(axis=1), seeded, 0.65).tolist() == [2, 1, 1, 0]
+    assert bordered(scores, scores.argmax(axis=1), seeded, 0.2).tolist() == [1, 1, 1, 1]

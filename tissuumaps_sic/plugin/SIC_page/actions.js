@@ -3,9 +3,12 @@
 import { count } from "./dom.js";
 import { makeGrid } from "./grid.js";
 import { drawSeeds } from "./overlay.js";
-import { ServerError, postForLabels, postForState } from "./server.js";
-import { MAIN, app, changed, request, seededLabels, unseeded, user } from "./state.js";
+import { shade } from "./ramp.js";
+import { ServerError, postForFile, postForLabels, postForMap, postForScores, postForState } from "./server.js";
+import { MAIN, app, changed, request, seededLabels, tell, unseeded, user } from "./state.js";
 import * as viewer from "./viewer.js";
+
+const SLOW = 500; // ms
 
 let queue = Promise.resolve();
 
@@ -14,6 +17,9 @@ function enqueue(busy, work) {
   queue = queue.then(async () => {
     app.busy = busy;
     app.error = "";
+    // Not at every click, where it would flicker; and nothing that turns, since without a graphics card every
+    // frame of it redraws the page, on processors that the clustering wants.
+    const slow = setTimeout(() => { app.slow = true; changed(); }, SLOW);
     changed();
     try {
       await work();
@@ -23,7 +29,9 @@ function enqueue(busy, work) {
       if (!(error instanceof ServerError)) console.error(error);
       if (error.status === 409) await reload().catch((again) => { app.error = again.message; });
     }
+    clearTimeout(slow);
     app.busy = "";
+    app.slow = false;
     changed();
   });
   return queue;
@@ -31,17 +39,20 @@ function enqueue(busy, work) {
 
 async function reload() {
   takeState(await postForState("open", request()));
-  app.labels = null;
-  const { run, embeddings } = app.state;
-  if (run) app.embedding = run.embedding;
+  app.labels = app.scores = app.border = null;
+  if (app.view === "confidence") app.view = "labels";
+  const { run: last, embeddings } = app.state;
+  if (last) app.embedding = last.embedding;
   if (!embeddings.some((each) => each.name === app.embedding)) app.embedding = MAIN;
-  if (run) {
-    app.method = run.method;
+  if (last) {
+    app.method = last.method;
+    app.border = last.border;
     const found = await postForLabels("labels", request());
     app.state = found.state;
     await takeLabels(found.labels);
   } else {
     viewer.removeLabels();
+    forgetRegions();
   }
   drawSeeds();
 }
@@ -58,17 +69,20 @@ function takeState(state) {
   else if (before?.classes.length !== state.classes.length) app.active = state.listed[0];
 }
 
+/** What labels mean and how they look. */
+const meaning = () => app.state.run?.classes.map(({ name, color }) => `${color} ${name}`).join("\n");
+
 function change(what, status) {
   return enqueue("Saving", async () => {
-    const before = JSON.stringify(app.state.run?.classes);
+    const before = meaning();
     takeState(await postForState("change", request({
       revision: app.state.revision, user: user(), change: what(),
     })));
     app.status = status ?? "Saved";
     drawSeeds();
     // Renamed, merged, or one of these undone: the same labels mean something else.
-    if (app.labels && JSON.stringify(app.state.run.classes) !== before) await takeLabels(app.labels);
-    if (app.live && app.state.run?.stale !== false && unseeded().length === 0) await label();
+    if (app.labels && meaning() !== before) await takeLabels(app.labels);
+    if (app.live && app.state.run?.stale !== false && unseeded().length === 0) await labelAll();
   });
 }
 
@@ -145,14 +159,15 @@ export function seed(rows) {
 export const editClass = (label, edit) =>
   change(() => ({ kind: "class", label, ...app.state.classes[label], ...edit }));
 
-export const run = () => enqueue("Running", label);
+export const run = () => enqueue("Running", labelAll);
 
-async function label() {
+async function labelAll() {
   const found = await postForLabels("run", request({
-    revision: app.state.revision, method: app.method, embedding: app.embedding,
+    revision: app.state.revision, method: app.method, embedding: app.embedding, border: app.border,
   }));
   app.state = found.state;
-  app.view = "labels";
+  app.scores = null;
+  if (!SHADED[app.view]) app.view = "labels";
   await takeLabels(found.labels);
   app.status = `Labelled ${count(found.labels.length)} patches in ${found.state.seconds.toFixed(2)} s`;
 }
@@ -166,25 +181,160 @@ export function write() {
 
 async function takeLabels(labels) {
   app.labels = labels;
-  const { classes } = app.state.run; // as of the run: some may have come or gone since
-  await viewer.showLabels({
-    uid: app.layer.uid,
-    names: Array.from(labels, (label) => classes[label].name),
-    colors: Object.fromEntries(classes.map((each) => [each.name, each.color])),
-  });
+  forgetRegions(); // those of other labels
+  if (app.view === "confidence") await askScores();
+  await drawLabels(labels);
   applyView();
 }
 
+// What is drawn as a number from 0 to 1, and not as classes.
+const SHADED = { confidence: () => app.scores.own, tissue: () => app.map.tissue };
+
+async function askScores() {
+  app.scores ??= await postForScores(request({ revision: app.state.revision }));
+}
+
+async function askMap() {
+  app.map ??= await postForMap({ h5ad: app.layer.h5ad });
+}
+
+function drawLabels(labels) {
+  // As of the run: some may have come or gone since.
+  const classes = app.state.run?.classes ?? [];
+  const n = app.state.n_patches;
+  return viewer.showLabels({
+    uid: app.layer.uid,
+    names: labels ? Array.from(labels, (label) => classes[label].name) : new Array(n).fill("Patches"),
+    colors: Object.fromEntries(classes.map((each) => [each.name, each.color])),
+    shades: SHADED[app.view] && Array.from(SHADED[app.view](), shade),
+    opacity: isLabelled() ? app.opacity : 0,
+  });
+}
+
+/** Draw the slide alone, the patches' colours, the labels, how sure they are, or where the tissue is. */
+export function setView(view) {
+  return enqueue("Drawing", async () => {
+    if (view === "confidence") await askScores();
+    if (view === "tissue") await askMap();
+    if (view === "tissue" && !app.map.tissue) throw new Error("This file does not tell how much of a patch is tissue.");
+    const redraw = SHADED[app.view] !== SHADED[view];
+    app.view = view;
+    if (redraw && (app.labels || SHADED[view])) await drawLabels(app.labels);
+    else if (redraw) viewer.removeLabels();
+    applyView();
+  });
+}
+
+/** Show the labels as regions with their areas, or take them away. */
+export function toggleRegions() {
+  return enqueue("Drawing regions", async () => {
+    if (app.regions) {
+      forgetRegions();
+      return;
+    }
+    const { regions } = await postForState("regions", request({ revision: app.state.revision }));
+    await viewer.showRegions(app.layer.uid, regions);
+    app.regions = regions;
+  });
+}
+
+function forgetRegions() {
+  if (app.regions) viewer.hideRegions();
+  app.regions = null;
+}
+
+/** Get the labels as a file of a format. */
+export function exportAs(format) {
+  return enqueue("Exporting", async () => {
+    const { name, bytes } = await postForFile(request({ revision: app.state.revision, format }));
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([bytes]));
+    link.download = name;
+    link.click();
+    URL.revokeObjectURL(link.href);
+    app.status = `${name} is in your downloads`;
+  });
+}
+
+/** Seed what lies in the regions drawn in TissUUmaps: with the class of their name, else with the active one. */
+export async function seedFromRegions() {
+  const regions = viewer.drawnRegions();
+  if (!regions.length) {
+    tell("Draw a region first, in TissUUmaps' tab Regions");
+    return;
+  }
+  const rows = new Map();
+  for (const { name, rings } of regions) {
+    const named = app.state.classes.findIndex((each) => each.name === name);
+    for (const row of app.grid.within(rings)) rows.set(row, named >= 0 ? named : app.active);
+  }
+  if (!rows.size) {
+    tell("No patch centre lies in the regions");
+    return;
+  }
+  for (const label of new Set(rows.values())) {
+    const patches = [...rows.keys()].filter((row) => rows.get(row) === label);
+    await change(() => ({ kind: "seed", label, patches }), `${count(rows.size)} patches of ${regions.length} regions seeded`);
+    if (app.error) return;
+  }
+}
+
+/** Open or close the map of the feature space. */
+export function toggleMap() {
+  if (app.mapOpen) {
+    app.mapOpen = false;
+    changed();
+    return undefined;
+  }
+  return enqueue("Opening the map", async () => {
+    await askMap();
+    app.mapOpen = true;
+  });
+}
+
+let drawn = Promise.resolve();
+let wanted = null;
+
+/** Show what another border would give, while its slider is moved; `run` then keeps it. */
+export function previewBorder(border) {
+  app.border = border;
+  if (wanted !== null) { wanted = border; return; }
+  wanted = border;
+  drawn = drawn.then(async () => {
+    await askScores();
+    const moved = borderedLabels(wanted);
+    wanted = null;
+    app.view = "labels";
+    await drawLabels(moved);
+    applyView();
+  }).catch((error) => { wanted = null; app.error = error.message; changed(); });
+}
+
+/** Labels where a patch is of class 1 from a score of `border` on; seeded patches keep theirs. */
+function borderedLabels(border) {
+  const { positive, rest } = app.scores, seeded = seededLabels();
+  return app.labels.map((label, row) =>
+    (seeded.has(row) ? label : positive[row] >= Math.fround(border) ? 1 : rest[row]));
+}
+
+/** Label again with a border, or (null) with none. */
+export function setBorder(border) {
+  app.border = border;
+  drawn.then(run);
+}
+
+const isLabelled = () => app.view === "labels" || Boolean(SHADED[app.view]);
+
 export function applyView() {
-  viewer.setOpacity(
-    app.layer.uid, app.view === "colors" ? app.opacity : 0, app.view === "labels" ? app.opacity : 0);
+  viewer.setOpacity(app.layer.uid, app.view === "colors" ? app.opacity : 0, isLabelled() ? app.opacity : 0);
 }
 
 export function choose(layer) {
   return enqueue("Opening", async () => {
     app.layer = layer;
     app.grid = makeGrid(viewer.centres(layer.uid));
-    app.state = null;
+    app.state = app.map = null;
+    app.mapOpen = false;
     await reload();
     applyView();
     app.status = app.state.seeds.patches.length ? "The seeds of last time are back" : "";

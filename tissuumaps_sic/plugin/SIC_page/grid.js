@@ -32,6 +32,15 @@ export function makeGrid({ x, y }) {
     return rows;
   }
 
+  /** The patches whose centres lie inside a region of several rings, holes among them (even-odd rule). */
+  function within(rings) {
+    const rows = [];
+    for (let row = 0; row < x.length; row++) {
+      if (rings.filter((ring) => holds(ring, x[row], y[row])).length % 2) rows.push(row);
+    }
+    return rows;
+  }
+
   /** The patches that a line passes over. */
   function under(line) {
     const rows = new Set();
@@ -46,7 +55,7 @@ export function makeGrid({ x, y }) {
     return [...rows];
   }
 
-  return { x, y, spacing, at, inside, under };
+  return { x, y, spacing, at, inside, within, under };
 }
 
 function smallestStep(values) {
@@ -61,7 +70,8 @@ function smallestStep(values) {
   return Number.isFinite(step) ? step : 256;
 }
 
-function holds(polygon, x, y) {
+/** Whether a point lies inside a polygon (even-odd rule). */
+export function holds(polygon, x, y) {
   let within = false;
   for (let i = 0, j = polygon.length - 1; i < polygon.length; j = i++) {
     const a = polygon[i], b = polygon[j];

@@ -2,17 +2,19 @@
 
 import { choose } from "./actions.js";
 import { dropLasso, mouse, mute, onKey, unmute } from "./gestures.js";
-import { clearSeeds } from "./overlay.js";
+import { closeMap, pointOnMap, renderMap } from "./map.js";
+import { clearSeeds, drawPointed } from "./overlay.js";
 import { hide, render, show } from "./panel.js";
-import { app, reset, subscribe } from "./state.js";
+import { app, follow, reset, subscribe } from "./state.js";
 import * as viewer from "./viewer.js";
-import { forget, onHover } from "./why.js";
+import { forget, onHover, onPoint } from "./why.js";
 
 export { app };
 
-let unsubscribe = () => {};
+let subscriptions = [];
 
 function onLoaded() {
+  mute(); // TissUUmaps begins to draw, and to answer clicks, when its first markers are there
   if (app.layer) return;
   const [first] = viewer.patchLayers();
   if (first) choose(first);
@@ -21,7 +23,7 @@ function onLoaded() {
 export function init(container) {
   reset();
   show(container);
-  unsubscribe = subscribe(render);
+  subscriptions = [subscribe(render), subscribe(renderMap), follow(onPoint), follow(pointOnMap)];
   viewer.on(mouse);
   document.addEventListener("keydown", onKey);
   document.addEventListener(viewer.LOADED, onLoaded);
@@ -32,13 +34,16 @@ export function init(container) {
 }
 
 export function close() {
-  unsubscribe();
+  for (const stop of subscriptions) stop();
   viewer.off(mouse);
   document.removeEventListener("keydown", onKey);
   document.removeEventListener(viewer.LOADED, onLoaded);
   viewer.container().removeEventListener("pointermove", onHover);
   forget();
   clearSeeds();
+  drawPointed(null);
+  viewer.hideRegions();
+  closeMap();
   dropLasso();
   unmute();
   hide();

@@ -8,18 +8,35 @@ export function clearSeeds() {
   viewer.overlay().querySelector("#SIC_seeds")?.remove();
 }
 
+/** Mark the patch that is pointed at on the map. */
+export function drawPointed(row) {
+  viewer.overlay().querySelector("#SIC_pointed")?.remove();
+  if (row === null) return;
+  const place = square(row);
+  const group = svg("g", { id: "SIC_pointed", "pointer-events": "none", "data-patch": row });
+  group.append(
+    svg("rect", { ...place, stroke: "#111", "stroke-width": 5 }),
+    svg("rect", { ...place, stroke: "#fff", "stroke-width": 2 }));
+  viewer.overlay().append(group);
+}
+
+/** Attributes of a patch's square on the slide. */
+function square(row) {
+  const half = app.grid.spacing / 2;
+  const corner = viewer.toViewport(app.grid.x[row] - half, app.grid.y[row] - half);
+  const opposite = viewer.toViewport(app.grid.x[row] + half, app.grid.y[row] + half);
+  return {
+    x: corner.x, y: corner.y, width: opposite.x - corner.x, height: opposite.y - corner.y,
+    fill: "none", "vector-effect": "non-scaling-stroke", "stroke-linejoin": "round",
+  };
+}
+
 export function drawSeeds() {
   clearSeeds();
   if (!app.state) return;
   const group = svg("g", { id: "SIC_seeds", "pointer-events": "none" });
-  const half = app.grid.spacing / 2;
   for (const [row, label] of seededLabels()) {
-    const corner = viewer.toViewport(app.grid.x[row] - half, app.grid.y[row] - half);
-    const opposite = viewer.toViewport(app.grid.x[row] + half, app.grid.y[row] + half);
-    const place = {
-      x: corner.x, y: corner.y, width: opposite.x - corner.x, height: opposite.y - corner.y,
-      fill: "none", "vector-effect": "non-scaling-stroke", "stroke-linejoin": "round",
-    };
+    const place = square(row);
     // A dark line under the coloured one: seen on pale glass, on dark nuclei, and on its own label.
     group.append(
       svg("rect", { ...place, stroke: "#111", "stroke-width": 6 }),
@@ -27,12 +44,7 @@ export function drawSeeds() {
         "data-patch": row, "data-label": label }));
   }
   if (app.suggested !== null) {
-    const corner = viewer.toViewport(app.grid.x[app.suggested] - half, app.grid.y[app.suggested] - half);
-    const opposite = viewer.toViewport(app.grid.x[app.suggested] + half, app.grid.y[app.suggested] + half);
-    const place = {
-      x: corner.x, y: corner.y, width: opposite.x - corner.x, height: opposite.y - corner.y,
-      fill: "none", "vector-effect": "non-scaling-stroke",
-    };
+    const place = square(app.suggested);
     group.append(
       svg("rect", { ...place, stroke: "#111", "stroke-width": 5 }),
       svg("rect", { ...place, stroke: "#fff", "stroke-width": 3, "stroke-dasharray": "6 4",

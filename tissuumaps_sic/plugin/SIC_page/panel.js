@@ -1,22 +1,27 @@
 /** The panel in TissUUmaps' side bar. */
 
 import {
-  addClass, applyView, choose, clear, editClass, newSession, openSession, redo, removeClass, run, runIfReady,
-  suggest, undo, write,
+  addClass, applyView, choose, clear, editClass, exportAs, newSession, openSession, redo, removeClass, run,
+  runIfReady,
+  previewBorder, seedFromRegions, setBorder, setView, suggest, toggleMap, toggleRegions, undo, write,
 } from "./actions.js";
 import { button, count, html, share } from "./dom.js";
 import { mute } from "./gestures.js";
+import { gradient } from "./ramp.js";
 import { app, unseeded, user } from "./state.js";
 import { style } from "./style.js";
 import * as viewer from "./viewer.js";
 import { whyBox } from "./why.js";
 
 const METHODS = { refine: "Refined", sic: "As published" };
-const VIEWS = { slide: "Slide", colors: "UMAP colours", labels: "Labels" };
+const VIEWS = { slide: "Slide", colors: "UMAP", labels: "Labels", confidence: "Confidence", tissue: "Tissue" };
 const TOOLS = {
   lasso: ["Lasso", "Shift-drag around patches"],
   rectangle: ["Rectangle", "Shift-drag from corner to corner"],
   brush: ["Brush", "Shift-drag over patches"],
+};
+const EXPORTS = {
+  csv: "CSV, a row a patch", geojson: "GeoJSON for QuPath", "geojson.gz": "GeoJSON, compressed",
 };
 const SETTLED = 0.02; // share of labels that hang on single seeds, below which more clicks change little
 
@@ -69,9 +74,9 @@ function classRow(label) {
 
 /** What a class has got in the last run, under the name that it has now. */
 function countOf(name) {
-  const { run } = app.state;
-  if (!run) return undefined;
-  const counts = run.counts.filter((_, place) => run.classes[place].name === name);
+  const last = app.state.run;
+  if (!last) return undefined;
+  const counts = last.counts.filter((_, place) => last.classes[place].name === name);
   return counts.length ? counts.reduce((a, b) => a + b) : undefined;
 }
 
@@ -136,7 +141,9 @@ function body() {
           button(text, title, () => { app.tool = tool; render(); }, {
             id: `sic-tool-${tool}`, disabled: !app.seeding,
             class: `btn btn-sm ${tool === app.tool ? "btn-secondary" : "btn-outline-secondary"}`,
-            "aria-pressed": String(tool === app.tool) })))),
+            "aria-pressed": String(tool === app.tool) }))),
+      button("From regions", "Seed what lies in the regions drawn in TissUUmaps: with the class of that name, else the chosen one",
+        seedFromRegions, { id: "sic-from-regions", disabled: !idle || !app.seeding })),
     html("div", { class: "sic-buttons" },
       button("▶ Run", "Label every patch from the seeds (Space)", run,
         { id: "sic-run", class: "btn btn-sm btn-primary", disabled: !idle }),
@@ -170,23 +177,76 @@ function body() {
     html("div", { class: "sic-view" },
       html("div", { class: "btn-group btn-group-sm", role: "group", "aria-label": "What is drawn" },
         ...Object.entries(VIEWS).map(([view, text]) =>
-          button(text, `Show ${text.toLowerCase()}`, () => { app.view = view; applyView(); render(); }, {
-            id: `sic-view-${view}`, disabled: view === "labels" && !app.labels,
+          button(text, `Show ${text.toLowerCase()}`, () => setView(view), {
+            id: `sic-view-${view}`, disabled: (view === "labels" && !app.labels)
+                || (view === "confidence" && !state.run?.scored) || !idle,
             class: `btn btn-sm ${view === app.view ? "btn-secondary" : "btn-outline-secondary"}`,
             "aria-pressed": String(view === app.view) }))),
+      button("Map", "The feature space beside the slide, linked with it", toggleMap,
+        { id: "sic-map-toggle", disabled: !idle, "aria-pressed": String(app.mapOpen),
+          class: `btn btn-sm ${app.mapOpen ? "btn-secondary" : "btn-outline-secondary"}` })),
+    html("div", { class: "sic-border" },
+      html("label", { for: "sic-opacity", class: "text-muted" }, "Opacity"),
       html("input", { type: "range", class: "form-range", id: "sic-opacity", min: 0.1, max: 1, step: 0.05,
         value: app.opacity, title: "Opacity", "aria-label": "Opacity", disabled: app.view === "slide",
         oninput: (event) => { app.opacity = Number(event.target.value); applyView(); } })),
+    app.view === "confidence" || app.view === "tissue"
+      ? html("div", { class: "sic-scale", id: "sic-scale",
+        title: app.view === "tissue" ? "Share of the patch that is tissue" : "Score of the class that a patch is labelled with" },
+        html("span", {}, app.view === "tissue" ? "0 %" : "unsure"), html("span", { class: "sic-gradient", style: `background: ${gradient()}` }),
+        html("span", {}, app.view === "tissue" ? "100 %" : "sure"))
+      : null,
+    state.run?.scored ? borderRow() : null,
     state.run
       ? html("div", { class: "sic-buttons" },
+        button("Regions", "Show the labels as regions, with their areas", toggleRegions,
+          { id: "sic-regions", disabled: !idle, "aria-pressed": String(Boolean(app.regions)),
+            class: `btn btn-sm ${app.regions ? "btn-secondary" : "btn-outline-secondary"}` }),
+        html("select", { class: "form-select form-select-sm sic-method", id: "sic-export", disabled: !idle,
+          title: "Get the labels as a file", "aria-label": "Export", onchange: (event) => exportAs(event.target.value) },
+          html("option", { value: "", selected: true, hidden: true }, "Export …"),
+          ...Object.entries(EXPORTS).map(([format, text]) => html("option", { value: format }, text))),
         button("Write labels into the h5ad", "Adds sic_label, sic_score and sic_seed to the file itself", write,
           { id: "sic-write", disabled: !idle || state.run.stale }))
-      : null);
+      : null,
+    app.regions ? areas() : null);
 }
 
 /** What was just added is called what one types next. */
 function selectName() {
   if (!app.error) panel?.querySelector(`tr[data-label="${app.active}"] input[type=text]`)?.select();
+}
+
+/** How much of the tissue each region has. */
+function areas() {
+  const known = app.regions[0]?.area !== null;
+  return html("table", { class: "sic-areas", id: "sic-areas" },
+    html("thead", {}, html("tr", {}, html("th", {}, "Region"),
+      html("th", { class: "sic-number" }, known ? "Area, mm²" : ""), html("th", { class: "sic-number" }, "Share"))),
+    html("tbody", {}, ...app.regions.map(({ name, color, area, share: part }) => html("tr", {},
+      html("td", {}, html("span", { class: "sic-why-name", style: `border-color: ${color}` }, name)),
+      html("td", { class: "sic-number" }, known ? area.toFixed(area < 10 ? 3 : 1) : ""),
+      html("td", { class: "sic-number" }, share(part, 1))))));
+}
+
+/** From which score on a patch is of the positive class. */
+function borderRow() {
+  const { name } = app.state.classes[1];
+  const idle = !app.busy;
+  return html("div", { class: "sic-border" },
+    html("label", { for: "sic-border", class: "text-muted" }, "Border"),
+    html("input", { type: "range", class: "form-range", id: "sic-border", min: 0, max: 1, step: 0.01,
+      value: app.border ?? 0.5, disabled: !idle, "aria-label": `Score from which a patch is ${name}`,
+      title: `Left: more patches are ${name}; right: only the surest are`,
+      oninput: (event) => {
+        const border = Number(event.target.value);
+        document.getElementById("sic-border-value").textContent = border.toFixed(2);
+        previewBorder(border);
+      },
+      onchange: (event) => setBorder(Number(event.target.value)) }),
+    html("span", { id: "sic-border-value", class: "sic-number" }, app.border === null ? "auto" : app.border.toFixed(2)),
+    button("Auto", "Where the score of the class is the highest", () => setBorder(null),
+      { id: "sic-border-auto", disabled: !idle || app.border === null }));
 }
 
 function sessionRow() {
@@ -223,7 +283,7 @@ function messages() {
         app.error.charAt(0).toUpperCase() + app.error.slice(1))
       : null,
     html("div", { class: "text-muted", role: "status", id: "sic-status" },
-      app.busy ? html("span", { class: "spinner-border spinner-border-sm me-1" }) : null,
+      app.slow ? html("span", { class: "me-1", "aria-hidden": "true" }, "⏳") : null,
       app.busy ? `${app.busy} …` : app.status,
       app.busy ? null : stopSign(),
       stale

@@ -25,10 +25,38 @@ async function post(endpoint, content) {
 
 export const postForState = async (endpoint, content) => (await post(endpoint, content)).json();
 
-/** Ask for labels: a header length (uint32), the header as JSON, then one byte a patch. */
-export async function postForLabels(endpoint, content) {
+/** Ask for bytes: a header length (uint32), the header as JSON, then arrays one after the other. */
+async function postForBytes(endpoint, content) {
   const buffer = await (await post(endpoint, content)).arrayBuffer();
   const length = new DataView(buffer).getUint32(0, true);
-  const state = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
-  return { state, labels: new Uint8Array(buffer, 4 + length) };
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  let at = 4 + length;
+  // Copied, because an array of floats begins at a multiple of its width.
+  const take = (Kind, n) => new Kind(buffer.slice(at, at += n * Kind.BYTES_PER_ELEMENT));
+  return { header, take };
+}
+
+/** Ask for labels, one byte a patch, and the state that they belong to. */
+export async function postForLabels(endpoint, content) {
+  const { header, take } = await postForBytes(endpoint, content);
+  return { state: header, labels: take(Uint8Array, header.n_patches) };
+}
+
+/** Ask for the score of each patch's own label and that of class 1, and for the best other class. */
+export async function postForScores(content) {
+  const { header: { n_patches: n }, take } = await postForBytes("scores", content);
+  return { own: take(Float32Array, n), positive: take(Float32Array, n), rest: take(Uint8Array, n) };
+}
+
+/** Ask for a file. */
+export async function postForFile(content) {
+  const { header: { name, length }, take } = await postForBytes("export", content);
+  return { name, bytes: take(Uint8Array, length) };
+}
+
+/** Ask for the UMAP: places in 0..1 (x, y, x, y, …), share of tissue (null: not told), colours (r, g, b, …). */
+export async function postForMap(content) {
+  const { header: { n_patches: n, tissue }, take } = await postForBytes("map", content);
+  const places = take(Float32Array, 2 * n), shares = take(Float32Array, n);
+  return { places, tissue: tissue ? shares : null, colors: take(Uint8Array, 3 * n) };
 }

@@ -7,6 +7,11 @@ const fresh = () => ({
   grid: null,
   state: null, // what the server knows of the slide's session
   labels: null, // Uint8Array, one a patch
+  scores: null, // {own, positive, rest} of the labels' run, once they were asked for
+  map: null, // {places, tissue, colors} of the patches, once they were asked for
+  mapOpen: false,
+  regions: null, // the labels as regions, while they are shown
+  border: null, // score from which a patch is of class 1; null is where it is the highest
   active: 1, // the class that a click gives
   view: "colors",
   method: "refine",
@@ -17,10 +22,12 @@ const fresh = () => ({
   live: false, // run again after every change
   session: "", // name of the session; "" is the one without
   suggested: null, // row of the patch that is best seeded next
-  hovered: null, // row of the patch under the pointer
+  pointed: null, // row of the patch under the pointer
+  hovered: null, // the one that the server was asked about
   why: null, // which seeds it is most like, as the server tells
   flips: null, // share of labels that change when the seeds are resampled, of this revision
   busy: "",
+  slow: false, // busy for long enough that a person wants to see it
   error: "",
   status: "",
 });
@@ -42,6 +49,20 @@ export function subscribe(listener) {
 
 export function changed() {
   for (const listener of listeners) listener();
+}
+
+const followers = new Set();
+
+/** Call `follower` with the row (or null) that is pointed at, on the slide or on the map. */
+export function follow(follower) {
+  followers.add(follower);
+  return () => followers.delete(follower);
+}
+
+export function point(row) {
+  if (row === app.pointed) return;
+  app.pointed = row;
+  for (const follower of followers) follower(row);
 }
 
 /** Tell the person something. */

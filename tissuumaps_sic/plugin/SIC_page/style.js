@@ -30,6 +30,15 @@ export function style() {
     .sic-embedding select { flex: 1; min-width: 0; }
     .sic-view { display: flex; gap: 1em; align-items: center; margin: .6em 0; }
     .sic-view .btn-group { flex: none; }
+    .sic-border, .sic-scale { display: flex; gap: .6em; align-items: center; margin: .4em 0; }
+    .sic-gradient { flex: 1; height: .8em; border-radius: 3px; }
+    #sic-border-value { min-width: 2.6em; }
+    .sic-map { position: absolute; right: 12px; bottom: 12px; z-index: 20; background: #fff; border-radius: 6px;
+      box-shadow: 0 2px 12px rgba(0, 0, 0, .35); padding: 6px; }
+    .sic-map-head { display: flex; justify-content: space-between; align-items: center; padding: 0 4px 4px; }
+    .sic-map canvas { display: block; background: #f4f4f6; cursor: crosshair; touch-action: none; }
+    .sic-areas { width: 100%; margin: .3em 0 .6em; }
+    .sic-areas th { font-weight: normal; color: #6c757d; font-size: .85em; }
     .sic-messages { min-height: 3em; }
     .sic-stale { color: #8a5a00; }
     .sic-lasso { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }

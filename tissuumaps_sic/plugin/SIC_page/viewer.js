@@ -43,23 +43,23 @@ export function isDrawingRegions() {
   return Boolean(regionUtils._regionMode);
 }
 
-/** Show or replace the marker layer of labels; `names` holds one class name a patch. */
-export async function showLabels({ uid, names, colors }) {
+/** Show or replace the marker layer of labels: one class name a patch, and its colour (`shades`) or that of its class. */
+export async function showLabels({ uid, names, colors, shades, opacity }) {
   const patches = dataUtils.data[uid];
   const { x, y } = centres(uid);
   if (!dataUtils.data[LABELS]) makeLabelsTab();
   const layer = dataUtils.data[LABELS];
-  layer._processeddata = { columns: ["x", "y", "class"], x, y, class: names };
+  layer._processeddata = { columns: ["x", "y", "class", "shade"], x, y, class: names, shade: shades ?? names };
   layer._csv_header = layer._processeddata.columns;
   layer._isnan = {};
   layer.modified = true;
   layer.expectedHeader = {
     X: "x", Y: "y", gb_col: "class", cb_gr_dict: JSON.stringify(colors), shape_fixed: "square",
-    scale_factor: patches._scale_factor, coord_factor: 1, opacity: 1, z_order: patches._z_order + 1,
-    collectionItem_fixed: "0",
+    scale_factor: patches._scale_factor, coord_factor: 1, opacity, z_order: patches._z_order + 1,
+    collectionItem_fixed: "0", ...(shades ? { cb_col: "shade", cb_cmap: "" } : {}),
   };
   layer.expectedRadios = {
-    cb_col: false, cb_gr: true, cb_gr_dict: true, cb_gr_rand: false, cb_gr_key: false,
+    cb_col: Boolean(shades), cb_gr: !shades, cb_gr_dict: true, cb_gr_rand: false, cb_gr_key: false,
     shape_fixed: true, shape_gr: false, shape_col: false, _no_outline: true, collectionItem_fixed: true,
   };
   // The cached quadtrees are keyed by column names, which stay the same from run to run.
@@ -157,19 +157,55 @@ export function isClassVisible(name) {
 
 /** Set how strongly the patches' colours and the labels are drawn, 0..1 each. */
 export function setOpacity(uid, patches, labels) {
+  let drawn = true;
   for (const [layer, opacity] of [[uid, patches], [LABELS, labels]]) {
-    if (!dataUtils.data[layer]) continue;
+    if (!dataUtils.data[layer] || glUtils._markerOpacity[layer] === opacity) continue;
+    drawn = false;
     dataUtils.data[layer]._opacity = opacity;
     glUtils._markerOpacity[layer] = opacity;
   }
-  glUtils.draw();
+  if (!drawn) glUtils.draw();
 }
 
-/** Keep TissUUmaps from opening a tooltip at every click that seeds; returns how to undo that. */
+const REGION = "SICregion"; // what the ids of our regions begin with
+
+/** Show regions as TissUUmaps' own: `coordinates` of a MultiPolygon in level-0 pixels, a name and a colour each. */
+export async function showRegions(uid, regions) {
+  hideRegions();
+  const factor = dataUtils.data[uid]._coord_factor;
+  regions.forEach(({ name, color, coordinates }, place) => {
+    const scaled = coordinates.map((polygon) => polygon.map((ring) => ring.map(([x, y]) => [x * factor, y * factor])));
+    const id = `${REGION}${place}`;
+    regionUtils.addRegion(scaled, id, color, name, 0, true);
+    regionUtils._regions[id].regionName = name;
+  });
+  await regionUtils.updateAllRegionClassUI();
+}
+
+export function hideRegions() {
+  const ours = Object.keys(regionUtils._regions).filter((id) => id.startsWith(REGION));
+  for (const id of ours) regionUtils.deleteRegion(id, true);
+  if (ours.length) regionUtils.updateAllRegionClassUI();
+}
+
+/** Regions that the person drew or loaded: class, and rings of {x, y} in the page's image pixels (even-odd). */
+export function drawnRegions() {
+  return Object.values(regionUtils._regions)
+    .filter(({ id, visibility }) => visibility && !id.startsWith(REGION))
+    .map(({ regionClass, globalPoints }) => ({ name: regionClass, rings: globalPoints.flat() }));
+}
+
+/**
+ * Keep TissUUmaps from looking for a marker, and opening its tooltip, at every click that seeds: that draws all of
+ * them once more. Returns how to undo it.
+ */
 export function muteTooltips() {
-  const before = glUtils._showMarkerInfo;
-  glUtils._showMarkerInfo = false;
-  return () => { glUtils._showMarkerInfo = before; };
+  osd().removeHandler("canvas-click", glUtils.pick);
+  return () => {
+    // Never twice: TissUUmaps may have added it again when it began to draw.
+    osd().removeHandler("canvas-click", glUtils.pick);
+    osd().addHandler("canvas-click", glUtils.pick);
+  };
 }
 
 export const container = () => osd().canvas;

@@ -2,19 +2,21 @@
 
 import { html } from "./dom.js";
 import { postForState } from "./server.js";
-import { app, request, seededLabels } from "./state.js";
+import { app, point, request, seededLabels } from "./state.js";
 import * as viewer from "./viewer.js";
-
 
 const HOVER = 150; // ms that the pointer rests before the server is asked
 export const THUMBNAIL = 48; // CSS pixels
 let rest = 0;
 
 export function onHover(event) {
+  if (!event.buttons && app.state) point(app.grid.at(viewer.placeOf(event)));
+}
+
+/** Ask why, once the pointer rests on a patch. */
+export function onPoint(row) {
   clearTimeout(rest);
-  if (event.buttons || !app.state?.seeds.patches.length) return;
-  const row = app.grid.at(viewer.placeOf(event));
-  if (row === app.hovered) return;
+  if (row === app.hovered || !app.state?.seeds.patches.length) return;
   rest = setTimeout(() => explain(row), HOVER);
 }
 

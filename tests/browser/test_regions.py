@@ -1,0 +1,97 @@
+"""Labels as regions, and regions as seeds, as a person uses them."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import shapely
+from test_annotating import click_seeds, headless, some_seeds
+from viewer import ARTIFACTS
+
+from tissuumaps_sic.regions import scale_of
+from tissuumaps_sic.slides import open_slide_file
+
+
+@pytest.fixture
+def labelled(viewer):
+    seeds = some_seeds(viewer)
+    click_seeds(viewer, seeds)
+    viewer.run()
+    return viewer, np.array(headless(viewer, seeds))
+
+
+def test_labels_are_shown_as_regions_with_their_areas_and_taken_away(labelled):
+    viewer, labels = labelled
+    viewer.press("regions")
+    viewer.keep_picture(ARTIFACTS, "regions")
+    shown = viewer.evaluate(
+        """() => Object.values(regionUtils._regions).map(({ regionClass, polycolor, globalPoints }) =>
+            ({ name: regionClass, color: polycolor,
+               polygons: globalPoints.map((rings) =>
+                   rings.map((ring) => ring.map(({ x, y }) => [x, y]))) }))"""
+    )
+    assert {each["name"]: each["color"] for each in shown} == {"Other": "#00a6fb", "Tumour": "#ffb000"}
+    points = shapely.points(viewer.adata.obsm["spatial"])
+    for each in shown:
+        shape = shapely.MultiPolygon([shapely.Polygon(rings[0], rings[1:]) for rings in each["polygons"]])
+        label = ("Other", "Tumour").index(each["name"])
+        assert np.array_equal(shapely.contains(shape, points), labels == label)
+    scale = scale_of(open_slide_file(viewer.h5ad))
+    cell = np.prod(scale.stride) * np.prod(scale.mpp) * 1e-6
+    table = [row.inner_text().split("\t") for row in viewer.page.query_selector_all("#sic-areas tbody tr")]
+    for name, area, share in table:
+        n = (labels == ("Other", "Tumour").index(name)).sum()
+        assert float(area) == pytest.approx(n * cell, abs=6e-4)
+        assert float(share.removesuffix(" %")) == pytest.approx(100 * n / len(labels), abs=0.6)
+    assert [name for name, *_ in table] == ["Other", "Tumour"]
+    viewer.press("regions")
+    assert viewer.evaluate("Object.keys(regionUtils._regions).length") == 0
+    # Other labels have other regions: those that are shown go.
+    viewer.press("regions")
+    viewer.run()
+    assert viewer.evaluate("Object.keys(regionUtils._regions).length") == 0
+    assert viewer.page.query_selector("#sic-areas") is None
+
+
+@pytest.mark.parametrize("format_", ["csv", "geojson"])
+def test_labels_come_as_a_download(labelled, format_, tmp_path):
+    viewer, labels = labelled
+    with viewer.page.expect_download() as download:
+        viewer.page.select_option("#sic-export", format_)
+    viewer.wait()
+    assert download.value.suggested_filename == f"demo.labels.{format_}"
+    path = tmp_path / "got"
+    download.value.save_as(path)
+    names = [("Other", "Tumour")[label] for label in labels]
+    if format_ == "csv":
+        assert [row["label"] for row in csv.DictReader(path.open())] == names
+    else:
+        features = json.loads(path.read_text())["features"]
+        assert [each["properties"]["name"] for each in features] == ["Other", "Tumour"]
+    assert viewer.error is None
+
+
+def test_regions_drawn_in_the_viewer_seed_what_they_hold(viewer):
+    viewer.press("from-regions")
+    assert "Draw a region" in viewer.status
+    centres = viewer.adata.obsm["spatial"]
+    middle = centres[len(centres) // 2]
+    # A square with a hole; one of no class, and one that has the name of a class.
+    viewer.evaluate(
+        """([[x, y], [u, v]]) => {
+            const square = (x, y, half) =>
+                [[-1, -1], [1, -1], [1, 1], [-1, 1]].map(([i, j]) => [x + i * half, y + j * half]);
+            regionUtils.addRegion([[square(x, y, 400), square(x, y, 100)]], "mine", "#ff0000", "", 0, true);
+            regionUtils.addRegion([[square(u, v, 70)]], "named", "#00ff00", "Other", 0, true);
+        }""",
+        [middle.tolist(), centres[0].tolist()],
+    )
+    viewer.choose(1)
+    viewer.press("from-regions")
+    distance = np.abs(centres - middle).max(axis=1)
+    expected = dict.fromkeys(np.flatnonzero((distance < 400) & (distance > 100)).tolist(), 1)
+    named = np.flatnonzero(np.abs(centres - centres[0]).max(axis=1) < 70)
+    assert len(expected) > 8
+    assert viewer.seeds == expected | dict.fromkeys(named.tolist(), 0)
+    assert viewer.error is None

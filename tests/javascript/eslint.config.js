@@ -1,0 +1,31 @@
+// What keeps the page's modules small and free of TissUUmaps' globals: only viewer.js may name them.
+const js = require("@eslint/js");
+const globals = require("globals");
+
+module.exports = [
+  js.configs.recommended,
+  {
+    files: ["**/SIC_page/*.js"],
+    languageOptions: { ecmaVersion: 2022, sourceType: "module", globals: globals.browser },
+  },
+  {
+    files: ["**/SIC.js"],
+    languageOptions: { ecmaVersion: 2022, sourceType: "script", globals: globals.browser },
+  },
+  {
+    rules: {
+      eqeqeq: "error",
+      "max-lines": ["error", 420],
+      "no-shadow": "error",
+      "no-undef": "error",
+      "no-unused-vars": "error",
+      "no-var": "error",
+      "prefer-const": "error",
+    },
+  },
+  {
+    // A comment cannot let TissUUmaps' globals in elsewhere.
+    ignores: ["**/viewer.js"],
+    linterOptions: { noInlineConfig: true },
+  },
+];
