@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from tissuumaps_sic.session import SeedClass, Session, SessionError
 from tissuumaps_sic.slides import EmbeddedSlide
@@ -51,13 +54,45 @@ def compare(slide: EmbeddedSlide, first: Session, second: Session) -> Agreement:
     """
     from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
-    one, other = (_names(slide, session) for session in (first, second))
-    known = sorted({*one, *other})
-    table = pd.DataFrame(confusion_matrix(one, other, labels=known), index=known, columns=known)
+    named = [_names(slide, session) for session in (first, second)]
+    known = sorted({name for names, labels in named for name in names[np.unique(labels)]})
+    # Numbers, since names of a million patches take seconds to compare.
+    one, other = (np.array([_place(known, name) for name in names])[labels] for names, labels in named)
+    labels = np.arange(len(known))
+    table = pd.DataFrame(confusion_matrix(one, other, labels=labels), index=known, columns=known)
     # Of one class alone scikit-learn divides nothing by nothing, and warns of it.
-    kappa = float(cohen_kappa_score(one, other, labels=known)) if len(known) > 1 else float("nan")
+    kappa = float(cohen_kappa_score(one, other, labels=labels)) if len(known) > 1 else float("nan")
     disputed = np.asarray(one != other, dtype=np.bool_)
     return Agreement(kappa, float(1 - disputed.mean()), disputed, table)
+
+
+def disputed_places(slide: EmbeddedSlide, disputed: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return where disputed patches lie together: a patch in the middle of each, and how many they are.
+
+    Patches lie together when they touch, at a corner too. The largest place comes first, so that whoever
+    settles them begins where most is at stake.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    disputed : ndarray of shape (n_patches,), bool
+    """
+    rows = np.flatnonzero(disputed)
+    if not rows.size:
+        return []
+    centres = slide.centres[rows]
+    # Half a stride beyond the diagonal neighbour, whose place is rounded to level-0 pixels.
+    pairs = cKDTree(centres).query_pairs(1.9 * slide.spacing, output_type="ndarray")
+    links = sparse.coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(rows.size, rows.size))
+    n_places, place = connected_components(links, directed=False)
+    sizes = np.bincount(place, minlength=n_places)
+    middles = np.column_stack([np.bincount(place, centres[:, axis]) for axis in (0, 1)]) / sizes[:, None]
+    distances = np.linalg.norm(centres - middles[place], axis=1)
+    # The nearest to the middle of each, which itself may lie in a hole.
+    order = np.lexsort((rows, distances, place))
+    first = order[np.searchsorted(place[order], np.arange(n_places))]
+    largest = np.lexsort((rows[first], -sizes))
+    return [(int(rows[first[each]]), int(sizes[each])) for each in largest]
 
 
 def consensus(sessions: Mapping[str, Session]) -> tuple[Session, list[str]]:
@@ -109,11 +144,16 @@ def consensus(sessions: Mapping[str, Session]) -> tuple[Session, list[str]]:
     return merged, disputed
 
 
-def _names(slide: EmbeddedSlide, session: Session) -> npt.NDArray[np.object_]:
+def _place(known: list[str], name: str) -> int:
+    """Return where a name is among those that patches have; -1 where no patch has it."""
+    return known.index(name) if name in known else -1
+
+
+def _names(slide: EmbeddedSlide, session: Session) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.uint8]]:
+    """Return the names of a session's classes, and its labels, (n_patches,) uint8."""
     if session.run is None:
         raise SessionError("a session has no labels yet; run it first")
-    names = np.array([each.name for each in session.run_classes], dtype=object)
     labels = session.run.unpack()
     if len(labels) != slide.n_patches:
         raise SessionError(f"{slide.path.name}: a session's labels are of other patches; run it again")
-    return np.asarray(names[labels])
+    return np.array([each.name for each in session.run_classes], dtype=object), labels

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 from shapely.geometry import mapping
 
+from tissuumaps_sic.agreement import compare, consensus, disputed_places
 from tissuumaps_sic.export import FORMATS, ExportError, regions_in, write_labels
 from tissuumaps_sic.files import BusyError
 from tissuumaps_sic.layout import read_layout
@@ -60,6 +61,11 @@ _BLOCK_ROWS = 8192
 _PATIENCE_SECONDS = 120.0
 # Each uses every core, and of a large slide gigabytes.
 _FITS_AT_ONCE = 2
+
+# Sessions that become one consensus.
+_MOST_READERS = 20
+# Places of dispute that a page is told of; who has settled so many asks again.
+_MOST_PLACES = 500
 
 # Seeds of a class that are shown beside a patch.
 _SHOWN = 3
@@ -170,6 +176,18 @@ class WhyRequest(WriteRequest):
 
     embedding: str = Field(default=MAIN, min_length=1, max_length=200)
     patch: _Row
+
+
+class CompareRequest(WriteRequest):
+    """Ask how far the labels that the page has seen agree with those of another session."""
+
+    other: str = Field(max_length=40)
+
+
+class MergeRequest(OpenRequest):
+    """Make a new session, the request's, of the seeds that no reader of some sessions disputes."""
+
+    sessions: tuple[Annotated[str, Field(max_length=40)], ...] = Field(min_length=2, max_length=_MOST_READERS)
 
 
 class Annotator:
@@ -357,6 +375,58 @@ class Annotator:
             ]
         }
 
+    def compare(self, root: Path, content: Any) -> tuple[dict[str, Any], *tuple[npt.NDArray[Any], ...]]:
+        """Return how far the labels of two sessions agree, and where they do not.
+
+        Two arrays of (n_patches,) uint8: 1 where a patch is disputed, and the other session's labels, whose
+        ``classes`` are in the header. ``places`` are those of `agreement.disputed_places`.
+        """
+        request = _parse(CompareRequest, content)
+        slide = self._slide(resolve(root, request.h5ad))
+        mine = self._seen_session(slide, request)
+        other = self._session_of(slide, request.other)
+        try:
+            found = compare(slide, mine, other)
+        except SessionError as error:
+            raise RequestError(422, str(error)) from error
+        assert other.run is not None
+        header = {
+            "n_patches": slide.n_patches,
+            # JSON has no NaN.
+            "kappa": found.kappa if np.isfinite(found.kappa) else None,
+            "n_disputed": int(found.disputed.sum()),
+            "classes": [each.model_dump() for each in other.run_classes],
+            "is_stale": other.is_stale,
+            "places": disputed_places(slide, found.disputed)[:_MOST_PLACES],
+        }
+        return header, found.disputed.astype(np.uint8), other.run.unpack()
+
+    def merge(self, root: Path, content: Any) -> dict[str, Any]:
+        """Save a consensus of sessions as a new one; return its state and how many seeds are disputed."""
+        request = _parse(MergeRequest, content)
+        h5ad = resolve(root, request.h5ad)
+        if len(set(request.sessions)) < len(request.sessions):
+            raise RequestError(422, "a session is named twice; name each once")
+        with self._editing(h5ad):
+            slide = self._slide(h5ad)
+            if _path(h5ad, request.session).exists():
+                raise RequestError(
+                    422, f"there is a session {request.session!r} already; choose another name"
+                )
+            missing = [name for name in request.sessions if not _path(h5ad, name).exists()]
+            if missing:
+                raise RequestError(
+                    422, f"there is no session {missing[0]!r} of {slide.name}; choose one there is"
+                )
+            try:
+                merged, disputed = consensus(
+                    {name: self._session_of(slide, name) for name in request.sessions}
+                )
+            except SessionError as error:
+                raise RequestError(422, str(error)) from error
+            self._save(h5ad, merged, request)
+            return {**self._state(slide, merged, request), "n_disputed": len(disputed)}
+
     def export(self, root: Path, content: Any) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
         """Return the labels as a file of the asked format, and its name."""
         request = _parse(ExportRequest, content)
@@ -421,7 +491,10 @@ class Annotator:
             raise RequestError(422, str(error)) from error
 
     def _session(self, slide: EmbeddedSlide, request: OpenRequest) -> Session:
-        path = _path(slide.path, request)
+        return self._session_of(slide, request.session)
+
+    def _session_of(self, slide: EmbeddedSlide, name: str) -> Session:
+        path = _path(slide.path, name)
         if not path.exists():
             return Session.new(slide)
         try:
@@ -446,7 +519,7 @@ class Annotator:
         return _state(slide, session, request, is_outdated=outdated)
 
     def _save(self, h5ad: Path, session: Session, request: OpenRequest) -> None:
-        path = _path(h5ad, request)
+        path = _path(h5ad, request.session)
         try:
             save_session(path, session)
         except OSError as error:
@@ -520,16 +593,16 @@ def _cosines(X: npt.NDArray[Any], patch: int, others: npt.NDArray[np.intp]) -> n
     return found
 
 
-def _path(h5ad: Path, request: OpenRequest) -> Path:
-    """Return where the session lies that a request is about; its name cannot leave the h5ad's folder."""
+def _path(h5ad: Path, name: str) -> Path:
+    """Return where the session lies that a request names; its name cannot leave the h5ad's folder."""
     try:
-        path = session_path(h5ad, request.session)
+        path = session_path(h5ad, name)
         is_link = path.is_symlink()
     except SessionError as error:
         raise RequestError(422, str(error)) from error
     except OSError as error:
         # With the slide's the name can be longer than the file system's names.
-        raise RequestError(422, f"{request.session}: {error.strerror}; give it another name") from error
+        raise RequestError(422, f"{name}: {error.strerror}; give it another name") from error
     if is_link:
         raise RequestError(422, f"{path.name}: is a link to another place; put the session itself there")
     return path

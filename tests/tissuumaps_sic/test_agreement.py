@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tissuumaps_sic.agreement import compare, consensus
+from tissuumaps_sic.agreement import compare, consensus, disputed_places
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.session import (
     SeedClass,
@@ -121,3 +121,25 @@ def test_the_commands_compare_and_merge(slide, tmp_path, capsys, caplog):
         main(["merge", file, "--sessions", "Anna", "", "--into", "both"])
     assert main(["compare", file, "--sessions", "Anna", "Nobody"]) == 1
     assert "small.Nobody.sic.json" in caplog.text
+
+
+def test_disputed_patches_that_touch_are_one_place_and_the_largest_comes_first(slide):
+    at = {tuple(centre): row for row, centre in enumerate(slide.centres.tolist())}
+    step = slide.spacing
+
+    def block(column, row, width, height):
+        return {
+            at[128 + (column + i) * step, 128 + (row + j) * step] for i in range(width) for j in range(height)
+        }
+
+    small, large, alone = block(0, 0, 2, 1), block(4, 2, 3, 3), block(11, 7, 1, 1)
+    # One step over a corner still touches; two steps do not.
+    corner = block(7, 5, 1, 1)
+    disputed = np.zeros(slide.n_patches, dtype=bool)
+    disputed[list(small | large | alone | corner)] = True
+    found = disputed_places(slide, disputed)
+    assert [size for _, size in found] == [10, 2, 1]
+    assert found[0][0] in block(5, 3, 1, 1) | block(6, 3, 1, 1) | block(5, 4, 1, 1) | block(6, 4, 1, 1)
+    assert found[1][0] in small
+    assert {found[2][0]} == alone
+    assert disputed_places(slide, np.zeros(slide.n_patches, dtype=bool)) == []

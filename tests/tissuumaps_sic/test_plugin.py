@@ -387,3 +387,53 @@ def test_what_is_no_border_is_refused(client, border):
     state = seed_all(client)
     asked = {"h5ad": H5AD, "revision": state["revision"], "border": border}
     assert post(client, "run", asked).status_code == 422
+
+
+def seeded_session(client, name, seeds):
+    revision = 0
+    for row, label in seeds.items():
+        content = {"h5ad": H5AD, "session": name, "revision": revision}
+        what = {"kind": "seed", "label": label, "patches": [row]}
+        revision = post(client, "change", {**content, "change": what}).json["revision"]
+    content = {"h5ad": H5AD, "session": name, "revision": revision}
+    return unpack(post(client, "run", content))
+
+
+def test_two_sessions_are_compared_patch_by_patch(client):
+    state, mine = seeded_session(client, "Anna", SEEDS)
+    _, other = seeded_session(client, "Ben", {**SEEDS, 40: 1, 41: 1, 52: 1})
+    asked = {"h5ad": H5AD, "session": "Anna", "revision": state["revision"], "other": "Ben"}
+    header, arrays = unpack(post(client, "compare", asked))
+    disputed, theirs = arrays.reshape(2, -1)
+    assert np.array_equal(theirs, other)
+    assert np.array_equal(disputed, mine != other)
+    assert header["n_disputed"] == disputed.sum() > 0
+    assert sum(size for _, size in header["places"]) == disputed.sum()
+    assert all(disputed[row] for row, _ in header["places"])
+    both = ((mine == 1).mean() * (other == 1).mean()) + ((mine == 0).mean() * (other == 0).mean())
+    assert header["kappa"] == pytest.approx(((mine == other).mean() - both) / (1 - both))
+    assert [each["name"] for each in header["classes"]] == ["Other", "Tumour"]
+    assert post(client, "compare", asked | {"other": "Nobody"}).status_code == 422
+    assert post(client, "compare", asked | {"other": "../x"}).status_code == 422
+
+
+def test_a_consensus_becomes_a_session_that_is_never_overwritten(client, folder):
+    seeded_session(client, "Anna", SEEDS)
+    seeded_session(client, "Ben", {0: 0, 22: 0, 30: 1})
+    asked = {"h5ad": H5AD, "session": "consensus", "sessions": ["Anna", "Ben"]}
+    state = post(client, "merge", asked).json
+    assert dict(zip(state["seeds"]["patches"], state["seeds"]["labels"], strict=True)) == {
+        0: 0, 13: 0, 11: 1, 30: 1,
+    }  # fmt: skip
+    assert state["n_disputed"] == 1
+    saved = (folder / "sub" / "small.consensus.sic.json").read_bytes()
+    assert {each["user"] for each in json.loads(saved)["actions"]} == {"Anna", "Ben"}
+    again = post(client, "merge", asked)
+    assert again.status_code == 422
+    assert "already" in again.json["error"]
+    assert (folder / "sub" / "small.consensus.sic.json").read_bytes() == saved
+    for wrong in (["Anna", "Nobody"], ["Anna", "Anna"], ["Anna"]):
+        assert post(client, "merge", asked | {"session": "next", "sessions": wrong}).status_code == 422
+    client.application.config["READ_ONLY"] = True
+    assert post(client, "merge", asked | {"session": "next"}).status_code == 403
+    assert not (folder / "sub" / "small.next.sic.json").exists()

@@ -40,8 +40,10 @@ _ENDPOINTS = {
     "scores": False,
     "map": False,
     "regions": False,
+    "compare": False,
     "export": False,
     "change": True,
+    "merge": True,
     "run": True,
     "write": True,
 }
