@@ -1,11 +1,12 @@
 /** What a person can do: each asks the server, one after the other. */
 
 import { count } from "./dom.js";
+import { askCompared, askMap, askScores } from "./fetched.js";
 import { makeGrid } from "./grid.js";
 import { drawSeeds } from "./overlay.js";
-import { shade } from "./ramp.js";
-import { ServerError, postForFile, postForLabels, postForMap, postForScores, postForState } from "./server.js";
-import { MAIN, app, changed, request, seededLabels, tell, unseeded, user } from "./state.js";
+import { AGREED, DISPUTED, shade } from "./ramp.js";
+import { ServerError, postForFile, postForLabels, postForState } from "./server.js";
+import { MAIN, app, canView, changed, request, seededLabels, tell, unseeded, user } from "./state.js";
 import * as viewer from "./viewer.js";
 
 const SLOW = 500; // ms
@@ -13,7 +14,7 @@ const SLOW = 500; // ms
 let queue = Promise.resolve();
 
 /** Do one thing after another: a change must start from the revision that the one before it made. */
-function enqueue(busy, work) {
+export function enqueue(busy, work) {
   queue = queue.then(async () => {
     app.busy = busy;
     app.error = "";
@@ -37,10 +38,10 @@ function enqueue(busy, work) {
   return queue;
 }
 
-async function reload() {
+export async function reload() {
   takeState(await postForState("open", request()));
-  app.labels = app.scores = app.border = null;
-  if (app.view === "confidence") app.view = "labels";
+  app.labels = app.scores = app.border = app.compared = null;
+  if (["confidence", "disputed"].includes(app.view)) app.view = "labels";
   const { run: last, embeddings } = app.state;
   if (last) app.embedding = last.embedding;
   if (!embeddings.some((each) => each.name === app.embedding)) app.embedding = MAIN;
@@ -156,6 +157,9 @@ export function seed(rows) {
   });
 }
 
+/** Take the seeds of patches back, whatever their class. */
+export const unseed = (rows) => change(() => ({ kind: "seed", label: null, patches: rows }));
+
 export const editClass = (label, edit) =>
   change(() => ({ kind: "class", label, ...app.state.classes[label], ...edit }));
 
@@ -183,22 +187,19 @@ async function takeLabels(labels) {
   app.labels = labels;
   forgetRegions(); // those of other labels
   if (app.view === "confidence") await askScores();
+  if (app.compared) await askCompared(app.compared.other);
   await drawLabels(labels);
   applyView();
 }
 
-// What is drawn as a number from 0 to 1, and not as classes.
-const SHADED = { confidence: () => app.scores.own, tissue: () => app.map.tissue };
+// What is drawn in other colours than those of classes.
+const SHADED = {
+  confidence: () => Array.from(app.scores.own, shade),
+  tissue: () => Array.from(app.map.tissue, shade),
+  disputed: () => Array.from(app.compared.disputed, (each) => (each ? DISPUTED : AGREED)),
+};
 
-async function askScores() {
-  app.scores ??= await postForScores(request({ revision: app.state.revision }));
-}
-
-async function askMap() {
-  app.map ??= await postForMap({ h5ad: app.layer.h5ad });
-}
-
-function drawLabels(labels) {
+export function drawLabels(labels) {
   // As of the run: some may have come or gone since.
   const classes = app.state.run?.classes ?? [];
   const n = app.state.n_patches;
@@ -206,7 +207,7 @@ function drawLabels(labels) {
     uid: app.layer.uid,
     names: labels ? Array.from(labels, (label) => classes[label].name) : new Array(n).fill("Patches"),
     colors: Object.fromEntries(classes.map((each) => [each.name, each.color])),
-    shades: SHADED[app.view] && Array.from(SHADED[app.view](), shade),
+    shades: SHADED[app.view]?.(),
     opacity: isLabelled() ? app.opacity : 0,
   });
 }
@@ -225,8 +226,18 @@ export function setView(view) {
   });
 }
 
+/** The next of the views that there is something for. */
+export function nextView() {
+  const views = ["slide", "colors", "labels", "confidence", "tissue", "disputed"].filter(canView);
+  return setView(views[(views.indexOf(app.view) + 1) % views.length]);
+}
+
 /** Show the labels as regions with their areas, or take them away. */
 export function toggleRegions() {
+  if (!app.state.run) {
+    tell("Run first: regions are of labels");
+    return undefined;
+  }
   return enqueue("Drawing regions", async () => {
     if (app.regions) {
       forgetRegions();
@@ -341,8 +352,14 @@ export function choose(layer) {
   });
 }
 
+/** Run again after every change, or no longer. */
+export function toggleLive() {
+  app.live = !app.live;
+  tell(app.live ? "Live: runs again after every seed" : "Live is off");
+  if (app.live) runIfReady();
+}
 
 /** Run where every class has seeds and something has changed. */
-export function runIfReady() {
+function runIfReady() {
   if (unseeded().length === 0 && app.state.run?.stale !== false) run();
 }

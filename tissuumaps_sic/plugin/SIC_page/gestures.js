@@ -1,9 +1,11 @@
 /** Mouse and keys. */
 
-import { redo, run, seed, suggest, undo } from "./actions.js";
+import { nextView, redo, run, seed, suggest, toggleLive, toggleMap, toggleRegions, undo } from "./actions.js";
 import { svg } from "./dom.js";
-import { drawSeeds } from "./overlay.js";
-import { app, changed, tell } from "./state.js";
+import { toggleKeys } from "./keys.js";
+import { drawPointed, drawSeeds } from "./overlay.js";
+import { nextDisputed } from "./readers.js";
+import { TOOLS, app, changed, tell } from "./state.js";
 import * as viewer from "./viewer.js";
 
 const DRAG_TOLERANCE = 6; // screen pixels that a click may wander before it is a drag
@@ -78,19 +80,30 @@ function corners(a, b) {
   return [a, at(b.x, a.y), b, at(a.x, b.y)];
 }
 
+// Not those by which TissUUmaps moves and turns the slide: a, d, f, j, k, r, s, w.
+const ACTIONS = {
+  z: undo, Z: redo, " ": run, n: suggest, l: toggleLive, t: nextTool, v: nextView, m: toggleMap, g: toggleRegions,
+  x: nextDisputed, "?": toggleKeys, Escape: cancel,
+};
+
+function nextTool() {
+  app.tool = TOOLS[(TOOLS.indexOf(app.tool) + 1) % TOOLS.length];
+  changed();
+}
+
 export function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || !app.state) return;
   // Where keys mean something already: a class that was just chosen, or a box that was ticked, is no such place.
   const typed = "input:not([type=radio], [type=checkbox]), select, textarea, [contenteditable], .modal";
   if (event.target.closest(typed) || (event.key === " " && event.target.closest("input, button"))) return;
-  const actions = { z: undo, Z: redo, " ": run, n: suggest, N: suggest, Escape: cancel };
+  const action = ACTIONS[event.key] ?? ACTIONS[event.key.toLowerCase()];
   // In the order of the list: the positive class comes first.
   const label = /^[1-9]$/.test(event.key) ? app.state.listed[event.key - 1] : undefined;
   if (label !== undefined) {
     app.active = label;
     changed();
-  } else if (actions[event.key]) {
-    actions[event.key]();
+  } else if (action) {
+    action();
   } else {
     return;
   }
@@ -100,6 +113,7 @@ export function onKey(event) {
 function cancel() {
   pointer.start = null;
   dropLasso();
+  drawPointed(null);
   if (app.suggested === null) return;
   app.suggested = null;
   drawSeeds();

@@ -2,13 +2,15 @@
 
 import {
   addClass, applyView, choose, clear, editClass, exportAs, newSession, openSession, redo, removeClass, run,
-  runIfReady,
-  previewBorder, seedFromRegions, setBorder, setView, suggest, toggleMap, toggleRegions, undo, write,
+  previewBorder, seedFromRegions, setBorder, setView, suggest, toggleLive, toggleMap, toggleRegions, undo, write,
 } from "./actions.js";
+import { compareBox } from "./compare.js";
 import { button, count, html, share } from "./dom.js";
 import { mute } from "./gestures.js";
+import { keyList } from "./keys.js";
 import { gradient } from "./ramp.js";
-import { app, unseeded, user } from "./state.js";
+import { seedList } from "./seedlist.js";
+import { app, canView, sessionTitle, unseeded, user } from "./state.js";
 import { style } from "./style.js";
 import * as viewer from "./viewer.js";
 import { whyBox } from "./why.js";
@@ -100,8 +102,9 @@ export function render() {
   // A name that is being typed survives what happens meanwhile.
   if (panel.contains(document.activeElement) && document.activeElement.type === "text" && app.busy) return;
   const focused = panel.contains(document.activeElement) ? document.activeElement.id : "";
+  const seeded = app.state?.seeds.patches.length;
   panel.replaceChildren(style(), app.state ? body() : waiting(), messages(),
-    ...(app.state?.seeds.patches.length ? [whyBox()] : []));
+    ...(seeded ? [whyBox(), seedList()] : []), ...(app.state ? [keyList()] : []));
   if (focused) document.getElementById(focused)?.focus();
 }
 
@@ -122,12 +125,18 @@ function body() {
         : html("b", {}, state.slide),
       html("span", { class: "text-muted" }, `${count(state.n_patches)} patches`)),
     sessionRow(),
+    compareBox(),
     html("table", { class: "sic-classes" },
       html("thead", {}, html("tr", {},
         ...["", "", "Class", "Seeds", "Labelled", "", ""].map((each, i) =>
           html("th", { class: i === 3 || i === 4 ? "sic-number" : "" }, each)))),
       html("tbody", {}, ...state.listed.map(classRow))),
-    button("+ Class", "Add a class", () => addClass().then(selectName), { id: "sic-add-class", disabled: !idle }),
+    html("div", { class: "sic-buttons" },
+      button("+ Class", "Add a class", () => addClass().then(selectName), { id: "sic-add-class", disabled: !idle }),
+      button("↶ Undo", "Take the last change back (Z)", undo, { id: "sic-undo", disabled: !idle || !state.can_undo }),
+      button("↷ Redo", "Do it again (Shift-Z)", redo, { id: "sic-redo", disabled: !idle || !state.can_redo }),
+      button("Clear", "Remove all seeds; can be undone", clear,
+        { id: "sic-clear", disabled: !idle || !state.seeds.patches.length })),
     html("div", { class: "form-check form-switch my-1" },
       html("input", { type: "checkbox", class: "form-check-input", id: "sic-seeding", checked: app.seeding,
         title: "Off: clicks only look",
@@ -135,7 +144,7 @@ function body() {
       html("label", { class: "form-check-label", for: "sic-seeding" },
         "Click a patch to seed it, again to unseed")),
     html("div", { class: "sic-tools" },
-      html("span", { class: "text-muted" }, "Shift-drag:"),
+      html("span", { class: "text-muted", title: "T chooses the next" }, "Shift-drag:"),
       html("div", { class: "btn-group btn-group-sm", role: "group", "aria-label": "What Shift-drag does" },
         ...Object.entries(TOOLS).map(([tool, [text, title]]) =>
           button(text, title, () => { app.tool = tool; render(); }, {
@@ -155,16 +164,10 @@ function body() {
           html("option", { value: method, selected: method === app.method }, text))),
       html("div", { class: "form-check form-switch sic-live" },
         html("input", { type: "checkbox", class: "form-check-input", id: "sic-live", checked: app.live,
-          title: "Run again after every seed",
-          onchange: (event) => { app.live = event.target.checked; render(); if (app.live) runIfReady(); } }),
-        html("label", { class: "form-check-label", for: "sic-live" }, "Live"))),
-    html("div", { class: "sic-buttons" },
+          title: "Run again after every seed (L)", onchange: toggleLive }),
+        html("label", { class: "form-check-label", for: "sic-live" }, "Live")),
       button("Suggest", "Go to the patch whose seed would tell most (N)", suggest,
-        { id: "sic-suggest", disabled: !idle || unseeded().length > 0 }),
-      button("↶ Undo", "Take the last seeding back (Z)", undo, { id: "sic-undo", disabled: !idle || !state.can_undo }),
-      button("↷ Redo", "Do it again (Shift-Z)", redo, { id: "sic-redo", disabled: !idle || !state.can_redo }),
-      button("Clear", "Remove all seeds; can be undone", clear,
-        { id: "sic-clear", disabled: !idle || !state.seeds.patches.length })),
+        { id: "sic-suggest", disabled: !idle || unseeded().length > 0 })),
     state.embeddings.length > 1
       ? html("div", { class: "sic-embedding" },
         html("label", { for: "sic-embedding" }, "Embedding"),
@@ -178,11 +181,10 @@ function body() {
       html("div", { class: "btn-group btn-group-sm", role: "group", "aria-label": "What is drawn" },
         ...Object.entries(VIEWS).map(([view, text]) =>
           button(text, `Show ${text.toLowerCase()}`, () => setView(view), {
-            id: `sic-view-${view}`, disabled: (view === "labels" && !app.labels)
-                || (view === "confidence" && !state.run?.scored) || !idle,
+            id: `sic-view-${view}`, disabled: !canView(view) || !idle,
             class: `btn btn-sm ${view === app.view ? "btn-secondary" : "btn-outline-secondary"}`,
             "aria-pressed": String(view === app.view) }))),
-      button("Map", "The feature space beside the slide, linked with it", toggleMap,
+      button("Map", "The feature space beside the slide, linked with it (M)", toggleMap,
         { id: "sic-map-toggle", disabled: !idle, "aria-pressed": String(app.mapOpen),
           class: `btn btn-sm ${app.mapOpen ? "btn-secondary" : "btn-outline-secondary"}` })),
     html("div", { class: "sic-border" },
@@ -199,14 +201,14 @@ function body() {
     state.run?.scored ? borderRow() : null,
     state.run
       ? html("div", { class: "sic-buttons" },
-        button("Regions", "Show the labels as regions, with their areas", toggleRegions,
+        button("Regions", "Show the labels as regions, with their areas (G)", toggleRegions,
           { id: "sic-regions", disabled: !idle, "aria-pressed": String(Boolean(app.regions)),
             class: `btn btn-sm ${app.regions ? "btn-secondary" : "btn-outline-secondary"}` }),
         html("select", { class: "form-select form-select-sm sic-method", id: "sic-export", disabled: !idle,
           title: "Get the labels as a file", "aria-label": "Export", onchange: (event) => exportAs(event.target.value) },
           html("option", { value: "", selected: true, hidden: true }, "Export …"),
           ...Object.entries(EXPORTS).map(([format, text]) => html("option", { value: format }, text))),
-        button("Write labels into the h5ad", "Adds sic_label, sic_score and sic_seed to the file itself", write,
+        button("Write into h5ad", "Adds sic_label, sic_score and sic_seed to the file itself", write,
           { id: "sic-write", disabled: !idle || state.run.stale }))
       : null,
     app.regions ? areas() : null);
@@ -257,7 +259,7 @@ function sessionRow() {
     html("select", { class: "form-select form-select-sm", id: "sic-session", disabled: Boolean(app.busy),
       title: "Whose seeds: each session is a file of its own beside the slide's",
       onchange: (event) => openSession(event.target.value) },
-      ...names.map((name) => html("option", { value: name, selected: name === app.session }, name || "(shared)"))),
+      ...names.map((name) => html("option", { value: name, selected: name === app.session }, sessionTitle(name)))),
     button("New …", "Begin a session of its own, for a second reader or another question", newSession,
       { id: "sic-new-session", disabled: Boolean(app.busy) }),
     html("input", { type: "text", class: "form-control form-control-sm", id: "sic-user", value: user(),

@@ -12,4 +12,8 @@ const table = Array.from({ length: STEPS + 1 }, (_, step) => {
 
 export const shade = (value) => table[Math.round(Math.min(Math.max(value, 0), 1) * STEPS)];
 
+// What readers label otherwise, and what they do not; neither is a colour of classes that come by default.
+export const DISPUTED = "#e6007a";
+export const AGREED = "#c4c9ce";
+
 export const gradient = () => `linear-gradient(to right, ${table.filter((_, step) => step % 16 === 0).join(", ")})`;

@@ -48,6 +48,13 @@ export async function postForScores(content) {
   return { own: take(Float32Array, n), positive: take(Float32Array, n), rest: take(Uint8Array, n) };
 }
 
+/** Ask how far labels agree with another session's: where not (1 a patch), and that session's labels. */
+export async function postForCompared(content) {
+  const { header, take } = await postForBytes("compare", content);
+  const disputed = take(Uint8Array, header.n_patches);
+  return { ...header, disputed, labels: take(Uint8Array, header.n_patches) };
+}
+
 /** Ask for a file. */
 export async function postForFile(content) {
   const { header: { name, length }, take } = await postForBytes("export", content);

@@ -2,6 +2,8 @@
 
 export const MAIN = "X"; // the embedding that every h5ad has
 
+export const TOOLS = ["lasso", "rectangle", "brush"]; // what Shift-drag does
+
 const fresh = () => ({
   layer: null, // {uid, h5ad} of the patches
   grid: null,
@@ -10,6 +12,8 @@ const fresh = () => ({
   scores: null, // {own, positive, rest} of the labels' run, once they were asked for
   map: null, // {places, tissue, colors} of the patches, once they were asked for
   mapOpen: false,
+  compared: null, // with another session: {other, kappa, disputed, labels, classes, places, …}
+  place: -1, // which of the disputed places was looked at last
   regions: null, // the labels as regions, while they are shown
   border: null, // score from which a patch is of class 1; null is where it is the highest
   active: 1, // the class that a click gives
@@ -77,6 +81,13 @@ export const unseeded = () =>
   app.state.classes.filter((_, label) => !app.state.seeds.labels.includes(label)).map((each) => each.name);
 
 export const user = () => localStorage.getItem("SIC.user") ?? "";
+
+export const sessionTitle = (name) => name || "(shared)";
+
+/** Whether there is what a view draws. */
+export const canView = (view) => ({
+  labels: Boolean(app.labels), confidence: Boolean(app.state.run?.scored), disputed: Boolean(app.compared),
+})[view] ?? true;
 
 export const seededLabels = () =>
   new Map(app.state.seeds.patches.map((row, i) => [row, app.state.seeds.labels[i]]));

@@ -37,6 +37,21 @@ export function style() {
       box-shadow: 0 2px 12px rgba(0, 0, 0, .35); padding: 6px; }
     .sic-map-head { display: flex; justify-content: space-between; align-items: center; padding: 0 4px 4px; }
     .sic-map canvas { display: block; background: #f4f4f6; cursor: crosshair; touch-action: none; }
+    .sic-compare select { width: auto; max-width: 9em; }
+    .sic-wall { margin: .3em 0 .5em; }
+    .sic-wall-name { display: flex; gap: .6em; margin-bottom: .2em; }
+    .sic-wall-name .sic-why-name { flex: none; }
+    .sic-wall-seeds { display: flex; flex-wrap: wrap; gap: 3px; align-items: center; }
+    .sic-seed { position: relative; border: 2px solid; border-radius: 4px; line-height: 0; }
+    .sic-seed > button { border: 0; padding: 0; background: none; line-height: 0; }
+    .sic-seed canvas { width: 40px; height: 40px; border-radius: 2px; }
+    .sic-seed:hover, .sic-seed:focus-within { outline: 2px solid #111; }
+    .sic-seed .sic-seed-remove { position: absolute; top: -4px; right: -4px; width: 16px; height: 16px; line-height: 14px;
+      border-radius: 8px; background: #111; color: #fff; font-size: 12px; display: none; }
+    .sic-seed:hover .sic-seed-remove { display: block; }
+    #sic-seeds, #sic-keys { border-top: 1px solid #ddd; padding: .4em 0; }
+    #sic-seeds summary, #sic-keys summary { cursor: pointer; }
+    #sic-keys td { padding: .1em .8em .1em 0; }
     .sic-areas { width: 100%; margin: .3em 0 .6em; }
     .sic-areas th { font-weight: normal; color: #6c757d; font-size: .85em; }
     .sic-messages { min-height: 3em; }

@@ -2,7 +2,7 @@
 
 import { html } from "./dom.js";
 import { postForState } from "./server.js";
-import { app, point, request, seededLabels } from "./state.js";
+import { app, point, request, seededLabels, sessionTitle } from "./state.js";
 import * as viewer from "./viewer.js";
 
 const HOVER = 150; // ms that the pointer rests before the server is asked
@@ -46,7 +46,8 @@ export function whyBox() {
     html("div", { class: "sic-why-row" }, thumbnail(why.patch),
       html("div", {},
         html("div", {}, app.labels ? `Labelled ${state.run.classes[app.labels[why.patch]].name}` : "Not labelled yet",
-          label === undefined ? "" : `, seeded ${state.classes[label].name}`),
+          label === undefined ? "" : `, seeded ${state.classes[label].name}`,
+          app.compared ? `; ${sessionTitle(app.compared.other)}: ${theirs(why.patch)}` : ""),
         html("div", { class: "text-muted" }, `Most like ${state.classes[why.nearest[0].label].name}${margin}`))),
     ...why.nearest.map(({ label: of, patches, similarities }) =>
       html("div", { class: "sic-why-row" },
@@ -57,6 +58,8 @@ export function whyBox() {
           onclick: () => viewer.lookAt(app.grid.x[row], app.grid.y[row]),
         }, thumbnail(row), html("span", {}, similarities[place].toFixed(2)))))));
 }
+
+const theirs = (row) => app.compared.classes[app.compared.labels[row]].name;
 
 function thumbnail(row) {
   const canvas = html("canvas", { width: 2 * THUMBNAIL, height: 2 * THUMBNAIL, "data-row": row });

@@ -1,0 +1,202 @@
+"""Seeds as a list, two readers compared, and the keys, as a person uses them."""
+
+import json
+
+import numpy as np
+from test_annotating import click_seeds, headless, some_seeds
+from viewer import ARTIFACTS
+
+from tissuumaps_sic.agreement import compare
+from tissuumaps_sic.session import load_session
+from tissuumaps_sic.slides import open_slide_file
+
+
+def listed_seeds(viewer):
+    """The seeds of each class in the list, by label."""
+    return {
+        int(wall.get_attribute("data-label")): [
+            int(each.get_attribute("data-patch")) for each in wall.query_selector_all(".sic-seed")
+        ]
+        for wall in viewer.page.query_selector_all("#sic-seeds .sic-wall")
+    }
+
+
+def pointed(viewer):
+    mark = viewer.page.query_selector("#SIC_pointed")
+    return mark and int(mark.get_attribute("data-patch"))
+
+
+def middle_of(viewer, selector):
+    box = viewer.page.locator(selector).bounding_box()
+    return [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
+
+
+def test_the_list_of_seeds_finds_them_on_the_slide_and_takes_them_back(viewer):
+    seeds = some_seeds(viewer)
+    click_seeds(viewer, seeds)
+    viewer.page.click("#sic-seeds summary")
+    by_class = {label: sorted(row for row, each in seeds.items() if each == label) for label in (1, 0)}
+    assert listed_seeds(viewer) == by_class
+    viewer.page.wait_for_timeout(1500)
+    viewer.keep_picture(ARTIFACTS, "seed-list")
+    one, other = by_class[1][0], by_class[0][1]
+    viewer.page.hover(f"#sic-seed-{one}")
+    assert pointed(viewer) == one
+    centres = viewer.adata.obsm["spatial"]
+    assert np.allclose(middle_of(viewer, "#SIC_pointed rect >> nth=0"), viewer.screen(*centres[one]), atol=2)
+    # What is not in the view comes into it.
+    viewer.evaluate(
+        """([x, y]) => {
+            const view = tmapp.ISS_viewer.viewport, image = tmapp.ISS_viewer.world.getItemAt(0);
+            view.zoomTo(10 * view.getHomeZoom(), null, true);
+            view.panTo(image.imageToViewportCoordinates(x, y), true);
+        }""",
+        [6000 - float(centres[other][0]), 4500 - float(centres[other][1])],
+    )
+    box = viewer.page.query_selector(".openseadragon-canvas").bounding_box()
+    viewer.page.hover(f"#sic-seed-{other}")
+    viewer.page.wait_for_timeout(2500)
+    left, top = viewer.screen(*centres[other])
+    assert box["x"] < left < box["x"] + box["width"]
+    assert box["y"] < top < box["y"] + box["height"]
+    viewer.page.mouse.move(5, 5)
+    assert pointed(viewer) is None
+    # By keyboard: Delete takes a seed back, and the next has the focus.
+    viewer.page.focus(f"#sic-seed-{one}")
+    assert pointed(viewer) == one
+    viewer.page.keyboard.press("Delete")
+    viewer.wait()
+    assert listed_seeds(viewer) == {1: by_class[1][1:], 0: by_class[0]}
+    viewer.page.wait_for_function("id => document.activeElement.id === id", arg=f"sic-seed-{by_class[1][1]}")
+    assert one not in viewer.seeds
+    viewer.page.hover(f".sic-seed[data-patch='{other}']")
+    viewer.page.click(f".sic-seed[data-patch='{other}'] .sic-seed-remove")
+    viewer.wait()
+    assert other not in viewer.seeds
+    viewer.press("undo")
+    assert listed_seeds(viewer)[0] == by_class[0]
+
+
+def reading(viewer, name, seeds):
+    viewer.page.once("dialog", lambda dialog: dialog.accept(name))
+    viewer.press("new-session")
+    click_seeds(viewer, seeds)
+    viewer.run()
+
+
+def test_readers_see_where_they_differ_and_keep_what_they_agree_on(viewer):
+    assert viewer.page.query_selector("#sic-compare") is None
+    few, many = some_seeds(viewer), some_seeds(viewer, per_class=8)
+    last = next(row for row in many if many[row] == 0 and row not in few)
+    disputed_seed = next(iter(few))
+    reading(viewer, "Anna", few)
+    reading(viewer, "Ben", {**many, disputed_seed: 1 - few[disputed_seed]})
+    viewer.page.select_option("#sic-compare", label="Anna")
+    viewer.wait()
+    viewer.page.wait_for_timeout(500)
+    viewer.keep_picture(ARTIFACTS, "compared")
+    slide = open_slide_file(viewer.h5ad)
+    sessions = [load_session(viewer.folder / f"demo.{name}.sic.json", slide) for name in ("Ben", "Anna")]
+    expected = compare(slide, *sessions)
+    assert 0 < expected.disputed.sum() < slide.n_patches / 2
+    assert viewer.page.inner_text("#sic-kappa") == f"κ {expected.kappa:.2f}"
+    assert f"{expected.disputed.sum()} disputed" in viewer.page.inner_text("#sic-disputed")
+    shades = np.array(viewer.evaluate("dataUtils.data.SICLABELS._processeddata.shade"))
+    assert np.array_equal(shades == "#e6007a", expected.disputed)
+    viewer.page.locator("#sic-status").click()
+    viewer.page.keyboard.press("x")
+    assert expected.disputed[pointed(viewer)]
+    assert "Disputed place 1 of" in viewer.status
+    # What the other one says of it is told where the pointer rests.
+    row = pointed(viewer)
+    viewer.page.mouse.move(*viewer.screen(*slide.centres[row]))
+    viewer.page.wait_for_selector(f"#sic-why[data-patch='{row}']")
+    theirs = ("Other", "Tumour")[sessions[1].run.unpack()[row]]
+    assert f"Anna: {theirs}" in viewer.page.inner_text("#sic-why")
+    # A run changes what is disputed, and the picture with it.
+    viewer.choose(1 - many[last])
+    viewer.click_patch(last)
+    viewer.run()
+    now = compare(slide, load_session(viewer.folder / "demo.Ben.sic.json", slide), sessions[1])
+    shades = np.array(viewer.evaluate("dataUtils.data.SICLABELS._processeddata.shade"))
+    assert np.array_equal(shades == "#e6007a", now.disputed)
+
+    viewer.page.once("dialog", lambda dialog: dialog.accept(dialog.default_value))
+    viewer.press("consensus")
+    assert viewer.error is None
+    assert viewer.page.input_value("#sic-session") == "consensus"
+    both = {**many, **few}
+    agreed = {row: label for row, label in both.items() if row not in (disputed_seed, last)}
+    assert viewer.seeds == agreed | ({} if last in few else {last: 1 - many[last]})
+    saved = json.loads((viewer.folder / "demo.consensus.sic.json").read_text())
+    assert {each["user"] for each in saved["actions"] if each["kind"] == "seed"} <= {"Anna", "Ben"}
+    assert viewer.page.input_value("#sic-compare") == "none"
+    viewer.page.select_option("#sic-compare", label="Anna")
+    viewer.wait()
+    assert "no labels yet" in viewer.error
+    assert viewer.page.query_selector("#sic-disputed") is None
+
+
+def test_the_same_labels_are_not_disputed(viewer):
+    seeds = some_seeds(viewer)
+    reading(viewer, "Anna", seeds)
+    reading(viewer, "Ben", seeds)
+    viewer.page.select_option("#sic-compare", label="Anna")
+    viewer.wait()
+    assert viewer.page.inner_text("#sic-kappa") == "κ 1.00"
+    assert "Nothing is disputed" in viewer.page.inner_text("#sic-disputed")
+    assert viewer.page.is_disabled("#sic-next-disputed")
+    viewer.page.select_option("#sic-compare", label="nobody")
+    viewer.wait()
+    assert viewer.layer["names"] == [("Other", "Tumour")[each] for each in headless(viewer, seeds)]
+    assert viewer.page.query_selector("#sic-disputed") is None
+
+
+def test_everything_has_a_key_and_every_control_says_what_it_does(viewer):
+    seeds = some_seeds(viewer)
+    click_seeds(viewer, seeds)
+    press = viewer.page.keyboard.press
+    viewer.page.locator("#sic-status").click()
+    press(" ")
+    viewer.wait()
+    assert viewer.layer is not None
+    press("t")
+    assert viewer.evaluate("SIC.app.tool") == "rectangle"
+    press("l")
+    viewer.wait()
+    assert viewer.page.is_checked("#sic-live")
+    press("v")
+    viewer.wait()
+    assert viewer.evaluate("SIC.app.view") == "confidence"
+    press("m")
+    viewer.wait()
+    assert viewer.page.is_visible("#sic-map")
+    press("m")
+    viewer.wait()
+    assert not viewer.page.is_visible("#sic-map")
+    press("g")
+    viewer.wait()
+    assert viewer.page.is_visible("#sic-areas")
+    press("g")
+    viewer.wait()
+    press("?")
+    assert viewer.page.is_visible("#sic-keys table")
+    viewer.page.wait_for_timeout(300)
+    viewer.keep_picture(ARTIFACTS, "keys")
+    press("?")
+    assert not viewer.page.is_visible("#sic-keys table")
+    press("z")
+    viewer.wait()
+    assert len(viewer.seeds) == len(seeds) - 1
+    viewer.page.click("#sic-seeds summary")
+    untold = viewer.evaluate(
+        """() => [...document.querySelectorAll(".sic button, .sic select, .sic input, .sic summary")]
+            .filter((each) => !each.title).map((each) => each.outerHTML.slice(0, 80))"""
+    )
+    assert untold == []
+    unnamed = viewer.evaluate(
+        """() => [...document.querySelectorAll(".sic select, .sic input")]
+            .filter((each) => !each.ariaLabel && !each.title && !each.labels?.length)
+            .map((each) => each.outerHTML.slice(0, 80))"""
+    )
+    assert unnamed == []

@@ -1,0 +1,17 @@
+/** What is asked of the server once, when it is first wanted. */
+
+import { postForCompared, postForMap, postForScores } from "./server.js";
+import { app, request } from "./state.js";
+
+export async function askScores() {
+  app.scores ??= await postForScores(request({ revision: app.state.revision }));
+}
+
+export async function askMap() {
+  app.map ??= await postForMap({ h5ad: app.layer.h5ad });
+}
+
+export async function askCompared(other) {
+  app.compared = { other, ...await postForCompared(request({ revision: app.state.revision, other })) };
+  app.place = -1;
+}
