@@ -352,7 +352,10 @@ class Annotator:
         return header, found.umap.astype("<f4"), found.tissue.astype("<f4"), found.colors
 
     def regions(self, root: Path, content: Any) -> dict[str, Any]:
-        """Return the labels as regions: polygons with holes in level-0 pixels, areas in mm², shares."""
+        """Return the labels as regions, in the order in which classes are listed.
+
+        Polygons with holes in level-0 pixels, areas in mm², shares of all regions.
+        """
         request = _parse(WriteRequest, content)
         slide = self._slide(resolve(root, request.h5ad))
         session = self._seen_session(slide, request)
@@ -362,6 +365,8 @@ class Annotator:
             found, classes = regions_in(slide, session)
         except ExportError as error:
             raise RequestError(422, str(error)) from error
+        order = listed(len(classes))
+        found.sort(key=lambda region: order.index(region.label))
         return {
             "regions": [
                 {

@@ -33,7 +33,7 @@ export function style() {
     .sic-border, .sic-scale { display: flex; gap: .6em; align-items: center; margin: .4em 0; }
     .sic-gradient { flex: 1; height: .8em; border-radius: 3px; }
     #sic-border-value { min-width: 2.6em; }
-    .sic-map { position: absolute; right: 12px; bottom: 12px; z-index: 20; background: #fff; border-radius: 6px;
+    .sic-map { position: absolute; right: 12px; bottom: 48px; z-index: 20; background: #fff; border-radius: 6px;
       box-shadow: 0 2px 12px rgba(0, 0, 0, .35); padding: 6px; }
     .sic-map-head { display: flex; justify-content: space-between; align-items: center; padding: 0 4px 4px; }
     .sic-map canvas { display: block; background: #f4f4f6; cursor: crosshair; touch-action: none; }
