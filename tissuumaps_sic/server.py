@@ -16,13 +16,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal, TypeVar
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError
 from shapely.geometry import mapping
 
-from tissuumaps_sic.export import FORMATS, ExportError, regions_in, write_labels
+from tissuumaps_sic.export import FORMATS, ExportError, ExportOptions, regions_in, write_labels
 from tissuumaps_sic.files import BusyError
 from tissuumaps_sic.layout import read_layout
 from tissuumaps_sic.session import (
@@ -60,6 +61,9 @@ _BLOCK_ROWS = 8192
 _PATIENCE_SECONDS = 120.0
 # Each uses every core, and of a large slide gigabytes.
 _FITS_AT_ONCE = 2
+
+# Of an export: it lies in memory here, and in the browser.
+_MOST_SENT = 256 * 2**20
 
 # Seeds of a class that are shown beside a patch.
 _SHOWN = 3
@@ -159,10 +163,16 @@ class SuggestRequest(RunRequest):
     n: int = Field(default=1, strict=True, ge=1, le=100)
 
 
+def _known_format(name: str) -> str:
+    if name not in FORMATS:
+        raise ValueError(f"no such format; there is {', '.join(FORMATS)}")
+    return name
+
+
 class ExportRequest(WriteRequest):
     """Ask for the labels that the page has seen, as a file."""
 
-    format: Literal["csv", "geojson", "geojson.gz"]
+    format: Annotated[str, Field(max_length=20), AfterValidator(_known_format)]
 
 
 class WhyRequest(WriteRequest):
@@ -358,20 +368,29 @@ class Annotator:
         }
 
     def export(self, root: Path, content: Any) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
-        """Return the labels as a file of the asked format, and its name."""
+        """Return the labels as a file of the asked format, and its name; of several files as a zip.
+
+        Nothing is written into the served folder.
+        """
         request = _parse(ExportRequest, content)
         h5ad = resolve(root, request.h5ad)
         slide = self._slide(h5ad)
         session = self._seen_session(slide, request)
+        format_ = FORMATS[request.format]
+        if request.format == "h5ad":
+            # What is larger need not be copied to know it.
+            _require_sendable(slide, request, h5ad.stat().st_size)
         suffix = f".{request.session}" if request.session else ""
-        name = f"{slide.name}{suffix}.labels.{request.format}"
         with TemporaryDirectory() as folder:
-            target = Path(folder) / name
+            target = Path(folder) / f"{slide.name}{suffix}.{format_.ending}"
+            options = ExportOptions(session_name=request.session, link=False)
             try:
                 with self._fitting:
-                    FORMATS[request.format](slide, session, target, None)
-                written = np.fromfile(target, np.uint8)
-                return {"name": name, "length": len(written)}, written
+                    format_.write(slide, session, target, None, options)
+                sent = _as_one(target)
+                _require_sendable(slide, request, sent.stat().st_size)
+                written = np.fromfile(sent, np.uint8)
+                return {"name": sent.name, "length": len(written)}, written
             except (ExportError, SessionError, SlideFileError) as error:
                 raise RequestError(422, str(error)) from error
             except OSError as error:
@@ -473,6 +492,29 @@ def resolve(root: Path, relative: str) -> Path:
     if not found:
         raise refused
     return path
+
+
+def _as_one(target: Path) -> Path:
+    """Return the file that an export is: a zip where there are several files in its folder."""
+    files = sorted(target.parent.iterdir())
+    if len(files) == 1:
+        return target
+    packed = target.with_name(f"{target.name}.zip")
+    with ZipFile(packed, "w", ZIP_DEFLATED) as file:
+        for each in files:
+            file.write(each, each.name)
+    return packed
+
+
+def _require_sendable(slide: EmbeddedSlide, request: ExportRequest, n_bytes: int) -> None:
+    if n_bytes > _MOST_SENT:
+        session = f" --session {slide.name}.{request.session}.sic.json" if request.session else ""
+        raise RequestError(
+            422,
+            f"the file would have {n_bytes / 2**20:.0f} MB, and {_MOST_SENT // 2**20} is the most that goes "
+            "through the browser; run this in the slide's folder instead: tissuumaps-sic export "
+            f"{slide.path.name} --format {request.format}{session}",
+        )
 
 
 def pack(header: dict[str, Any], *arrays: npt.NDArray[Any]) -> bytes:
