@@ -183,7 +183,7 @@ def _facts(
     return [
         *told,
         ("Version", f"tissuumaps-sic {run.version}"),
-        ("Patches' fingerprint", session.fingerprint),
+        ("Fingerprint", session.fingerprint),
     ]
 
 

@@ -17,8 +17,8 @@ from tissuumaps_sic.slides import EmbeddedSlide
 
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
 _JPEG_QUALITY = 88
-# Wider pictures go one above the other.
-_WIDE = 1.45
+# Wider pictures go one above the other, where the table leaves room.
+_WIDE, _FEW = 1.45, 16
 
 
 def write_html(
@@ -51,9 +51,17 @@ def to_html(report: Report) -> bytes:
     if picture.width_um is not None:
         length, told = scale_bar(picture.width_um)
         bar = {"percent": 100 * length / picture.width_um, "told": told}
+    wide = columns > _WIDE * rows and len(pictures) > 1 and len(report.rows) <= _FEW
+    tallest = _tallest(len(report.rows), stacked=wide)
     return template.render(
-        report=report, pictures=pictures, bar=bar, wide=columns > _WIDE * rows, ratio=columns / rows
+        report=report, pictures=pictures, bar=bar, wide=wide, ratio=columns / rows, tallest=tallest
     ).encode()
+
+
+def _tallest(n_classes: int, *, stacked: bool) -> int:
+    """Return how high a picture may be so that all is one page when it is printed, in CSS pixels."""
+    room = 560 if n_classes <= 3 else max(200, 560 - 28 * (n_classes - 3))
+    return room // 2 if stacked else room
 
 
 def _data_uri(pixels: Pixels, *, photo: bool) -> str:

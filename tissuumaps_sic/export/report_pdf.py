@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # All lengths are in mm, from the page's upper left corner.
 _WIDTH, _HEIGHT, _MARGIN = 210.0, 297.0, 15.0
 _INCH = 25.4
-_WIDE = 1.45
+_SHORT_TITLE, _LONGEST_TITLE = 34, 60
 _GAP = 5.0
 _INK, _QUIET, _LINE = "#1c2430", "#5d6877", "#c3cad3"
 _ROW, _FACT = 6.2, 4.7
@@ -122,7 +122,9 @@ class _Page:
 
 def _head(page: _Page, report: Report) -> float:
     at = _MARGIN + 4
-    page.text(_MARGIN, at, _cut(report.slide, 48), size=16, weight="bold")
+    # Long names are set smaller, down to where they can still be read.
+    size = min(16.0, max(9.0, 16 * _SHORT_TITLE / len(report.slide)))
+    page.text(_MARGIN, at, _cut(report.slide, _LONGEST_TITLE), size=size, weight="bold")
     told = f"Labels of {report.patches:,} patches"
     page.text(_WIDTH - _MARGIN, at + 1, told, color=_QUIET, ha="right")
     page.line(at + 6, color=_INK, width=1.4)
@@ -137,10 +139,14 @@ def _pictures(page: _Page, report: Report, at: float, room: float) -> float:
         shown.append(("Slide", picture.slide))
     rows, columns = picture.labels.shape[:2]
     ratio = columns / rows
-    across = 1 if len(shown) == 1 or ratio > _WIDE else 2
-    down = len(shown) // across
     caption = 9.0
-    width = min((_WIDTH - 2 * _MARGIN - _GAP * (across - 1)) / across, (room / down - caption) * ratio)
+    # Side by side or one above the other, as they are larger.
+    choices = []
+    for across in range(1, len(shown) + 1):
+        beside = (_WIDTH - 2 * _MARGIN - _GAP * (across - 1)) / across
+        choices.append((min(beside, (room / (len(shown) // across) - caption) * ratio), across))
+    width, across = max(choices)
+    down = len(shown) // across
     height = width / ratio
     left = (_WIDTH - across * width - (across - 1) * _GAP) / 2
     for place, (told, pixels) in enumerate(shown):
@@ -213,7 +219,7 @@ def _provenance(page: _Page, report: Report, at: float) -> None:
     for name, told in report.facts:
         if len(told) > _LONG:
             page.text(_MARGIN, at, name, size=8, color=_QUIET)
-            page.text(_MARGIN + 33, at, _cut(told, 90), size=7, family="monospace")
+            page.text(_MARGIN + 28, at, _cut(told, 90), size=7, family="monospace")
             at += _FACT
     closing = (
         f"Written {report.written}. The share is that of the patches that were embedded. "
