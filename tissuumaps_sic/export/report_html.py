@@ -60,7 +60,7 @@ def to_html(report: Report) -> bytes:
 
 def _tallest(n_classes: int, *, stacked: bool) -> int:
     """Return how high a picture may be so that all is one page when it is printed, in CSS pixels."""
-    room = 560 if n_classes <= 3 else max(200, 560 - 28 * (n_classes - 3))
+    room = 560 if n_classes <= 3 else max(200, 560 - 34 * (n_classes - 3))
     return room // 2 if stacked else room
 
 
