@@ -159,10 +159,13 @@ class SlideImage:
         steps = [width / down / size[0], height / down / size[1]]
         if all(abs(step - 1) <= 1e-6 for step in steps):
             return self._read(round(begins[0]), round(begins[1]), size[0], size[1], level)
-        first = [math.floor(begin + 1e-6) for begin in begins]
-        ends = [
-            math.ceil(begin + step * n - 1e-6) for begin, step, n in zip(begins, steps, size, strict=True)
-        ]
+        first, ends = [], []
+        for begin, step, n, limit in zip(begins, steps, size, self._source.level_sizes[level], strict=True):
+            start, end = math.floor(begin + 1e-6), math.ceil(begin + step * n - 1e-6)
+            # What the filter sees beyond the rectangle, so far as there is a slide.
+            reach = math.ceil(step) + 1
+            first.append(start if start < 0 else max(start - reach, 0))
+            ends.append(end if end > limit else min(end + reach, limit))
         spans = [end - start for start, end in zip(first, ends, strict=True)]
         factor = max(1, math.floor(min(steps))) if spans[0] * spans[1] > _MOST_AT_ONCE else 1
         region = self._reduced(first[0], first[1], spans[0], spans[1], level, factor)

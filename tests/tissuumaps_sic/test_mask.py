@@ -50,9 +50,7 @@ def by_points(made, shape, step):
 )
 def test_a_pixel_has_the_class_of_the_cell_that_its_centre_lies_in(tmp_path, mpp, target, options):
     rng = np.random.default_rng(0)
-    grid = plan(
-        mpp=mpp, target_mpp=target, bounds=(101, 203, 2400, 1600), keep=lambda n: rng.random(n) < 0.8
-    )
+    grid = plan(mpp=mpp, target_mpp=target, bounds=(101, 203, 2400, 1600), keep=lambda n: rng.random(n) < 0.8)
     made = some_labels(write_grid_h5ad(tmp_path / "a.h5ad", grid), grid)
     write_mask(made.slide, made.session, tmp_path / "a.tif", made.columns, **options)
     mask = tifffile.imread(tmp_path / "a.tif")
@@ -63,7 +61,9 @@ def test_a_pixel_has_the_class_of_the_cell_that_its_centre_lies_in(tmp_path, mpp
         wanted = options.get("mpp", grid.stride * target / 8)
         step = (wanted / mpp[0], wanted / mpp[1])
     assert mask.dtype == np.uint8
-    assert mask.shape == tuple(int(np.ceil(np.round(n / s, 6))) for n, s in ((1900, step[1]), (2600, step[0])))
+    assert mask.shape == tuple(
+        int(np.ceil(np.round(n / s, 6))) for n, s in ((1900, step[1]), (2600, step[0]))
+    )
     expected, clear = by_points(made, mask.shape, step)
     assert clear.mean() > 0.9
     assert np.array_equal(mask[clear], expected[clear])
