@@ -143,7 +143,8 @@ def make_report(
             )
         )
     notes = []
-    if session.is_stale:
+    # Seeds that were read from a file, and not clicked, are none of the session's own.
+    if session.is_stale and session.actions:
         notes.append("The seeds have changed since this run; the labels are those of the run.")
     if cell is None:
         notes.append("The file does not tell its µm per pixel, so areas are not known.")
