@@ -8,7 +8,7 @@ import logging
 import math
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tissuumaps_sic import __version__
@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         type=Path,
         metavar="OUT",
-        help="a .csv, .h5ad or .geojson (default: <slide>.labels.csv here)",
+        help="a .csv, .h5ad, .geojson, .tif (mask), .tmap, .html or .pdf (default: <slide>.labels.csv here)",
     )
     run.add_argument(
         "--from",
@@ -146,9 +146,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument(
         "--format",
-        choices=("csv", "h5ad", "geojson", "geojson.gz"),
-        default="csv",
-        help="a row or an obs a patch, or regions as QuPath reads them (default: csv)",
+        # The table itself is too heavy for --help; a test keeps them equal.
+        choices=("csv", "geojson", "geojson.gz", "mask", "tmap", "html", "pdf", "h5ad"),
+        help="a row a patch; regions as QuPath reads them; a label mask (pyramidal TIFF); a TissUUmaps "
+        "project that needs no plugin; a one-page report; the h5ad with the labels (default: csv)",
+    )
+    export.add_argument(
+        "--patches",
+        nargs="+",
+        metavar="CLASS",
+        help="instead: pictures of the patches of these classes, to train on (give it after FILE)",
     )
     export.add_argument(
         "--session", type=Path, metavar="JSON", help="default: <slide>.sic.json beside the h5ad"
@@ -156,16 +163,46 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--simplify",
         type=float,
-        default=0.0,
         metavar="UM",
         help="how far the borders of regions may move to have fewer corners (default: 0)",
     )
+    resolution = export.add_mutually_exclusive_group()
+    resolution.add_argument(
+        "--mpp",
+        type=float,
+        metavar="UM",
+        help="of a mask's pixels (default: an eighth of the distance between patches; 8 where they are 256 "
+        "px at 0.5 and overlap by half)",
+    )
+    resolution.add_argument(
+        "--downsample",
+        type=float,
+        metavar="N",
+        help="slide pixels per pixel of a mask, where the file does not tell its µm per pixel",
+    )
+    export.add_argument(
+        "--image",
+        type=Path,
+        metavar="SLIDE",
+        help="the slide, for patches and reports, where it is not beside the h5ad",
+    )
+    export.add_argument(
+        "--min-score", type=float, metavar="SCORE", help="of patches: the least, 0 to 1 (default: 0)"
+    )
+    export.add_argument(
+        "--most",
+        type=int,
+        metavar="N",
+        help="of patches: how many of each class, those with the highest scores (default: all)",
+    )
+    export.add_argument("--patch-format", choices=("png", "jpg"), help="of patches (default: png)")
     export.add_argument(
         "-o",
         "--output",
         type=Path,
         metavar="OUT",
-        help="a file, or of several slides a folder (default: <slide>.labels.<format> here)",
+        help="a file, or of several slides a folder (default: <slide>.labels.<format>, .mask.tif or "
+        ".report.<format> here); of patches always a folder (default: patches)",
     )
     export.set_defaults(command=_export)
 
@@ -364,11 +401,12 @@ def _run(options: argparse.Namespace) -> None:
         run, scores = cluster(slide, seeds.classes, seeds.patches, method=method, border=border)
     session = Session.new(slide).model_copy(update={"initial_classes": seeds.classes, "run": run})
     output = options.output or Path(f"{slide.name}.labels.csv")
-    format_ = next((each for each in FORMATS if output.name.endswith(f".{each}")), None)
+    format_ = next((each for each in FORMATS.values() if output.name.endswith(f".{each.suffix}")), None)
     if format_ is None:
-        raise SystemExit(f"{output}: the ending must be one of {', '.join(FORMATS)}")
+        known = ", ".join(each.suffix for each in FORMATS.values())
+        raise SystemExit(f"{output}: the ending must be one of {known}")
     columns = columns_of(slide, session, scores, seed_vector(slide, run.seeds), unlike)
-    FORMATS[format_](slide, session, output, columns)
+    format_.write(slide, session, output, columns)
     counts = {c.name: n for c, n in zip(seeds.classes, run.counts, strict=True)}
     if options.json:
         report = {
@@ -389,13 +427,15 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from tissuumaps_sic.export import ExportError, export_slide
+    from tissuumaps_sic.export import ExportError
     from tissuumaps_sic.session import SessionError, session_path
     from tissuumaps_sic.slides import SlideFileError
 
     one = len(options.files) == 1 and not options.files[0].is_dir()
-    if options.session and not one:
-        raise SystemExit("--session: is of one slide; name that slide alone")
+    for option in ("session", "image"):
+        if getattr(options, option) and not one:
+            raise SystemExit(f"--{option}: is of one slide; name that slide alone")
+    write = _patches_export(options) if options.patches else _format_export(options, one)
     files: list[Path] = []
     for path in options.files:
         found = sorted(path.glob("*.h5ad")) if path.is_dir() else [path]
@@ -407,22 +447,72 @@ def _export(options: argparse.Namespace) -> None:
             else:
                 files.append(each)
     failed = False
-    for path in files:
-        output = Path(f"{path.stem}.labels.{options.format}")
-        if options.output:
-            output = options.output if one and not options.output.is_dir() else options.output / output
-        output.parent.mkdir(parents=True, exist_ok=True)
+    for place, path in enumerate(files, 1):
+        if len(files) > 1:
+            log.info("%d of %d: %s", place, len(files), path.name)
         try:
-            export_slide(
-                path, output, format_=options.format, session=options.session, simplify=options.simplify
-            )
-            print(output)
+            print(write(path), flush=True)
         except (ExportError, SessionError, SlideFileError) as error:
             # One bad slide never ends the run.
             log.error("%s", error)  # noqa: TRY400 -- a message for a person
             failed = True
+        except OSError as error:
+            log.error("%s: %s", error.filename or path.name, error.strerror or error)  # noqa: TRY400
+            failed = True
     if failed:
         raise SystemExit(1)
+
+
+# Options of `export` that only some formats know.
+_OF_FORMATS = ("simplify", "mpp", "downsample", "image")
+_OF_PATCHES = {"image": "image", "min_score": "min_score", "most": "most", "patch_format": "format_"}
+
+
+def _refuse(options: argparse.Namespace, known: Sequence[str], what: str) -> None:
+    for option in dict.fromkeys([*_OF_FORMATS, *_OF_PATCHES]):
+        if option not in known and getattr(options, option) is not None:
+            raise SystemExit(f"--{option.replace('_', '-')}: has no use with {what}")
+
+
+def _format_export(options: argparse.Namespace, one: bool) -> Callable[[Path], Path]:
+    """Return what writes a slide's labels in the format that the options ask for, and tells the file."""
+    from tissuumaps_sic.export import FORMATS, ExportOptions, export_slide, session_name_of
+
+    format_ = FORMATS[options.format or "csv"]
+    _refuse(options, format_.options, f"--format {format_.name}")
+    given = {name: getattr(options, name) for name in _OF_FORMATS if getattr(options, name) is not None}
+
+    def write(path: Path) -> Path:
+        output = Path(f"{path.stem}.{format_.ending}")
+        if options.output:
+            output = options.output if one and not options.output.is_dir() else options.output / output
+        output.parent.mkdir(parents=True, exist_ok=True)
+        asked = ExportOptions(**given, session_name=session_name_of(path, options.session))
+        export_slide(path, output, format_=format_.name, session=options.session, options=asked)
+        return output
+
+    return write
+
+
+def _patches_export(options: argparse.Namespace) -> Callable[[Path], Path]:
+    """Return what writes pictures of a slide's patches, as the options ask for, and tells the folder."""
+    from tissuumaps_sic.export import labelled_slide, write_patches
+
+    if options.format:
+        raise SystemExit("--patches: is no --format; give one of them at a time")
+    _refuse(options, tuple(_OF_PATCHES), "--patches")
+    folder = options.output or Path("patches")
+    given = {
+        name: getattr(options, option)
+        for option, name in _OF_PATCHES.items()
+        if getattr(options, option) is not None
+    }
+
+    def write(path: Path) -> Path:
+        slide, session = labelled_slide(path, options.session)
+        return write_patches(slide, session, folder, options.patches, **given)
+
+    return write
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -7,10 +7,9 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import shapely
-import shapely.affinity
 
 from tissuumaps_sic.files import replacing
 from tissuumaps_sic.regions import Region, Scale
@@ -23,7 +22,8 @@ def write_geojson(
     """Write one annotation for each class, with its area and share as measurements.
 
     QuPath counts from the corner of the part that was scanned (OpenSlide's bounds), which is subtracted.
-    Features are written one after the other. A name that ends in ``.gz`` is compressed.
+    It is written ring by ring, so that regions of many small pieces are never in memory as text. A name that
+    ends in ``.gz`` is compressed.
 
     Parameters
     ----------
@@ -42,27 +42,33 @@ def write_geojson(
         file.write('{"type": "FeatureCollection", "features": [')
         for place, region in enumerate(regions):
             file.write(",\n" if place else "\n")
-            json.dump(_feature(region, classes[region.label], scale), file)
+            file.writelines(_feature(region, classes[region.label], scale))
         file.write("\n]}\n")
 
 
-def _feature(region: Region, seed_class: SeedClass, scale: Scale) -> dict[str, Any]:
-    moved = shapely.affinity.translate(region.shape, -scale.origin[0], -scale.origin[1])
+def _feature(region: Region, seed_class: SeedClass, scale: Scale) -> Iterator[str]:
+    """Yield the text of a feature, in pieces of one ring at most."""
     measurements = {"Share %": 100 * region.share}
     if region.area is not None:
         measurements["Area mm^2"] = region.area
-    color = [int(seed_class.color[place : place + 2], 16) for place in (1, 3, 5)]
-    return {
-        "type": "Feature",
-        "geometry": shapely.geometry.mapping(moved),
-        "properties": {
-            "objectType": "annotation",
+    properties = {
+        "objectType": "annotation",
+        "name": seed_class.name,
+        "classification": {
             "name": seed_class.name,
-            "classification": {"name": seed_class.name, "color": color},
-            "isLocked": False,
-            "measurements": measurements,
+            "color": [int(seed_class.color[place : place + 2], 16) for place in (1, 3, 5)],
         },
+        "isLocked": False,
+        "measurements": measurements,
     }
+    yield '{"type": "Feature", "geometry": {"type": "MultiPolygon", "coordinates": ['
+    for place, polygon in enumerate(region.shape.geoms):
+        yield ", [" if place else "["
+        for number, ring in enumerate((polygon.exterior, *polygon.interiors)):
+            moved = shapely.get_coordinates(ring) - scale.origin
+            yield (", " if number else "") + json.dumps(moved.tolist())
+        yield "]"
+    yield f']}}, "properties": {json.dumps(properties)}}}'
 
 
 @contextmanager

@@ -135,6 +135,38 @@ def cells_of(centres: npt.NDArray[np.float64], stride: tuple[float, float]) -> n
     ValueError
         When two patches own one cell.
     """
+    corner, place = lattice_of(centres, stride)
+    left, top = (corner[axis] + place[:, axis] * stride[axis] for axis in (0, 1))
+    # Not left + stride: the same edge of two neighbours would differ by rounding.
+    right, bottom = (corner[axis] + (place[:, axis] + 1) * stride[axis] for axis in (0, 1))
+    cells: npt.NDArray[np.object_] = shapely.box(left, top, right, bottom)
+    return cells
+
+
+def lattice_of(
+    centres: npt.NDArray[np.float64], stride: tuple[float, float]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Return the lattice of cells that patches own.
+
+    Parameters
+    ----------
+    centres : float64 array of shape (n_patches, 2)
+        (x, y), level-0 pixels.
+    stride : (float, float)
+        Size of a cell, level-0 pixels.
+
+    Returns
+    -------
+    corner : float64 array of shape (2,)
+        Upper left corner (x, y) of the first cell, level-0 pixels.
+    place : int64 array of shape (n_patches, 2)
+        (column, row) of each patch's cell, from 0.
+
+    Raises
+    ------
+    ValueError
+        When two patches own one cell.
+    """
     low = centres.min(axis=0)
     # Centres are rounded to level-0 pixels, the lattice is not: edges come of places in the lattice.
     place = np.rint((centres - low) / stride).astype(np.int64)
@@ -142,11 +174,20 @@ def cells_of(centres: npt.NDArray[np.float64], stride: tuple[float, float]) -> n
         raise ValueError(
             f"patches lie closer than their stride of {stride[0]:g} x {stride[1]:g} level-0 pixels"
         )
-    left, top = (low[axis] + (place[:, axis] - 0.5) * stride[axis] for axis in (0, 1))
-    # Not left + stride: the same edge of two neighbours would differ by rounding.
-    right, bottom = (low[axis] + (place[:, axis] + 1 - 0.5) * stride[axis] for axis in (0, 1))
-    cells: npt.NDArray[np.object_] = shapely.box(left, top, right, bottom)
-    return cells
+    return low - np.array(stride) / 2, place
+
+
+def slide_size_of(slide: EmbeddedSlide) -> tuple[int, int] | None:
+    """Return the (width, height) of the slide in level-0 pixels, where the file tells it.
+
+    Raises
+    ------
+    SlideFileError
+        When the file cannot be read.
+    """
+    size = _section(provenance(slide.path), "slide").get("size")
+    known = [_positive(each) for each in size] if isinstance(size, list) and len(size) == 2 else [None]
+    return (int(known[0]), int(known[1])) if known[0] and known[1] else None
 
 
 def _section(known: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -16,14 +16,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal, TypeVar
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError
 from shapely.geometry import mapping
 
 from tissuumaps_sic.agreement import compare, consensus, disputed_places
-from tissuumaps_sic.export import FORMATS, ExportError, regions_in, write_labels
+from tissuumaps_sic.export import FORMATS, ExportError, ExportOptions, regions_in, write_labels
 from tissuumaps_sic.files import BusyError
 from tissuumaps_sic.layout import read_layout
 from tissuumaps_sic.session import (
@@ -66,6 +67,8 @@ _FITS_AT_ONCE = 2
 _MOST_READERS = 20
 # Places of dispute that a page is told of; who has settled so many asks again.
 _MOST_PLACES = 500
+# Of an export: it lies in memory here, and in the browser.
+_MOST_SENT = 256 * 2**20
 
 # Seeds of a class that are shown beside a patch.
 _SHOWN = 3
@@ -165,10 +168,16 @@ class SuggestRequest(RunRequest):
     n: int = Field(default=1, strict=True, ge=1, le=100)
 
 
+def _known_format(name: str) -> str:
+    if name not in FORMATS:
+        raise ValueError(f"no such format; there is {', '.join(FORMATS)}")
+    return name
+
+
 class ExportRequest(WriteRequest):
     """Ask for the labels that the page has seen, as a file."""
 
-    format: Literal["csv", "geojson", "geojson.gz"]
+    format: Annotated[str, Field(max_length=20), AfterValidator(_known_format)]
 
 
 class WhyRequest(WriteRequest):
@@ -433,20 +442,29 @@ class Annotator:
             return {**self._state(slide, merged, request), "n_disputed": len(disputed)}
 
     def export(self, root: Path, content: Any) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
-        """Return the labels as a file of the asked format, and its name."""
+        """Return the labels as a file of the asked format, and its name; of several files as a zip.
+
+        Nothing is written into the served folder.
+        """
         request = _parse(ExportRequest, content)
         h5ad = resolve(root, request.h5ad)
         slide = self._slide(h5ad)
         session = self._seen_session(slide, request)
+        format_ = FORMATS[request.format]
+        if request.format == "h5ad":
+            # What is larger need not be copied to know it.
+            _require_sendable(slide, request, h5ad.stat().st_size)
         suffix = f".{request.session}" if request.session else ""
-        name = f"{slide.name}{suffix}.labels.{request.format}"
         with TemporaryDirectory() as folder:
-            target = Path(folder) / name
+            target = Path(folder) / f"{slide.name}{suffix}.{format_.ending}"
+            options = ExportOptions(session_name=request.session, link=False)
             try:
                 with self._fitting:
-                    FORMATS[request.format](slide, session, target, None)
-                written = np.fromfile(target, np.uint8)
-                return {"name": name, "length": len(written)}, written
+                    format_.write(slide, session, target, None, options)
+                sent = _as_one(target)
+                _require_sendable(slide, request, sent.stat().st_size)
+                written = np.fromfile(sent, np.uint8)
+                return {"name": sent.name, "length": len(written)}, written
             except (ExportError, SessionError, SlideFileError) as error:
                 raise RequestError(422, str(error)) from error
             except OSError as error:
@@ -551,6 +569,29 @@ def resolve(root: Path, relative: str) -> Path:
     if not found:
         raise refused
     return path
+
+
+def _as_one(target: Path) -> Path:
+    """Return the file that an export is: a zip where there are several files in its folder."""
+    files = sorted(target.parent.iterdir())
+    if len(files) == 1:
+        return target
+    packed = target.with_name(f"{target.name}.zip")
+    with ZipFile(packed, "w", ZIP_DEFLATED) as file:
+        for each in files:
+            file.write(each, each.name)
+    return packed
+
+
+def _require_sendable(slide: EmbeddedSlide, request: ExportRequest, n_bytes: int) -> None:
+    if n_bytes > _MOST_SENT:
+        session = f" --session {slide.name}.{request.session}.sic.json" if request.session else ""
+        raise RequestError(
+            422,
+            f"the file would have {n_bytes / 2**20:.0f} MB, and {_MOST_SENT // 2**20} is the most that goes "
+            "through the browser; run this in the slide's folder instead: tissuumaps-sic export "
+            f"{slide.path.name} --format {request.format}{session}",
+        )
 
 
 def pack(header: dict[str, Any], *arrays: npt.NDArray[Any]) -> bytes:

@@ -158,7 +158,7 @@ def test_labels_never_overwrite_what_another_program_wrote_meanwhile(
         copyfile(source, target)
         other.replace(small_h5ad)
 
-    monkeypatch.setattr("tissuumaps_sic.export.shutil.copyfile", copy_and_replace)
+    monkeypatch.setattr("tissuumaps_sic.export.h5ad.shutil.copyfile", copy_and_replace)
     with pytest.raises(RequestError, match="another program has changed it at this moment"):
         page.ask("write", revision=page.revision)
     assert small_h5ad.read_bytes() == expected

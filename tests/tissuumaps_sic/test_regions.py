@@ -2,12 +2,14 @@
 
 import gzip
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import shapely
 import shapely.geometry
 
+from tissuumaps_sic import geojson
 from tissuumaps_sic.geojson import write_geojson
 from tissuumaps_sic.regions import Scale, cells_of, regions_of, scale_of
 from tissuumaps_sic.session import SeedClass
@@ -121,3 +123,68 @@ def test_qupath_finds_annotations_with_class_colour_and_area_from_the_bounds_cor
     collection = shapely.from_geojson(text)
     assert len(collection.geoms) == 3
     assert collection.bounds == (0, 0, 400, 400)
+
+
+@pytest.mark.parametrize("name", ["a.geojson", "a.geojson.gz"])
+def test_gdal_opens_the_annotations_as_a_second_reader(tmp_path, name):
+    geopandas = pytest.importorskip("geopandas")
+    rng = np.random.default_rng(0)
+    keep = rng.random(300) < 0.85
+    centres = lattice(20, 15, (100, 75), corner=(1050.0, 2037.5), keep=keep)
+    labels = rng.integers(0, 3, len(centres))
+    scale = Scale((100, 75), (0.5, 0.25), (1000.0, 2000.0))
+    regions = regions_of(centres, labels, scale)
+    write_geojson(regions, CLASSES, scale, tmp_path / name)
+    # GDAL's own way into a compressed file.
+    path = f"/vsigzip/{tmp_path / name}" if name.endswith(".gz") else tmp_path / name
+    frame = geopandas.read_file(path, engine="pyogrio")
+    assert frame["name"].tolist() == [each.name for each in CLASSES]
+    assert frame["objectType"].tolist() == ["annotation"] * 3
+    points = shapely.points(centres - scale.origin)
+    for place, region in enumerate(regions):
+        shape = frame.geometry.iloc[place]
+        assert shape.is_valid
+        assert np.array_equal(shapely.contains(shape, points), labels == place)
+        assert shape.area == pytest.approx(region.shape.area)
+        classification, measured = frame["classification"].iloc[place], frame["measurements"].iloc[place]
+        classification, measured = (
+            json.loads(each) if isinstance(each, str) else each for each in (classification, measured)
+        )
+        assert classification["name"] == CLASSES[place].name
+        assert measured["Area mm^2"] == pytest.approx((labels == place).sum() * 100 * 75 * 0.125e-6)
+        assert measured["Share %"] == pytest.approx(100 * (labels == place).mean())
+
+
+def test_regions_of_many_pieces_are_written_in_small_ones(tmp_path, monkeypatch):
+    # A chequerboard: every cell of a class is a polygon of its own.
+    x, y = np.meshgrid(np.arange(160), np.arange(160))
+    scale = Scale((100, 100))
+    regions = regions_of(lattice(160, 160), ((x + y) % 2).ravel(), scale)
+    assert sum(len(each.shape.geoms) for each in regions) > 12_000
+    pieces = []
+
+    class Noted:
+        def __init__(self, file):
+            self.file = file
+
+        def write(self, text):
+            pieces.append(len(text))
+            return self.file.write(text)
+
+        def writelines(self, lines):
+            for line in lines:
+                self.write(line)
+
+    opened = geojson._opened
+
+    @contextmanager
+    def noting(path, *, compressed):
+        with opened(path, compressed=compressed) as file:
+            yield Noted(file)
+
+    monkeypatch.setattr(geojson, "_opened", noting)
+    write_geojson(regions, CLASSES, scale, tmp_path / "a.geojson")
+    assert sum(pieces) == (tmp_path / "a.geojson").stat().st_size > 2_000_000
+    assert max(pieces) < 20_000
+    collection = shapely.from_geojson((tmp_path / "a.geojson").read_text())
+    assert sum(each.area for each in collection.geoms) == 160 * 160 * 100 * 100

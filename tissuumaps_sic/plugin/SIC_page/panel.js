@@ -1,11 +1,12 @@
 /** The panel in TissUUmaps' side bar. */
 
 import {
-  addClass, applyView, choose, clear, editClass, exportAs, newSession, openSession, redo, removeClass, run,
+  addClass, applyView, choose, clear, editClass, newSession, openSession, redo, removeClass, run,
   previewBorder, seedFromRegions, setBorder, setView, suggest, toggleLive, toggleMap, toggleRegions, undo, write,
 } from "./actions.js";
 import { compareBox } from "./compare.js";
 import { button, count, html, share } from "./dom.js";
+import { exportMenu } from "./exports.js";
 import { mute } from "./gestures.js";
 import { keyList } from "./keys.js";
 import { gradient } from "./ramp.js";
@@ -21,9 +22,6 @@ const TOOLS = {
   lasso: ["Lasso", "Shift-drag around patches"],
   rectangle: ["Rectangle", "Shift-drag from corner to corner"],
   brush: ["Brush", "Shift-drag over patches"],
-};
-const EXPORTS = {
-  csv: "CSV, a row a patch", geojson: "GeoJSON for QuPath", "geojson.gz": "GeoJSON, compressed",
 };
 const SETTLED = 0.02; // share of labels that hang on single seeds, below which more clicks change little
 
@@ -204,10 +202,7 @@ function body() {
         button("Regions", "Show the labels as regions, with their areas (G)", toggleRegions,
           { id: "sic-regions", disabled: !idle, "aria-pressed": String(Boolean(app.regions)),
             class: `btn btn-sm ${app.regions ? "btn-secondary" : "btn-outline-secondary"}` }),
-        html("select", { class: "form-select form-select-sm sic-method", id: "sic-export", disabled: !idle,
-          title: "Get the labels as a file", "aria-label": "Export", onchange: (event) => exportAs(event.target.value) },
-          html("option", { value: "", selected: true, hidden: true }, "Export …"),
-          ...Object.entries(EXPORTS).map(([format, text]) => html("option", { value: format }, text))),
+        exportMenu(),
         button("Write into h5ad", "Adds sic_label, sic_score and sic_seed to the file itself", write,
           { id: "sic-write", disabled: !idle || state.run.stale }))
       : null,

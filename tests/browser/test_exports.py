@@ -1,0 +1,181 @@
+"""Exports as a person gets them from the panel, and the exported project as TissUUmaps shows it by itself."""
+
+import csv
+import io
+import json
+import shutil
+import zipfile
+from urllib.parse import urlsplit
+
+import anndata
+import numpy as np
+import pytest
+import shapely
+import tifffile
+from test_annotating import click_seeds, headless, some_seeds
+from viewer import ARTIFACTS, served
+
+from tissuumaps_sic.cli import main
+from tissuumaps_sic.export import FORMATS
+from tissuumaps_sic.session import Session, cluster, save_session, session_path
+from tissuumaps_sic.slides import open_slide_file
+
+COLORS = {"Other": (0x00, 0xA6, 0xFB), "Tumour": (0xFF, 0xB0, 0x00)}
+
+
+def named(labels):
+    return [("Other", "Tumour")[label] for label in labels]
+
+
+def test_every_format_comes_as_a_download_from_the_panel(viewer, tmp_path, browser):
+    seeds = some_seeds(viewer)
+    click_seeds(viewer, seeds)
+    viewer.run()
+    labels = np.array(headless(viewer, seeds))
+    centres = viewer.adata.obsm["spatial"]
+    there = {path.name for path in viewer.folder.iterdir()}
+    files = {}
+    options = viewer.page.query_selector_all("#sic-export option:not([hidden])")
+    assert [each.get_attribute("value") for each in options] == list(FORMATS)
+    assert all(each.get_attribute("title") for each in options)
+    for format_ in FORMATS:
+        with viewer.page.expect_download() as download:
+            viewer.page.select_option("#sic-export", format_)
+        viewer.wait()
+        name = download.value.suggested_filename
+        files[format_] = tmp_path / name
+        download.value.save_as(files[format_])
+        assert viewer.error is None
+        assert viewer.status.startswith(f"{name} is in your downloads")
+        # Chosen again, it would be exported again.
+        assert viewer.page.input_value("#sic-export") == ""
+    viewer.keep_picture(ARTIFACTS, "exported")
+    assert {path.name for path in viewer.folder.iterdir()} == there
+    with files["csv"].open(encoding="utf-8") as file:
+        assert [row["label"] for row in csv.DictReader(file)] == named(labels)
+    assert anndata.read_h5ad(files["h5ad"]).obs["sic_label"].tolist() == named(labels)
+    mask = tifffile.imread(files["mask"])
+    assert mask.shape == (4608 // 16, 6144 // 16)
+    place = (centres // 16).astype(int)
+    assert np.array_equal(mask[place[:, 1], place[:, 0]], 2 - labels)
+    points = shapely.points(centres)
+    regions = json.loads(files["geojson"].read_text())["features"]
+    for label, feature in enumerate(regions):
+        inside = shapely.contains(shapely.geometry.shape(feature["geometry"]), points)
+        assert np.array_equal(inside, labels == label)
+    with zipfile.ZipFile(files["tmap"]) as packed:
+        rows = csv.DictReader(io.StringIO(packed.read("demo.labels.tmap.csv").decode()))
+        assert [row["label"] for row in rows] == named(labels)
+        assert json.loads(packed.read("demo.labels.tmap"))["layers"][0]["tileSource"] == "demo.tif.dzi"
+    assert files["pdf"].read_bytes().startswith(b"%PDF")
+    report = browser.new_page(viewport={"width": 1000, "height": 1100})
+    asked = []
+    report.on("request", lambda request: asked.append(request.url))
+    report.goto(files["html"].as_uri())
+    assert all(each.startswith(("file:", "data:")) for each in asked)
+    counts = {
+        row.query_selector("td").inner_text().strip(): row.query_selector_all("td")[1].inner_text()
+        for row in report.query_selector_all("tbody tr")
+    }
+    assert counts == {name: str(named(labels).count(name)) for name in ("Tumour", "Other")}
+    assert report.evaluate("[...document.images].every((each) => each.naturalWidth > 300)")
+    report.screenshot(path=ARTIFACTS / "report.png", full_page=True)
+    report.close()
+
+
+@pytest.fixture
+def result(folder, tmp_path):
+    """The demo, labelled without a page; its true labels by row."""
+    h5ad = folder / "demo.h5ad"
+    slide = open_slide_file(h5ad)
+    left, right = np.argmin(slide.centres[:, 0]), np.argmax(slide.centres[:, 0])
+    session = Session.new(slide).seed([str(slide.patch_names[left])], 0)
+    session = session.seed([str(slide.patch_names[right])], 1)
+    run, _ = cluster(slide, session.classes, session.seeds)
+    save_session(session_path(h5ad), session.with_run(run))
+    return h5ad, slide.centres, run.unpack()
+
+
+def shown(browser, folder, name, picture):
+    """What TissUUmaps shows of a project: markers, regions, and colours at places of the slide."""
+    errors, foreign = [], []
+    with served(folder) as (_, address):
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        host = urlsplit(address).netloc
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on(
+            "request",
+            lambda each: foreign.append(each.url) if urlsplit(each.url).netloc not in (host, "") else None,
+        )
+        page.goto(f"http://{host}/{name}")
+        page.wait_for_function("window.glUtils?._numPoints?.labels > 0", timeout=60_000)
+        # Colours without the slide below them, at full strength.
+        page.wait_for_timeout(1500)
+        ARTIFACTS.mkdir(exist_ok=True)
+        page.screenshot(path=ARTIFACTS / picture)
+        yield page
+        page.close()
+    assert not errors
+    assert not foreign
+
+
+# A square at the middle of each marker and just inside of its corners, in the colour that is drawn there.
+DRAWN = """([places]) => {
+    glUtils._markerOpacity.labels = 1;
+    glUtils.draw();
+    const canvas = document.getElementById("gl_canvas"), osd = tmapp.ISS_viewer;
+    const gl = canvas.getContext("webgl2", glUtils._options), scale = canvas.width / osd.canvas.clientWidth;
+    const out = new Uint8Array(4);
+    return places.map(([x, y]) => {
+        const point = osd.world.getItemAt(0).imageToViewportCoordinates(x, y);
+        const pixel = osd.viewport.pixelFromPoint(point, true);
+        gl.readPixels(Math.round(pixel.x * scale), Math.round(canvas.height - 1 - pixel.y * scale), 1, 1,
+            gl.RGBA, gl.UNSIGNED_BYTE, out);
+        return [...out];
+    });
+}"""
+
+
+@pytest.mark.parametrize("image", [True, False])
+def test_the_project_shows_the_result_without_the_plugin(browser, result, tmp_path, image):
+    h5ad, centres, labels = result
+    out = tmp_path / "results"
+    if not image:
+        (h5ad.parent / "demo.tif").unlink()
+    assert main(["export", str(h5ad), "--format", "tmap", "-o", str(out / "demo.labels.tmap")]) == 0
+    assert (out / "demo.tif").exists() == image
+    # The exported folder alone: nothing of the slide's own is in it.
+    shutil.rmtree(h5ad.parent, ignore_errors=True) if not image else None
+    for page in shown(
+        browser, out, "demo.labels.tmap", f"project-{'with' if image else 'without'}-image.png"
+    ):
+        assert page.evaluate("typeof window.SIC") == "undefined"
+        assert page.evaluate("glUtils._numPoints.labels") == len(labels)
+        assert page.evaluate("dataUtils.data.labels._processeddata.label") == named(labels)
+        layers = page.evaluate("tmapp.layers?.length ?? 0")
+        assert layers == (1 if image else 0)
+        # The middle of every patch, and near the corners of its cell, where only squares that meet reach.
+        for off in ((0, 0), (55, 55), (-55, 55), (55, -55), (-55, -55)):
+            drawn = page.evaluate(DRAWN, [(centres + off).tolist()])
+            right = [
+                each[3] > 200 and np.abs(np.array(each[:3]) - COLORS[name]).max() <= 6
+                for each, name in zip(drawn, named(labels), strict=True)
+            ]
+            assert np.mean(right) > 0.99, off
+        # And beyond the outermost squares nothing is drawn.
+        lone = centres[np.argmin(centres[:, 0])]
+        assert page.evaluate(DRAWN, [[[float(lone[0]) - 80, float(lone[1])]]])[0][3] == 0
+        regions = page.evaluate(
+            """() => Object.values(regionUtils._regions).map(({ regionClass, polycolor, globalPoints }) =>
+                ({ name: regionClass, color: polycolor,
+                   polygons: globalPoints.map((rings) =>
+                       rings.map((ring) => ring.map(({ x, y }) => [x, y]))) }))"""
+        )
+        assert {each["name"]: each["color"] for each in regions} == {"Other": "#00a6fb", "Tumour": "#ffb000"}
+        points = shapely.points(centres)
+        for each in regions:
+            shape = shapely.MultiPolygon([shapely.Polygon(rings[0], rings[1:]) for rings in each["polygons"]])
+            assert np.array_equal(
+                shapely.contains(shape, points), labels == ("Other", "Tumour").index(each["name"])
+            )
+        assert page.query_selector_all("#regionAccordions .accordion-item")

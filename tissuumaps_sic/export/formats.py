@@ -1,0 +1,153 @@
+"""The formats that labels are exported in: a row each, which the command line and the panel go by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tissuumaps_sic.export.annotations import write_regions
+from tissuumaps_sic.export.csv_rows import write_csv
+from tissuumaps_sic.export.h5ad import write_labels
+from tissuumaps_sic.export.mask import write_mask
+from tissuumaps_sic.export.project import write_project
+from tissuumaps_sic.export.report_html import write_html
+from tissuumaps_sic.export.report_pdf import write_pdf
+from tissuumaps_sic.session import SUFFIX, Session, load_session, session_path
+from tissuumaps_sic.slides import EmbeddedSlide, open_slide_file
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What one may ask of an export; a format knows the few that mean something to it (`Format.options`).
+
+    Attributes
+    ----------
+    simplify : float, default=0.0
+        How far the borders of regions may move, µm (`annotations.write_regions`).
+    mpp, downsample : float, optional
+        Of a mask's pixels (`mask.write_mask`).
+    image : Path, optional
+        The slide's image, where it is not beside the h5ad (`report.make_report`).
+    session_name : str
+        What the report calls the session.
+    link : bool, default=True
+        Whether the image is linked into a project's folder (`project.write_project`).
+    """
+
+    simplify: float = 0.0
+    mpp: float | None = None
+    downsample: float | None = None
+    image: Path | None = None
+    session_name: str = ""
+    link: bool = True
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of exports.
+
+    Attributes
+    ----------
+    name : str
+        What ``--format`` and the panel call it.
+    ending : str
+        Of a file's name, after that of the slide.
+    title : str
+        What the panel says.
+    writer : callable
+        Takes the slide, the session, the file, the labels or None, and `options` by keyword.
+    options : tuple of str
+        Attributes of `ExportOptions` that it takes.
+    """
+
+    name: str
+    ending: str
+    title: str
+    writer: Callable[..., None]
+    options: tuple[str, ...] = ()
+
+    @property
+    def suffix(self) -> str:
+        """What tells the format of a file that a person has named: the ending without its first word."""
+        return self.ending.partition(".")[2]
+
+    def write(
+        self,
+        slide: EmbeddedSlide,
+        session: Session,
+        target: Path,
+        columns: pd.DataFrame | None = None,
+        options: ExportOptions | None = None,
+    ) -> None:
+        """Write labels; the session's, replayed, unless `columns` gives them.
+
+        Raises
+        ------
+        ExportError, SessionError, SlideFileError, OSError
+            When there are none, they cannot be replayed, or the file cannot be written.
+        """
+        given = options or ExportOptions()
+        chosen: dict[str, Any] = {name: getattr(given, name) for name in self.options}
+        self.writer(slide, session, target, columns, **chosen)
+
+
+_REPORT = ("image", "session_name")
+FORMATS = {
+    each.name: each
+    for each in (
+        Format("csv", "labels.csv", "CSV, a row a patch", write_csv),
+        Format("geojson", "labels.geojson", "GeoJSON for QuPath", write_regions, ("simplify",)),
+        Format("geojson.gz", "labels.geojson.gz", "GeoJSON, compressed", write_regions, ("simplify",)),
+        Format("mask", "mask.tif", "Mask, pyramidal TIFF", write_mask, ("mpp", "downsample")),
+        Format("tmap", "labels.tmap", "TissUUmaps project", write_project, ("simplify", "link")),
+        Format("html", "report.html", "Report, HTML", write_html, _REPORT),
+        Format("pdf", "report.pdf", "Report, PDF", write_pdf, _REPORT),
+        Format("h5ad", "labels.h5ad", "h5ad with the labels", write_labels),
+    )
+}
+
+
+def export_slide(
+    h5ad: Path,
+    target: Path,
+    *,
+    format_: str,
+    session: Path | None = None,
+    options: ExportOptions | None = None,
+) -> None:
+    """Write the labels of one slide's session in one of `FORMATS`.
+
+    Parameters
+    ----------
+    h5ad, target : Path
+    format_ : str
+        A key of `FORMATS`.
+    session : Path, optional
+        The one without a name, beside the h5ad, where none is given.
+    options : ExportOptions, optional
+
+    Raises
+    ------
+    ExportError, SessionError, SlideFileError, OSError
+        When something cannot be read, replayed or written.
+    """
+    slide, loaded = labelled_slide(h5ad, session)
+    FORMATS[format_].write(slide, loaded, target, None, options)
+
+
+def labelled_slide(h5ad: Path, session: Path | None = None) -> tuple[EmbeddedSlide, Session]:
+    """Open a slide and its session; parameters and errors are those of `export_slide`."""
+    slide = open_slide_file(h5ad)
+    return slide, load_session(session or session_path(h5ad), slide)
+
+
+def session_name_of(h5ad: Path, session: Path | None) -> str:
+    """Return what a session is called by its file: "" for that without a name."""
+    if session is None:
+        return ""
+    name = session.name.removesuffix(SUFFIX)
+    return name.removeprefix(h5ad.stem).removeprefix(".") if name.startswith(h5ad.stem) else name

@@ -1,0 +1,102 @@
+"""Labels as columns of the slide's h5ad."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from anndata.io import write_elem
+
+from tissuumaps_sic.export.labels import ExportError, distinct, replay
+from tissuumaps_sic.files import replacing
+from tissuumaps_sic.session import Session
+from tissuumaps_sic.slides import EmbeddedSlide, patch_names_of, stamp_of
+
+# More than the HDF5 library takes for the structure around a few columns.
+_ROOM_BYTES = 2**19
+
+
+def write_labels(
+    slide: EmbeddedSlide, session: Session, target: Path, columns: pd.DataFrame | None = None
+) -> None:
+    """Write a copy of the slide's h5ad with the labels in it; `target` may be that h5ad itself.
+
+    ``obs['sic_label']`` and ``obs['sic_seed']`` are categorical, ``obs['sic_score']`` float32 (the score
+    of the patch's own label), ``uns['sic_label_colors']`` the classes' colours, ``uns['sic']`` JSON text
+    that says how the labels were made. Labels are the session's, replayed, unless `columns` gives them.
+
+    Raises
+    ------
+    ExportError, SessionError, OSError
+        When there are no labels, they cannot be replayed, or the file cannot be written.
+    """
+    columns = replay(slide, session) if columns is None else columns
+    assert session.run is not None
+    provenance = {
+        "slide": session.slide,
+        "fingerprint": session.fingerprint,
+        "classes": [seed_class.model_dump() for seed_class in session.run_classes],
+        "run": session.run.model_dump(exclude={"labels"}),
+    }
+    with replacing(target) as temporary:
+        before = stamp_of(slide.path)
+        shutil.copyfile(slide.path, temporary)
+        told = json.dumps(provenance)
+        _reserve(temporary, 32 * slide.n_patches + 2 * len(told) + _ROOM_BYTES)
+        with _told_as_os_error(), h5py.File(temporary, "r+", locking=False) as file:
+            if not np.array_equal(patch_names_of(file), slide.patch_names):
+                raise ExportError(f"{slide.path.name}: holds other patches than it did; run them again")
+            _put_columns(file["obs"], columns)
+            uns = file.require_group("uns")
+            colors = np.array(
+                [seed_class.color for seed_class in distinct(session.run_classes)], dtype=object
+            )
+            write_elem(uns, "sic_label_colors", colors)
+            write_elem(uns, "sic", told)
+        if stamp_of(slide.path) != before:
+            raise ExportError(
+                f"{slide.path.name}: another program has changed it at this moment; nothing was written, "
+                "write the labels again"
+            )
+
+
+def _reserve(path: Path, n_bytes: int) -> None:
+    """Lengthen an h5ad that labels go into; what they do not need is cut off at the end.
+
+    A disk that is full is found here: the HDF5 library would find it when it closes the file, and then
+    neither close it nor let go of it.
+    """
+    with path.open("ab") as file:
+        file.write(bytes(n_bytes))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _told_as_os_error() -> Iterator[None]:
+    """Tell the HDF5 library's failures to write as what they are."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(errno.EIO, "the HDF5 library could not write it") from error
+
+
+def _put_columns(obs: Any, columns: pd.DataFrame) -> None:
+    """Add columns to the obs of an open h5ad, in place of older ones of the same names."""
+    order = [name for name in obs.attrs["column-order"] if name not in columns]
+    for name in columns:
+        if name in obs:
+            del obs[name]
+        values = columns[name]
+        categorical = isinstance(values.dtype, pd.CategoricalDtype)
+        write_elem(obs, name, values.array if categorical else values.to_numpy())
+    obs.attrs["column-order"] = np.array([*order, *columns], dtype=h5py.string_dtype())

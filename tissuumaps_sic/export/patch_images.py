@@ -1,0 +1,247 @@
+"""Pictures of the patches of a class, to train on."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image
+
+from tissuumaps_sic.export.labels import ExportError, distinct, replay
+from tissuumaps_sic.export.names import safe_names
+from tissuumaps_sic.images import ImageError, SlideImage, find_image, open_image
+from tissuumaps_sic.session import Session
+from tissuumaps_sic.slides import EmbeddedSlide, provenance
+
+log = logging.getLogger(__name__)
+
+PatchFormat = Literal["png", "jpg"]
+MANIFEST = "manifest.csv"
+_JPEG_QUALITY = 92
+# Reading and compressing let go of Python's lock.
+_THREADS = 4
+_AHEAD = 64
+
+
+@dataclass(frozen=True)
+class PatchWindow:
+    """How large the patches of a slide are.
+
+    Attributes
+    ----------
+    size0 : (width, height)
+        Level-0 pixels.
+    pixels : int
+        Edge of the picture that was embedded.
+    """
+
+    size0: tuple[float, float]
+    pixels: int
+
+
+def write_patches(
+    slide: EmbeddedSlide,
+    session: Session,
+    folder: Path,
+    classes: Sequence[str],
+    columns: pd.DataFrame | None = None,
+    *,
+    image: Path | None = None,
+    min_score: float = 0.0,
+    most: int | None = None,
+    format_: PatchFormat = "png",
+) -> Path:
+    """Write a picture of each patch of some classes, as it was embedded, and a CSV that lists them.
+
+    The pictures are ``<folder>/<slide>/<class>/<patch>.png``; the CSV, ``manifest.csv`` beside the classes'
+    folders, has the columns file, patch, x0, y0, class, score and seed. Nothing is there until all is.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session : Session
+        With a run.
+    folder : Path
+    classes : sequence of str
+        By name.
+    columns : DataFrame, optional
+        The labels, as `columns_of` gives them; the session's, replayed, by default.
+    image : Path, optional
+        The slide's image; by default that of the project beside the h5ad (`images.find_image`).
+    min_score : float, default=0.0
+        The least score of the patch's own label, 0 to 1.
+    most : int, optional
+        How many of each class: those with the highest scores; of equal ones those that come first in the
+        file.
+    format_ : "png" or "jpg", default="png"
+
+    Returns
+    -------
+    Path
+        The slide's folder.
+
+    Raises
+    ------
+    ExportError, SessionError, OSError
+        When there are no labels, no such class, no image or one of another size, the file does not tell how
+        large its patches are, the slide's folder is there already, or it cannot be written.
+    """
+    columns = replay(slide, session) if columns is None else columns
+    known = [each.name for each in distinct(session.run_classes)]
+    unknown = [name for name in classes if name not in known]
+    if unknown:
+        raise ExportError(
+            f"{slide.path.name}: has no class {', '.join(map(repr, unknown))}; there is {', '.join(known)}"
+        )
+    if not 0 <= min_score <= 1:
+        raise ExportError(f"--min-score: {min_score:g} is no score; give 0 to 1")
+    if most is not None and most < 1:
+        raise ExportError(f"--most: {most} is no number of patches; give 1 or more")
+    window = window_of(slide)
+    target = folder / safe_names([slide.name])[0]
+    if target.exists():
+        raise ExportError(
+            f"{target}: is there already, and patches of another run must not mix; move it away, or give "
+            "another -o"
+        )
+    wanted = [name for name in known if name in classes]
+    rows = {name: chosen(columns, name, min_score=min_score, most=most) for name in wanted}
+    with _opened(slide, image) as picture, _folder(target) as temporary:
+        _write(slide, picture, window, rows, columns, temporary, format_)
+    return target
+
+
+def chosen(
+    columns: pd.DataFrame, name: str, *, min_score: float = 0.0, most: int | None = None
+) -> npt.NDArray[np.intp]:
+    """Return the rows of the patches of a class, in the file's order, as `write_patches` chooses them."""
+    scores = columns["sic_score"].to_numpy()
+    # As float32: 0.9 as a float64 is above the 0.9 of a score.
+    rows = np.flatnonzero((columns["sic_label"] == name).to_numpy() & (scores >= np.float32(min_score)))
+    if most is not None and len(rows) > most:
+        rows = np.sort(rows[np.argsort(-scores[rows], kind="stable")[:most]])
+    return rows
+
+
+def window_of(slide: EmbeddedSlide) -> PatchWindow:
+    """Return how large a slide's patches are.
+
+    Raises
+    ------
+    ExportError
+        When the file does not tell.
+    SlideFileError
+        When it cannot be read.
+    """
+    grid = provenance(slide.path).get("grid")
+    grid = grid if isinstance(grid, Mapping) else {}
+    width, height, pixels = (
+        _positive(grid.get(key, grid.get("patch_size0")))
+        for key in ("patch_width0", "patch_height0", "patch_size")
+    )
+    if width is None or height is None or pixels is None:
+        raise ExportError(
+            f"{slide.path.name}: does not tell how large its patches are (uns['embedder'], grid), so their "
+            "pictures cannot be cut; embed the slide again, or convert the file (embedder convert)"
+        )
+    return PatchWindow((width, height), round(pixels))
+
+
+@contextmanager
+def _opened(slide: EmbeddedSlide, path: Path | None) -> Iterator[SlideImage]:
+    """Open the image of a slide; whatever is wrong with it is an `ExportError`."""
+    found = find_image(slide.path) if path is None else path
+    if found is None:
+        raise ExportError(f"{slide.path.name}: its image is not beside it; name it with --image SLIDE")
+    try:
+        with open_image(found) as image:
+            size = _section(provenance(slide.path)).get("size")
+            if size is not None and tuple(size) != image.size:
+                raise ExportError(
+                    f"{found}: has {image.size[0]} x {image.size[1]} pixels, and {slide.path.name} is of a "
+                    f"slide of {size[0]} x {size[1]}; name that slide's image with --image"
+                )
+            yield image
+    except ImageError as error:
+        raise ExportError(str(error)) from error
+
+
+@contextmanager
+def _folder(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside `target` that takes its name when all is in it, and is removed if not."""
+    temporary = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(
+    slide: EmbeddedSlide,
+    image: SlideImage,
+    window: PatchWindow,
+    rows: Mapping[str, npt.NDArray[np.intp]],
+    columns: pd.DataFrame,
+    folder: Path,
+    format_: PatchFormat,
+) -> None:
+    from tqdm import tqdm
+
+    corners = slide.centres - np.array(window.size0) / 2
+    seeds = columns["sic_seed"].astype(object).fillna("").to_numpy()
+    scores = columns["sic_score"].to_numpy()
+    files: dict[int, str] = {}
+    for name, place in zip(rows, safe_names(list(rows)), strict=True):
+        (folder / place).mkdir()
+        patches = [str(slide.patch_names[row]) for row in rows[name]]
+        files |= {
+            int(row): f"{place}/{file}.{format_}"
+            for row, file in zip(rows[name], safe_names(patches), strict=True)
+        }
+
+    def save(row: int) -> None:
+        x, y = corners[row].tolist()
+        pixels = image.picture(x, y, *window.size0, (window.pixels, window.pixels))
+        options: dict[str, Any] = {"quality": _JPEG_QUALITY, "subsampling": 0} if format_ == "jpg" else {}
+        Image.fromarray(pixels).save(folder / files[row], **options)
+
+    with (
+        ThreadPoolExecutor(_THREADS) as pool,
+        tqdm(total=len(files), desc=slide.name, unit=" patches", disable=None) as bar,
+    ):
+        ordered = list(files)
+        # A few at a time, so that the first failure, or Ctrl-C, ends it.
+        for start in range(0, len(ordered), _AHEAD):
+            for _ in pool.map(save, ordered[start : start + _AHEAD]):
+                bar.update()
+    with (folder / MANIFEST).open("w", newline="", encoding="utf-8") as manifest:
+        writer = csv.writer(manifest)
+        writer.writerow(["file", "patch", "x0", "y0", "class", "score", "seed"])
+        for name, of_class in rows.items():
+            for row in of_class:
+                x0, y0 = np.rint(corners[row]).astype(int).tolist()
+                writer.writerow(
+                    [files[int(row)], slide.patch_names[row], x0, y0, name, f"{scores[row]:.6f}", seeds[row]]
+                )
+
+
+def _section(known: Mapping[str, Any]) -> Mapping[str, Any]:
+    section = known.get("slide")
+    return section if isinstance(section, Mapping) else {}
+
+
+def _positive(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and value > 0 else None

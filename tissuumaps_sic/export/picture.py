@@ -1,0 +1,201 @@
+"""A picture of a slide's labels, over the slide where its image is there."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from tissuumaps_sic.export.labels import ExportError, in_order
+from tissuumaps_sic.images import ImageError, Pixels, find_image, open_image
+from tissuumaps_sic.raster import LabelRaster, raster_of
+from tissuumaps_sic.regions import Scale, scale_of, slide_size_of
+from tissuumaps_sic.session import Session
+from tissuumaps_sic.slides import EmbeddedSlide
+
+log = logging.getLogger(__name__)
+
+# How strongly labels are drawn over the slide, and the borders of what has one label over that.
+_LABEL, _BORDER = 0.42, 0.9
+_MARGIN = 0.02
+_PAPER = 255
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """Labels, and the slide below them.
+
+    Attributes
+    ----------
+    labels : ndarray of shape (rows, columns, 3), uint8
+        The slide with labels and seeds drawn over it; on white where there is no image.
+    slide : ndarray of shape (rows, columns, 3), uint8, or None
+        The same without labels; None where there is no image.
+    width_um : float or None
+        What it is wide on the slide, in µm, where that is known.
+    """
+
+    labels: Pixels
+    slide: Pixels | None
+    width_um: float | None
+
+
+def draw(
+    slide: EmbeddedSlide,
+    session: Session,
+    seeds: npt.NDArray[np.int64],
+    *,
+    most_pixels: int,
+    image: Path | None = None,
+) -> Picture:
+    """Draw the labels of a session's last run, and its seeds as dots of their class with a white ring.
+
+    The picture is of what patches cover, and a little more.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session : Session
+        With a run.
+    seeds : ndarray of shape (n_patches,), int64
+        Place of each seed's class in `labels.in_order`, -1 where a patch is no seed.
+    most_pixels : int
+        Of the longer side.
+    image : Path, optional
+        The slide's image; by default that of the project beside the h5ad, where it is there.
+
+    Raises
+    ------
+    ExportError
+        When the patches do not lie on a grid.
+    """
+    assert session.run is not None
+    scale = scale_of(slide)
+    classes, place = in_order(session)
+    try:
+        raster = raster_of(slide.centres, place[session.run.unpack()] + 1, scale.stride)
+    except ValueError as error:
+        raise ExportError(f"{slide.path.name}: {error}") from error
+    window, size = _window(raster, scale, slide_size_of(slide), most_pixels)
+    plain = _slide(slide, image, window, size)
+    labels = _over(plain, raster, window, size, [each.color for each in classes])
+    _dot(labels, slide.centres, seeds, window, [each.color for each in classes], scale)
+    width_um = window[2] * scale.mpp[0] if scale.mpp else None
+    return Picture(np.asarray(labels), plain, width_um)
+
+
+def _window(
+    raster: LabelRaster, scale: Scale, slide_size: tuple[int, int] | None, most: int
+) -> tuple[tuple[float, float, float, float], tuple[int, int]]:
+    """Return what to draw, (x, y, width, height) in level-0 pixels, and the picture's size."""
+    left, top, right, bottom = raster.extent
+    margin = _MARGIN * max(right - left, bottom - top)
+    left, top, right, bottom = left - margin, top - margin, right + margin, bottom + margin
+    if slide_size is not None:
+        left, top = max(left, 0.0), max(top, 0.0)
+        right, bottom = min(right, float(slide_size[0])), min(bottom, float(slide_size[1]))
+    width, height = max(right - left, 1.0), max(bottom - top, 1.0)
+    # Pixels of a picture are square; those of a slide need not be.
+    across, down = (width * scale.mpp[0], height * scale.mpp[1]) if scale.mpp else (width, height)
+    longest = max(across, down)
+    size = (max(1, round(most * across / longest)), max(1, round(most * down / longest)))
+    return (left, top, width, height), size
+
+
+def _slide(
+    slide: EmbeddedSlide,
+    image: Path | None,
+    window: tuple[float, float, float, float],
+    size: tuple[int, int],
+) -> Pixels | None:
+    path = find_image(slide.path) if image is None else image
+    if path is None:
+        return None
+    try:
+        with open_image(path) as opened:
+            known = slide_size_of(slide)
+            if known in (None, opened.size):
+                return opened.picture(*window, size)
+            told = f"{path.name}: is not of the size of the slide that was embedded"
+    except ImageError as error:
+        told = str(error)
+    # A report without the slide is better than none, unless this image was asked for.
+    if image is not None:
+        raise ExportError(f"{told}; name another one with --image")
+    log.warning("%s; the labels are drawn without it", told)
+    return None
+
+
+def _over(
+    plain: Pixels | None,
+    raster: LabelRaster,
+    window: tuple[float, float, float, float],
+    size: tuple[int, int],
+    colors: list[str],
+) -> Image.Image:
+    left, top, width, height = window
+    column = raster.columns_at(left + (np.arange(size[0]) + 0.5) * width / size[0])
+    row = raster.rows_at(top + (np.arange(size[1]) + 0.5) * height / size[1])
+    values = raster.values[np.ix_(row, column)]
+    table = np.array([[_PAPER] * 3, *map(_rgb, colors)], np.float32)
+    if plain is None:
+        found, strength, border = np.full((*values.shape, 3), _PAPER, np.float32), 1.0, 0.0
+    else:
+        found, strength, border = plain.astype(np.float32), _LABEL, _BORDER
+    share = np.where(values > 0, strength, 0)
+    edge = np.zeros(values.shape, bool)
+    edge[:, 1:] |= values[:, 1:] != values[:, :-1]
+    edge[:, :-1] |= values[:, 1:] != values[:, :-1]
+    edge[1:] |= values[1:] != values[:-1]
+    edge[:-1] |= values[1:] != values[:-1]
+    share = np.where(edge & (values > 0) & (border > 0), border, share)[..., None]
+    mixed = found * (1 - share) + table[values] * share
+    return Image.fromarray(np.rint(mixed).astype(np.uint8))
+
+
+def _dot(
+    picture: Image.Image,
+    centres: npt.NDArray[np.float64],
+    seeds: npt.NDArray[np.int64],
+    window: tuple[float, float, float, float],
+    colors: list[str],
+    scale: Scale,
+) -> None:
+    """Draw a dot for each seed."""
+    zoom = picture.width / window[2], picture.height / window[3]
+    cell = min(edge * each for edge, each in zip(scale.stride, zoom, strict=True))
+    # Smaller than its patch, unless that could not be seen; and not a blot.
+    radius = min(max(0.3 * cell, picture.width / 300), picture.width / 120)
+    drawing = ImageDraw.Draw(picture)
+    for row in np.flatnonzero(seeds >= 0):
+        x = (centres[row, 0] - window[0]) * zoom[0]
+        y = (centres[row, 1] - window[1]) * zoom[1]
+        for reach, color in (
+            (radius * 1.6, "#ffffff"),
+            (radius * 1.25, "#000000"),
+            (radius, colors[seeds[row]]),
+        ):
+            drawing.ellipse((x - reach, y - reach, x + reach, y + reach), fill=color)
+
+
+def _rgb(color: str) -> list[int]:
+    return [int(color[at : at + 2], 16) for at in (1, 3, 5)]
+
+
+def scale_bar(width_um: float, *, share: float = 0.25) -> tuple[float, str]:
+    """Return the length of a scale bar in µm, at most a share of a width, and what it is called.
+
+    >>> scale_bar(3072)
+    (500.0, '500 µm')
+    >>> scale_bar(50_000)
+    (10000.0, '10 mm')
+    """
+    most = width_um * share
+    power = 10.0 ** math.floor(math.log10(most))
+    length = max(step * power for step in (1, 2, 5) if step * power <= most)
+    return length, f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"

@@ -1,0 +1,215 @@
+"""Labels as a TissUUmaps project, which shows them without any plugin."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import shapely
+
+from tissuumaps_sic.export.annotations import regions_in
+from tissuumaps_sic.export.csv_rows import write_csv
+from tissuumaps_sic.export.labels import ExportError, in_order, replay
+from tissuumaps_sic.files import replacing
+from tissuumaps_sic.images import ImageError, image_name, layers_of, open_image, place_image
+from tissuumaps_sic.regions import Region, scale_of, slide_size_of
+from tissuumaps_sic.session import SeedClass, Session
+from tissuumaps_sic.slides import EmbeddedSlide
+
+log = logging.getLogger(__name__)
+
+# What a scale factor of 1 comes to: the edge of a square marker, as a share of the width of the first image,
+# by TissUUmaps' glUtils.js at its own marker size (100), with 0.643 for the share of its cell that a square
+# fills in the sheet of shapes. Zoom and window cancel out: squares that meet do so always.
+_EDGE_PER_WIDTH = (100 / 25) * (0.8 / 0.7) * 0.643 / 900
+# Its canvas where there is no image: so much wider than the largest coordinate; coordinates that end below
+# the first number are spread over the second (dataUtils.js, updateViewOptions).
+_CANVAS, _LEAST, _SPREAD = 1.06, 500, 5000
+_OPACITY = 0.6
+_OFF = (
+    *("cb_col", "cb_gr_rand", "cb_gr_key", "pie_check", "scale_check", "shape_col", "shape_gr"),
+    *("shape_gr_rand", "shape_gr_dict", "opacity_check", "no_fill", "collectionItem_col"),
+    *("sortby_check", "sortby_desc_check", "edges_check"),
+)
+_ON = ("cb_gr", "cb_gr_dict", "shape_fixed", "_no_outline", "collectionItem_fixed")
+
+
+def write_project(
+    slide: EmbeddedSlide,
+    session: Session,
+    target: Path,
+    columns: pd.DataFrame | None = None,
+    *,
+    simplify: float = 0.0,
+    link: bool = True,
+) -> None:
+    """Write a TissUUmaps project with the labels as squares that meet, the regions, and the slide's image.
+
+    The squares are those of a CSV beside the project, ``<project>.csv`` (`write_csv`), grouped by label; the
+    regions are in the project. The image is that of the ``.tmap`` beside the h5ad; one that lies in another
+    folder is linked into the project's, since TissUUmaps serves nothing from outside. Without it the
+    patches are shown alone, and the log says so.
+
+    Parameters
+    ----------
+    slide, session, target, columns, simplify
+        As for `write_regions`.
+    link : bool, default=True
+        Whether to link the image; without, the project names it as the one beside the h5ad does, and is to
+        be put into that folder.
+
+    Raises
+    ------
+    ExportError, SessionError, OSError
+        When there are no labels, they cannot be replayed, a file cannot be written, or `target` is the
+        project that the slide is annotated in.
+    """
+    own = slide.path.with_suffix(".tmap")
+    if target.resolve() == own.resolve():
+        raise ExportError(
+            f"{target}: is the project that the slide is annotated in; give the result another name"
+        )
+    columns = replay(slide, session) if columns is None else columns
+    regions, of_labels = regions_in(slide, session, simplify=simplify)
+    classes, _ = in_order(session)
+    scale = scale_of(slide)
+    layers = _layers(slide, target.parent, link=link)
+    width, factor, origin = _canvas(slide.centres)
+    if layers and (size := _image_size(slide)) is not None:
+        width, factor, origin = float(size[0]), 1.0, None
+    markers = target.with_name(f"{target.name}.csv")
+    project: dict[str, Any] = {
+        "schemaVersion": "1.3",
+        "filename": f"{slide.name}: labels",
+        "layers": layers,
+        "markerFiles": [_markers(markers.name, classes, factor * scale.stride[0] / width / _EDGE_PER_WIDTH)],
+        "regions": {
+            name: _region(name, each, of_labels[each.label], factor, origin)
+            for name, each in ((f"label{each.label}", each) for each in regions)
+        },
+    }
+    if scale.mpp:
+        project["mpp"] = sum(scale.mpp) / 2 / factor
+    # The project last: it is what a person opens.
+    write_csv(slide, session, markers, columns)
+    with replacing(target) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for piece in json.JSONEncoder(indent=None).iterencode(project):
+            file.write(piece)
+
+
+def _markers(path: str, classes: list[SeedClass], scale_factor: float) -> dict[str, Any]:
+    return {
+        "path": path,
+        "title": "Labels",
+        "name": "Labels",
+        "comment": "",
+        "uid": "labels",
+        "autoLoad": True,
+        "hideSettings": True,
+        "expectedHeader": {
+            "X": "x",
+            "Y": "y",
+            "gb_col": "label",
+            "cb_gr_dict": json.dumps({each.name: each.color for each in classes}),
+            "shape_fixed": "square",
+            "scale_factor": round(scale_factor, 6),
+            "coord_factor": 1,
+            "opacity": _OPACITY,
+            "collectionItem_fixed": "0",
+            "tooltip_fmt": "{key}, score {col_score}",
+        },
+        "expectedRadios": dict.fromkeys(_OFF, False) | dict.fromkeys(_ON, True),
+    }
+
+
+def _region(
+    name: str,
+    region: Region,
+    seed_class: SeedClass,
+    factor: float,
+    origin: npt.NDArray[np.float64] | None,
+) -> dict[str, Any]:
+    """Return a region as TissUUmaps keeps those of a project: polygons of rings of {x, y}."""
+
+    def points(ring: Any) -> list[dict[str, float]]:
+        coordinates = shapely.get_coordinates(ring)
+        if origin is not None:
+            coordinates = (coordinates - origin) * factor
+        return [{"x": x, "y": y} for x, y in np.round(coordinates, 3).tolist()]
+
+    left, top, right, bottom = region.shape.bounds
+    if origin is not None:
+        left, right = ((each - origin[0]) * factor for each in (left, right))
+        top, bottom = ((each - origin[1]) * factor for each in (top, bottom))
+    polygons = [
+        [points(ring) for ring in (polygon.exterior, *polygon.interiors)] for polygon in region.shape.geoms
+    ]
+    return {
+        "id": name,
+        "globalPoints": polygons,
+        "regionName": seed_class.name,
+        "regionClass": seed_class.name,
+        "barcodeHistogram": [],
+        "visibility": True,
+        "collectionIndex": 0,
+        "len": len(polygons),
+        "polycolor": seed_class.color,
+        "_gxmin": left,
+        "_gxmax": right,
+        "_gymin": top,
+        "_gymax": bottom,
+        "associatedPoints": [],
+    }
+
+
+def _layers(slide: EmbeddedSlide, folder: Path, *, link: bool) -> list[dict[str, Any]]:
+    """Return the image layers of the project beside the h5ad, by the paths that they have from `folder`."""
+    found = []
+    for layer in layers_of(slide.path):
+        name = image_name(layer)
+        path = slide.path.parent / str(name)
+        if not path.exists():
+            log.warning("%s: the image %s is not there; its patches are shown without it", slide.name, name)
+            continue
+        placed = place_image(path, folder) if link else name
+        if placed is None:
+            log.warning(
+                "%s: %s could not be linked into %s, so its patches are shown without the image; copy it "
+                "there and export again",
+                slide.name,
+                path,
+                folder,
+            )
+            continue
+        found.append({**layer, "tileSource": f"{placed}.dzi"})
+    return found
+
+
+def _image_size(slide: EmbeddedSlide) -> tuple[int, int] | None:
+    """Return the size of the first image layer, as the h5ad or else the image tells it."""
+    known = slide_size_of(slide)
+    if known is not None:
+        return known
+    path = slide.path.parent / str(image_name(layers_of(slide.path)[0]))
+    try:
+        with open_image(path) as image:
+            return image.size
+    except ImageError as error:
+        log.warning("%s; its squares may not meet", error)
+        return None
+
+
+def _canvas(
+    centres: npt.NDArray[np.float64],
+) -> tuple[float, float, npt.NDArray[np.float64] | None]:
+    """Return how TissUUmaps shows patches without an image: the canvas' width, and a zoom about a corner."""
+    low, high = centres.min(axis=0), centres.max(axis=0)
+    if (low < 0).any() or (high < _LEAST).any():
+        factor = _SPREAD / max(float((high - low).max()), 1.0)
+        return max(float((high - low)[0]) * factor * _CANVAS, 1.0), factor, low
+    return float(high[0]) * _CANVAS, 1.0, None

@@ -1,0 +1,242 @@
+"""What a report of a slide tells, whichever file it goes into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tissuumaps_sic.export.labels import in_order, replay
+from tissuumaps_sic.export.picture import Picture, draw
+from tissuumaps_sic.files import replacing
+from tissuumaps_sic.regions import Scale, scale_of, slide_size_of
+from tissuumaps_sic.session import Session
+from tissuumaps_sic.slides import EmbeddedSlide, provenance
+
+# Enough for a page of paper at 250 dots per inch, with two pictures side by side.
+_MOST_PIXELS = 1000
+_METHODS = {"refine": "Refined", "sic": "As published (SIC)"}
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A row of the table.
+
+    Attributes
+    ----------
+    name, color : str
+    patches, seeds : int
+    area : float or None
+        mm², where the resolution is known.
+    share : float
+        Of all patches, 0 to 1.
+    score : float or None
+        Mean over its patches; None where it has none.
+    """
+
+    name: str
+    color: str
+    patches: int
+    seeds: int
+    area: float | None
+    share: float
+    score: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """One slide's labels on a page.
+
+    Attributes
+    ----------
+    slide : str
+        Name.
+    rows : tuple of ClassRow
+        In the order in which people see classes.
+    facts : tuple of (str, str)
+        Where the labels come from, each with what it is.
+    notes : tuple of str
+        What a reader must know.
+    picture : Picture
+    written : str
+        When.
+    """
+
+    slide: str
+    rows: tuple[ClassRow, ...]
+    facts: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    picture: Picture
+    written: str
+
+    @property
+    def patches(self) -> int:
+        """How many there are."""
+        return sum(row.patches for row in self.rows)
+
+    @property
+    def seeds(self) -> int:
+        """How many there are."""
+        return sum(row.seeds for row in self.rows)
+
+    @property
+    def area(self) -> float | None:
+        """Of all patches together, mm²."""
+        areas = [row.area for row in self.rows if row.area is not None]
+        return sum(areas) if len(areas) == len(self.rows) else None
+
+
+def make_report(
+    slide: EmbeddedSlide,
+    session: Session,
+    columns: pd.DataFrame | None = None,
+    *,
+    image: Path | None = None,
+    session_name: str = "",
+) -> Report:
+    """Return what a report tells of the session's last run.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session : Session
+        With a run.
+    columns : DataFrame, optional
+        The labels, as `columns_of` gives them; the session's, replayed, by default.
+    image : Path, optional
+        The slide's image; by default that of the project beside the h5ad, where it is there.
+    session_name : str
+        "" is the one without a name.
+
+    Raises
+    ------
+    ExportError, SessionError
+        When there are no labels, they cannot be replayed, or `image` is not that of the slide.
+    """
+    columns = replay(slide, session) if columns is None else columns
+    run = session.run
+    assert run is not None
+    scale = scale_of(slide)
+    classes, _ = in_order(session)
+    names = [each.name for each in classes]
+    labels = pd.Categorical(columns["sic_label"], categories=names).codes.astype(np.int64)
+    seeds = pd.Categorical(columns["sic_seed"], categories=names).codes.astype(np.int64)
+    scores = columns["sic_score"].to_numpy(np.float64)
+    cell = scale.stride[0] * scale.stride[1] * scale.mpp[0] * scale.mpp[1] * 1e-6 if scale.mpp else None
+    rows = []
+    for place, each in enumerate(classes):
+        mine = labels == place
+        n = int(mine.sum())
+        rows.append(
+            ClassRow(
+                each.name,
+                each.color,
+                n,
+                int((seeds == place).sum()),
+                None if cell is None else n * cell,
+                n / slide.n_patches,
+                float(scores[mine].mean()) if n else None,
+            )
+        )
+    notes = []
+    # Seeds that were read from a file, and not clicked, are none of the session's own.
+    if session.is_stale and session.actions:
+        notes.append("The seeds have changed since this run; the labels are those of the run.")
+    if cell is None:
+        notes.append("The file does not tell its µm per pixel, so areas are not known.")
+    return Report(
+        slide.name,
+        tuple(rows),
+        tuple(_facts(slide, session, scale, columns, session_name)),
+        tuple(notes),
+        draw(slide, session, seeds, most_pixels=_MOST_PIXELS, image=image),
+        datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def _facts(
+    slide: EmbeddedSlide, session: Session, scale: Scale, columns: pd.DataFrame, session_name: str
+) -> list[tuple[str, str]]:
+    run = session.run
+    assert run is not None
+    users = dict.fromkeys(action.user for action in session.actions[: session.position] if action.user)
+    titles = {each.name: each.title for each in slide.embeddings}
+    size = slide_size_of(slide)
+    told = [
+        ("Session", session_name or "(shared)"),
+        ("Annotated by", ", ".join(users) or "not told"),
+        ("Labelled", _time(run.time)),
+        ("Method", _METHODS.get(run.method, run.method)),
+        ("Embedding", titles.get(run.embedding, run.embedding)),
+        ("Border", _border(session)),
+        ("Seeds", f"{int(columns['sic_seed'].notna().sum()):,}"),
+        ("Patches", _patches(slide, scale)),
+    ]
+    if size is not None:
+        resolution = f", {_mpp(scale)} µm/px" if scale.mpp else ""
+        told.append(("Slide", f"{size[0]:,} x {size[1]:,} px{resolution}"))
+    if "sic_unlike" in columns:
+        told.append(("Unlike any seed", f"{int(columns['sic_unlike'].sum()):,} patches"))
+    return [
+        *told,
+        ("Version", f"tissuumaps-sic {run.version}"),
+        ("Fingerprint", session.fingerprint),
+    ]
+
+
+def _border(session: Session) -> str:
+    run = session.run
+    assert run is not None
+    if run.border is None:
+        return "auto (the highest score)"
+    return f"{session.run_classes[1].name} from a score of {run.border:.2f}"
+
+
+def _patches(slide: EmbeddedSlide, scale: Scale) -> str:
+    grid = provenance(slide.path).get("grid")
+    grid = grid if isinstance(grid, dict) else {}
+    told = f"{slide.n_patches:,}"
+    if isinstance(grid.get("patch_size"), int | float) and isinstance(grid.get("target_mpp"), int | float):
+        told += f" of {grid['patch_size']:g} px at {grid['target_mpp']:.3g} µm/px"
+    if scale.mpp:
+        told += f", every {scale.stride[0] * scale.mpp[0]:.3g} µm"
+    return told
+
+
+def _mpp(scale: Scale) -> str:
+    assert scale.mpp is not None
+    x, y = scale.mpp
+    return f"{x:.4g}" if abs(x - y) <= 0.01 * x else f"{x:.4g} x {y:.4g}"
+
+
+def _time(text: str) -> str:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return text
+
+
+def write_report(
+    slide: EmbeddedSlide,
+    session: Session,
+    target: Path,
+    columns: pd.DataFrame | None,
+    render: Callable[[Report], bytes],
+    *,
+    image: Path | None = None,
+    session_name: str = "",
+) -> None:
+    """Write a report by a function that makes a file's bytes of it; all else as for `make_report`.
+
+    Raises
+    ------
+    ExportError, SessionError, OSError
+        As `make_report`, or when the file cannot be written.
+    """
+    content = render(make_report(slide, session, columns, image=image, session_name=session_name))
+    with replacing(target) as temporary:
+        temporary.write_bytes(content)

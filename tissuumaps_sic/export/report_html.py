@@ -1,0 +1,75 @@
+"""A report as one HTML file that needs nothing else: no script, no other host."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+
+from tissuumaps_sic.export.picture import scale_bar
+from tissuumaps_sic.export.report import Report, write_report
+from tissuumaps_sic.images import Pixels
+from tissuumaps_sic.session import Session
+from tissuumaps_sic.slides import EmbeddedSlide
+
+_TEMPLATE = Path(__file__).with_name("report.html.jinja")
+_JPEG_QUALITY = 88
+# Wider pictures go one above the other, where the table leaves room.
+_WIDE, _FEW = 1.45, 16
+
+
+def write_html(
+    slide: EmbeddedSlide,
+    session: Session,
+    target: Path,
+    columns: pd.DataFrame | None = None,
+    *,
+    image: Path | None = None,
+    session_name: str = "",
+) -> None:
+    """Write the report as HTML; parameters and errors are those of `report.write_report`."""
+    write_report(slide, session, target, columns, to_html, image=image, session_name=session_name)
+
+
+def to_html(report: Report) -> bytes:
+    """Return a report as HTML, one page of A4 when it is printed."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    picture = report.picture
+    pictures = [("Labels", _data_uri(picture.labels, photo=picture.slide is not None))]
+    if picture.slide is not None:
+        pictures.append(("Slide", _data_uri(picture.slide, photo=True)))
+    rows, columns = picture.labels.shape[:2]
+    bar = None
+    if picture.width_um is not None:
+        length, told = scale_bar(picture.width_um)
+        bar = {"percent": 100 * length / picture.width_um, "told": told}
+    wide = columns > _WIDE * rows and len(pictures) > 1 and len(report.rows) <= _FEW
+    tallest = _tallest(len(report.rows), stacked=wide)
+    return template.render(
+        report=report, pictures=pictures, bar=bar, wide=wide, ratio=columns / rows, tallest=tallest
+    ).encode()
+
+
+def _tallest(n_classes: int, *, stacked: bool) -> int:
+    """Return how high a picture may be so that all is one page when it is printed, in CSS pixels."""
+    room = 560 if n_classes <= 3 else max(200, 560 - 34 * (n_classes - 3))
+    return room // 2 if stacked else room
+
+
+def _data_uri(pixels: Pixels, *, photo: bool) -> str:
+    """Return an image as what a page holds itself; flat colours without loss."""
+    buffer = io.BytesIO()
+    if photo:
+        Image.fromarray(pixels).save(buffer, "jpeg", quality=_JPEG_QUALITY)
+    else:
+        Image.fromarray(pixels).save(buffer, "png", optimize=True)
+    kind = "jpeg" if photo else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,336 @@
+"""The picture of a slide: where it lies, its pixels at any place and scale."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+log = logging.getLogger(__name__)
+
+Pixels = npt.NDArray[np.uint8]
+
+# Beyond so many pixels of a level, it is read in pieces that are made smaller at once.
+_MOST_AT_ONCE = 2**24
+_PIECE = 2048
+# A level of a downsample of 4.0003 is one of 4: levels have whole numbers of pixels.
+_COARSER = 1.001
+# Files of which a folder beside them, of the same name, holds the pixels.
+_WITH_FOLDER = (".mrxs",)
+
+
+class ImageError(Exception):
+    """A slide's pixels cannot be read; the message names the file, and says what to do."""
+
+
+def layers_of(h5ad: Path) -> list[dict[str, Any]]:
+    """Return the image layers of the TissUUmaps project beside an h5ad, or else of the one in it.
+
+    Those whose image lies in the h5ad's folder or below it are told, whether it is there or not; whoever may
+    save a project must not make the server read what it does not serve.
+    """
+    project = _project(h5ad)
+    layers = project.get("layers")
+    return [
+        layer
+        for layer in (layers if isinstance(layers, list) else ())
+        if isinstance(layer, dict) and image_name(layer) is not None
+    ]
+
+
+def image_name(layer: dict[str, Any]) -> str | None:
+    """Return the path of a layer's image from its project's folder, with forward slashes; None if outside."""
+    source = layer.get("tileSource")
+    if not isinstance(source, str) or not source.endswith(".dzi") or "\0" in source or "\\" in source:
+        return None
+    path = PurePosixPath(source.removesuffix(".dzi"))
+    outside = path.is_absolute() or not path.parts or ".." in path.parts or ":" in path.parts[0]
+    return None if outside else path.as_posix()
+
+
+def find_image(h5ad: Path) -> Path | None:
+    """Return a slide's image, by the project beside its h5ad or the one in it; None where it is not there."""
+    for layer in layers_of(h5ad):
+        path = h5ad.parent / str(image_name(layer))
+        if path.exists():
+            return path
+    return None
+
+
+def place_image(image: Path, folder: Path) -> str | None:
+    """Make an image reachable from a folder that TissUUmaps serves; return its path there, or None.
+
+    TissUUmaps serves nothing outside of the folder. An image that lies elsewhere is linked into it: by a
+    symbolic link or, where the system has none for its users, a hard one.
+    """
+    within = folder.resolve()
+    # Where it is named, not where it leads: the image may be a link to where the scanner put it.
+    named = image.parent.resolve() / image.name
+    if named.is_relative_to(within):
+        return named.relative_to(within).as_posix()
+    source = image.resolve()
+    if source.is_relative_to(within):
+        return source.relative_to(within).as_posix()
+    if source.suffix.lower() == ".dcm":
+        # The slide is all files beside this one.
+        linked = _link(source.parent, within / named.parent.name)
+        return f"{named.parent.name}/{source.name}" if linked else None
+    parts = [(source, within / named.name)]
+    if named.suffix.lower() in _WITH_FOLDER:
+        parts.append((source.with_suffix(""), within / named.with_suffix("").name))
+    return named.name if all(_link(each, target) for each, target in parts) else None
+
+
+class _Source(Protocol):
+    """What a library gives of a slide's pixels."""
+
+    @property
+    def level_sizes(self) -> Sequence[tuple[int, int]]: ...
+
+    @property
+    def level_downsamples(self) -> Sequence[float]: ...
+
+    def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels: ...
+
+    def close(self) -> None: ...
+
+
+class SlideImage:
+    """An open slide; made by `open_image`, closed by leaving its `with` block. Threads may share it.
+
+    Attributes
+    ----------
+    path : Path
+    size : (width, height)
+        Level-0 pixels.
+    """
+
+    def __init__(self, path: Path, source: _Source) -> None:
+        self.path = path
+        self._source = source
+        self.size = source.level_sizes[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._source.close()
+
+    def picture(self, x: float, y: float, width: float, height: float, size: tuple[int, int]) -> Pixels:
+        """Return a rectangle of the slide with as many pixels as asked for.
+
+        The level is the coarsest that is fine enough. Where a pixel is a level's pixel, those are copied,
+        from the nearest whole place; else they are resampled by a triangle filter that widens as it shrinks.
+
+        Parameters
+        ----------
+        x, y, width, height : float
+            Level-0 pixels; may reach beyond the slide, where it is white.
+        size : (columns, rows)
+
+        Returns
+        -------
+        ndarray of shape (rows, columns, 3), uint8
+            RGB.
+
+        Raises
+        ------
+        ImageError
+            When the pixels cannot be read.
+        """
+        level = self._level(min(width / size[0], height / size[1]))
+        down = self._source.level_downsamples[level]
+        # Of each direction: where it begins, and level pixels per pixel of the result.
+        begins = [x / down, y / down]
+        steps = [width / down / size[0], height / down / size[1]]
+        if all(abs(step - 1) <= 1e-6 for step in steps):
+            return self._read(round(begins[0]), round(begins[1]), size[0], size[1], level)
+        first, ends = [], []
+        for begin, step, n, limit in zip(begins, steps, size, self._source.level_sizes[level], strict=True):
+            start, end = math.floor(begin + 1e-6), math.ceil(begin + step * n - 1e-6)
+            # What the filter sees beyond the rectangle, so far as there is a slide.
+            reach = math.ceil(step) + 1
+            first.append(start if start < 0 else max(start - reach, 0))
+            ends.append(end if end > limit else min(end + reach, limit))
+        spans = [end - start for start, end in zip(first, ends, strict=True)]
+        factor = max(1, math.floor(min(steps))) if spans[0] * spans[1] > _MOST_AT_ONCE else 1
+        region = self._reduced(first[0], first[1], spans[0], spans[1], level, factor)
+        box = [(begin - start) / factor for begin, start in zip(begins, first, strict=True)]
+        box += [at + step * n / factor for at, step, n in zip(box, steps, size, strict=True)]
+        # By the rounding of a last digit it may lie outside of the region.
+        limits = (region.shape[1], region.shape[0])
+        inside = [min(max(at, 0), limits[place % 2]) for place, at in enumerate(box)]
+        small = Image.fromarray(region).resize(
+            size, Image.Resampling.BILINEAR, box=(inside[0], inside[1], inside[2], inside[3])
+        )
+        return np.asarray(small)
+
+    def _level(self, scale: float) -> int:
+        """Return the coarsest level with at most `scale` level-0 pixels per pixel; 0 where all have more."""
+        downs = self._source.level_downsamples
+        fits = [level for level, down in enumerate(downs) if down <= scale * _COARSER]
+        return max(fits, key=lambda level: downs[level]) if fits else 0
+
+    def _reduced(self, x: int, y: int, width: int, height: int, level: int, factor: int) -> Pixels:
+        """Return a rectangle of a level, made smaller by a whole factor, by means of squares."""
+        if factor == 1:
+            return self._read(x, y, width, height, level)
+        found = np.empty((math.ceil(height / factor), math.ceil(width / factor), 3), np.uint8)
+        edge = max(1, _PIECE // factor) * factor
+        for top in range(0, height, edge):
+            for left in range(0, width, edge):
+                piece = self._read(x + left, y + top, min(edge, width - left), min(edge, height - top), level)
+                small = np.asarray(Image.fromarray(piece).reduce(factor))
+                row, column = top // factor, left // factor
+                found[row : row + small.shape[0], column : column + small.shape[1]] = small
+        return found
+
+    def _read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
+        """Return a rectangle of a level, in its pixels; white outside of the slide."""
+        columns, rows = self._source.level_sizes[level]
+        left, right = max(x, 0), min(x + width, columns)
+        top, bottom = max(y, 0), min(y + height, rows)
+        whole = (right - left, bottom - top) == (width, height)
+        found = np.full((0 if whole else height, width, 3), 255, np.uint8)
+        if left >= right or top >= bottom:
+            return found
+        try:
+            inside = self._source.read(left, top, right - left, bottom - top, level)
+        except _errors() as error:
+            raise ImageError(
+                f"{self.path.name}: its pixels at ({left}, {top}) of level {level} cannot be read "
+                f"({_one_line(error)}); the file is damaged or cut short, copy it again"
+            ) from error
+        if whole:
+            return inside
+        found[top - y : bottom - y, left - x : right - x] = inside
+        return found
+
+
+def open_image(path: Path) -> SlideImage:
+    """Open a slide's image, by OpenSlide or, what that refuses, by libvips.
+
+    Raises
+    ------
+    ImageError
+        When there is no such file, or neither can read it.
+    """
+    if not path.exists():
+        raise ImageError(f"{path}: no such file; name the slide's image with --image")
+    try:
+        try:
+            source: _Source = _OpenSlide(path)
+        except _unsupported():
+            source = _Vips(path)
+    except _errors() as error:
+        raise ImageError(
+            f"{path.name}: neither OpenSlide nor libvips can read it ({_one_line(error)}); name another "
+            "image of the slide with --image"
+        ) from error
+    return SlideImage(path, source)
+
+
+class _OpenSlide:
+    def __init__(self, path: Path) -> None:
+        import openslide
+
+        self._slide = openslide.OpenSlide(path)
+        self.level_sizes = self._slide.level_dimensions
+        self.level_downsamples = self._slide.level_downsamples
+        # Some files open, and have no pixels.
+        self.read(0, 0, 1, 1, 0)
+
+    def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
+        down = self.level_downsamples[level]
+        region = self._slide.read_region((round(x * down), round(y * down)), level, (width, height))
+        # Where nothing was scanned a slide is transparent.
+        white = Image.new("RGB", region.size, "white")
+        white.paste(region, mask=region.getchannel("A"))
+        return np.asarray(white)
+
+    def close(self) -> None:
+        self._slide.close()
+
+
+class _Vips:
+    """A flat picture; of an OME-TIFF its first and finest image."""
+
+    def __init__(self, path: Path) -> None:
+        import pyvips
+
+        image = pyvips.Image.new_from_file(str(path), access="random")
+        if image.hasalpha():
+            image = image.flatten(background=255)
+        image = image.colourspace("srgb")
+        self._image = image[:3].cast("uchar") if image.bands > 3 else image.cast("uchar")
+        self.level_sizes = [(int(image.width), int(image.height))]
+        self.level_downsamples = [1.0]
+
+    def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:  # noqa: ARG002
+        pixels: Pixels = self._image.crop(x, y, width, height).numpy()
+        return pixels
+
+    def close(self) -> None:
+        self._image = None
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    import openslide
+    import pyvips
+
+    return (openslide.OpenSlideError, pyvips.Error, OSError, ValueError)
+
+
+def _unsupported() -> type[Exception]:
+    import openslide
+
+    kind: type[Exception] = openslide.OpenSlideUnsupportedFormatError
+    return kind
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _project(h5ad: Path) -> dict[str, Any]:
+    """Return the project beside an h5ad, else the one in it; nothing where neither can be read."""
+    try:
+        project = json.loads(h5ad.with_suffix(".tmap").read_bytes())
+    except (OSError, ValueError):
+        try:
+            with h5py.File(h5ad, "r", locking=False) as file:
+                project = json.loads(file["uns/tmap"].asstr()[()])
+        except (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError):
+            project = None
+    return project if isinstance(project, dict) else {}
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Link a file or folder; False where that cannot be done, or something else is there already."""
+    try:
+        if target.exists() and target.samefile(source):
+            return True
+        if target.exists() and not target.is_symlink():
+            return False
+        target.unlink(missing_ok=True)
+        try:
+            target.symlink_to(source, target_is_directory=source.is_dir())
+        except OSError:
+            target.hardlink_to(source)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,26 @@
+/** The labels as files. */
+
+import { exportAs } from "./actions.js";
+import { html } from "./dom.js";
+import { app } from "./state.js";
+
+// The rows of the server's table (export/formats.py), in its order: what each is called, and what it is for.
+const EXPORTS = {
+  "csv": ["CSV, a row a patch", "Name, place, label, score and seed of each patch"],
+  "geojson": ["GeoJSON for QuPath", "The regions, as annotations"],
+  "geojson.gz": ["GeoJSON, compressed", "The regions, as annotations; QuPath opens it as it is"],
+  "mask": ["Mask, pyramidal TIFF", "A number a pixel: 0 is no patch, then the classes as they are listed"],
+  "tmap": ["TissUUmaps project", "Shows the result without this plugin; unpack it beside the slide"],
+  "html": ["Report, HTML", "One page: picture, table and how the labels were made"],
+  "pdf": ["Report, PDF", "One page: picture, table and how the labels were made"],
+  "h5ad": ["h5ad with the labels", "A copy of the file with sic_label, sic_score and sic_seed"],
+};
+
+export function exportMenu() {
+  return html("select", {
+    class: "form-select form-select-sm sic-method", id: "sic-export", disabled: Boolean(app.busy),
+    title: "Get the labels as a file", "aria-label": "Export", onchange: (event) => exportAs(event.target.value),
+  },
+  html("option", { value: "", selected: true, hidden: true }, "Export …"),
+  ...Object.entries(EXPORTS).map(([format, [text, title]]) => html("option", { value: format, title }, text)));
+}
