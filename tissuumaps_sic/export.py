@@ -23,6 +23,7 @@ from tissuumaps_sic.geojson import write_geojson
 from tissuumaps_sic.regions import Region, regions_of, scale_of
 from tissuumaps_sic.session import SeedClass, Session, cluster, load_session, seed_vector, session_path
 from tissuumaps_sic.slides import EmbeddedSlide, open_slide_file, patch_names_of, stamp_of
+from tissuumaps_sic.transfer import guests_of
 
 # The share of patches whose labels may differ by rounding before a run counts as another one.
 _MOST_ROUNDED = 0.001
@@ -54,17 +55,22 @@ def replay(slide: EmbeddedSlide, session: Session) -> pd.DataFrame:
     ExportError
         When the session has no run, or the labels are not those that it holds.
     SessionError
-        When its seeds do not fit the slide.
+        When its seeds do not fit the slide, or a slide that lent seeds is not as it was.
     SlideFileError
         When the file has no longer the embedding that the run was on.
     """
     if session.run is None:
         raise ExportError(f"{slide.name}: the session has no labels yet; run the clustering first")
-    if not session.run.seeds:
+    if not session.run.can_replay:
         raise ExportError(f"{slide.name}: its labels came from the seeds of another slide; run them again")
     slide = slide.with_embedding(session.run.embedding)
     run, scores = cluster(
-        slide, session.run_classes, session.run.seeds, method=session.run.method, border=session.run.border
+        slide,
+        session.run_classes,
+        session.run.seeds,
+        method=session.run.method,
+        border=session.run.border,
+        guests=guests_of(slide, session.run.loans),
     )
     labels = session.run.unpack().astype(np.int64)
     if len(labels) != slide.n_patches or (run.unpack() != labels).mean() > _MOST_ROUNDED:
@@ -173,7 +179,8 @@ def write_labels(
         "slide": session.slide,
         "fingerprint": session.fingerprint,
         "classes": [seed_class.model_dump() for seed_class in session.run_classes],
-        "run": session.run.model_dump(exclude={"labels"}),
+        # Where a slide that lent seeds lies is nobody's business who gets the file.
+        "run": session.run.model_dump(exclude={"labels": True, "loans": {"__all__": {"path"}}}),
     }
     with replacing(target) as temporary:
         before = stamp_of(slide.path)
