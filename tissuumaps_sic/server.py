@@ -288,8 +288,8 @@ class Annotator:
         """Return the seeds of each class that a patch is most like, by cosine similarity.
 
         ``nearest`` lists at most `_SHOWN` for each class that has any, the most alike first, and the same of
-        each slide that lends seeds, whose name is then ``slide`` and whose ``patches`` are names; ``margin`` is
-        how much more alike the nearest seed is than the nearest one of another class.
+        each slide that lends seeds, whose name is then ``slide`` and whose ``patches`` are names; ``margin``
+        is how much more alike the nearest seed is than the nearest one of another class.
         """
         request = _parse(WhyRequest, content)
         slide = self._slide(resolve(root, request.h5ad), request.embedding)
@@ -514,7 +514,7 @@ class Annotator:
         return session.borrow(loan, there.classes, user=user)
 
     def _nearest_borrowed(self, slide: EmbeddedSlide, session: Session, patch: int) -> list[dict[str, Any]]:
-        """Return the borrowed seeds that a patch is most like, as `why` does; none of a slide that is gone."""
+        """Return the borrowed seeds that a patch is most like, as `why`; none of a slide that is gone."""
         nearest = []
         for loan in session.loans:
             try:

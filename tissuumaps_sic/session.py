@@ -569,8 +569,8 @@ class Session(_Frozen):
             added.append(NumberedClass(name=name, color=color, number=self._next_number + len(added)))
         if len(known) > MOST_CLASSES:
             raise SessionError(
-                f"{loan.slide}: with its classes there would be {len(known)}, and {MOST_CLASSES} are the most; "
-                "merge some of them"
+                f"{loan.slide}: with its classes there would be {len(known)}, and {MOST_CLASSES} are the "
+                "most; merge some of them"
             )
         seeds = {patch: label_of[classes[label].name] for patch, label in loan.seeds.items()}
         loan = loan.model_copy(update={"seeds": seeds})

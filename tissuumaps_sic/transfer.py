@@ -1,8 +1,8 @@
 """Seeds that travel: what was seeded on one slide labels another one of the same embedding.
 
-A session borrows seeds (`lend`, `Session.borrow`); a run takes them with its own (`guests_of`, `cluster`). Only
-the seeds are kept, by the names of their patches: their embeddings are read from the slide that lends, which
-must therefore be where it was.
+A session borrows seeds (`lend`, `Session.borrow`); a run takes them with its own (`guests_of`, `cluster`).
+Only the seeds are kept, by the names of their patches: their embeddings are read from the slide that lends,
+which must therefore be where it was.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ _SAME = (
 
 Opener = Callable[[Path, str], EmbeddedSlide]
 
-# Which files may be read because a session names them. A server sets this for a request, so that whatever comes
-# to replay a session in it is bound, however it got there.
+# Which files may be read because a session names them. A server sets this for a request, so that whatever
+# comes to replay a session in it is bound, however it got there.
 _ADMITS: ContextVar[Callable[[Path], bool] | None] = ContextVar("admits", default=None)
 
 
@@ -112,8 +112,8 @@ def lender_of(h5ad: Path, loan: Loan) -> Path:
     admits = _ADMITS.get()
     if not path.is_file() or (admits is not None and not admits(path)):
         raise SessionError(
-            f"{loan.path}: is not there, and {len(loan.seeds)} seeds are borrowed from it; put that file back, "
-            "or drop the borrowed seeds"
+            f"{loan.path}: is not there, and {len(loan.seeds)} seeds are borrowed from it; put that file "
+            "back, or drop the borrowed seeds"
         )
     return path
 
@@ -153,8 +153,8 @@ def _guest(slide: EmbeddedSlide, loan: Loan, opener: Opener) -> Guest:
     if isinstance(loan, UsedLoan):
         if source.sample != loan.sample:
             raise SessionError(
-                f"{loan.path}: its embeddings have changed since the labels were made from its seeds; run the "
-                "clustering again"
+                f"{loan.path}: its embeddings have changed since the labels were made from its seeds; run "
+                "the clustering again"
             )
         used = loan
     else:

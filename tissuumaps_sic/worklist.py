@@ -1,7 +1,7 @@
 """The slides of a folder and how far each is annotated.
 
-A folder may hold a thousand slides. Of each no more is read than its row tells, and that once for as long as its
-file stays the same.
+A folder may hold a thousand slides. Of each no more is read than its row tells, and that once for as long as
+its file stays the same.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Worklist:
         if session in known["sessions"]:
             found = self._sessions.get(path.with_name(_session_file(path, session)))
             if isinstance(found, str):
-                known["problem"] = known["problem"] if "problem" in known else found
+                known["problem"] = known.get("problem", found)
             elif "n_patches" in known and found.n_labels not in (None, known["n_patches"]):
                 known["problem"] = "its session was made on other patches"
             else:
@@ -197,7 +197,7 @@ def _session_file(h5ad: Path, session: str) -> str:
 
 
 def _folders(base: Path) -> Iterator[tuple[Path, frozenset[str]]]:
-    """Yield each folder in order with the names of its files; hidden ones and links to folders are left out."""
+    """Yield each folder in order with the names of its files; not hidden ones, nor links to folders."""
     for folder, below, names in os.walk(base):
         # Those whose names begin with a dot are TissUUmaps' own, and files that are being written.
         below[:] = sorted(name for name in below if not name.startswith("."))
