@@ -116,10 +116,7 @@ class EmbeddedSlide:
     @cached_property
     def spacing(self) -> float:
         """Distance between neighbouring patch centres in level-0 pixels; 1.0 for a single patch."""
-        steps = np.concatenate([np.diff(np.unique(self.centres[:, axis])) for axis in (0, 1)])
-        # Centres of one column may differ by the rounding of level-0 pixels; that is no step of the grid.
-        steps = steps[steps > 1.5]
-        return float(steps.min()) if steps.size else 1.0
+        return spacing_of(self.centres)
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -176,6 +173,14 @@ class EmbeddedSlide:
                 "level-0 pixels away"
             )
         return row
+
+
+def spacing_of(centres: npt.NDArray[np.float64]) -> float:
+    """Return the distance between neighbouring patch centres, (n_patches, 2); 1.0 for a single patch."""
+    steps = np.concatenate([np.diff(np.unique(centres[:, axis])) for axis in (0, 1)])
+    # Centres of one column may differ by the rounding of level-0 pixels; that is no step of the grid.
+    steps = steps[steps > 1.5]
+    return float(steps.min()) if steps.size else 1.0
 
 
 def open_slide_file(path: Path, embedding: str = MAIN) -> EmbeddedSlide:

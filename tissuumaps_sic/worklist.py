@@ -97,12 +97,9 @@ class Worklist:
             if nearest_auth(folder) != auth:
                 continue
             sessions = sessions_among(names)
-            for name in sorted(name for name in names if name.endswith(".h5ad")):
-                path = find_below(base, (folder / name).relative_to(base).as_posix())
-                # A link to a slide of the folder is not another slide.
-                if path is not None and path == folder / name:
-                    slides.append(path)
-                    read.append(self._entry(path, session, names, sessions))
+            for path in _slides_in(base, folder, names):
+                slides.append(path)
+                read.append(self._entry(path, session, names, sessions))
         self._slides.keep(base, slides)
         self._sessions.keep(base, [path.with_name(_session_file(path, session)) for path in slides])
         return read
@@ -194,6 +191,21 @@ def _read_session(path: Path) -> _Progress | str:
 def _session_file(h5ad: Path, session: str) -> str:
     named = f".{session}" if session and is_session_name(session) else ""
     return f"{h5ad.stem}{named}{SUFFIX}"
+
+
+def slides_below(root: Path) -> Iterator[Path]:
+    """Yield every h5ad below a folder, in order; those that a link leads to only where they lie."""
+    base = root.resolve()
+    for folder, names in _folders(base):
+        yield from _slides_in(base, folder, names)
+
+
+def _slides_in(base: Path, folder: Path, names: frozenset[str]) -> Iterator[Path]:
+    for name in sorted(name for name in names if name.endswith(".h5ad")):
+        path = find_below(base, (folder / name).relative_to(base).as_posix())
+        # A link to a slide of the folder is not another slide.
+        if path == folder / name:
+            yield path
 
 
 def _folders(base: Path) -> Iterator[tuple[Path, frozenset[str]]]:
