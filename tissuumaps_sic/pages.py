@@ -20,8 +20,8 @@ from tissuumaps_sic.regions import scale_in
 from tissuumaps_sic.slides import SlideFileError, opened, outline, spacing_of
 from tissuumaps_sic.worklist import find_below, nearest_auth
 
-# From the edge of a square in image widths to TissUUmaps' scale factor, as measured on its screenshots: it draws
-# a square over 0.643 of a cell of its sheet of shapes (glUtils.js: draw, updateMarkerScale).
+# From the edge of a square in image widths to TissUUmaps' scale factor, as measured on its screenshots: it
+# draws a square over 0.643 of a cell of its sheet of shapes (glUtils.js: draw, updateMarkerScale).
 _SCALE_PER_WIDTH = 900 / (4 * 0.8 / 0.7 * 0.643)
 # What TissUUmaps makes of coordinates that it draws on an empty canvas (dataUtils.js, updateViewOptions).
 _LEAST_EXTENT, _STRETCHED, _BORDER = 500, 5000, 1.06

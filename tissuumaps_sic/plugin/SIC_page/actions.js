@@ -4,7 +4,7 @@ import { count } from "./dom.js";
 import { makeGrid } from "./grid.js";
 import { drawSeeds } from "./overlay.js";
 import { shade } from "./ramp.js";
-import { ServerError, postForFile, postForLabels, postForMap, postForScores, postForState } from "./server.js";
+import { ServerError, postForFile, postForLabels, postForMap, postForScores, postForState, postForUnlike } from "./server.js";
 import { MAIN, app, changed, request, seededLabels, tell, unseeded, user } from "./state.js";
 import * as viewer from "./viewer.js";
 
@@ -13,7 +13,7 @@ const SLOW = 500; // ms
 let queue = Promise.resolve();
 
 /** Do one thing after another: a change must start from the revision that the one before it made. */
-function enqueue(busy, work) {
+export function enqueue(busy, work) {
   queue = queue.then(async () => {
     app.busy = busy;
     app.error = "";
@@ -40,7 +40,7 @@ function enqueue(busy, work) {
 async function reload() {
   takeState(await postForState("open", request()));
   app.labels = app.scores = app.border = null;
-  if (app.view === "confidence") app.view = "labels";
+  if (app.view === "confidence" || app.view === "unlike") app.view = "labels";
   const { run: last, embeddings } = app.state;
   if (last) app.embedding = last.embedding;
   if (!embeddings.some((each) => each.name === app.embedding)) app.embedding = MAIN;
@@ -61,7 +61,7 @@ async function reload() {
 function takeState(state) {
   const before = app.state;
   app.state = state;
-  app.suggested = app.flips = app.why = app.hovered = null;
+  app.suggested = app.flips = app.why = app.hovered = app.unlike = null;
   const name = before?.classes[app.active]?.name;
   const place = state.classes.findIndex((each) => each.name === name);
   // Labels move when a class goes; a class that only has another name stays where it is.
@@ -72,16 +72,19 @@ function takeState(state) {
 /** What labels mean and how they look. */
 const meaning = () => app.state.run?.classes.map(({ name, color }) => `${color} ${name}`).join("\n");
 
-function change(what, status) {
+export function change(what, status) {
   return enqueue("Saving", async () => {
-    const before = meaning();
+    const before = meaning(), shaded = app.view === "unlike";
     takeState(await postForState("change", request({
       revision: app.state.revision, user: user(), change: what(),
     })));
     app.status = status ?? "Saved";
     drawSeeds();
     // Renamed, merged, or one of these undone: the same labels mean something else.
-    if (app.labels && meaning() !== before) await takeLabels(app.labels);
+    // So do the patches that are unlike any seed.
+    if (app.view === "unlike" && !app.state.borrowed.length) app.view = "labels";
+    else if (meaning() === before && app.view !== "unlike") lookForUnlike();
+    if (app.labels && (meaning() !== before || shaded)) await takeLabels(app.labels);
     if (app.live && app.state.run?.stale !== false && unseeded().length === 0) await labelAll();
   });
 }
@@ -166,7 +169,7 @@ async function labelAll() {
     revision: app.state.revision, method: app.method, embedding: app.embedding, border: app.border,
   }));
   app.state = found.state;
-  app.scores = null;
+  app.scores = app.unlike = null;
   if (!SHADED[app.view]) app.view = "labels";
   await takeLabels(found.labels);
   app.status = `Labelled ${count(found.labels.length)} patches in ${found.state.seconds.toFixed(2)} s`;
@@ -183,15 +186,32 @@ async function takeLabels(labels) {
   app.labels = labels;
   forgetRegions(); // those of other labels
   if (app.view === "confidence") await askScores();
+  if (app.view === "unlike") await askUnlike();
+  else lookForUnlike();
   await drawLabels(labels);
   applyView();
 }
 
 // What is drawn as a number from 0 to 1, and not as classes.
-const SHADED = { confidence: () => app.scores.own, tissue: () => app.map.tissue };
+const SHADED = {
+  confidence: () => app.scores.own, tissue: () => app.map.tissue, unlike: () => app.unlike?.rows ?? [],
+};
 
 async function askScores() {
   app.scores ??= await postForScores(request({ revision: app.state.revision }));
+}
+
+/** Ask which patches are unlike the seeds that there are now. */
+async function askUnlike() {
+  const { revision, borrowed } = app.state;
+  if (app.unlike || !borrowed.length) return;
+  const found = await postForUnlike(request({ revision, embedding: app.embedding }));
+  if (app.state.revision === revision) app.unlike = found;
+}
+
+/** Not waited for: labels, or a seed that is saved, are what was asked for. */
+function lookForUnlike() {
+  askUnlike().then(changed, (error) => console.warn(`Patches unlike any seed: ${error.message}`));
 }
 
 async function askMap() {
@@ -216,6 +236,7 @@ export function setView(view) {
   return enqueue("Drawing", async () => {
     if (view === "confidence") await askScores();
     if (view === "tissue") await askMap();
+    if (view === "unlike") await askUnlike();
     if (view === "tissue" && !app.map.tissue) throw new Error("This file does not tell how much of a patch is tissue.");
     const redraw = SHADED[app.view] !== SHADED[view];
     app.view = view;
@@ -329,18 +350,32 @@ export function applyView() {
   viewer.setOpacity(app.layer.uid, app.view === "colors" ? app.opacity : 0, isLabelled() ? app.opacity : 0);
 }
 
+/** What else to ask for when a slide is opened, set by the page that shows it. */
+let startWith = async () => {};
+export const alsoAsk = (ask) => { startWith = ask; };
+
 export function choose(layer) {
   return enqueue("Opening", async () => {
     app.layer = layer;
     app.grid = makeGrid(viewer.centres(layer.uid));
     app.state = app.map = null;
     app.mapOpen = false;
-    await reload();
+    await Promise.all([open(), startWith()]);
     applyView();
     app.status = app.state.seeds.patches.length ? "The seeds of last time are back" : "";
   });
 }
 
+/** Load the session that the person was in; where this slide cannot have one of that name, the shared one. */
+async function open() {
+  try {
+    await reload();
+  } catch (error) {
+    if (!app.session || !(error instanceof ServerError) || error.status !== 422) throw error;
+    app.session = "";
+    await reload();
+  }
+}
 
 /** Run where every class has seeds and something has changed. */
 export function runIfReady() {

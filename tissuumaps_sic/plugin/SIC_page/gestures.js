@@ -5,6 +5,7 @@ import { svg } from "./dom.js";
 import { drawSeeds } from "./overlay.js";
 import { app, changed, tell } from "./state.js";
 import * as viewer from "./viewer.js";
+import { step } from "./worklist.js";
 
 const DRAG_TOLERANCE = 6; // screen pixels that a click may wander before it is a drag
 
@@ -79,11 +80,14 @@ function corners(a, b) {
 }
 
 export function onKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || !app.state) return;
+  // Brackets are typed with AltGr on some keyboards, which Windows tells as Ctrl and Alt.
+  const bracket = event.key === "[" || event.key === "]";
+  if (!bracket && (event.ctrlKey || event.metaKey || event.altKey) || !app.state) return;
   // Where keys mean something already: a class that was just chosen, or a box that was ticked, is no such place.
   const typed = "input:not([type=radio], [type=checkbox]), select, textarea, [contenteditable], .modal";
   if (event.target.closest(typed) || (event.key === " " && event.target.closest("input, button"))) return;
-  const actions = { z: undo, Z: redo, " ": run, n: suggest, N: suggest, Escape: cancel };
+  const actions = { z: undo, Z: redo, " ": run, n: suggest, N: suggest, Escape: cancel,
+    "[": () => step(-1), "]": () => step(1) };
   // In the order of the list: the positive class comes first.
   const label = /^[1-9]$/.test(event.key) ? app.state.listed[event.key - 1] : undefined;
   if (label !== undefined) {

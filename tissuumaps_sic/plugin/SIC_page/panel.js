@@ -5,6 +5,7 @@ import {
   runIfReady,
   previewBorder, seedFromRegions, setBorder, setView, suggest, toggleMap, toggleRegions, undo, write,
 } from "./actions.js";
+import { borrowedOf, borrowedRows, lenderChoice } from "./borrowed.js";
 import { button, count, html, share } from "./dom.js";
 import { mute } from "./gestures.js";
 import { gradient } from "./ramp.js";
@@ -22,6 +23,11 @@ const TOOLS = {
 };
 const EXPORTS = {
   csv: "CSV, a row a patch", geojson: "GeoJSON for QuPath", "geojson.gz": "GeoJSON, compressed",
+};
+const SCALES = {
+  confidence: ["unsure", "sure", "Score of the class that a patch is labelled with"],
+  tissue: ["0 %", "100 %", "Share of the patch that is tissue"],
+  unlike: ["like a seed", "unlike any", "Whether a patch is like some seed, borrowed or not"],
 };
 const SETTLED = 0.02; // share of labels that hang on single seeds, below which more clicks change little
 
@@ -41,6 +47,7 @@ export function hide() {
 function classRow(label) {
   const seedClass = app.state.classes[label];
   const seeds = app.state.seeds.labels.filter((each) => each === label).length;
+  const borrowed = borrowedOf(label);
   const labelled = countOf(seedClass.name);
   const place = app.state.listed.indexOf(label) + 1;
   const visible = viewer.isClassVisible(seedClass.name);
@@ -61,7 +68,8 @@ function classRow(label) {
       onchange: (event) => editClass(label, { name: event.target.value }),
       onkeydown: (event) => { if (event.key === "Enter") event.target.blur(); },
     })),
-    html("td", { class: "sic-number sic-seeds" }, count(seeds)),
+    html("td", { class: "sic-number sic-seeds", ...(borrowed ? { title: `${seeds} here, ${borrowed} borrowed` } : {}) },
+      borrowed ? `${count(seeds)} + ${count(borrowed)}` : count(seeds)),
     html("td", { class: "sic-number sic-count" },
       labelled === undefined ? "–" : `${count(labelled)} (${share(labelled, app.state.n_patches)})`),
     html("td", {}, labelled === undefined ? "" : html("input", {
@@ -101,7 +109,7 @@ export function render() {
   if (panel.contains(document.activeElement) && document.activeElement.type === "text" && app.busy) return;
   const focused = panel.contains(document.activeElement) ? document.activeElement.id : "";
   panel.replaceChildren(style(), app.state ? body() : waiting(), messages(),
-    ...(app.state?.seeds.patches.length ? [whyBox()] : []));
+    ...(app.state?.seeds.patches.length || app.state?.borrowed.length ? [whyBox()] : []));
   if (focused) document.getElementById(focused)?.focus();
 }
 
@@ -127,7 +135,10 @@ function body() {
         ...["", "", "Class", "Seeds", "Labelled", "", ""].map((each, i) =>
           html("th", { class: i === 3 || i === 4 ? "sic-number" : "" }, each)))),
       html("tbody", {}, ...state.listed.map(classRow))),
-    button("+ Class", "Add a class", () => addClass().then(selectName), { id: "sic-add-class", disabled: !idle }),
+    html("div", { class: "sic-adding" },
+      button("+ Class", "Add a class", () => addClass().then(selectName), { id: "sic-add-class", disabled: !idle }),
+      lenderChoice()),
+    borrowedRows(),
     html("div", { class: "form-check form-switch my-1" },
       html("input", { type: "checkbox", class: "form-check-input", id: "sic-seeding", checked: app.seeding,
         title: "Off: clicks only look",
@@ -152,7 +163,9 @@ function body() {
           + "As published: seeds only start the clustering",
         "aria-label": "Method", onchange: (event) => { app.method = event.target.value; } },
         ...Object.entries(METHODS).map(([method, text]) =>
-          html("option", { value: method, selected: method === app.method }, text))),
+          html("option", { value: method, selected: method === app.method,
+            // Its means are of one slide.
+            disabled: method === "sic" && state.borrowed.length > 0 }, text))),
       html("div", { class: "form-check form-switch sic-live" },
         html("input", { type: "checkbox", class: "form-check-input", id: "sic-live", checked: app.live,
           title: "Run again after every seed",
@@ -190,11 +203,10 @@ function body() {
       html("input", { type: "range", class: "form-range", id: "sic-opacity", min: 0.1, max: 1, step: 0.05,
         value: app.opacity, title: "Opacity", "aria-label": "Opacity", disabled: app.view === "slide",
         oninput: (event) => { app.opacity = Number(event.target.value); applyView(); } })),
-    app.view === "confidence" || app.view === "tissue"
-      ? html("div", { class: "sic-scale", id: "sic-scale",
-        title: app.view === "tissue" ? "Share of the patch that is tissue" : "Score of the class that a patch is labelled with" },
-        html("span", {}, app.view === "tissue" ? "0 %" : "unsure"), html("span", { class: "sic-gradient", style: `background: ${gradient()}` }),
-        html("span", {}, app.view === "tissue" ? "100 %" : "sure"))
+    SCALES[app.view]
+      ? html("div", { class: "sic-scale", id: "sic-scale", title: SCALES[app.view][2] },
+        html("span", {}, SCALES[app.view][0]), html("span", { class: "sic-gradient", style: `background: ${gradient()}` }),
+        html("span", {}, SCALES[app.view][1]))
       : null,
     state.run?.scored ? borderRow() : null,
     state.run

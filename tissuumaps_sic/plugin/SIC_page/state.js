@@ -10,6 +10,8 @@ const fresh = () => ({
   scores: null, // {own, positive, rest} of the labels' run, once they were asked for
   map: null, // {places, tissue, colors} of the patches, once they were asked for
   mapOpen: false,
+  worklist: null, // {here, slides} of the folder, once it was asked for
+  unlike: null, // {rows, count}: patches unlike any seed, where some are borrowed
   regions: null, // the labels as regions, while they are shown
   border: null, // score from which a patch is of class 1; null is where it is the highest
   active: 1, // the class that a click gives
@@ -74,7 +76,8 @@ export function tell(status) {
 export const request = (more = {}) => ({ h5ad: app.layer.h5ad, session: app.session, ...more });
 
 export const unseeded = () =>
-  app.state.classes.filter((_, label) => !app.state.seeds.labels.includes(label)).map((each) => each.name);
+  app.state.classes.filter((_, label) => !app.state.seeds.labels.includes(label)
+    && !app.state.borrowed.some((loan) => loan.counts[label])).map((each) => each.name);
 
 export const user = () => localStorage.getItem("SIC.user") ?? "";
 
