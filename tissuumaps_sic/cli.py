@@ -10,12 +10,19 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tissuumaps_sic import __version__
+
+if TYPE_CHECKING:
+    from tissuumaps_sic.batch import Choices, Lender
 
 # Heavy imports stay inside the commands: --help must answer at once.
 
 log = logging.getLogger("tissuumaps_sic")
+
+# The rows of `export.FORMATS`, which is too heavy to be asked for --help; a test keeps the two the same.
+_FORMATS = ("csv", "geojson", "geojson.gz", "mask", "tmap", "html", "pdf", "h5ad")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,13 +103,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     install.set_defaults(command=_install_plugin)
 
-    run = commands.add_parser("run", help="label a slide from seeds, without the viewer")
-    run.add_argument("file", type=Path, metavar="FILE", help="h5ad of the slide")
+    run = commands.add_parser("run", help="label slides from seeds, without the viewer")
+    run.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help="h5ad of a slide, or a folder of them"
+    )
     run.add_argument(
         "--seeds",
         type=Path,
-        required=True,
-        help="a session (.json), or a CSV with the columns patch,class or x,y,class",
+        help="a session (.json), or a CSV with the columns patch,class or x,y,class (default: the session "
+        "beside the slide)",
     )
     run.add_argument("--positive", metavar="CLASS", help="the positive one of two class names in a CSV")
     run.add_argument(
@@ -110,14 +119,31 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         type=Path,
         metavar="OUT",
-        help="a .csv, .h5ad, .geojson, .tif (mask), .tmap, .html or .pdf (default: <slide>.labels.csv here)",
+        help="a .csv, .h5ad, .geojson, .tif (mask), .tmap, .html or .pdf, or of several slides a folder "
+        "(default: <slide>.labels.csv here)",
+    )
+    run.add_argument(
+        "--format", choices=_FORMATS, help="as for `export` (default: by the ending of OUT, else csv)"
+    )
+    run.add_argument(
+        "--save",
+        action="store_true",
+        help="keep the labels in the session beside the slide too, where the viewer finds them; without -o "
+        "and --format only there",
+    )
+    run.add_argument(
+        "--session",
+        default="",
+        metavar="NAME",
+        help="which session beside the slide (default: the shared one)",
     )
     run.add_argument(
         "--from",
         dest="source",
         type=Path,
         metavar="H5AD",
-        help="the slide that the seeds were made on, where that is another one",
+        help="the slide that the seeds were made on, where that is another one; in a folder it labels the "
+        "slides that have no seeds of every class",
     )
     run.add_argument(
         "--method",
@@ -147,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--format",
         # The table itself is too heavy for --help; a test keeps them equal.
-        choices=("csv", "geojson", "geojson.gz", "mask", "tmap", "html", "pdf", "h5ad"),
+        choices=_FORMATS,
         help="a row a patch; regions as QuPath reads them; a label mask (pyramidal TIFF); a TissUUmaps "
         "project that needs no plugin; a one-page report; the h5ad with the labels (default: csv)",
     )
@@ -375,55 +401,143 @@ def _install_plugin(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from tissuumaps_sic.export import FORMATS, columns_of
-    from tissuumaps_sic.seeds import read_seeds
-    from tissuumaps_sic.session import Session, cluster, seed_vector
-    from tissuumaps_sic.slides import open_slide_file
-    from tissuumaps_sic.transfer import transfer
+    from tissuumaps_sic.batch import Choices, h5ads_of, open_lender
+    from tissuumaps_sic.export import ExportError
+    from tissuumaps_sic.files import BusyError
+    from tissuumaps_sic.session import SessionError
+    from tissuumaps_sic.slides import SlideFileError
 
-    slide = open_slide_file(options.file)
-    source = open_slide_file(options.source) if options.source else slide
-    seeds = read_seeds(options.seeds, source, positive=options.positive)
-    method = options.method or ("refine" if options.source else seeds.method)
-    embedding = options.embedding or seeds.embedding
-    slide = slide.with_embedding(embedding)
-    border = seeds.border if options.border is None else options.border
-    if border is not None and not 0 <= border <= 1:
-        raise SystemExit(f"--border: {border:g} is no score; give 0 to 1")
-    unlike = None
+    if options.border is not None and not 0 <= options.border <= 1:
+        raise SystemExit(f"--border: {options.border:g} is no score; give 0 to 1")
+    if options.source and options.method == "sic":
+        raise SystemExit("--from: seeds of another slide need --method refine")
+    files = list(h5ads_of(options.files))
+    one = len(files) == 1 and not files[0][1]
+    if options.seeds and not options.source and not one:
+        raise SystemExit("--seeds: are of one slide; name that slide alone, or give it as --from")
+    choices = Choices(options.method, options.embedding, options.border)
+    lender = None
     if options.source:
-        if options.border is not None:
-            raise SystemExit("--border: has no use with the seeds of another slide")
-        if method != "refine":
-            raise SystemExit("--from: seeds of another slide need --method refine")
-        run, scores, unlike = transfer(source.with_embedding(embedding), seeds.patches, seeds.classes, slide)
-    else:
-        run, scores = cluster(slide, seeds.classes, seeds.patches, method=method, border=border)
-    session = Session.new(slide).model_copy(update={"initial_classes": seeds.classes, "run": run})
-    output = options.output or Path(f"{slide.name}.labels.csv")
-    format_ = next((each for each in FORMATS.values() if output.name.endswith(f".{each.suffix}")), None)
-    if format_ is None:
-        known = ", ".join(each.suffix for each in FORMATS.values())
-        raise SystemExit(f"{output}: the ending must be one of {known}")
-    columns = columns_of(slide, session, scores, seed_vector(slide, run.seeds), unlike)
-    format_.write(slide, session, output, columns)
-    counts = {c.name: n for c, n in zip(seeds.classes, run.counts, strict=True)}
+        lender = open_lender(
+            options.source, options.seeds, positive=options.positive, session=options.session
+        )
+        own = options.source.resolve()
+        files = [each for each in files if not each[1] or each[0].resolve() != own]
+    reports, failed = [], False
+    for number, (path, in_folder) in enumerate(files, start=1):
+        if len(files) > 1:
+            log.info("%d of %d: %s", number, len(files), path.name)
+        try:
+            report = _run_one(path, options, choices, lender, in_folder=in_folder, one=one)
+        except (BusyError, ExportError, SessionError, SlideFileError, OSError) as error:
+            if one:
+                raise
+            # One bad slide never ends the run.
+            log.error("%s", error)  # noqa: TRY400 -- a message for a person
+            report, failed = {"slide": path.stem, "error": str(error)}, True
+        if report:
+            reports.append(report)
     if options.json:
-        report = {
-            "slide": slide.name,
-            "labels": counts,
-            "method": run.method,
-            "embedding": run.embedding,
-            "n_iter": run.n_iter,
-            "output": str(output),
-        }
-        if unlike is not None:
-            report["unlike"] = int(unlike.sum())
-        print(json.dumps(report))
+        print(json.dumps(reports[0] if one else reports))
+    if failed:
+        raise SystemExit(1)
+
+
+def _run_one(
+    path: Path,
+    options: argparse.Namespace,
+    choices: Choices,
+    lender: Lender | None,
+    *,
+    in_folder: bool,
+    one: bool,
+) -> dict[str, object] | None:
+    """Label one slide as `run` was told to; return what is reported, None where it was left out."""
+    from tissuumaps_sic.batch import begun, keep, label, label_file, label_from, write
+    from tissuumaps_sic.seeds import read_seeds
+    from tissuumaps_sic.session import SessionError, load_session, session_path
+    from tissuumaps_sic.slides import open_slide_file
+
+    output, format_ = _output_of(path, options, one=one)
+    beside = session_path(path, options.session)
+    if in_folder:
+        labelled = label_file(path, choices, session=options.session, lender=lender)
+        if labelled is None:
+            log.info("%s: has no session yet; left out", path.name)
+            return None
     else:
-        print(f"{output}: " + ", ".join(f"{n} {name}" for name, n in counts.items()))
-        if unlike is not None:
-            print(f"{int(unlike.sum())} of {slide.n_patches} patches are unlike any seed; look at them first")
+        slide = open_slide_file(path)
+        found = load_session(beside, slide) if options.save and beside.exists() else None
+        if lender:
+            if found and (found.seeds or found.loans):
+                raise SessionError(
+                    f"{beside.name}: has seeds of its own; run it without --from, or leave --save out"
+                )
+            labelled = label_from(slide, lender, choices, found=found)
+        elif options.seeds is None:
+            if not beside.exists():
+                raise SessionError(
+                    f"{path.name}: has no session {beside.name}; seed it first, or give --seeds"
+                )
+            found = load_session(beside, slide)
+            labelled = label(slide, found, choices, found=found)
+        else:
+            seeds = read_seeds(options.seeds, slide, positive=options.positive)
+            session = begun(slide, seeds)
+            if options.seeds.suffix == ".json":
+                session = load_session(options.seeds, slide)
+            if found and (found.seeds, found.classes, found.loans) != (
+                session.seeds, session.classes, session.loans
+            ):  # fmt: skip
+                raise SessionError(
+                    f"{beside.name}: holds other seeds than {options.seeds.name}; leave --save out, or move "
+                    "it away"
+                )
+            labelled = label(slide, found or session, choices, like=seeds, found=found)
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write(labelled, output, format_=format_)
+    if options.save:
+        keep(labelled, session=options.session)
+    run, n_patches = labelled.run, labelled.slide.n_patches
+    report = {
+        "slide": labelled.slide.name,
+        "labels": labelled.counts,
+        "method": run.method,
+        "embedding": run.embedding,
+        "n_iter": run.n_iter,
+        "output": output and str(output),
+    }
+    if labelled.unlike is not None:
+        report["unlike"] = int(labelled.unlike.sum())
+        report["seeds_of"] = [loan.slide for loan in run.loans]
+    if not options.json:
+        counts = ", ".join(f"{n} {name}" for name, n in labelled.counts.items())
+        print(f"{output or beside.name}: {counts}")
+        if labelled.unlike is not None:
+            print(f"{report['unlike']} of {n_patches} patches are unlike any seed; look at them first")
+    return report
+
+
+def _output_of(path: Path, options: argparse.Namespace, *, one: bool) -> tuple[Path | None, str]:
+    """Return where the labels of a slide go, and in which format; nowhere where they are only saved."""
+    from tissuumaps_sic.export import FORMATS
+
+    if options.output is None and options.format is None and options.save:
+        return None, "csv"
+    name = options.format or "csv"
+    file = Path(f"{path.stem}.{FORMATS[name].ending}")
+    if options.output is None:
+        return file, name
+    if not one or options.output.is_dir():
+        return options.output / file, name
+    name = options.format or next(
+        (each for each, row in FORMATS.items() if options.output.name.endswith(f".{row.suffix}")), None
+    )
+    if name is None:
+        known = ", ".join(each.suffix for each in FORMATS.values())
+        raise SystemExit(f"{options.output}: the ending must be one of {known}")
+    return options.output, name
 
 
 def _export(options: argparse.Namespace) -> None:

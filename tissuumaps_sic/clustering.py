@@ -193,7 +193,7 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         foreign = np.empty(0, dtype=np.int64) if guests is None else guests.labels
         seeds = check_seeds(y, prepared.n_patches, foreign)
         n_classes = int(max(seeds.max(), foreign.max(initial=0))) + 1
-        self._prepared, self._seeds = prepared, seeds
+        self._prepared, self._seeds, self._foreign = prepared, seeds, foreign
         self._field: refine.Field | None = None
         self.history_ = []
         self.n_features_in_ = prepared.rows.n_features
@@ -247,8 +247,9 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
     def flips(self, n_resamples: int = 20) -> npt.NDArray[np.float32]:
         """Return how often each patch changes its label when the seeds are resampled.
 
-        Seeds are drawn with replacement inside each class. The mean over all patches is the stop sign: while
-        it is high, the labels hang on single seeds, and more clicks will change them.
+        Seeds, those of other slides too, are drawn with replacement inside each class. The mean over all
+        patches is the stop sign: while it is high, the labels hang on single seeds, and more clicks will
+        change them.
 
         Parameters
         ----------
@@ -262,28 +263,32 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         check_is_fitted(self, "labels_")
         rng = np.random.default_rng(self.random_state)
         seeded = np.flatnonzero(self._seeds != UNLABELLED)
+        # Those of this slide, then the guests.
+        labels = np.concatenate([self._seeds[seeded], self._foreign])
         flips = np.zeros(len(self._seeds), dtype=np.float32)
         for _ in range(n_resamples):
             kept = np.unique(
                 np.concatenate(
                     [
                         rng.choice(of_class, of_class.size)
-                        for label in range(int(self._seeds.max()) + 1)
-                        for of_class in [seeded[self._seeds[seeded] == label]]
+                        for label in range(int(labels.max()) + 1)
+                        for of_class in [np.flatnonzero(labels == label)]
                     ]
                 )
             )
-            flips += self._labels_from(kept) != self.labels_
+            own, guests = kept[kept < seeded.size], kept[kept >= seeded.size] - seeded.size
+            flips += self._labels_from(seeded[own], guests) != self.labels_
         if self.method == "refine":
             # What is seeded is settled.
             flips[seeded] = 0
         return flips / np.float32(n_resamples)
 
-    def _labels_from(self, kept: npt.NDArray[np.intp]) -> Labels:
-        """Return the labels that some of the seeds give."""
+    def _labels_from(self, kept: npt.NDArray[np.intp], guests: npt.NDArray[np.intp]) -> Labels:
+        """Return the labels that some of the seeds, and some of the guests, give."""
         if self._field is not None:
             taken = np.ones(len(self._field.targets), dtype=bool)
-            taken[: self._field.rows.size] = np.isin(self._field.rows, kept)
+            seeds = np.concatenate([np.isin(self._field.rows, kept), np.isin(self._field.guests, guests)])
+            taken[: seeds.size] = seeds
             labels: Labels = self._field.scored(taken, honoured=False).argmax(axis=1)
             return labels
         y = np.full_like(self._seeds, UNLABELLED)

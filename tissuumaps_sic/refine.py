@@ -55,6 +55,8 @@ class Field:
         for (`_most_points`), some of each class stand for all, spread over the slide evenly.
     rows : ndarray of shape (n_own,), intp
         Patches of this slide that the first points are.
+    guests : ndarray of shape (n_taken,), intp
+        Which of the guests the next points are.
     targets : ndarray of shape (n_points, n_classes), float64
         1 for a point's class less the mean of the row.
     noise : ndarray of shape (n_points,), float64
@@ -69,6 +71,7 @@ class Field:
     prepared: Prepared
     points: Singles
     rows: Index
+    guests: Index
     targets: Doubles
     noise: Doubles
     kernel: Singles
@@ -140,8 +143,8 @@ class Guests:
     labels: Labels
 
 
-def unlike(prepared: Prepared, guests: Guests) -> npt.NDArray[np.bool_]:
-    """Return which patches are unlike any seed of another slide.
+def unlike(prepared: Prepared, guests: Guests, y: Labels | None = None) -> npt.NDArray[np.bool_]:
+    """Return which patches are unlike any seed of another slide, and any of this one.
 
     A patch is, when it lies further from its nearest seed than any seed does from the nearest other seed of
     its own class: beyond the seeds' own spread, where labels are a guess.
@@ -150,15 +153,25 @@ def unlike(prepared: Prepared, guests: Guests) -> npt.NDArray[np.bool_]:
     ----------
     prepared : Prepared
     guests : Guests
-        At least two of one class, or there is no spread to measure and no patch is told to be unlike.
+        With the seeds of this slide at least two of one class, or there is no spread to measure and no patch
+        is told to be unlike.
+    y : ndarray of shape (n_patches,), int64, optional
+        Seeds of this slide, -1 where there are none.
 
     Returns
     -------
     ndarray of shape (n_patches,), bool
     """
-    points = prepared.place(guests.embeddings)
+    points, labels = prepared.place(guests.embeddings), guests.labels
+    if y is not None:
+        own = np.flatnonzero(y >= 0)
+        points = np.concatenate([prepared.components[own], points])
+        labels = np.concatenate([y[own], labels])
+    # What is compared is a matrix of all pairs; a lasso's thousands tell no more of the spread than these.
+    kept = _thinned(labels, np.bincount(labels), _MOST_POINTS)
+    points, labels = points[kept], labels[kept]
     apart = _squared_distances(points, points)
-    apart[guests.labels[:, None] != guests.labels[None]] = np.inf
+    apart[labels[:, None] != labels[None]] = np.inf
     np.fill_diagonal(apart, np.inf)
     nearest = apart.min(axis=1)
     if not np.isfinite(nearest).any():
@@ -197,7 +210,9 @@ def condition(prepared: Prepared, y: Labels, n_classes: int, guests: Guests | No
     counts = np.bincount(seed_labels, minlength=n_classes)
     means = _cluster_means(components, seeds, seed_labels, counts)
     kept = _thinned(seed_labels, counts, _most_points(prepared.n_patches))
-    seeds, seed_labels, seeded = seeds[kept], seed_labels[kept], seeded[kept[kept < seeded.size]]
+    n_own = seeded.size
+    seeds, seed_labels, seeded = seeds[kept], seed_labels[kept], seeded[kept[kept < n_own]]
+    taken = kept[kept >= n_own] - n_own
     counts = np.bincount(seed_labels, minlength=n_classes)
     points = np.concatenate([seeds, means.astype(np.float32)])
     labels = np.concatenate([seed_labels, np.arange(n_classes)])
@@ -209,7 +224,7 @@ def condition(prepared: Prepared, y: Labels, n_classes: int, guests: Guests | No
     for start in range(0, prepared.n_patches, _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
         kernel[block] = _likeness(components[block], points)
-    return Field(prepared, points, seeded, targets, noise, kernel, y, n_iter=_CLUSTER_PASSES)
+    return Field(prepared, points, seeded, taken, targets, noise, kernel, y, n_iter=_CLUSTER_PASSES)
 
 
 def _most_points(n_patches: int) -> int:

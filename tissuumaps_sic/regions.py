@@ -66,13 +66,17 @@ def scale_of(slide: EmbeddedSlide) -> Scale:
     SlideFileError
         When the file cannot be read.
     """
-    known = provenance(slide.path)
+    return scale_in(provenance(slide.path), slide.spacing)
+
+
+def scale_in(known: Mapping[str, Any], spacing: float) -> Scale:
+    """Return how patches lie as provenance tells it (`slides.provenance`), or by their spacing."""
     grid, whole = (_section(known, key) for key in ("grid", "slide"))
     width, height = (
         _positive(grid.get(key, grid.get("patch_size0"))) for key in ("patch_width0", "patch_height0")
     )
     step, size = _positive(grid.get("stride")), _positive(grid.get("patch_size"))
-    stride = (slide.spacing, slide.spacing)
+    stride = (spacing, spacing)
     if width and height and step and size:
         stride = (width * step / size, height * step / size)
     mpp_x, mpp_y = (_positive(whole.get(key)) for key in ("mpp_x", "mpp_y"))

@@ -10,9 +10,12 @@ import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
 
-from tissuumaps_sic.plugin import FOLDER, is_granted
+from tissuumaps_sic.pages import with_pages
+from tissuumaps_sic.plugin import FOLDER, MAKES_PAGES, is_granted
+from tissuumaps_sic.worklist import page, slides_below
+
+__all__ = ["ServeError", "guarded", "make_app", "page", "serve"]
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +34,7 @@ def serve(
     public: bool = False,
     announce: Callable[[list[str]], None],
 ) -> None:
-    """Serve a folder of h5ad and tmap files until interrupted.
+    """Serve a folder of h5ad and tmap files until interrupted; an h5ad without a tmap has a page too.
 
     Parameters
     ----------
@@ -63,16 +66,24 @@ def serve(
         )
     folder = folder.resolve()
     projects = [path for path in folder.rglob("*.tmap") if path.is_file()] if folder.is_dir() else []
+    if folder.is_dir():
+        there = set(projects)
+        alone = (path.with_suffix(".tmap") for path in slides_below(folder))
+        projects += [path for path in alone if path not in there]
     projects.sort(key=lambda path: (path.stem != first, path))
     if not projects:
         raise ServeError(
-            f"{folder}: holds no .tmap project; embed a slide into it first "
+            f"{folder}: holds no h5ad and no .tmap project; embed a slide into it first "
             f"(embedder embed SLIDE -o {folder})"
         )
-    app = make_app(folder, default=projects[0])
+    made = not projects[0].is_file()
+    app = make_app(folder, default=None if made else projects[0])
+    answering = with_pages(app, folder, first=page(folder, projects[0]) if made else None)
     try:
         # Tiles come in bursts of dozens; more threads than cores, since most wait for the disk.
-        server = create_server(guarded(app, folder / "auth"), host=host, port=port, threads=8, ident=None)
+        server = create_server(
+            guarded(answering, folder / "auth"), host=host, port=port, threads=8, ident=None
+        )
     except OSError as error:
         raise ServeError(
             f"cannot listen on {host}:{port} ({error.strerror or error}); choose another port with --port"
@@ -162,15 +173,9 @@ def make_app(folder: Path, *, default: Path | None = None) -> Any:
     # Patch coordinates are those of the whole slide, so the image must not be cropped to its bounds.
     app.config["DEEPZOOM_LIMIT_BOUNDS"] = False
     app.config["SLIDE_DIR"] = f"{folder}/"
+    app.config[MAKES_PAGES] = False
     if default is not None:
         app.config["DEFAULT_PROJECT"] = default.relative_to(folder).as_posix()
         app.config["PROJECT_LIST"] = len(list(folder.glob("*.tmap"))) > 1
     tissuumaps.views.setup(app)
     return app
-
-
-def page(folder: Path, project: Path) -> str:
-    """Return the address of a project's page, from the server's root."""
-    relative = project.relative_to(folder)
-    query = "" if relative.parent == Path() else "?" + urlencode({"path": relative.parent.as_posix()})
-    return f"/{quote(relative.name)}{query}"

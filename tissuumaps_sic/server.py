@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +30,8 @@ from tissuumaps_sic.layout import read_layout
 from tissuumaps_sic.session import (
     DEFAULT_METHOD,
     MOST_CLASSES,
+    Guest,
+    Loan,
     Method,
     Run,
     Session,
@@ -48,6 +50,8 @@ from tissuumaps_sic.session import (
     session_path,
 )
 from tissuumaps_sic.slides import MAIN, EmbeddedSlide, SlideCache, SlideFileError
+from tissuumaps_sic.transfer import comparable, guests_of, lend, lender_of, unlike
+from tissuumaps_sic.worklist import Worklist, find_below, nearest_auth, page
 
 log = logging.getLogger(__name__)
 
@@ -138,13 +142,30 @@ class _RemoveClass(_Request):
     into: _Label | None = None
 
 
+class _Borrow(_Request):
+    """Seeds of another slide, by its path below the served folder, and of which of its sessions."""
+
+    kind: Literal["borrow"]
+    source: str = Field(min_length=1, max_length=_LONGEST_PATH)
+    session: str = Field(default="", max_length=40)
+    embedding: str = Field(default=MAIN, min_length=1, max_length=200)
+
+
+class _Return(_Request):
+    """The path is that of the loan: from the folder of the slide that borrows."""
+
+    kind: Literal["return"]
+    path: str = Field(min_length=1, max_length=_LONGEST_PATH)
+
+
 class ChangeRequest(OpenRequest):
     """A change to the seeds or classes of the session that the page has seen."""
 
     revision: int = Field(ge=0)
     user: str = Field(default="", max_length=60)
     change: Annotated[
-        _Seed | _Clear | _Undo | _Redo | _Class | _AddClass | _RemoveClass, Field(discriminator="kind")
+        _Seed | _Clear | _Undo | _Redo | _Class | _AddClass | _RemoveClass | _Borrow | _Return,
+        Field(discriminator="kind"),
     ]
 
 
@@ -199,6 +220,16 @@ class MergeRequest(OpenRequest):
     sessions: tuple[Annotated[str, Field(max_length=40)], ...] = Field(min_length=2, max_length=_MOST_READERS)
 
 
+class UnlikeRequest(WriteRequest):
+    """Ask which patches are unlike any seed."""
+
+    embedding: str = Field(default=MAIN, min_length=1, max_length=200)
+
+
+class WorklistRequest(OpenRequest):
+    """Ask for all slides of the served folder; sessions are those of the page's session's name."""
+
+
 class Annotator:
     """The sessions and slides behind all pages of one server; safe to call from many threads.
 
@@ -207,6 +238,7 @@ class Annotator:
 
     def __init__(self) -> None:
         self._slides = SlideCache()
+        self._worklist = Worklist()
         self._locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
         self._locks_lock = threading.Lock()
         self._scores = _Scores()
@@ -226,7 +258,10 @@ class Annotator:
             slide = self._slide(h5ad)
             session = self._seen_session(slide, request)
             try:
-                session = _changed(slide, session, request)
+                if isinstance(request.change, _Borrow):
+                    session = self._borrowed(root, slide, session, request.change, user=request.user)
+                else:
+                    session = _changed(slide, session, request)
             except SessionError as error:
                 raise RequestError(422, str(error)) from error
             self._save(h5ad, session, request)
@@ -248,6 +283,7 @@ class Annotator:
                         session.seeds,
                         method=request.method,
                         border=request.border,
+                        guests=self._guests(slide, session.loans),
                     )
             except SessionError as error:
                 raise RequestError(422, str(error)) from error
@@ -268,7 +304,8 @@ class Annotator:
         session = self._seen_session(slide, request)
         try:
             with self._fitting:
-                estimator = fit(slide, session.classes, session.seeds, method=request.method)
+                guests = self._guests(slide, session.loans)
+                estimator = fit(slide, session.classes, session.seeds, method=request.method, guests=guests)
                 flips = estimator.flips(_RESAMPLES).mean()
                 return {"patches": estimator.suggest(request.n).tolist(), "flips": float(flips)}
         except (SessionError, ValueError) as error:
@@ -277,8 +314,9 @@ class Annotator:
     def why(self, root: Path, content: Any) -> dict[str, Any]:
         """Return the seeds of each class that a patch is most like, by cosine similarity.
 
-        ``nearest`` lists at most `_SHOWN` for each class that has any, the most alike first; ``margin`` is
-        how much more alike the nearest seed is than the nearest one of another class.
+        ``nearest`` lists at most `_SHOWN` for each class that has any, the most alike first, and the same of
+        each slide that lends seeds, whose name is then ``slide`` and whose ``patches`` are names; ``margin``
+        is how much more alike the nearest seed is than the nearest one of another class.
         """
         request = _parse(WhyRequest, content)
         slide = self._slide(resolve(root, request.h5ad), request.embedding)
@@ -290,7 +328,7 @@ class Annotator:
         except SessionError as error:
             raise RequestError(409, str(error)) from error
         rows = np.flatnonzero(y >= 0)
-        similarities = _cosines(slide.X, request.patch, rows)
+        similarities = _cosines(slide.X[request.patch], slide.X, rows)
         if not np.isfinite(similarities).all():
             raise RequestError(
                 422,
@@ -305,10 +343,13 @@ class Annotator:
                     "label": int(label),
                     "patches": rows[best].tolist(),
                     "similarities": similarities[best].tolist(),
+                    "slide": None,
                 }
             )
+        nearest += self._nearest_borrowed(slide, session, request.patch)
         nearest.sort(key=lambda each: -each["similarities"][0])
-        margin = nearest[0]["similarities"][0] - nearest[1]["similarities"][0] if len(nearest) > 1 else None
+        others = [each for each in nearest if each["label"] != nearest[0]["label"]]
+        margin = nearest[0]["similarities"][0] - others[0]["similarities"][0] if others else None
         return {"patch": request.patch, "nearest": nearest, "margin": margin}
 
     def labels(self, root: Path, content: Any) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
@@ -331,7 +372,7 @@ class Annotator:
         slide = self._slide(h5ad)
         session = self._seen_session(slide, request)
         run = session.run
-        if run is None or not run.seeds:
+        if run is None or not run.can_replay:
             raise RequestError(404, "there are no scores yet; seed every class and run")
         found = self._scores.get(h5ad, run)
         if found is None:
@@ -339,11 +380,68 @@ class Annotator:
             try:
                 # As the run had it: scores are not kept in the session, and come of the same seeds again.
                 with self._fitting:
-                    _, scores = cluster(slide, session.run_classes, run.seeds, method=run.method)
+                    guests = self._guests(slide, run.loans)
+                    _, scores = cluster(
+                        slide, session.run_classes, run.seeds, method=run.method, guests=guests
+                    )
             except SessionError as error:
                 raise RequestError(422, str(error)) from error
             found = self._scores.put(h5ad, run, scores)
         return {"n_patches": slide.n_patches, "border": run.border}, *found
+
+    def unlike(self, root: Path, content: Any) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
+        """Return which patches are unlike any seed, borrowed or not, (n_patches,) uint8, and how many."""
+        request = _parse(UnlikeRequest, content)
+        slide = self._slide(resolve(root, request.h5ad), request.embedding)
+        session = self._seen_session(slide, request)
+        if not session.loans:
+            raise RequestError(404, "nothing is borrowed: every seed is of this slide")
+        try:
+            with self._fitting:
+                found = unlike(slide, session.seeds, self._guests(slide, session.loans))
+        except (SessionError, ValueError) as error:
+            raise RequestError(422, str(error)) from error
+        assert found is not None
+        return {"n_patches": slide.n_patches, "unlike": int(found.sum())}, found.astype(np.uint8)
+
+    def worklist(self, root: Path, content: Any, *, makes_pages: bool = False) -> dict[str, Any]:
+        """Return all slides below the served folder that the same password opens, by path.
+
+        Parameters
+        ----------
+        root : Path
+        content : Any
+            The request's JSON.
+        makes_pages : bool, default=False
+            Whether the server answers ``<slide>.tmap`` for slides that have no such project.
+        """
+        request = _parse(WorklistRequest, content)
+        h5ad, base = resolve(root, request.h5ad), root.resolve()
+        try:
+            entries = self._worklist.entries(base, session=request.session, auth=nearest_auth(h5ad.parent))
+        except OSError as error:
+            raise RequestError(507, f"the folder cannot be read ({error.strerror or error})") from error
+        here = next((each.spaces for each in entries if each.h5ad == h5ad), frozenset())
+        slides = []
+        for each in entries:
+            relative = each.h5ad.relative_to(base)
+            project = each.h5ad.with_suffix(".tmap") if each.has_project or makes_pages else each.h5ad
+            slides.append(
+                {
+                    "h5ad": relative.as_posix(),
+                    "name": each.name,
+                    "folder": "" if relative.parent == Path() else relative.parent.as_posix(),
+                    "page": page(base, project),
+                    "n_patches": each.n_patches,
+                    "sessions": list(each.sessions),
+                    "seeds": each.seeds,
+                    "borrowed": each.borrowed,
+                    "state": each.state,
+                    "problem": each.problem,
+                    "lends": bool(each.seeds) and each.h5ad != h5ad and not here.isdisjoint(each.spaces),
+                }
+            )
+        return {"here": h5ad.relative_to(base).as_posix(), "slides": slides}
 
     def map(self, root: Path, content: Any) -> tuple[dict[str, Any], *tuple[npt.NDArray[Any], ...]]:
         """Return the slide's UMAP.
@@ -489,6 +587,55 @@ class Annotator:
                 raise RequestError(507, _disk_message(h5ad, error)) from error
         return {"written": h5ad.name}
 
+    def _guests(self, slide: EmbeddedSlide, loans: Iterable[Loan]) -> tuple[Guest, ...]:
+        """Return borrowed seeds as a run takes them, from slides that stay open."""
+        try:
+            return guests_of(slide, loans, opener=self._slides.get)
+        except SlideFileError as error:
+            raise SessionError(f"{error}; or drop the seeds that are borrowed from it") from error
+
+    def _borrowed(
+        self, root: Path, slide: EmbeddedSlide, session: Session, asked: _Borrow, *, user: str
+    ) -> Session:
+        """Return the session with the seeds of another slide of the same folder and password."""
+        path = resolve(root, asked.source)
+        if nearest_auth(path.parent) != nearest_auth(slide.path.parent):
+            raise _no_such_h5ad(asked.source)
+        source, here = self._slide(path), self._slide(slide.path, asked.embedding)
+        there = self._session(source, OpenRequest(h5ad=asked.source, session=asked.session))
+        loan = lend(source, there.seeds, here, session=asked.session)
+        return session.borrow(loan, there.classes, user=user)
+
+    def _nearest_borrowed(self, slide: EmbeddedSlide, session: Session, patch: int) -> list[dict[str, Any]]:
+        """Return the borrowed seeds that a patch is most like, as `why`; none of a slide that is gone."""
+        nearest = []
+        for loan in session.loans:
+            try:
+                source = self._lender(slide, loan)
+                y = seed_vector(source, loan.seeds)
+            except (SessionError, SlideFileError):
+                continue
+            rows = np.flatnonzero(y >= 0)
+            similarities = _cosines(slide.X[patch], source.X, rows)
+            for label in np.unique(y[rows]):
+                of_class = np.flatnonzero(y[rows] == label)
+                best = of_class[np.argsort(-similarities[of_class], kind="stable")[:_SHOWN]]
+                if np.isfinite(similarities[best]).all():
+                    nearest.append(
+                        {
+                            "label": int(label),
+                            "patches": [str(source.patch_names[row]) for row in rows[best]],
+                            "similarities": similarities[best].tolist(),
+                            "slide": loan.slide,
+                        }
+                    )
+        return nearest
+
+    def _lender(self, slide: EmbeddedSlide, loan: Loan) -> EmbeddedSlide:
+        """Return the slide that lends, with the embedding that is like that of the one that borrows."""
+        source = self._slides.get(lender_of(slide.path, loan))
+        return comparable(source, slide, opener=self._slides.get)
+
     @contextmanager
     def _editing(self, h5ad: Path) -> Iterator[None]:
         """Keep everyone else from writing sessions of an h5ad: threads of this process, then other ones."""
@@ -539,6 +686,12 @@ class Annotator:
             # An embedding that the file has no longer is told of when the labels are to be written.
             with suppress(SlideFileError):
                 outdated = self._slides.get(slide.path, run.embedding).sample != run.sample
+            # Nor is one that a slide that lends has no longer, which is told of at the next run.
+            with suppress(SlideFileError, SessionError):
+                outdated = outdated or any(
+                    self._slides.get(lender_of(slide.path, loan), loan.embedding).sample != loan.sample
+                    for loan in run.loans
+                )
         return _state(slide, session, request, is_outdated=outdated)
 
     def _save(self, h5ad: Path, session: Session, request: OpenRequest) -> None:
@@ -557,17 +710,9 @@ def resolve(root: Path, relative: str) -> Path:
     RequestError
         When the path leaves the folder, by whatever means, or is no h5ad in it.
     """
-    refused = RequestError(404, f"no h5ad of that name in the served folder: {relative[:200]!r}")
-    if len(relative) > _LONGEST_PATH or "\0" in relative or "\\" in relative:
-        raise refused
-    base = root.resolve()
-    try:
-        path = (base / relative).resolve()
-        found = path.is_relative_to(base) and path.suffix == ".h5ad" and path.is_file()
-    except (OSError, ValueError, RuntimeError):
-        found = False
-    if not found:
-        raise refused
+    path = find_below(root, relative) if len(relative) <= _LONGEST_PATH else None
+    if path is None:
+        raise _no_such_h5ad(relative)
     return path
 
 
@@ -592,6 +737,10 @@ def _require_sendable(slide: EmbeddedSlide, request: ExportRequest, n_bytes: int
             "through the browser; run this in the slide's folder instead: tissuumaps-sic export "
             f"{slide.path.name} --format {request.format}{session}",
         )
+
+
+def _no_such_h5ad(relative: str) -> RequestError:
+    return RequestError(404, f"no h5ad of that name in the served folder: {relative[:200]!r}")
 
 
 def pack(header: dict[str, Any], *arrays: npt.NDArray[Any]) -> bytes:
@@ -623,12 +772,14 @@ class _Scores:
         return found
 
 
-def _cosines(X: npt.NDArray[Any], patch: int, others: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-    """Return the cosine of one row of X with each of some others, float64; 0 with a row of zeros.
+def _cosines(
+    row: npt.NDArray[Any], X: npt.NDArray[Any], others: npt.NDArray[np.intp]
+) -> npt.NDArray[np.float64]:
+    """Return the cosine of a row with each of some rows of X, float64; 0 with a row of zeros.
 
     NaN where either row holds NaN or infinity.
     """
-    one = np.asarray(X[patch], np.float64)
+    one = np.asarray(row, np.float64)
     found = np.empty(len(others))
     # Seeds may be half of a slide, whose embeddings in double precision are gigabytes.
     for start in range(0, len(others), _BLOCK_ROWS):
@@ -687,6 +838,10 @@ def _changed(slide: EmbeddedSlide, session: Session, request: ChangeRequest) -> 
             return session.add_class(make_class(name, next_color(session.classes)), user=user)
         case _RemoveClass(label=label, into=into):
             return session.remove_class(label, into=into, user=user)
+        case _Return(path=path):
+            return session.give_back(path, user=user)
+        case _Borrow():  # of another slide, which only the annotator can open
+            raise AssertionError
 
 
 def _state(
@@ -711,6 +866,7 @@ def _state(
         "classes": [seed_class.model_dump() for seed_class in session.classes],
         "listed": listed(len(session.classes)),
         "seeds": {"patches": rows.tolist(), "labels": seeds[rows].tolist()},
+        "borrowed": [_loan_state(loan, len(session.classes)) for loan in session.loans],
         "revision": session.revision,
         "can_undo": session.can_undo,
         "can_redo": session.can_redo,
@@ -720,7 +876,7 @@ def _state(
             "method": run.method,
             "embedding": run.embedding,
             "border": run.border,
-            "scored": bool(run.seeds),
+            "scored": run.can_replay,
             "n_iter": run.n_iter,
             "classes": [seed_class.model_dump() for seed_class in session.run_classes],
             "counts": list(run.counts),
@@ -728,6 +884,11 @@ def _state(
             "outdated": is_outdated,
         },
     }
+
+
+def _loan_state(loan: Loan, n_classes: int) -> dict[str, Any]:
+    counts = np.bincount(list(loan.seeds.values()), minlength=n_classes)
+    return {"slide": loan.slide, "path": loan.path, "session": loan.session, "counts": counts.tolist()}
 
 
 def _disk_message(path: Path, error: OSError) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tissuumaps_sic.clustering import UNLABELLED, SeededIterativeClustering
 from tissuumaps_sic.files import locked, remove_left_behind, replacing
+from tissuumaps_sic.refine import Guests
 from tissuumaps_sic.slides import MAIN, EmbeddedSlide
 
 SUFFIX = ".sic.json"
@@ -29,9 +30,10 @@ Method = Literal["sic", "refine"]
 # What the viewer and `run` use unless told otherwise: measured to be better (benchmarks/README.md).
 DEFAULT_METHOD: Method = "refine"
 
-SCHEMA: Literal["tissuumaps-sic/session/2"] = "tissuumaps-sic/session/2"
-# The first schema had two classes that could not be added to; nothing else differs.
-_OLD_SCHEMA = "tissuumaps-sic/session/1"
+SCHEMA: Literal["tissuumaps-sic/session/3"] = "tissuumaps-sic/session/3"
+# The first schema had two classes that could not be added to, the second no seeds of other slides; nothing
+# else differs.
+_OLD_SCHEMAS = ("tissuumaps-sic/session/1", "tissuumaps-sic/session/2")
 FEWEST_CLASSES, MOST_CLASSES = 2, 64
 
 
@@ -77,7 +79,7 @@ class SeedAction(_Action):
 
 
 class ClearAction(_Action):
-    """All seeds were removed."""
+    """All seeds of this slide were removed."""
 
     kind: Literal["clear"] = "clear"
 
@@ -109,8 +111,84 @@ class RemoveClassAction(_Action):
     into: int | None = Field(default=None, ge=0)
 
 
+class Loan(_Frozen):
+    """Seeds of another slide, as they were when they were borrowed.
+
+    They belong to its patches, and so to none of its embeddings: a run takes the one that is like its own.
+
+    Attributes
+    ----------
+    slide : str
+        Name of the slide that lends.
+    path : str
+        From the folder of the h5ad that borrows to that of the one that lends, with forward slashes.
+    session : str
+        Name of the session that the seeds are from, "" the one without a name.
+    fingerprint : str
+        That of the lender's patches (`EmbeddedSlide.fingerprint`).
+    seeds : dict of str to int
+        Class of each seeded patch by the patch's name, as the borrowing session numbers classes.
+    """
+
+    slide: str
+    path: str = Field(min_length=1, max_length=4096)
+    session: str = Field(default="", max_length=40)
+    fingerprint: str
+    seeds: dict[str, Annotated[int, Field(ge=0)]] = Field(min_length=1)
+
+    @field_validator("path")
+    @classmethod
+    def _relative(cls, path: str) -> str:
+        if path.startswith("/") or re.search(r"[\x00\\]|^[A-Za-z]:", path) or not path.endswith(".h5ad"):
+            raise ValueError("the path of a slide that lends is relative, and that of an h5ad")
+        return path
+
+
+class UsedLoan(Loan):
+    """Borrowed seeds as a run took them.
+
+    Attributes
+    ----------
+    embedding, sample : str
+        Which embedding of the lender it took, and `EmbeddedSlide.sample` of it.
+    """
+
+    embedding: str = Field(min_length=1, max_length=200)
+    sample: str
+
+
+class NumberedClass(SeedClass):
+    """A class with the number that it keeps."""
+
+    number: int = Field(ge=0)
+
+
+class BorrowAction(_Action):
+    """Seeds of another slide were taken over, in place of what was borrowed from it before."""
+
+    kind: Literal["borrow"] = "borrow"
+    loan: Loan
+    # Classes that this session had not.
+    added: tuple[NumberedClass, ...] = ()
+    # Whether they took the place of the classes that a session begins with, none of which was used.
+    replaces: bool = False
+
+
+class ReturnAction(_Action):
+    """What was borrowed from a slide was dropped."""
+
+    kind: Literal["return"] = "return"
+    path: str
+
+
 Action = Annotated[
-    SeedAction | ClearAction | AddClassAction | EditClassAction | RemoveClassAction,
+    SeedAction
+    | ClearAction
+    | AddClassAction
+    | EditClassAction
+    | RemoveClassAction
+    | BorrowAction
+    | ReturnAction,
     Field(discriminator="kind"),
 ]
 
@@ -123,6 +201,8 @@ class _Folded:
     # A class keeps its number whatever comes and goes before it in the list.
     numbers: list[int]
     seeds: dict[str, int]
+    # What is borrowed, by the path of the slide that lends.
+    loans: dict[str, Loan]
     # Every class there was, by number, as it was last named, and which of them went into which.
     known: dict[int, SeedClass]
     merged: dict[int, int]
@@ -147,16 +227,40 @@ class _Folded:
                     if label is not None:
                         self.seeds[patch] = label
             case AddClassAction(number=number, name=name, color=color):
-                if number in self.known:
-                    raise LookupError(f"class number {number} is taken")
-                self.classes.append(SeedClass(name=name, color=color))
-                self.numbers.append(number)
-                self.known[number] = self.classes[-1]
+                self._add(number, SeedClass(name=name, color=color))
             case EditClassAction(label=label, name=name, color=color):
                 self.classes[label] = SeedClass(name=name, color=color)
                 self.known[self.numbers[label]] = self.classes[label]
             case RemoveClassAction(label=label, into=into):
                 self._remove(label, into)
+            case BorrowAction():
+                self._borrow(action)
+            case ReturnAction(path=path):
+                if self.loans.pop(path, None) is None:
+                    raise LookupError(f"nothing is borrowed from {path}")
+
+    def _add(self, number: int, seed_class: SeedClass) -> None:
+        if number in self.known:
+            raise LookupError(f"class number {number} is taken")
+        self.classes.append(seed_class)
+        self.numbers.append(number)
+        self.known[number] = seed_class
+
+    def _borrow(self, action: BorrowAction) -> None:
+        if action.replaces:
+            if self.seeds or self.loans:
+                raise LookupError("classes that have seeds cannot be replaced")
+            self.classes.clear()
+            self.numbers.clear()
+        for each in action.added:
+            self._add(each.number, SeedClass(name=each.name, color=each.color))
+        if not FEWEST_CLASSES <= len(self.classes) <= MOST_CLASSES:
+            raise LookupError(f"there cannot be {len(self.classes)} classes")
+        if max(action.loan.seeds.values()) >= len(self.classes):
+            raise LookupError(f"no class {max(action.loan.seeds.values())}")
+        # At the end, so that the order does not tell how often it was borrowed.
+        self.loans.pop(action.loan.path, None)
+        self.loans[action.loan.path] = action.loan
 
     def _remove(self, label: int, into: int | None) -> None:
         if len(self.classes) <= FEWEST_CLASSES or into == label:
@@ -170,6 +274,12 @@ class _Folded:
         if into is not None:
             new[label] = new[into]
         self.seeds = {patch: new[each] for patch, each in self.seeds.items() if each in new}
+        kept_loans = {}
+        for path, loan in self.loans.items():
+            seeds = {patch: new[each] for patch, each in loan.seeds.items() if each in new}
+            if seeds:
+                kept_loans[path] = loan.model_copy(update={"seeds": seeds})
+        self.loans = kept_loans
         self.classes = [self.classes[each] for each in order]
         self.numbers = [self.numbers[each] for each in order]
 
@@ -210,6 +320,8 @@ class Run(_Frozen):
         What its labels meant when it ran; empty in runs of before classes could come and go.
     class_numbers : tuple of int
         The same classes as the session numbers them.
+    loans : tuple of UsedLoan
+        The seeds of other slides that it ran on as well, in the order in which it took them.
     """
 
     time: str
@@ -225,6 +337,12 @@ class Run(_Frozen):
     labels: str
     classes: tuple[SeedClass, ...] = ()
     class_numbers: tuple[int, ...] = ()
+    loans: tuple[UsedLoan, ...] = ()
+
+    @property
+    def can_replay(self) -> bool:
+        """Whether it tells which seeds it ran on; runs of before loans were noted may not."""
+        return bool(self.seeds or self.loans)
 
     def unpack(self) -> npt.NDArray[np.uint8]:
         """Return the labels, shape (n_patches,), uint8."""
@@ -258,7 +376,7 @@ class Session(_Frozen):
         The last run.
     """
 
-    schema_: Literal["tissuumaps-sic/session/2"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["tissuumaps-sic/session/3"] = Field(default=SCHEMA, alias="schema")
     slide: str
     fingerprint: str
     initial_classes: tuple[SeedClass, ...] = Field(
@@ -274,7 +392,7 @@ class Session(_Frozen):
     @model_validator(mode="before")
     @classmethod
     def _of_old(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("schema") == _OLD_SCHEMA:
+        if isinstance(data, dict) and data.get("schema") in _OLD_SCHEMAS:
             return data | {"schema": SCHEMA}
         return data
 
@@ -308,6 +426,11 @@ class Session(_Frozen):
         return self._folded().seeds
 
     @property
+    def loans(self) -> tuple[Loan, ...]:
+        """What is borrowed from other slides, one loan a slide, as classes are numbered now."""
+        return tuple(self._folded().loans.values())
+
+    @property
     def run_classes(self) -> tuple[SeedClass, ...]:
         """The classes that the labels of the last run mean, under their present names."""
         folded = self._folded()
@@ -322,10 +445,12 @@ class Session(_Frozen):
 
     @property
     def is_stale(self) -> bool:
-        """Whether seeds or classes have changed since the last run."""
+        """Whether seeds, borrowed ones too, or classes have changed since the last run."""
         folded = self._folded()
         return self.run is not None and (
-            self.run.seeds != folded.seeds or self._run_numbers != tuple(folded.numbers)
+            self.run.seeds != folded.seeds
+            or self._run_numbers != tuple(folded.numbers)
+            or _lent(self.run.loans) != _lent(folded.loans.values())
         )
 
     @property
@@ -339,6 +464,7 @@ class Session(_Frozen):
         folded = _Folded(
             list(self.initial_classes),
             list(numbers),
+            {},
             {},
             dict(zip(numbers, self.initial_classes, strict=True)),
             {},
@@ -364,7 +490,7 @@ class Session(_Frozen):
         return self._act(SeedAction(label=label, patches=tuple(patches), user=user))
 
     def clear(self, *, user: str = "") -> Session:
-        """Remove all seeds; can be undone."""
+        """Remove all seeds of this slide, and not those that are borrowed; can be undone."""
         return self._act(ClearAction(user=user))
 
     def undo(self) -> Session:
@@ -392,9 +518,7 @@ class Session(_Frozen):
         _require_new(seed_class, classes)
         if len(classes) >= MOST_CLASSES:
             raise SessionError(f"there are {MOST_CLASSES} classes, the most there can be; merge some of them")
-        added = [each.number for each in self.actions if isinstance(each, AddClassAction)]
-        number = 1 + max(*added, *self._run_numbers, len(self.initial_classes) - 1)
-        return self._act(AddClassAction(number=number, user=user, **seed_class.model_dump()))
+        return self._act(AddClassAction(number=self._next_number, user=user, **seed_class.model_dump()))
 
     def remove_class(self, label: int, *, into: int | None = None, user: str = "") -> Session:
         """Remove a class, with its seeds or (`into`) by giving them to another one; can be undone."""
@@ -406,6 +530,71 @@ class Session(_Frozen):
         if into == label:
             raise SessionError("a class cannot be merged with itself; choose another one")
         return self._act(RemoveClassAction(label=label, into=into, user=user))
+
+    def borrow(self, loan: Loan, classes: Sequence[SeedClass], *, user: str = "") -> Session:
+        """Take over seeds of another slide; can be undone.
+
+        Classes are matched by their names, and those that this session has not are added. The classes that a
+        session begins with give way to the other's while none of them has been used.
+
+        Parameters
+        ----------
+        loan : Loan
+            Its seeds as the other session numbers classes. It takes the place of what was borrowed from the
+            same path before.
+        classes : sequence of SeedClass
+            Those of the other session.
+        user : str, default=""
+
+        Raises
+        ------
+        SessionError
+            When there would be too many classes.
+        """
+        folded = self._folded()
+        replaces = self._is_blank(folded)
+        known = [] if replaces else list(folded.classes)
+        # A session that begins with another's classes has them all, in their order: 1 is the positive one.
+        wanted = range(len(classes)) if replaces else sorted(set(loan.seeds.values()))
+        added: list[NumberedClass] = []
+        label_of = {each.name: label for label, each in enumerate(known)}
+        for label in wanted:
+            name, color = classes[label].name, classes[label].color
+            if name in label_of:
+                continue
+            if color in {each.color for each in known}:
+                color = next_color(known)
+            label_of[name] = len(known)
+            known.append(SeedClass(name=name, color=color))
+            added.append(NumberedClass(name=name, color=color, number=self._next_number + len(added)))
+        if len(known) > MOST_CLASSES:
+            raise SessionError(
+                f"{loan.slide}: with its classes there would be {len(known)}, and {MOST_CLASSES} are the "
+                "most; merge some of them"
+            )
+        seeds = {patch: label_of[classes[label].name] for patch, label in loan.seeds.items()}
+        loan = loan.model_copy(update={"seeds": seeds})
+        return self._act(BorrowAction(loan=loan, added=tuple(added), replaces=replaces, user=user))
+
+    def give_back(self, path: str, *, user: str = "") -> Session:
+        """Drop what is borrowed from the slide at a path, as its loan has it; can be undone."""
+        if path not in self._folded().loans:
+            raise SessionError(f"nothing is borrowed from {path[:200]}")
+        return self._act(ReturnAction(path=path, user=user))
+
+    def _is_blank(self, folded: _Folded) -> bool:
+        """Whether nothing has been done with the classes that the session began with."""
+        begun = bool(self.run or folded.seeds or folded.loans)
+        return not begun and tuple(folded.classes) == DEFAULT_CLASSES
+
+    @property
+    def _next_number(self) -> int:
+        """A number that no class has had yet, one that was undone included."""
+        added = [each.number for each in self.actions if isinstance(each, AddClassAction)]
+        for action in self.actions:
+            if isinstance(action, BorrowAction):
+                added += [each.number for each in action.added]
+        return 1 + max(*added, *self._run_numbers, len(self.initial_classes) - 1)
 
     def with_run(self, run: Run) -> Session:
         """Keep the outcome of a run on the present seeds."""
@@ -424,6 +613,11 @@ class Session(_Frozen):
 
     def _changed(self, **changes: Any) -> Session:
         return self.model_copy(update={**changes, "revision": self.revision + 1})
+
+
+def _lent(loans: Iterable[Loan]) -> dict[str, tuple[str, dict[str, int]]]:
+    """Return what of loans decides labels, by path."""
+    return {each.path: (each.fingerprint, each.seeds) for each in loans}
 
 
 # Told apart by people who do not see red and green as well (Okabe and Ito 2008, Tol 2021), and not pink.
@@ -477,6 +671,22 @@ def seed_vector(slide: EmbeddedSlide, seeds: Mapping[str, int]) -> npt.NDArray[n
     return y
 
 
+@dataclass(frozen=True)
+class Guest:
+    """Seeds of another slide, with their embeddings.
+
+    Attributes
+    ----------
+    loan : UsedLoan
+        Whose they are.
+    seeds : Guests
+        What the clustering takes.
+    """
+
+    loan: UsedLoan
+    seeds: Guests
+
+
 def cluster(
     slide: EmbeddedSlide,
     classes: Sequence[SeedClass],
@@ -484,6 +694,7 @@ def cluster(
     *,
     method: Method = DEFAULT_METHOD,
     border: float | None = None,
+    guests: Sequence[Guest] = (),
 ) -> tuple[Run, npt.NDArray[np.float32]]:
     """Run the clustering on seeds by patch name.
 
@@ -497,6 +708,8 @@ def cluster(
     border : float, optional
         The score, 0 to 1, from which a patch is of class 1, seeded ones apart; where it is the highest of its
         scores by default.
+    guests : sequence of Guest, default=()
+        Seeds of other slides (`transfer.guests_of` opens them), for "refine".
 
     Returns
     -------
@@ -508,11 +721,11 @@ def cluster(
     Raises
     ------
     SessionError
-        When a class has no seeds, or the embeddings cannot be clustered.
+        When a class has no seeds, the method takes no guests, or the embeddings cannot be clustered.
     """
-    estimator = fit(slide, classes, seeds, method=method)
+    estimator = fit(slide, classes, seeds, method=method, guests=guests)
     run = make_run(estimator, seeds, len(classes), embedding=slide.embedding)
-    known: dict[str, Any] = {"sample": slide.sample}
+    known: dict[str, Any] = {"sample": slide.sample, "loans": tuple(each.loan for each in guests)}
     if border is not None:
         labels = bordered(estimator.scores_, estimator.labels_, seed_vector(slide, seeds) >= 0, border)
         known |= {"border": border, **_packed(labels, len(classes))}
@@ -557,19 +770,36 @@ def fit(
     seeds: Mapping[str, int],
     *,
     method: Method = DEFAULT_METHOD,
+    guests: Sequence[Guest] = (),
 ) -> SeededIterativeClustering:
     """Return the estimator fitted to seeds by patch name; parameters and errors are those of `cluster`."""
     y = seed_vector(slide, seeds)
+    if guests and method != "refine":
+        raise SessionError(
+            "seeds of another slide need the refined method; choose it, or drop the borrowed seeds"
+        )
+    together = joined(guests)
+    there = set(y.tolist()) | (set() if together is None else set(together.labels.tolist()))
     for label, seed_class in enumerate(classes):
-        if not (y == label).any():
+        if label not in there:
             raise SessionError(
                 f"“{seed_class.name}” has no seeds yet; choose it and click at least one patch of it"
             )
     estimator = SeededIterativeClustering(method=method)
     try:
-        return estimator.fit(slide.prepared, y)
+        return estimator.fit(slide.prepared, y, guests=together)
     except ValueError as error:
         raise SessionError(f"{slide.path.name}: {error}") from error
+
+
+def joined(guests: Sequence[Guest]) -> Guests | None:
+    """Return the seeds of all guests in order, as one; None where there are none."""
+    if not guests:
+        return None
+    return Guests(
+        np.concatenate([each.seeds.embeddings for each in guests]),
+        np.concatenate([each.seeds.labels for each in guests]),
+    )
 
 
 def make_run(
@@ -619,7 +849,7 @@ def session_path(h5ad: Path, name: str = "") -> Path:
     """
     if not name:
         return h5ad.with_suffix(SUFFIX)
-    if not _is_session_name(name):
+    if not is_session_name(name):
         raise SessionError(
             f"{name[:60]!r}: a session's name is of letters, digits, spaces, _ and -, 40 at most"
         )
@@ -630,21 +860,26 @@ def session_path(h5ad: Path, name: str = "") -> Path:
 
 def session_names(h5ad: Path) -> list[str]:
     """Return the names of the sessions that lie beside an h5ad, "" the one without a name."""
-    start = f"{h5ad.stem}."
-    names = [
-        path.name.removesuffix(SUFFIX).removeprefix(h5ad.stem).removeprefix(".")
-        for path in h5ad.parent.iterdir()
-        if path.name.startswith(start) and path.name.endswith(SUFFIX)
-    ]
-    # A slide "a" has no session "b" where there is a slide "a.b": that is its own, without a name.
-    return sorted(
-        name
-        for name in names
-        if not name or (_is_session_name(name) and not h5ad.with_name(f"{start}{name}.h5ad").exists())
-    )
+    return sessions_among({path.name for path in h5ad.parent.iterdir()}).get(h5ad.stem, [])
 
 
-def _is_session_name(name: str) -> bool:
+def sessions_among(files: Set[str]) -> dict[str, list[str]]:
+    """Return the names of the sessions of each slide, by the slide's name, from the files of their folder."""
+    found: dict[str, list[str]] = {}
+    for file in sorted(files):
+        if not file.endswith(SUFFIX):
+            continue
+        slide, name = file.removesuffix(SUFFIX), ""
+        # A slide "a" has no session "b" where there is a slide "a.b": that is its own, without a name.
+        if f"{slide}.h5ad" not in files and "." in slide:
+            slide, _, name = slide.rpartition(".")
+        if not name or is_session_name(name):
+            found.setdefault(slide, []).append(name)
+    return {slide: sorted(names) for slide, names in found.items()}
+
+
+def is_session_name(name: str) -> bool:
+    """Return whether a session can be called so: letters, digits, spaces, "_" and "-", 40 at most."""
     return bool(re.fullmatch(r"[^\W][\w -]{0,39}", name)) and name == name.strip()
 
 

@@ -116,10 +116,7 @@ class EmbeddedSlide:
     @cached_property
     def spacing(self) -> float:
         """Distance between neighbouring patch centres in level-0 pixels; 1.0 for a single patch."""
-        steps = np.concatenate([np.diff(np.unique(self.centres[:, axis])) for axis in (0, 1)])
-        # Centres of one column may differ by the rounding of level-0 pixels; that is no step of the grid.
-        steps = steps[steps > 1.5]
-        return float(steps.min()) if steps.size else 1.0
+        return spacing_of(self.centres)
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -176,6 +173,14 @@ class EmbeddedSlide:
                 "level-0 pixels away"
             )
         return row
+
+
+def spacing_of(centres: npt.NDArray[np.float64]) -> float:
+    """Return the distance between neighbouring patch centres, (n_patches, 2); 1.0 for a single patch."""
+    steps = np.concatenate([np.diff(np.unique(centres[:, axis])) for axis in (0, 1)])
+    # Centres of one column may differ by the rounding of level-0 pixels; that is no step of the grid.
+    steps = steps[steps > 1.5]
+    return float(steps.min()) if steps.size else 1.0
 
 
 def open_slide_file(path: Path, embedding: str = MAIN) -> EmbeddedSlide:
@@ -238,6 +243,48 @@ def embeddings(path: Path) -> list[Embedding]:
         return list(_listed(path, file))
 
 
+@dataclass(frozen=True)
+class Outline:
+    """What is known of a slide without reading any of its patches.
+
+    Attributes
+    ----------
+    n_patches : int
+    embeddings : tuple of Embedding
+        All that the file holds, that of ``X`` first.
+    provenance : dict of str to dict
+        As `provenance` gives it, by the embedding's name.
+    """
+
+    n_patches: int
+    embeddings: tuple[Embedding, ...]
+    provenance: dict[str, dict[str, Any]]
+
+
+def outline(path: Path) -> Outline:
+    """Read the shapes in a slide's file, and what it tells of its making.
+
+    Raises
+    ------
+    SlideFileError
+        When the file is missing or damaged, or holds no dense embeddings with a centre for each.
+    """
+    with opened(path) as file:
+        X, centres = file.get("X"), file.get("obsm/spatial")
+        _check_dense(path, MAIN, X)
+        if not isinstance(centres, h5py.Dataset) or centres.shape != (X.shape[0], 2):
+            raise SlideFileError(
+                f"{path.name}: obsm['spatial'] is not one (x, y) for each patch; "
+                f"`embedder check {path.name}` tells more"
+            )
+        listed = tuple(_listed(path, file))
+        try:
+            known = json.loads(file["uns/embedder"].asstr()[()])
+        except (KeyError, ValueError, AttributeError, TypeError):
+            known = {}
+        return Outline(int(X.shape[0]), listed, {each.name: _of(known, each.name) for each in listed})
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
     """Open an h5ad to read, and tell whatever goes wrong in words.
@@ -283,6 +330,11 @@ def provenance(path: Path, embedding: str = MAIN) -> dict[str, Any]:
         raise SlideFileError(
             f"{path.name}: its provenance cannot be read ({error}); embed the slide again"
         ) from error
+    return _of(known, embedding)
+
+
+def _of(known: Any, embedding: str) -> dict[str, Any]:
+    """Return what a file's whole provenance tells of one embedding."""
     if not isinstance(known, dict):
         return {}
     if embedding == MAIN:

@@ -177,7 +177,8 @@ def test_wrong_use_exits_with_two_and_failures_with_one(small_h5ad, tmp_path):
     assert status("run") == 2
     assert status("serve", "--nonsense", ".") == 2
     assert status("run", str(small_h5ad), "--seeds", "missing.csv") == 1
-    assert status("serve", str(tmp_path)) == 1
+    (tmp_path / "empty").mkdir()
+    assert status("serve", str(tmp_path / "empty")) == 1
 
 
 def test_install_plugin_copies_what_tissuumaps_needs(tmp_path):

@@ -57,7 +57,7 @@ def test_seeds_of_one_slide_label_another_and_flag_what_they_do_not_know(tmp_pat
     assert unlike[inner].mean() > 0.9
     assert unlike[known].mean() < 0.2
     assert run.seeds == {}
-    assert run.parameters["seeds_of"] == "a"
+    assert [loan.slide for loan in run.loans] == ["a"]
 
 
 def test_seeds_that_come_home_give_what_they_give_at_home(tmp_path):

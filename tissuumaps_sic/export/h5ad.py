@@ -45,7 +45,8 @@ def write_labels(
         "slide": session.slide,
         "fingerprint": session.fingerprint,
         "classes": [seed_class.model_dump() for seed_class in session.run_classes],
-        "run": session.run.model_dump(exclude={"labels"}),
+        # Where a slide that lent seeds lies is nobody's business who gets the file.
+        "run": session.run.model_dump(exclude={"labels": True, "loans": {"__all__": {"path"}}}),
     }
     with replacing(target) as temporary:
         before = stamp_of(slide.path)

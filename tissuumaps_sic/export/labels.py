@@ -10,6 +10,7 @@ import pandas as pd
 
 from tissuumaps_sic.session import SeedClass, Session, cluster, listed, seed_vector
 from tissuumaps_sic.slides import EmbeddedSlide
+from tissuumaps_sic.transfer import guests_of
 
 # The share of patches whose labels may differ by rounding before a run counts as another one.
 _MOST_ROUNDED = 0.001
@@ -37,17 +38,22 @@ def replay(slide: EmbeddedSlide, session: Session) -> pd.DataFrame:
     ExportError
         When the session has no run, or the labels are not those that it holds.
     SessionError
-        When its seeds do not fit the slide.
+        When its seeds do not fit the slide, or a slide that lent seeds is not as it was.
     SlideFileError
         When the file has no longer the embedding that the run was on.
     """
     if session.run is None:
         raise ExportError(f"{slide.name}: the session has no labels yet; run the clustering first")
-    if not session.run.seeds:
+    if not session.run.can_replay:
         raise ExportError(f"{slide.name}: its labels came from the seeds of another slide; run them again")
     slide = slide.with_embedding(session.run.embedding)
     run, scores = cluster(
-        slide, session.run_classes, session.run.seeds, method=session.run.method, border=session.run.border
+        slide,
+        session.run_classes,
+        session.run.seeds,
+        method=session.run.method,
+        border=session.run.border,
+        guests=guests_of(slide, session.run.loans),
     )
     labels = session.run.unpack().astype(np.int64)
     if len(labels) != slide.n_patches or (run.unpack() != labels).mean() > _MOST_ROUNDED:

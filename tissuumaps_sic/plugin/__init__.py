@@ -17,6 +17,8 @@ from werkzeug.datastructures import Authorization
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from tissuumaps_sic.server import Annotator, RequestError, pack, resolve
+from tissuumaps_sic.transfer import only_from
+from tissuumaps_sic.worklist import nearest_auth
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,9 @@ FILES = (
 # A lasso around a million patches, eight bytes for each, twice over.
 MOST_BYTES = 16 * 2**20
 
+# Set in the application's configuration by a server that has a page for every h5ad.
+MAKES_PAGES = "SIC_MAKES_PAGES"
+
 _ANNOTATOR = Annotator()
 # The endpoints, and whether they write.
 _ENDPOINTS = {
@@ -42,6 +47,8 @@ _ENDPOINTS = {
     "regions": False,
     "compare": False,
     "export": False,
+    "unlike": False,
+    "worklist": False,
     "change": True,
     "merge": True,
     "run": True,
@@ -72,8 +79,15 @@ class Plugin:
 def _answer(app: Flask, endpoint: str, content: Any) -> Response:
     try:
         root = Path(app.basedir)  # type: ignore[attr-defined]  # set by TissUUmaps
-        _authorize(root, content)
-        found = getattr(_ANNOTATOR, endpoint)(root, content)
+        auth = _authorize(root, content)
+        # What a session names is read only where the same password opens it.
+        with only_from(
+            lambda path: path.is_relative_to(root.resolve()) and nearest_auth(path.parent) == auth
+        ):
+            if endpoint == "worklist":
+                found = _ANNOTATOR.worklist(root, content, makes_pages=bool(app.config.get(MAKES_PAGES)))
+            else:
+                found = getattr(_ANNOTATOR, endpoint)(root, content)
     except RequestError as error:
         return _refusal(error)
     except MemoryError:
@@ -130,18 +144,18 @@ def _admit(app: Flask, endpoint: str) -> None:
         raise RequestError(403, "this server is read-only: seeds and labels cannot be changed on it")
 
 
-def _authorize(root: Path, content: Any) -> None:
-    """Honour the nearest ``auth`` file, as TissUUmaps' own routes do; its plugin route does not."""
+def _authorize(root: Path, content: Any) -> Path | None:
+    """Honour the nearest ``auth`` file, as TissUUmaps' own routes do; its plugin route does not.
+
+    Returns that file, or None where there is none.
+    """
     if not isinstance(content, dict) or not isinstance(content.get("h5ad"), str):
         raise RequestError(422, "the request is not understood: h5ad is missing")
     # The folder that counts is the h5ad's; a path that leaves the served folder is refused here.
-    folder = resolve(root, content["h5ad"]).parent
-    for parent in (folder, *folder.parents):
-        auth = parent / "auth"
-        if auth.is_file():
-            if not is_granted(auth, request.authorization):
-                raise RequestError(401, "this folder needs a user name and a password; load the page again")
-            return
+    auth = nearest_auth(resolve(root, content["h5ad"]).parent)
+    if auth is not None and not is_granted(auth, request.authorization):
+        raise RequestError(401, "this folder needs a user name and a password; load the page again")
+    return auth
 
 
 def is_granted(auth: Path, given: Authorization | None) -> bool:

@@ -1,7 +1,7 @@
 /** What a person can do: each asks the server, one after the other. */
 
 import { count } from "./dom.js";
-import { askCompared, askMap, askScores } from "./fetched.js";
+import { askCompared, askMap, askScores, askUnlike } from "./fetched.js";
 import { makeGrid } from "./grid.js";
 import { drawSeeds } from "./overlay.js";
 import { AGREED, DISPUTED, shade } from "./ramp.js";
@@ -41,7 +41,7 @@ export function enqueue(busy, work) {
 export async function reload() {
   takeState(await postForState("open", request()));
   app.labels = app.scores = app.border = app.compared = null;
-  if (["confidence", "disputed"].includes(app.view)) app.view = "labels";
+  if (["confidence", "disputed", "unlike"].includes(app.view)) app.view = "labels";
   const { run: last, embeddings } = app.state;
   if (last) app.embedding = last.embedding;
   if (!embeddings.some((each) => each.name === app.embedding)) app.embedding = MAIN;
@@ -62,7 +62,7 @@ export async function reload() {
 function takeState(state) {
   const before = app.state;
   app.state = state;
-  app.suggested = app.flips = app.why = app.hovered = null;
+  app.suggested = app.flips = app.why = app.hovered = app.unlike = null;
   const name = before?.classes[app.active]?.name;
   const place = state.classes.findIndex((each) => each.name === name);
   // Labels move when a class goes; a class that only has another name stays where it is.
@@ -73,16 +73,19 @@ function takeState(state) {
 /** What labels mean and how they look. */
 const meaning = () => app.state.run?.classes.map(({ name, color }) => `${color} ${name}`).join("\n");
 
-function change(what, status) {
+export function change(what, status) {
   return enqueue("Saving", async () => {
-    const before = meaning();
+    const before = meaning(), shaded = app.view === "unlike";
     takeState(await postForState("change", request({
       revision: app.state.revision, user: user(), change: what(),
     })));
     app.status = status ?? "Saved";
     drawSeeds();
     // Renamed, merged, or one of these undone: the same labels mean something else.
-    if (app.labels && meaning() !== before) await takeLabels(app.labels);
+    // So do the patches that are unlike any seed.
+    if (app.view === "unlike" && !app.state.borrowed.length) app.view = "labels";
+    else if (meaning() === before && app.view !== "unlike") lookForUnlike();
+    if (app.labels && (meaning() !== before || shaded)) await takeLabels(app.labels);
     if (app.live && app.state.run?.stale !== false && unseeded().length === 0) await labelAll();
   });
 }
@@ -170,7 +173,7 @@ async function labelAll() {
     revision: app.state.revision, method: app.method, embedding: app.embedding, border: app.border,
   }));
   app.state = found.state;
-  app.scores = null;
+  app.scores = app.unlike = null;
   if (!SHADED[app.view]) app.view = "labels";
   await takeLabels(found.labels);
   app.status = `Labelled ${count(found.labels.length)} patches in ${found.state.seconds.toFixed(2)} s`;
@@ -188,6 +191,8 @@ async function takeLabels(labels) {
   forgetRegions(); // those of other labels
   if (app.view === "confidence") await askScores();
   if (app.compared) await askCompared(app.compared.other);
+  if (app.view === "unlike") await askUnlike();
+  else lookForUnlike();
   await drawLabels(labels);
   applyView();
 }
@@ -196,8 +201,14 @@ async function takeLabels(labels) {
 const SHADED = {
   confidence: () => Array.from(app.scores.own, shade),
   tissue: () => Array.from(app.map.tissue, shade),
+  unlike: () => Array.from(app.unlike?.rows ?? [], shade),
   disputed: () => Array.from(app.compared.disputed, (each) => (each ? DISPUTED : AGREED)),
 };
+
+/** Not waited for: labels, or a seed that is saved, are what was asked for. */
+function lookForUnlike() {
+  askUnlike().then(changed, (error) => console.warn(`Patches unlike any seed: ${error.message}`));
+}
 
 export function drawLabels(labels) {
   // As of the run: some may have come or gone since.
@@ -217,6 +228,7 @@ export function setView(view) {
   return enqueue("Drawing", async () => {
     if (view === "confidence") await askScores();
     if (view === "tissue") await askMap();
+    if (view === "unlike") await askUnlike();
     if (view === "tissue" && !app.map.tissue) throw new Error("This file does not tell how much of a patch is tissue.");
     const redraw = SHADED[app.view] !== SHADED[view];
     app.view = view;
@@ -340,13 +352,17 @@ export function applyView() {
   viewer.setOpacity(app.layer.uid, app.view === "colors" ? app.opacity : 0, isLabelled() ? app.opacity : 0);
 }
 
+/** What else to ask for when a slide is opened, set by the page that shows it. */
+let startWith = async () => {};
+export const alsoAsk = (ask) => { startWith = ask; };
+
 export function choose(layer) {
   return enqueue("Opening", async () => {
     app.layer = layer;
     app.grid = makeGrid(viewer.centres(layer.uid));
     app.state = app.map = null;
     app.mapOpen = false;
-    await reload();
+    await Promise.all([open(), startWith()]);
     applyView();
     app.status = app.state.seeds.patches.length ? "The seeds of last time are back" : "";
   });
@@ -357,6 +373,17 @@ export function toggleLive() {
   app.live = !app.live;
   tell(app.live ? "Live: runs again after every seed" : "Live is off");
   if (app.live) runIfReady();
+}
+
+/** Load the session that the person was in; where this slide cannot have one of that name, the shared one. */
+async function open() {
+  try {
+    await reload();
+  } catch (error) {
+    if (!app.session || !(error instanceof ServerError) || error.status !== 422) throw error;
+    app.session = "";
+    await reload();
+  }
 }
 
 /** Run where every class has seeds and something has changed. */

@@ -1,10 +1,18 @@
 /** What is asked of the server once, when it is first wanted. */
 
-import { postForCompared, postForMap, postForScores } from "./server.js";
+import { postForCompared, postForMap, postForScores, postForUnlike } from "./server.js";
 import { app, request } from "./state.js";
 
 export async function askScores() {
   app.scores ??= await postForScores(request({ revision: app.state.revision }));
+}
+
+/** Ask which patches are unlike the seeds that there are now. */
+export async function askUnlike() {
+  const { revision, borrowed } = app.state;
+  if (app.unlike || !borrowed.length) return;
+  const found = await postForUnlike(request({ revision, embedding: app.embedding }));
+  if (app.state.revision === revision) app.unlike = found;
 }
 
 export async function askMap() {

@@ -7,6 +7,7 @@ import { drawPointed, drawSeeds } from "./overlay.js";
 import { nextDisputed } from "./readers.js";
 import { TOOLS, app, changed, tell } from "./state.js";
 import * as viewer from "./viewer.js";
+import { step } from "./worklist.js";
 
 const DRAG_TOLERANCE = 6; // screen pixels that a click may wander before it is a drag
 
@@ -83,7 +84,7 @@ function corners(a, b) {
 // Not those by which TissUUmaps moves and turns the slide: a, d, f, j, k, r, s, w.
 const ACTIONS = {
   z: undo, Z: redo, " ": run, n: suggest, l: toggleLive, t: nextTool, v: nextView, m: toggleMap, g: toggleRegions,
-  x: nextDisputed, "?": toggleKeys, Escape: cancel,
+  x: nextDisputed, "[": () => step(-1), "]": () => step(1), "?": toggleKeys, Escape: cancel,
 };
 
 function nextTool() {
@@ -92,7 +93,9 @@ function nextTool() {
 }
 
 export function onKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || !app.state) return;
+  // Brackets are typed with AltGr on some keyboards, which Windows tells as Ctrl and Alt.
+  const bracket = event.key === "[" || event.key === "]";
+  if (!bracket && (event.ctrlKey || event.metaKey || event.altKey) || !app.state) return;
   // Where keys mean something already: a class that was just chosen, or a box that was ticked, is no such place.
   const typed = "input:not([type=radio], [type=checkbox]), select, textarea, [contenteditable], .modal";
   if (event.target.closest(typed) || (event.key === " " && event.target.closest("input, button"))) return;

@@ -1,6 +1,6 @@
 /** The plugin comes and goes. */
 
-import { choose } from "./actions.js";
+import { alsoAsk, choose } from "./actions.js";
 import { dropLasso, mouse, mute, onKey, unmute } from "./gestures.js";
 import { closeMap, pointOnMap, renderMap } from "./map.js";
 import { clearSeeds, drawPointed } from "./overlay.js";
@@ -8,6 +8,9 @@ import { hide, render, show } from "./panel.js";
 import { app, follow, reset, subscribe } from "./state.js";
 import * as viewer from "./viewer.js";
 import { forget, onHover, onPoint } from "./why.js";
+import { follow as followSlide, hideWorklist, loadWorklist, recall, showWorklist } from "./worklist.js";
+
+const PATIENCE = 300; // ms that a slide waits for the list of the others, so that nothing jumps
 
 export { app };
 
@@ -22,8 +25,11 @@ function onLoaded() {
 
 export function init(container) {
   reset();
+  recall();
   show(container);
-  subscriptions = [subscribe(render), subscribe(renderMap), follow(onPoint), follow(pointOnMap)];
+  showWorklist(container);
+  alsoAsk(() => Promise.race([loadWorklist(), new Promise((done) => { setTimeout(done, PATIENCE); })]));
+  subscriptions = [subscribe(render), subscribe(renderMap), subscribe(followSlide), follow(onPoint), follow(pointOnMap)];
   viewer.on(mouse);
   document.addEventListener("keydown", onKey);
   document.addEventListener(viewer.LOADED, onLoaded);
@@ -46,5 +52,6 @@ export function close() {
   closeMap();
   dropLasso();
   unmute();
+  hideWorklist();
   hide();
 }

@@ -73,7 +73,7 @@ const toScreen = (row) => ({
 /** Colours of the points, as the slide has them now: red, green, blue of each. */
 function colors() {
   const n = app.state.n_patches;
-  const shaded = { confidence: app.scores?.own, tissue: app.map.tissue }[app.view];
+  const shaded = { confidence: app.scores?.own, tissue: app.map.tissue, unlike: app.unlike?.rows }[app.view];
   const out = new Uint8Array(3 * n);
   const parsed = new Map();
   const put = (row, color) => {

@@ -4,6 +4,7 @@ import {
   addClass, applyView, choose, clear, editClass, newSession, openSession, redo, removeClass, run,
   previewBorder, seedFromRegions, setBorder, setView, suggest, toggleLive, toggleMap, toggleRegions, undo, write,
 } from "./actions.js";
+import { borrowedOf, borrowedRows, lenderChoice } from "./borrowed.js";
 import { compareBox } from "./compare.js";
 import { button, count, html, share } from "./dom.js";
 import { exportMenu } from "./exports.js";
@@ -23,6 +24,11 @@ const TOOLS = {
   rectangle: ["Rectangle", "Shift-drag from corner to corner"],
   brush: ["Brush", "Shift-drag over patches"],
 };
+const SCALES = {
+  confidence: ["unsure", "sure", "Score of the class that a patch is labelled with"],
+  tissue: ["0 %", "100 %", "Share of the patch that is tissue"],
+  unlike: ["like a seed", "unlike any", "Whether a patch is like some seed, borrowed or not"],
+};
 const SETTLED = 0.02; // share of labels that hang on single seeds, below which more clicks change little
 
 let panel = null;
@@ -41,6 +47,7 @@ export function hide() {
 function classRow(label) {
   const seedClass = app.state.classes[label];
   const seeds = app.state.seeds.labels.filter((each) => each === label).length;
+  const borrowed = borrowedOf(label);
   const labelled = countOf(seedClass.name);
   const place = app.state.listed.indexOf(label) + 1;
   const visible = viewer.isClassVisible(seedClass.name);
@@ -61,7 +68,8 @@ function classRow(label) {
       onchange: (event) => editClass(label, { name: event.target.value }),
       onkeydown: (event) => { if (event.key === "Enter") event.target.blur(); },
     })),
-    html("td", { class: "sic-number sic-seeds" }, count(seeds)),
+    html("td", { class: "sic-number sic-seeds", ...(borrowed ? { title: `${seeds} here, ${borrowed} borrowed` } : {}) },
+      borrowed ? `${count(seeds)} + ${count(borrowed)}` : count(seeds)),
     html("td", { class: "sic-number sic-count" },
       labelled === undefined ? "–" : `${count(labelled)} (${share(labelled, app.state.n_patches)})`),
     html("td", {}, labelled === undefined ? "" : html("input", {
@@ -102,7 +110,7 @@ export function render() {
   const focused = panel.contains(document.activeElement) ? document.activeElement.id : "";
   const seeded = app.state?.seeds.patches.length;
   panel.replaceChildren(style(), app.state ? body() : waiting(), messages(),
-    ...(seeded ? [whyBox(), seedList()] : []), ...(app.state ? [keyList()] : []));
+    ...(seeded || app.state?.borrowed.length ? [whyBox()] : []), ...(seeded ? [seedList()] : []), ...(app.state ? [keyList()] : []));
   if (focused) document.getElementById(focused)?.focus();
 }
 
@@ -135,6 +143,8 @@ function body() {
       button("↷ Redo", "Do it again (Shift-Z)", redo, { id: "sic-redo", disabled: !idle || !state.can_redo }),
       button("Clear", "Remove all seeds; can be undone", clear,
         { id: "sic-clear", disabled: !idle || !state.seeds.patches.length })),
+    lenderChoice(),
+    borrowedRows(),
     html("div", { class: "form-check form-switch my-1" },
       html("input", { type: "checkbox", class: "form-check-input", id: "sic-seeding", checked: app.seeding,
         title: "Off: clicks only look",
@@ -159,7 +169,9 @@ function body() {
           + "As published: seeds only start the clustering",
         "aria-label": "Method", onchange: (event) => { app.method = event.target.value; } },
         ...Object.entries(METHODS).map(([method, text]) =>
-          html("option", { value: method, selected: method === app.method }, text))),
+          html("option", { value: method, selected: method === app.method,
+            // Its means are of one slide.
+            disabled: method === "sic" && state.borrowed.length > 0 }, text))),
       html("div", { class: "form-check form-switch sic-live" },
         html("input", { type: "checkbox", class: "form-check-input", id: "sic-live", checked: app.live,
           title: "Run again after every seed (L)", onchange: toggleLive }),
@@ -190,11 +202,10 @@ function body() {
       html("input", { type: "range", class: "form-range", id: "sic-opacity", min: 0.1, max: 1, step: 0.05,
         value: app.opacity, title: "Opacity", "aria-label": "Opacity", disabled: app.view === "slide",
         oninput: (event) => { app.opacity = Number(event.target.value); applyView(); } })),
-    app.view === "confidence" || app.view === "tissue"
-      ? html("div", { class: "sic-scale", id: "sic-scale",
-        title: app.view === "tissue" ? "Share of the patch that is tissue" : "Score of the class that a patch is labelled with" },
-        html("span", {}, app.view === "tissue" ? "0 %" : "unsure"), html("span", { class: "sic-gradient", style: `background: ${gradient()}` }),
-        html("span", {}, app.view === "tissue" ? "100 %" : "sure"))
+    SCALES[app.view]
+      ? html("div", { class: "sic-scale", id: "sic-scale", title: SCALES[app.view][2] },
+        html("span", {}, SCALES[app.view][0]), html("span", { class: "sic-gradient", style: `background: ${gradient()}` }),
+        html("span", {}, SCALES[app.view][1]))
       : null,
     state.run?.scored ? borderRow() : null,
     state.run

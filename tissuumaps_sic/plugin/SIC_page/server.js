@@ -55,6 +55,12 @@ export async function postForCompared(content) {
   return { ...header, disputed, labels: take(Uint8Array, header.n_patches) };
 }
 
+/** Ask which patches are unlike any seed (1), and how many there are. */
+export async function postForUnlike(content) {
+  const { header: { n_patches: n, unlike }, take } = await postForBytes("unlike", content);
+  return { rows: take(Uint8Array, n), count: unlike };
+}
+
 /** Ask for a file. */
 export async function postForFile(content) {
   const { header: { name, length }, take } = await postForBytes("export", content);

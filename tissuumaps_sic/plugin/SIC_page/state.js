@@ -14,6 +14,8 @@ const fresh = () => ({
   mapOpen: false,
   compared: null, // with another session: {other, kappa, disputed, labels, classes, places, …}
   place: -1, // which of the disputed places was looked at last
+  worklist: null, // {here, slides} of the folder, once it was asked for
+  unlike: null, // {rows, count}: patches unlike any seed, where some are borrowed
   regions: null, // the labels as regions, while they are shown
   border: null, // score from which a patch is of class 1; null is where it is the highest
   active: 1, // the class that a click gives
@@ -78,7 +80,8 @@ export function tell(status) {
 export const request = (more = {}) => ({ h5ad: app.layer.h5ad, session: app.session, ...more });
 
 export const unseeded = () =>
-  app.state.classes.filter((_, label) => !app.state.seeds.labels.includes(label)).map((each) => each.name);
+  app.state.classes.filter((_, label) => !app.state.seeds.labels.includes(label)
+    && !app.state.borrowed.some((loan) => loan.counts[label])).map((each) => each.name);
 
 export const user = () => localStorage.getItem("SIC.user") ?? "";
 

@@ -54,6 +54,27 @@ export function style() {
     #sic-keys td { padding: .1em .8em .1em 0; }
     .sic-areas { width: 100%; margin: .3em 0 .6em; }
     .sic-areas th { font-weight: normal; color: #6c757d; font-size: .85em; }
+    .sic-worklist { border-bottom: 1px solid #ddd; padding-bottom: .4em; }
+    .sic-worklist-row { display: flex; gap: .5em; align-items: center; margin: .4em 0 .2em; }
+    .sic-worklist-place { min-width: 5.5em; text-align: center; font-variant-numeric: tabular-nums; }
+    .sic-worklist-list { max-height: 15em; overflow-y: auto; margin: .3em 0; }
+    .sic-worklist-item { display: flex; gap: .5em; padding: .1em .3em; color: inherit; text-decoration: none;
+      border-radius: 3px; content-visibility: auto; contain-intrinsic-height: 1.7em; }
+    .sic-worklist-item[hidden] { display: none; }
+    .sic-worklist-item:hover, .sic-worklist-item:focus-visible { background: #eef1f4; color: inherit; }
+    .sic-worklist-item[aria-current] { background: #e7f1ff; font-weight: 600; }
+    .sic-worklist-name { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+    .sic-worklist-mark { width: 1.1em; text-align: center; }
+    .sic-worklist-state { width: 8em; color: #6c757d; font-weight: normal; }
+    .sic-state-labelled .sic-worklist-mark { color: #146c43; }
+    .sic-state-seeded .sic-worklist-mark { color: #0b5ed7; }
+    .sic-state-changed .sic-worklist-mark, .sic-state-changed .sic-worklist-state { color: #8a5a00; }
+    .sic-state-problem .sic-worklist-mark, .sic-state-problem .sic-worklist-state { color: #b02a37; }
+    .sic-adding { display: flex; gap: .5em; align-items: center; }
+    .sic-lenders { width: auto; max-width: 12em; }
+    .sic-borrowed { margin: .4em 0; padding: .2em .5em; background: #f4f4f6; border-radius: 3px; }
+    .sic-borrowed-row { display: flex; gap: .5em; align-items: center; justify-content: space-between; min-height: 2em; }
+    .sic-borrowed-row .btn { padding: 0 .5em; }
     .sic-messages { min-height: 3em; }
     .sic-stale { color: #8a5a00; }
     .sic-lasso { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }

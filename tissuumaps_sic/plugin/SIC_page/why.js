@@ -16,7 +16,7 @@ export function onHover(event) {
 /** Ask why, once the pointer rests on a patch. */
 export function onPoint(row) {
   clearTimeout(rest);
-  if (row === app.hovered || !app.state?.seeds.patches.length) return;
+  if (row === app.hovered || !(app.state?.seeds.patches.length || app.state?.borrowed.length)) return;
   rest = setTimeout(() => explain(row), HOVER);
 }
 
@@ -39,7 +39,7 @@ async function explain(row) {
 
 export function whyBox() {
   const { why, state } = app;
-  if (!why) return html("div", { id: "sic-why", class: "text-muted" }, "Point at a patch to see its nearest seeds.");
+  if (!why?.nearest.length) return html("div", { id: "sic-why", class: "text-muted" }, "Point at a patch to see its nearest seeds.");
   const label = seededLabels().get(why.patch);
   const margin = why.margin === null ? "" : `, ahead by ${why.margin.toFixed(2)}`;
   return html("div", { id: "sic-why", "data-patch": why.patch },
@@ -49,10 +49,11 @@ export function whyBox() {
           label === undefined ? "" : `, seeded ${state.classes[label].name}`,
           app.compared ? `; ${sessionTitle(app.compared.other)}: ${theirs(why.patch)}` : ""),
         html("div", { class: "text-muted" }, `Most like ${state.classes[why.nearest[0].label].name}${margin}`))),
-    ...why.nearest.map(({ label: of, patches, similarities }) =>
+    ...why.nearest.map(({ label: of, patches, similarities, slide }) =>
       html("div", { class: "sic-why-row" },
         html("span", { class: "sic-why-name", style: `border-color: ${state.classes[of].color}` }, state.classes[of].name),
-        ...patches.map((row, place) => html("button", {
+        ...slide ? [html("span", { class: "sic-why-borrowed text-muted", title: `Borrowed seeds: ${patches.join(", ")}` },
+          `${similarities.map((each) => each.toFixed(2)).join(", ")} in ${slide}`)] : patches.map((row, place) => html("button", {
           type: "button", class: "sic-why-seed", "data-patch": row,
           title: `Go to this seed of ${state.classes[of].name}, likeness ${similarities[place].toFixed(2)}`,
           onclick: () => viewer.lookAt(app.grid.x[row], app.grid.y[row]),
