@@ -156,7 +156,6 @@ def test_a_named_slide_runs_on_the_session_beside_it(folder, tmp_path, capsys):
     [
         (["--seeds", "a.csv"], "--seeds: are of one slide"),
         (["--border", "2"], "--border: 2 is no score"),
-        (["--format", "docx"], "--format: 'docx' is none of"),
     ],
 )
 def test_wrong_use_is_told(folder, more, message):
