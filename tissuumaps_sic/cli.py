@@ -339,6 +339,7 @@ def _install_plugin(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     from tissuumaps_sic.export import FORMATS, columns_of
+    from tissuumaps_sic.progress import bar
     from tissuumaps_sic.seeds import read_seeds
     from tissuumaps_sic.session import Session, cluster, seed_vector
     from tissuumaps_sic.slides import open_slide_file
@@ -359,9 +360,15 @@ def _run(options: argparse.Namespace) -> None:
             raise SystemExit("--border: has no use with the seeds of another slide")
         if method != "refine":
             raise SystemExit("--from: seeds of another slide need --method refine")
-        run, scores, unlike = transfer(source.with_embedding(embedding), seeds.patches, seeds.classes, slide)
+        with bar() as progress:
+            run, scores, unlike = transfer(
+                source.with_embedding(embedding), seeds.patches, seeds.classes, slide, progress=progress
+            )
     else:
-        run, scores = cluster(slide, seeds.classes, seeds.patches, method=method, border=border)
+        with bar() as progress:
+            run, scores = cluster(
+                slide, seeds.classes, seeds.patches, method=method, border=border, progress=progress
+            )
     session = Session.new(slide).model_copy(update={"initial_classes": seeds.classes, "run": run})
     output = options.output or Path(f"{slide.name}.labels.csv")
     format_ = next((each for each in FORMATS if output.name.endswith(f".{each}")), None)

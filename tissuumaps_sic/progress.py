@@ -7,7 +7,8 @@ work started anew gives the same result.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 # Called with the stage in words and the share of all that is done, 0..1, which never falls and ends at 1.
 Progress = Callable[[str, float], object]
@@ -60,6 +61,10 @@ class Stretch:
         if self._progress is not None:
             self._progress(self._stage, self._start + (self._stop - self._start) * share)
 
+    def follow(self, stage: str, share: float) -> None:
+        """Tell what is told of this part by somebody who names stages of their own: a `Progress`."""
+        self.part(0.0, 1.0, stage).tell(share)
+
     def part(self, start: float, stop: float, stage: str | None = None) -> Stretch:
         """Return the part of this part from `start` to `stop`, 0..1, of the same stage unless named."""
         if self._progress is None:
@@ -77,3 +82,24 @@ class Stretch:
 
 
 SILENT = Stretch(None)
+
+
+@contextmanager
+def bar(*, delay: float = 1.0) -> Iterator[Progress]:
+    """Show how far something is as a bar on stderr, once it has taken longer than `delay` seconds.
+
+    Yields
+    ------
+    Progress
+        To be given to what takes long.
+    """
+    from tqdm import tqdm
+
+    layout = "{desc}: {percentage:3.0f} %|{bar}| {elapsed}<{remaining}"
+    with tqdm(total=1.0, delay=delay, bar_format=layout, dynamic_ncols=True) as shown:
+
+        def follow(stage: str, share: float) -> None:
+            shown.set_description_str(stage, refresh=False)
+            shown.update(share - shown.n)
+
+        yield follow

@@ -71,8 +71,9 @@ def serve(
         )
     app = make_app(folder, default=projects[0])
     try:
-        # Tiles come in bursts of dozens; more threads than cores, since most wait for the disk.
-        server = create_server(guarded(app, folder / "auth"), host=host, port=port, threads=8, ident=None)
+        # Tiles come in bursts of dozens; more threads than cores, since most wait for the disk, and some for
+        # their turn to cluster, who must be told and stopped meanwhile.
+        server = create_server(guarded(app, folder / "auth"), host=host, port=port, threads=24, ident=None)
     except OSError as error:
         raise ServeError(
             f"cannot listen on {host}:{port} ({error.strerror or error}); choose another port with --port"

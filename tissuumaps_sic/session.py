@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tissuumaps_sic.clustering import UNLABELLED, SeededIterativeClustering
 from tissuumaps_sic.files import locked, remove_left_behind, replacing
+from tissuumaps_sic.progress import Progress, Stretch
 from tissuumaps_sic.slides import MAIN, EmbeddedSlide
 
 SUFFIX = ".sic.json"
@@ -30,6 +31,8 @@ Method = Literal["sic", "refine"]
 DEFAULT_METHOD: Method = "refine"
 
 SCHEMA: Literal["tissuumaps-sic/session/2"] = "tissuumaps-sic/session/2"
+# Share of a slide's first run that is the reading of its embeddings.
+_READING = 0.15
 # The first schema had two classes that could not be added to; nothing else differs.
 _OLD_SCHEMA = "tissuumaps-sic/session/1"
 FEWEST_CLASSES, MOST_CLASSES = 2, 64
@@ -484,6 +487,7 @@ def cluster(
     *,
     method: Method = DEFAULT_METHOD,
     border: float | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Run, npt.NDArray[np.float32]]:
     """Run the clustering on seeds by patch name.
 
@@ -497,6 +501,8 @@ def cluster(
     border : float, optional
         The score, 0 to 1, from which a patch is of class 1, seeded ones apart; where it is the highest of its
         scores by default.
+    progress : callable, optional
+        As in `SeededIterativeClustering.fit`.
 
     Returns
     -------
@@ -510,7 +516,7 @@ def cluster(
     SessionError
         When a class has no seeds, or the embeddings cannot be clustered.
     """
-    estimator = fit(slide, classes, seeds, method=method)
+    estimator = fit(slide, classes, seeds, method=method, progress=progress)
     run = make_run(estimator, seeds, len(classes), embedding=slide.embedding)
     known: dict[str, Any] = {"sample": slide.sample}
     if border is not None:
@@ -557,6 +563,7 @@ def fit(
     seeds: Mapping[str, int],
     *,
     method: Method = DEFAULT_METHOD,
+    progress: Progress | None = None,
 ) -> SeededIterativeClustering:
     """Return the estimator fitted to seeds by patch name; parameters and errors are those of `cluster`."""
     y = seed_vector(slide, seeds)
@@ -566,8 +573,11 @@ def fit(
                 f"“{seed_class.name}” has no seeds yet; choose it and click at least one patch of it"
             )
     estimator = SeededIterativeClustering(method=method)
+    stretch = Stretch.whole(progress)
+    read_by = 0.0 if slide.is_prepared else _READING
     try:
-        return estimator.fit(slide.prepared, y)
+        prepared = slide.prepare(stretch.part(0.0, read_by))
+        return estimator.fit(prepared, y, progress=stretch.part(read_by, 1.0).follow)
     except ValueError as error:
         raise SessionError(f"{slide.path.name}: {error}") from error
 
@@ -682,8 +692,10 @@ def load_session(path: Path, slide: EmbeddedSlide) -> Session:
 
 
 @contextmanager
-def editing(h5ad: Path) -> Iterator[None]:
+def editing(h5ad: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Keep other processes from writing any session of an h5ad while the block reads, changes and writes one.
+
+    `waiting` is called several times a second while another one keeps this one; what it raises ends the wait.
 
     Raises
     ------
@@ -692,7 +704,7 @@ def editing(h5ad: Path) -> Iterator[None]:
     OSError
         When the folder cannot be written.
     """
-    with locked(h5ad.with_name(f".{h5ad.stem}.sic.lock")):
+    with locked(h5ad.with_name(f".{h5ad.stem}.sic.lock"), waiting):
         yield
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tissuumaps_sic import refine
 from tissuumaps_sic.clustering import SeededIterativeClustering
+from tissuumaps_sic.progress import Progress, Stretch
 from tissuumaps_sic.refine import Guests
 from tissuumaps_sic.session import Run, SeedClass, SessionError, make_run, seed_vector
 from tissuumaps_sic.slides import MAIN, EmbeddedSlide, provenance
@@ -25,7 +26,12 @@ _SAME = (
 
 
 def transfer(
-    source: EmbeddedSlide, seeds: Mapping[str, int], classes: Sequence[SeedClass], target: EmbeddedSlide
+    source: EmbeddedSlide,
+    seeds: Mapping[str, int],
+    classes: Sequence[SeedClass],
+    target: EmbeddedSlide,
+    *,
+    progress: Progress | None = None,
 ) -> tuple[Run, npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Label a slide from the seeds of another one, by the refined method.
 
@@ -40,6 +46,8 @@ def transfer(
     classes : sequence of SeedClass
     target : EmbeddedSlide
         The slide to label.
+    progress : callable, optional
+        As in `SeededIterativeClustering.fit`.
 
     Returns
     -------
@@ -61,10 +69,14 @@ def transfer(
         if not (y == label).any():
             raise SessionError(f"“{seed_class.name}” has no seeds on {source.name}; seed it there first")
     rows = np.flatnonzero(y >= 0)
-    guests = Guests(source.prepared.neighbourhoods(rows), y[rows])
+    stretch = Stretch.whole(progress)
     estimator = SeededIterativeClustering(method="refine")
     try:
-        estimator.fit(target.prepared, np.full(target.n_patches, -1), guests=guests)
+        theirs = source.prepare(stretch.part(0.0, 0.1))
+        guests = Guests(theirs.neighbourhoods(rows), y[rows])
+        ours = target.prepare(stretch.part(0.1, 0.2))
+        nobody = np.full(target.n_patches, -1)
+        estimator.fit(ours, nobody, guests=guests, progress=stretch.part(0.2, 1.0).follow)
     except ValueError as error:
         raise SessionError(f"{target.path.name}: {error}") from error
     run = make_run(estimator, {}, len(classes), embedding=target.embedding)

@@ -41,6 +41,8 @@ _ENDPOINTS = {
     "map": False,
     "regions": False,
     "export": False,
+    "progress": False,
+    "cancel": False,
     "change": True,
     "run": True,
     "write": True,
