@@ -8,7 +8,7 @@ import { ServerError, postForFile, postForLabels, postForMap, postForScores, pos
 import { MAIN, app, changed, request, seededLabels, tell, unseeded, user } from "./state.js";
 import * as viewer from "./viewer.js";
 
-const SLOW = 500; // ms
+const SLOW = 500, SOON = 250; // ms
 
 let queue = Promise.resolve();
 
@@ -18,9 +18,8 @@ function enqueue(busy, work) {
     app.busy = busy;
     app.error = "";
     // Not at every click, where it would flicker; and nothing that turns, since without a graphics card every
-    // frame of it redraws the page, on processors that the clustering wants.
+    // frame of it redraws the page, a tenth of a second of the processors that the clustering wants.
     const slow = setTimeout(() => { app.slow = true; changed(); }, SLOW);
-    changed();
     try {
       await work();
     } catch (error) {
@@ -79,10 +78,17 @@ function change(what, status) {
       revision: app.state.revision, user: user(), change: what(),
     })));
     app.status = status ?? "Saved";
-    drawSeeds();
+    const goesOn = app.live && app.state.run?.stale !== false && unseeded().length === 0;
+    // In one frame with the labels, where these come soon.
+    const seen = setTimeout(drawSeeds, goesOn ? SOON : 0);
     // Renamed, merged, or one of these undone: the same labels mean something else.
     if (app.labels && meaning() !== before) await takeLabels(app.labels);
-    if (app.live && app.state.run?.stale !== false && unseeded().length === 0) await labelAll();
+    try {
+      if (goesOn) await labelAll();
+    } finally {
+      clearTimeout(seen);
+      drawSeeds();
+    }
   });
 }
 
@@ -202,12 +208,19 @@ function drawLabels(labels) {
   // As of the run: some may have come or gone since.
   const classes = app.state.run?.classes ?? [];
   const n = app.state.n_patches;
+  const byClass = new Uint32Array(classes.length);
+  if (labels) for (let row = 0; row < n; row++) byClass[labels[row]]++;
+  const counts = labels ? {} : { Patches: n };
+  // Two classes may have become one since.
+  classes.forEach(({ name }, label) => { if (byClass[label]) counts[name] = (counts[name] ?? 0) + byClass[label]; });
+  const names = classes.map((each) => each.name);
   return viewer.showLabels({
     uid: app.layer.uid,
-    names: labels ? Array.from(labels, (label) => classes[label].name) : new Array(n).fill("Patches"),
+    names: labels ? Array.from(labels, (label) => names[label]) : new Array(n).fill("Patches"),
+    counts,
     colors: Object.fromEntries(classes.map((each) => [each.name, each.color])),
     shades: SHADED[app.view] && Array.from(SHADED[app.view](), shade),
-    opacity: isLabelled() ? app.opacity : 0,
+    opacities: opacities(),
   });
 }
 
@@ -325,8 +338,11 @@ export function setBorder(border) {
 
 const isLabelled = () => app.view === "labels" || Boolean(SHADED[app.view]);
 
+/** Of the patches' colours and of the labels. */
+const opacities = () => [app.view === "colors" ? app.opacity : 0, isLabelled() ? app.opacity : 0];
+
 export function applyView() {
-  viewer.setOpacity(app.layer.uid, app.view === "colors" ? app.opacity : 0, isLabelled() ? app.opacity : 0);
+  viewer.setOpacity(app.layer.uid, ...opacities());
 }
 
 export function choose(layer) {

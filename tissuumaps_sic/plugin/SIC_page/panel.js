@@ -26,16 +26,20 @@ const EXPORTS = {
 const SETTLED = 0.02; // share of labels that hang on single seeds, below which more clicks change little
 
 let panel = null;
+// Apart from what is rendered anew: a style that comes and goes makes the browser look at the whole page again.
+let sheet = null;
 
 /** Put the panel into an element of the page. */
 export function show(container) {
   panel = html("div", { class: "sic px-1 pb-2" });
-  container.replaceChildren(panel);
+  sheet = style();
+  container.replaceChildren(sheet, panel);
 }
 
 export function hide() {
   panel?.remove();
-  panel = null;
+  sheet?.remove();
+  panel = sheet = null;
 }
 
 function classRow(label) {
@@ -100,7 +104,7 @@ export function render() {
   // A name that is being typed survives what happens meanwhile.
   if (panel.contains(document.activeElement) && document.activeElement.type === "text" && app.busy) return;
   const focused = panel.contains(document.activeElement) ? document.activeElement.id : "";
-  panel.replaceChildren(style(), app.state ? body() : waiting(), messages(),
+  panel.replaceChildren(app.state ? body() : waiting(), messages(),
     ...(app.state?.seeds.patches.length ? [whyBox()] : []));
   if (focused) document.getElementById(focused)?.focus();
 }

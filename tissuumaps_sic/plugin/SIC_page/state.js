@@ -78,5 +78,11 @@ export const unseeded = () =>
 
 export const user = () => localStorage.getItem("SIC.user") ?? "";
 
-export const seededLabels = () =>
-  new Map(app.state.seeds.patches.map((row, i) => [row, app.state.seeds.labels[i]]));
+const seeded = new WeakMap();
+
+/** Class of each seeded patch, by row; made once of each state, since seeds may be half of a slide. */
+export function seededLabels() {
+  const { seeds } = app.state;
+  if (!seeded.has(seeds)) seeded.set(seeds, new Map(seeds.patches.map((row, i) => [row, seeds.labels[i]])));
+  return seeded.get(seeds);
+}

@@ -36,7 +36,9 @@ export function style() {
     .sic-map { position: absolute; right: 12px; bottom: 12px; z-index: 20; background: #fff; border-radius: 6px;
       box-shadow: 0 2px 12px rgba(0, 0, 0, .35); padding: 6px; }
     .sic-map-head { display: flex; justify-content: space-between; align-items: center; padding: 0 4px 4px; }
-    .sic-map canvas { display: block; background: #f4f4f6; cursor: crosshair; touch-action: none; }
+    .sic-map canvas { display: block; }
+    .sic-map-plot { position: relative; background: #f4f4f6; }
+    #sic-map-canvas { position: absolute; inset: 0; cursor: crosshair; touch-action: none; }
     .sic-areas { width: 100%; margin: .3em 0 .6em; }
     .sic-areas th { font-weight: normal; color: #6c757d; font-size: .85em; }
     .sic-messages { min-height: 3em; }
