@@ -351,13 +351,18 @@ def _cluster_means(
         stretch.tell(done / _CLUSTER_PASSES)
         offsets = 0.5 * np.einsum("ij,ij->i", centers, centers)
         nearest = np.argmax(components @ centers.T.astype(np.float32) - offsets.astype(np.float32), axis=1)
-        means = np.stack(
-            [
-                components[nearest == label].mean(axis=0, dtype=np.float64)
-                if (nearest == label).any()
-                else seeds[label]
-                for label in range(n_classes)
-            ]
-        )
+        sums, sizes = _sums(components, nearest, n_classes)
+        means = np.where(sizes > 0, sums / np.maximum(sizes, 1), seeds)
         centers = (1.0 - share) * seeds + share * means
     return means
+
+
+def _sums(components: Singles, labels: Labels, n_classes: int) -> tuple[Doubles, Labels]:
+    """Return the sum of the rows of each class, (n_classes, n_components), and how many, (n_classes, 1)."""
+    sums = np.zeros((n_classes, components.shape[1]))
+    # As a product, in double precision: a third of the time of gathering the rows of each class.
+    for start in range(0, len(components), _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        members = (labels[block] == np.arange(n_classes)[:, None]).astype(np.float64)
+        sums += members @ components[block].astype(np.float64)
+    return sums, np.bincount(labels, minlength=n_classes)[:, None]

@@ -3,6 +3,7 @@
 import { count } from "./dom.js";
 import { makeGrid } from "./grid.js";
 import { drawSeeds } from "./overlay.js";
+import { STOPPED, followed, supersede } from "./progress.js";
 import { shade } from "./ramp.js";
 import { ServerError, postForFile, postForLabels, postForMap, postForScores, postForState } from "./server.js";
 import { MAIN, app, changed, request, seededLabels, tell, unseeded, user } from "./state.js";
@@ -11,6 +12,8 @@ import * as viewer from "./viewer.js";
 const SLOW = 500, SOON = 250; // ms
 
 let queue = Promise.resolve();
+let waiting = 0; // changes and runs that have not begun
+let owed = false; // whether a run gave way to those, and is to be made of what they come to
 
 /** Do one thing after another: a change must start from the revision that the one before it made. */
 function enqueue(busy, work) {
@@ -23,8 +26,10 @@ function enqueue(busy, work) {
     try {
       await work();
     } catch (error) {
-      app.error = error.message;
-      app.status = "";
+      const stopped = error.status === STOPPED;
+      if (!error.superseded) owed = false;
+      app.error = stopped ? "" : error.message;
+      app.status = stopped && !error.superseded ? "Stopped; the labels are as they were" : "";
       if (!(error instanceof ServerError)) console.error(error);
       if (error.status === 409) await reload().catch((again) => { app.error = again.message; });
     }
@@ -72,13 +77,18 @@ function takeState(state) {
 const meaning = () => app.state.run?.classes.map(({ name, color }) => `${color} ${name}`).join("\n");
 
 function change(what, status) {
+  waiting++;
+  // Nobody waits for labels of seeds that are no longer these.
+  if (supersede() === "run") owed = true;
   return enqueue("Saving", async () => {
+    waiting--;
     const before = meaning();
     takeState(await postForState("change", request({
       revision: app.state.revision, user: user(), change: what(),
     })));
     app.status = status ?? "Saved";
-    const goesOn = app.live && app.state.run?.stale !== false && unseeded().length === 0;
+    const goesOn = (app.live || owed) && !waiting && app.state.run?.stale !== false && unseeded().length === 0;
+    if (!waiting) owed = false;
     // In one frame with the labels, where these come soon.
     const seen = setTimeout(drawSeeds, goesOn ? SOON : 0);
     // Renamed, merged, or one of these undone: the same labels mean something else.
@@ -95,9 +105,9 @@ function change(what, status) {
 /** Ask for the patch whose seed would tell most, and go there. */
 export function suggest() {
   return enqueue("Looking for the most telling patch", async () => {
-    const found = await postForState("suggest", request({
-      revision: app.state.revision, method: app.method, embedding: app.embedding, n: 1,
-    }));
+    const found = await followed("suggest", (job) => postForState("suggest", request({
+      revision: app.state.revision, method: app.method, embedding: app.embedding, n: 1, job,
+    })));
     app.flips = found.flips;
     app.suggested = found.patches[0] ?? null;
     if (app.suggested === null) app.status = "Every patch is seeded";
@@ -165,12 +175,22 @@ export function seed(rows) {
 export const editClass = (label, edit) =>
   change(() => ({ kind: "class", label, ...app.state.classes[label], ...edit }));
 
-export const run = () => enqueue("Running", labelAll);
+/** Label every patch; of several runs, and of those that changes ask for, only the newest is made. */
+export function run() {
+  waiting++;
+  supersede();
+  return enqueue("Running", async () => {
+    waiting--;
+    owed = waiting > 0;
+    if (!owed) await labelAll();
+  });
+}
 
 async function labelAll() {
-  const found = await postForLabels("run", request({
-    revision: app.state.revision, method: app.method, embedding: app.embedding, border: app.border,
-  }));
+  app.busy = "Running";
+  const found = await followed("run", (job) => postForLabels("run", request({
+    revision: app.state.revision, method: app.method, embedding: app.embedding, border: app.border, job,
+  })));
   app.state = found.state;
   app.scores = null;
   if (!SHADED[app.view]) app.view = "labels";
@@ -197,7 +217,7 @@ async function takeLabels(labels) {
 const SHADED = { confidence: () => app.scores.own, tissue: () => app.map.tissue };
 
 async function askScores() {
-  app.scores ??= await postForScores(request({ revision: app.state.revision }));
+  app.scores ??= await followed("scores", (job) => postForScores(request({ revision: app.state.revision, job })));
 }
 
 async function askMap() {
@@ -320,7 +340,11 @@ export function previewBorder(border) {
     app.view = "labels";
     await drawLabels(moved);
     applyView();
-  }).catch((error) => { wanted = null; app.error = error.message; changed(); });
+  }).catch((error) => {
+    wanted = null;
+    if (error.status !== STOPPED) app.error = error.message;
+    changed();
+  });
 }
 
 /** Labels where a patch is of class 1 from a score of `border` on; seeded patches keep theirs. */

@@ -3,6 +3,7 @@
 import { redo, run, seed, suggest, undo } from "./actions.js";
 import { svg } from "./dom.js";
 import { drawSeeds } from "./overlay.js";
+import { stop } from "./progress.js";
 import { app, changed, tell } from "./state.js";
 import * as viewer from "./viewer.js";
 
@@ -100,7 +101,7 @@ export function onKey(event) {
 function cancel() {
   pointer.start = null;
   dropLasso();
-  if (app.suggested === null) return;
+  if (stop() || app.suggested === null) return;
   app.suggested = null;
   drawSeeds();
   changed();

@@ -7,6 +7,7 @@ import {
 } from "./actions.js";
 import { button, count, html, share } from "./dom.js";
 import { mute } from "./gestures.js";
+import { progressRow } from "./progress.js";
 import { gradient } from "./ramp.js";
 import { app, unseeded, user } from "./state.js";
 import { style } from "./style.js";
@@ -286,7 +287,8 @@ function messages() {
       ? html("div", { class: "alert alert-danger py-1 px-2 mb-1", role: "alert", id: "sic-error" },
         app.error.charAt(0).toUpperCase() + app.error.slice(1))
       : null,
-    html("div", { class: "text-muted", role: "status", id: "sic-status" },
+    app.slow && app.job ? progressRow() : null,
+    html("div", { class: "text-muted", role: "status", id: "sic-status", hidden: Boolean(app.slow && app.job) },
       app.slow ? html("span", { class: "me-1", "aria-hidden": "true" }, "⏳") : null,
       app.busy ? `${app.busy} …` : app.status,
       app.busy ? null : stopSign(),

@@ -27,6 +27,7 @@ const fresh = () => ({
   why: null, // which seeds it is most like, as the server tells
   flips: null, // share of labels that change when the seeds are resampled, of this revision
   busy: "",
+  job: null, // what can be asked about and stopped, while it is under way
   slow: false, // busy for long enough that a person wants to see it
   error: "",
   status: "",

@@ -41,7 +41,12 @@ export function style() {
     #sic-map-canvas { position: absolute; inset: 0; cursor: crosshair; touch-action: none; }
     .sic-areas { width: 100%; margin: .3em 0 .6em; }
     .sic-areas th { font-weight: normal; color: #6c757d; font-size: .85em; }
-    .sic-messages { min-height: 3em; }
+    .sic-messages { min-height: 4.2em; }
+    .sic-progress-text { display: flex; justify-content: space-between; gap: .6em; }
+    .sic-progress-stage { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+    .sic-progress-line { display: flex; gap: .6em; align-items: center; }
+    .sic-progress-line .progress { flex: 1; height: .8em; }
+    .sic-progress-line .progress-bar { transition: none; }
     .sic-stale { color: #8a5a00; }
     .sic-lasso { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }
     .sic-lasso polyline { fill: none; stroke: #fff; stroke-opacity: .7; stroke-width: 8; stroke-linecap: round; }
