@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tissuumaps_sic.export import FORMATS, columns_of
+from tissuumaps_sic.progress import Progress
 from tissuumaps_sic.seeds import Seeds, read_seeds
 from tissuumaps_sic.session import (
     DEFAULT_METHOD,
@@ -130,6 +131,7 @@ def label(
     *,
     like: Seeds | None = None,
     found: Session | None = None,
+    progress: Progress | None = None,
 ) -> Labelled:
     """Run on a session's seeds, its own and those it borrows.
 
@@ -142,6 +144,8 @@ def label(
         Whose method, embedding and border count where the session has no run and the choices are silent.
     found : Session, optional
         What lay beside the slide.
+    progress : callable, optional
+        As in `SeededIterativeClustering.fit`.
 
     Raises
     ------
@@ -164,12 +168,18 @@ def label(
         method=chosen,
         border=border if choices.border is None else choices.border,
         guests=guests,
+        progress=progress,
     )
     return Labelled(here, found, session.with_run(run), scores, unlike(here, session.seeds, guests))
 
 
 def label_file(
-    h5ad: Path, choices: Choices, *, session: str = "", lender: Lender | None = None
+    h5ad: Path,
+    choices: Choices,
+    *,
+    session: str = "",
+    lender: Lender | None = None,
+    progress: Progress | None = None,
 ) -> Labelled | None:
     """Label a slide of a folder: from its own session where that can be run, else from the lender's seeds.
 
@@ -182,6 +192,8 @@ def label_file(
     session : str, default=""
         Name of the session.
     lender : Lender, optional
+    progress : callable, optional
+        As in `SeededIterativeClustering.fit`.
 
     Returns
     -------
@@ -200,12 +212,17 @@ def label_file(
     found = load_session(path, slide) if path.exists() else None
     own = found or Session.new(slide)
     if lender is None or _is_seeded(own):
-        return label(slide, own, choices, found=found)
-    return label_from(slide, lender, choices, found=found)
+        return label(slide, own, choices, found=found, progress=progress)
+    return label_from(slide, lender, choices, found=found, progress=progress)
 
 
 def label_from(
-    slide: EmbeddedSlide, lender: Lender, choices: Choices, *, found: Session | None = None
+    slide: EmbeddedSlide,
+    lender: Lender,
+    choices: Choices,
+    *,
+    found: Session | None = None,
+    progress: Progress | None = None,
 ) -> Labelled:
     """Label a slide from the seeds of another one, and those of the session `found`, where there is one.
 
@@ -217,7 +234,7 @@ def label_from(
     session = borrowing(slide, lender, found or Session.new(slide), choices)
     # The border is one of the lender's own scores.
     like = replace(lender.seeds, border=None)
-    return label(slide, session, choices, like=like, found=found)
+    return label(slide, session, choices, like=like, found=found, progress=progress)
 
 
 def _is_seeded(session: Session) -> bool:

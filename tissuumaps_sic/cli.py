@@ -454,6 +454,7 @@ def _run_one(
 ) -> dict[str, object] | None:
     """Label one slide as `run` was told to; return what is reported, None where it was left out."""
     from tissuumaps_sic.batch import begun, keep, label, label_file, label_from, write
+    from tissuumaps_sic.progress import bar
     from tissuumaps_sic.seeds import read_seeds
     from tissuumaps_sic.session import SessionError, load_session, session_path
     from tissuumaps_sic.slides import open_slide_file
@@ -461,7 +462,8 @@ def _run_one(
     output, format_ = _output_of(path, options, one=one)
     beside = session_path(path, options.session)
     if in_folder:
-        labelled = label_file(path, choices, session=options.session, lender=lender)
+        with bar() as progress:
+            labelled = label_file(path, choices, session=options.session, lender=lender, progress=progress)
         if labelled is None:
             log.info("%s: has no session yet; left out", path.name)
             return None
@@ -473,14 +475,16 @@ def _run_one(
                 raise SessionError(
                     f"{beside.name}: has seeds of its own; run it without --from, or leave --save out"
                 )
-            labelled = label_from(slide, lender, choices, found=found)
+            with bar() as progress:
+                labelled = label_from(slide, lender, choices, found=found, progress=progress)
         elif options.seeds is None:
             if not beside.exists():
                 raise SessionError(
                     f"{path.name}: has no session {beside.name}; seed it first, or give --seeds"
                 )
             found = load_session(beside, slide)
-            labelled = label(slide, found, choices, found=found)
+            with bar() as progress:
+                labelled = label(slide, found, choices, found=found, progress=progress)
         else:
             seeds = read_seeds(options.seeds, slide, positive=options.positive)
             session = begun(slide, seeds)
@@ -493,7 +497,8 @@ def _run_one(
                     f"{beside.name}: holds other seeds than {options.seeds.name}; leave --save out, or move "
                     "it away"
                 )
-            labelled = label(slide, found or session, choices, like=seeds, found=found)
+            with bar() as progress:
+                labelled = label(slide, found or session, choices, like=seeds, found=found, progress=progress)
     if output:
         output.parent.mkdir(parents=True, exist_ok=True)
         write(labelled, output, format_=format_)

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tissuumaps_sic import refine
 from tissuumaps_sic.prepared import Prepared, prepare
+from tissuumaps_sic.progress import Progress, Stretch
 from tissuumaps_sic.two_means import Part, Rows, Split, seeded_two_means, two_means
 
 Labels = npt.NDArray[np.int64]
@@ -26,6 +27,8 @@ UNLABELLED = -1
 METHODS = ("sic", "refine")
 # Labels are kept as bytes.
 MOST_CLASSES = 255
+# Share of a fit that reading the embeddings takes, where they are not prepared.
+_READING = 0.2
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,7 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         coords: npt.ArrayLike | None = None,
         *,
         guests: refine.Guests | None = None,
+        progress: Progress | None = None,
     ) -> SeededIterativeClustering:
         """Label every patch.
 
@@ -176,6 +180,10 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
             Patch centres (x, y) in level-0 pixels; needed by "refine", unless X is prepared with them.
         guests : refine.Guests, optional
             Seeds of another slide, for "refine"; a class may have its seeds among them.
+        progress : callable, optional
+            Called often with the stage in words and the share of the fit that is done, which rises to 1. What
+            it raises, such as `progress.Cancelled`, ends the fit: this object is as it was, and of X what was
+            found whole is kept.
 
         Returns
         -------
@@ -187,38 +195,39 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
             When a parameter, X, y or coords cannot be used; the message says what to do.
         """
         metric = self._check_parameters()
-        prepared = prepare(X, coords, normalize=self.normalize)
+        stretch = Stretch.whole(progress)
+        read_by = 0.0 if isinstance(X, Prepared) else _READING
+        prepared = prepare(
+            X, coords, normalize=self.normalize, stretch=stretch.part(0.0, read_by, "Reading the embeddings")
+        )
+        stretch = stretch.part(read_by, 1.0, "Labelling")
         if guests is not None and self.method != "refine":
             raise ValueError("seeds of another slide need method 'refine'")
         foreign = np.empty(0, dtype=np.int64) if guests is None else guests.labels
         seeds = check_seeds(y, prepared.n_patches, foreign)
         n_classes = int(max(seeds.max(), foreign.max(initial=0))) + 1
-        self._prepared, self._seeds, self._foreign = prepared, seeds, foreign
-        self._field: refine.Field | None = None
-        self.history_ = []
-        self.n_features_in_ = prepared.rows.n_features
+        field: refine.Field | None = None
+        history: list[Step] = []
         if self.method == "refine":
-            self._field = refine.condition(prepared, seeds, n_classes, guests)
-            self.scores_ = self._field.scores()
-            self.labels_ = self.scores_.argmax(axis=1)
-            self.n_iter_ = self._field.n_iter
-            return self
-        if n_classes == 2:
-            self.labels_, positive, self.n_iter_ = self._published(prepared.rows, seeds, metric)
-            self.scores_ = np.column_stack([1.0 - positive, positive]).astype(np.float32)
-            return self
-        scores = np.empty((prepared.n_patches, n_classes))
-        self.n_iter_ = 0
-        for label in range(n_classes):
-            against = np.where(seeds == UNLABELLED, UNLABELLED, (seeds == label).astype(np.int64))
-            _, scores[:, label], n_iter = self._published(prepared.rows, against, metric)
-            self.n_iter_ += n_iter
-        self.scores_ = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
-        # Of the scores as they are kept, where rounding may have made two of them equal.
-        self.labels_ = self.scores_.argmax(axis=1)
+            field = refine.condition(prepared, seeds, n_classes, guests, stretch=stretch.part(0.0, 0.95))
+            scores = field.scores(stretch.part(0.95, 1.0))
+            n_iter = field.n_iter
+        elif n_classes == 2:
+            labels, positive, n_iter, history = self._published(prepared.rows, seeds, metric, stretch)
+            scores = np.column_stack([1.0 - positive, positive]).astype(np.float32)
+        else:
+            scores, n_iter, history = self._one_by_one(prepared.rows, seeds, n_classes, metric, stretch)
+        if self.method == "refine" or n_classes > 2:
+            # Of the scores as they are kept, where rounding may have made two of them equal.
+            labels = scores.argmax(axis=1)
+        stretch.tell(1.0)
+        # All at the end: who has stopped a fit finds the one before it.
+        self._prepared, self._seeds, self._foreign, self._field = prepared, seeds, foreign, field
+        self.labels_, self.scores_, self.n_iter_, self.history_ = labels, scores, n_iter, history
+        self.n_features_in_ = prepared.rows.n_features
         return self
 
-    def suggest(self, n: int) -> npt.NDArray[np.intp]:
+    def suggest(self, n: int, *, progress: Progress | None = None) -> npt.NDArray[np.intp]:
         """Return patches to seed next, the most telling first.
 
         They are patches whose seeds would tell most about patches in doubt, whatever class they turn out to
@@ -228,6 +237,8 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         ----------
         n : int
             How many.
+        progress : callable, optional
+            As in `fit`.
 
         Returns
         -------
@@ -242,9 +253,14 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         if n < 1:
             raise ValueError(f"n is {n}; ask for at least one patch")
         check_is_fitted(self, "labels_")
-        return refine.suggest(self._conditioned(), self.scores_, n, self.random_state)
+        stretch = Stretch.whole(progress).part(0.0, 1.0, "Looking for the most telling patch")
+        conditioned_by = 0.0 if self._field is not None else 0.9
+        field = self._conditioned(stretch.part(0.0, conditioned_by))
+        found = refine.suggest(field, self.scores_, n, self.random_state, stretch.part(conditioned_by, 1.0))
+        stretch.tell(1.0)
+        return found
 
-    def flips(self, n_resamples: int = 20) -> npt.NDArray[np.float32]:
+    def flips(self, n_resamples: int = 20, *, progress: Progress | None = None) -> npt.NDArray[np.float32]:
         """Return how often each patch changes its label when the seeds are resampled.
 
         Seeds, those of other slides too, are drawn with replacement inside each class. The mean over all
@@ -254,6 +270,8 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         Parameters
         ----------
         n_resamples : int, default=20
+        progress : callable, optional
+            As in `fit`.
 
         Returns
         -------
@@ -266,7 +284,8 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         # Those of this slide, then the guests.
         labels = np.concatenate([self._seeds[seeded], self._foreign])
         flips = np.zeros(len(self._seeds), dtype=np.float32)
-        for _ in range(n_resamples):
+        stretch = Stretch.whole(progress).part(0.0, 1.0, "Resampling the seeds")
+        for done in range(n_resamples):
             kept = np.unique(
                 np.concatenate(
                     [
@@ -277,38 +296,66 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
                 )
             )
             own, guests = kept[kept < seeded.size], kept[kept >= seeded.size] - seeded.size
-            flips += self._labels_from(seeded[own], guests) != self.labels_
+            part = stretch.part(done / n_resamples, (done + 1) / n_resamples)
+            flips += self._labels_from(seeded[own], guests, part) != self.labels_
+        stretch.tell(1.0)
         if self.method == "refine":
             # What is seeded is settled.
             flips[seeded] = 0
         return flips / np.float32(n_resamples)
 
-    def _labels_from(self, kept: npt.NDArray[np.intp], guests: npt.NDArray[np.intp]) -> Labels:
+    def _labels_from(
+        self, kept: npt.NDArray[np.intp], guests: npt.NDArray[np.intp], stretch: Stretch
+    ) -> Labels:
         """Return the labels that some of the seeds, and some of the guests, give."""
         if self._field is not None:
             taken = np.ones(len(self._field.targets), dtype=bool)
             seeds = np.concatenate([np.isin(self._field.rows, kept), np.isin(self._field.guests, guests)])
             taken[: seeds.size] = seeds
-            labels: Labels = self._field.scored(taken, honoured=False).argmax(axis=1)
+            scores = self._field.scored(taken, honoured=False, stretch=stretch)
+            labels: Labels = scores.argmax(axis=1)
             return labels
         y = np.full_like(self._seeds, UNLABELLED)
         y[kept] = self._seeds[kept]
-        refitted: SeededIterativeClustering = clone(self).fit(self._prepared, y)
+        refitted: SeededIterativeClustering = clone(self).fit(
+            self._prepared, y, progress=lambda _, share: stretch.tell(share)
+        )
         return refitted.labels_
 
-    def _conditioned(self) -> refine.Field:
+    def _conditioned(self, stretch: Stretch) -> refine.Field:
         """Return the Gaussian process on the seeds, which "sic" does without until it is asked to suggest."""
         if self._field is not None:
             return self._field
-        return refine.condition(self._prepared, self._seeds, int(self._seeds.max()) + 1)
+        n_classes = int(self._seeds.max()) + 1
+        return refine.condition(self._prepared, self._seeds, n_classes, stretch=stretch)
+
+    def _one_by_one(
+        self, rows: Rows, seeds: Labels, n_classes: int, metric: Metric, stretch: Stretch
+    ) -> tuple[npt.NDArray[np.float32], int, list[Step]]:
+        """Run the published algorithm for each class against the others; return scores, iterations, steps."""
+        scores = np.empty((rows.n_patches, n_classes))
+        n_iter, history = 0, []
+        for label in range(n_classes):
+            against = np.where(seeds == UNLABELLED, UNLABELLED, (seeds == label).astype(np.int64))
+            part = stretch.part(label / n_classes, (label + 1) / n_classes)
+            _, scores[:, label], taken, steps = self._published(rows, against, metric, part)
+            n_iter += taken
+            history += steps
+        return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32), n_iter, history
 
     def _published(
-        self, rows: Rows, seeds: Labels, metric: Metric
-    ) -> tuple[Labels, npt.NDArray[np.float64], int]:
-        """Run the published algorithm; return labels and positive scores, (n_patches,), and iterations."""
+        self, rows: Rows, seeds: Labels, metric: Metric, stretch: Stretch
+    ) -> tuple[Labels, npt.NDArray[np.float64], int, list[Step]]:
+        """Run the published algorithm.
+
+        Returns labels and positive scores, (n_patches,), the number of iterations, and the steps.
+        """
         seeded = seeds != UNLABELLED
         y_seeds = seeds[seeded]
-        first = seeded_two_means(rows.whole(), seeds, max_iter=self.max_iter, tol=self.tol)
+        dividing = stretch.part(0.0, 0.9)
+        first = seeded_two_means(
+            rows.whole(), seeds, max_iter=self.max_iter, tol=self.tol, stretch=dividing.round(0, 0.5)
+        )
         if first is None:
             raise ValueError(
                 "the seeds of both classes have the same mean embedding, so they cannot be told apart; "
@@ -317,17 +364,18 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         labels, kept = first.labels, [first]
         n_iter = first.n_iter
         best = 0.0
+        history: list[Step] = []
         positive = first.side(1)
         while True:
             inside = positive.patches
-            division = self._divide(positive, seeds[inside])
+            division = self._divide(positive, seeds[inside], dividing.round(len(history) + 1, 0.5))
             if division is None:
                 break
             candidate = np.zeros_like(labels)
             candidate[inside] = division.labels
             score = float(metric(y_seeds, candidate[seeded]))
             n_iter += division.n_iter
-            self.history_.append(
+            history.append(
                 Step(
                     split=division.split,
                     n_before=positive.size,
@@ -344,18 +392,22 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
             positive = division.side(1)
 
         positive_score = np.empty(rows.n_patches)
-        for split in kept:
-            positive_score[split.part.patches] = split.positive_score
-        return labels, positive_score, n_iter
+        scoring = stretch.part(0.9, 1.0)
+        for place, split in enumerate(kept):
+            part = scoring.part(place / len(kept), (place + 1) / len(kept))
+            positive_score[split.part.patches] = split.positive_score(part)
+        return labels, positive_score, n_iter, history
 
-    def _divide(self, part: Part, seeds: Labels) -> Split | None:
+    def _divide(self, part: Part, seeds: Labels, stretch: Stretch) -> Split | None:
         """Divide a part with its seeds in two, or return None where the published algorithm stops."""
         n_positive = int((seeds == 1).sum())
         if n_positive == 0 or part.size < 2:
             return None
         if (seeds == 0).any():
-            return seeded_two_means(part, seeds, max_iter=self.max_iter, tol=self.tol)
-        split = two_means(part, max_iter=self.max_iter, tol=self.tol, random_state=self.random_state)
+            return seeded_two_means(part, seeds, max_iter=self.max_iter, tol=self.tol, stretch=stretch)
+        split = two_means(
+            part, max_iter=self.max_iter, tol=self.tol, random_state=self.random_state, stretch=stretch
+        )
         if split is None:
             return None
         # The positive part is the one with more positive seeds; of two equals, the larger, then part 0.

@@ -6,7 +6,8 @@ import errno
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 # A run on a million patches takes less.
 _PATIENCE_SECONDS = 120.0
+_LOOK_SECONDS = 0.2
 # What file systems without locks answer, beside ENOSYS, which `filelock` knows.
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
@@ -23,7 +25,7 @@ class BusyError(Exception):
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Hold a lock between processes while the block runs; wait for it where another one holds it.
 
     Threads of one process are kept apart as well, but wait longer than a `threading.Lock` would make them.
@@ -32,6 +34,8 @@ def locked(path: Path) -> Iterator[None]:
     ----------
     path : Path
         The lock file. It stays where it is, empty: to remove it would let two processes hold two locks.
+    waiting : callable, optional
+        Called several times a second while another one holds it; what it raises ends the wait.
 
     Raises
     ------
@@ -46,30 +50,44 @@ def locked(path: Path) -> Iterator[None]:
     systems that have none its place is taken by a file beside it, which tells its process; one that a process
     of another machine left when it died must be deleted by hand.
     """
-    lock = _acquired(path)
+    lock = _acquired(path, waiting)
     try:
         yield
     finally:
         lock.release()
 
 
-def _acquired(path: Path) -> BaseFileLock:
+def _acquired(path: Path, waiting: Callable[[], object]) -> BaseFileLock:
     # Whoever may write into the folder must be able to take a lock that somebody else's process made.
-    lock: BaseFileLock = FileLock(path, timeout=_PATIENCE_SECONDS, mode=0o666, poll_interval=0.02)
+    lock: BaseFileLock = FileLock(path, mode=0o666, poll_interval=0.02)
     try:
         try:
-            lock.acquire()
+            _wait_for(lock, waiting)
         except OSError as error:
+            # A `Timeout` is one too.
             if error.errno not in _NO_LOCKS:
                 raise
-            lock = SoftFileLock(f"{path}ed", timeout=_PATIENCE_SECONDS)
-            lock.acquire()
+            lock = SoftFileLock(f"{path}ed")
+            _wait_for(lock, waiting)
     except Timeout as error:
         raise BusyError(
             "another program has been writing this slide's session for two minutes; try again, or, where no "
             f"other is at work, delete {Path(lock.lock_file).name} beside the slide"
         ) from error
     return lock
+
+
+def _wait_for(lock: BaseFileLock, waiting: Callable[[], object]) -> None:
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            lock.acquire(timeout=min(_LOOK_SECONDS, _PATIENCE_SECONDS))
+        except Timeout:
+            waiting()
+            if time.monotonic() >= until:
+                raise
+        else:
+            return
 
 
 @contextmanager

@@ -80,9 +80,10 @@ def serve(
     app = make_app(folder, default=None if made else projects[0])
     answering = with_pages(app, folder, first=page(folder, projects[0]) if made else None)
     try:
-        # Tiles come in bursts of dozens; more threads than cores, since most wait for the disk.
+        # Tiles come in bursts of dozens; more threads than cores, since most wait for the disk, and some for
+        # their turn to cluster, who must be told and stopped meanwhile.
         server = create_server(
-            guarded(answering, folder / "auth"), host=host, port=port, threads=8, ident=None
+            guarded(answering, folder / "auth"), host=host, port=port, threads=24, ident=None
         )
     except OSError as error:
         raise ServeError(

@@ -26,7 +26,9 @@ from shapely.geometry import mapping
 from tissuumaps_sic.agreement import compare, consensus, disputed_places
 from tissuumaps_sic.export import FORMATS, ExportError, ExportOptions, regions_in, write_labels
 from tissuumaps_sic.files import BusyError
+from tissuumaps_sic.jobs import Jobs, TakenError
 from tissuumaps_sic.layout import read_layout
+from tissuumaps_sic.progress import Cancelled, Progress, Stretch
 from tissuumaps_sic.session import (
     DEFAULT_METHOD,
     MOST_CLASSES,
@@ -66,6 +68,11 @@ _BLOCK_ROWS = 8192
 _PATIENCE_SECONDS = 120.0
 # Each uses every core, and of a large slide gigabytes.
 _FITS_AT_ONCE = 2
+# How often what waits looks whether it was stopped.
+_LOOK_SECONDS = 0.1
+_WAITING = "Waiting for another run"
+# Not an HTTP status of any standard, but what servers note of a request that its client has given up.
+_STOPPED = 499
 
 # Sessions that become one consensus.
 _MOST_READERS = 20
@@ -78,6 +85,10 @@ _MOST_SENT = 256 * 2**20
 _SHOWN = 3
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
+
+
+def _unheard(_stage: str, _share: float) -> None:
+    """Be told how far something is, for nobody."""
 
 
 class RequestError(Exception):
@@ -175,9 +186,14 @@ class WriteRequest(OpenRequest):
     revision: int = Field(ge=0)
 
 
+# Of the page's own making; by it the page asks how far its request is, and stops it.
+_Token = Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{8,64}$")]
+
+
 class RunRequest(WriteRequest):
     """Run the clustering on the seeds that the page has seen."""
 
+    job: _Token | None = None
     method: Method = DEFAULT_METHOD
     embedding: str = Field(default=MAIN, min_length=1, max_length=200)
     border: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
@@ -193,6 +209,18 @@ def _known_format(name: str) -> str:
     if name not in FORMATS:
         raise ValueError(f"no such format; there is {', '.join(FORMATS)}")
     return name
+
+
+class ScoresRequest(WriteRequest):
+    """Ask how sure the labels are that the page has seen."""
+
+    job: _Token | None = None
+
+
+class JobRequest(OpenRequest):
+    """Ask about a request that is under way, or stop it."""
+
+    job: _Token
 
 
 class ExportRequest(WriteRequest):
@@ -243,6 +271,8 @@ class Annotator:
         self._locks_lock = threading.Lock()
         self._scores = _Scores()
         self._fitting = threading.BoundedSemaphore(_FITS_AT_ONCE)
+        self._turns: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
+        self._jobs = Jobs()
 
     def open(self, root: Path, content: Any) -> dict[str, Any]:
         """Return the state of a slide's session, a new one where there is none yet."""
@@ -271,12 +301,13 @@ class Annotator:
         """Run the clustering; return the new state and the labels, (n_patches,) uint8."""
         request = _parse(RunRequest, content)
         h5ad = resolve(root, request.h5ad)
-        with self._editing(h5ad):
+        with self._job(h5ad, request.job) as progress:
             slide = self._slide(h5ad, request.embedding)
             session = self._seen_session(slide, request)
             started = time.perf_counter()
             try:
-                with self._fitting:
+                # Other pages go on seeding meanwhile, in sessions of their own.
+                with self._turn(h5ad, progress):
                     run, scores = cluster(
                         slide,
                         session.classes,
@@ -284,12 +315,15 @@ class Annotator:
                         method=request.method,
                         border=request.border,
                         guests=self._guests(slide, session.loans),
+                        progress=progress,
                     )
             except SessionError as error:
                 raise RequestError(422, str(error)) from error
             seconds = time.perf_counter() - started
-            session = session.with_run(run)
-            self._save(h5ad, session, request)
+            with self._editing(h5ad, progress):
+                slide = self._slide(h5ad, request.embedding)
+                session = self._seen_session(slide, request).with_run(run)
+                self._save(h5ad, session, request)
             self._scores.put(h5ad, run, scores)
             return {**self._state(slide, session, request), "seconds": seconds}, run.unpack()
 
@@ -303,11 +337,22 @@ class Annotator:
         slide = self._slide(h5ad, request.embedding)
         session = self._seen_session(slide, request)
         try:
-            with self._fitting:
-                guests = self._guests(slide, session.loans)
-                estimator = fit(slide, session.classes, session.seeds, method=request.method, guests=guests)
-                flips = estimator.flips(_RESAMPLES).mean()
-                return {"patches": estimator.suggest(request.n).tolist(), "flips": float(flips)}
+            with self._job(h5ad, request.job) as progress, self._turn(h5ad, progress):
+                stretch = Stretch.whole(progress)
+                fitting, resampling, looking = (
+                    stretch.part(*ends).follow for ends in ((0.0, 0.5), (0.5, 0.95), (0.95, 1.0))
+                )
+                estimator = fit(
+                    slide,
+                    session.classes,
+                    session.seeds,
+                    method=request.method,
+                    guests=self._guests(slide, session.loans),
+                    progress=fitting,
+                )
+                flips = estimator.flips(_RESAMPLES, progress=resampling).mean()
+                patches = estimator.suggest(request.n, progress=looking)
+                return {"patches": patches.tolist(), "flips": float(flips)}
         except (SessionError, ValueError) as error:
             raise RequestError(422, str(error)) from error
 
@@ -367,7 +412,7 @@ class Annotator:
         Three arrays of (n_patches,): the score of the patch's own label and that of class 1, both float32,
         and the best other class, uint8.
         """
-        request = _parse(WriteRequest, content)
+        request = _parse(ScoresRequest, content)
         h5ad = resolve(root, request.h5ad)
         slide = self._slide(h5ad)
         session = self._seen_session(slide, request)
@@ -379,10 +424,14 @@ class Annotator:
             slide = self._slide(h5ad, run.embedding)
             try:
                 # As the run had it: scores are not kept in the session, and come of the same seeds again.
-                with self._fitting:
-                    guests = self._guests(slide, run.loans)
+                with self._job(h5ad, request.job) as progress, self._turn(h5ad, progress):
                     _, scores = cluster(
-                        slide, session.run_classes, run.seeds, method=run.method, guests=guests
+                        slide,
+                        session.run_classes,
+                        run.seeds,
+                        method=run.method,
+                        guests=self._guests(slide, run.loans),
+                        progress=progress,
                     )
             except SessionError as error:
                 raise RequestError(422, str(error)) from error
@@ -557,7 +606,7 @@ class Annotator:
             target = Path(folder) / f"{slide.name}{suffix}.{format_.ending}"
             options = ExportOptions(session_name=request.session, link=False)
             try:
-                with self._fitting:
+                with self._turn(h5ad):
                     format_.write(slide, session, target, None, options)
                 sent = _as_one(target)
                 _require_sendable(slide, request, sent.stat().st_size)
@@ -636,18 +685,58 @@ class Annotator:
         source = self._slides.get(lender_of(slide.path, loan))
         return comparable(source, slide, opener=self._slides.get)
 
+    def progress(self, root: Path, content: Any) -> dict[str, Any]:
+        """Return how far a request is: its ``stage`` in words and its ``share``, both None when not known."""
+        request = _parse(JobRequest, content)
+        stage, share = self._jobs.progress(resolve(root, request.h5ad), request.job) or (None, None)
+        return {"stage": stage, "share": share}
+
+    def cancel(self, root: Path, content: Any) -> dict[str, Any]:
+        """Stop a request of the same slide, one that comes yet included; ``running`` tells whether it ran."""
+        request = _parse(JobRequest, content)
+        return {"running": self._jobs.cancel(resolve(root, request.h5ad), request.job)}
+
     @contextmanager
-    def _editing(self, h5ad: Path) -> Iterator[None]:
+    def _job(self, h5ad: Path, token: str | None) -> Iterator[Progress]:
+        """Let a request be asked about and stopped while the block runs."""
+        try:
+            with self._jobs.begun(h5ad, token) as job:
+                yield job.tell
+        except TakenError as error:
+            raise RequestError(422, str(error)) from error
+        except Cancelled as error:
+            raise RequestError(_STOPPED, "stopped; the labels are as they were") from error
+
+    @contextmanager
+    def _turn(self, h5ad: Path, progress: Progress = _unheard) -> Iterator[None]:
+        """Wait for one's turn to cluster, or until `progress` raises: one a slide, and few in all."""
+        with self._locks_lock:
+            of_slide = self._turns[h5ad]
+        with ExitStack() as held:
+            # Of one slide only one, or what is found once a slide would be found twice, in twice the memory.
+            for gate in (of_slide, self._fitting):
+                while not gate.acquire(timeout=_LOOK_SECONDS):
+                    progress(_WAITING, 0.0)
+                held.callback(gate.release)
+            yield
+
+    @contextmanager
+    def _editing(self, h5ad: Path, progress: Progress = _unheard) -> Iterator[None]:
         """Keep everyone else from writing sessions of an h5ad: threads of this process, then other ones."""
         with self._locks_lock:
             lock = self._locks[h5ad]
         with ExitStack() as held:
             # Not for ever, since every thread that waits here is one that serves no tiles.
-            if not lock.acquire(timeout=_PATIENCE_SECONDS):
-                raise RequestError(503, "another page is at work on this slide; try again when it is done")
+            until = time.monotonic() + _PATIENCE_SECONDS
+            while not lock.acquire(timeout=min(_LOOK_SECONDS, _PATIENCE_SECONDS)):
+                progress(_WAITING, 0.0)
+                if time.monotonic() >= until:
+                    raise RequestError(
+                        503, "another page is at work on this slide; try again when it is done"
+                    )
             held.callback(lock.release)
             try:
-                held.enter_context(editing(h5ad))
+                held.enter_context(editing(h5ad, lambda: progress(_WAITING, 0.0)))
             except BusyError as error:
                 raise RequestError(503, str(error)) from error
             except OSError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tissuumaps_sic.clustering import UNLABELLED, SeededIterativeClustering
 from tissuumaps_sic.files import locked, remove_left_behind, replacing
+from tissuumaps_sic.progress import Progress, Stretch
 from tissuumaps_sic.refine import Guests
 from tissuumaps_sic.slides import MAIN, EmbeddedSlide
 
@@ -34,6 +35,8 @@ SCHEMA: Literal["tissuumaps-sic/session/3"] = "tissuumaps-sic/session/3"
 # The first schema had two classes that could not be added to, the second no seeds of other slides; nothing
 # else differs.
 _OLD_SCHEMAS = ("tissuumaps-sic/session/1", "tissuumaps-sic/session/2")
+# Share of a slide's first run that is the reading of its embeddings.
+_READING = 0.15
 FEWEST_CLASSES, MOST_CLASSES = 2, 64
 
 
@@ -695,6 +698,7 @@ def cluster(
     method: Method = DEFAULT_METHOD,
     border: float | None = None,
     guests: Sequence[Guest] = (),
+    progress: Progress | None = None,
 ) -> tuple[Run, npt.NDArray[np.float32]]:
     """Run the clustering on seeds by patch name.
 
@@ -710,6 +714,8 @@ def cluster(
         scores by default.
     guests : sequence of Guest, default=()
         Seeds of other slides (`transfer.guests_of` opens them), for "refine".
+    progress : callable, optional
+        As in `SeededIterativeClustering.fit`.
 
     Returns
     -------
@@ -723,7 +729,7 @@ def cluster(
     SessionError
         When a class has no seeds, the method takes no guests, or the embeddings cannot be clustered.
     """
-    estimator = fit(slide, classes, seeds, method=method, guests=guests)
+    estimator = fit(slide, classes, seeds, method=method, guests=guests, progress=progress)
     run = make_run(estimator, seeds, len(classes), embedding=slide.embedding)
     known: dict[str, Any] = {"sample": slide.sample, "loans": tuple(each.loan for each in guests)}
     if border is not None:
@@ -771,6 +777,7 @@ def fit(
     *,
     method: Method = DEFAULT_METHOD,
     guests: Sequence[Guest] = (),
+    progress: Progress | None = None,
 ) -> SeededIterativeClustering:
     """Return the estimator fitted to seeds by patch name; parameters and errors are those of `cluster`."""
     y = seed_vector(slide, seeds)
@@ -786,8 +793,11 @@ def fit(
                 f"“{seed_class.name}” has no seeds yet; choose it and click at least one patch of it"
             )
     estimator = SeededIterativeClustering(method=method)
+    stretch = Stretch.whole(progress)
+    read_by = 0.0 if slide.is_prepared else _READING
     try:
-        return estimator.fit(slide.prepared, y, guests=together)
+        prepared = slide.prepare(stretch.part(0.0, read_by))
+        return estimator.fit(prepared, y, guests=together, progress=stretch.part(read_by, 1.0).follow)
     except ValueError as error:
         raise SessionError(f"{slide.path.name}: {error}") from error
 
@@ -917,8 +927,10 @@ def load_session(path: Path, slide: EmbeddedSlide) -> Session:
 
 
 @contextmanager
-def editing(h5ad: Path) -> Iterator[None]:
+def editing(h5ad: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Keep other processes from writing any session of an h5ad while the block reads, changes and writes one.
+
+    `waiting` is called several times a second while another one keeps this one; what it raises ends the wait.
 
     Raises
     ------
@@ -927,7 +939,7 @@ def editing(h5ad: Path) -> Iterator[None]:
     OSError
         When the folder cannot be written.
     """
-    with locked(h5ad.with_name(f".{h5ad.stem}.sic.lock")):
+    with locked(h5ad.with_name(f".{h5ad.stem}.sic.lock"), waiting):
         yield
 
 

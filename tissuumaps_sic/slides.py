@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tissuumaps_sic.prepared import Prepared
+from tissuumaps_sic.progress import Stretch
 
 # The embedding of a file that has one only.
 MAIN = "X"
@@ -127,6 +128,20 @@ class EmbeddedSlide:
     def prepared(self) -> Prepared:
         """What every run needs of the slide, found once."""
         return Prepared(self.X, self.centres)
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the pass over X that every run needs has been made."""
+        return "prepared" in vars(self)
+
+    def prepare(self, stretch: Stretch) -> Prepared:
+        """Return `prepared`, and tell how far the reading of X is where that has not been read yet."""
+        # Where `cached_property` keeps it; only what is whole gets there.
+        if not self.is_prepared:
+            vars(self)["prepared"] = Prepared(
+                self.X, self.centres, stretch=stretch.part(0.0, 1.0, "Reading the embeddings")
+            )
+        return self.prepared
 
     @cached_property
     def fingerprint(self) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tissuumaps_sic import refine
+from tissuumaps_sic.progress import Progress
 from tissuumaps_sic.refine import Guests
 from tissuumaps_sic.session import (
     Guest,
@@ -182,7 +183,12 @@ def unlike(
 
 
 def transfer(
-    source: EmbeddedSlide, seeds: Mapping[str, int], classes: Sequence[SeedClass], target: EmbeddedSlide
+    source: EmbeddedSlide,
+    seeds: Mapping[str, int],
+    classes: Sequence[SeedClass],
+    target: EmbeddedSlide,
+    *,
+    progress: Progress | None = None,
 ) -> tuple[Run, npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Label a slide from the seeds of another one, by the refined method.
 
@@ -197,6 +203,8 @@ def transfer(
     classes : sequence of SeedClass
     target : EmbeddedSlide
         The slide to label.
+    progress : callable, optional
+        As in `SeededIterativeClustering.fit`.
 
     Returns
     -------
@@ -220,7 +228,7 @@ def transfer(
     loan = lend(source, seeds, target)
     used = UsedLoan(**loan.model_dump(), embedding=source.embedding, sample=source.sample)
     guests = guests_of(target, [used], opener=lambda path, _: _same(source, path))
-    run, scores = cluster(target, classes, {}, method="refine", guests=guests)
+    run, scores = cluster(target, classes, {}, method="refine", guests=guests, progress=progress)
     found = unlike(target, {}, guests)
     assert found is not None
     return run, scores, found

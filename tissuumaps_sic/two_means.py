@@ -29,6 +29,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.progress import SILENT, Stretch
+
 Floats = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -41,6 +43,8 @@ _BLOCK_BYTES = 5 << 19
 _SAMPLE_ROWS = 1024
 # Rows of a block that is read where it lies, and patches that are assigned at a time.
 _LARGE_ROWS = 8192
+# Share of what is left that one of Lloyd's iterations is told to be: most divisions take ten to thirty.
+_ROUND = 0.1
 
 
 class Rows:
@@ -57,6 +61,8 @@ class Rows:
         this object is in use.
     normalize : bool, default=True
         Compute with every row scaled to unit length; a row of zeros stays as it is.
+    stretch : Stretch, optional
+        What the pass over X tells how far it is.
 
     Attributes
     ----------
@@ -80,7 +86,7 @@ class Rows:
         When X cannot be used; the message says what to do.
     """
 
-    def __init__(self, X: npt.ArrayLike, *, normalize: bool = True) -> None:
+    def __init__(self, X: npt.ArrayLike, *, normalize: bool = True, stretch: Stretch = SILENT) -> None:
         self._X = _matrix(X)
         self.n_patches, self.n_features = (int(size) for size in self._X.shape)
         self.normalized = normalize
@@ -89,15 +95,17 @@ class Rows:
         self.scales: Doubles | None = None
         with np.errstate(invalid="ignore", over="ignore"):
             self.origin = self._sample_mean()
-            self._read_once()
+            self._read_once(stretch)
 
-    def blocks(self, index: Index | None = None) -> Iterator[tuple[slice, Floats]]:
+    def blocks(self, index: Index | None = None, stretch: Stretch = SILENT) -> Iterator[tuple[slice, Floats]]:
         """Read rows of X as they are, unscaled, in the precision of products.
 
         Parameters
         ----------
         index : ndarray of shape (n,), intp, or None
             The rows in rising order; None for all. Those that lie together are read where they lie.
+        stretch : Stretch, optional
+            Is told after each block how many of the rows have been used, and may end the reading.
 
         Yields
         ------
@@ -127,11 +135,14 @@ class Rows:
             if widened is not None:
                 values = _from_half(values, widened[: len(values)])
             yield where, values
+            stretch.tell(where.stop / size)
 
-    def wide_blocks(self, index: Index | None = None) -> Iterator[tuple[slice, Doubles]]:
+    def wide_blocks(
+        self, index: Index | None = None, stretch: Stretch = SILENT
+    ) -> Iterator[tuple[slice, Doubles]]:
         """Read rows of X as `blocks` does, but in double precision."""
         wide = np.empty((self._block_rows, self.n_features))
-        for where, values in self.blocks(index):
+        for where, values in self.blocks(index, stretch):
             for start in range(0, len(values), self._block_rows):
                 part = values[start : start + self._block_rows]
                 np.copyto(wide[: len(part)], part)
@@ -145,7 +156,7 @@ class Rows:
         """Return values in the precision of products."""
         return values if self.precise else values.astype(np.float32)
 
-    def products(self, directions: Doubles, index: Index | None = None) -> Doubles:
+    def products(self, directions: Doubles, index: Index | None = None, stretch: Stretch = SILENT) -> Doubles:
         """Return the products of scaled rows with some directions, in the precision of products.
 
         Parameters
@@ -153,6 +164,7 @@ class Rows:
         directions : ndarray of shape (n_directions, n_features), float64
         index : ndarray of shape (n,), intp, or None
             The rows; None for all.
+        stretch : Stretch, optional
 
         Returns
         -------
@@ -161,31 +173,32 @@ class Rows:
         columns = self.narrow(directions.T)
         size = self.n_patches if index is None else len(index)
         products = np.empty((size, len(directions)))
-        for where, values in self.blocks(index):
+        for where, values in self.blocks(index, stretch):
             np.multiply(
                 values @ columns, self.scale(where if index is None else index[where]), out=products[where]
             )
         return products
 
-    def sum(self, index: Index) -> Doubles:
+    def sum(self, index: Index, stretch: Stretch = SILENT) -> Doubles:
         """Return the sum, of shape (n_features,), of the scaled rows at `index`, in double precision."""
-        total: Doubles = self.weighted(index, np.ones((len(index), 1)))[0]
+        total: Doubles = self.weighted(index, np.ones((len(index), 1)), stretch)[0]
         return total
 
-    def weighted(self, index: Index, weights: Doubles) -> Doubles:
+    def weighted(self, index: Index, weights: Doubles, stretch: Stretch = SILENT) -> Doubles:
         """Return weighted sums of the scaled rows at `index`, in double precision.
 
         Parameters
         ----------
         index : ndarray of shape (n,), intp
         weights : ndarray of shape (n, n_sums), float64
+        stretch : Stretch, optional
 
         Returns
         -------
         ndarray of shape (n_sums, n_features), float64
         """
         sums = np.zeros((weights.shape[1], self.n_features))
-        for where, values in self.wide_blocks(index):
+        for where, values in self.wide_blocks(index, stretch):
             sums += (weights[where] * self.scale(index[where])).T @ values
         return sums
 
@@ -222,14 +235,14 @@ class Rows:
             total += factors @ values
         return total / len(index)
 
-    def _read_once(self) -> None:
+    def _read_once(self, stretch: Stretch) -> None:
         """Check X and find scales, radii and total in the same pass."""
         self.radii = np.empty(self.n_patches)
         self.total = np.zeros(self.n_features)
         if self.normalized:
             self.scales = np.empty(self.n_patches)
         origin_square = float(self.origin @ self.origin)
-        for where, values in self.wide_blocks():
+        for where, values in self.wide_blocks(None, stretch):
             factors, squares = self._factors(values)
             self._check_finite(where, squares)
             self.total += factors @ values
@@ -350,19 +363,17 @@ class Split:
         index = self.part.at(np.flatnonzero(self.labels == label))
         return Part(self.part.rows, index, len(index), self.totals[label])
 
-    @cached_property
-    def positive_score(self) -> Doubles:
-        """Nearness to side 1, of shape (n,), in 0..1; above one half exactly where the label is 1.
+    def positive_score(self, stretch: Stretch = SILENT) -> Doubles:
+        """Return the nearness to side 1, of shape (n,), in 0..1; above one half exactly where the label is 1.
 
-        That is d0 / (d0 + d1) of the squared distances to the two centres. It takes a pass over the part, so
-        it is found when it is first asked for.
+        That is d0 / (d0 + d1) of the squared distances to the two centres. It takes a pass over the part.
         """
         rows = self.part.rows
         difference, middle = self.centers[1] - self.centers[0], self.centers.mean(axis=0) - rows.origin
         # d0 - d1 = 2 (x - middle) . difference, and d0 + d1 = 2 |x - middle|^2 + |difference|^2 / 2.
         gap, reach = float(np.linalg.norm(difference)), float(np.linalg.norm(middle))
         axes = np.stack([difference / gap, middle / reach if reach > 0 else middle])
-        along = rows.products(axes, self.part.index) - axes @ rows.origin
+        along = rows.products(axes, self.part.index, stretch) - axes @ rows.origin
         squares = np.maximum(self.part.radii**2 - 2.0 * reach * along[:, 1] + reach**2, 0.0)
         score = 0.5 + gap * (along[:, 0] - axes[0] @ middle) / (2.0 * squares + 0.5 * gap**2)
         # Rounding may put a patch on the wrong side of one half; scores are kept as float32.
@@ -371,7 +382,9 @@ class Split:
         return agreeing
 
 
-def seeded_two_means(part: Part, seeds: Labels, *, max_iter: int, tol: float) -> Split | None:
+def seeded_two_means(
+    part: Part, seeds: Labels, *, max_iter: int, tol: float, stretch: Stretch = SILENT
+) -> Split | None:
     """Divide a part in two by Lloyd's iterations that start from the mean of each class's seeds.
 
     Parameters
@@ -385,6 +398,8 @@ def seeded_two_means(part: Part, seeds: Labels, *, max_iter: int, tol: float) ->
     tol : float
         The iterations end when the centres move by less than this share of the part's mean variance (squared
         distance, as in scikit-learn's ``KMeans``), or no patch changes sides.
+    stretch : Stretch, optional
+        Is told how far the division is, by what is known of its iterations.
 
     Returns
     -------
@@ -392,11 +407,25 @@ def seeded_two_means(part: Part, seeds: Labels, *, max_iter: int, tol: float) ->
         None where the two starting means are equal, so that nothing divides.
     """
     chosen = [part.at(np.flatnonzero(seeds == label)) for label in (0, 1)]
-    centers = np.stack([part.rows.sum(index) / len(index) for index in chosen])
-    return _lloyd(part, centers[None], max_iter=max_iter, tol=tol, split="seeded")[0]
+    sums = [
+        part.rows.sum(index, stretch.part(0.05 * at, 0.05 * at + 0.05)) for at, index in enumerate(chosen)
+    ]
+    centers = np.stack([total / len(index) for total, index in zip(sums, chosen, strict=True)])
+    runs = _lloyd(
+        part, centers[None], max_iter=max_iter, tol=tol, split="seeded", stretch=stretch.part(0.1, 1.0)
+    )
+    return runs[0]
 
 
-def two_means(part: Part, *, max_iter: int, tol: float, random_state: int, n_init: int = 10) -> Split | None:
+def two_means(
+    part: Part,
+    *,
+    max_iter: int,
+    tol: float,
+    random_state: int,
+    n_init: int = 10,
+    stretch: Stretch = SILENT,
+) -> Split | None:
     """Divide a part in two by conventional KMeans: the tightest of `n_init` k-means++ starts.
 
     The random draws are those of scikit-learn's ``KMeans(2, n_init=10, random_state=...)``, so that the
@@ -412,16 +441,19 @@ def two_means(part: Part, *, max_iter: int, tol: float, random_state: int, n_ini
         Seed of the draws.
     n_init : int, default=10
         Starts; they advance together, so that each pass over the part serves all.
+    stretch : Stretch, optional
 
     Returns
     -------
     Split or None
         None where all rows are equal.
     """
-    starts = _plus_plus_centers(part, n_init, np.random.RandomState(random_state))
+    rng = np.random.RandomState(random_state)
+    starts = _plus_plus_centers(part, n_init, rng, stretch.part(0.0, 0.3))
+    runs = _lloyd(part, starts, max_iter=max_iter, tol=tol, split="kmeans", stretch=stretch.part(0.3, 1.0))
     best: Split | None = None
     best_inertia = np.inf
-    for split in _lloyd(part, starts, max_iter=max_iter, tol=tol, split="kmeans"):
+    for split in runs:
         if split is None:
             continue
         inertia = _inertia(split)
@@ -433,7 +465,9 @@ def two_means(part: Part, *, max_iter: int, tol: float, random_state: int, n_ini
     return best
 
 
-def _lloyd(part: Part, centers: Doubles, *, max_iter: int, tol: float, split: str) -> list[Split | None]:
+def _lloyd(
+    part: Part, centers: Doubles, *, max_iter: int, tol: float, split: str, stretch: Stretch
+) -> list[Split | None]:
     """Run Lloyd's iterations for two centres from several starts, (n_runs, 2, n_features), side by side.
 
     The result of a run is None where its centres coincide at the start or one side runs empty.
@@ -442,7 +476,7 @@ def _lloyd(part: Part, centers: Doubles, *, max_iter: int, tol: float, split: st
     runs = _Runs(part, centers)
     runs.keep(_differ(centers))
     threshold = tol * part.mean_variance()
-    runs.assign()
+    runs.assign(stretch.round(0, _ROUND))
     n_iter = 0
     while n_iter < max_iter:
         n_iter += 1
@@ -450,7 +484,7 @@ def _lloyd(part: Part, centers: Doubles, *, max_iter: int, tol: float, split: st
         if not len(runs.names):
             break
         shifts = runs.move(runs.means())
-        changed = runs.assign()
+        changed = runs.assign(stretch.round(n_iter, _ROUND))
         ended = (changed == 0) | (shifts <= threshold) | (n_iter == max_iter)
         for run in np.flatnonzero(ended):
             results[runs.names[run]] = runs.result(int(run), n_iter, split)
@@ -524,7 +558,7 @@ class _Runs:
         self.turned = self.turned + np.linalg.norm(self.axes - before, axis=1) * (1 + 1e-9) + 1e-15
         return shifts
 
-    def assign(self) -> npt.NDArray[np.int64]:
+    def assign(self, stretch: Stretch) -> npt.NDArray[np.int64]:
         """Give every patch the label of the nearer centre; return how many changed in each run."""
         rows = self.part.rows
         changed = np.zeros(len(self.names), dtype=np.int64)
@@ -539,6 +573,8 @@ class _Runs:
                 if unsure.any():
                     along[unsure] = rows.precise_products(self.axes, index[unsure]) - middle
             changed += self._settle(positions, index, along)
+            stretch.tell((start + len(positions)) / len(due))
+        stretch.tell(1.0)
         return changed
 
     def result(self, run: int, n_iter: int, split: str) -> Split:
@@ -622,14 +658,14 @@ def _inertia(split: Split) -> float:
     return inertia
 
 
-def _plus_plus_centers(part: Part, n_init: int, rng: np.random.RandomState) -> Doubles:
+def _plus_plus_centers(part: Part, n_init: int, rng: np.random.RandomState, stretch: Stretch) -> Doubles:
     """Return pairs of rows, (n_init, 2, n_features), each by greedy k-means++ with two trials."""
     # The draws do not depend on the rows, so those of all starts come first and two passes serve all.
     uniform = np.full(part.size, 1.0 / part.size)
     draws = [(rng.choice(part.size, p=uniform), rng.uniform(size=2)) for _ in range(n_init)]
     first = part.rows.at(part.at(np.array([row for row, _ in draws], dtype=np.intp)))
     nearest = np.empty((n_init, part.size))
-    for where, distances in _squared_distances(part, first):
+    for where, distances in _squared_distances(part, first, stretch.part(0.0, 0.5)):
         nearest[:, where] = distances.T
     trials = np.empty((n_init, 2), dtype=np.intp)
     for init, (_, shares) in enumerate(draws):
@@ -637,19 +673,19 @@ def _plus_plus_centers(part: Part, n_init: int, rng: np.random.RandomState) -> D
         trials[init] = np.minimum(np.searchsorted(summed, shares * nearest[init].sum()), part.size - 1)
     candidates = part.rows.at(part.at(trials.ravel()))
     potentials = np.zeros((n_init, 2))
-    for where, distances in _squared_distances(part, candidates):
+    for where, distances in _squared_distances(part, candidates, stretch.part(0.5, 1.0)):
         pairs = distances.reshape(-1, n_init, 2)
         potentials += np.minimum(pairs, nearest[:, where].T[:, :, None]).sum(axis=0)
     chosen = candidates.reshape(n_init, 2, -1)[np.arange(n_init), potentials.argmin(axis=1)]
     return np.stack([first, chosen], axis=1)
 
 
-def _squared_distances(part: Part, points: Doubles) -> Iterator[tuple[slice, Doubles]]:
+def _squared_distances(part: Part, points: Doubles, stretch: Stretch) -> Iterator[tuple[slice, Doubles]]:
     """Yield, a block at a time, the squared distances, (k, n_points), of a part's patches to some points."""
     rows = part.rows
     offsets = points - rows.origin
     squares = np.einsum("ij,ij->i", offsets, offsets)
-    for where, values in rows.wide_blocks(part.index):
+    for where, values in rows.wide_blocks(part.index, stretch):
         index = where if part.index is None else part.index[where]
         along = (values @ offsets.T) * rows.scale(index) - offsets @ rows.origin
         yield where, np.maximum(part.radii[where][:, None] ** 2 - 2.0 * along + squares, 0.0)

@@ -382,7 +382,7 @@ def colours_of_map(viewer):
     """How many pixels of the map have each colour."""
     pixels = viewer.evaluate(
         """() => {
-            const canvas = document.getElementById("sic-map-canvas");
+            const canvas = document.getElementById("sic-map-points");
             const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
             const found = {};
             for (let i = 0; i < data.length; i += 4) {

@@ -15,9 +15,12 @@ ARTIFACTS = Path(__file__).resolve().parents[2] / "test-artifacts"
 
 
 @contextmanager
-def served(folder: Path):
-    """Run `tissuumaps-sic serve` on a free port; yield its process and the address of the first slide."""
-    command = [sys.executable, "-m", "tissuumaps_sic", "serve", str(folder), "--port", "0", "--no-browser"]
+def served(folder: Path, *, program=("-m", "tissuumaps_sic")):
+    """Run `tissuumaps-sic serve` on a free port; yield its process and the address of the first slide.
+
+    `program` is what Python is given in its place.
+    """
+    command = [sys.executable, *program, "serve", str(folder), "--port", "0", "--no-browser"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         for line in process.stdout:

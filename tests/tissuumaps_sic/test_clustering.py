@@ -118,7 +118,7 @@ def test_permuting_the_patches_permutes_a_seeded_division():
         for rows in (np.arange(400), order)
     )
     assert np.array_equal(again.labels, found.labels[order])
-    assert np.allclose(again.positive_score, found.positive_score[order])
+    assert np.allclose(again.positive_score(), found.positive_score()[order])
 
 
 def test_history_tells_what_was_tried_and_kept():

@@ -50,7 +50,7 @@ def test_a_memory_map_divides_as_an_array_does_and_twice_alike(tmp_path):
     for each in (other, again):
         assert np.array_equal(each.labels, one.labels)
         assert np.array_equal(each.centers, one.centers)
-        assert np.array_equal(each.positive_score, one.positive_score)
+        assert np.array_equal(each.positive_score(), one.positive_score())
 
 
 def test_a_part_divides_as_its_rows_alone_do():
@@ -68,9 +68,9 @@ def test_scores_are_nearness_to_the_second_centre():
     split = divide(Rows(X), y)
     wide = normalize(X.astype(np.float64))
     squares = ((wide[:, None] - split.centers[None]) ** 2).sum(axis=2)
-    assert np.allclose(split.positive_score, squares[:, 0] / squares.sum(axis=1), atol=1e-5)
-    assert np.array_equal(split.positive_score > 0.5, split.labels == 1)
-    assert np.array_equal(split.swapped().positive_score > 0.5, split.labels == 0)
+    assert np.allclose(split.positive_score(), squares[:, 0] / squares.sum(axis=1), atol=1e-5)
+    assert np.array_equal(split.positive_score() > 0.5, split.labels == 1)
+    assert np.array_equal(split.swapped().positive_score() > 0.5, split.labels == 0)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])

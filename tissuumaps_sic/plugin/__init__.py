@@ -49,6 +49,8 @@ _ENDPOINTS = {
     "export": False,
     "unlike": False,
     "worklist": False,
+    "progress": False,
+    "cancel": False,
     "change": True,
     "merge": True,
     "run": True,

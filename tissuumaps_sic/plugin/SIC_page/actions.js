@@ -4,14 +4,17 @@ import { count } from "./dom.js";
 import { askCompared, askMap, askScores, askUnlike } from "./fetched.js";
 import { makeGrid } from "./grid.js";
 import { drawSeeds } from "./overlay.js";
-import { AGREED, DISPUTED, shade } from "./ramp.js";
-import { ServerError, postForFile, postForLabels, postForState } from "./server.js";
+import { STOPPED, followed, supersede } from "./progress.js";
+import { ServerError, postForLabels, postForState } from "./server.js";
 import { MAIN, app, canView, changed, request, seededLabels, tell, unseeded, user } from "./state.js";
+import { isShaded, shadeOf, shadedBy } from "./shading.js";
 import * as viewer from "./viewer.js";
 
-const SLOW = 500; // ms
+const SLOW = 500, SOON = 250; // ms
 
 let queue = Promise.resolve();
+let waiting = 0; // changes and runs that have not begun
+let owed = false; // whether a run gave way to those, and is to be made of what they come to
 
 /** Do one thing after another: a change must start from the revision that the one before it made. */
 export function enqueue(busy, work) {
@@ -19,14 +22,15 @@ export function enqueue(busy, work) {
     app.busy = busy;
     app.error = "";
     // Not at every click, where it would flicker; and nothing that turns, since without a graphics card every
-    // frame of it redraws the page, on processors that the clustering wants.
+    // frame of it redraws the page, a tenth of a second of the processors that the clustering wants.
     const slow = setTimeout(() => { app.slow = true; changed(); }, SLOW);
-    changed();
     try {
       await work();
     } catch (error) {
-      app.error = error.message;
-      app.status = "";
+      const stopped = error.status === STOPPED;
+      if (!error.superseded) owed = false;
+      app.error = stopped ? "" : error.message;
+      app.status = stopped && !error.superseded ? "Stopped; the labels are as they were" : "";
       if (!(error instanceof ServerError)) console.error(error);
       if (error.status === 409) await reload().catch((again) => { app.error = again.message; });
     }
@@ -74,28 +78,40 @@ function takeState(state) {
 const meaning = () => app.state.run?.classes.map(({ name, color }) => `${color} ${name}`).join("\n");
 
 export function change(what, status) {
+  waiting++;
+  // Nobody waits for labels of seeds that are no longer these.
+  if (supersede() === "run") owed = true;
   return enqueue("Saving", async () => {
+    waiting--;
     const before = meaning(), shaded = app.view === "unlike";
     takeState(await postForState("change", request({
       revision: app.state.revision, user: user(), change: what(),
     })));
     app.status = status ?? "Saved";
-    drawSeeds();
-    // Renamed, merged, or one of these undone: the same labels mean something else.
-    // So do the patches that are unlike any seed.
-    if (app.view === "unlike" && !app.state.borrowed.length) app.view = "labels";
-    else if (meaning() === before && app.view !== "unlike") lookForUnlike();
-    if (app.labels && (meaning() !== before || shaded)) await takeLabels(app.labels);
-    if (app.live && app.state.run?.stale !== false && unseeded().length === 0) await labelAll();
+    const goesOn = (app.live || owed) && !waiting && app.state.run?.stale !== false && unseeded().length === 0;
+    if (!waiting) owed = false;
+    // In one frame with the labels, where these come soon.
+    const seen = setTimeout(drawSeeds, goesOn ? SOON : 0);
+    try {
+      // Renamed, merged, or one of these undone: the same labels mean something else.
+      // So do the patches that are unlike any seed.
+      if (app.view === "unlike" && !app.state.borrowed.length) app.view = "labels";
+      else if (meaning() === before && app.view !== "unlike") lookForUnlike();
+      if (app.labels && (meaning() !== before || shaded)) await takeLabels(app.labels);
+      if (goesOn) await labelAll();
+    } finally {
+      clearTimeout(seen);
+      drawSeeds();
+    }
   });
 }
 
 /** Ask for the patch whose seed would tell most, and go there. */
 export function suggest() {
   return enqueue("Looking for the most telling patch", async () => {
-    const found = await postForState("suggest", request({
-      revision: app.state.revision, method: app.method, embedding: app.embedding, n: 1,
-    }));
+    const found = await followed("suggest", (job) => postForState("suggest", request({
+      revision: app.state.revision, method: app.method, embedding: app.embedding, n: 1, job,
+    })));
     app.flips = found.flips;
     app.suggested = found.patches[0] ?? null;
     if (app.suggested === null) app.status = "Every patch is seeded";
@@ -166,15 +182,25 @@ export const unseed = (rows) => change(() => ({ kind: "seed", label: null, patch
 export const editClass = (label, edit) =>
   change(() => ({ kind: "class", label, ...app.state.classes[label], ...edit }));
 
-export const run = () => enqueue("Running", labelAll);
+/** Label every patch; of several runs, and of those that changes ask for, only the newest is made. */
+export function run() {
+  waiting++;
+  supersede();
+  return enqueue("Running", async () => {
+    waiting--;
+    owed = waiting > 0;
+    if (!owed) await labelAll();
+  });
+}
 
 async function labelAll() {
-  const found = await postForLabels("run", request({
-    revision: app.state.revision, method: app.method, embedding: app.embedding, border: app.border,
-  }));
+  app.busy = "Running";
+  const found = await followed("run", (job) => postForLabels("run", request({
+    revision: app.state.revision, method: app.method, embedding: app.embedding, border: app.border, job,
+  })));
   app.state = found.state;
   app.scores = app.unlike = null;
-  if (!SHADED[app.view]) app.view = "labels";
+  if (!isShaded(app.view)) app.view = "labels";
   await takeLabels(found.labels);
   app.status = `Labelled ${count(found.labels.length)} patches in ${found.state.seconds.toFixed(2)} s`;
 }
@@ -197,14 +223,6 @@ async function takeLabels(labels) {
   applyView();
 }
 
-// What is drawn in other colours than those of classes.
-const SHADED = {
-  confidence: () => Array.from(app.scores.own, shade),
-  tissue: () => Array.from(app.map.tissue, shade),
-  unlike: () => Array.from(app.unlike?.rows ?? [], shade),
-  disputed: () => Array.from(app.compared.disputed, (each) => (each ? DISPUTED : AGREED)),
-};
-
 /** Not waited for: labels, or a seed that is saved, are what was asked for. */
 function lookForUnlike() {
   askUnlike().then(changed, (error) => console.warn(`Patches unlike any seed: ${error.message}`));
@@ -214,12 +232,19 @@ export function drawLabels(labels) {
   // As of the run: some may have come or gone since.
   const classes = app.state.run?.classes ?? [];
   const n = app.state.n_patches;
+  const byClass = new Uint32Array(classes.length);
+  if (labels) for (let row = 0; row < n; row++) byClass[labels[row]]++;
+  const counts = labels ? {} : { Patches: n };
+  // Two classes may have become one since.
+  classes.forEach(({ name }, label) => { if (byClass[label]) counts[name] = (counts[name] ?? 0) + byClass[label]; });
+  const names = classes.map((each) => each.name), shades = shadedBy();
   return viewer.showLabels({
     uid: app.layer.uid,
-    names: labels ? Array.from(labels, (label) => classes[label].name) : new Array(n).fill("Patches"),
+    names: labels ? Array.from(labels, (label) => names[label]) : new Array(n).fill("Patches"),
+    counts,
     colors: Object.fromEntries(classes.map((each) => [each.name, each.color])),
-    shades: SHADED[app.view]?.(),
-    opacity: isLabelled() ? app.opacity : 0,
+    shades: shades && Array.from(shades, shadeOf),
+    opacities: opacities(),
   });
 }
 
@@ -230,9 +255,9 @@ export function setView(view) {
     if (view === "tissue") await askMap();
     if (view === "unlike") await askUnlike();
     if (view === "tissue" && !app.map.tissue) throw new Error("This file does not tell how much of a patch is tissue.");
-    const redraw = SHADED[app.view] !== SHADED[view];
+    const redraw = app.view !== view && (isShaded(app.view) || isShaded(view));
     app.view = view;
-    if (redraw && (app.labels || SHADED[view])) await drawLabels(app.labels);
+    if (redraw && (app.labels || isShaded(view))) await drawLabels(app.labels);
     else if (redraw) viewer.removeLabels();
     applyView();
   });
@@ -264,19 +289,6 @@ export function toggleRegions() {
 function forgetRegions() {
   if (app.regions) viewer.hideRegions();
   app.regions = null;
-}
-
-/** Get the labels as a file of a format. */
-export function exportAs(format) {
-  return enqueue("Exporting", async () => {
-    const { name, bytes } = await postForFile(request({ revision: app.state.revision, format }));
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([bytes]));
-    link.download = name;
-    link.click();
-    URL.revokeObjectURL(link.href);
-    app.status = `${name} is in your downloads`;
-  });
 }
 
 /** Seed what lies in the regions drawn in TissUUmaps: with the class of their name, else with the active one. */
@@ -315,41 +327,13 @@ export function toggleMap() {
   });
 }
 
-let drawn = Promise.resolve();
-let wanted = null;
+const isLabelled = () => app.view === "labels" || isShaded(app.view);
 
-/** Show what another border would give, while its slider is moved; `run` then keeps it. */
-export function previewBorder(border) {
-  app.border = border;
-  if (wanted !== null) { wanted = border; return; }
-  wanted = border;
-  drawn = drawn.then(async () => {
-    await askScores();
-    const moved = borderedLabels(wanted);
-    wanted = null;
-    app.view = "labels";
-    await drawLabels(moved);
-    applyView();
-  }).catch((error) => { wanted = null; app.error = error.message; changed(); });
-}
-
-/** Labels where a patch is of class 1 from a score of `border` on; seeded patches keep theirs. */
-function borderedLabels(border) {
-  const { positive, rest } = app.scores, seeded = seededLabels();
-  return app.labels.map((label, row) =>
-    (seeded.has(row) ? label : positive[row] >= Math.fround(border) ? 1 : rest[row]));
-}
-
-/** Label again with a border, or (null) with none. */
-export function setBorder(border) {
-  app.border = border;
-  drawn.then(run);
-}
-
-const isLabelled = () => app.view === "labels" || Boolean(SHADED[app.view]);
+/** Of the patches' colours and of the labels. */
+const opacities = () => [app.view === "colors" ? app.opacity : 0, isLabelled() ? app.opacity : 0];
 
 export function applyView() {
-  viewer.setOpacity(app.layer.uid, app.view === "colors" ? app.opacity : 0, isLabelled() ? app.opacity : 0);
+  viewer.setOpacity(app.layer.uid, ...opacities());
 }
 
 /** What else to ask for when a slide is opened, set by the page that shows it. */

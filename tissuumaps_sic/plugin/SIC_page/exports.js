@@ -1,8 +1,9 @@
 /** The labels as files. */
 
-import { exportAs } from "./actions.js";
+import { enqueue } from "./actions.js";
 import { html } from "./dom.js";
-import { app } from "./state.js";
+import { postForFile } from "./server.js";
+import { app, request } from "./state.js";
 
 // The rows of the server's table (export/formats.py), in its order: what each is called, and what it is for.
 const EXPORTS = {
@@ -23,4 +24,17 @@ export function exportMenu() {
   },
   html("option", { value: "", selected: true, hidden: true }, "Export …"),
   ...Object.entries(EXPORTS).map(([format, [text, title]]) => html("option", { value: format, title }, text)));
+}
+
+/** Get the labels as a file of a format. */
+function exportAs(format) {
+  return enqueue("Exporting", async () => {
+    const { name, bytes } = await postForFile(request({ revision: app.state.revision, format }));
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([bytes]));
+    link.download = name;
+    link.click();
+    URL.revokeObjectURL(link.href);
+    app.status = `${name} is in your downloads`;
+  });
 }

@@ -1,10 +1,11 @@
 /** What is asked of the server once, when it is first wanted. */
 
+import { followed } from "./progress.js";
 import { postForCompared, postForMap, postForScores, postForUnlike } from "./server.js";
 import { app, request } from "./state.js";
 
 export async function askScores() {
-  app.scores ??= await postForScores(request({ revision: app.state.revision }));
+  app.scores ??= await followed("scores", (job) => postForScores(request({ revision: app.state.revision, job })));
 }
 
 /** Ask which patches are unlike the seeds that there are now. */

@@ -4,6 +4,7 @@ import { nextView, redo, run, seed, suggest, toggleLive, toggleMap, toggleRegion
 import { svg } from "./dom.js";
 import { toggleKeys } from "./keys.js";
 import { drawPointed, drawSeeds } from "./overlay.js";
+import { stop } from "./progress.js";
 import { nextDisputed } from "./readers.js";
 import { TOOLS, app, changed, tell } from "./state.js";
 import * as viewer from "./viewer.js";
@@ -117,7 +118,7 @@ function cancel() {
   pointer.start = null;
   dropLasso();
   drawPointed(null);
-  if (app.suggested === null) return;
+  if (stop() || app.suggested === null) return;
   app.suggested = null;
   drawSeeds();
   changed();

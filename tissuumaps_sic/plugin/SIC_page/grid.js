@@ -1,22 +1,36 @@
 /** Where the patches are, in the page's image pixels. */
 
+const SPARSEST = 32; // cells of the grid for each patch, beyond which they are looked up by number
+
 /** Find patches by place; all in the page's image pixels. */
 export function makeGrid({ x, y }) {
   const spacing = Math.min(smallestStep(x), smallestStep(y));
-  const cells = new Map();
-  const key = (column, row) => `${column},${row}`;
-  const cell = (value) => Math.floor(value / spacing);
-  for (let row = 0; row < x.length; row++) {
-    const place = key(cell(x[row]), cell(y[row]));
-    if (cells.has(place)) cells.get(place).push(row); else cells.set(place, [row]);
+  const [left, right] = extent(x), [top, bottom] = extent(y);
+  const columnOf = (value) => Math.floor((value - left) / spacing);
+  const lineOf = (value) => Math.floor((value - top) / spacing);
+  const columns = columnOf(right) + 1, lines = lineOf(bottom) + 1;
+  // The first patch of each cell, and the one after each patch; an array, unless patches are few and far between.
+  const dense = columns * lines <= SPARSEST * x.length + 1e6;
+  const first = dense ? new Int32Array(columns * lines).fill(-1) : new Map();
+  const next = new Int32Array(x.length);
+  for (let row = x.length - 1; row >= 0; row--) {
+    const place = lineOf(y[row]) * columns + columnOf(x[row]);
+    next[row] = (dense ? first[place] : first.get(place)) ?? -1;
+    if (dense) first[place] = row; else first.set(place, row);
   }
+  const firstOf = (column, line) => {
+    if (column < 0 || line < 0 || column >= columns || line >= lines) return -1;
+    const place = line * columns + column;
+    return (dense ? first[place] : first.get(place)) ?? -1;
+  };
 
   /** The patch whose square of the mosaic holds the point, or null. */
   function at(point) {
     let best = null, nearest = Infinity;
-    for (let column = cell(point.x) - 1; column <= cell(point.x) + 1; column++) {
-      for (let line = cell(point.y) - 1; line <= cell(point.y) + 1; line++) {
-        for (const row of cells.get(key(column, line)) ?? []) {
+    const here = { column: columnOf(point.x), line: lineOf(point.y) };
+    for (let column = here.column - 1; column <= here.column + 1; column++) {
+      for (let line = here.line - 1; line <= here.line + 1; line++) {
+        for (let row = firstOf(column, line); row >= 0; row = next[row]) {
           const distance = Math.max(Math.abs(x[row] - point.x), Math.abs(y[row] - point.y));
           if (distance < nearest) { best = row; nearest = distance; }
         }
@@ -27,16 +41,21 @@ export function makeGrid({ x, y }) {
 
   /** The patches whose centres lie inside a polygon (even-odd rule). */
   function inside(polygon) {
-    const rows = [];
-    for (let row = 0; row < x.length; row++) if (holds(polygon, x[row], y[row])) rows.push(row);
-    return rows;
+    return within([polygon]);
   }
 
   /** The patches whose centres lie inside a region of several rings, holes among them (even-odd rule). */
   function within(rings) {
+    const boxes = rings.map((ring) => [...extent(ring.map((each) => each.x)), ...extent(ring.map((each) => each.y))]);
     const rows = [];
     for (let row = 0; row < x.length; row++) {
-      if (rings.filter((ring) => holds(ring, x[row], y[row])).length % 2) rows.push(row);
+      const px = x[row], py = y[row];
+      let inIt = false;
+      for (let i = 0; i < rings.length; i++) {
+        const box = boxes[i];
+        if (px >= box[0] && px <= box[1] && py >= box[2] && py <= box[3] && holds(rings[i], px, py)) inIt = !inIt;
+      }
+      if (inIt) rows.push(row);
     }
     return rows;
   }
@@ -58,14 +77,23 @@ export function makeGrid({ x, y }) {
   return { x, y, spacing, at, inside, within, under };
 }
 
+function extent(values) {
+  let least = Infinity, most = -Infinity;
+  for (const value of values) {
+    if (value < least) least = value;
+    if (value > most) most = value;
+  }
+  return [least, most];
+}
+
 function smallestStep(values) {
   const sorted = Float64Array.from(values).sort();
-  const extent = sorted[sorted.length - 1] - sorted[0];
+  const width = sorted[sorted.length - 1] - sorted[0];
   let step = Infinity;
   // Columns are rounded to whole level-0 pixels: what differs by less than a thousandth is one column.
   for (let i = 1; i < sorted.length; i++) {
     const gap = sorted[i] - sorted[i - 1];
-    if (gap > Math.max(1.5, extent / 5000) && gap < step) step = gap;
+    if (gap > Math.max(1.5, width / 5000) && gap < step) step = gap;
   }
   return Number.isFinite(step) ? step : 256;
 }

@@ -4,7 +4,7 @@ import { seed } from "./actions.js";
 import { button, html } from "./dom.js";
 import { holds } from "./grid.js";
 import { drawPointed } from "./overlay.js";
-import { shade } from "./ramp.js";
+import { shadeOf, shadedBy } from "./shading.js";
 import { app, point, seededLabels, tell } from "./state.js";
 import * as viewer from "./viewer.js";
 
@@ -12,9 +12,13 @@ const SIDE = 360; // CSS pixels
 const MARGIN = 14;
 const NEAR = 8; // CSS pixels within which a point is pointed at
 const DRAG = 4;
+const MOST_RINGS = 500; // seeds that are marked
 
 let box = null;
+// What lies below is drawn seldom, since it has every patch; what moves with the pointer lies above.
+let points = null;
 let canvas = null;
+let drawnOf = []; // what the points were drawn of
 let zoom = 1;
 let shift = { x: 0, y: 0 }; // of the left upper corner, in shares of the UMAP
 let gesture = null;
@@ -35,15 +39,17 @@ export function renderMap() {
 
 export function closeMap() {
   box?.remove();
-  box = canvas = gesture = null;
+  box = points = canvas = gesture = null;
+  drawnOf = [];
 }
 
 /** Follow what is pointed at on the slide. */
 export function pointOnMap() {
-  if (box) draw();
+  if (box) drawMarks();
 }
 
 function make() {
+  points = html("canvas", { id: "sic-map-points", "aria-hidden": "true" });
   canvas = html("canvas", { id: "sic-map-canvas", tabindex: 0, role: "img",
     title: "Each patch by what it is like. Wheel: zoom; drag: move; Shift-drag: seed; click: go there; "
       + "double click: all of it",
@@ -56,7 +62,8 @@ function make() {
   canvas.addEventListener("dblclick", () => { goHome(); draw(); });
   const close = button("×", "Close the map", () => { app.mapOpen = false; closeMap(); tell(""); }, { id: "sic-map-close" });
   return html("div", { id: "sic-map", class: "sic-map" },
-    html("div", { class: "sic-map-head" }, html("b", {}, "Feature space (UMAP)"), close), canvas);
+    html("div", { class: "sic-map-head" }, html("b", {}, "Feature space (UMAP)"), close),
+    html("div", { class: "sic-map-plot" }, points, canvas));
 }
 
 function goHome() {
@@ -70,47 +77,80 @@ const toScreen = (row) => ({
   y: MARGIN + (app.map.places[2 * row + 1] - shift.y) * scale(),
 });
 
-/** Colours of the points, as the slide has them now: red, green, blue of each. */
+/** What else the points are coloured by, as the slide is now. */
+const labelled = () => (app.view === "labels" ? app.labels : null);
+const classColors = () => app.state.run?.classes.map((each) => each.color) ?? [];
+
+const packed = (red, green, blue) => (255 << 24) | (blue << 16) | (green << 8) | red;
+const parsed = (color) => packed(...[1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16)));
+
+/** Colours of the points as a canvas keeps them. */
 function colors() {
-  const n = app.state.n_patches;
-  const shaded = { confidence: app.scores?.own, tissue: app.map.tissue, unlike: app.unlike?.rows }[app.view];
-  const out = new Uint8Array(3 * n);
-  const parsed = new Map();
-  const put = (row, color) => {
-    if (!parsed.has(color)) parsed.set(color, [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16)));
-    out.set(parsed.get(color), 3 * row);
-  };
-  if (shaded) for (let row = 0; row < n; row++) put(row, shade(shaded[row]));
-  else if (app.view === "labels" && app.labels) {
-    const { classes } = app.state.run;
-    for (let row = 0; row < n; row++) put(row, classes[app.labels[row]].color);
-  } else return app.map.colors;
+  const n = app.state.n_patches, shares = shadedBy(), labels = labelled(), rgb = app.map.colors;
+  const out = new Int32Array(n);
+  if (shares) {
+    const known = new Map();
+    for (let row = 0; row < n; row++) {
+      const color = shadeOf(shares[row]);
+      if (!known.has(color)) known.set(color, parsed(color));
+      out[row] = known.get(color);
+    }
+  } else if (labels) {
+    const ofClass = Int32Array.from(classColors(), parsed);
+    for (let row = 0; row < n; row++) out[row] = ofClass[labels[row]];
+  } else {
+    for (let row = 0; row < n; row++) out[row] = packed(rgb[3 * row], rgb[3 * row + 1], rgb[3 * row + 2]);
+  }
   return out;
 }
 
 function draw() {
-  const ratio = window.devicePixelRatio || 1;
-  const size = Math.round(SIDE * ratio);
-  if (canvas.width !== size) {
-    canvas.width = canvas.height = size;
-    canvas.style.width = canvas.style.height = `${SIDE}px`;
+  const of = [app.map, shadedBy(), labelled(), classColors().join(), zoom, shift.x, shift.y, window.devicePixelRatio];
+  if (of.some((each, i) => each !== drawnOf[i])) {
+    drawnOf = of;
+    drawPoints();
   }
-  const context = canvas.getContext("2d");
+  drawMarks();
+}
+
+/** A canvas's context, with the canvas as large as the map, in the pixels of the screen. */
+function fresh(of, ratio) {
+  const size = Math.round(SIDE * ratio);
+  if (of.width !== size) {
+    of.width = of.height = size;
+    of.style.width = of.style.height = `${SIDE}px`;
+  }
+  return of.getContext("2d");
+}
+
+function drawPoints() {
+  const ratio = window.devicePixelRatio || 1;
+  const context = fresh(points, ratio), size = points.width;
   const image = context.createImageData(size, size);
-  const pixels = new Uint32Array(image.data.buffer);
-  const rgb = colors(), n = app.state.n_patches;
+  const pixels = new Int32Array(image.data.buffer);
+  const color = colors(), n = app.state.n_patches, { places } = app.map;
   // Small where there are many, larger where one has come near.
   const side = Math.max(1, Math.round(ratio * Math.min(7, Math.max(2, Math.sqrt(6000 / n) * 2) * Math.sqrt(zoom))));
+  const step = scale() * ratio, offsetX = MARGIN * ratio - shift.x * step - side / 2, offsetY = MARGIN * ratio - shift.y * step - side / 2;
   for (let row = 0; row < n; row++) {
-    const { x, y } = toScreen(row);
-    const left = Math.round(x * ratio - side / 2), top = Math.round(y * ratio - side / 2);
+    const left = Math.round(offsetX + places[2 * row] * step), top = Math.round(offsetY + places[2 * row + 1] * step);
     if (left < 0 || top < 0 || left + side > size || top + side > size) continue;
-    const color = (255 << 24) | (rgb[3 * row + 2] << 16) | (rgb[3 * row + 1] << 8) | rgb[3 * row];
-    for (let line = top; line < top + side; line++) pixels.fill(color, line * size + left, line * size + left + side);
+    for (let line = top; line < top + side; line++) {
+      for (let at = line * size + left, end = at + side; at < end; at++) pixels[at] = color[row];
+    }
   }
   context.putImageData(image, 0, 0);
+}
+
+function drawMarks() {
+  const ratio = window.devicePixelRatio || 1;
+  const context = fresh(canvas, ratio);
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.clearRect(0, 0, canvas.width, canvas.height);
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  for (const [row, label] of seededLabels()) ring(context, row, 5, app.state.classes[label].color);
+  const seeds = seededLabels();
+  // Of a lasso's thousands rings would hide the map.
+  if (seeds.size <= MOST_RINGS) for (const [row, label] of seeds) ring(context, row, 5, app.state.classes[label].color);
   if (app.pointed !== null) ring(context, app.pointed, 7, "#fff");
   if (gesture?.lasso) {
     context.beginPath();
@@ -142,9 +182,10 @@ const placeOf = (event) => {
 
 function nearest(place) {
   let best = null, least = NEAR ** 2;
+  const { places } = app.map, step = scale();
+  const x = place.x - MARGIN + shift.x * step, y = place.y - MARGIN + shift.y * step;
   for (let row = 0; row < app.state.n_patches; row++) {
-    const { x, y } = toScreen(row);
-    const distance = (x - place.x) ** 2 + (y - place.y) ** 2;
+    const distance = (places[2 * row] * step - x) ** 2 + (places[2 * row + 1] * step - y) ** 2;
     if (distance < least) { best = row; least = distance; }
   }
   return best;

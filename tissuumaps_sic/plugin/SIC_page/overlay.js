@@ -4,6 +4,8 @@ import { svg } from "./dom.js";
 import { app, seededLabels } from "./state.js";
 import * as viewer from "./viewer.js";
 
+const MOST_SQUARES = 1000; // seeds that are drawn one by one
+
 export function clearSeeds() {
   viewer.overlay().querySelector("#SIC_seeds")?.remove();
 }
@@ -31,11 +33,39 @@ function square(row) {
   };
 }
 
+/** Draw the borders of what is seeded with one class, in place of squares that nobody could tell apart. */
+function outline(group, seeds) {
+  const { grid } = app, half = grid.spacing / 2;
+  const sides = [[-1, 0], [1, 0], [0, -1], [0, 1]];
+  const paths = new Map();
+  const corner = viewer.toViewport(0, 0), unit = viewer.toViewport(1, 1);
+  const at = (x, y) => `${corner.x + x * (unit.x - corner.x)} ${corner.y + y * (unit.y - corner.y)}`;
+  for (const [row, label] of seeds) {
+    const x = grid.x[row], y = grid.y[row];
+    for (const [dx, dy] of sides) {
+      const beside = grid.at({ x: x + dx * grid.spacing, y: y + dy * grid.spacing });
+      if (beside !== null && seeds.get(beside) === label) continue;
+      if (!paths.has(label)) paths.set(label, []);
+      const from = at(x + (dx || -1) * half, y + (dy || -1) * half), to = at(x + (dx || 1) * half, y + (dy || 1) * half);
+      paths.get(label).push(`M${from}L${to}`);
+    }
+  }
+  const look = { fill: "none", "vector-effect": "non-scaling-stroke", "stroke-linecap": "square" };
+  for (const [label, edges] of paths) {
+    const d = edges.join("");
+    group.append(
+      svg("path", { ...look, d, stroke: "#111", "stroke-width": 6 }),
+      svg("path", { ...look, d, stroke: app.state.classes[label].color, "stroke-width": 3, "data-label": label }));
+  }
+}
+
 export function drawSeeds() {
   clearSeeds();
   if (!app.state) return;
   const group = svg("g", { id: "SIC_seeds", "pointer-events": "none" });
-  for (const [row, label] of seededLabels()) {
+  const seeds = seededLabels();
+  if (seeds.size > MOST_SQUARES) outline(group, seeds);
+  else for (const [row, label] of seeds) {
     const place = square(row);
     // A dark line under the coloured one: seen on pale glass, on dark nuclei, and on its own label.
     group.append(

@@ -2,14 +2,16 @@
 
 import {
   addClass, applyView, choose, clear, editClass, newSession, openSession, redo, removeClass, run,
-  previewBorder, seedFromRegions, setBorder, setView, suggest, toggleLive, toggleMap, toggleRegions, undo, write,
+  seedFromRegions, setView, suggest, toggleLive, toggleMap, toggleRegions, undo, write,
 } from "./actions.js";
+import { previewBorder, setBorder } from "./border.js";
 import { borrowedOf, borrowedRows, lenderChoice } from "./borrowed.js";
 import { compareBox } from "./compare.js";
 import { button, count, html, share } from "./dom.js";
 import { exportMenu } from "./exports.js";
 import { mute } from "./gestures.js";
 import { keyList } from "./keys.js";
+import { progressRow } from "./progress.js";
 import { gradient } from "./ramp.js";
 import { seedList } from "./seedlist.js";
 import { app, canView, sessionTitle, unseeded, user } from "./state.js";
@@ -32,16 +34,20 @@ const SCALES = {
 const SETTLED = 0.02; // share of labels that hang on single seeds, below which more clicks change little
 
 let panel = null;
+// Apart from what is rendered anew: a style that comes and goes makes the browser look at the whole page again.
+let sheet = null;
 
 /** Put the panel into an element of the page. */
 export function show(container) {
   panel = html("div", { class: "sic px-1 pb-2" });
-  container.replaceChildren(panel);
+  sheet = style();
+  container.replaceChildren(sheet, panel);
 }
 
 export function hide() {
   panel?.remove();
-  panel = null;
+  sheet?.remove();
+  panel = sheet = null;
 }
 
 function classRow(label) {
@@ -109,8 +115,9 @@ export function render() {
   if (panel.contains(document.activeElement) && document.activeElement.type === "text" && app.busy) return;
   const focused = panel.contains(document.activeElement) ? document.activeElement.id : "";
   const seeded = app.state?.seeds.patches.length;
-  panel.replaceChildren(style(), app.state ? body() : waiting(), messages(),
-    ...(seeded || app.state?.borrowed.length ? [whyBox()] : []), ...(seeded ? [seedList()] : []), ...(app.state ? [keyList()] : []));
+  panel.replaceChildren(app.state ? body() : waiting(), messages(),
+    ...(seeded || app.state?.borrowed.length ? [whyBox()] : []), ...(seeded ? [seedList()] : []),
+    ...(app.state ? [keyList()] : []));
   if (focused) document.getElementById(focused)?.focus();
 }
 
@@ -290,7 +297,8 @@ function messages() {
       ? html("div", { class: "alert alert-danger py-1 px-2 mb-1", role: "alert", id: "sic-error" },
         app.error.charAt(0).toUpperCase() + app.error.slice(1))
       : null,
-    html("div", { class: "text-muted", role: "status", id: "sic-status" },
+    app.slow && app.job ? progressRow() : null,
+    html("div", { class: "text-muted", role: "status", id: "sic-status", hidden: Boolean(app.slow && app.job) },
       app.slow ? html("span", { class: "me-1", "aria-hidden": "true" }, "⏳") : null,
       app.busy ? `${app.busy} …` : app.status,
       app.busy ? null : stopSign(),

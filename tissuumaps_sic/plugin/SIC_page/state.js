@@ -33,6 +33,7 @@ const fresh = () => ({
   why: null, // which seeds it is most like, as the server tells
   flips: null, // share of labels that change when the seeds are resampled, of this revision
   busy: "",
+  job: null, // what can be asked about and stopped, while it is under way
   slow: false, // busy for long enough that a person wants to see it
   error: "",
   status: "",
@@ -92,5 +93,11 @@ export const canView = (view) => ({
   labels: Boolean(app.labels), confidence: Boolean(app.state.run?.scored), disputed: Boolean(app.compared),
 })[view] ?? true;
 
-export const seededLabels = () =>
-  new Map(app.state.seeds.patches.map((row, i) => [row, app.state.seeds.labels[i]]));
+const seeded = new WeakMap();
+
+/** Class of each seeded patch, by row; made once of each state, since seeds may be half of a slide. */
+export function seededLabels() {
+  const { seeds } = app.state;
+  if (!seeded.has(seeds)) seeded.set(seeds, new Map(seeds.patches.map((row, i) => [row, seeds.labels[i]])));
+  return seeded.get(seeds);
+}

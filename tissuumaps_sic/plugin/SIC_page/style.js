@@ -36,7 +36,6 @@ export function style() {
     .sic-map { position: absolute; right: 12px; bottom: 48px; z-index: 20; background: #fff; border-radius: 6px;
       box-shadow: 0 2px 12px rgba(0, 0, 0, .35); padding: 6px; }
     .sic-map-head { display: flex; justify-content: space-between; align-items: center; padding: 0 4px 4px; }
-    .sic-map canvas { display: block; background: #f4f4f6; cursor: crosshair; touch-action: none; }
     .sic-compare select { width: auto; max-width: 9em; }
     .sic-wall { margin: .3em 0 .5em; }
     .sic-wall-name { display: flex; gap: .6em; margin-bottom: .2em; }
@@ -52,8 +51,6 @@ export function style() {
     #sic-seeds, #sic-keys { border-top: 1px solid #ddd; padding: .4em 0; }
     #sic-seeds summary, #sic-keys summary { cursor: pointer; }
     #sic-keys td { padding: .1em .8em .1em 0; }
-    .sic-areas { width: 100%; margin: .3em 0 .6em; }
-    .sic-areas th { font-weight: normal; color: #6c757d; font-size: .85em; }
     .sic-worklist { border-bottom: 1px solid #ddd; padding-bottom: .4em; }
     .sic-worklist-row { display: flex; gap: .5em; align-items: center; margin: .4em 0 .2em; }
     .sic-worklist-place { min-width: 5.5em; text-align: center; font-variant-numeric: tabular-nums; }
@@ -75,7 +72,17 @@ export function style() {
     .sic-borrowed { margin: .4em 0; padding: .2em .5em; background: #f4f4f6; border-radius: 3px; }
     .sic-borrowed-row { display: flex; gap: .5em; align-items: center; justify-content: space-between; min-height: 2em; }
     .sic-borrowed-row .btn { padding: 0 .5em; }
-    .sic-messages { min-height: 3em; }
+    .sic-map canvas { display: block; }
+    .sic-map-plot { position: relative; background: #f4f4f6; }
+    #sic-map-canvas { position: absolute; inset: 0; cursor: crosshair; touch-action: none; }
+    .sic-areas { width: 100%; margin: .3em 0 .6em; }
+    .sic-areas th { font-weight: normal; color: #6c757d; font-size: .85em; }
+    .sic-messages { min-height: 4.2em; }
+    .sic-progress-text { display: flex; justify-content: space-between; gap: .6em; }
+    .sic-progress-stage { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+    .sic-progress-line { display: flex; gap: .6em; align-items: center; }
+    .sic-progress-line .progress { flex: 1; height: .8em; }
+    .sic-progress-line .progress-bar { transition: none; }
     .sic-stale { color: #8a5a00; }
     .sic-lasso { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }
     .sic-lasso polyline { fill: none; stroke: #fff; stroke-opacity: .7; stroke-width: 8; stroke-linecap: round; }

@@ -2,7 +2,7 @@
  * TissUUmaps as the rest of the plugin sees it: the only module that knows its globals.
  */
 
-/* global OpenSeadragon, dataUtils, glUtils, interfaceUtils, overlayUtils, projectUtils, regionUtils, tmapp */
+/* global OpenSeadragon, d3, dataUtils, glUtils, interfaceUtils, overlayUtils, projectUtils, regionUtils, tmapp */
 
 const LABELS = "SICLABELS"; // TissUUmaps splits ids at "_", so the layer's id has none
 const osd = () => tmapp.ISS_viewer;
@@ -43,8 +43,26 @@ export function isDrawingRegions() {
   return Boolean(regionUtils._regionMode);
 }
 
-/** Show or replace the marker layer of labels: one class name a patch, and its colour (`shades`) or that of its class. */
-export async function showLabels({ uid, names, colors, shades, opacity }) {
+/**
+ * Show or replace the marker layer of labels.
+ *
+ * `names` has a class name for each patch and `colors` the colour of each class; `shades`, if given, are colours of
+ * the patches that are drawn instead. `opacities` are those of the patches' own layer and of the labels.
+ */
+export async function showLabels({ uid, names, counts, colors, shades, opacities }) {
+  setOpacities(uid, opacities);
+  // What TissUUmaps knows of the layer otherwise; where it stays the same, labels need no new menus and legends.
+  const made = JSON.stringify([uid, names.length, colors, Object.keys(counts).sort(), Boolean(shades)]);
+  const layer = dataUtils.data[LABELS];
+  if (layer?.made === made && glUtils._numPoints[LABELS]) {
+    refill(layer, names, counts, shades);
+  } else {
+    await fill(uid, names, colors, shades, opacities[1]);
+    dataUtils.data[LABELS].made = made;
+  }
+}
+
+async function fill(uid, names, colors, shades, opacity) {
   const patches = dataUtils.data[uid];
   const { x, y } = centres(uid);
   if (!dataUtils.data[LABELS]) makeLabelsTab();
@@ -62,10 +80,46 @@ export async function showLabels({ uid, names, colors, shades, opacity }) {
     cb_col: Boolean(shades), cb_gr: !shades, cb_gr_dict: true, cb_gr_rand: false, cb_gr_key: false,
     shape_fixed: true, shape_gr: false, shape_col: false, _no_outline: true, collectionItem_fixed: true,
   };
-  // The cached quadtrees are keyed by column names, which stay the same from run to run.
-  dataUtils._quadtreesLastInputs = {};
+  forgetTrees();
   fillMenus(layer);
   await dataUtils.updateViewOptions(LABELS);
+}
+
+/** Give the layer other labels of the same classes: drawn at once, counted in the legend, found by regions. */
+function refill(layer, names, counts, shades) {
+  const data = layer._processeddata;
+  data.class = names;
+  data.shade = shades ?? names;
+  layer._groupgarden = Object.fromEntries(Object.keys(counts).map((name) => [name, lateTree(data, names, name)]));
+  forgetTrees();
+  for (const row of document.querySelectorAll(`#${LABELS}_menu-UI tbody tr`)) {
+    const cell = row.children[2], n = counts[row.dataset.key];
+    cell.setAttribute("sorttable_customkey", -n);
+    cell.firstChild.innerText = n;
+  }
+  glUtils.loadMarkers(LABELS, true);
+  glUtils.draw();
+}
+
+/**
+ * The patches of a class by place, as TissUUmaps keeps them for its regions; sorted when they are first looked for,
+ * which takes as long as drawing the labels and is seldom done between two runs.
+ */
+function lateTree({ x, y }, names, name) {
+  const tree = d3.quadtree().x((row) => x[row]).y((row) => y[row]);
+  tree.treeID = name;
+  tree.visit = (look) => {
+    delete tree.visit;
+    const rows = Uint32Array.from(names.keys()).filter((row) => names[row] === name);
+    dataUtils._quadtreeAddAll(tree, rows, dataUtils._quadtreesMaxDepth, dataUtils._quadtreesMethod === 2);
+    return tree.visit(look);
+  };
+  return tree;
+}
+
+/** TissUUmaps keeps its trees by the names of columns, which stay the same from run to run. */
+function forgetTrees() {
+  dataUtils._quadtreesLastInputs = {};
 }
 
 function makeLabelsTab() {
@@ -157,14 +211,19 @@ export function isClassVisible(name) {
 
 /** Set how strongly the patches' colours and the labels are drawn, 0..1 each. */
 export function setOpacity(uid, patches, labels) {
-  let drawn = true;
-  for (const [layer, opacity] of [[uid, patches], [LABELS, labels]]) {
-    if (!dataUtils.data[layer] || glUtils._markerOpacity[layer] === opacity) continue;
-    drawn = false;
-    dataUtils.data[layer]._opacity = opacity;
-    glUtils._markerOpacity[layer] = opacity;
-  }
-  if (!drawn) glUtils.draw();
+  if (setOpacities(uid, [patches, labels])) glUtils.draw();
+}
+
+/** Returns whether what is drawn must be drawn again. */
+function setOpacities(uid, opacities) {
+  let changed = false;
+  [uid, LABELS].forEach((layer, place) => {
+    if (!dataUtils.data[layer] || glUtils._markerOpacity[layer] === opacities[place]) return;
+    changed = true;
+    dataUtils.data[layer]._opacity = opacities[place];
+    glUtils._markerOpacity[layer] = opacities[place];
+  });
+  return changed;
 }
 
 const REGION = "SICregion"; // what the ids of our regions begin with
