@@ -63,7 +63,8 @@ def serve(
         )
     folder = folder.resolve()
     projects = [path for path in folder.rglob("*.tmap") if path.is_file()] if folder.is_dir() else []
-    projects.sort(key=lambda path: (path.stem != first, path))
+    # Without the ending: a.tmap, which is annotated, comes before a.labels.tmap, the result.
+    projects.sort(key=lambda path: (path.stem != first, path.with_suffix("")))
     if not projects:
         raise ServeError(
             f"{folder}: holds no .tmap project; embed a slide into it first "
