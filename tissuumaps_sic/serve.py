@@ -70,7 +70,8 @@ def serve(
         there = set(projects)
         alone = (path.with_suffix(".tmap") for path in slides_below(folder))
         projects += [path for path in alone if path not in there]
-    projects.sort(key=lambda path: (path.stem != first, path))
+    # Without the ending: a.tmap, which is annotated, comes before a.labels.tmap, the result.
+    projects.sort(key=lambda path: (path.stem != first, path.with_suffix("")))
     if not projects:
         raise ServeError(
             f"{folder}: holds no h5ad and no .tmap project; embed a slide into it first "

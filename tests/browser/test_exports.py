@@ -154,14 +154,20 @@ def test_the_project_shows_the_result_without_the_plugin(browser, result, tmp_pa
         assert page.evaluate("dataUtils.data.labels._processeddata.label") == named(labels)
         layers = page.evaluate("tmapp.layers?.length ?? 0")
         assert layers == (1 if image else 0)
-        # The middle of every patch, and near the corners of its cell, where only squares that meet reach.
-        for off in ((0, 0), (55, 55), (-55, 55), (55, -55), (-55, -55)):
+        # The middle of every patch, and near the corners of its cell.
+        for off in ((0, 0), (45, 45), (-45, 45), (45, -45), (-45, -45)):
             drawn = page.evaluate(DRAWN, [(centres + off).tolist()])
             right = [
                 each[3] > 200 and np.abs(np.array(each[:3]) - COLORS[name]).max() <= 6
                 for each, name in zip(drawn, named(labels), strict=True)
             ]
             assert np.mean(right) > 0.99, off
+        # Squares meet: no gap is drawn between a patch and the next.
+        there = set(map(tuple, centres.tolist()))
+        for step in ((128, 0), (0, 128)):
+            inner = [(x, y) for x, y in there if (x + step[0], y + step[1]) in there]
+            drawn = page.evaluate(DRAWN, [[(x + step[0] / 2, y + step[1] / 2) for x, y in inner]])
+            assert min(each[3] for each in drawn) > 150, step
         # And beyond the outermost squares nothing is drawn.
         lone = centres[np.argmin(centres[:, 0])]
         assert page.evaluate(DRAWN, [[[float(lone[0]) - 80, float(lone[1])]]])[0][3] == 0

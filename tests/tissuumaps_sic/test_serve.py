@@ -150,3 +150,16 @@ def test_an_auth_file_without_a_password_lets_nobody_in(folder):
         client = Client(guarded(make_app(folder), folder / "auth"))
         for given in (("", ""), ("anna", "")):
             assert client.get("/a.tmap", auth=given).status_code == 401
+
+
+def test_a_slide_comes_before_the_project_of_its_result(folder, listening):
+    for name in ("a.labels.tmap", "b.tmap", "b.labels.tmap"):
+        (folder / name).write_text("{}")
+    told = []
+    serve(folder, browser=False, announce=told.extend)
+    assert [each.rpartition("/")[2] for each in told] == [
+        "a.tmap",
+        "a.labels.tmap",
+        "b.tmap",
+        "b.labels.tmap",
+    ]

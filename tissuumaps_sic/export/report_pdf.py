@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+import threading
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ _BAR, _BAR_WIDTH = 149.0, 16.0
 _LONGEST_NAME, _LONGEST_FACT = 40, 44
 _LONG = 60
 _NONE = "-"
+# Settings of matplotlib, and warnings, are those of all threads.
+_DRAWING = threading.Lock()
 
 
 def write_pdf(
@@ -67,7 +70,7 @@ def to_pdf(report: Report) -> bytes:
     _provenance(page, report, at)
     buffer = io.BytesIO()
     # Text that can be found and copied; and letters that the font lacks are told by their box.
-    with mpl.rc_context({"pdf.fonttype": 42}), warnings.catch_warnings():
+    with _DRAWING, mpl.rc_context({"pdf.fonttype": 42}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(buffer, format="pdf", metadata={"Title": f"{report.slide}: labels"})
     return buffer.getvalue()

@@ -20,7 +20,8 @@ const EXPORTS = {
 export function exportMenu() {
   return html("select", {
     class: "form-select form-select-sm sic-method", id: "sic-export", disabled: Boolean(app.busy),
-    title: "Get the labels as a file", "aria-label": "Export", onchange: (event) => exportAs(event.target.value),
+    // As wide as what it shows when closed, so that the row stays one.
+    style: "width: 8.4em", title: "Get the labels as a file", "aria-label": "Export", onchange: (event) => exportAs(event.target.value),
   },
   html("option", { value: "", selected: true, hidden: true }, "Export …"),
   ...Object.entries(EXPORTS).map(([format, [text, title]]) => html("option", { value: format, title }, text)));
