@@ -224,15 +224,9 @@ def test_an_h5ad_opened_by_itself_in_tissuumaps_is_annotated_too(cases):
     """The page that TissUUmaps makes of any h5ad: markers and plugin are chosen from its menus."""
     cases.page.goto(cases.address.replace(".tmap", ".h5ad"))
     cases.page.wait_for_selector("text=Categorical observations")
-    cases.evaluate(
-        """() => {
-            const menu = [...document.querySelectorAll("select")].find((each) =>
-                [...each.options].some((option) => option.textContent.includes("umap_rgb")));
-            const option = [...menu.options].find((each) => each.textContent.includes("umap_rgb"));
-            $(menu).val(option.value).trigger("change").trigger({type: "select2:select",
-                params: {data: {id: option.value, text: option.textContent, element: option}}});
-        }"""
-    )
+    cases.page.click("text=Select from list >> nth=0")
+    cases.page.click(".select2-results__option:not(.select2-results__message) >> nth=0")
+    cases.page.wait_for_function("Object.values(dataUtils.data).some((each) => each._filetype === 'h5')")
     cases.evaluate("pluginUtils.startPlugin('SIC', [], true)")
     cases.wait()
     cases.show_all()
