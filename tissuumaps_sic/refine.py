@@ -94,10 +94,11 @@ class Field:
         stretch : Stretch, optional
         """
         gram = _likeness(self.points[taken], self.points[taken]).astype(np.float64)
-        weights = np.linalg.solve(gram + np.diag(self.noise[taken]), self.targets[taken])
+        # Points that are not taken weigh nothing: to take their columns out would copy a gigabyte.
+        weights = np.zeros(self.targets.shape, dtype=np.float32)
+        weights[taken] = np.linalg.solve(gram + np.diag(self.noise[taken]), self.targets[taken])
         stretch.tell(0.1)
-        kernel = self.kernel if taken.all() else self.kernel[:, taken]
-        field = (kernel @ weights.astype(np.float32)).astype(np.float64)
+        field = (self.kernel @ weights).astype(np.float64)
         stretch.tell(0.4)
         steps = self._steps(field)
         field = self.prepared.smooth(field, steps, stretch.part(0.5, 0.9)).astype(np.float64)

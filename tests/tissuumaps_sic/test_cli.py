@@ -249,3 +249,49 @@ def test_a_border_of_one_leaves_the_positive_class_its_seeds(small_h5ad, tmp_pat
     assert positive == [name for name in slide.patch_names if SEEDS.get(name) == 1]
     with pytest.raises(SystemExit, match="0 to 1"):
         main(["run", str(small_h5ad), "--seeds", seeds, "--border", "nan"])
+
+
+# `run` as it is, but with a moment to look at before it is done, or interrupted there as by Ctrl-C.
+HALF_WAY = """
+import os, signal, sys, time
+from tissuumaps_sic import cli, session
+
+def fitted(quick):
+    def fit(*args, progress, **options):
+        def followed(stage, share):
+            progress(stage, share)
+            if share > 0.5 and not told:
+                told.append(share)
+                {action}
+        return quick(*args, progress=followed, **options)
+    return fit
+
+told = []
+session.fit = fitted(session.fit)
+sys.exit(cli.main())
+"""
+
+
+def run_half_way(h5ad, tmp_path, action):
+    seeds = write_seeds(tmp_path / "seeds.csv", ["patch", "class"], SEEDS.items())
+    before = set(tmp_path.iterdir())
+    command = [sys.executable, "-c", HALF_WAY.format(action=action), "run", str(h5ad), "--seeds", seeds]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    return done, set(tmp_path.iterdir()) - before
+
+
+def test_a_run_that_takes_longer_than_a_moment_shows_how_far_it_is(small_h5ad, tmp_path):
+    done, written = run_half_way(small_h5ad, tmp_path, "time.sleep(1.5)")
+    assert done.returncode == 0
+    assert "%" in done.stderr
+    assert "%" not in done.stdout
+    assert {path.name for path in written} == {"small.labels.csv"}
+    assert labels_in("small.labels.csv") == expected_labels(small_h5ad)
+
+
+def test_an_interrupted_run_leaves_nothing_half_written(small_h5ad, tmp_path):
+    done, written = run_half_way(small_h5ad, tmp_path, "os.kill(os.getpid(), signal.SIGINT)")
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+    assert not written
+    assert not list(tmp_path.glob(".*"))

@@ -18,7 +18,7 @@ from tissuumaps_sic.server import ChangeRequest, _parse
 
 N_REQUESTS = 10_000
 READ_ONLY_FROM = 9_000
-ENDPOINTS = ("open", "labels", "suggest", "why", "change", "run", "write")
+ENDPOINTS = ("open", "labels", "suggest", "why", "change", "run", "write", "progress", "cancel")
 
 
 @pytest.fixture
@@ -79,7 +79,11 @@ class Fuzzer:
         content = {"h5ad": choose(["a.h5ad", "sub/b.h5ad", "a.h5ad", "in.h5ad", "linkedlock.h5ad"])}
         if self.random.random() < 0.4:
             content["session"] = choose(["", "Anna", "zwei Wörter", "linked"])
-        if endpoint not in ("open", "labels"):
+        if endpoint in ("progress", "cancel") or (
+            endpoint in ("run", "suggest") and self.random.random() < 0.3
+        ):
+            content["job"] = f"job-of-a-page-{self.random.randrange(1000)}"
+        if endpoint not in ("open", "labels", "progress", "cancel"):
             content["revision"] = self.revisions[content["h5ad"], content.get("session", "")]
         if endpoint == "change":
             content["change"] = self.change()
