@@ -47,10 +47,17 @@ def test_labels_are_shown_as_regions_with_their_areas_and_taken_away(labelled):
     assert [name for name, *_ in table] == ["Tumour", "Other"]  # as the classes are listed
     viewer.press("regions")
     assert viewer.evaluate("Object.keys(regionUtils._regions).length") == 0
-    # Other labels have other regions: those that are shown go.
+    # Other labels have other regions: those that are shown follow.
     viewer.press("regions")
+    viewer.choose(1)
+    viewer.click_patch(int(np.flatnonzero(labels == 0)[0]))
     viewer.run()
-    assert viewer.evaluate("Object.keys(regionUtils._regions).length") == 0
+    now = np.array(headless(viewer, viewer.seeds))
+    assert (now != labels).any()
+    area = viewer.page.inner_text("#sic-areas tbody tr:first-child").split("\t")[1]
+    assert float(area) == pytest.approx((now == 1).sum() * cell, abs=6e-4)
+    assert viewer.evaluate("Object.keys(regionUtils._regions).length") == 2
+    viewer.press("regions")
     assert viewer.page.query_selector("#sic-areas") is None
 
 

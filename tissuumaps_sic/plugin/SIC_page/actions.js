@@ -214,13 +214,13 @@ export function write() {
 
 async function takeLabels(labels) {
   app.labels = labels;
-  forgetRegions(); // those of other labels
   if (app.view === "confidence") await askScores();
   if (app.compared) await askCompared(app.compared.other);
   if (app.view === "unlike") await askUnlike();
   else lookForUnlike();
   await drawLabels(labels);
   applyView();
+  if (app.regions) await showRegions(); // which follow the labels
 }
 
 /** Not waited for: labels, or a seed that is saved, are what was asked for. */
@@ -280,10 +280,14 @@ export function toggleRegions() {
       forgetRegions();
       return;
     }
-    const { regions } = await postForState("regions", request({ revision: app.state.revision }));
-    await viewer.showRegions(app.layer.uid, regions);
-    app.regions = regions;
+    await showRegions();
   });
+}
+
+async function showRegions() {
+  const { regions } = await postForState("regions", request({ revision: app.state.revision }));
+  await viewer.showRegions(app.layer.uid, regions);
+  app.regions = regions;
 }
 
 function forgetRegions() {
