@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import shapely
 import tifffile
+from making_embeddings import write_ramp
+from making_labels import plan, write_grid_h5ad
 from test_annotating import click_seeds, headless, some_seeds
 from viewer import ARTIFACTS, served
 
@@ -84,9 +86,14 @@ def test_every_format_comes_as_a_download_from_the_panel(viewer, tmp_path, brows
 
 
 @pytest.fixture
-def result(folder, tmp_path):
-    """The demo, labelled without a page; its true labels by row."""
-    h5ad = folder / "demo.h5ad"
+def result(tmp_path):
+    """A slide whose left is another tissue than its right, labelled without a page; the labels by row."""
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    write_ramp(folder / "ramp.tif", width=6144, height=4608)
+    grid = plan((6144, 4608))
+    grid = grid.select(np.hypot(grid.column - 23, grid.row - 17) < 16)
+    h5ad = write_grid_h5ad(folder / "ramp.h5ad", grid, image="ramp.tif")
     slide = open_slide_file(h5ad)
     left, right = np.argmin(slide.centres[:, 0]), np.argmax(slide.centres[:, 0])
     session = Session.new(slide).seed([str(slide.patch_names[left])], 0)
@@ -109,7 +116,6 @@ def shown(browser, folder, name, picture):
         )
         page.goto(f"http://{host}/{name}")
         page.wait_for_function("window.glUtils?._numPoints?.labels > 0", timeout=60_000)
-        # Colours without the slide below them, at full strength.
         page.wait_for_timeout(1500)
         ARTIFACTS.mkdir(exist_ok=True)
         page.screenshot(path=ARTIFACTS / picture)
@@ -141,13 +147,14 @@ def test_the_project_shows_the_result_without_the_plugin(browser, result, tmp_pa
     h5ad, centres, labels = result
     out = tmp_path / "results"
     if not image:
-        (h5ad.parent / "demo.tif").unlink()
-    assert main(["export", str(h5ad), "--format", "tmap", "-o", str(out / "demo.labels.tmap")]) == 0
-    assert (out / "demo.tif").exists() == image
-    # The exported folder alone: nothing of the slide's own is in it.
-    shutil.rmtree(h5ad.parent, ignore_errors=True) if not image else None
+        (h5ad.parent / "ramp.tif").unlink()
+    assert main(["export", str(h5ad), "--format", "tmap", "-o", str(out / "ramp.labels.tmap")]) == 0
+    assert (out / "ramp.tif").exists() == image
+    if not image:
+        # The exported folder alone shows it.
+        shutil.rmtree(h5ad.parent)
     for page in shown(
-        browser, out, "demo.labels.tmap", f"project-{'with' if image else 'without'}-image.png"
+        browser, out, "ramp.labels.tmap", f"project-{'with' if image else 'without'}-image.png"
     ):
         assert page.evaluate("typeof window.SIC") == "undefined"
         assert page.evaluate("glUtils._numPoints.labels") == len(labels)
@@ -184,4 +191,10 @@ def test_the_project_shows_the_result_without_the_plugin(browser, result, tmp_pa
             assert np.array_equal(
                 shapely.contains(shape, points), labels == ("Other", "Tumour").index(each["name"])
             )
-        assert page.query_selector_all("#regionAccordions .accordion-item")
+        page.locator("text=Regions").locator("visible=true").first.click()
+        page.wait_for_selector("#markers-regions-panel input[type=text]", state="visible")
+        listed = page.eval_on_selector_all(
+            "#markers-regions-panel tr input[type=text]", "inputs => inputs.map((each) => each.value)"
+        )
+        assert {"Other", "Tumour"} <= set(listed)
+        page.screenshot(path=ARTIFACTS / "project-regions.png")
