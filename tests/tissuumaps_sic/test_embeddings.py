@@ -199,7 +199,7 @@ def test_a_session_of_before_there_was_a_choice_was_on_x(h5ad):
     run, _ = cluster(slide, session.classes, session.seeds)
     save_session(session_path(h5ad), session.with_run(run))
     data = json.loads(session_path(h5ad).read_text())
-    assert data["schema"] == "tissuumaps-sic/session/2"
+    assert data["schema"] == "tissuumaps-sic/session/3"
     del data["run"]["embedding"]
     session_path(h5ad).write_text(json.dumps(data))
     again = load_session(session_path(h5ad), slide)
@@ -268,7 +268,7 @@ def test_seeds_travel_between_embeddings_made_alike_wherever_they_lie(tmp_path):
     lower = target.centres[:, 1] >= 512 + 128
     assert (run.unpack() == lower).mean() > 0.95
     assert run.embedding == "X"
-    assert run.parameters["seeds_embedding"] == "second"
+    assert run.loans[0].embedding == "second"
     with pytest.raises(SessionError, match=r"encoder \(first there, second here\)"):
         transfer(source.with_embedding("X"), SEEDS, DEFAULT_CLASSES, target)
 

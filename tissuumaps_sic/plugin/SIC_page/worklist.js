@@ -19,7 +19,7 @@ let told = ""; // what the row of this slide tells, so that it is drawn again on
 
 /** Put the worklist into an element of the page, above what is there. */
 export function showWorklist(container) {
-  box = html("div", { class: "sic sic-worklist px-1", hidden: true });
+  box = html("div", { class: "sic-worklist px-1", hidden: true });
   container.prepend(box);
 }
 
