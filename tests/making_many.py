@@ -13,16 +13,19 @@ _MEANS = np.random.default_rng(99).normal(size=(3, 24)) * 2
 COLUMNS, ROWS, STRIDE = 24, 16, 128
 
 
-def write_mosaic(folder, name, *, seed=0, strange=False, known=PROVENANCE, compress=False, colors=True):
+def write_mosaic(
+    folder, name, *, seed=0, strange=False, known=PROVENANCE, compress=False, colors=True, columns=COLUMNS,
+    rows=ROWS,
+):  # fmt: skip
     """Write a slide of two tissues, left (0) and right (1); `strange` ones have a third one (2) below.
 
     Returns the path and which tissue each patch is, row by row.
     """
     rng = np.random.default_rng(seed)
-    x, y = (each.ravel() for each in np.meshgrid(np.arange(COLUMNS), np.arange(ROWS)))
-    truth = (x + 3 * np.sin(y / 2 + seed) >= COLUMNS / 2).astype(int)
+    x, y = (each.ravel() for each in np.meshgrid(np.arange(columns), np.arange(rows)))
+    truth = (x + 3 * np.sin(y / 2 + seed) >= columns / 2).astype(int)
     if strange:
-        truth[y >= ROWS - 4] = 2
+        truth[y >= rows - 4] = 2
     X = (_MEANS[truth] + rng.normal(size=(len(x), 24))).astype(np.float32)
     adata = anndata.AnnData(X)
     adata.obs_names = [f"{name}_{a * STRIDE}_{b * STRIDE}" for a, b in zip(x, y, strict=True)]

@@ -441,12 +441,13 @@ class Annotator:
     def unlike(self, root: Path, content: Any) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
         """Return which patches are unlike any seed, borrowed or not, (n_patches,) uint8, and how many."""
         request = _parse(UnlikeRequest, content)
-        slide = self._slide(resolve(root, request.h5ad), request.embedding)
+        h5ad = resolve(root, request.h5ad)
+        slide = self._slide(h5ad, request.embedding)
         session = self._seen_session(slide, request)
         if not session.loans:
             raise RequestError(404, "nothing is borrowed: every seed is of this slide")
         try:
-            with self._fitting:
+            with self._turn(h5ad):
                 found = unlike(slide, session.seeds, self._guests(slide, session.loans))
         except (SessionError, ValueError) as error:
             raise RequestError(422, str(error)) from error

@@ -11,6 +11,7 @@ import anndata
 import numpy as np
 import pytest
 from making import write_small_h5ad
+from making_many import write_mosaic
 
 from tissuumaps_sic.plugin import MOST_BYTES
 from tissuumaps_sic.serve import make_app
@@ -18,7 +19,9 @@ from tissuumaps_sic.server import ChangeRequest, _parse
 
 N_REQUESTS = 10_000
 READ_ONLY_FROM = 9_000
-ENDPOINTS = ("open", "labels", "suggest", "why", "change", "run", "write", "progress", "cancel")
+# Those that ask of the session that a page has seen, and the others.
+SEEN = ("suggest", "why", "change", "run", "write", "scores", "regions", "compare", "export", "unlike")
+ENDPOINTS = (*SEEN, "open", "labels", "map", "worklist", "progress", "cancel", "merge")
 
 
 @pytest.fixture
@@ -27,8 +30,8 @@ def folder(tmp_path):
     folder = tmp_path / "served"
     for name in ("sub", "locked"):
         (folder / name).mkdir(parents=True)
-    for path in ("a.h5ad", "sub/b.h5ad", "locked/c.h5ad"):
-        write_small_h5ad(folder / path)
+    for within, name in (("", "a"), ("sub", "b"), ("locked", "c")):
+        write_mosaic(folder / within, name, seed=len(within), columns=12, rows=8)
     (folder / "locked" / "auth").write_text("ann;secret")
     (folder / "notes.txt").write_text("mine")
     (folder / "damaged.h5ad").write_bytes((folder / "a.h5ad").read_bytes()[:5000])
@@ -75,21 +78,28 @@ class Fuzzer:
 
     def valid(self):
         choose = self.random.choice
-        endpoint = choose(ENDPOINTS)
+        # What others hang on comes more often: seeds, and the labels of both sessions that are compared.
+        endpoint = choose([*ENDPOINTS, *["change"] * 8, *["run"] * 5])
         content = {"h5ad": choose(["a.h5ad", "sub/b.h5ad", "a.h5ad", "in.h5ad", "linkedlock.h5ad"])}
         if self.random.random() < 0.4:
-            content["session"] = choose(["", "Anna", "zwei Wörter", "linked"])
+            content["session"] = choose(["", "Anna", "Anna", "zwei Wörter", "linked"])
         if endpoint in ("progress", "cancel") or (
             endpoint in ("run", "suggest") and self.random.random() < 0.3
         ):
             content["job"] = f"job-of-a-page-{self.random.randrange(1000)}"
-        if endpoint not in ("open", "labels", "progress", "cancel"):
+        if endpoint in SEEN:
             content["revision"] = self.revisions[content["h5ad"], content.get("session", "")]
         if endpoint == "change":
             content["change"] = self.change()
             content["user"] = choose(["", "Ann"])
         if endpoint == "why":
             content["patch"] = self.random.randrange(96)
+        if endpoint == "compare":
+            content["other"] = choose(["", "Anna", "zwei Wörter"])
+        if endpoint == "merge":
+            content |= {"session": f"merged {self.random.randrange(400)}", "sessions": ["", "Anna"]}
+        if endpoint == "export":
+            content["format"] = choose(["csv", "geojson", "geojson.gz", "tmap"])
         if endpoint == "suggest":
             content["n"] = self.random.randrange(1, 5)
         if endpoint in ("run", "suggest") and self.random.random() < 0.5:
@@ -98,7 +108,8 @@ class Fuzzer:
 
     def change(self):
         choose, below = self.random.choice, self.random.randrange
-        kind = choose(["seed"] * 8 + ["clear", "undo", "redo", "class", "add-class", "remove-class"])
+        more = ["clear", "undo", "redo", "class", "add-class", "remove-class", "borrow", "borrow", "return"]
+        kind = choose(["seed"] * 12 + more)
         return {
             "seed": {
                 "kind": kind,
@@ -108,6 +119,8 @@ class Fuzzer:
             "class": {"kind": kind, "label": below(3), "name": f"Class {below(99)}", "color": "#123456"},
             "add-class": {"kind": kind, "name": f"More {below(99)}"},
             "remove-class": {"kind": kind, "label": below(4), "into": choose([None, 0, 1])},
+            "borrow": {"kind": kind, "source": choose(["a.h5ad", "sub/b.h5ad", self.path()])},
+            "return": {"kind": kind, "path": choose(["a.h5ad", "../a.h5ad", "sub/b.h5ad", self.path()])},
         }.get(kind, {"kind": kind})
 
     def odd(self):
