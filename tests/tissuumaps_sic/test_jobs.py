@@ -14,6 +14,7 @@ from tissuumaps_sic.jobs import _MOST, Jobs, TakenError
 from tissuumaps_sic.progress import Cancelled
 from tissuumaps_sic.serve import make_app
 from tissuumaps_sic.server import Annotator, RequestError
+from tissuumaps_sic.session import editing
 
 SEEDS = {0: 0, 13: 0, 11: 1, 22: 1}
 TOKEN, OTHER_TOKEN = "token-of-a-page", "token-of-another"
@@ -156,6 +157,19 @@ def test_a_run_that_waits_for_others_says_so_and_can_be_stopped(page_of, slow):
     slow.goes_on.set()
     for run in (*runs, patient):
         assert run.result(timeout=60)[0]["run"]["counts"]
+
+
+def test_a_run_that_another_program_keeps_from_saving_can_be_stopped(page_of):
+    page = page_of("a.h5ad")
+    page.seed_all()
+    before = page.path.read_bytes()
+    with editing(page.root / "a.h5ad"):
+        running = page.later("run", revision=4, job=TOKEN)
+        page.wait_for_stage("Waiting for another run")
+        page.ask("cancel", job=TOKEN)
+        assert refused(running).status == 499
+    assert page.path.read_bytes() == before
+    assert page.ask("run", revision=4, job=TOKEN)[0]["run"]["counts"]
 
 
 def test_another_page_of_the_slide_goes_on_seeding_while_one_runs(page_of, slow):

@@ -52,7 +52,8 @@ export function isDrawingRegions() {
 export async function showLabels({ uid, names, counts, colors, shades, opacities }) {
   setOpacities(uid, opacities);
   // What TissUUmaps knows of the layer otherwise; where it stays the same, labels need no new menus and legends.
-  const made = JSON.stringify([uid, names.length, colors, Object.keys(counts).sort(), Boolean(shades)]);
+  const { _scale_factor: scale, _z_order: order } = dataUtils.data[uid];
+  const made = JSON.stringify([uid, names.length, scale, order, colors, Object.keys(counts).sort(), Boolean(shades)]);
   const layer = dataUtils.data[LABELS];
   if (layer?.made === made && glUtils._numPoints[LABELS]) {
     refill(layer, names, counts, shades);
