@@ -16,8 +16,9 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed
 	$(BIN)/tissuumaps-sic $(if $(SLIDE),open "$(SLIDE)",demo)
 
+# Two processes: whole files to each, since what they share is made once a file.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # ESLint from npm, run by the Node of the environment.
 tests/javascript/node_modules: tests/javascript/package-lock.json $(VENV)/.installed

@@ -1,10 +1,12 @@
 """What every test shares: where the real slides are, the demo, and small embedded slides."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from making import write_small_h5ad
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -21,9 +23,14 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def demo_folder(tmp_path_factory) -> Path:
     """What `tissuumaps-sic demo --no-serve` makes, once for all tests; not to be written to."""
-    folder = tmp_path_factory.mktemp("demo")
-    command = [sys.executable, "-m", "tissuumaps_sic", "demo", "-o", str(folder), "--no-serve"]
-    subprocess.run(command, check=True)
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # of all workers
+    folder = root / "the-demo"
+    with FileLock(root / "the-demo.lock"):
+        if not (folder / "demo.h5ad").exists():
+            command = [sys.executable, "-m", "tissuumaps_sic", "demo", "-o", str(folder), "--no-serve"]
+            subprocess.run(command, check=True)
     return folder
 
 
