@@ -46,7 +46,9 @@ def viewer(browser, folder, request):
         viewer.open()
         yield viewer
         viewer.keep_picture(ARTIFACTS, request.node.name)
+        repeated = viewer.repeated_ids
         page.close()
         time.sleep(0.1)
+    assert not repeated
     assert not viewer.page_errors
     assert not viewer.foreign_requests

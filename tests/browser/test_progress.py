@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from making_many import write_mosaic
 from viewer import ARTIFACTS, Viewer, served
 
 # The command line as it is, but for clusterings that take their time where a file says so.
@@ -37,6 +38,7 @@ def slow(browser, folder, tmp_path, request):
     """The demo on a server whose clusterings take as long as its `take` was told."""
     (tmp_path / "slowed.py").write_text(SLOWED)
     (folder / "seconds").write_text("0")
+    write_mosaic(folder, "second")  # so that the list of slides is on the page as well
     with served(folder, program=[str(tmp_path / "slowed.py")]) as (process, address):
         viewer = Viewer(browser.new_page(viewport={"width": 1400, "height": 900}), folder, address, process)
         viewer.take = lambda seconds: (folder / "seconds").write_text(str(seconds))
@@ -47,7 +49,9 @@ def slow(browser, folder, tmp_path, request):
             viewer.click_patch(row)
         yield viewer
         viewer.keep_picture(ARTIFACTS, request.node.name)
+        repeated = viewer.repeated_ids
         viewer.page.close()
+    assert not repeated
     assert not viewer.page_errors
     assert not viewer.foreign_requests
 
@@ -99,6 +103,7 @@ def test_a_slow_run_is_followed_and_stopped_and_the_labels_stay(slow, how):
     assert slow.status.startswith("Stopped; the labels are as they were")
     assert slow.error is None
     assert slow.page.query_selector("#sic-progress") is None
+    assert slow.page.inner_text("#sic-place") == "1 of 2"
     assert labels_of(slow) == labels
     assert slow.seeds == seeds
     after = json.loads(slow.session_path.read_text())

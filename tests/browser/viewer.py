@@ -73,6 +73,16 @@ class Viewer:
         self.wait()
         self.show_all()
 
+    @property
+    def repeated_ids(self):
+        """Ids of the plugin that several elements have: one part would change another one."""
+        return self.evaluate(
+            """() => {
+                const ids = [...document.querySelectorAll("[id^=sic-]")].map((each) => each.id);
+                return ids.filter((id, i) => ids.indexOf(id) !== i);
+            }"""
+        )
+
     def wait(self):
         """Wait until the patches are drawn, the session is there, and nothing is under way."""
         self.page.wait_for_function("window.SIC?.app?.state && !window.SIC.app.busy", timeout=60_000)

@@ -125,7 +125,7 @@ function draw() {
       html("span", { id: "sic-place", class: "sic-worklist-place" }, `${count(place + 1)} of ${count(last + 1)}`),
       button("›", "The next slide (])", () => step(1),
         { id: "sic-next", disabled: place >= last, "aria-label": "The next slide" }),
-      html("span", { id: "sic-progress", class: "text-muted" })),
+      html("span", { id: "sic-labelled", class: "text-muted" })),
     html("details", { id: "sic-slides", open, ontoggle: onToggle },
       html("summary", { title: "All slides of the folder" }, "Slides"),
       html("input", { type: "search", id: "sic-slides-filter", class: "form-control form-control-sm",
@@ -138,7 +138,7 @@ function draw() {
 
 /** How many slides have labels. */
 function summarize() {
-  const line = box.querySelector("#sic-progress");
+  const line = box.querySelector("#sic-labelled");
   if (!line) return;
   const done = app.worklist.slides.filter((each) => each.state === "labelled" || each.state === "changed").length;
   line.textContent = `${count(done)} labelled`;
