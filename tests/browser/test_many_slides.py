@@ -93,7 +93,10 @@ def cases(browser, truths, tmp_path, request):
 
 def rows_of(viewer):
     return {
-        row.get_attribute("data-h5ad"): row.inner_text().split()
+        # Not the row's inner text, which it has none of before it is first painted.
+        row.get_attribute("data-h5ad"): " ".join(
+            each.text_content() for each in row.query_selector_all(":scope > span")
+        ).split()
         for row in viewer.page.query_selector_all(".sic-worklist-item")
         if row.is_visible()
     }
