@@ -146,8 +146,12 @@ def test_the_same_labels_are_not_disputed(viewer):
     assert viewer.page.inner_text("#sic-kappa") == "κ 1.00"
     assert "Nothing is disputed" in viewer.page.inner_text("#sic-disputed")
     assert viewer.page.is_disabled("#sic-next-disputed")
-    viewer.page.select_option("#sic-compare", label="nobody")
-    viewer.wait()
+    # The other one's labels are gone: a run is drawn all the same, and compared with nobody.
+    other = viewer.folder / "demo.Anna.sic.json"
+    other.write_text(json.dumps(json.loads(other.read_text()) | {"run": None}))
+    viewer.run()
+    assert viewer.error is None
+    assert viewer.page.input_value("#sic-compare") == "none"
     assert viewer.layer["names"] == [("Other", "Tumour")[each] for each in headless(viewer, seeds)]
     assert viewer.page.query_selector("#sic-disputed") is None
 

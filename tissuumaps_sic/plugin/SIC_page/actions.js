@@ -1,7 +1,7 @@
 /** What a person can do: each asks the server, one after the other. */
 
 import { count } from "./dom.js";
-import { askCompared, askMap, askScores, askUnlike } from "./fetched.js";
+import { askMap, askScores, askUnlike, compareAgain } from "./fetched.js";
 import { makeGrid } from "./grid.js";
 import { drawSeeds } from "./overlay.js";
 import { STOPPED, followed, supersede } from "./progress.js";
@@ -215,7 +215,7 @@ export function write() {
 async function takeLabels(labels) {
   app.labels = labels;
   if (app.view === "confidence") await askScores();
-  if (app.compared) await askCompared(app.compared.other);
+  await compareAgain();
   if (app.view === "unlike") await askUnlike();
   else lookForUnlike();
   await drawLabels(labels);

@@ -24,3 +24,15 @@ export async function askCompared(other) {
   app.compared = { other, ...await postForCompared(request({ revision: app.state.revision, other })) };
   app.place = -1;
 }
+
+/** Compare again, since labels have changed; where the other session has none any more, with nobody. */
+export async function compareAgain() {
+  if (!app.compared) return;
+  try {
+    await askCompared(app.compared.other);
+  } catch (error) {
+    console.warn(`No comparison: ${error.message}`);
+    app.compared = null;
+    if (app.view === "disputed") app.view = "labels";
+  }
+}
