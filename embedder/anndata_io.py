@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.contract import ContractError, check
-from embedder.files import forget_pages, replacing
+from embedder.files import forget_pages
+from tissuumaps_sic.slidefile.writing import replacing
 
 # Written at once.
 _BLOCK_BYTES = 4 * 2**20

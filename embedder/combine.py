@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from embedder import locks
 from embedder.contract import ContractError, check
-from embedder.files import replacing
+from tissuumaps_sic.slidefile.writing import replacing
 
 # Written at once.
 _BLOCK_BYTES = 16 * 2**20

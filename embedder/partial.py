@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from embedder.files import replacing
+from tissuumaps_sic.slidefile.writing import replacing
 
 # How long a run works between two checkpoints, and so what a `kill -9` costs. One takes some milliseconds.
 _CHECKPOINT_SECONDS = 10.0

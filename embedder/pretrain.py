@@ -27,12 +27,12 @@ from embedder.augment import AugmentOptions, view
 from embedder.checkpoints import PRETRAINED_FORMAT
 from embedder.embed import EmbedOptions
 from embedder.encoders import DEFAULT_ENCODER, ENCODERS, load_encoder
-from embedder.files import replacing
 from embedder.inputs import SlideInput
 from embedder.network import Encoder
 from embedder.probes import knn_probe, linear_probe, neighbour_probe
 from embedder.samples import Failure, PatchStore, digest, draw, draw_probes, plan_slides
 from embedder.slide import SlideError
+from tissuumaps_sic.slidefile.writing import replacing
 
 if TYPE_CHECKING:
     import torch

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.embed import EmbedOptions, find_tissue, plan_grid
-from embedder.files import replacing
 from embedder.inputs import SlideInput
 from embedder.patches import iter_patches
 from embedder.slide import Slide, SlideError, open_slide
 from embedder.tiling import PatchGrid, TilingError
 from embedder.tissue_files import read_tissue
+from tissuumaps_sic.slidefile.writing import replacing
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from embedder.anndata_io import write_matrix
 from embedder.contract import ContractError, check
-from embedder.files import replacing
 from embedder.tmap import tmap_project, write_tmap
+from tissuumaps_sic.slidefile.writing import replacing
 
 # What may stay; whatever else somebody put into the file goes, unless it is asked for.
 _OBS = ("x0", "y0", "umap_rgb", "library_id", "tissue", "sic_label", "sic_score", "sic_seed")

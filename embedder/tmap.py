@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedder.files import replacing
+from tissuumaps_sic.slidefile.writing import replacing
 
 # TissUUmaps draws a square marker of scale factor f with this many screen pixels to a side, at its
 # default marker size of 100: f x (100 / 25) x (canvas height / 900) / (viewport height) x (0.8 / 0.7) x

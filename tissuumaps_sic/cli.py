@@ -37,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from tissuumaps_sic.annotator import EvaluationError
     from tissuumaps_sic.demo import EmbedError
     from tissuumaps_sic.export import ExportError
-    from tissuumaps_sic.files import BusyError
     from tissuumaps_sic.serve import ServeError
     from tissuumaps_sic.session import SessionError
+    from tissuumaps_sic.slidefile.locking import BusyError
     from tissuumaps_sic.slides import SlideFileError
     from tissuumaps_sic.truth import TruthError
 
@@ -403,8 +403,8 @@ def _install_plugin(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> None:
     from tissuumaps_sic.batch import Choices, h5ads_of, open_lender
     from tissuumaps_sic.export import ExportError
-    from tissuumaps_sic.files import BusyError
     from tissuumaps_sic.session import SessionError
+    from tissuumaps_sic.slidefile.locking import BusyError
     from tissuumaps_sic.slides import SlideFileError
 
     if options.border is not None and not 0 <= options.border <= 1:
@@ -638,8 +638,8 @@ def _compare(options: argparse.Namespace) -> None:
     import csv
 
     from tissuumaps_sic.agreement import compare
-    from tissuumaps_sic.files import replacing
     from tissuumaps_sic.session import load_session, session_path
+    from tissuumaps_sic.slidefile.writing import replacing
     from tissuumaps_sic.slides import open_slide_file
 
     slide = open_slide_file(options.file)

@@ -34,7 +34,7 @@ from tissuumaps_sic.annotator import (
     simulate,
 )
 from tissuumaps_sic.clustering import METHODS, UNLABELLED, SeededIterativeClustering
-from tissuumaps_sic.files import replacing
+from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides import (
     MAIN,
     EmbeddedSlide,

@@ -11,9 +11,9 @@ from typing import IO
 
 import shapely
 
-from tissuumaps_sic.files import replacing
 from tissuumaps_sic.regions import Region, Scale
 from tissuumaps_sic.session import SeedClass
+from tissuumaps_sic.slidefile.writing import replacing
 
 
 def write_geojson(

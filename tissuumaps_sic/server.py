@@ -25,7 +25,6 @@ from shapely.geometry import mapping
 
 from tissuumaps_sic.agreement import compare, consensus, disputed_places
 from tissuumaps_sic.export import FORMATS, ExportError, ExportOptions, regions_in, write_labels
-from tissuumaps_sic.files import BusyError
 from tissuumaps_sic.jobs import Jobs, TakenError
 from tissuumaps_sic.layout import read_layout
 from tissuumaps_sic.progress import Cancelled, Progress, Stretch
@@ -51,6 +50,7 @@ from tissuumaps_sic.session import (
     session_names,
     session_path,
 )
+from tissuumaps_sic.slidefile.locking import BusyError
 from tissuumaps_sic.slides import MAIN, EmbeddedSlide, SlideCache, SlideFileError
 from tissuumaps_sic.transfer import comparable, guests_of, lend, lender_of, unlike
 from tissuumaps_sic.worklist import Worklist, find_below, nearest_auth, page

@@ -20,9 +20,10 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tissuumaps_sic.clustering import UNLABELLED, SeededIterativeClustering
-from tissuumaps_sic.files import locked, remove_left_behind, replacing
 from tissuumaps_sic.progress import Progress, Stretch
 from tissuumaps_sic.refine import Guests
+from tissuumaps_sic.slidefile.locking import locked
+from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 from tissuumaps_sic.slides import MAIN, EmbeddedSlide
 
 SUFFIX = ".sic.json"
@@ -952,6 +953,6 @@ def save_session(path: Path, session: Session) -> None:
         When the folder cannot be written.
     """
     text = session.model_dump_json(by_alias=True, indent=1)
-    remove_left_behind(path)
-    with replacing(path) as temporary:
+    remove_left_behind(path, follow_links=False)
+    with replacing(path, follow_links=False) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

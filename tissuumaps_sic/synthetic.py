@@ -21,7 +21,7 @@ from PIL import Image
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from tissuumaps_sic.files import replacing
+from tissuumaps_sic.slidefile.writing import replacing
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

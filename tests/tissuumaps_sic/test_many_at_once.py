@@ -18,9 +18,9 @@ from making import write_small_h5ad
 from making_server import Client, serving, unpack
 
 from tissuumaps_sic.cli import main
-from tissuumaps_sic.files import BusyError, locked
 from tissuumaps_sic.server import Annotator, RequestError
 from tissuumaps_sic.session import cluster, load_session, session_path
+from tissuumaps_sic.slidefile.locking import BusyError, locked
 from tissuumaps_sic.slides import open_slide_file
 
 # `SIC_LOAD_SECONDS=60 pytest ...` lets the twenty clients work for a minute, in place of 50 requests each.
@@ -77,7 +77,7 @@ NO_LOCKS = (
     "fcntl.flock = refuse\n"
 )
 HOLD = (
-    "import sys, time; from pathlib import Path; from tissuumaps_sic.files import locked\n"
+    "import sys, time; from pathlib import Path; from tissuumaps_sic.slidefile.locking import locked\n"
     "with locked(Path(sys.argv[1])):\n"
     "    print('held', flush=True)\n"
     "    time.sleep(600)\n"
@@ -104,7 +104,7 @@ def test_a_lock_of_a_killed_process_keeps_nobody_out(tmp_path, monkeypatch, befo
             raise OSError(errno.ENOLCK, "No locks available")
 
         monkeypatch.setattr("fcntl.flock", refuse)
-    monkeypatch.setattr("tissuumaps_sic.files._PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("tissuumaps_sic.slidefile.locking._PATIENCE_SECONDS", 0.2)
     path = tmp_path / ".small.sic.lock"
     with (
         held(path, before=before),
@@ -117,7 +117,7 @@ def test_a_lock_of_a_killed_process_keeps_nobody_out(tmp_path, monkeypatch, befo
 
 
 def test_a_slide_that_another_program_holds_is_told(small_h5ad, monkeypatch):
-    monkeypatch.setattr("tissuumaps_sic.files._PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("tissuumaps_sic.slidefile.locking._PATIENCE_SECONDS", 0.1)
     content = {"h5ad": "small.h5ad", "revision": 0, "change": {"kind": "seed", "label": 1, "patches": [0]}}
     annotator = Annotator()
     with held(small_h5ad.with_name(".small.sic.lock")):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from tissuumaps_sic.export.labels import replay
-from tissuumaps_sic.files import replacing
 from tissuumaps_sic.session import Session
+from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides import EmbeddedSlide
 
 

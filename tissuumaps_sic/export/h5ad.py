@@ -17,8 +17,8 @@ import pandas as pd
 from anndata.io import write_elem
 
 from tissuumaps_sic.export.labels import ExportError, distinct, replay
-from tissuumaps_sic.files import replacing
 from tissuumaps_sic.session import Session
+from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides import EmbeddedSlide, patch_names_of, stamp_of
 
 # More than the HDF5 library takes for the structure around a few columns.

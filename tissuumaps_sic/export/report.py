@@ -12,9 +12,9 @@ import pandas as pd
 
 from tissuumaps_sic.export.labels import in_order, replay
 from tissuumaps_sic.export.picture import Picture, draw
-from tissuumaps_sic.files import replacing
 from tissuumaps_sic.regions import Scale, scale_of, slide_size_of
 from tissuumaps_sic.session import Session
+from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides import EmbeddedSlide, provenance
 
 # Enough for a page of paper at 250 dots per inch, with two pictures side by side.

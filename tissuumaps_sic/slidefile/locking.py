@@ -1,14 +1,11 @@
-"""Writing files so that a reader never sees half of one, and no writer loses what another wrote."""
+"""Locks between processes, so that no writer loses what another wrote."""
 
 from __future__ import annotations
 
 import errno
-import os
-import re
-import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
@@ -88,48 +85,3 @@ def _wait_for(lock: BaseFileLock, waiting: Callable[[], object]) -> None:
                 raise
         else:
             return
-
-
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; on leaving, flush it to disk and rename it over `target`.
-
-    When the body raises, the temporary file is removed and `target` is as it was.
-
-    Raises
-    ------
-    OSError
-        When the folder cannot be written.
-    """
-    # The suffix is kept, because some writers choose the format by it.
-    temporary = target.with_name(f".{target.stem}-{secrets.token_hex(4)}{target.suffix}")
-    # By the process's own rules for new files: a shared folder's other readers must see ours.
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
-        _flush_folder(target.parent)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-
-
-def remove_left_behind(target: Path) -> None:
-    """Remove what a process killed in `replacing` left; nobody else may be writing `target` now."""
-    left = re.compile(rf"\.{re.escape(target.stem)}-[0-9a-f]{{8}}{re.escape(target.suffix)}")
-    for path in target.parent.iterdir():
-        if left.fullmatch(path.name):
-            with suppress(OSError):
-                path.unlink()
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut, where the system lets a folder be flushed."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
