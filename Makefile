@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SLIDE ?=
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench hunt clean
 
 # The stamp is remade when the dependencies change.
 $(VENV)/.installed: pyproject.toml
@@ -34,6 +34,12 @@ lint: $(VENV)/.installed tests/javascript/node_modules
 
 bench: $(VENV)/.installed
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+# Damaged files, each opened in a process of its own; make hunt FILES=20000 SEED=7 for others.
+FILES ?= 3000
+SEED ?= 0
+hunt: $(VENV)/.installed
+	cd tests && PYTHONPATH=. ../$(BIN)/python -m hostile.hunt --files $(FILES) --seed $(SEED)
 
 clean:
 	rm -rf $(VENV) tests/javascript/node_modules demo test-artifacts .pytest_cache .mypy_cache .ruff_cache
