@@ -50,6 +50,8 @@ _MOST_HELD = 256 * 2**20
 _BY_VIPS = ("generic-tiff", "aperio")
 # Every build of libtiff decodes these: where they fail, the file is damaged.
 _ALWAYS_THERE = (1, 5, 7, 8, 32773, 32946)
+# Of these the builds that lack them say so.
+_IN_SOME = (33003, 33005, 50000, 50001)
 # Tiles of these OpenSlide decodes by itself, as they are stored; all others it turns within themselves, as
 # the orientation says.
 _AS_STORED = (JPEG, 33003, 33005)
@@ -156,6 +158,11 @@ def _open_by_vips(path: Path, tiff: Tiff | None, refusal: str) -> VipsSource:
         why = _vips_errs(page)
         if why:
             raise SlideError(f"{path.name!r} {why}, which cannot be read for certain; export it as 8-bit RGB")
+        if page.tile is None and page.orientation not in range(1, 9):
+            raise SlideError(
+                f"{path.name!r} has an orientation that means nothing (TIFF tag 274 is {page.orientation}); "
+                "set it to 1, as `tiffset -s 274 1 FILE` does, or export it again"
+            )
     if tile_size(first.image) is None:
         # It is decoded as a whole, by the first pixel that is asked for.
         width, height = first.image.width, first.image.height
@@ -305,6 +312,8 @@ def _check_pages(
         if reason is not None:
             raise SlideError(f"{path.name!r} {reason}")
         beyond = Blocks(tiff, page).beyond_the_end()
+        if page.tile is not None:
+            room.check_room(path, room.cost_of_tile(page))
         if beyond:
             raise SlideError(
                 f"{path.name!r} is cut short: {beyond} of the tiles or strips of its page {page.number} lie "
@@ -365,7 +374,7 @@ def _failure(
     page = source.pages[level]
     if page is not None:
         missing = names_missing_codec(text)
-        if missing or (page.compression not in _ALWAYS_THERE and page.compression not in (50000, 50001)):
+        if missing or page.compression not in (*_ALWAYS_THERE, *_IN_SOME):
             return _codec_error(path, page, text)
     elif names_missing_codec(text):
         return SlideError(f"{path.name!r} cannot be read {explain(path, error)}")

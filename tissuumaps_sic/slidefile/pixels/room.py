@@ -47,6 +47,12 @@ def cost_of(width: int, height: int, bytes_a_pixel: int, page: Page | None = Non
     return Cost(memory=strip + (raw if into_memory else 0), disk=0 if into_memory else raw)
 
 
+def cost_of_tile(page: Page) -> Cost:
+    """Return what decoding a tile takes: as it is stored, and as it is given."""
+    width, height = page.block
+    return Cost(memory=width * height * (page.samples * max(page.bits, default=8) // 8 + 4), disk=0)
+
+
 def check_room(path: Path, cost: Cost) -> None:
     """Refuse an image that there is no room to decode; tell of one that takes much.
 
@@ -79,12 +85,12 @@ def check_room(path: Path, cost: Cost) -> None:
             "pyramidal TIFF"
         )
     if max(cost.memory, cost.disk) > _WORTH_A_WORD:
+        parts = ((cost.memory, "memory"), (cost.disk, "temporary disk"))
+        takes = " and ".join(f"{amount(each)} of {name}" for each, name in parts if each)
         log.warning(
-            "%r is stored in one piece: opening it takes %s of memory and %s of temporary disk; as a tiled "
-            "pyramidal TIFF it would take neither",
+            "%r is stored in one piece, so opening it takes %s; a tiled pyramidal TIFF takes next to none",
             path.name,
-            amount(cost.memory),
-            amount(cost.disk),
+            takes,
         )
 
 

@@ -80,4 +80,5 @@ def one_line(error: Exception | str, path: Path) -> str:
     libvips repeats a message for every tile that a read touches: one is enough.
     """
     lines = dict.fromkeys(line.strip() for line in str(error).replace(str(path), path.name).splitlines())
-    return " ".join(" ".join(filter(None, lines)).split())
+    told = [line for line in lines if line and line != "unable to fetch from region"]
+    return " ".join(" ".join(told or lines).split())

@@ -105,6 +105,8 @@ class Page:
     compression, photometric, samples, orientation : int
     bits, formats, extra : tuple of int
         Of each sample; of each sample beyond the colours.
+    subsampling : tuple of int
+        How much smaller the two colours of YCbCr are stored; empty where the file does not say.
     is_planar : bool
         Whether each sample is stored apart.
     counts, places : Entry or None
@@ -123,6 +125,7 @@ class Page:
     bits: tuple[int, ...]
     formats: tuple[int, ...]
     extra: tuple[int, ...]
+    subsampling: tuple[int, ...]
     is_planar: bool
     counts: Entry | None
     places: Entry | None
@@ -137,11 +140,6 @@ class Page:
     def codec(self) -> str:
         """Its compression by name and number."""
         return f"{COMPRESSIONS.get(self.compression, 'unknown')} (TIFF compression {self.compression})"
-
-    @property
-    def has_premultiplied_alpha(self) -> bool:
-        """Whether its last sample is a transparency that its colours were multiplied by."""
-        return bool(self.extra) and self.extra[0] == _ASSOCIATED_ALPHA
 
     @property
     def has_alpha(self) -> bool:
@@ -455,6 +453,7 @@ def _read_page(
             bits=few(258, (1,)),
             formats=few(339, (1,)),
             extra=few(338, ()),
+            subsampling=few(530, ()),
             is_planar=few(284, (1,))[0] == 2 and samples > 1,
             counts=entries.get(325 if tiled else 279) or entries.get(279 if tiled else 325),
             places=entries.get(324 if tiled else 273) or entries.get(273 if tiled else 324),

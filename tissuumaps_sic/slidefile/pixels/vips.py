@@ -21,7 +21,7 @@ from tissuumaps_sic.slidefile.pixels.source import (
     positive,
     size_or_none,
 )
-from tissuumaps_sic.slidefile.pixels.tiff import Blocks, Page, Tiff
+from tissuumaps_sic.slidefile.pixels.tiff import YCBCR, Blocks, Page, Tiff
 
 # Edge of what is looked at to tell how many bits are in use.
 _WIDENED = 512
@@ -57,7 +57,7 @@ class VipsSource:
         first = levels[0].image
         fields = set(first.get_fields())
         self._raw = [level.image for level in levels]
-        self._images = [_to_srgb(level) for level in levels]
+        self._images = [_to_srgb(level.image) for level in levels]
         self._lock = threading.Lock()
         self._threads = threading.local()
         self._failure: Exception | None = None
@@ -168,8 +168,11 @@ def find_levels(path: Path, tiff: Tiff | None) -> "list[Level] | None":
     """
     pyvips = import_vips()
     # Half a JPEG would otherwise be filled up with grey, and a TIFF's tile that cannot be decoded be black:
-    # libvips counts the latter as a warning.
-    options = {"access": "random", "fail_on": "error" if tiff is None else "warning"}
+    # libvips counts the latter as a warning. Where the tag that tells of
+    # colours of full size is missing, they are a warning, too.
+    first_page = tiff.pages[0] if tiff is not None else None
+    untold = first_page is not None and first_page.photometric == YCBCR and not first_page.subsampling
+    options = {"access": "random", "fail_on": "error" if tiff is None or untold else "warning"}
 
     def load(**place: int) -> Any:
         return pyvips.Image.new_from_file(str(path), **options, **place)
@@ -244,17 +247,12 @@ def _is_smaller_level(size: Size, levels: "list[Level]") -> bool:
     return has_same_shape(size, (levels[0].image.width, levels[0].image.height))
 
 
-def _to_srgb(level: Level) -> Any:
+def _to_srgb(image: Any) -> Any:
     """Give any grey or RGB image as 8-bit sRGB on white."""
-    image = level.image
     if image.interpretation == "multiband":
         image = image.copy(interpretation="srgb" if image.bands >= 3 else "b-w")
     image = image.colourspace("srgb")
-    if any(page.has_premultiplied_alpha for page in level.pages):
-        # Its colours have the transparency in them: what is missing to full cover is the ground's share.
-        colours, alpha = image[: image.bands - 1], image[image.bands - 1]
-        image = colours + (255 - alpha)
-    elif image.hasalpha():
+    if image.hasalpha():
         image = image.flatten(background=[255, 255, 255])
     return image.cast("uchar")
 
