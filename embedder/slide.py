@@ -1,13 +1,14 @@
 """Open any slide: its pixels at any level, its size, and its resolution with where that came from.
 
-Which library reads the pixels is the business of `sources`, and no library's exceptions leave this module:
-whatever is wrong with a file becomes one `SlideError` of one line.
+Which library reads the pixels is the business of `slidefile.pixels`, and no library's exceptions leave this
+module: whatever is wrong with a file becomes one `SlideError` of one line.
 """
 
 import hashlib
 import logging
 import math
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,17 +17,11 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from embedder.sources import (
-    Pixels,
-    Size,
-    SlideError,
-    Source,
-    backend_errors,
-    dicom_file,
-    one_line,
-    open_source,
-)
 from embedder.tiling import nearest_finer_level
+from tissuumaps_sic.slidefile.pixels.failure import Stamp, explain
+from tissuumaps_sic.slidefile.pixels.opening import backend_errors, open_source
+from tissuumaps_sic.slidefile.pixels.openslide import dicom_file
+from tissuumaps_sic.slidefile.pixels.source import Pixels, Size, SlideError, Source
 
 __all__ = ["Pixels", "Resolution", "Slide", "SlideError", "is_slide", "open_slide", "require_resolution"]
 
@@ -40,6 +35,17 @@ PLAUSIBLE_MPP = (0.05, 10.0)
 _DOUBT = 1.6
 _CONTRADICTION = 4.0
 
+# The ratio of a pixel's sides beyond which a tag is wrong: no scanner has such pixels.
+_OBLONG = 4.0
+# TissUUmaps decodes the smallest level as a whole for an overview, and takes this much memory for each pixel:
+# 20,000 x 20,000 px took 3.4 GB and 8 s.
+_OVERVIEW_BYTES = 8
+_SLOW_OVERVIEW = 50_000_000
+# Pixels that are decoded without a word, and that are not decoded at all, to find the tissue: 0.1 Gpx take a
+# second or so.
+_WORTH_A_WORD, _MOST_PIXELS = 5_000_000_000, 100_000_000_000
+# After so many seconds of decoding it is known how long the rest takes.
+_SECONDS_TO_JUDGE = 2.0
 # Thumbnails are made from squares of about this edge, so that a slide never lies in memory.
 _BLOCK_PIXELS = 2048
 _HASH_BYTES = 2**20
@@ -110,6 +116,7 @@ class Slide:
         self.bounds = _clip_bounds(source.bounds, self.size)
         self._quick_hash = source.quick_hash
         self._source: Source | None = source
+        self._stamp = Stamp.of(path)
         self._reads = 0
         self._change = threading.Condition()
 
@@ -262,8 +269,7 @@ class Slide:
         except backend_errors() as error:
             raise SlideError(
                 f"{self.path.name!r} opens, but its pixels at ({x}, {y}) of level {level} cannot be "
-                f"read ({one_line(error, self.path)}); the file is damaged or cut short: "
-                "copy or export it again"
+                f"read {explain(self.path, error, stamp=self._stamp)}"
             ) from error
         finally:
             with self._change:
@@ -273,14 +279,33 @@ class Slide:
     def _reduce_level(self, level: int, factor: int) -> Pixels:
         """Give a level made smaller by a whole factor (box means), read square by square."""
         width, height = self.level_sizes[level]
+        whole = width * height
+        if whole > _MOST_PIXELS:
+            raise SlideError(
+                f"{self.path.name!r} has no level small enough to find its tissue in: {width} x {height} px, "
+                f"{whole / 1e9:.4g} billion pixels, would have to be decoded; export it as a tiled pyramidal "
+                "TIFF"
+            )
         block = max(1, _BLOCK_PIXELS // factor) * factor
         coarse = np.empty((math.ceil(height / factor), math.ceil(width / factor), 3), np.uint8)
+        begun, is_told, done = time.monotonic(), whole < _WORTH_A_WORD, 0
         for y in range(0, height, block):
             for x in range(0, width, block):
                 region = self.read(x, y, min(block, width - x), min(block, height - y), level=level)
                 small = np.asarray(Image.fromarray(region).reduce(factor))
                 top, left = y // factor, x // factor
                 coarse[top : top + small.shape[0], left : left + small.shape[1]] = small
+                done += region.shape[0] * region.shape[1]
+                seconds = time.monotonic() - begun
+                if not is_told and seconds > _SECONDS_TO_JUDGE:
+                    is_told = True
+                    log.warning(
+                        "%r has no small level: %.1f billion pixels are decoded to find its tissue, which "
+                        "takes about %.0f min; a tiled pyramidal TIFF would take none of it",
+                        self.path.name,
+                        whole / 1e9,
+                        max(1.0, seconds / 60 * (whole / done - 1)),
+                    )
         return coarse
 
 
@@ -326,8 +351,15 @@ def open_slide(path: Path | str, *, mpp: float | None = None) -> Slide:
         else:
             name = path.stem
             # Opened here only because the system's own reason ("Permission denied") is better than
-            # either library's.
+            # either library's. A named pipe would be waited for for ever.
+            if path.exists() and not path.is_file():
+                raise SlideError(f"{path.name!r} is no file but a {_kind(path)}; name the slide's file")
             path.open("rb").close()
+    except PermissionError as error:
+        raise SlideError(
+            f"{path.name!r} cannot be opened: {error.strerror or error}; ask its owner for the right to read "
+            "it"
+        ) from error
     except OSError as error:
         raise SlideError(f"{path.name!r} cannot be opened: {error.strerror or error}") from error
     source = open_source(path)
@@ -337,6 +369,13 @@ def open_slide(path: Path | str, *, mpp: float | None = None) -> Slide:
     except SlideError:
         slide.close()
         raise
+    if source.overview_pixels is not None and source.overview_pixels > _SLOW_OVERVIEW:
+        log.warning(
+            "%r has no pyramid of levels: TissUUmaps will need %.1f GB of memory, and long, for one overview "
+            "of it; export it as a tiled pyramidal TIFF to annotate it with ease",
+            path.name,
+            source.overview_pixels * _OVERVIEW_BYTES / 1e9,
+        )
     return slide
 
 
@@ -376,13 +415,24 @@ def require_resolution(slide: Slide) -> Resolution:
     if resolution.source != "user":
         for mpp in (resolution.mpp_x, resolution.mpp_y):
             if not low <= mpp <= high:
-                dpi = f" ({25_400 / mpp:.4g} dpi)" if mpp > 0 else ""
+                if resolution.source == "objective power":
+                    raise SlideError(
+                        f"{slide.path.name!r} says only its objective power, {power:g}x, which would be "
+                        f"{mpp:.4g} µm/px: no slide has that ({low:g} to {high:g} is plausible); give the "
+                        "true value with --slide-mpp, such as --slide-mpp 0.5"
+                    )
                 raise SlideError(
-                    f"{slide.path.name!r} says {mpp:.4g} µm/px{dpi}, which no slide has "
+                    f"{slide.path.name!r} says {mpp:.4g} µm/px ({25_400 / mpp:.4g} dpi), which no slide has "
                     f"({low:g} to {high:g} is plausible; image programs write or assume 72 dpi "
                     "where they know nothing); "
                     "give the true value with --slide-mpp, such as --slide-mpp 0.5"
                 )
+        oblong = max(resolution.mpp_x / resolution.mpp_y, resolution.mpp_y / resolution.mpp_x)
+        if oblong > _OBLONG:
+            raise SlideError(
+                f"{slide.path.name!r} says {resolution.mpp_x:.4g} µm/px across and {resolution.mpp_y:.4g} "
+                "down, which no slide has; give the true value with --slide-mpp, such as --slide-mpp 0.5"
+            )
     return resolution
 
 
@@ -403,6 +453,12 @@ def _resolution(source: Source, path: Path, mpp: float | None) -> Resolution | N
         )
         return Resolution(estimate, estimate, "objective power")
     return None
+
+
+def _kind(path: Path) -> str:
+    """Name what a path is that is neither a file nor a folder."""
+    kinds = {"named pipe": path.is_fifo(), "socket": path.is_socket()}
+    return next((name for name, holds in kinds.items() if holds), "device")
 
 
 def _listing_hash(folder: Path) -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+if TYPE_CHECKING:
+    from tissuumaps_sic.slidefile.pixels.source import Source
 
 log = logging.getLogger(__name__)
 
@@ -90,20 +92,6 @@ def place_image(image: Path, folder: Path) -> str | None:
     return named.name if all(_link(each, target) for each, target in parts) else None
 
 
-class _Source(Protocol):
-    """What a library gives of a slide's pixels."""
-
-    @property
-    def level_sizes(self) -> Sequence[tuple[int, int]]: ...
-
-    @property
-    def level_downsamples(self) -> Sequence[float]: ...
-
-    def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels: ...
-
-    def close(self) -> None: ...
-
-
 class SlideImage:
     """An open slide; made by `open_image`, closed by leaving its `with` block. Threads may share it.
 
@@ -114,7 +102,7 @@ class SlideImage:
         Level-0 pixels.
     """
 
-    def __init__(self, path: Path, source: _Source) -> None:
+    def __init__(self, path: Path, source: Source) -> None:
         self.path = path
         self._source = source
         self.size = source.level_sizes[0]
@@ -179,6 +167,15 @@ class SlideImage:
         )
         return np.asarray(small)
 
+    def error(self, x: int, y: int, level: int, error: BaseException) -> ImageError:
+        """Return what to raise where a library did not read a place of a level."""
+        from tissuumaps_sic.slidefile.pixels.failure import explain
+
+        return ImageError(
+            f"{self.path.name}: its pixels at ({x}, {y}) of level {level} cannot be read "
+            f"{explain(self.path, error)}"
+        )
+
     def _level(self, scale: float) -> int:
         """Return the coarsest level with at most `scale` level-0 pixels per pixel; 0 where all have more."""
         downs = self._source.level_downsamples
@@ -208,13 +205,12 @@ class SlideImage:
         found = np.full((0 if whole else height, width, 3), 255, np.uint8)
         if left >= right or top >= bottom:
             return found
+        from tissuumaps_sic.slidefile.pixels.opening import backend_errors
+
         try:
             inside = self._source.read(left, top, right - left, bottom - top, level)
-        except _errors() as error:
-            raise ImageError(
-                f"{self.path.name}: its pixels at ({left}, {top}) of level {level} cannot be read "
-                f"({_one_line(error)}); the file is damaged or cut short, copy it again"
-            ) from error
+        except backend_errors() as error:
+            raise self.error(left, top, level, error) from error
         if whole:
             return inside
         found[top - y : bottom - y, left - x : right - x] = inside
@@ -222,88 +218,29 @@ class SlideImage:
 
 
 def open_image(path: Path) -> SlideImage:
-    """Open a slide's image, by OpenSlide or, what that refuses, by libvips.
+    """Open a slide's image by the same readers as it was embedded by: the same pixels lie at the same places.
 
     Raises
     ------
     ImageError
-        When there is no such file, or neither can read it.
+        When there is no such file, or no library reads it for certain.
     """
+    from tissuumaps_sic.slidefile.pixels.opening import backend_errors, open_source
+    from tissuumaps_sic.slidefile.pixels.source import SlideError
+
     if not path.exists():
         raise ImageError(f"{path}: no such file; name the slide's image with --image")
     try:
-        try:
-            source: _Source = _OpenSlide(path)
-        except _unsupported():
-            source = _Vips(path)
-    except _errors() as error:
-        raise ImageError(
-            f"{path.name}: neither OpenSlide nor libvips can read it ({_one_line(error)}); name another "
-            "image of the slide with --image"
-        ) from error
-    return SlideImage(path, source)
-
-
-class _OpenSlide:
-    def __init__(self, path: Path) -> None:
-        import openslide
-
-        self._slide = openslide.OpenSlide(path)
-        self.level_sizes = self._slide.level_dimensions
-        self.level_downsamples = self._slide.level_downsamples
-        # Some files open, and have no pixels.
-        self.read(0, 0, 1, 1, 0)
-
-    def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
-        down = self.level_downsamples[level]
-        region = self._slide.read_region((round(x * down), round(y * down)), level, (width, height))
-        # Where nothing was scanned a slide is transparent.
-        white = Image.new("RGB", region.size, "white")
-        white.paste(region, mask=region.getchannel("A"))
-        return np.asarray(white)
-
-    def close(self) -> None:
-        self._slide.close()
-
-
-class _Vips:
-    """A flat picture; of an OME-TIFF its first and finest image."""
-
-    def __init__(self, path: Path) -> None:
-        import pyvips
-
-        image = pyvips.Image.new_from_file(str(path), access="random")
-        if image.hasalpha():
-            image = image.flatten(background=255)
-        image = image.colourspace("srgb")
-        self._image = image[:3].cast("uchar") if image.bands > 3 else image.cast("uchar")
-        self.level_sizes = [(int(image.width), int(image.height))]
-        self.level_downsamples = [1.0]
-
-    def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:  # noqa: ARG002
-        pixels: Pixels = self._image.crop(x, y, width, height).numpy()
-        return pixels
-
-    def close(self) -> None:
-        self._image = None
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    import openslide
-    import pyvips
-
-    return (openslide.OpenSlideError, pyvips.Error, OSError, ValueError)
-
-
-def _unsupported() -> type[Exception]:
-    import openslide
-
-    kind: type[Exception] = openslide.OpenSlideUnsupportedFormatError
-    return kind
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+        source = open_source(path)
+    except SlideError as error:
+        raise ImageError(f"{error}; or name another image of the slide with --image") from error
+    image = SlideImage(path, source)
+    try:
+        source.read(0, 0, 1, 1, 0)  # some files open, and have no pixels
+    except backend_errors() as error:
+        source.close()
+        raise image.error(0, 0, 0, error) from error
+    return image
 
 
 def _project(h5ad: Path) -> dict[str, Any]:

@@ -15,13 +15,16 @@ from making_embeddings import MeanEncoder, write_ramp
 from making_slides import write_dicom, write_scn
 
 import embedder.embed
-from embedder import ome, sources
 from embedder.contract import check
 from embedder.embed import EmbedOptions, embed_slides
 from embedder.inputs import SlideInput, gather
 from embedder.patches import iter_patches
 from embedder.slide import Slide, SlideError, is_slide, open_slide, require_resolution
 from embedder.tiling import PatchGrid
+from tissuumaps_sic.slidefile.pixels import ome_xml, opening
+from tissuumaps_sic.slidefile.pixels import openslide as by_openslide
+from tissuumaps_sic.slidefile.pixels.openslide import OpenSlideSource
+from tissuumaps_sic.slidefile.pixels.vips import VipsSource
 
 
 def picture(width=700, height=520):
@@ -341,7 +344,7 @@ def test_the_faster_library_gives_the_pixels_of_openslide(shared_data, name):
         assert slide.level_sizes == reference.level_dimensions
         assert slide.level_downsamples == reference.level_downsamples
         for level, (width, height) in enumerate(slide.level_sizes):
-            expected = np.asarray(sources.OpenSlideSource(reference).read(0, 0, width, height, level))
+            expected = np.asarray(OpenSlideSource(reference).read(0, 0, width, height, level))
             assert np.array_equal(slide.read(0, 0, width, height, level=level), expected)
     if name.endswith("tif"):
         with open_slide(path) as slide:
@@ -353,8 +356,8 @@ def test_where_the_libraries_differ_openslide_is_used(tmp_path, monkeypatch):
     path = write_ramp(tmp_path / "ramp.tif")
     with open_slide(path) as slide:
         assert backend(slide) == "VipsSource"
-    read = sources.VipsSource.read
-    monkeypatch.setattr(sources.VipsSource, "read", lambda *args: read(*args) ^ 1)
+    read = VipsSource.read
+    monkeypatch.setattr(VipsSource, "read", lambda *args: read(*args) ^ 1)
     with open_slide(path) as slide:
         assert backend(slide) == "OpenSlideSource"
 
@@ -398,10 +401,10 @@ def test_a_damaged_tile_is_an_error_each_time_and_never_black(tmp_path):
 
 def test_slides_too_wide_for_libvips_are_read_by_openslide(tmp_path, monkeypatch):
     path = write_tiles(tmp_path / "a.tif")
-    monkeypatch.setattr(sources, "_MOST_HELD", 2 * (700 + 128) * 128 * 3 - 1)
+    monkeypatch.setattr(opening, "_MOST_HELD", 2 * (700 + 128) * 128 * 3 - 1)
     with open_slide(path) as slide:
         assert backend(slide) == "OpenSlideSource"
-    monkeypatch.setattr(sources, "_MOST_HELD", 2 * (700 + 128) * 128 * 3)
+    monkeypatch.setattr(opening, "_MOST_HELD", 2 * (700 + 128) * 128 * 3)
     with open_slide(path) as slide:
         assert backend(slide) == "VipsSource"
 
@@ -411,7 +414,7 @@ def test_openslides_bare_buffer_and_its_image_give_the_same_pixels(tmp_path, mon
     regions = []
     for bare in (True, False):
         if not bare:
-            monkeypatch.setattr(sources, "_read_into", None)
+            monkeypatch.setattr(by_openslide, "_read_into", None)
         with open_slide(path) as slide:
             assert backend(slide) == "OpenSlideSource"
             regions.append(slide.read(0, 0, 1000, 900))
@@ -422,7 +425,7 @@ def test_openslides_bare_buffer_and_its_image_give_the_same_pixels(tmp_path, mon
 def test_premultiplied_pixels_lie_on_white():
     argb = np.array([[0xFF102030, 0x00000000, 0x80400010]], np.uint32)
     expected = [[0x10, 0x20, 0x30], [255, 255, 255], [0x40 + 127, 127, 0x10 + 127]]
-    assert sources._on_white(argb)[0].tolist() == expected
+    assert by_openslide._on_white(argb)[0].tolist() == expected
 
 
 def test_threads_that_read_at_once_get_their_own_pixels(tmp_path):
@@ -456,12 +459,12 @@ def test_a_tag_ten_times_off_its_objective_is_refused_and_twice_is_doubted(tmp_p
 
 @pytest.mark.parametrize("text", [None, "", "Aperio Image", "<OME", "<OME></OME>", "<a>OME</a>"])
 def test_a_description_that_is_no_ome_xml_says_nothing(text):
-    assert ome.parse_xml(text) is None
+    assert ome_xml.parse_xml(text, (1, 1)) is None
 
 
 def test_a_size_of_nothing_or_in_unknown_units_is_none():
-    assert ome.micrometres("0", "µm") is None
-    assert ome.micrometres("nan", "µm") is None
-    assert ome.micrometres("1", "pixel") is None
-    assert ome.micrometres("half", None) is None
-    assert ome.micrometres("0.5", None) == 0.5
+    assert ome_xml.micrometres("0", "µm") is None
+    assert ome_xml.micrometres("nan", "µm") is None
+    assert ome_xml.micrometres("1", "pixel") is None
+    assert ome_xml.micrometres("half", None) is None
+    assert ome_xml.micrometres("0.5", None) == 0.5

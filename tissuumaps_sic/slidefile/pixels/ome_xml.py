@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
+
+from tissuumaps_sic.slidefile.pixels.source import both_directions, positive
 
 # µm in each unit of length that the schema and NGFF name and that images of tissue have.
 _MICROMETRES = {
@@ -56,38 +57,48 @@ def names_are_rgb(names: Sequence[str]) -> bool:
 
 def micrometres(value: float | str | None, unit: str | None) -> float | None:
     """Turn a length into µm; None where it is none or its unit (µm where there is none) is unknown."""
-    try:
-        length = float(value) if value is not None else math.nan
-    except ValueError:
-        return None
     factor = 1.0 if unit is None else _MICROMETRES.get(unit.strip(), _MICROMETRES.get(unit.strip().lower()))
-    if factor is None or not (math.isfinite(length) and length > 0):
-        return None
-    return length * factor
+    length = positive(value)
+    return None if factor is None or length is None else length * factor
 
 
-def parse_xml(text: str | None) -> OmeImage | None:
-    """Read the OME-XML of a TIFF's description; None where it is something else."""
+def parse_xml(text: str | None, size: tuple[int, int]) -> OmeImage | None:
+    """Read the OME-XML of a TIFF's description; None where it is something else.
+
+    Of several images that is meant which has the `size` (width, height), else the first: a slide may come
+    after its macro.
+    """
     if not text or "OME" not in text[:2000]:
         return None
     try:
         # Entities that grow are no danger: expat limits their growth, and the text is a slide's own.
         root = ET.fromstring(text.strip("\0 \n\r\t").encode())  # noqa: S314
-    except ET.ParseError:
+    except (ET.ParseError, UnicodeEncodeError):
         return None
-    pixels = next((each for each in root.iter() if _name(each) == "Pixels"), None)
-    if pixels is None:
+    images = [each for each in root.iter() if _name(each) == "Pixels"]
+    if not images:
         return None
+    pixels = next(
+        (each for each in images if (_count(each, "SizeX"), _count(each, "SizeY")) == size), images[0]
+    )
     x, y = (
         micrometres(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit")) for axis in "XY"
     )
     channels = [each for each in pixels if _name(each) == "Channel"]
     return OmeImage(
-        mpp=None if x is None or y is None else (x, y),
-        samples=tuple(int(each.get("SamplesPerPixel") or 1) for each in channels),
+        mpp=both_directions(x, y),
+        samples=tuple(_count(each, "SamplesPerPixel") for each in channels),
         channel_names=tuple(each.get("Name") or "" for each in channels),
-        planes=int(pixels.get("SizeZ") or 1) * int(pixels.get("SizeT") or 1),
+        planes=_count(pixels, "SizeZ") * _count(pixels, "SizeT"),
     )
+
+
+def _count(element: ET.Element, name: str) -> int:
+    """Return an attribute that counts something; 1 where it is missing, or no number."""
+    try:
+        return int(element.get(name) or 1)
+    except ValueError:
+        return 1
 
 
 def _name(element: ET.Element) -> str:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import logging
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from embedder.ome import micrometres, names_are_rgb
-from embedder.sources import Pixels, Size, SlideError
+from tissuumaps_sic.slidefile.pixels.failure import explain, names_missing_codec
+from tissuumaps_sic.slidefile.pixels.ome_xml import micrometres, names_are_rgb
+from tissuumaps_sic.slidefile.pixels.source import (
+    PixelError,
+    Pixels,
+    Size,
+    SlideError,
+    both_directions,
+    has_same_shape,
+)
+
+log = logging.getLogger(__name__)
 
 
 class OmeZarrSource:
@@ -24,6 +36,7 @@ class OmeZarrSource:
     bounds: tuple[int, int, int, int] | None = None
     objective_power: float | None = None
     quick_hash: str | None = None
+    overview_pixels: int | None = None
 
     def __init__(self, path: Path) -> None:
         import zarr
@@ -38,15 +51,27 @@ class OmeZarrSource:
                 raise SlideError(f"{path.name!r} is no OME-Zarr: it has no multiscales")
             axes = [each["name"] for each in image["axes"]]
             units = {each["name"]: each.get("unit") for each in image["axes"]}
-            self._levels: list[Any] = [group[each["path"]] for each in image["datasets"]]
-            scale = _scale(image, axes)
+            across, down = axes.index("x"), axes.index("y")
+            levels = [(group[each["path"]], _scale(image, each, axes)) for each in image["datasets"]]
+            # The specification puts the largest first; not every program does.
+            levels.sort(key=lambda level: -level[0].shape[across] * level[0].shape[down])
+            first, scale = levels[0]
+            size = (first.shape[across], first.shape[down])
+            self._levels: list[Any] = [
+                level for level, _ in levels if has_same_shape((level.shape[across], level.shape[down]), size)
+            ]
             names = _channel_names(group)
-        except (KeyError, TypeError, ValueError, OSError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, OSError, IndexError, AttributeError) as error:
+            if names_missing_codec(f"{type(error).__name__}: {error}"):
+                raise SlideError(
+                    f"{path.name!r} cannot be read as OME-Zarr {explain(path, error)}"
+                ) from error
             raise SlideError(
                 f"{path.name!r} cannot be read as OME-Zarr ({type(error).__name__}: "
                 f"{' '.join(str(error).split())}); it may be incomplete"
             ) from error
-        first = self._levels[0]
+        self._path = path
+        self._told_of_gaps = False
         sizes = dict(zip(axes, first.shape, strict=True))
         if any(size != 1 for axis, size in sizes.items() if axis not in "cyx"):
             raise SlideError(f"{path.name!r} has several planes or times ({sizes}); export one of them")
@@ -67,17 +92,51 @@ class OmeZarrSource:
             (int(level.chunks[axes.index("x")]), int(level.chunks[axes.index("y")])) for level in self._levels
         )
         x, y = (micrometres(scale[axis], units[axis]) if units[axis] else None for axis in "xy")
-        self.tagged_mpp: tuple[float, float] | None = None if x is None or y is None else (x, y)
+        self.tagged_mpp: tuple[float, float] | None = both_directions(x, y)
 
     def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
         """Give a rectangle that lies inside a level, as RGB."""
         wanted = {"x": slice(x, x + width), "y": slice(y, y + height), "c": slice(None)}
-        block = np.asarray(self._levels[level][tuple(wanted.get(axis, 0) for axis in self._axes)])
+        array = self._levels[level]
+        try:
+            block = np.asarray(array[tuple(wanted.get(axis, 0) for axis in self._axes)])
+        except (ValueError, RuntimeError, TypeError, LookupError, zlib.error) as error:
+            raise PixelError(f"{type(error).__name__}: {error}") from error
         kept = [axis for axis in self._axes if axis in wanted]
         block = block.transpose([kept.index(axis) for axis in "yxc" if axis in kept])
         if block.ndim == 2:
             block = block[..., None]
-        return np.ascontiguousarray(np.broadcast_to(block, (height, width, 3)))
+        pixels = np.ascontiguousarray(np.broadcast_to(block, (height, width, 3)))
+        return self._whiten_gaps(pixels, x, y, array)
+
+    def _whiten_gaps(self, pixels: Pixels, x: int, y: int, array: Any) -> Pixels:
+        """Make chunks that are not there white: nothing was scanned, and black would be tissue."""
+        if array.fill_value:
+            return pixels
+        across, down = self._axes.index("x"), self._axes.index("y")
+        # Of chunks that lie in one file together, only the file can be looked for.
+        shape = getattr(array, "shards", None) or array.chunks
+        wide, high = int(shape[across]), int(shape[down])
+        height, width, _ = pixels.shape
+        for row in range(y // high, (y + height - 1) // high + 1):
+            rows = slice(max(row * high - y, 0), min((row + 1) * high - y, height))
+            for column in range(x // wide, (x + width - 1) // wide + 1):
+                part = pixels[rows, max(column * wide - x, 0) : min((column + 1) * wide - x, width)]
+                if part[0, 0].any() or part.any():
+                    continue
+                index = [0] * len(self._axes)
+                index[across], index[down] = column, row
+                if (self._path / array.path / array.metadata.encode_chunk_key(tuple(index))).exists():
+                    continue
+                part[:] = 255
+                if not self._told_of_gaps:
+                    self._told_of_gaps = True
+                    log.warning(
+                        "%r lacks some of its chunks; they are taken to be white, as where nothing was "
+                        "scanned. If it should have all, copy it again",
+                        self._path.name,
+                    )
+        return pixels
 
     def close(self) -> None:
         """Let go of the arrays; their files are open only while they are read."""
@@ -94,10 +153,10 @@ def _multiscales(group: Any) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
-def _scale(image: dict[str, Any], axes: list[str]) -> dict[str, float]:
-    """Return the size of a pixel of the finest level along each axis, in the axis' unit."""
+def _scale(image: dict[str, Any], dataset: dict[str, Any], axes: list[str]) -> dict[str, float]:
+    """Return the size of a pixel of a level along each axis, in the axis' unit."""
     transforms = itertools.chain(
-        image["datasets"][0].get("coordinateTransformations", ()), image.get("coordinateTransformations", ())
+        dataset.get("coordinateTransformations", ()), image.get("coordinateTransformations", ())
     )
     scales = [each["scale"] for each in transforms if each["type"] == "scale"]
     return {axis: float(np.prod([scale[k] for scale in scales])) for k, axis in enumerate(axes)}

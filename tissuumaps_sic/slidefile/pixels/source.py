@@ -1,0 +1,84 @@
+"""What every reader of pixels gives, and what it raises."""
+
+import math
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+Size = tuple[int, int]
+
+
+class SlideError(Exception):
+    """A slide cannot be used; the message names the file, what is wrong, and what to do."""
+
+
+class PixelError(Exception):
+    """A library did not give the pixels that it was asked for; the message is its reason."""
+
+
+class Source(Protocol):
+    """What a backend must give; `read` is only ever asked for pixels that lie inside the level.
+
+    Attributes
+    ----------
+    overview_pixels : int or None
+        Pixels of the smallest level from which TissUUmaps makes an overview; None where it makes its own
+        levels first, or shows no image.
+    """
+
+    level_sizes: tuple[Size, ...]
+    level_downsamples: tuple[float, ...]
+    tile_sizes: tuple[Size | None, ...]
+    bounds: tuple[int, int, int, int] | None
+    tagged_mpp: tuple[float, float] | None
+    objective_power: float | None
+    quick_hash: str | None
+    overview_pixels: int | None
+
+    def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
+        """Give a rectangle that lies inside a level, RGB; what is transparent is white."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file; nothing reads any more."""
+        ...
+
+
+def positive(value: str | float | None) -> float | None:
+    """Give a number that a file tells; None where it tells none: 0, negative, not finite, no number."""
+    try:
+        number = float(value) if value is not None else math.nan
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number > 0 else None
+
+
+def both_directions(x: float | None, y: float | None) -> tuple[float, float] | None:
+    """Give µm per pixel of both directions; a file that gives one only means square pixels."""
+    x, y = (y if x is None else x), (x if y is None else y)
+    return None if x is None or y is None else (x, y)
+
+
+def size_or_none(width: str | int | None, height: str | int | None) -> Size | None:
+    """Give a tile's size; None where the file tells none."""
+    size = (int(width or 0), int(height or 0))
+    return size if min(size) > 0 else None
+
+
+def has_same_shape(small: Size, size: Size) -> bool:
+    """Tell whether one size is the other made smaller; each side was rounded, up or down, to whole pixels."""
+    downsample = size[0] / small[0]
+    return abs(size[1] - small[1] * downsample) <= 2 * downsample
+
+
+def one_line(error: Exception | str, path: Path) -> str:
+    """Give another library's message on one line, without the folder: it may name a patient.
+
+    libvips repeats a message for every tile that a read touches: one is enough.
+    """
+    lines = dict.fromkeys(line.strip() for line in str(error).replace(str(path), path.name).splitlines())
+    told = [line for line in lines if line and line != "unable to fetch from region"]
+    return " ".join(" ".join(told or lines).split())
