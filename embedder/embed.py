@@ -402,7 +402,7 @@ def _embed_patches(
     """Embed the patches that are not done; return the precision that all of them have."""
     choice = None
     if "choice" in partial.notes:
-        # Measuring anew might choose otherwise. It is this slide's: later ones of the run are not bound to it.
+        # Measuring anew might choose otherwise. This slide's choice binds no later one of the run.
         choice = Choice(**partial.notes["choice"])
     if partial.done:
         log.info("%s: going on after %d patches of an earlier run", slide.name, partial.done)

@@ -1,7 +1,7 @@
 """The embeddings of a slide while they are being made, on disk, so that a run that dies loses little.
 
-Of two runs at one folder, one of which has lost the slide's lock without knowing it yet, neither ever writes into
-the other's embeddings: each keeps the file open that it began with, and takes over another's file only when that
+A run may have lost the slide's lock without knowing it yet. It then never writes into the embeddings of the
+one that has it: each run keeps the file open that it began with, and goes on in another's file only when that
 run has certainly ended; else it copies what was saved. The state names the file that it speaks of.
 """
 
@@ -125,7 +125,7 @@ class Partial:
         return self._shape[0] * self._shape[1] * self._dtype.itemsize
 
     def _make(self) -> None:
-        """Make a file of our own, with a copy of what is done; who made the one before may still write to it."""
+        """Make a file of our own, with a copy of what is done: the one before may still be written to."""
         for old in self._folder.glob("X-*"):
             old.unlink(missing_ok=True)
         name = uuid.uuid4().hex
