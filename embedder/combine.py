@@ -116,13 +116,13 @@ def add_embedding(base: Path, other: Path, *, name: str | None = None, replace: 
     """
     try:
         # The lock of `embed`: two at a time would each leave out what the other adds.
-        with locks.locked(base.parent / f".{base.stem}.lock"):
-            return _add(base, other, name, replace=replace)
+        with locks.locked(base.parent / locks.hidden_name(base.stem, ".lock")) as lock:
+            return _add(base, other, name, lock, replace=replace)
     except locks.LockedError as error:
         raise CombineError(f"{base.name}: {error}") from error
 
 
-def _add(base: Path, other: Path, name: str | None, *, replace: bool) -> Added:
+def _add(base: Path, other: Path, name: str | None, lock: locks.Lock, *, replace: bool) -> Added:
     ours, theirs = _provenance(base), _provenance(other)
     _check_same_slide(base, ours, other, theirs)
     encoders = _encoders(ours)
@@ -146,6 +146,7 @@ def _add(base: Path, other: Path, name: str | None, *, replace: bool) -> Added:
         if problems:
             told = "; ".join(f"{each.rule}: {each.what}" for each in problems)
             raise ContractError(f"{base.name} would break the file contract ({told}); nothing was written")
+        lock.check()
     return added
 
 

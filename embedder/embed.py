@@ -226,8 +226,10 @@ def embed_or_tell(
     """
     path, h5ad = item.path, folder / f"{item.name}.h5ad"
     try:
-        with locks.locked(folder / f".{item.name}.lock"):
-            return _embed(item, h5ad, encoder, options, progress)
+        with locks.locked(folder / locks.hidden_name(item.name, ".lock")) as lock:
+            return _embed(item, h5ad, encoder, options, progress, lock)
+    except locks.LostError as error:
+        return SlideResult(str(path), "failed", f"{path}: {error}")
     except locks.LockedError as error:
         return SlideResult(str(path), "skipped", f"{path}: {error}")
     except (SlideError, TilingError, ContractError) as error:
@@ -243,7 +245,12 @@ def embed_or_tell(
 
 
 def _embed(
-    item: SlideInput, h5ad: Path, encoder: Encoder, options: EmbedOptions, progress: Progress | None
+    item: SlideInput,
+    h5ad: Path,
+    encoder: Encoder,
+    options: EmbedOptions,
+    progress: Progress | None,
+    lock: locks.Lock,
 ) -> SlideResult:
     """Embed one slide into an h5ad, and write the TissUUmaps project beside it."""
     path = item.path
@@ -260,18 +267,22 @@ def _embed(
         grid, shares = plan_grid(slide, mask, options)
         log.info("%s: %d patches of %g µm", path.name, len(grid), options.patch_size * options.mpp)
         partial = Partial.open(
-            h5ad.parent / f".{item.name}.partial",
+            h5ad.parent / locks.hidden_name(item.name, ".partial"),
             request=_request(provenance.asked(slide, mask, encoder, options), grid, encoder, options),
             shape=(len(grid), encoder.dimension),
             dtype=options.storage,
+            lock=lock,
         )
         with _progress(progress, slide.name, len(grid), partial.done) as advance:
-            _embed_patches(slide, grid, encoder, partial, batch_size=options.batch_size, advance=advance)
+            choice = _embed_patches(
+                slide, grid, encoder, partial, batch_size=options.batch_size, advance=advance
+            )
         clock.seconds["embed"] = partial.seconds
         X = partial.array()
         with clock.stage("umap"):
             umap2, umap3, rgb = _colors(X, options.umap)
         with clock.stage("write"):
+            lock.check()
             project = tmap.tmap_project(
                 h5ad_name=h5ad.name,
                 slide_name=slide.name,
@@ -295,7 +306,9 @@ def _embed(
                 colors=rgb,
                 slide_name=slide.name,
                 encoder_name=encoder.name,
-                provenance=provenance.describe(slide, grid, mask, encoder, options, seconds=clock.seconds),
+                provenance=provenance.describe(
+                    slide, grid, mask, encoder, options, choice=choice, seconds=clock.seconds
+                ),
                 tmap=project,
                 thumbnail=slide.thumbnail(1024) if options.thumbnail else None,
             )
@@ -385,29 +398,39 @@ def _embed_patches(
     *,
     batch_size: int,
     advance: Callable[[int], None],
-) -> None:
+) -> Choice:
+    """Embed the patches that are not done; return the precision that all of them have."""
+    choice = None
+    if "choice" in partial.notes:
+        # Measuring anew might choose otherwise. This slide's choice binds no later one of the run.
+        choice = Choice(**partial.notes["choice"])
     if partial.done:
         log.info("%s: going on after %d patches of an earlier run", slide.name, partial.done)
-        encoder.choice = Choice(**partial.notes["choice"])  # measuring anew might choose otherwise
     batches = iter_patches(slide, grid, batch_size=batch_size, start=partial.done)
     waiting: tuple[npt.NDArray[np.int64], Any] | None = None
     try:
         for indices, patches in batches:
-            if "choice" not in partial.notes:
-                partial.note(choice=asdict(encoder.settle(patches)))
-            started = encoder.start(patches)
+            if choice is None:
+                choice = encoder.settle(patches)
+                partial.note(choice=asdict(choice))
+            started = encoder.start(patches, precision=choice.precision)
             # A GPU works on this batch while the one before it is written.
             if waiting is not None:
                 _finish(waiting, encoder, partial, advance)
             waiting = (indices, started)
         if waiting is not None:
             _finish(waiting, encoder, partial, advance)
-    finally:
+    except BaseException:
         # What was done before a failure, or Ctrl-C, need not be done again.
-        with suppress(OSError):
-            partial.save()
+        with suppress(OSError, locks.LostError):
+            partial.finish()
         if partial.done == 0:
             partial.remove()
+        raise
+    with suppress(OSError):
+        partial.finish()
+    assert choice is not None  # a grid has patches
+    return choice
 
 
 def _finish(

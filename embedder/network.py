@@ -88,7 +88,7 @@ class Encoder:
     device : str
     choice : Choice or None
         The precision, once it is settled: at once where it was asked for, else by `settle` or by the first
-        `encode`. A run that goes on with another one's work sets it to that one's.
+        `encode`.
     """
 
     def __init__(
@@ -158,10 +158,15 @@ class Encoder:
         """
         return self.fetch(self.start(patches))
 
-    def start(self, patches: npt.NDArray[np.uint8]) -> torch.Tensor:
+    def start(self, patches: npt.NDArray[np.uint8], *, precision: str | None = None) -> torch.Tensor:
         """Begin to embed patches; on a GPU this returns while it works, and `fetch` waits for it.
 
-        Parameters and errors are those of `encode`.
+        Parameters
+        ----------
+        patches : ndarray of shape (n, rows, columns, 3), uint8
+            As of `encode`, with its errors.
+        precision : "float32" or "bfloat16", optional
+            Of the run that this one goes on for; by default as it is settled.
 
         Returns
         -------
@@ -175,8 +180,7 @@ class Encoder:
                 f"patches are {patches.dtype} of shape {patches.shape}; "
                 "give uint8 of shape (n, rows, columns, 3)"
             )
-        self.settle(patches)
-        forward = self._forward(self.precision, patches)
+        forward = self._forward(precision or self.settle(patches).precision, patches)
         with torch.inference_mode(), _exact_float32():
             return forward(self._to_device(patches))
 

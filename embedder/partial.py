@@ -1,4 +1,9 @@
-"""The embeddings of a slide while they are being made, on disk, so that a run that dies loses little."""
+"""The embeddings of a slide while they are being made, on disk, so that a run that dies loses little.
+
+A run may have lost the slide's lock without knowing it yet. It then never writes into the embeddings of the
+one that has it: each run keeps the file open that it began with, and goes on in another's file only when that
+run has certainly ended; else it copies what was saved. The state names the file that it speaks of.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +12,24 @@ import json
 import os
 import shutil
 import time
+import uuid
+import weakref
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from embedder.locks import Lock, LostError
 from tissuumaps_sic.slidefile.writing import replacing
 
 # How long a run works between two checkpoints, and so what a `kill -9` costs. One takes some milliseconds.
 _CHECKPOINT_SECONDS = 10.0
+# What stands behind the embeddings in their file, and tells it from every other.
+_NAME_BYTES = 32
+_BLOCK_BYTES = 1 << 24
 
 
 class Partial:
@@ -33,12 +46,19 @@ class Partial:
     """
 
     def __init__(
-        self, folder: Path, request: dict[str, Any], shape: tuple[int, int], dtype: npt.DTypeLike
+        self,
+        folder: Path,
+        request: dict[str, Any],
+        shape: tuple[int, int],
+        dtype: npt.DTypeLike,
+        lock: Lock | None,
     ) -> None:
         self._folder = folder
         self._request = request
         self._shape = shape
         self._dtype = np.dtype(dtype)
+        self._lock = lock
+        self._writer: str | None = uuid.uuid4().hex if lock is None else lock.token
         self.done = 0
         self.notes: dict[str, Any] = {}
         self.seconds = 0.0
@@ -53,6 +73,7 @@ class Partial:
         request: dict[str, Any],
         shape: tuple[int, int],
         dtype: npt.DTypeLike = np.float32,
+        lock: Lock | None = None,
     ) -> Self:
         """Go on with what a folder holds, if it was made for the same request; else begin.
 
@@ -63,19 +84,32 @@ class Partial:
             JSON-able; all that the embeddings depend on. Embeddings of another request are thrown away.
         shape : (n_patches, n_features)
         dtype : float32 or float16
+        lock : Lock, optional
+            The slide's, which is looked at before anything is saved.
+
+        Raises
+        ------
+        LostError
+            The lock is another run's.
+        OSError
+            The folder cannot be written, or the disk is full.
         """
-        self = cls(folder, request, shape, dtype)
+        self = cls(folder, request, shape, dtype, lock)
+        self._require_lock()
         state = self._read_state()
-        if state is not None and state["request"] == json.loads(json.dumps(request)):
+        if state is None or state["request"] != json.loads(json.dumps(request)):
+            remove_left_behind(folder)
+            folder.mkdir(exist_ok=True)
+            self._make()
+        else:
             self.done = self._written = state["done"]
             self.notes, self.seconds = state["notes"], state["seconds"]
-        else:
-            self.remove()
-            folder.mkdir()
-            with self._data.open("wb") as file:
-                _reserve(file.fileno(), self._bytes)
-                file.truncate(self._bytes)
-            self.save()
+            ended = frozenset[str]() if lock is None else lock.ended
+            if state["writer"] is None or state["writer"] in ended:
+                self._hold(state["name"])
+            else:
+                self._make()
+        self.save()
         return self
 
     @property
@@ -89,6 +123,35 @@ class Partial:
     @property
     def _bytes(self) -> int:
         return self._shape[0] * self._shape[1] * self._dtype.itemsize
+
+    def _make(self) -> None:
+        """Make a file of our own, with a copy of what is done: the one before may still be written to."""
+        for old in self._folder.glob("X-*"):
+            old.unlink(missing_ok=True)
+        name = uuid.uuid4().hex
+        path = self._folder / f"X-{name}"
+        with path.open("xb", buffering=0) as file:
+            _reserve(file.fileno(), self._bytes + _NAME_BYTES)
+            file.truncate(self._bytes)
+            if self.done:
+                with self._data.open("rb") as before:
+                    left = self._bytes
+                    while left and (block := before.read(min(left, _BLOCK_BYTES))):
+                        _write_all(file, memoryview(block))
+                        left -= len(block)
+            file.seek(self._bytes)
+            _write_all(file, memoryview(name.encode()))
+        path.replace(self._data)
+        self._hold(name)
+
+    def _hold(self, name: str) -> None:
+        """Write to the file of this name from now on, whatever becomes of its place in the folder."""
+        self._file, self._name = self._data.open("rb+", buffering=0), name
+        weakref.finalize(self, self._file.close)
+        self._file.seek(self._bytes)
+        if self._file.read() != name.encode():
+            self._require_lock()
+            raise OSError(errno.ESTALE, "another program put another file there", str(self._data))
 
     def note(self, **facts: Any) -> None:
         """Leave JSON-able facts for a run that goes on, and save them at once."""
@@ -106,24 +169,33 @@ class Partial:
 
         Raises
         ------
+        LostError
+            The slide's lock is another run's. What was saved before is that run's to go on with.
         OSError
             The disk is full, say. What was saved before stays, for the run that goes on.
         """
         rows = np.ascontiguousarray(features, dtype=self._dtype)
         breaks = np.flatnonzero(np.diff(indices) != 1) + 1
         # Not through a memory map: where the disk is full, that ends the process without a word.
-        with self._data.open("rb+", buffering=0) as file:
-            for begin, end in zip([0, *breaks], [*breaks, len(indices)], strict=True):
-                file.seek(int(indices[begin]) * self._shape[1] * self._dtype.itemsize)
-                _write_all(file, rows[begin:end].data.cast("B"))
+        for begin, end in zip([0, *breaks], [*breaks, len(indices)], strict=True):
+            self._file.seek(int(indices[begin]) * self._shape[1] * self._dtype.itemsize)
+            _write_all(self._file, rows[begin:end].data.cast("B"))
         self._written += len(indices)
         if time.monotonic() - self._saved > _CHECKPOINT_SECONDS:
             self.save()
 
     def save(self) -> None:
-        """Make sure that what was written is on disk, and say so in the folder."""
-        with self._data.open("rb+") as file:
-            os.fsync(file.fileno())
+        """Make sure that what was written is on disk, and say so in the folder.
+
+        Raises
+        ------
+        LostError
+            The slide's lock is another run's; nothing is saved then.
+        OSError
+            The disk is full, say.
+        """
+        self._require_lock()
+        os.fsync(self._file.fileno())
         self.done = self._written
         self.seconds += time.monotonic() - self._begun
         self._begun = self._saved = time.monotonic()
@@ -132,31 +204,65 @@ class Partial:
             "done": self.done,
             "notes": self.notes,
             "seconds": self.seconds,
+            "name": self._name,
+            "writer": self._writer,
         }
-        with replacing(self._state) as temporary:
-            temporary.write_text(json.dumps(state), encoding="utf-8")
+        try:
+            with replacing(self._state, follow_links=False) as temporary:
+                temporary.write_text(json.dumps(state), encoding="utf-8")
+        except OSError:
+            self._require_lock()  # the folder may be gone since it is another run's
+            raise
+
+    def finish(self) -> None:
+        """Save for the last time: this run writes no more. Errors are those of `save`."""
+        self._writer = None
+        self.save()
 
     def array(self) -> npt.NDArray[Any]:
         """Map the embeddings, (n_patches, n_features), read-only."""
-        return np.memmap(self._data, dtype=self._dtype, mode="r", shape=self._shape)
+        # Of the file that this run wrote, not of the one that lies in its place now.
+        return np.memmap(self._file, dtype=self._dtype, mode="r", shape=self._shape)
 
     def remove(self) -> None:
-        """Delete the folder; on Windows the array must be gone before."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Delete the folder, if it is still this run's; on Windows the array must be gone before."""
+        self._file.close()
+        with suppress(LostError):
+            self._require_lock()
+            remove_left_behind(self._folder)
+
+    def _require_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.check()
 
     def _read_state(self) -> dict[str, Any] | None:
         """Return what the folder says of itself; None where that is nothing, or not true."""
         try:
             state = json.loads(self._state.read_text(encoding="utf-8"))
+            with self._data.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(self._bytes)
+                name = file.read()
             fits = (
-                self._data.stat().st_size == self._bytes
+                size == self._bytes + _NAME_BYTES
+                and name == state["name"].encode()
+                and type(state["done"]) is int
                 and 0 <= state["done"] <= self._shape[0]
                 and isinstance(state["notes"], dict)
                 and isinstance(state["seconds"], int | float)
+                and isinstance(state["writer"], str | None)
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         return state if fits and "request" in state else None
+
+
+def remove_left_behind(folder: Path) -> None:
+    """Remove the folder of a run that ended before it could; whoever calls this holds the slide's lock."""
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reserve(descriptor: int, size: int) -> None:
@@ -170,7 +276,7 @@ def _reserve(descriptor: int, size: int) -> None:
         # Else it is a file system that cannot promise room.
 
 
-def _write_all(file: Any, content: memoryview) -> None:
+def _write_all(file: FileIO, content: memoryview) -> None:
     # An unbuffered write may write less than all, on a disk that fills up and for more than 2 GB.
     while content:
         content = content[file.write(content) :]

@@ -16,7 +16,7 @@ from embedder.tissue import TissueMask
 
 if TYPE_CHECKING:
     from embedder.embed import EmbedOptions
-    from embedder.network import Encoder
+    from embedder.network import Choice, Encoder
 
 # What `tissue.tissue_mask` calls its own way of finding tissue.
 _OTSU = "otsu-saturation"
@@ -69,6 +69,7 @@ def describe(
     encoder: Encoder,
     options: EmbedOptions,
     *,
+    choice: Choice,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
     """Return a slide's provenance for ``uns['embedder']``: JSON-able, with no path and no person's name."""
@@ -83,13 +84,12 @@ def describe(
         "level": grid.level,
         "level_downsample": grid.level_downsample,
     }
-    choice = encoder.choice
     found["encoder"] |= {
         "source": encoder.spec.source,
         "licence": encoder.spec.licence,
         "device": encoder.device.partition(":")[0],
-        "precision": encoder.precision,
-        "precision_choice": None if choice is None else str(choice),
+        "precision": choice.precision,
+        "precision_choice": str(choice),
     }
     found["umap"] = options.umap
     found["versions"] = {name: version(name) for name in _VERSIONS}

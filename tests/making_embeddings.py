@@ -24,7 +24,7 @@ class MeanEncoder:
     def settle(self, patches):
         return self.choice
 
-    def start(self, patches):
+    def start(self, patches, *, precision=None):
         self.encoded += len(patches)
         half = patches.shape[1] // 2
         parts = [patches[:, :, :half], patches[:, :, half:], patches[:, :half], patches[:, half:]]

@@ -24,7 +24,7 @@ class Encoder(MeanEncoder):
         super().__init__()
         self.folder = folder
 
-    def start(self, patches):
+    def start(self, patches, *, precision=None):
         features = super().start(patches)
         blue = round(float(np.median(patches[..., 2])))
         if blue == KILLS and patches[..., 0].max() > 60:

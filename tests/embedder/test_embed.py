@@ -251,12 +251,12 @@ from embedder.network import Choice, Encoder
 batches = int(sys.argv[4])
 Encoder._measure = lambda self, patches: Choice(sys.argv[5], "auto", 1.0, 1.0)
 start = Encoder.start
-def counting(self, patches):
+def counting(self, patches, *, precision=None):
     global batches
     if batches == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     batches -= 1
-    return start(self, patches)
+    return start(self, patches, precision=precision)
 Encoder.start = counting
 embedder.partial._CHECKPOINT_SECONDS = 0
 options = EmbedOptions(encoder=sys.argv[3], patch_size=64, batch_size=8, umap=False, min_tissue=0)
