@@ -21,6 +21,8 @@ from embedder.patches import iter_patches
 from embedder.slide import Slide, SlideError, open_slide
 from embedder.tiling import PatchGrid, TilingError
 from embedder.tissue_files import read_tissue
+from tissuumaps_sic.slidefile.areas.area import AreaError
+from tissuumaps_sic.slidefile.areas.masks import open_mask
 from tissuumaps_sic.slidefile.writing import replacing
 
 log = logging.getLogger(__name__)
@@ -253,12 +255,12 @@ class PatchStore:
 
 def _labelled(plan: Drawn, slide: Slide, mask: Path) -> Drawn:
     """Return the patches that have a label; none where there is no truth."""
-    from PIL import Image
-
     if not mask.is_file():
         return _only(replace(plan, labels=np.zeros(len(plan.grid), np.int64)), np.empty(0, np.int64))
-    with Image.open(mask) as image:
-        values = np.unique(np.asarray(image))
+    try:
+        values = np.unique(np.concatenate([np.unique(each) for each in open_mask(mask).strips()]))
+    except AreaError as error:
+        raise SlideError(str(error)) from error
     grid = plan.grid
     size = grid.patch_width0, grid.patch_height0
     shares = [

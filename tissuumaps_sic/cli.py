@@ -639,6 +639,7 @@ def _compare(options: argparse.Namespace) -> None:
 
     from tissuumaps_sic.agreement import compare
     from tissuumaps_sic.session import load_session, session_path
+    from tissuumaps_sic.slidefile.tables import as_text
     from tissuumaps_sic.slidefile.writing import replacing
     from tissuumaps_sic.slides import open_slide_file
 
@@ -646,9 +647,12 @@ def _compare(options: argparse.Namespace) -> None:
     first, second = (load_session(session_path(options.file, name), slide) for name in options.sessions)
     found = compare(slide, first, second)
     if options.output:
-        with replacing(options.output) as temporary, temporary.open("w", newline="") as file:
+        with (
+            replacing(options.output) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
             rows = [
-                (slide.patch_names[row], *(f"{each:g}" for each in slide.centres[row]))
+                (as_text(str(slide.patch_names[row])), *(f"{each:.10g}" for each in slide.centres[row]))
                 for row in found.disputed.nonzero()[0]
             ]
             csv.writer(file).writerows([("patch", "x", "y"), *rows])

@@ -34,6 +34,7 @@ from tissuumaps_sic.annotator import (
     simulate,
 )
 from tissuumaps_sic.clustering import METHODS, UNLABELLED, SeededIterativeClustering
+from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides import (
     MAIN,
@@ -503,19 +504,24 @@ def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
         raise EvaluationError("no slide could be evaluated, so there is nothing to write")
     folder.mkdir(parents=True, exist_ok=True)
     writers: dict[str, Callable[[Path], Any]] = {
-        "evaluation.csv": partial(evaluation.runs.to_csv, index=False),
+        "evaluation.csv": partial(_as_texts(evaluation.runs).to_csv, index=False),
         "evaluation.json": lambda path: path.write_text(json.dumps(report(evaluation), indent=2) + "\n"),
         "f1_by_seeds.png": f1_by_seeds(evaluation.per_slide(), repeats=evaluation.plan.repeats).savefig,
     }
     if not evaluation.clicks.empty:
         writers |= {
-            "clicks.csv": partial(evaluation.clicks.to_csv, index=False),
+            "clicks.csv": partial(_as_texts(evaluation.clicks).to_csv, index=False),
             "f1_by_clicks.png": f1_by_clicks(evaluation.clicks).savefig,
         }
     for name, write in writers.items():
         with replacing(folder / name) as temporary:
             write(temporary)
     return [folder / name for name in writers]
+
+
+def _as_texts(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose texts no spreadsheet computes."""
+    return table.rename(columns=as_text).map(lambda cell: as_text(cell) if isinstance(cell, str) else cell)
 
 
 def report(evaluation: Evaluation) -> dict[str, Any]:

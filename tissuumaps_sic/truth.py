@@ -6,15 +6,12 @@ its square. Level-0 pixels count from the slide's top-left corner; pixel k cover
 
 from __future__ import annotations
 
-import gzip
-import json
+import logging
 import re
-import warnings
-import xml.etree.ElementTree as ET
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +19,14 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.slidefile.areas.area import Area, AreaError, Areas
+from tissuumaps_sic.slidefile.areas.files import DRAWINGS, is_drawing, read_areas
+from tissuumaps_sic.slidefile.areas.fill import Mask, Shape
+from tissuumaps_sic.slidefile.areas.masks import MASKS, N_VALUES, MaskImage, open_mask, place_mask
+from tissuumaps_sic.slidefile.spelling import folded, listed
 from tissuumaps_sic.slides import EmbeddedSlide, provenance
+
+log = logging.getLogger(__name__)
 
 UNCOUNTED = -1
 # What stands for every value that no class names, and for what lies in no polygon.
@@ -37,6 +41,10 @@ ENDINGS = (
 _BLOCK = 4096
 # Polygons are drawn at this many pixels to a patch's edge.
 _PIXELS_PER_PATCH = 64
+# Overlaps of classes are measured on so many pixels at most, and told from this share on: neighbours that are
+# drawn by hand overlap by slivers.
+_OVERLAP_SIDE = 2048
+_OVERLAP_TOLD = 0.01
 # A share is compared with one half up to the rounding of its sums.
 _HALF = 0.5 - 1e-6
 
@@ -58,7 +66,7 @@ class TruthClasses:
     names : tuple of str
         Names of the classes 0, 1, ...; of two classes, 1 is the positive one.
     values : mapping of str to int
-        Class of each value: a mask's number as text, or an annotation's class name in lower case.
+        Class of each value: a mask's number as text, or an annotation's class name, `folded`.
     others : int
         Class of every other value, and of what lies in no polygon; -1 counts it in no class.
     """
@@ -110,9 +118,9 @@ class TruthClasses:
                 raise TruthError(f"--class {text!r}: there is a class {name} already; list its values there")
             names.append(name)
             for value in given:
-                if value.casefold() in values:
+                if folded(value) in values:
                     raise TruthError(f"--class {text!r}: {value} is in a class already; keep one of the two")
-                values[value.casefold()] = number
+                values[folded(value)] = number
         if len(names) < 2:
             raise TruthError(
                 f"{len(names)} class is named; name at least two, for example "
@@ -123,7 +131,7 @@ class TruthClasses:
 
     def named(self, values: Sequence[str]) -> int | None:
         """Return the class of the first of `values` that a class names, or None."""
-        numbers = (self.values.get(value.strip().casefold()) for value in values)
+        numbers = (self.values.get(folded(value)) for value in values)
         return next((number for number in numbers if number is not None), None)
 
 
@@ -264,14 +272,16 @@ def read_truth(
     path : Path
         One of
 
-        - a mask (``.png``, ``.tif``, ``.tiff``): grey or palette of 8 or 16 bits, whose values are classes.
-          It covers the slide, or else its bounds, at any scale; a pyramid is read at its finest level;
+        - a mask (``.png``, ``.tif``, ``.tiff``, ``.bmp``): grey or palette of 8 or 16 bits, whose values are
+          classes. It covers the slide, or else its bounds, at any scale; a pyramid is read at its finest
+          level;
         - GeoJSON (``.geojson``, ``.json``, also with ``.gz``), as QuPath writes it;
         - the XML of ASAP (``.xml``). Splines are taken as the polygon through their points.
 
-        Polygons that come later in a file lie over earlier ones. Annotations without a class, and those
-        that QuPath itself ignores because their class ends in ``*``, are left out unless `classes` names
-        them.
+        Classes that `classes` names lie over those it does not name, whatever the order in the file; of two
+        that it names, the one that comes later lies over the other. How much they overlap is told.
+        Annotations without a class, and those that QuPath itself ignores because their class ends in ``*``,
+        are left out unless `classes` names them.
     squares : PatchSquares
         The patches, as `patch_squares` gives them.
     classes : TruthClasses
@@ -296,14 +306,19 @@ def read_truth(
     """
     if not path.is_file():
         raise TruthError(f"{path}: no such file; give the slide's mask, GeoJSON or XML")
-    ending = "".join(path.suffixes[-2:]).lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
-    form = _FORMS.get(ending)
-    if form is None:
-        raise TruthError(
-            f"{path.name}: a truth ends in {', '.join(sorted(_FORMS))}; convert the file, or rename it"
-        )
-    raster = form(path, squares, classes, offset)
-    shares = _shares(raster, squares, len(classes.names))
+    try:
+        if is_drawing(path):
+            raster: _Raster = _read_drawing(path, squares, classes, offset)
+        elif path.suffix.lower() in MASKS:
+            raster = _read_mask(path, squares, classes)
+        else:
+            raise TruthError(
+                f"{path.name}: a truth ends in {', '.join(sorted(DRAWINGS + MASKS))}; convert the file, or "
+                "rename it"
+            )
+        shares = _shares(raster, squares, len(classes.names))
+    except AreaError as error:
+        raise TruthError(str(error)) from error
     return Truth(classes.names, _labels(shares), shares.astype(np.float32), raster.found)
 
 
@@ -391,15 +406,14 @@ def _before(sums: npt.NDArray[np.int32], x: Floats, y: Floats) -> Floats:
 
 
 @dataclass
-class _Mask:
-    """A mask image; `fetch` gives the values of a rectangle inside it, shape (height, width)."""
+class _MaskClasses:
+    """The classes of a mask image."""
 
-    size: tuple[int, int]
+    image: MaskImage
     origin: Pair
     pixel: Pair
-    fetch: Callable[[int, int, int, int], npt.NDArray[np.unsignedinteger[Any]]]
     class_of: Classes
-    met: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(65536, bool))
+    met: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(N_VALUES, bool))
 
     @property
     def found(self) -> tuple[str, ...]:
@@ -408,371 +422,187 @@ class _Mask:
     def read(self, left: int, top: int, width: int, height: int) -> Classes:
         values = np.full((height, width), UNCOUNTED, np.int16)
         x0, y0 = max(left, 0), max(top, 0)
-        x1, y1 = min(left + width, self.size[0]), min(top + height, self.size[1])
+        x1, y1 = min(left + width, self.image.size[0]), min(top + height, self.image.size[1])
         if x0 < x1 and y0 < y1:
-            inside = self.fetch(x0, y0, x1 - x0, y1 - y0)
+            inside = self.image.read(x0, y0, x1 - x0, y1 - y0)
             self.met[inside] = True
             values[y0 - top : y1 - top, x0 - left : x1 - left] = self.class_of[inside]
         return values
 
 
-def _read_mask(path: Path, squares: PatchSquares, classes: TruthClasses, _: Pair | None) -> _Mask:
-    class_of = np.full(65536, classes.others, np.int16)
+def _read_mask(path: Path, squares: PatchSquares, classes: TruthClasses) -> _MaskClasses:
+    class_of = np.full(N_VALUES, classes.others, np.int16)
     for value, number in classes.values.items():
-        if not re.fullmatch(r"\d{1,5}", value) or int(value) > 65535:
+        if not re.fullmatch(r"\d{1,5}", value) or int(value) >= N_VALUES:
             raise TruthError(
                 f"{path.name}: is a mask, whose values are numbers from 0, and {value!r} is none; "
                 "give the mask's own, for example --positive 1"
             )
         class_of[int(value)] = number
-    size, fetch = _open_palette(path) or _open_grey(path)
-    origin, pixel = _place(path, size, squares)
-    return _Mask(size, origin, pixel, fetch, class_of)
-
-
-def _open_palette(path: Path) -> Any:
-    """Return size and reader of a mask that is a palette's indices, or None where it is something else.
-
-    libvips, which reads all the rest, gives a palette's colours and not its indices.
-    """
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                if image.mode != "P":
-                    return None
-                values = np.asarray(image)
-    except Image.DecompressionBombError:
-        # More than 179 Mpx: too many for a format that is unpacked as a whole, whatever its values.
-        return None
-    except (OSError, SyntaxError, ValueError) as error:
-        # Pillow knows fewer kinds of TIFF than libvips, which has the last word on what is readable.
-        if "truncated" in str(error):
-            raise _unreadable(path, error) from error
-        return None
-    height, width = values.shape
-    return (width, height), lambda left, top, w, h: values[top : top + h, left : left + w]
-
-
-def _open_grey(path: Path) -> Any:
-    """Return size and reader of a grey mask; rectangles are unpacked when asked for."""
-    import pyvips
-
-    # By the ending and not by the content, so that a file never reaches one of libvips' many other loaders.
-    load = pyvips.Image.pngload if path.suffix.lower() == ".png" else pyvips.Image.tiffload
-    try:
-        image = load(str(path), access="random", fail_on="error")
-    except pyvips.Error as error:
-        raise _unreadable(path, error) from error
-    if image.hasalpha():
-        image = image[: image.bands - 1]
-    if image.format not in ("uchar", "ushort"):
-        raise TruthError(
-            f"{path.name}: has pixels of the kind {image.format}; save the classes as whole numbers of 8 or "
-            "16 bits, grey"
-        )
-    # libvips spreads 1, 2 and 4 bits over 0 to 255.
-    bits = int(image.get("bits-per-sample")) if image.get_typeof("bits-per-sample") else 8
-    spread = 255 // (2**bits - 1) if bits < 8 else 1
-
-    def fetch(left: int, top: int, width: int, height: int) -> Any:
-        try:
-            values = image.crop(left, top, width, height).numpy()
-        except pyvips.Error as error:
-            raise _unreadable(path, error) from error
-        if values.ndim == 3:
-            if (values != values[:, :, :1]).any():
-                raise TruthError(
-                    f"{path.name}: is a coloured picture (the slide itself?); a mask is grey or has a "
-                    "palette, each value a class"
-                )
-            values = values[:, :, 0]
-        return values // spread
-
-    return (image.width, image.height), fetch
-
-
-def _unreadable(path: Path, error: Exception) -> TruthError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return TruthError(f"{path.name}: cannot be read ({reason}); export it again")
-
-
-def _place(path: Path, size: tuple[int, int], squares: PatchSquares) -> tuple[Pair, Pair]:
-    """Return where a mask's corner lies and how large its pixel is, in level-0 pixels."""
+    image = open_mask(path)
     if squares.slide_size is None:
         raise TruthError(
             f"{path.name}: the slide's h5ad does not tell the size of level 0, so that the mask cannot be "
             "laid over it; give it (--slide-size WIDTH,HEIGHT)"
         )
-    whole = (0, 0, *squares.slide_size)
-    for x, y, width, height in (whole, squares.bounds or whole):
-        # Scaling rounds either side by up to one pixel.
-        if abs(size[0] * height - size[1] * width) <= width + height:
-            return (float(x), float(y)), (width / size[0], height / size[1])
-    raise TruthError(
-        f"{path.name}: is {size[0]} x {size[1]} pixels, and that is not the shape of the slide, "
-        f"{squares.slide_size[0]} x {squares.slide_size[1]}; a mask covers the whole slide, at any scale"
-    )
+    origin, pixel = place_mask(path.name, image.size, squares.slide_size, squares.bounds)
+    return _MaskClasses(image, origin, pixel, class_of)
 
 
 # -------------------------------------------------------------------------------------------- polygons
 
 
 @dataclass(frozen=True)
-class _Annotation:
-    """What was drawn: polygons as lists of rings of shape (n_points, 2), level-0 pixels.
-
-    `values` are what its class may be called, the nearest first; `classed` tells whether they are a class's
-    or merely the annotation's own name.
-    """
-
-    values: tuple[str, ...]
-    classed: bool
-    polygons: tuple[tuple[Floats, ...], ...]
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """One polygon of a class: its edges, and the box around it, in pixels of the raster."""
-
-    number: int
-    starts: Floats
-    ends: Floats
-    low: Floats
-    high: Floats
-
-
-@dataclass(frozen=True)
 class _Drawing:
-    """Polygons as a raster; pixels in no polygon have the class `background`."""
+    """Polygons as a raster, later ones over earlier ones; what lies in none has the class `background`."""
 
     origin: Pair
     pixel: Pair
     found: tuple[str, ...]
-    shapes: tuple[_Shape, ...]
+    shapes: tuple[tuple[int, Shape], ...]
     background: int
 
     @cached_property
-    def _boxes(self) -> tuple[Floats, Floats]:
-        """Whole pixels around each shape, shape (n_shapes, 2) each."""
-        low = np.array([shape.low for shape in self.shapes]).reshape(-1, 2)
-        high = np.array([shape.high for shape in self.shapes]).reshape(-1, 2)
-        return np.floor(low), np.ceil(high)
+    def _boxes(self) -> npt.NDArray[np.int_]:
+        """Whole pixels around each shape, shape (2, n_shapes, 2)."""
+        boxes = [[shape.low for _, shape in self.shapes], [shape.high for _, shape in self.shapes]]
+        return np.array(boxes, int).reshape(2, -1, 2)
 
     def read(self, left: int, top: int, width: int, height: int) -> Classes:
         values = np.full((height, width), self.background, np.int16)
         corner, far = np.array([left, top]), np.array([left + width, top + height])
         # Only the part of the rectangle that a polygon's own box covers is drawn.
-        low, high = (np.clip(edges, corner, far).astype(int) for edges in self._boxes)
+        low, high = np.clip(self._boxes, corner, far)
         for position in np.flatnonzero((low < high).all(axis=1)):
             (x0, y0), (x1, y1) = low[position] - corner, high[position] - corner
-            shape = self.shapes[position]
-            values[y0:y1, x0:x1][_fill(shape, low[position], high[position] - low[position])] = shape.number
+            number, shape = self.shapes[position]
+            values[y0:y1, x0:x1][shape.fill(low[position], high[position])] = number
         return values
 
 
-def _fill(shape: _Shape, corner: npt.NDArray[np.int_], size: npt.NDArray[np.int_]) -> npt.NDArray[np.bool_]:
-    """Return which pixels of a rectangle have their centre in a polygon, by the even-odd rule.
-
-    Each edge toggles, in every row whose middle it crosses, all pixels to its right. Pillow's own polygons
-    are no help here: they include their outline, half a pixel too much on every side.
-    """
-    width, height = size.tolist()
-    (x1, y1), (x2, y2) = (shape.starts - corner - 0.5).T, (shape.ends - corner - 0.5).T
-    first = np.clip(np.ceil(np.minimum(y1, y2)), 0, height).astype(np.int64)
-    last = np.clip(np.ceil(np.maximum(y1, y2)), 0, height).astype(np.int64)
-    edge = np.repeat(np.arange(len(first)), last - first)
-    # The rows of each edge, one after the other: first, first + 1, ... last - 1.
-    row = np.arange(len(edge)) - np.repeat(np.cumsum(last - first) - last, last - first)
-    x = x1[edge] + (row - y1[edge]) * ((x2 - x1)[edge] / (y2 - y1)[edge])
-    column = np.clip(np.ceil(x), 0, width).astype(np.int64)
-    toggles = np.zeros((height, width + 1), np.uint8)
-    np.bitwise_xor.at(toggles, (row, column), 1)
-    np.bitwise_xor.accumulate(toggles, axis=1, out=toggles)
-    return toggles[:, :width].astype(bool)
-
-
-def _draw(
-    path: Path,
-    squares: PatchSquares,
-    classes: TruthClasses,
-    annotations: Sequence[_Annotation],
-    offset: Pair,
-) -> _Drawing:
+def _read_drawing(path: Path, squares: PatchSquares, classes: TruthClasses, offset: Pair | None) -> _Drawing:
+    drawn = read_areas(path)
+    if offset is None:
+        # QuPath counts from the corner of what was scanned.
+        corner = squares.bounds[:2] if squares.bounds and drawn.from_bounds else (0, 0)
+        offset = float(corner[0]), float(corner[1])
+    if squares.slide_size is not None:
+        drawn.check_place(squares.slide_size, offset)
+    named, others = _chosen(drawn, classes)
+    _tell_overlaps(path.name, named, others, classes)
     pixel = squares.size0 / _PIXELS_PER_PATCH
     origin = squares.centres.min(axis=0) - squares.size0 / 2
-    shapes: list[_Shape] = []
-    for annotation in annotations:
-        number = classes.named(annotation.values)
-        if number is None:
-            if not annotation.classed or annotation.values[0].endswith(OTHERS):
-                continue
-            number = classes.others
-        for polygon in annotation.polygons:
-            rings = [(ring + offset - origin) / pixel for ring in polygon]
-            starts = np.concatenate(rings)
-            ends = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
-            shapes.append(_Shape(number, starts, ends, starts.min(axis=0), starts.max(axis=0)))
+    # What is named lies over the rest.
+    shapes = [
+        (number, Shape.of(polygon, origin=origin - offset, pixel=pixel))
+        for number, area in [*((classes.others, area) for area in others), *named]
+        for polygon in area.polygons
+    ]
     far = (squares.centres.max(axis=0) + squares.size0 / 2 - origin) / pixel
-    if shapes and not any((shape.low < far).all() and (shape.high > 0).all() for shape in shapes):
+    if shapes and not any((shape.low < far).all() and (shape.high > 0).all() for _, shape in shapes):
         raise TruthError(
             f"{path.name}: none of its {len(shapes)} polygons lies on a patch; their coordinates must be "
             "pixels of the slide's level 0"
         )
-    found = sorted({annotation.values[0] for annotation in annotations if annotation.values})
     return _Drawing(
-        (float(origin[0]), float(origin[1])), (pixel, pixel), tuple(found), tuple(shapes), classes.others
+        (float(origin[0]), float(origin[1])), (pixel, pixel), drawn.classes, tuple(shapes), classes.others
     )
 
 
-def _only_polygons(path: Path, annotations: list[_Annotation]) -> list[_Annotation]:
-    areas = [annotation for annotation in annotations if annotation.polygons]
-    if annotations and not areas:
-        raise TruthError(
-            f"{path.name}: its {len(annotations)} annotations are points or lines; draw the truth as polygons"
-        )
-    return areas
-
-
-def _ring(points: Any) -> Floats:
-    """Return points as an array of shape (n_points, 2).
+def _chosen(drawn: Areas, classes: TruthClasses) -> tuple[list[tuple[int, Area]], list[Area]]:
+    """Return the areas of named classes, each with its class, and those of classes that no option names.
 
     Raises
     ------
-    ValueError
-        When they are not at least one (x, y) of finite numbers.
+    TruthError
+        When a named class has no area.
     """
-    ring = np.array([(point[0], point[1]) for point in points], dtype=np.float64)
-    if not len(ring) or not np.isfinite(ring).all():
-        raise ValueError("a ring is empty or holds a coordinate that is no number")
-    return ring
-
-
-# --------------------------------------------------------------------------------------------- GeoJSON
-
-
-def _read_geojson(path: Path, squares: PatchSquares, classes: TruthClasses, offset: Pair | None) -> _Drawing:
-    try:
-        content = path.read_bytes()
-        document = json.loads(gzip.decompress(content) if path.suffix.lower() == ".gz" else content)
-    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
-        raise _unreadable(path, error) from error
-    if isinstance(document, dict) and document.get("type") == "FeatureCollection":
-        document = document.get("features")
-    features = [document] if isinstance(document, dict) else document
-    if not isinstance(features, list):
-        raise TruthError(f"{path.name}: holds no list of features; export the annotations as GeoJSON")
-    annotations = []
-    for position, feature in enumerate(features):
-        try:
-            values, classed = _feature_values(feature.get("properties") or {})
-            # Not `get`: what has no geometry, not even null, is no feature.
-            polygons = tuple(_polygons(feature["geometry"] or {}))
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise TruthError(
-                f"{path.name}: feature {position} is not as GeoJSON has it ({error!r}); export it again"
-            ) from error
-        annotations.append(_Annotation(values, classed, polygons))
-    if offset is None:
-        offset = (float(squares.bounds[0]), float(squares.bounds[1])) if squares.bounds else (0.0, 0.0)
-    return _draw(path, squares, classes, _only_polygons(path, annotations), offset)
-
-
-def _feature_values(properties: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
-    """Return what a feature's class may be called, and whether that is a class at all.
-
-    QuPath has written a class as ``{"name": ...}``, as ``{"names": [...]}`` for a class of a class, and as a
-    mere string; ``Tumor: Positive`` is also a ``Tumor``.
-    """
-    known = properties.get("classification")
-    if isinstance(known, dict):
-        known = known.get("name") or ": ".join(known.get("names") or [])
-    if known:
-        name = str(known)
-        return (name, *(name[: match.start()] for match in reversed([*re.finditer(": ", name)]))), True
-    return ((str(properties["name"]),) if properties.get("name") else ()), False
-
-
-def _polygons(geometry: Mapping[str, Any]) -> Iterator[tuple[Floats, ...]]:
-    """Yield each polygon of a geometry as its rings, the outer one first; points and lines have none."""
-    kind = geometry.get("type")
-    if kind == "Polygon":
-        yield tuple(_ring(ring) for ring in geometry["coordinates"])
-    elif kind == "MultiPolygon":
-        for polygon in geometry["coordinates"]:
-            yield tuple(_ring(ring) for ring in polygon)
-    elif kind == "GeometryCollection":
-        for part in geometry["geometries"]:
-            yield from _polygons(part)
-
-
-# ------------------------------------------------------------------------------------------------ ASAP
-
-_ASAP_AREAS = ("polygon", "spline", "rectangle")
-
-
-class _NoDoctype(ET.TreeBuilder):
-    """Builds a tree and refuses a document type, the only place where entities that expand are declared."""
-
-    def doctype(self, name: str, *_: str | None) -> None:
-        raise TruthError(f"declares a document type ({name}), which no annotation needs; export it again")
-
-
-def _read_asap(path: Path, squares: PatchSquares, classes: TruthClasses, _: Pair | None) -> _Drawing:
-    try:
-        root = ET.XML(path.read_bytes(), ET.XMLParser(target=_NoDoctype()))  # noqa: S314 -- no doctype
-    except TruthError as error:
-        raise TruthError(f"{path.name}: {error}") from error
-    except (OSError, ET.ParseError, LookupError, ValueError) as error:
-        raise _unreadable(path, error) from error
-    if root.tag != "ASAP_Annotations":
-        raise TruthError(
-            f"{path.name}: begins with <{root.tag}>, and ASAP's XML with <ASAP_Annotations>; "
-            "export the annotations as GeoJSON instead"
+    named: list[tuple[int, Area]] = []
+    others: list[Area] = []
+    nameless = 0
+    for area in drawn.areas:
+        number = classes.named(area.values)
+        if number is not None:
+            named.append((number, area))
+        elif not area.classed:
+            nameless += 1
+        elif not area.values[0].endswith(OTHERS):
+            others.append(area)
+    there = {folded(value) for _, area in named for value in area.values}
+    missing = [value for value in classes.values if value not in there]
+    what = f"its classes are {listed(drawn.classes)}"
+    if nameless:
+        what += f"; {nameless} annotation{'s have' if nameless > 1 else ' has'} no class"
+    for number, name in enumerate(classes.names):
+        values = [value for value, of in classes.values.items() if of == number]
+        if number != classes.others and not set(values) - set(missing):
+            raise TruthError(f"{drawn.name}: nothing in it is {name} ({', '.join(values)}); {what}")
+    if missing:
+        log.warning("%s: nothing in it is %s; %s", drawn.name, " or ".join(missing), what)
+    elif nameless:
+        log.warning(
+            "%s: left out %d annotation%s without a class", drawn.name, nameless, "s" if nameless > 1 else ""
         )
-    parents = {group.get("Name", ""): group.get("PartOfGroup", "") for group in root.iter("Group")}
-    annotations = [
-        _asap_annotation(path, position, element, parents)
-        for position, element in enumerate(root.iter("Annotation"))
-    ]
-    return _draw(path, squares, classes, _only_polygons(path, annotations), (0.0, 0.0))
+    return named, others
 
 
-def _asap_annotation(
-    path: Path, position: int, element: ET.Element, parents: Mapping[str, str]
-) -> _Annotation:
-    groups: list[str] = []
-    group = element.get("PartOfGroup", "")
-    while group not in ("", "None", *groups):
-        groups.append(group)
-        group = parents.get(group, "")
-    name = element.get("Name", "")
-    values = tuple(groups) or ((name,) if name else ())
-    if element.get("Type", "").lower() not in _ASAP_AREAS:
-        return _Annotation(values, bool(groups), ())
-    try:
-        points = sorted(
-            (int(float(point.attrib["Order"])), float(point.attrib["X"]), float(point.attrib["Y"]))
-            for point in element.iter("Coordinate")
-        )
-        ring = _ring([(x, y) for _, x, y in points])
-    except (KeyError, ValueError, OverflowError) as error:
-        raise TruthError(
-            f"{path.name}: annotation {position} ({name!r}) has a coordinate that is missing or no number "
-            f"({error}); export it again"
-        ) from error
-    return _Annotation(values, bool(groups), ((ring,),))
+def _tell_overlaps(
+    name: str, named: Sequence[tuple[int, Area]], others: Sequence[Area], classes: TruthClasses
+) -> None:
+    """Log what share of each named class something else covers, and which of the two counts there."""
+    by_value: dict[str, list[Area]] = {}
+    for area in others:
+        by_value.setdefault(area.values[0], []).append(area)
+    if len({number for number, _ in named}) + len(by_value) < 2:
+        return
+    outlines = [polygon[0] for _, area in named for polygon in area.polygons]
+    low = np.min([each.min(axis=0) for each in outlines], axis=0)
+    high = np.max([each.max(axis=0) for each in outlines], axis=0)
+    pixel = float((high - low).max()) / _OVERLAP_SIDE
+    size = np.ceil((high - low) / pixel).astype(int)
+
+    def draw(areas: Sequence[Area]) -> Mask:
+        canvas = np.zeros((size[1], size[0]), bool)
+        for polygon in (each for area in areas for each in area.polygons):
+            shape = Shape.of(polygon, origin=low, pixel=pixel)
+            first, last = np.maximum(shape.low, 0), np.minimum(shape.high, size)
+            if (first < last).all():
+                canvas[first[1] : last[1], first[0] : last[0]] |= shape.fill(first, last)
+        return canvas
+
+    masks = {number: draw([area for each, area in named if each == number]) for number, _ in named}
+    last = _last_drawn(named, masks, draw)
+    told = []
+    for (one, first), (two, second) in combinations(sorted(masks.items()), 2):
+        both = first & second
+        small, large = sorted((one, two), key=lambda number: masks[number].sum())
+        share = both.sum() / max(masks[small].sum(), 1)
+        if share >= _OVERLAP_TOLD:
+            wins = (last[both] == large).mean()
+            told.append(
+                f"{share:.0%} of {classes.names[small]} is drawn as {classes.names[large]} too; what is "
+                f"drawn later counts: {classes.names[large]} in {wins:.0%} of that"
+            )
+    for value, areas in by_value.items():
+        mask = draw(areas)
+        for number, own in masks.items():
+            share = (own & mask).sum() / max(own.sum(), 1)
+            if share >= _OVERLAP_TOLD and number != classes.others:
+                told.append(
+                    f"{share:.0%} of {classes.names[number]} is drawn as {value} too, which no option names; "
+                    f"it counts as {classes.names[number]}"
+                )
+    for each in told:
+        log.warning("%s: %s", name, each)
 
 
-_FORMS: dict[str, Callable[[Path, PatchSquares, TruthClasses, Pair | None], _Raster]] = {
-    ".png": _read_mask,
-    ".tif": _read_mask,
-    ".tiff": _read_mask,
-    ".geojson": _read_geojson,
-    ".json": _read_geojson,
-    ".geojson.gz": _read_geojson,
-    ".json.gz": _read_geojson,
-    ".xml": _read_asap,
-}
+def _last_drawn(
+    named: Sequence[tuple[int, Area]],
+    masks: Mapping[int, Mask],
+    draw: Callable[[Sequence[Area]], Mask],
+) -> Classes:
+    """Return the class that is drawn last on each pixel; -1 where none is."""
+    last = np.full(next(iter(masks.values())).shape, UNCOUNTED, np.int16)
+    for number, run in groupby(named, key=lambda each: each[0]):
+        last[draw([area for _, area in run])] = number
+    return last

@@ -91,7 +91,10 @@ def test_a_mask_finer_than_is_kept_gives_the_same_shares(slide, tmp_path, monkey
 @pytest.mark.parametrize("size", [(1200, 1600), (400, 310), (160, 114)])
 def test_a_mask_of_another_shape_is_refused(slide, tmp_path, size):
     Image.fromarray(np.ones(size[::-1], bool)).save(tmp_path / "mask.png")
-    with pytest.raises(SlideError, match=r"does not fit ramp\.tif, 1600 x 1200"):
+    with pytest.raises(
+        SlideError,
+        match=rf"{size[0]} x {size[1]} pixels, and that is not the shape of the slide, 1600 x 1200",
+    ):
         read_tissue(slide, tmp_path / "mask.png")
 
 
@@ -186,19 +189,19 @@ def test_polygons_from_the_bounds_are_moved_and_the_others_warned_of(slide, tmp_
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "told"),
     [
-        b"nothing",
-        b"{}",
-        b'{"type": "Blob"}',
-        b'{"type": "Polygon", "coordinates": [[[1, 2]]]}',
-        b"3",
-        b"null",
+        (b"nothing", "is no GeoJSON"),
+        (b"{}", "is no GeoJSON of polygons"),
+        (b'{"type": "Blob"}', "feature 1 has a geometry Blob"),
+        (b'{"type": "Polygon", "coordinates": [[[1, 2]]]}', "holds no polygon, but 1 empty polygon"),
+        (b"3", "is no GeoJSON of polygons"),
+        (b"null", "is no GeoJSON of polygons"),
     ],
 )
-def test_what_is_no_geojson_is_one_line(slide, tmp_path, content):
+def test_what_is_no_geojson_is_one_line(slide, tmp_path, content, told):
     (tmp_path / "a.geojson").write_bytes(content)
-    with pytest.raises(SlideError, match="is no GeoJSON of polygons") as error:
+    with pytest.raises(SlideError, match=f"a.geojson: {told}") as error:
         read_tissue(slide, tmp_path / "a.geojson")
     assert "\n" not in str(error.value)
 
@@ -214,7 +217,7 @@ def test_what_is_no_image_or_not_there_is_one_line(slide, tmp_path):
 def test_polygons_beside_the_slide_are_no_tissue(slide, tmp_path):
     far = [[[x + 5000, y] for x, y in OTHER]]
     (tmp_path / "a.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": far}))
-    with pytest.raises(SlideError, match=r"nothing on ramp\.tif is tissue"):
+    with pytest.raises(SlideError, match=r"all 1 polygons lie outside the slide, 1600 x 1200 px"):
         read_tissue(slide, tmp_path / "a.geojson")
 
 

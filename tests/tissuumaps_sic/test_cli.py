@@ -158,7 +158,7 @@ def test_a_folder_is_exported_and_one_bad_slide_ends_nothing(small_h5ad, tmp_pat
         (["patch", "class"], [("small_0_0", "a")], "has 1 classes (a); give seeds of two or more"),
         (["patch", "class"], [("small_0_0", 1)], "“Other” has no seeds yet"),
         (["x", "y", "class"], [("9999", "9999", 1)], "no patch at x 9999"),
-        (["x", "y", "class"], [("left", "9", 1)], "could not convert"),
+        (["x", "y", "class"], [("left", "9", 1)], "line 2: x is 'left', which is no number"),
     ],
 )
 def test_seeds_that_do_not_fit_are_told_in_one_line(small_h5ad, tmp_path, caplog, header, rows, message):

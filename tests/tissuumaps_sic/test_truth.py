@@ -251,7 +251,7 @@ def test_drawing_in_small_blocks_changes_nothing(tmp_path, monkeypatch):
     assert (whole.shares > 0.1).any(axis=0).all()
 
 
-def test_later_features_lie_over_earlier_ones_and_unclassed_or_starred_ones_over_none(tmp_path):
+def test_unnamed_classes_lie_below_named_ones_and_unclassed_or_starred_ones_nowhere(tmp_path):
     unclassed = polygon(box(0, 0, 256, 256))
     del unclassed["properties"]["classification"]
     unclassed["properties"]["name"] = "outline"
@@ -263,10 +263,12 @@ def test_later_features_lie_over_earlier_ones_and_unclassed_or_starred_ones_over
         polygon(box(0, 0, 256, 256), name="Region*"),
     )
     places = squares((0, 0), (64, 0))
-    assert read_truth(path, places, TUMOUR).labels.tolist() == [0, 1]
-    # Not naming necrosis and not naming `*` counts it in no class.
-    two = TruthClasses.parse(["Healthy=Healthy", "Tumour=Tumour"])
-    assert read_truth(path, places, two).labels.tolist() == [-1, 1]
+    assert read_truth(path, places, TUMOUR).labels.tolist() == [1, 1]
+    # Of named ones the later lies over the earlier.
+    two = TruthClasses.parse(["Necrosis=Necrosis", "Tumour=Tumour"])
+    assert read_truth(path, places, two).labels.tolist() == [0, 1]
+    other = TruthClasses.parse(["Other=Necrosis,*", "Tumour=Tumour"])
+    assert read_truth(path, places, other).labels.tolist() == [0, 1]
     # What is named counts, a bare name as well.
     named = TruthClasses.parse(["Rest=*", "Outline=Outline"])
     assert read_truth(path, places, named).labels.tolist() == [1, 1]
@@ -333,7 +335,7 @@ def test_asaps_groups_and_types_are_understood(tmp_path):
         '<Group Name="_2" PartOfGroup="None"/>',
     )
     truth = read_truth(path, squares((0, 0), (64, 0), (128, 0), (192, 0)), TUMOUR)
-    assert truth.shares[:, 1] == pytest.approx([0.75, 1, 0.5, 0], abs=0.01)
+    assert truth.shares[:, 1] == pytest.approx([1, 1, 0.5, 0], abs=0.01)
 
 
 # ---------------------------------------------------------------------------------------- wrong inputs
@@ -381,17 +383,25 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><ASAP_Annotations>&
         ),
         (_mask(np.zeros((256, 256), np.float32), "m.tif"), ONE, "kind float.*8 or 16 bits"),
         (_mask(np.zeros((256, 256), np.uint8)), TUMOUR, "'tumour'.*--positive 1"),
-        (_text("m.geojson", "{"), TUMOUR, "cannot be read"),
-        (_text("m.geojson", '"text"'), TUMOUR, "no list of features"),
-        (_text("m.geojson", "[1]"), TUMOUR, "feature 0 is not as GeoJSON"),
-        (_text("m.geojson", "[" * 100_000), TUMOUR, "cannot be read"),
-        (_text("m.json.gz", "{}"), TUMOUR, "cannot be read"),
-        (lambda folder: geojson(folder / "m.json", polygon([(1, "x")])), TUMOUR, "feature 0"),
-        (lambda folder: geojson(folder / "m.json", polygon([(0, float("nan"))])), TUMOUR, "no number"),
-        (lambda folder: geojson(folder / "m.json", polygon([])), TUMOUR, "feature 0"),
-        (_far, TUMOUR, "none of its 1 polygons lies on a patch"),
+        (_text("m.geojson", "{"), TUMOUR, "is no GeoJSON"),
+        (_text("m.geojson", '"text"'), TUMOUR, "is no GeoJSON of polygons, but 'text'"),
+        (_text("m.geojson", "[1]"), TUMOUR, "feature 1 is none, but 1"),
+        (_text("m.geojson", "[" * 100_000), TUMOUR, "is no GeoJSON"),
+        (_text("m.json.gz", "{}"), TUMOUR, "is no GeoJSON"),
+        (
+            lambda folder: geojson(folder / "m.json", polygon([(1, "x")])),
+            TUMOUR,
+            "feature 1 has a coordinate",
+        ),
+        (
+            lambda folder: geojson(folder / "m.json", polygon([(0, float("nan"))])),
+            TUMOUR,
+            "feature 1 .* not finite",
+        ),
+        (lambda folder: geojson(folder / "m.json", polygon([])), TUMOUR, "no polygon, but 1 empty"),
+        (_far, TUMOUR, "all 1 polygons lie outside the slide, 256 x 256"),
         (lambda folder: asap(folder / "m.xml", ("Tumour", "Dot", [(1, 1)])), TUMOUR, "points or lines"),
-        (lambda folder: asap(folder / "m.xml", ("Tumour", "Polygon", [("a", 1)])), TUMOUR, "annotation 0"),
+        (lambda folder: asap(folder / "m.xml", ("Tumour", "Polygon", [("a", 1)])), TUMOUR, "annotation 1 "),
         (_text("m.xml", BOMB), TUMOUR, "document type"),
         (_text("m.xml", "<Annotations/>"), TUMOUR, "begins with <Annotations>"),
         (_text("m.xml", "<ASAP_Annotations>"), TUMOUR, "cannot be read"),

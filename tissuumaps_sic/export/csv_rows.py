@@ -9,6 +9,7 @@ import pandas as pd
 
 from tissuumaps_sic.export.labels import replay
 from tissuumaps_sic.session import Session
+from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides import EmbeddedSlide
 
@@ -18,6 +19,7 @@ def write_csv(
 ) -> None:
     """Write one row a patch: name, centre in level-0 pixels, label, score and seed.
 
+    Names that a spreadsheet would compute are written as `as_text` has them, and as `read_table` reads them.
     The score is that of the patch's own label, in 0.5..1. Labels are the session's, replayed, unless
     `columns` gives them (`columns_of`).
 
@@ -41,5 +43,7 @@ def write_csv(
             unlike,
             strict=True,
         ):
-            row = [name, f"{x:g}", f"{y:g}", label, f"{score:.6f}", seed]
+            # More digits than `g` has by itself: a slide may have more than a million columns.
+            place = f"{x:.10g}", f"{y:.10g}"
+            row = [as_text(str(name)), *place, as_text(label), f"{score:.6f}", as_text(seed)]
             writer.writerow([*row, int(far)] if flagged else row)

@@ -22,6 +22,7 @@ from tissuumaps_sic.export.labels import ExportError, distinct, replay
 from tissuumaps_sic.export.names import safe_names
 from tissuumaps_sic.images import ImageError, SlideImage, find_image, open_image
 from tissuumaps_sic.session import Session
+from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slides import EmbeddedSlide, provenance
 
 log = logging.getLogger(__name__)
@@ -233,9 +234,11 @@ def _write(
         for name, of_class in rows.items():
             for row in of_class:
                 x0, y0 = np.rint(corners[row]).astype(int).tolist()
-                writer.writerow(
-                    [files[int(row)], slide.patch_names[row], x0, y0, name, f"{scores[row]:.6f}", seeds[row]]
-                )
+                file = files[int(row)]
+                # A path must open as it is written, which it does not behind an apostrophe.
+                file = file if as_text(file) == file else f"./{file}"
+                patch, seed = as_text(str(slide.patch_names[row])), as_text(seeds[row])
+                writer.writerow([file, patch, x0, y0, as_text(name), f"{scores[row]:.6f}", seed])
 
 
 def _section(known: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from tissuumaps_sic.export.labels import ExportError, in_order, replay
 from tissuumaps_sic.images import ImageError, image_name, layers_of, open_image, place_image
 from tissuumaps_sic.regions import Region, scale_of, slide_size_of
 from tissuumaps_sic.session import SeedClass, Session
+from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides import EmbeddedSlide
 
@@ -115,7 +116,8 @@ def _markers(path: str, classes: list[SeedClass], scale_factor: float) -> dict[s
             "X": "x",
             "Y": "y",
             "gb_col": "label",
-            "cb_gr_dict": json.dumps({each.name: each.color for each in classes}),
+            # By the names as the CSV has them.
+            "cb_gr_dict": json.dumps({as_text(each.name): each.color for each in classes}),
             "shape_fixed": "square",
             "scale_factor": round(scale_factor, 6),
             "coord_factor": 1,

@@ -1,0 +1,156 @@
+"""GeoJSON of polygons, QuPath's or any other's: collections, lists of features, or bare geometries."""
+
+# ruff: noqa: TRY004 -- whatever is wrong in a file is a ValueError here, and told by the feature's number
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tissuumaps_sic.slidefile.areas.area import Area, AreaError, Polygon
+from tissuumaps_sic.slidefile.areas.left_out import LeftOut
+from tissuumaps_sic.slidefile.areas.rings import polygon_of, short
+from tissuumaps_sic.slidefile.spelling import stripped
+
+_LINES = ("Point", "MultiPoint", "LineString", "MultiLineString")
+
+
+def areas_in(name: str, content: bytes) -> tuple[list[Area], LeftOut]:
+    """Return the polygons in a GeoJSON text, and what of it is none.
+
+    Parameters
+    ----------
+    name : str
+        The file's, for messages.
+    content : bytes
+        The text, in any encoding that JSON may have.
+
+    Raises
+    ------
+    AreaError
+        When it is no GeoJSON, or a feature is not as it should be: told by its number, from 1.
+    """
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise AreaError(f"{name}: is no GeoJSON ({reason}); export it again") from error
+    if not isinstance(document, list) and not (isinstance(document, dict) and "type" in document):
+        raise AreaError(f"{name}: is no GeoJSON of polygons, but {short(document)}; export it again")
+    areas: list[Area] = []
+    left_out = LeftOut("feature")
+    number = 0
+    try:
+        for number, feature in enumerate(_features(document), 1):
+            left_out.count = number
+            properties, geometry = _parts(feature)
+            values, classed = _names(properties)
+            polygons = tuple(_polygons(geometry, number, left_out))
+            if polygons:
+                areas.append(Area(values, classed, polygons))
+    except (ValueError, RecursionError) as error:
+        raise AreaError(
+            f"{name}: feature {max(number, 1)} {error}; correct it, or export it again"
+        ) from error
+    return areas, left_out
+
+
+def _features(document: Any) -> Iterator[Any]:
+    """Yield what stands where a feature must, in collections and lists of any depth."""
+    if isinstance(document, list):
+        for each in document:
+            yield from _features(each)
+    elif isinstance(document, dict) and document.get("type") == "FeatureCollection":
+        if not isinstance(document.get("features"), list):
+            raise ValueError("is missing: a FeatureCollection holds no list of features")
+        yield from _features(document["features"])
+    else:
+        yield document
+
+
+def _parts(feature: Any) -> tuple[Any, Any]:
+    """Return the properties and the geometry of a feature; a bare geometry has no properties."""
+    kind = feature.get("type") if isinstance(feature, dict) else None
+    if isinstance(feature, dict) and "geometry" in feature:
+        return feature.get("properties"), feature["geometry"]
+    if kind == "Feature":
+        raise ValueError("has no geometry, not even null")
+    if not isinstance(kind, str):
+        raise ValueError(f"is none, but {short(feature)}")
+    return None, feature
+
+
+def _names(properties: Any) -> tuple[tuple[str, ...], bool]:
+    """Return what a feature's class may be called, and whether that is a class at all.
+
+    QuPath has written a class as ``{"name": ...}``, as ``{"names": [...]}`` for a class of a class, and as a
+    mere string; ``Tumor: Positive`` is also a ``Tumor``.
+    """
+    if properties is None:
+        return (), False
+    if not isinstance(properties, dict):
+        raise ValueError(f"has properties that are no object ({short(properties)})")
+    known = properties.get("classification")
+    if isinstance(known, dict):
+        known = known.get("name") or known.get("names")
+    if isinstance(known, list) and all(isinstance(each, str) for each in known):
+        known = ": ".join(map(stripped, known))
+    name = _name(known, "classification")
+    if name:
+        ends = reversed([match.start() for match in re.finditer(r"\s*:\s+", name)])
+        return (name, *(name[:end] for end in ends if end)), True
+    own = properties.get("name")
+    own = _name(own, "name") if isinstance(own, str | int | float) else ""
+    return ((own,) if own else ()), False
+
+
+def _name(value: Any, what: str) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return stripped(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:g}"
+    raise ValueError(f"has a {what} that is no name ({short(value)})")
+
+
+def _polygons(geometry: Any, number: int, left_out: LeftOut) -> Iterator[Polygon]:
+    """Yield each polygon of a geometry; points, lines and what is empty are noted."""
+    if geometry is None:
+        left_out.empty.append(number)
+        return
+    kind = geometry.get("type") if isinstance(geometry, dict) else None
+    if kind in _LINES:
+        left_out.lines.append(number)
+    elif kind == "GeometryCollection":
+        for part in _list(geometry, "geometries"):
+            yield from _polygons(part, number, left_out)
+    elif kind in ("Polygon", "MultiPolygon"):
+        listed = _list(geometry, "coordinates")
+        if not listed:
+            left_out.empty.append(number)
+        for rings in [listed] if kind == "Polygon" and listed else listed:
+            if not isinstance(rings, list):
+                raise ValueError(f"is wrongly nested: {short(rings)} stands where rings must be")
+            polygon, holes = polygon_of(rings)
+            if polygon is None:
+                left_out.empty.append(number)
+            else:
+                left_out.holes.extend([number] * holes)
+                yield polygon
+    else:
+        what = kind if isinstance(kind, str) else short(geometry)
+        raise ValueError(f"has a geometry {what}, which GeoJSON does not know")
+
+
+def _list(geometry: Mapping[str, Any], key: str) -> list[Any]:
+    if key not in geometry:
+        raise ValueError(f"has a {geometry['type']} without {key}")
+    value = geometry[key]
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise ValueError(f"has {key} that are no list ({short(value)})")
+    return value

@@ -1,0 +1,34 @@
+"""Names as people write them: which spellings are of one name."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+# What `str.strip` leaves and nobody sees: zero-width spaces and joiners, marks of direction, of byte order.
+_UNSEEN = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+_AROUND = re.compile(rf"^[\s{_UNSEEN}]+|[\s{_UNSEEN}]+$")
+
+
+def stripped(text: str) -> str:
+    """Return a text without the white space around it, no-break and zero-width spaces included."""
+    return _AROUND.sub("", text)
+
+
+def folded(text: str) -> str:
+    """Return what is the same for all spellings of a name: capitals, white space and forms of letters aside.
+
+    Examples
+    --------
+    >>> folded(" Tumor  X ") == folded("tumor x")
+    True
+    """
+    return " ".join(unicodedata.normalize("NFKC", stripped(text)).casefold().split())
+
+
+def listed(names: Iterable[str], *, most: int = 20) -> str:
+    """Return names for a message, the first of them where there are many; "none" where there is none."""
+    names = list(names)
+    rest = [f"and {len(names) - most} more"] if len(names) > most else []
+    return ", ".join([*names[:most], *rest]) or "none"
