@@ -98,7 +98,9 @@ def make_project(h5ad: Path) -> dict[str, Any]:
     project: dict[str, Any] = {
         "schemaVersion": "1.3",
         "filename": shown(h5ad.stem),
-        "layers": [] if image is None else [{"name": shown(h5ad.stem), "tileSource": f"{address(image)}.dzi"}],
+        "layers": []
+        if image is None
+        else [{"name": shown(h5ad.stem), "tileSource": f"{address(image)}.dzi"}],
         "markerFiles": [markers],
         "plugins": ["SIC"],
         "settings": [{"module": "pluginUtils", "function": "startPlugin", "value": ["SIC", [], True]}],
@@ -295,6 +297,8 @@ class Pages:
                 schema_version=current.VERSION,
                 **values,
             )
+        # A project that the address names would be read past us, and any site may lead here by a link.
+        text = text.replace("urlParams.get('tmap')", "null")
         nonce = request.environ.get(NONCE_KEY)
         if nonce:
             text = text.replace("<script>", f'<script nonce="{nonce}">')

@@ -24,7 +24,13 @@ from tissuumaps_sic.transfer import spaces_of
 from tissuumaps_sic.viewer.passwords import nearest_auth
 
 __all__ = [
-    "Entry", "Worklist", "find_below", "nearest_auth", "page", "page_at", "slides_below",
+    "Entry",
+    "Worklist",
+    "find_below",
+    "nearest_auth",
+    "page",
+    "page_at",
+    "slides_below",
 ]
 
 State = Literal["new", "seeded", "labelled", "changed"]

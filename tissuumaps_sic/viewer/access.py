@@ -184,7 +184,8 @@ class _Guard:
             return refused, None, None
         if problem is not None:
             return problem, None, cookie
-        if route is None or not _is_allowed(self._app.flask, endpoint or "", values, self._folder):
+        # By ``tmap`` the page would read a project past us.
+        if route is None or "tmap" in request.args or not _is_allowed(self._app.flask, endpoint or "", values, self._folder):
             return Response("There is no such address.", 404), None, cookie
         allowed = ("GET", "HEAD", "POST") if route.changes else ("GET", "HEAD")
         if request.method not in allowed:
@@ -487,4 +488,6 @@ def _handlers(templates: Path) -> list[str]:
     found = {f"$('#{name}_modal').modal('hide');;" for name in _WINDOWS}
     for template in sorted(templates.glob("*.html")):
         found |= set(re.findall(r'\son[a-z]+="([^"{}]*)"', template.read_text(encoding="utf-8")))
-    return [f"'sha256-{b64encode(hashlib.sha256(each.encode()).digest()).decode()}'" for each in sorted(found)]
+    return [
+        f"'sha256-{b64encode(hashlib.sha256(each.encode()).digest()).decode()}'" for each in sorted(found)
+    ]

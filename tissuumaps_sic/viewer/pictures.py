@@ -85,14 +85,14 @@ _TURNS = _Turns()
 
 def install(views: Any) -> None:
     """Let TissUUmaps' module of views open pictures by `open_picture`."""
-    if getattr(views._get_slide, "is_ours", False):  # noqa: SLF001
+    if getattr(views._get_slide, "is_ours", False):
         return
 
-    def get_slide(path: str, originalPath: str | None = None) -> Any:  # noqa: ARG001, N803 -- its own words
+    def get_slide(path: str, originalPath: str | None = None) -> Any:  # noqa: ARG001 -- its own words
         return open_picture(views, path)
 
     get_slide.is_ours = True  # type: ignore[attr-defined]
-    views._get_slide = get_slide  # noqa: SLF001
+    views._get_slide = get_slide
 
 
 def open_picture(views: Any, relative: str) -> Any:

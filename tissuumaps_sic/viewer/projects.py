@@ -483,5 +483,7 @@ def save_project(target: Path, project: Any, root: Path, plugins: Collection[str
     except OSError as error:
         reason = error.strerror or str(error)
         status = 507 if error.errno in (errno.ENOSPC, errno.EDQUOT) else 403
-        raise ProjectError(status, f"{target.name}: is not saved ({reason}); what was there is kept") from error
+        raise ProjectError(
+            status, f"{target.name}: is not saved ({reason}); what was there is kept"
+        ) from error
     return saved
