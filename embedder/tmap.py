@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.slidefile.names import address, shown
 from tissuumaps_sic.slidefile.writing import replacing
 
 # TissUUmaps draws a square marker of scale factor f with this many screen pixels to a side, at its
@@ -62,7 +63,7 @@ def tmap_project(
         width, spacing = _empty_canvas(centres, stride0)
     radios = dict.fromkeys(_RADIOS, False)
     markers = {
-        "path": h5ad_name,
+        "path": address(h5ad_name),
         "title": "Patches",
         "name": "UMAP colours",
         "comment": "",
@@ -88,9 +89,11 @@ def tmap_project(
     }
     return {
         "schemaVersion": "1.3",
-        "filename": slide_name,
+        "filename": shown(slide_name),
         "mpp": mpp,
-        "layers": [] if image is None else [{"name": slide_name, "tileSource": f"{image}.dzi"}],
+        "layers": []
+        if image is None
+        else [{"name": shown(slide_name), "tileSource": f"{address(image)}.dzi"}],
         "markerFiles": [markers],
         "plugins": ["SIC"],
         # `plugins` puts the plugin into the menu; this opens it.

@@ -7,8 +7,11 @@ import json
 import logging
 import math
 import shutil
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from tissuumaps_sic.truth import TruthError
 
     try:
-        options.command(options)
+        with _stopped_by_terminate():
+            options.command(options)
     except EmbedError as error:
         log.error("%s", error)  # noqa: TRY400 -- a message for a person, not a trace
         return error.status
@@ -60,6 +64,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+@contextmanager
+def _stopped_by_terminate() -> Iterator[None]:
+    """Treat SIGTERM, by which service managers and batch systems end a job, like Ctrl-C: nothing is left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,7 +118,6 @@ def _parser() -> argparse.ArgumentParser:
     install.add_argument(
         "--to",
         type=Path,
-        default=Path.home() / ".tissuumaps" / "plugins",
         metavar="DIR",
         help="default: ~/.tissuumaps/plugins",
     )
@@ -343,6 +363,14 @@ def _add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--public", action="store_true", help="let other machines in although DIR has no auth file"
     )
+    parser.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        dest="names",
+        metavar="NAME",
+        help="a further name that browsers know this server by, such as a proxy's; repeat it for more",
+    )
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
 
@@ -386,6 +414,7 @@ def _serve_folder(folder: Path, options: argparse.Namespace, *, first: str | Non
         browser=not options.no_browser,
         first=first,
         public=options.public,
+        names=options.names,
         announce=announce,
     )
 
@@ -393,11 +422,19 @@ def _serve_folder(folder: Path, options: argparse.Namespace, *, first: str | Non
 def _install_plugin(options: argparse.Namespace) -> None:
     from tissuumaps_sic.plugin import FILES, FOLDER
 
-    options.to.mkdir(parents=True, exist_ok=True)
+    to = options.to or _home() / ".tissuumaps" / "plugins"
+    to.mkdir(parents=True, exist_ok=True)
     for name in FILES:
-        (options.to / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(FOLDER / name, options.to / name)
-    print(f"the plugin is in {options.to}; start TissUUmaps again to see it")
+        (to / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(FOLDER / name, to / name)
+    print(f"the plugin is in {to}; start TissUUmaps again to see it")
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise SystemExit("--to: this user has no home folder; name the folder of the plugins") from error
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
+import re
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -13,6 +15,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from tissuumaps_sic.slidefile.names import path_of
 
 if TYPE_CHECKING:
     from tissuumaps_sic.slidefile.pixels.source import Source
@@ -26,6 +30,8 @@ _MOST_AT_ONCE = 2**24
 _PIECE = 2048
 # A level of a downsample of 4.0003 is one of 4: levels have whole numbers of pixels.
 _COARSER = 1.001
+# An address of another server, or of a file by its whole path.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/|[A-Za-z]:\\|\\\\|data:")
 # Files of which a folder beside them, of the same name, holds the pixels.
 _WITH_FOLDER = (".mrxs",)
 
@@ -45,24 +51,38 @@ def layers_of(h5ad: Path) -> list[dict[str, Any]]:
     return [
         layer
         for layer in (layers if isinstance(layers, list) else ())
-        if isinstance(layer, dict) and image_name(layer) is not None
+        if isinstance(layer, dict) and image_name(layer, h5ad.parent) is not None
     ]
 
 
-def image_name(layer: dict[str, Any]) -> str | None:
-    """Return the path of a layer's image from its project's folder, with forward slashes; None if outside."""
+def image_name(layer: dict[str, Any], folder: Path | None = None) -> str | None:
+    """Return the path of a layer's image from its project's folder, with forward slashes; None if outside.
+
+    Parameters
+    ----------
+    layer : dict
+    folder : Path, optional
+        The project's: images of older projects, whose addresses are plain paths, are known by what is there.
+    """
     source = layer.get("tileSource")
-    if not isinstance(source, str) or not source.endswith(".dzi") or "\0" in source or "\\" in source:
+    if not isinstance(source, str) or not source.endswith(".dzi") or source.startswith("/"):
         return None
-    path = PurePosixPath(source.removesuffix(".dzi"))
-    outside = path.is_absolute() or not path.parts or ".." in path.parts or ":" in path.parts[0]
+    name = path_of(source.removesuffix(".dzi"), folder)
+    path = PurePosixPath(name)
+    # A colon or a backslash is a letter like others, but where they name drives and folders.
+    foreign = os.name == "nt" and bool(set(name) & set(":\\"))
+    if "\0" in name or foreign or _SCHEME.match(source):
+        return None
+    if "\\" in source and not (folder is not None and (folder / name).exists()):
+        return None
+    outside = path.is_absolute() or not path.parts or ".." in path.parts
     return None if outside else path.as_posix()
 
 
 def find_image(h5ad: Path) -> Path | None:
     """Return a slide's image, by the project beside its h5ad or the one in it; None where it is not there."""
     for layer in layers_of(h5ad):
-        path = h5ad.parent / str(image_name(layer))
+        path = h5ad.parent / str(image_name(layer, h5ad.parent))
         if path.exists():
             return path
     return None

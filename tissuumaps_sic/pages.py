@@ -1,7 +1,7 @@
-"""A page for every h5ad: the TissUUmaps project of those that come without one, made when it is asked for.
+"""TissUUmaps' pages, answered by us: projects, and one that is made for every h5ad that comes without.
 
-Nothing is written into the folder, and nothing of a project that lies in the h5ad is trusted but the name of
-its image: a project can call functions of the page, and the file may have come from anywhere.
+Nothing of a project that lies in an h5ad is trusted but the name of its image, and of one that lies beside it no
+more than `projects.cleaned` leaves: a project can call functions of the page, and may have come from anywhere.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.plugin import MAKES_PAGES, is_granted
+from tissuumaps_sic.plugin import MAKES_PAGES, MOST_BYTES
 from tissuumaps_sic.regions import scale_in
+from tissuumaps_sic.slidefile.names import address, path_of, shown
 from tissuumaps_sic.slides import SlideFileError, opened, outline, spacing_of
-from tissuumaps_sic.worklist import find_below, nearest_auth
+from tissuumaps_sic.viewer import ranges
+from tissuumaps_sic.viewer.access import NONCE_KEY, WORKER, folder_of, plugins_of
+from tissuumaps_sic.viewer.projects import ProjectError, read_project, save_project, upgraded
+from tissuumaps_sic.worklist import find_below, page_at
 
 # From the edge of a square in image widths to TissUUmaps' scale factor, as measured on its screenshots: it
 # draws a square over 0.643 of a cell of its sheet of shapes (glUtils.js: draw, updateMarkerScale).
@@ -73,7 +77,7 @@ def make_project(h5ad: Path) -> dict[str, Any]:
     else:
         header |= {"gb_col": "", "cb_gr_dict": json.dumps({"All": "#8a8fa3"})}
     markers = {
-        "path": h5ad.name,
+        "path": address(h5ad.name),
         "title": "Patches",
         "name": "UMAP colours" if colored else "Patches",
         "comment": "",
@@ -93,8 +97,10 @@ def make_project(h5ad: Path) -> dict[str, Any]:
     }
     project: dict[str, Any] = {
         "schemaVersion": "1.3",
-        "filename": h5ad.stem,
-        "layers": [] if image is None else [{"name": h5ad.stem, "tileSource": f"{image}.dzi"}],
+        "filename": shown(h5ad.stem),
+        "layers": []
+        if image is None
+        else [{"name": shown(h5ad.stem), "tileSource": f"{address(image)}.dzi"}],
         "markerFiles": [markers],
         "plugins": ["SIC"],
         "settings": [{"module": "pluginUtils", "function": "startPlugin", "value": ["SIC", [], True]}],
@@ -111,8 +117,8 @@ def _image(file: h5py.File, folder: Path) -> str | None:
         source = str(layers[0]["tileSource"])
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         return None
-    name = source.removesuffix(".dzi")
-    plain = name and not set(name) & set("/\\\0") and not name.startswith(".")
+    name = path_of(source.removesuffix(".dzi"), folder)
+    plain = name and not set(name) & set("/\0") and not name.startswith(".")
     return name if plain and source.endswith(".dzi") and (folder / name).is_file() else None
 
 
@@ -125,8 +131,8 @@ def _empty_canvas(centres: npt.NDArray[np.float64], edge: float) -> tuple[float,
     return float(high[0]) * _BORDER, edge
 
 
-def with_pages(app: Any, folder: Path, *, first: str | None = None) -> Any:
-    """Return a WSGI application that answers ``<slide>.tmap`` for slides without such a file.
+def with_pages(app: Any, folder: Path, *, first: str | None = None) -> Pages:
+    """Return a WSGI application that answers TissUUmaps' pages: projects, made ones, images, its own dialogs.
 
     Parameters
     ----------
@@ -137,71 +143,179 @@ def with_pages(app: Any, folder: Path, *, first: str | None = None) -> Any:
     first : str, optional
         The address that the bare one leads to.
     """
-    from werkzeug.utils import redirect
-    from werkzeug.wrappers import Request, Response
-
     app.config[MAKES_PAGES] = True
+    return Pages(app, folder, first)
 
-    def paged(environ: Any, start: Any) -> Any:
-        request = Request(environ)
-        if request.method not in ("GET", "HEAD"):
-            return app(environ, start)
-        if first is not None and request.path == "/":
-            return redirect(first)(environ, start)
-        h5ad = _asked_for(folder, request)
+
+class Pages:
+    """TissUUmaps' pages, of which no project's own word is trusted; see `with_pages`.
+
+    Attributes
+    ----------
+    flask : Flask
+        TissUUmaps' application.
+    """
+
+    def __init__(self, app: Any, folder: Path, first: str | None) -> None:
+        self.flask = app
+        self._folder, self._first = folder.resolve(), first
+
+    def page(self, request: Any, endpoint: str, values: dict[str, Any]) -> Any:
+        """Return the answer to a request of one of TissUUmaps' pages, which whoever asks may see.
+
+        Parameters
+        ----------
+        request : werkzeug.wrappers.Request
+        endpoint : str
+            TissUUmaps' name of the page.
+        values : dict
+            What its route takes from the address.
+        """
+        from werkzeug.utils import redirect
+
+        within = _within(request, self._folder)
+        if endpoint == "index":
+            return self._index(request)
+        if endpoint == "get_tree":
+            return self._template(request, "filetree.html")
+        if endpoint == "tmapFile_old":
+            return redirect(page_at(values["path"], f"{values['filename']}.tmap"))
+        if endpoint == "slide":
+            return self._image(request, within, values["filename"])
+        if endpoint in ("h5ad", "h5adFile_old"):
+            within = values.get("path", within)
+            name = f"{values['filename']}.{values['ext']}"
+            path = self._folder / within / name
+            if _is_of_worker(request):
+                return ranges.answer(request, path) if path.is_file() else _missing()
+            stem = values["filename"]
+        else:
+            stem = values["filename"]
+        if request.method == "POST":
+            return self._save(request, self._folder / within / f"{stem}.tmap")
+        return self._project(request, within, stem)
+
+    def _index(self, request: Any) -> Any:
+        from werkzeug.utils import redirect
+
+        if self._first is not None:
+            return redirect(self._first)
+        default = self.flask.config["DEFAULT_PROJECT"]
+        if default and (self._folder / default).is_file():
+            return redirect(page_at(*posixpath.split(default)))
+        return self._viewer(request, {}, None)
+
+    def _project(self, request: Any, within: str, stem: str) -> Any:
+        """Answer with the project of a name, or else with the one that is made for the h5ad of that name."""
+        saved = find_below(self._folder, posixpath.join(within, f"{stem}.tmap"), suffix=".tmap")
+        if saved is not None:
+            # By the folder that the address names: a project may be a link, and its files lie beside the link.
+            own = self._folder / within / f"{stem}.tmap"
+            project, problem = read_project(own, self._folder, plugins_of(self.flask))
+            return self._viewer(request, project, problem)
+        h5ad = find_below(self._folder, posixpath.join(within, f"{stem}.h5ad"))
         if h5ad is None:
-            return app(environ, start)
-        auth = nearest_auth(h5ad.parent)
-        if auth is not None and not is_granted(auth, request.authorization):
-            refused = Response(
-                "This folder needs a user name and a password.",
-                status=401,
-                headers={"WWW-Authenticate": 'Basic realm="Login Required"'},
-            )
-            return refused(environ, start)
-        status = 200
+            return _missing()
         try:
-            project, message = make_project(h5ad), None
+            return self._viewer(request, upgraded(make_project(h5ad)), None)
         except SlideFileError as error:
-            project, message, status = {}, str(error), 422
-        with app.request_context(environ):
-            text = _render(app, project, message)
-        return Response(text, status=status, mimetype="text/html")(environ, start)
+            return self._viewer(request, {}, str(error), status=422)
 
-    return paged
+    def _image(self, request: Any, within: str, name: str) -> Any:
+        path = posixpath.join(within, name)
+        if not (self._folder / path).is_file() and not (self._folder / f"{path}.dzi").is_file():
+            return _missing()
+        layer = {"name": shown(posixpath.basename(path)), "tileSource": f"{address(name)}.dzi"}
+        return self._viewer(request, {"layers": [layer], "plugins": []}, None)
+
+    def _save(self, request: Any, target: Path) -> Any:
+        from werkzeug.exceptions import HTTPException
+        from werkzeug.wrappers import Response
+
+        try:
+            if self.flask.config["READ_ONLY"]:
+                raise ProjectError(403, "this server is read-only: projects cannot be saved on it")
+            if request.mimetype != "application/json":
+                raise ProjectError(415, "a project is sent as JSON")
+            if (request.content_length or 0) > MOST_BYTES:
+                raise ProjectError(413, f"a project may have {MOST_BYTES // 2**20} MB")
+            request.max_content_length = MOST_BYTES
+            try:
+                project = json.loads(request.get_data())
+            except HTTPException as error:
+                raise ProjectError(error.code or 400, error.description or "") from error
+            except (ValueError, RecursionError) as error:
+                raise ProjectError(400, "what was sent is no JSON; nothing is saved") from error
+            saved = save_project(target, project, self._folder, plugins_of(self.flask))
+        except ProjectError as error:
+            return Response(json.dumps({"error": str(error)}), error.status, mimetype="application/json")
+        return Response(json.dumps(saved), mimetype="application/json")
+
+    def _viewer(
+        self, request: Any, project: dict[str, Any], problem: str | None, *, status: int = 200
+    ) -> Any:
+        config = self.flask.config
+        return self._template(
+            request,
+            "tissuumaps.html",
+            status=status,
+            # Plugins that are not the project's own choice are offered in the menu.
+            plugins=[] if "plugins" in project or problem else plugins_of(self.flask),
+            jsonProject=project,
+            projectList=self._list(request) if config["PROJECT_LIST"] else [],
+            # It becomes part of a string in a script.
+            message=problem and shown(problem).replace("\\", "＼"),
+        )
+
+    def _list(self, request: Any) -> list[dict[str, Any]]:
+        """Return the projects beside the one that is shown, for TissUUmaps' menu."""
+        within = _within(request, self._folder)
+        here = request.path.removeprefix("/")
+        return [
+            {
+                "name": path.stem,
+                "path": page_at(within, path.name).removeprefix("/"),
+                "selected": path.name == here,
+            }
+            for path in sorted((self._folder / within).glob("*.tmap"))
+            if path.is_file() and not path.name.startswith(".")
+        ]
+
+    def _template(self, request: Any, name: str, *, status: int = 200, **values: Any) -> Any:
+        """Return a page of TissUUmaps, whose own script runs by this answer's nonce."""
+        from flask import render_template
+        from tissuumaps_schema import current
+        from werkzeug.wrappers import Response
+
+        config = self.flask.config
+        with self.flask.request_context(request.environ):
+            text = render_template(
+                name,
+                isStandalone=config["isStandalone"],
+                readOnly=config["READ_ONLY"],
+                version=config["VERSION"],
+                schema_version=current.VERSION,
+                **values,
+            )
+        # A project that the address names would be read past us, and any site may lead here by a link.
+        text = text.replace("urlParams.get('tmap')", "null")
+        nonce = request.environ.get(NONCE_KEY)
+        if nonce:
+            text = text.replace("<script>", f'<script nonce="{nonce}">')
+        return Response(text, status, mimetype="text/html")
 
 
-def _asked_for(folder: Path, request: Any) -> Path | None:
-    """Return the h5ad whose project is asked for, where there is no such file."""
-    name = request.path.removeprefix("/")
-    if "/" in name or not name.endswith(".tmap") or "dl" in request.args:
-        return None
-    path = posixpath.join(request.args.get("path") or "", name)
-    if find_below(folder, path, suffix=".tmap") is not None:
-        return None
-    return find_below(folder, f"{path.removesuffix('.tmap')}.h5ad")
+def _within(request: Any, folder: Path) -> str:
+    """Return the folder that a page's ``path`` names."""
+    return folder_of(request.args.get("path") or "", folder)
 
 
-def _render(app: Any, project: dict[str, Any], message: str | None) -> str:
-    """Return TissUUmaps' own page with a project, as its own address for projects does."""
-    from flask import render_template
-    from markupsafe import escape
-    from tissuumaps_schema import current
-    from tissuumaps_schema.utils import MAJOR_SCHEMA_VERSION_MODULES, get_major_version
+def _is_of_worker(request: Any) -> bool:
+    """Return whether TissUUmaps' reader of HDF5 asks, which wants bytes; a person who opens the file, a page."""
+    return "Range" in request.headers or WORKER in (request.headers.get("Referer") or "")
 
-    if project:
-        module = MAJOR_SCHEMA_VERSION_MODULES[get_major_version(project["schemaVersion"])]
-        upgraded = current.Project.upgrade(module.Project.model_validate(project))
-        project = upgraded.model_dump(by_alias=True)
-    return render_template(
-        "tissuumaps.html",
-        plugins=[],
-        jsonProject=project,
-        isStandalone=app.config["isStandalone"],
-        readOnly=app.config["READ_ONLY"],
-        projectList=[],
-        version=app.config["VERSION"],
-        schema_version=current.VERSION,
-        # It becomes part of a string in a script.
-        message=message and str(escape(message)).replace("\\", "/").replace("\n", " "),
-    )
+
+def _missing() -> Any:
+    from werkzeug.wrappers import Response
+
+    return Response("There is no such file.", 404)

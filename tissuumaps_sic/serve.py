@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
+import shutil
+import tempfile
 import threading
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tissuumaps_sic.pages import with_pages
-from tissuumaps_sic.plugin import FOLDER, MAKES_PAGES, is_granted
+from tissuumaps_sic.plugin import FOLDER, MAKES_PAGES, MOST_BYTES
+from tissuumaps_sic.slidefile.writing import remove_unfinished
+from tissuumaps_sic.viewer import pictures
+from tissuumaps_sic.viewer.access import guarded, is_own_machine
+from tissuumaps_sic.viewer.passwords import AuthFileError, auths_below, nearest_auth, read_auth
 from tissuumaps_sic.worklist import page, slides_below
 
 __all__ = ["ServeError", "guarded", "make_app", "page", "serve"]
@@ -32,6 +37,7 @@ def serve(
     browser: bool = True,
     first: str | None = None,
     public: bool = False,
+    names: Collection[str] = (),
     announce: Callable[[list[str]], None],
 ) -> None:
     """Serve a folder of h5ad and tmap files until interrupted; an h5ad without a tmap has a page too.
@@ -49,6 +55,8 @@ def serve(
         Name of the slide to come first; by default they go by the alphabet.
     public : bool
         Listen on an address that other machines reach although the folder has no ``auth`` file.
+    names : collection of str
+        Further names of this server, as browsers know it; a request that gives another is refused.
     announce : callable
         Called with the addresses of the slides once connections are accepted.
 
@@ -59,12 +67,13 @@ def serve(
     """
     from waitress.server import create_server
 
-    if not public and not _is_own_machine(host) and not (folder / "auth").is_file():
+    if not public and not is_own_machine(host) and not (folder / "auth").is_file():
         raise ServeError(
             f"{host}: other machines would see and change the slides in {folder} without a password; put a "
             f"line user;password into {folder / 'auth'}, or give --public as well if everyone may"
         )
     folder = folder.resolve()
+    _understand_passwords(folder)
     projects = [path for path in folder.rglob("*.tmap") if path.is_file()] if folder.is_dir() else []
     if folder.is_dir():
         there = set(projects)
@@ -79,72 +88,102 @@ def serve(
         )
     made = not projects[0].is_file()
     app = make_app(folder, default=None if made else projects[0])
-    answering = with_pages(app, folder, first=page(folder, projects[0]) if made else None)
+    first_page = page(folder, projects[0]) if made else None
+    _allow_files()
     try:
-        # Tiles come in bursts of dozens; more threads than cores, since most wait for the disk, and some for
-        # their turn to cluster, who must be told and stopped meanwhile.
         server = create_server(
-            guarded(answering, folder / "auth"), host=host, port=port, threads=24, ident=None
+            guarded(app, folder / "auth", host=host, names=names, first=first_page),
+            host=host,
+            port=port,
+            ident=None,
+            **_LIMITS,
         )
     except OSError as error:
         raise ServeError(
             f"cannot listen on {host}:{port} ({error.strerror or error}); choose another port with --port"
         ) from error
-    base = f"http://{host}:{server.effective_port}"
+    base = f"http://{f'[{host}]' if ':' in host else host}:{server.effective_port}"
     addresses = [base + page(folder, project) for project in projects]
     announce(addresses)
     if browser:
         threading.Timer(0.5, webbrowser.open, args=[addresses[0]]).start()
-    try:
-        server.run()
-    finally:
-        server.close()
+    with _folder_for_temporary_files():
+        try:
+            # Ends at Ctrl-C, and at SIGTERM as the command line hears it; requests under way have five seconds.
+            server.run()
+        finally:
+            server.close()
+            pictures.remove_temporary()
+            remove_unfinished()
 
 
-def guarded(app: Any, auth: Path) -> Any:
-    """Return a WSGI application that lets nobody past without the password of `auth`, where there is one.
+# Tiles come in bursts of dozens; more threads than cores, since most wait for the disk, some for their turn to
+# cluster, who must be told and stopped meanwhile, and some for another program's lock (`plugin`).
+_LIMITS: dict[str, Any] = {
+    "threads": 32,
+    # Before the password is asked, since a body comes before its answer.
+    "max_request_body_size": MOST_BYTES,
+    # Who connects and says nothing shuts nobody out.
+    "connection_limit": 1000,
+    "channel_timeout": 20,
+    "cleanup_interval": 5,
+    "asyncore_use_poll": True,
+    # A lasso of half a million patches needs no room in the temporary folder, nor does any answer: of one that
+    # grows, 16 MB lie in memory until they are sent, and it waits.
+    "inbuf_overflow": 4 * 2**20,
+    "outbuf_overflow": 2**40,
+}
 
-    TissUUmaps asks by itself, but in the folder that the request says it came from: who names another folder
-    in ``path`` or in the Referer is not asked. Nor does it keep ``..`` from leaving the folder, for files to
-    read, projects to write and plugins to execute; nobody gets past with that either.
+
+@contextmanager
+def _folder_for_temporary_files() -> Iterator[None]:
+    """Keep what this server puts into the temporary folder in one of its own, which goes with it.
+
+    Threads that are at work when it ends do not come to clean up.
     """
-    from werkzeug.wrappers import Request, Response
-
-    def guard(environ: Any, start: Any) -> Any:
-        request = Request(environ)
-        asked = (request.path.lstrip("/"), *request.args.getlist("path"), *request.args.getlist("root"))
-        if not all(_stays_within(auth.parent, each) for each in asked):
-            return Response("There is no such address.", status=404)(environ, start)
-        if auth.is_file() and not is_granted(auth, request.authorization):
-            refused = Response(
-                "This server needs a user name and a password.",
-                status=401,
-                headers={"WWW-Authenticate": 'Basic realm="Login Required"'},
-            )
-            return refused(environ, start)
-        return app(environ, start)
-
-    return guard
-
-
-def _stays_within(folder: Path, asked: str) -> bool:
-    """Return whether what an address names lies in the folder; links that lie in it may lead out of it."""
-    if "\0" in asked or "\\" in asked or ".." in asked.split("/"):
-        return False
-    # Not `resolve`: an image may be a link to where the scanner put it.
-    base = os.path.abspath(folder)  # noqa: PTH100
-    named = os.path.abspath(os.path.join(base, asked))  # noqa: PTH100, PTH118
-    return Path(named).is_relative_to(base)
-
-
-def _is_own_machine(host: str) -> bool:
-    """Return whether an address is of this machine alone; a name that is no address counts as public."""
-    if host == "localhost":
-        return True
+    before = tempfile.tempdir
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        folder = tempfile.mkdtemp(prefix="tissuumaps-sic-")
+    except OSError as error:
+        log.warning("the temporary folder takes no file (%s); exports will fail", error.strerror or error)
+        yield
+        return
+    tempfile.tempdir = folder
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _allow_files() -> None:
+    """Let the process have as many open files as it may have connections."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _understand_passwords(folder: Path) -> None:
+    """Refuse to serve a folder whose ``auth`` files let nobody in, which is nobody's intention.
+
+    Raises
+    ------
+    ServeError
+        When one says not who may come in.
+    """
+    above = nearest_auth(folder)
+    for path in dict.fromkeys([*([above] if above else []), *auths_below(folder)]):
+        try:
+            read_auth(path)
+        except AuthFileError as error:
+            raise ServeError(str(error)) from error
+        except OSError as error:
+            raise ServeError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def make_app(folder: Path, *, default: Path | None = None) -> Any:
@@ -158,6 +197,7 @@ def make_app(folder: Path, *, default: Path | None = None) -> Any:
     """
     # TissUUmaps turns the root logger to INFO when it is imported, and libvips then reports every call.
     level = logging.getLogger().level
+    _have_a_home()
     import tissuumaps
     import tissuumaps.views
 
@@ -180,4 +220,11 @@ def make_app(folder: Path, *, default: Path | None = None) -> Any:
         app.config["DEFAULT_PROJECT"] = default.relative_to(folder).as_posix()
         app.config["PROJECT_LIST"] = len(list(folder.glob("*.tmap"))) > 1
     tissuumaps.views.setup(app)
+    pictures.install(tissuumaps.views)
     return app
+
+
+def _have_a_home() -> None:
+    """Name a home where the user has none: TissUUmaps would look for programs in a folder called "~" here."""
+    if os.path.expanduser("~") == "~":  # noqa: PTH111 -- pathlib's raises
+        os.environ["HOME"] = os.devnull

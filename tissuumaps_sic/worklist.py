@@ -13,13 +13,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
 from tissuumaps_sic.session import SUFFIX, Session, is_session_name, sessions_among
+from tissuumaps_sic.slidefile.names import address
 from tissuumaps_sic.slides import SlideFileError, Stamp, outline, stamp_of
 from tissuumaps_sic.transfer import spaces_of
+from tissuumaps_sic.viewer.passwords import nearest_auth
+
+__all__ = [
+    "Entry",
+    "Worklist",
+    "find_below",
+    "nearest_auth",
+    "page",
+    "page_at",
+    "slides_below",
+]
 
 State = Literal["new", "seeded", "labelled", "changed"]
 
@@ -221,7 +233,7 @@ def find_below(root: Path, relative: str, *, suffix: str = ".h5ad") -> Path | No
 
     None as well where the path, or a link in it, leaves the folder, and where the file has another ending.
     """
-    if "\0" in relative or "\\" in relative:
+    if "\0" in relative or (os.sep == "\\" and "\\" in relative):
         return None
     base = root.resolve()
     try:
@@ -232,13 +244,16 @@ def find_below(root: Path, relative: str, *, suffix: str = ".h5ad") -> Path | No
     return path if found else None
 
 
-def nearest_auth(folder: Path) -> Path | None:
-    """Return the ``auth`` file that guards a folder: its own, or that of the nearest folder above."""
-    return next((each / "auth" for each in (folder, *folder.parents) if (each / "auth").is_file()), None)
-
-
 def page(folder: Path, project: Path) -> str:
     """Return the address of a project's page, from the server's root."""
-    relative = project.relative_to(folder)
-    query = "" if relative.parent == Path() else "?" + urlencode({"path": relative.parent.as_posix()})
-    return f"/{quote(relative.name)}{query}"
+    within = project.relative_to(folder).parent
+    return page_at("" if within == Path() else within.as_posix(), project.name)
+
+
+def page_at(within: str, name: str) -> str:
+    """Return the address of the page of a file's name in a folder below the served one.
+
+    ``path`` is an address itself, since TissUUmaps joins it with those of the project's files.
+    """
+    query = f"?path={quote(address(within), safe='')}" if within.strip("./") else ""
+    return f"/{address(name)}{query}"

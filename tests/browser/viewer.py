@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,8 +11,25 @@ from urllib.parse import urlsplit
 import anndata
 import numpy as np
 import pytest
+from playwright.sync_api import Page, TimeoutError
 
 ARTIFACTS = Path(__file__).resolve().parents[2] / "test-artifacts"
+
+
+def wait_for_function(page, script, *, arg=None, timeout=30_000):
+    """Wait until a script returns something true.
+
+    Playwright's own asks again from within the page, by `eval`, which the page's policy forbids; and that policy
+    is to hold in the tests as it does for people.
+    """
+    until = time.monotonic() + timeout / 1000
+    while not page.evaluate(script, arg):
+        if time.monotonic() > until:
+            raise TimeoutError(f"still not true: {script}")
+        page.wait_for_timeout(50)
+
+
+Page.wait_for_function = wait_for_function
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from tissuumaps_sic.export.labels import ExportError, in_order, replay
 from tissuumaps_sic.images import ImageError, image_name, layers_of, open_image, place_image
 from tissuumaps_sic.regions import Region, scale_of, slide_size_of
 from tissuumaps_sic.session import SeedClass, Session
+from tissuumaps_sic.slidefile.names import address, shown
 from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides import EmbeddedSlide
@@ -86,7 +87,7 @@ def write_project(
     markers = target.with_name(f"{target.name}.csv")
     project: dict[str, Any] = {
         "schemaVersion": "1.3",
-        "filename": f"{slide.name}: labels",
+        "filename": shown(f"{slide.name}: labels"),
         "layers": layers,
         "markerFiles": [_markers(markers.name, classes, factor * scale.stride[0] / width / _EDGE_PER_WIDTH)],
         "regions": {
@@ -105,7 +106,7 @@ def write_project(
 
 def _markers(path: str, classes: list[SeedClass], scale_factor: float) -> dict[str, Any]:
     return {
-        "path": path,
+        "path": address(path),
         "title": "Labels",
         "name": "Labels",
         "comment": "",
@@ -154,8 +155,8 @@ def _region(
     return {
         "id": name,
         "globalPoints": polygons,
-        "regionName": seed_class.name,
-        "regionClass": seed_class.name,
+        "regionName": shown(seed_class.name),
+        "regionClass": shown(seed_class.name),
         "barcodeHistogram": [],
         "visibility": True,
         "collectionIndex": 0,
@@ -173,7 +174,7 @@ def _layers(slide: EmbeddedSlide, folder: Path, *, link: bool) -> list[dict[str,
     """Return the image layers of the project beside the h5ad, by the paths that they have from `folder`."""
     found = []
     for layer in layers_of(slide.path):
-        name = image_name(layer)
+        name = image_name(layer, slide.path.parent)
         path = slide.path.parent / str(name)
         if not path.exists():
             log.warning("%s: the image %s is not there; its patches are shown without it", slide.name, name)
@@ -188,7 +189,9 @@ def _layers(slide: EmbeddedSlide, folder: Path, *, link: bool) -> list[dict[str,
                 folder,
             )
             continue
-        found.append({**layer, "tileSource": f"{placed}.dzi"})
+        found.append(
+            {**layer, "name": shown(str(layer.get("name", ""))), "tileSource": f"{address(str(placed))}.dzi"}
+        )
     return found
 
 
@@ -197,7 +200,7 @@ def _image_size(slide: EmbeddedSlide) -> tuple[int, int] | None:
     known = slide_size_of(slide)
     if known is not None:
         return known
-    path = slide.path.parent / str(image_name(layers_of(slide.path)[0]))
+    path = slide.path.parent / str(image_name(layers_of(slide.path)[0], slide.path.parent))
     try:
         with open_image(path) as image:
             return image.size

@@ -5,20 +5,22 @@ TissUUmaps executes ``SIC.py`` anew at every request, so all state lives here an
 
 from __future__ import annotations
 
-import hmac
 import logging
-from collections.abc import Callable
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, jsonify, request
-from werkzeug.datastructures import Authorization
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from tissuumaps_sic.server import Annotator, RequestError, pack, resolve
 from tissuumaps_sic.transfer import only_from
-from tissuumaps_sic.worklist import nearest_auth
+from tissuumaps_sic.viewer.passwords import is_granted, nearest_auth
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ MAKES_PAGES = "SIC_MAKES_PAGES"
 
 _ANNOTATOR = Annotator()
 # The endpoints, and whether they write.
-_ENDPOINTS = {
+ENDPOINTS = {
     "open": False,
     "labels": False,
     "suggest": False,
@@ -56,6 +58,38 @@ _ENDPOINTS = {
     "run": True,
     "write": True,
 }
+# Of these endpoints, each of which may wait for a lock that another program holds, so many at a time in all, so
+# that threads are left for tiles; and of one slide so few once the first has waited for a second.
+_WAITING = ("change", "merge", "write")
+_MOST_WAITING, _MOST_OF_A_SLIDE, _A_WHILE = 24, 8, 1.0
+
+
+class _Queue:
+    """Requests that change something, by their slide: who comes when too many wait is told so at once."""
+
+    def __init__(self) -> None:
+        self._begun: defaultdict[str, list[float]] = defaultdict(list)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def place(self, h5ad: str) -> Iterator[None]:
+        now = time.monotonic()
+        with self._lock:
+            waiting = self._begun.get(h5ad, [])
+            is_stuck = len(waiting) >= _MOST_OF_A_SLIDE and now - waiting[0] > _A_WHILE
+            if is_stuck or sum(map(len, self._begun.values())) >= _MOST_WAITING:
+                raise RequestError(503, "many others are changing this slide; try again in a moment")
+            self._begun[h5ad].append(now)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._begun[h5ad].remove(now)
+                if not self._begun[h5ad]:
+                    del self._begun[h5ad]
+
+
+_QUEUE = _Queue()
 
 
 class Plugin:
@@ -66,7 +100,7 @@ class Plugin:
 
     def __getattribute__(self, name: str) -> Callable[[Any], Response]:
         # TissUUmaps looks up whatever name is in the address; nothing but the endpoints may be found.
-        if name not in _ENDPOINTS:
+        if name not in ENDPOINTS:
             abort(404)
         app = object.__getattribute__(self, "_app")
         # Now, because the next thing that TissUUmaps does is to read the body.
@@ -83,8 +117,9 @@ def _answer(app: Flask, endpoint: str, content: Any) -> Response:
         root = Path(app.basedir)  # type: ignore[attr-defined]  # set by TissUUmaps
         auth = _authorize(root, content)
         # What a session names is read only where the same password opens it.
-        with only_from(
-            lambda path: path.is_relative_to(root.resolve()) and nearest_auth(path.parent) == auth
+        with (
+            only_from(lambda path: path.is_relative_to(root.resolve()) and nearest_auth(path.parent) == auth),
+            _QUEUE.place(content["h5ad"]) if endpoint in _WAITING else nullcontext(),
         ):
             if endpoint == "worklist":
                 found = _ANNOTATOR.worklist(root, content, makes_pages=bool(app.config.get(MAKES_PAGES)))
@@ -142,7 +177,7 @@ def _admit(app: Flask, endpoint: str) -> None:
         is_own = False
     if not is_own:
         raise RequestError(403, "requests from other sites are refused")
-    if app.config.get("READ_ONLY") and _ENDPOINTS[endpoint]:
+    if app.config.get("READ_ONLY") and ENDPOINTS[endpoint]:
         raise RequestError(403, "this server is read-only: seeds and labels cannot be changed on it")
 
 
@@ -158,15 +193,3 @@ def _authorize(root: Path, content: Any) -> Path | None:
     if auth is not None and not is_granted(auth, request.authorization):
         raise RequestError(401, "this folder needs a user name and a password; load the page again")
     return auth
-
-
-def is_granted(auth: Path, given: Authorization | None) -> bool:
-    """Return whether a request gives the user and password of an ``auth`` file (``user;password``)."""
-    user, _, password = auth.read_bytes().replace(b"\n", b"").partition(b";")
-    # A file without a password lets nobody in, not everybody.
-    return (
-        given is not None
-        and bool(password.strip())
-        and hmac.compare_digest((given.username or "").encode(), user.strip())
-        and hmac.compare_digest((given.password or "").encode(), password.strip())
-    )

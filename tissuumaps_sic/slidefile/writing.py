@@ -13,6 +13,8 @@ from pathlib import Path
 # What file systems take for one name, in bytes; what is put around a stem takes this much of it at most.
 _LONGEST_NAME = 255
 _AROUND = len(".-") + 8
+# Temporary files of this process.
+_UNFINISHED: set[Path] = set()
 
 
 @contextmanager
@@ -49,6 +51,7 @@ def replacing(target: Path, *, follow_links: bool = True) -> Iterator[Path]:
     # the place of a file that only some may read is nobody else's from the first byte on.
     mode = 0o666 if replaced is None else 0o600
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode))
+    _UNFINISHED.add(temporary)
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -58,7 +61,15 @@ def replacing(target: Path, *, follow_links: bool = True) -> Iterator[Path]:
         temporary.replace(target)
         _flush_folder(target.parent)
     finally:
+        _UNFINISHED.discard(temporary)
         with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def remove_unfinished() -> None:
+    """Remove what threads are writing now; for a process that ends without waiting for them."""
+    for temporary in list(_UNFINISHED):
+        with suppress(OSError):
             temporary.unlink()
 
 

@@ -2,6 +2,8 @@
  * TissUUmaps as the rest of the plugin sees it: the only module that knows its globals.
  */
 
+import { pathOf } from "./address.js";
+
 /* global OpenSeadragon, d3, dataUtils, glUtils, interfaceUtils, overlayUtils, projectUtils, regionUtils, tmapp */
 
 const LABELS = "SICLABELS"; // TissUUmaps splits ids at "_", so the layer's id has none
@@ -12,7 +14,7 @@ const image = () => osd().world.getItemAt(0);
 export function patchLayers() {
   return Object.entries(dataUtils.data)
     .filter(([uid, layer]) => uid !== LABELS && layer._filetype === "h5" && glUtils._numPoints[uid])
-    .map(([uid, layer]) => ({ uid, h5ad: layer._csv_path }));
+    .map(([uid, layer]) => ({ uid, h5ad: pathOf(layer._csv_path) }));
 }
 
 /** Centres of a layer's patches in the page's image pixels (TissUUmaps may have rescaled them). */

@@ -1,0 +1,225 @@
+"""Pictures as TissUUmaps serves them in our process: flat ones converted once and whole, tiles of bounded cost.
+
+TissUUmaps makes a pyramid of a flat picture in `.tissuumaps` beside it, under its final name: two first viewers damage
+it, and so does a kill, for ever. It reads a tile of a picture without a pyramid by reading all that it covers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+import threading
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tissuumaps_sic.slidefile.locking import locked
+from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
+
+log = logging.getLogger(__name__)
+
+# Pixels of a level that are read for one tile at once; and at most, in pieces that are made smaller at once: a
+# slide without a pyramid is shown down to a sixty-fourth of its size, and a tile takes some seconds.
+_MOST_AT_ONCE = 2**24
+_MOST_PIXELS = 2**28
+_PIECE_ROWS = 1024
+# Of these at a time, since each keeps a core busy for seconds.
+_LARGE = threading.BoundedSemaphore(2)
+# So many may wait for one conversion; each waits in a thread that could serve tiles.
+_MOST_WAITING = 4
+_FOLDER = ".tissuumaps"
+
+
+class TooLargeError(ValueError):
+    """A tile covers more of a picture without a pyramid than is read for one; TissUUmaps answers 404."""
+
+
+class TooManyError(Exception):
+    """Others wait for the same picture already."""
+
+
+class _Turns:
+    """One conversion a picture at a time, and few who wait for it."""
+
+    def __init__(self) -> None:
+        self._locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
+        self._waiting: defaultdict[Path, int] = defaultdict(int)
+        self._own = threading.Lock()
+
+    def __call__(self, path: Path) -> _Turn:
+        return _Turn(self, path)
+
+    def enter(self, path: Path) -> None:
+        with self._own:
+            if self._waiting[path] > _MOST_WAITING:
+                raise TooManyError
+            self._waiting[path] += 1
+            lock = self._locks[path]
+        lock.acquire()
+
+    def leave(self, path: Path) -> None:
+        with self._own:
+            self._locks[path].release()
+            self._waiting[path] -= 1
+            if not self._waiting[path]:
+                del self._waiting[path], self._locks[path]
+
+
+class _Turn:
+    def __init__(self, turns: _Turns, path: Path) -> None:
+        self._turns, self._path = turns, path
+
+    def __enter__(self) -> None:
+        self._turns.enter(self._path)
+
+    def __exit__(self, *_: object) -> None:
+        self._turns.leave(self._path)
+
+
+_TURNS = _Turns()
+
+
+def install(views: Any) -> None:
+    """Let TissUUmaps' module of views open pictures by `open_picture`."""
+    if getattr(views._get_slide, "is_ours", False):
+        return
+
+    def get_slide(path: str, originalPath: str | None = None) -> Any:  # noqa: ARG001 -- its own words
+        return open_picture(views, path)
+
+    get_slide.is_ours = True  # type: ignore[attr-defined]
+    views._get_slide = get_slide
+
+
+def open_picture(views: Any, relative: str) -> Any:
+    """Return TissUUmaps' view of a picture below the served folder, with tiles of bounded cost.
+
+    Raises
+    ------
+    werkzeug.exceptions.HTTPException
+        404 where it is none, 503 where many wait for it.
+    """
+    from werkzeug.exceptions import NotFound, ServiceUnavailable
+
+    app = views.app
+    base = os.path.abspath(app.basedir)  # noqa: PTH100 -- links in the folder may lead out of it
+    path = Path(os.path.abspath(os.path.join(base, relative)))  # noqa: PTH100, PTH118
+    if not path.is_relative_to(base) or not path.is_file():
+        raise NotFound
+    try:
+        slide = app.cache.get(str(path), None)
+    except Exception:  # noqa: BLE001 -- of any library
+        try:
+            slide = app.cache.get(str(_converted(views, path)), str(path))
+            # Its properties are shown to whoever sees the slide, and the machine's folders are nobody's business.
+            slide.properties = {"File": path.name}
+        except TooManyError as error:
+            raise ServiceUnavailable("This picture is being prepared; try again.", retry_after=5) from error
+        except Exception as error:
+            log.warning("%s: cannot be shown (%s)", path.name, " ".join(str(error).split())[:200])
+            raise NotFound from error
+    slide.filename = path.name
+    if "get_tile" not in vars(slide):
+        slide.get_tile = _bounded(slide)
+    return slide
+
+
+def _converted(views: Any, picture: Path) -> Path:
+    """Return a pyramid of a flat picture, made now where there is none, or an older or damaged one."""
+    target = _place(picture)
+    with _TURNS(target):
+        if _is_whole(target) and target.stat().st_mtime >= picture.stat().st_mtime:
+            return target
+        with locked(target.with_name(f"{target.name}.lock")):
+            if _is_whole(target) and target.stat().st_mtime >= picture.stat().st_mtime:
+                return target
+            remove_left_behind(target, follow_links=False)
+            with replacing(target, follow_links=False) as temporary:
+                # It makes no file that is there already and newer.
+                temporary.unlink()
+                views.ImageConverter(str(picture), str(temporary)).convert()
+                if not _is_whole(temporary):
+                    raise OSError(f"{picture.name}: could not be converted")
+    return target
+
+
+_ELSEWHERE: list[Path] = []
+
+
+def _place(picture: Path) -> Path:
+    """Return where the pyramid of a picture goes: beside it, or where nothing can be written, to a temporary folder."""
+    # Under the whole name, so that a.jpg and a.png are two; TissUUmaps' own, which may be damaged, is left alone.
+    name = f"{picture.name}.whole.tif"
+    if len(os.fsencode(name)) > 200:
+        name = f"{hashlib.sha256(os.fsencode(picture.name)).hexdigest()[:32]}.whole.tif"
+    folder = picture.parent / _FOLDER
+    with suppress(OSError):
+        folder.mkdir(exist_ok=True)
+        if folder.resolve().parent == picture.parent.resolve() and os.access(folder, os.W_OK):
+            return folder / name
+    if (folder / name).is_file():
+        return folder / name
+    if not _ELSEWHERE or not _ELSEWHERE[0].is_dir():
+        _ELSEWHERE[:] = [Path(tempfile.mkdtemp(prefix="tissuumaps-sic-pictures-"))]
+    return _ELSEWHERE[0] / f"{hashlib.sha256(os.fsencode(picture)).hexdigest()[:32]}.tif"
+
+
+def remove_temporary() -> None:
+    """Remove the pyramids that had to go to a temporary folder."""
+    while _ELSEWHERE:
+        shutil.rmtree(_ELSEWHERE.pop(), ignore_errors=True)
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a pyramid can be opened; one that was being written when its process died cannot."""
+    import openslide
+
+    if not path.is_file():
+        return False
+    try:
+        with openslide.OpenSlide(path) as slide:
+            slide.read_region((0, 0), slide.level_count - 1, (1, 1))
+    except openslide.OpenSlideError:
+        return False
+    return True
+
+
+def _bounded(slide: Any) -> Any:
+    """Return `get_tile` of a DeepZoomGenerator, with a bound to what it reads."""
+    whole = slide.get_tile
+
+    def get_tile(level: int, place: tuple[int, int]) -> Any:
+        start, of, (width, height) = slide.get_tile_coordinates(level, place)
+        if width * height <= _MOST_AT_ONCE:
+            return whole(level, place)
+        if width * height > _MOST_PIXELS:
+            raise TooLargeError
+        with _LARGE:
+            return _in_pieces(slide.osr, start, of, (width, height), slide.get_tile_dimensions(level, place))
+
+    return get_tile
+
+
+def _in_pieces(
+    osr: Any, start: tuple[int, int], level: int, size: tuple[int, int], wanted: tuple[int, int]
+) -> Any:
+    """Return a rectangle of a level made smaller, of which no more than some rows are held at a time."""
+    from PIL import Image
+
+    background = f"#{osr.properties.get('openslide.background-color', 'ffffff')}"
+    down = osr.level_downsamples[level]
+    tile = Image.new("RGB", wanted)
+    step = size[1] / wanted[1]
+    rows = max(1, int(_PIECE_ROWS // step))
+    for first in range(0, wanted[1], rows):
+        last = min(first + rows, wanted[1])
+        top, bottom = round(first * step), round(last * step)
+        region = osr.read_region((start[0], start[1] + round(top * down)), level, (size[0], bottom - top))
+        piece = Image.new("RGB", region.size, background)
+        piece.paste(region, mask=region.getchannel("A"))
+        tile.paste(piece.resize((wanted[0], last - first), Image.Resampling.BOX), (0, first))
+    return tile
