@@ -1,7 +1,7 @@
-"""Patches of one slide by row: a lasso around half a million of them is a few kilobytes, and their names are kept once.
+"""Patches of one slide by row: a lasso around half a million is a few kilobytes, their names kept once.
 
-A session says of what patches its rows are by a fingerprint (`EmbeddedSlide.fingerprint`), which hangs on every
-name and on their order.
+A session says of what patches its rows are by a fingerprint (`EmbeddedSlide.fingerprint`), which hangs on
+every name and on their order.
 """
 
 from __future__ import annotations
@@ -122,9 +122,10 @@ class PatchIndex:
         if self.names is not None and (not len(rows) or rows.max() < self.n_patches):
             # Most are `str` already, and then the same ones.
             return [str(name) for name in self.names[rows]]
-        names = [] if self.names is None else self.names
         return [
-            str(names[row]) if row < self.n_patches else self._more_names[row - self.n_patches]
+            str(self.names[row])
+            if self.names is not None and row < self.n_patches
+            else self._more_names[row - self.n_patches]
             for row in rows.tolist()
         ]
 
@@ -144,10 +145,10 @@ class PatchRows(Sequence[str]):
     rows : ndarray of shape (n,), integer
     """
 
-    __slots__ = ("_kept", "_length", "index")
+    __slots__ = ("_kept", "_length", "slide_index")
 
     def __init__(self, index: PatchIndex, rows: npt.NDArray[np.integer[Any]]) -> None:
-        self.index = index
+        self.slide_index = index
         self._length = len(rows)
         self._kept: list[int] | str
         # What is read back must be no longer than the slide.
@@ -167,7 +168,7 @@ class PatchRows(Sequence[str]):
             When it is damaged, or of patches that there are not.
         """
         found = object.__new__(cls)
-        found.index, found._kept = index, kept
+        found.slide_index, found._kept = index, kept
         if isinstance(kept, str):
             data = unpacked(kept, _WIDTH * index.n_patches)
             if len(data) % _WIDTH:
@@ -201,13 +202,13 @@ class PatchRows(Sequence[str]):
     @property
     def is_known(self) -> bool:
         """Whether all of them are patches of the slide."""
-        return isinstance(self._kept, str) or max(self._kept) < self.index.n_patches
+        return isinstance(self._kept, str) or max(self._kept) < self.slide_index.n_patches
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.index.names_of(self.rows))
+        return iter(self.slide_index.names_of(self.rows))
 
     @overload
     def __getitem__(self, place: int) -> str: ...
@@ -217,7 +218,7 @@ class PatchRows(Sequence[str]):
         return tuple(self)[place]
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, PatchRows) and other.index is self.index:
+        if isinstance(other, PatchRows) and other.slide_index is self.slide_index:
             return len(self) == len(other) and np.array_equal(self.rows, other.rows)
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
 
@@ -225,7 +226,7 @@ class PatchRows(Sequence[str]):
         return hash(self._length)
 
     def __repr__(self) -> str:
-        shown = ", ".join(map(repr, self[:3])) if self.index.names is not None else "…"
+        shown = ", ".join(map(repr, self[:3])) if self.slide_index.names is not None else "…"
         return f"PatchRows({len(self)}: {shown})"
 
 

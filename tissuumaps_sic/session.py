@@ -10,23 +10,23 @@ A session is a value: every change returns a new one. On disk it is one JSON obj
     What the session began with: objects of ``name`` and ``color`` (#rrggbb). Labels are places in the list of
     classes as it is at an action.
 ``actions``
-    What was done, in order, each with ``time``, ``user`` and ``kind``: "seed" (``label``, None where seeds are
-    taken back, and ``patches``), "clear", "add-class", "edit-class", "remove-class", "borrow" and "return"; their
-    members are those of the classes below.
+    What was done, in order, each with ``time``, ``user`` and ``kind``: "seed" (``label``, null where seeds
+    are taken back, and ``patches``), "clear", "add-class", "edit-class", "remove-class", "borrow", "return";
+    their members are those of the classes below.
 ``position``, ``revision``
     How many actions count, the others having been undone; how many changes there were.
 ``run``
-    The last run or None: `Run`.
+    The last run, members as those of `Run`, or null.
 
-So the file of a session with few seeds names them. A larger one has rows of the h5ad, 0 the first, which hold for
-the patches of the fingerprint alone:
+So the file of a session with few seeds names them. A larger one has rows of the h5ad, 0 the first, which hold
+for the patches of the fingerprint alone:
 
 - A seed action has ``rows`` in place of ``patches``: a list, or a text for
   ``np.cumsum(np.frombuffer(zlib.decompress(base64.b64decode(text)), "<i4"))``.
-- ``run["seeds"]`` is a list of objects of ``label`` and ``rows``; ``seeds`` of what is borrowed is one of ``label`` and
-  ``patches``, a text for ``json.loads(zlib.decompress(base64.b64decode(text)))``.
-- ``history`` holds the actions before those in ``actions``, from the first on: each item is an action, or a text
-  for several, as ``json.loads(zlib.decompress(base64.b64decode(text)))``.
+- ``run["seeds"]`` is a list of objects of ``label`` and ``rows``; ``seeds`` of what is borrowed is one of
+  ``label`` and ``patches``, a text for ``json.loads(zlib.decompress(base64.b64decode(text)))``.
+- ``history`` holds the actions before those in ``actions``, from the first on: each item is an action, or a
+  text for several, as ``json.loads(zlib.decompress(base64.b64decode(text)))``.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ DEFAULT_METHOD: Method = "refine"
 
 SCHEMA: Literal["tissuumaps-sic/session/3"] = "tissuumaps-sic/session/3"
 # The first schema had two classes that could not be added to, the second no seeds of other slides; nothing
-# else differs. The fourth packs what is large, and is written where that is worth it: what needs no packing older
-# versions can open too.
+# else differs. The fourth packs what is large, and is written where that is worth it: what needs no packing
+# older versions can open too.
 _OTHER_SCHEMAS = ("tissuumaps-sic/session/1", "tissuumaps-sic/session/2", "tissuumaps-sic/session/4")
 _PACKED_SCHEMA, _NEWEST = "tissuumaps-sic/session/4", 4
 # Seeded patches of all actions together that are named in the file.
@@ -178,13 +178,13 @@ class _Action(_Frozen):
 
 
 def _read_patches(given: Any, info: ValidationInfo) -> PatchRows:
+    if not isinstance(given, list | tuple | PatchRows) or not given:
+        raise ValueError("is no list of one patch or more")
     if isinstance(given, PatchRows):
         return given
-    if not isinstance(given, list | tuple) or not given:
-        raise ValueError("is no list of one patch or more")
-    for place, name in enumerate(given):
-        if not isinstance(name, str):
-            raise ValueError(f"[{place}] is {str(name)[:60]!r}, and no name of a patch")
+    wrong = next((place for place, name in enumerate(given) if not isinstance(name, str)), None)
+    if wrong is not None:
+        raise ValueError(f"[{wrong}] is {str(given[wrong])[:60]!r}, and no name of a patch")
     reading = _Reading.of(info)
     index = reading.index if reading else PatchIndex()
     return PatchRows(index, index.rows_of(given))
@@ -447,7 +447,7 @@ class _Folded:
                 self.labels.fill(-1)
             case SeedAction(label=label, patches=patches):
                 rows = patches.rows
-                self._make_room(len(patches.index))
+                self._make_room(len(patches.slide_index))
                 self.labels[rows] = -1 if label is None else label
                 # Of a patch that is named twice the second place counts, as of assignments.
                 self.order[rows] = np.arange(self.n_seeded, self.n_seeded + len(rows))
@@ -707,13 +707,27 @@ class Session(_Frozen):
         if self.position > len(self.actions):
             raise ValueError(f"position {self.position} lies beyond its {len(self.actions)} actions")
         # Actions that were read without a slide have each their own index.
-        if any(isinstance(each, SeedAction) and each.patches.index is not self._index for each in self.actions):
+        seeded = [each.patches for each in self.actions if isinstance(each, SeedAction)]
+        if any(each.slide_index is not self._index for each in seeded):
             self.__dict__["actions"] = tuple(map(self._indexed, self.actions))
+        if self._mixes_names_and_rows:
+            raise ValueError("some of its patches are named and others are rows; open it with its slide")
         # All of them, since those that were undone can be done again.
         self._state_at(len(self.actions), n_packed=reading.n_packed if reading else 0)
         if self.run is not None and len(self.run.classes) != len(self.run.class_numbers):
             raise ValueError("the run has not one number for each of its classes")
         return self
+
+    @property
+    def _mixes_names_and_rows(self) -> bool:
+        """Whether it cannot be told which of its patches are the same: the slide's names are not known."""
+        index = self._index
+        if index.names is not None or not len(index) > index.n_patches > 0:
+            return False
+        by_row = [each.patches.is_known for each in self.actions if isinstance(each, SeedAction)]
+        if self.run is not None and isinstance(self.run.seeds, SeedMap):
+            by_row.append(bool((self.run.seeds.labels[: index.n_patches] >= 0).any()))
+        return any(by_row)
 
     def _indexed(self, action: Action) -> Action:
         if not isinstance(action, SeedAction):
@@ -732,7 +746,8 @@ class Session(_Frozen):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy, with what its actions come to only where these are the same."""
         copied = super().model_copy(update=update, deep=deep)
-        copied._states = {} if update and {"actions", "initial_classes"} & update.keys() else dict(self._states)
+        changes = update is not None and bool({"actions", "initial_classes"} & update.keys())
+        copied._states = {} if changes else dict(self._states)
         return copied
 
     @classmethod
@@ -751,6 +766,11 @@ class Session(_Frozen):
         return session
 
     @property
+    def n_patches(self) -> int:
+        """How many patches the slide has, where it is known, and otherwise how many were ever seeded."""
+        return len(self._index)
+
+    @property
     def classes(self) -> tuple[SeedClass, ...]:
         """The classes as they are now; class 1 is the positive one."""
         return tuple(self._folded().classes)
@@ -760,6 +780,13 @@ class Session(_Frozen):
         """Class of each seeded patch by the patch's name, in the order they were seeded."""
         folded = self._folded()
         return SeedMap(self._index, folded.labels, folded.order)
+
+    @property
+    def seed_counts(self) -> list[int]:
+        """How many patches of this slide are seeds of each class."""
+        labels = self._folded().labels
+        counts: list[int] = np.bincount(labels[labels >= 0], minlength=len(self.classes)).tolist()
+        return counts
 
     @property
     def loans(self) -> tuple[Loan, ...]:
@@ -843,9 +870,7 @@ class Session(_Frozen):
         """Give patches a class, or take it from them (`label` None); what had been undone is dropped."""
         return self.seed_rows(self._index.rows_of(patches), label, user=user)
 
-    def seed_rows(
-        self, rows: npt.NDArray[np.integer[Any]], label: int | None, *, user: str = ""
-    ) -> Session:
+    def seed_rows(self, rows: npt.NDArray[np.integer[Any]], label: int | None, *, user: str = "") -> Session:
         """Give patches a class by their rows in the slide's file, (n,) integer, as `seed` does by names."""
         if label is not None:
             self._require(label)
@@ -988,7 +1013,8 @@ class Session(_Frozen):
         n_patches = sum(each.n_patches for each in self.actions) + (self.run.n_seeds if self.run else 0)
         is_large = n_patches > _MOST_NAMED or len(self.actions) > _MOST_NAMED
         by_row = is_large and self._has_rows
-        items, n_packed = [], 0
+        items: list[str] = []
+        n_packed = 0
         lines = [each.packed_line if by_row else each.line for each in self.actions]
         if is_large:
             items, n_packed = pack_history(lines)
@@ -1326,14 +1352,15 @@ def load_session(path: Path, slide: EmbeddedSlide) -> Session:
     try:
         document = read_document(path, newest=_NEWEST)
         # Rows that are of other patches tell nothing, so this comes first.
-        if isinstance(document.get("fingerprint"), str) and document["fingerprint"] != slide.fingerprint:
-            raise DocumentError(
-                f"was made on other patches than {slide.path.name} holds now; "
-                "move it away to start anew, or put the h5ad that it was made on back"
-            )
-        session = _session_of(document, PatchIndex.of(slide))
+        is_other = document.get("fingerprint", slide.fingerprint) != slide.fingerprint
+        session = None if is_other else _session_of(document, PatchIndex.of(slide))
     except DocumentError as error:
         raise SessionFileError(f"{path.name}: {error}") from error
+    if session is None:
+        raise SessionFileError(
+            f"{path.name}: was made on other patches than {slide.path.name} holds now; "
+            "move it away to start anew, or put the h5ad that it was made on back"
+        )
     if session.run is not None:
         # Before they are unpacked, since damage may unpack to gigabytes.
         labels = np.empty(0, dtype=np.uint8)

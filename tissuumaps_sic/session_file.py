@@ -35,7 +35,7 @@ _ADVICE = "mend it, or move it away to start anew"
 
 
 class DocumentError(Exception):
-    """A file is no session; the message says what is wrong with it, where and what to do, without its name."""
+    """A file is no session; the message says what is wrong with it, where and what to do, not its name."""
 
 
 def read_document(path: Path, *, newest: int) -> dict[str, Any]:
@@ -62,8 +62,8 @@ def read_document(path: Path, *, newest: int) -> dict[str, Any]:
         _refuse(f"{given}, where a session has “tissuumaps-sic/session/{newest}”")
     if len(found[1]) > 4 or int(found[1]) > newest:
         raise DocumentError(
-            f"was made by a newer version of tissuumaps-sic (session/{found[1][:20]}; this one knows session/1 "
-            f"to session/{newest}); update tissuumaps-sic, or move the file away to start anew"
+            f"was made by a newer version of tissuumaps-sic (session/{found[1][:20]}; this one knows up to "
+            f"session/{newest}); update tissuumaps-sic, or move the file away to start anew"
         )
     if "history" in document and found[1] in ("1", "2", "3"):
         _refuse(f"history: there is none in session/{found[1]}")
@@ -157,10 +157,10 @@ def unpack_history(pieces: Any) -> list[Any]:
             data = unpacked(piece, min(_MOST_PACKED_PIECE, room))
             room -= len(data)
             more = json.loads(data, parse_constant=_no_number)
-            if not isinstance(more, list):
-                raise ValueError("is no list of actions")
         except (ValueError, RecursionError) as error:
             _refuse(f"history[{number}]: {str(error)[:200]}")
+        if not isinstance(more, list):
+            _refuse(f"history[{number}]: is no list of actions")
         actions += more
     return actions
 
