@@ -121,7 +121,7 @@ def consensus(sessions: Mapping[str, Session]) -> tuple[Session, list[str]]:
         for each in session.classes:
             classes.setdefault(each.name, each)
     first, second, *more = classes.values()
-    merged = Session(slide=every[0].slide, fingerprint=every[0].fingerprint, classes=(first, second))
+    merged = every[0].anew((first, second))
     for each in more:
         merged = merged.add_class(each)
     votes: dict[str, dict[str, str]] = {}

@@ -1,9 +1,12 @@
-"""What the long requests of pages are at: asked for by the pages while they wait, and stopped by them."""
+"""What the long requests of pages are at: asked for by the pages while they wait, and stopped by them.
+
+And how many requests may take long at once, since each keeps one of the server's few threads.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +20,56 @@ _MOST = 256
 
 class TakenError(Exception):
     """A job of that name is at work on the slide already."""
+
+
+class FullError(Exception):
+    """As many requests as may wait are waiting; the message is for who asks now."""
+
+
+class Room:
+    """Places for requests that take long or wait; safe to use from many threads.
+
+    Parameters
+    ----------
+    most, of_slide : int
+        How many places there are, and for requests of one slide.
+    patience : float
+        Seconds for which who finds no place looks again.
+    """
+
+    def __init__(self, most: int, of_slide: int, *, patience: float) -> None:
+        self._most, self._of_slide, self._patience = most, of_slide, patience
+        self._taken: Counter[Path] = Counter()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def place(self, h5ad: Path) -> Iterator[None]:
+        """Keep a place while the block runs.
+
+        Raises
+        ------
+        FullError
+            When there is none.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._is_free(h5ad), self._patience):
+                whose = "of this slide" if self._taken[h5ad] >= self._of_slide else "of other pages"
+                raise FullError(
+                    f"{self._taken.total()} requests are at work or wait here, and more {whose} must come "
+                    "later; try again in a moment"
+                )
+            self._taken[h5ad] += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken[h5ad] -= 1
+                if not self._taken[h5ad]:
+                    del self._taken[h5ad]
+                self._changed.notify_all()
+
+    def _is_free(self, h5ad: Path) -> bool:
+        return self._taken.total() < self._most and self._taken[h5ad] < self._of_slide
 
 
 @dataclass

@@ -6,16 +6,20 @@ it behind TissUUmaps' routes.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
+import shutil
 import threading
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import wraps
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Literal, TypeVar
+from tempfile import TemporaryDirectory, gettempdir
+from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
@@ -25,7 +29,7 @@ from shapely.geometry import mapping
 
 from tissuumaps_sic.agreement import compare, consensus, disputed_places
 from tissuumaps_sic.export import FORMATS, ExportError, ExportOptions, regions_in, write_labels
-from tissuumaps_sic.jobs import Jobs, TakenError
+from tissuumaps_sic.jobs import FullError, Jobs, Room, TakenError
 from tissuumaps_sic.layout import read_layout
 from tissuumaps_sic.progress import Cancelled, Progress, Stretch
 from tissuumaps_sic.session import (
@@ -37,6 +41,7 @@ from tissuumaps_sic.session import (
     Run,
     Session,
     SessionError,
+    SessionFileError,
     cluster,
     editing,
     fit,
@@ -51,7 +56,7 @@ from tissuumaps_sic.session import (
     session_path,
 )
 from tissuumaps_sic.slidefile.locking import BusyError
-from tissuumaps_sic.slides import MAIN, EmbeddedSlide, SlideCache, SlideFileError
+from tissuumaps_sic.slides import MAIN, EmbeddedSlide, SlideCache, SlideFileError, Stamp, stamp_of
 from tissuumaps_sic.transfer import comparable, guests_of, lend, lender_of, unlike
 from tissuumaps_sic.worklist import Worklist, find_below, nearest_auth, page
 
@@ -70,6 +75,10 @@ _PATIENCE_SECONDS = 120.0
 _FITS_AT_ONCE = 2
 # How often what waits looks whether it was stopped.
 _LOOK_SECONDS = 0.1
+# Of the threads that answer (`serve`) so many may be at work on a run or wait for one, or for their turn to
+# write; the others go on serving tiles. Who waits for no longer than a moment is not counted.
+_MOST_LONG, _MOST_OF_SLIDE = 10, 8
+_MOMENT_SECONDS = 0.5
 _WAITING = "Waiting for another run"
 # Not an HTTP status of any standard, but what servers note of a request that its client has given up.
 _STOPPED = 499
@@ -97,6 +106,68 @@ class RequestError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+# What a request is answered with when something it needs is not as it should be; of an error's classes the
+# nearest one counts. What is not here is a mistake of ours, and told as such.
+_STATUS: dict[type[Exception], int] = {
+    SessionError: 422,
+    SessionFileError: 409,
+    SlideFileError: 422,
+    ExportError: 422,
+    TakenError: 422,
+    BusyError: 503,
+    FullError: 503,
+    MemoryError: 507,
+    OSError: 507,
+}
+
+
+def refusal_of(error: Exception) -> RequestError | None:
+    """Return what a request is answered with that ended in an error; None where that is a mistake of ours."""
+    if isinstance(error, RequestError):
+        return error
+    for kind in type(error).__mro__:
+        if kind in _STATUS:
+            return RequestError(_STATUS[kind], _words(error))
+    return None
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "there is too little memory for this; close other programs"
+    if isinstance(error, OSError) and error.strerror:
+        name = Path(str(error.filename)).name if error.filename else "a file"
+        return (
+            f"{name} could not be read or written ({error.strerror}); free some space, or see to its rights"
+        )
+    return str(error)
+
+
+_Options = ParamSpec("_Options")
+_Answer = TypeVar("_Answer")
+
+
+def _answering(
+    endpoint: Callable[Concatenate[Annotator, Path, Any, _Options], _Answer],
+) -> Callable[Concatenate[Annotator, Path, Any, _Options], _Answer]:
+    """Let an endpoint raise whatever it comes upon: it reaches the page as a `RequestError`."""
+
+    @wraps(endpoint)
+    def answered(
+        self: Annotator, root: Path, content: Any, *args: _Options.args, **options: _Options.kwargs
+    ) -> _Answer:
+        try:
+            return endpoint(self, root, content, *args, **options)
+        except RequestError:
+            raise
+        except Exception as error:
+            refusal = refusal_of(error)
+            if refusal is None:
+                raise
+            raise refusal from error
+
+    return cast("Callable[Concatenate[Annotator, Path, Any, _Options], _Answer]", answered)
 
 
 class _Request(BaseModel):
@@ -273,13 +344,17 @@ class Annotator:
         self._fitting = threading.BoundedSemaphore(_FITS_AT_ONCE)
         self._turns: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
         self._jobs = Jobs()
+        self._sessions = _Sessions()
+        self._room = Room(_MOST_LONG, _MOST_OF_SLIDE, patience=_MOMENT_SECONDS)
 
+    @_answering
     def open(self, root: Path, content: Any) -> dict[str, Any]:
         """Return the state of a slide's session, a new one where there is none yet."""
         request = _parse(OpenRequest, content)
         slide = self._slide(resolve(root, request.h5ad))
         return self._state(slide, self._session(slide, request), request)
 
+    @_answering
     def change(self, root: Path, content: Any) -> dict[str, Any]:
         """Change seeds or classes, save the session, and return its new state."""
         request = _parse(ChangeRequest, content)
@@ -287,46 +362,44 @@ class Annotator:
         with self._editing(h5ad):
             slide = self._slide(h5ad)
             session = self._seen_session(slide, request)
-            try:
-                if isinstance(request.change, _Borrow):
-                    session = self._borrowed(root, slide, session, request.change, user=request.user)
-                else:
-                    session = _changed(slide, session, request)
-            except SessionError as error:
-                raise RequestError(422, str(error)) from error
+            if isinstance(request.change, _Borrow):
+                session = self._borrowed(root, slide, session, request.change, user=request.user)
+            else:
+                session = _changed(slide, session, request)
             self._save(h5ad, session, request)
             return self._state(slide, session, request)
 
+    @_answering
     def run(self, root: Path, content: Any) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
         """Run the clustering; return the new state and the labels, (n_patches,) uint8."""
         request = _parse(RunRequest, content)
         h5ad = resolve(root, request.h5ad)
-        with self._job(h5ad, request.job) as progress:
+        with self._job(h5ad, request.job) as progress, self._room.place(h5ad):
             slide = self._slide(h5ad, request.embedding)
             session = self._seen_session(slide, request)
             started = time.perf_counter()
-            try:
-                # Other pages go on seeding meanwhile, in sessions of their own.
-                with self._turn(h5ad, progress):
-                    run, scores = cluster(
-                        slide,
-                        session.classes,
-                        session.seeds,
-                        method=request.method,
-                        border=request.border,
-                        guests=self._guests(slide, session.loans),
-                        progress=progress,
-                    )
-            except SessionError as error:
-                raise RequestError(422, str(error)) from error
+            # Other pages go on seeding meanwhile, in sessions of their own.
+            with self._turn(h5ad, progress):
+                run, scores = cluster(
+                    slide,
+                    session.classes,
+                    session.seeds,
+                    method=request.method,
+                    border=request.border,
+                    guests=self._guests(slide, session.loans),
+                    progress=progress,
+                )
             seconds = time.perf_counter() - started
-            with self._editing(h5ad, progress):
+            # Its place is its own until it is saved, so that what was worked out is never turned away.
+            with self._editing(h5ad, progress, has_place=True):
                 slide = self._slide(h5ad, request.embedding)
                 session = self._seen_session(slide, request).with_run(run)
                 self._save(h5ad, session, request)
-            self._scores.put(h5ad, run, scores)
+            assert session.run is not None
+            self._scores.put(h5ad, request.session, session.run, scores)
             return {**self._state(slide, session, request), "seconds": seconds}, run.unpack()
 
+    @_answering
     def suggest(self, root: Path, content: Any) -> dict[str, Any]:
         """Return rows of the patches to seed next, and how far the labels hang on single seeds.
 
@@ -337,7 +410,11 @@ class Annotator:
         slide = self._slide(h5ad, request.embedding)
         session = self._seen_session(slide, request)
         try:
-            with self._job(h5ad, request.job) as progress, self._turn(h5ad, progress):
+            with (
+                self._job(h5ad, request.job) as progress,
+                self._room.place(h5ad),
+                self._turn(h5ad, progress),
+            ):
                 stretch = Stretch.whole(progress)
                 fitting, resampling, looking = (
                     stretch.part(*ends).follow for ends in ((0.0, 0.5), (0.5, 0.95), (0.95, 1.0))
@@ -353,9 +430,10 @@ class Annotator:
                 flips = estimator.flips(_RESAMPLES, progress=resampling).mean()
                 patches = estimator.suggest(request.n, progress=looking)
                 return {"patches": patches.tolist(), "flips": float(flips)}
-        except (SessionError, ValueError) as error:
+        except ValueError as error:
             raise RequestError(422, str(error)) from error
 
+    @_answering
     def why(self, root: Path, content: Any) -> dict[str, Any]:
         """Return the seeds of each class that a patch is most like, by cosine similarity.
 
@@ -368,10 +446,7 @@ class Annotator:
         session = self._seen_session(slide, request)
         if request.patch >= slide.n_patches:
             raise RequestError(422, f"there is no patch {request.patch}; the slide has {slide.n_patches}")
-        try:
-            y = seed_vector(slide, session.seeds)
-        except SessionError as error:
-            raise RequestError(409, str(error)) from error
+        y = _seed_vector(slide, session)
         rows = np.flatnonzero(y >= 0)
         similarities = _cosines(slide.X[request.patch], slide.X, rows)
         if not np.isfinite(similarities).all():
@@ -397,6 +472,7 @@ class Annotator:
         margin = nearest[0]["similarities"][0] - others[0]["similarities"][0] if others else None
         return {"patch": request.patch, "nearest": nearest, "margin": margin}
 
+    @_answering
     def labels(self, root: Path, content: Any) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
         """Return the state and the labels of the last run, (n_patches,) uint8."""
         request = _parse(OpenRequest, content)
@@ -406,6 +482,7 @@ class Annotator:
             raise RequestError(404, "there are no labels yet; seed every class and run")
         return self._state(slide, session, request), session.run.unpack()
 
+    @_answering
     def scores(self, root: Path, content: Any) -> tuple[dict[str, Any], *tuple[npt.NDArray[Any], ...]]:
         """Return how sure the labels of the last run are, and what a border may be moved on.
 
@@ -419,25 +496,27 @@ class Annotator:
         run = session.run
         if run is None or not run.can_replay:
             raise RequestError(404, "there are no scores yet; seed every class and run")
-        found = self._scores.get(h5ad, run)
+        found = self._scores.get(h5ad, request.session, run)
         if found is None:
             slide = self._slide(h5ad, run.embedding)
-            try:
-                # As the run had it: scores are not kept in the session, and come of the same seeds again.
-                with self._job(h5ad, request.job) as progress, self._turn(h5ad, progress):
-                    _, scores = cluster(
-                        slide,
-                        session.run_classes,
-                        run.seeds,
-                        method=run.method,
-                        guests=self._guests(slide, run.loans),
-                        progress=progress,
-                    )
-            except SessionError as error:
-                raise RequestError(422, str(error)) from error
-            found = self._scores.put(h5ad, run, scores)
+            # As the run had it: scores are not kept in the session, and come of the same seeds again.
+            with (
+                self._job(h5ad, request.job) as progress,
+                self._room.place(h5ad),
+                self._turn(h5ad, progress),
+            ):
+                _, scores = cluster(
+                    slide,
+                    session.run_classes,
+                    run.seeds,
+                    method=run.method,
+                    guests=self._guests(slide, run.loans),
+                    progress=progress,
+                )
+            found = self._scores.put(h5ad, request.session, run, scores)
         return {"n_patches": slide.n_patches, "border": run.border}, *found
 
+    @_answering
     def unlike(self, root: Path, content: Any) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
         """Return which patches are unlike any seed, borrowed or not, (n_patches,) uint8, and how many."""
         request = _parse(UnlikeRequest, content)
@@ -447,13 +526,14 @@ class Annotator:
         if not session.loans:
             raise RequestError(404, "nothing is borrowed: every seed is of this slide")
         try:
-            with self._turn(h5ad):
+            with self._room.place(h5ad), self._turn(h5ad):
                 found = unlike(slide, session.seeds, self._guests(slide, session.loans))
-        except (SessionError, ValueError) as error:
+        except ValueError as error:
             raise RequestError(422, str(error)) from error
         assert found is not None
         return {"n_patches": slide.n_patches, "unlike": int(found.sum())}, found.astype(np.uint8)
 
+    @_answering
     def worklist(self, root: Path, content: Any, *, makes_pages: bool = False) -> dict[str, Any]:
         """Return all slides below the served folder that the same password opens, by path.
 
@@ -493,6 +573,7 @@ class Annotator:
             )
         return {"here": h5ad.relative_to(base).as_posix(), "slides": slides}
 
+    @_answering
     def map(self, root: Path, content: Any) -> tuple[dict[str, Any], *tuple[npt.NDArray[Any], ...]]:
         """Return the slide's UMAP.
 
@@ -500,14 +581,12 @@ class Annotator:
         colours, (n_patches, 3) uint8.
         """
         request = _parse(OpenRequest, content)
-        try:
-            found = read_layout(resolve(root, request.h5ad))
-        except SlideFileError as error:
-            raise RequestError(422, str(error)) from error
+        found = read_layout(resolve(root, request.h5ad))
         tissue = bool(np.isfinite(found.tissue).all())
         header = {"n_patches": len(found.umap), "tissue": tissue}
         return header, found.umap.astype("<f4"), found.tissue.astype("<f4"), found.colors
 
+    @_answering
     def regions(self, root: Path, content: Any) -> dict[str, Any]:
         """Return the labels as regions, in the order in which classes are listed.
 
@@ -518,10 +597,7 @@ class Annotator:
         session = self._seen_session(slide, request)
         if session.run is None:
             raise RequestError(404, "there are no labels yet; seed every class and run")
-        try:
-            found, classes = regions_in(slide, session)
-        except ExportError as error:
-            raise RequestError(422, str(error)) from error
+        found, classes = regions_in(slide, session)
         order = listed(len(classes))
         found.sort(key=lambda region: order.index(region.label))
         return {
@@ -537,6 +613,7 @@ class Annotator:
             ]
         }
 
+    @_answering
     def compare(self, root: Path, content: Any) -> tuple[dict[str, Any], *tuple[npt.NDArray[Any], ...]]:
         """Return how far the labels of two sessions agree, and where they do not.
 
@@ -547,10 +624,7 @@ class Annotator:
         slide = self._slide(resolve(root, request.h5ad))
         mine = self._seen_session(slide, request)
         other = self._session_of(slide, request.other)
-        try:
-            found = compare(slide, mine, other)
-        except SessionError as error:
-            raise RequestError(422, str(error)) from error
+        found = compare(slide, mine, other)
         assert other.run is not None
         header = {
             "n_patches": slide.n_patches,
@@ -563,6 +637,7 @@ class Annotator:
         }
         return header, found.disputed.astype(np.uint8), other.run.unpack()
 
+    @_answering
     def merge(self, root: Path, content: Any) -> dict[str, Any]:
         """Save a consensus of sessions as a new one; return its state and how many seeds are disputed."""
         request = _parse(MergeRequest, content)
@@ -580,15 +655,11 @@ class Annotator:
                 raise RequestError(
                     422, f"there is no session {missing[0]!r} of {slide.name}; choose one there is"
                 )
-            try:
-                merged, disputed = consensus(
-                    {name: self._session_of(slide, name) for name in request.sessions}
-                )
-            except SessionError as error:
-                raise RequestError(422, str(error)) from error
+            merged, disputed = consensus({name: self._session_of(slide, name) for name in request.sessions})
             self._save(h5ad, merged, request)
             return {**self._state(slide, merged, request), "n_disputed": len(disputed)}
 
+    @_answering
     def export(self, root: Path, content: Any) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
         """Return the labels as a file of the asked format, and its name; of several files as a zip.
 
@@ -599,25 +670,23 @@ class Annotator:
         slide = self._slide(h5ad)
         session = self._seen_session(slide, request)
         format_ = FORMATS[request.format]
+        needed = 0
         if request.format == "h5ad":
             # What is larger need not be copied to know it.
-            _require_sendable(slide, request, h5ad.stat().st_size)
+            needed = h5ad.stat().st_size
+            _require_sendable(slide, request, needed)
         suffix = f".{request.session}" if request.session else ""
-        with TemporaryDirectory() as folder:
-            target = Path(folder) / f"{slide.name}{suffix}.{format_.ending}"
+        with _temporary_folder(needed) as folder:
+            target = folder / f"{slide.name}{suffix}.{format_.ending}"
             options = ExportOptions(session_name=request.session, link=False)
-            try:
-                with self._turn(h5ad):
-                    format_.write(slide, session, target, None, options)
-                sent = _as_one(target)
-                _require_sendable(slide, request, sent.stat().st_size)
-                written = np.fromfile(sent, np.uint8)
-                return {"name": sent.name, "length": len(written)}, written
-            except (ExportError, SessionError, SlideFileError) as error:
-                raise RequestError(422, str(error)) from error
-            except OSError as error:
-                raise RequestError(507, _disk_message(target, error)) from error
+            with self._room.place(h5ad), self._turn(h5ad):
+                format_.write(slide, session, target, None, options)
+            sent = _as_one(target)
+            _require_sendable(slide, request, sent.stat().st_size)
+            written = np.fromfile(sent, np.uint8)
+            return {"name": sent.name, "length": len(written)}, written
 
+    @_answering
     def write(self, root: Path, content: Any) -> dict[str, Any]:
         """Write the labels of the last run into the h5ad itself."""
         request = _parse(WriteRequest, content)
@@ -631,8 +700,6 @@ class Annotator:
             self._slides.forget(h5ad)
             try:
                 write_labels(slide, session, h5ad)
-            except (ExportError, SessionError) as error:
-                raise RequestError(422, str(error)) from error
             except OSError as error:
                 raise RequestError(507, _disk_message(h5ad, error)) from error
         return {"written": h5ad.name}
@@ -686,12 +753,14 @@ class Annotator:
         source = self._slides.get(lender_of(slide.path, loan))
         return comparable(source, slide, opener=self._slides.get)
 
+    @_answering
     def progress(self, root: Path, content: Any) -> dict[str, Any]:
         """Return how far a request is: its ``stage`` in words and its ``share``, both None when not known."""
         request = _parse(JobRequest, content)
         stage, share = self._jobs.progress(resolve(root, request.h5ad), request.job) or (None, None)
         return {"stage": stage, "share": share}
 
+    @_answering
     def cancel(self, root: Path, content: Any) -> dict[str, Any]:
         """Stop a request of the same slide, one that comes yet included; ``running`` tells whether it ran."""
         request = _parse(JobRequest, content)
@@ -703,8 +772,6 @@ class Annotator:
         try:
             with self._jobs.begun(h5ad, token) as job:
                 yield job.tell
-        except TakenError as error:
-            raise RequestError(422, str(error)) from error
         except Cancelled as error:
             raise RequestError(_STOPPED, "stopped; the labels are as they were") from error
 
@@ -722,45 +789,50 @@ class Annotator:
             yield
 
     @contextmanager
-    def _editing(self, h5ad: Path, progress: Progress = _unheard) -> Iterator[None]:
-        """Keep everyone else from writing sessions of an h5ad: threads of this process, then other ones."""
+    def _editing(
+        self, h5ad: Path, progress: Progress = _unheard, *, has_place: bool = False
+    ) -> Iterator[None]:
+        """Keep everyone else from writing sessions of an h5ad: threads of this process, then other ones.
+
+        Who waits for longer than a moment needs one of the few places for that, and may have it already.
+        """
         with self._locks_lock:
             lock = self._locks[h5ad]
-        with ExitStack() as held:
-            # Not for ever, since every thread that waits here is one that serves no tiles.
-            until = time.monotonic() + _PATIENCE_SECONDS
-            while not lock.acquire(timeout=min(_LOOK_SECONDS, _PATIENCE_SECONDS)):
+        started = time.monotonic()
+        with ExitStack() as held, ExitStack() as waiting:
+
+            def wait() -> None:
+                nonlocal has_place
                 progress(_WAITING, 0.0)
-                if time.monotonic() >= until:
+                waited = time.monotonic() - started
+                if waited >= _PATIENCE_SECONDS:
                     raise RequestError(
                         503, "another page is at work on this slide; try again when it is done"
                     )
+                if waited >= _MOMENT_SECONDS and not has_place:
+                    waiting.enter_context(self._room.place(h5ad))
+                    has_place = True
+
+            # Not for ever, since every thread that waits here is one that serves no tiles.
+            while not lock.acquire(timeout=min(_LOOK_SECONDS, _PATIENCE_SECONDS)):
+                wait()
             held.callback(lock.release)
             try:
-                held.enter_context(editing(h5ad, lambda: progress(_WAITING, 0.0)))
-            except BusyError as error:
-                raise RequestError(503, str(error)) from error
+                held.enter_context(editing(h5ad, wait))
             except OSError as error:
                 raise RequestError(507, _disk_message(session_path(h5ad), error)) from error
+            waiting.close()
             yield
 
     def _slide(self, h5ad: Path, embedding: str = MAIN) -> EmbeddedSlide:
-        try:
-            return self._slides.get(h5ad, embedding)
-        except SlideFileError as error:
-            raise RequestError(422, str(error)) from error
+        return self._slides.get(h5ad, embedding)
 
     def _session(self, slide: EmbeddedSlide, request: OpenRequest) -> Session:
         return self._session_of(slide, request.session)
 
     def _session_of(self, slide: EmbeddedSlide, name: str) -> Session:
         path = _path(slide.path, name)
-        if not path.exists():
-            return Session.new(slide)
-        try:
-            return load_session(path, slide)
-        except SessionError as error:
-            raise RequestError(409, str(error)) from error
+        return self._sessions.get(path, slide) if os.path.lexists(path) else Session.new(slide)
 
     def _seen_session(self, slide: EmbeddedSlide, request: WriteRequest | ChangeRequest) -> Session:
         session = self._session(slide, request)
@@ -787,9 +859,10 @@ class Annotator:
     def _save(self, h5ad: Path, session: Session, request: OpenRequest) -> None:
         path = _path(h5ad, request.session)
         try:
-            save_session(path, session)
+            stamp = save_session(path, session)
         except OSError as error:
             raise RequestError(507, _disk_message(path, error)) from error
+        self._sessions.put(path, session, stamp)
 
 
 def resolve(root: Path, relative: str) -> Path:
@@ -839,6 +912,60 @@ def pack(header: dict[str, Any], *arrays: npt.NDArray[Any]) -> bytes:
     return len(text).to_bytes(4, "little") + text + b"".join(each.tobytes() for each in arrays)
 
 
+class _Sessions:
+    """The sessions read or written last, as long as their files stay as they were.
+
+    What their actions come to is kept with them, so that a click costs the same whatever came before it.
+    Safe to use from many threads.
+    """
+
+    _MOST = 16
+    # Of all of them together; some ten bytes a patch, for each of a few states of the session.
+    _MOST_PATCHES = 2_000_000
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Path, tuple[Stamp, Session, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, path: Path, slide: EmbeddedSlide) -> Session:
+        """Return the session of a slide that lies at a path.
+
+        Raises
+        ------
+        SessionFileError
+            As `load_session`.
+        """
+        try:
+            stamp = stamp_of(path)
+        except OSError:
+            return load_session(path, slide)
+        with self._lock:
+            known = self._kept.get(path)
+            if known is not None and known[0] == stamp and known[1].fingerprint == slide.fingerprint:
+                self._kept.move_to_end(path)
+                return known[1]
+        session = load_session(path, slide)
+        # Of a file that was replaced meanwhile nobody knows which of the two was read.
+        if stamp_of(path) == stamp:
+            self._put(path, session, stamp, slide.n_patches)
+        return session
+
+    def put(self, path: Path, session: Session, stamp: Stamp | None) -> None:
+        """Keep what was written; `stamp` is that of its file, None where another one lies there."""
+        if stamp is not None:
+            self._put(path, session, stamp, session.n_patches)
+
+    def _put(self, path: Path, session: Session, stamp: Stamp, n_patches: int) -> None:
+        with self._lock:
+            self._kept.pop(path, None)
+            self._kept[path] = stamp, session, n_patches
+            while len(self._kept) > 1 and (
+                len(self._kept) > self._MOST
+                or sum(each for _, _, each in self._kept.values()) > self._MOST_PATCHES
+            ):
+                self._kept.popitem(last=False)
+
+
 class _Scores:
     """What was asked of the scores of the last few runs; safe to use from many threads."""
 
@@ -848,15 +975,17 @@ class _Scores:
         self._kept: OrderedDict[tuple[Path, str, str], tuple[npt.NDArray[Any], ...]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, h5ad: Path, run: Run) -> tuple[npt.NDArray[Any], ...] | None:
+    def get(self, h5ad: Path, session: str, run: Run) -> tuple[npt.NDArray[Any], ...] | None:
         with self._lock:
-            return self._kept.get((h5ad, run.time, run.labels))
+            return self._kept.get((h5ad, session, run.identity))
 
-    def put(self, h5ad: Path, run: Run, scores: npt.NDArray[np.float32]) -> tuple[npt.NDArray[Any], ...]:
+    def put(
+        self, h5ad: Path, session: str, run: Run, scores: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[Any], ...]:
         own = scores[np.arange(len(scores)), run.unpack()]
         found = own.astype("<f4"), scores[:, 1].astype("<f4"), runner_up(scores)
         with self._lock:
-            self._kept[h5ad, run.time, run.labels] = found
+            self._kept[h5ad, session, run.identity] = found
             while len(self._kept) > self._MOST:
                 self._kept.popitem(last=False)
         return found
@@ -915,7 +1044,7 @@ def _changed(slide: EmbeddedSlide, session: Session, request: ChangeRequest) -> 
                 raise SessionError(f"{len(patches)} patches are more than the {slide.n_patches} of the slide")
             if max(patches) >= slide.n_patches:
                 raise SessionError(f"there is no patch {max(patches)}; the slide has {slide.n_patches}")
-            return session.seed((str(slide.patch_names[row]) for row in patches), label, user=user)
+            return session.seed_rows(np.array(patches, np.int64), label, user=user)
         case _Clear():
             return session.clear(user=user)
         case _Undo():
@@ -941,10 +1070,7 @@ def _state(
 
     `is_outdated` says that the embeddings of the last run are no longer those of the file.
     """
-    try:
-        seeds = seed_vector(slide, session.seeds)
-    except SessionError as error:
-        raise RequestError(409, str(error)) from error
+    seeds = _seed_vector(slide, session)
     rows = np.flatnonzero(seeds >= 0)
     run = session.run
     return {
@@ -976,9 +1102,51 @@ def _state(
     }
 
 
+def _seed_vector(slide: EmbeddedSlide, session: Session) -> npt.NDArray[np.int64]:
+    """Return the seeds of a session as `seed_vector`; it is the session's fault where that cannot be."""
+    try:
+        return seed_vector(slide, session.seeds)
+    except SessionError as error:
+        raise SessionFileError(str(error)) from error
+
+
 def _loan_state(loan: Loan, n_classes: int) -> dict[str, Any]:
     counts = np.bincount(list(loan.seeds.values()), minlength=n_classes)
     return {"slide": loan.slide, "path": loan.path, "session": loan.session, "counts": counts.tolist()}
+
+
+@contextmanager
+def _temporary_folder(needed: int) -> Iterator[Path]:
+    """Yield a folder for a file of so many bytes, 0 where that is not known, and tell what it lacks."""
+    try:
+        _require_room(needed)
+        with TemporaryDirectory() as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise RequestError(507, _temporary_message(needed, error)) from error
+
+
+def _require_room(needed: int) -> None:
+    if needed > shutil.disk_usage(gettempdir()).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _temporary_message(needed: int, error: OSError) -> str:
+    """Return what is wrong with the temporary folder, and what to do."""
+    do = "free some space there, or start the server with TMPDIR set to a folder with more room"
+    try:
+        place = gettempdir()
+        free = shutil.disk_usage(place).free
+    except OSError:
+        return (
+            f"no temporary folder can be written ({error.strerror or error}); start the server with TMPDIR "
+            "set to a folder that can"
+        )
+    room = f"{needed / 2**20:.1f} MB" if needed else "more"
+    return (
+        f"the export could not be written into the temporary folder {place} ({error.strerror or error}): "
+        f"it needs {room} and {free / 2**20:.1f} MB are free there; {do}"
+    )
 
 
 def _disk_message(path: Path, error: OSError) -> str:

@@ -1,30 +1,80 @@
 """What a person did to one slide: classes, seeds in order, undo and redo, and the labels of the last run.
 
-A session is a value: every change returns a new one. On disk it is a small JSON file beside the h5ad.
+A session is a value: every change returns a new one. On disk it is one JSON object in a file beside the h5ad:
+
+``schema``
+    "tissuumaps-sic/session/3", or ".../4" where something is packed as told below. 1 and 2 are read as well.
+``slide``, ``fingerprint``
+    The slide's name, and the fingerprint of its patches, `EmbeddedSlide.fingerprint`.
+``classes``
+    What the session began with: objects of ``name`` and ``color`` (#rrggbb). Labels are places in the list of
+    classes as it is at an action.
+``actions``
+    What was done, in order, each with ``time``, ``user`` and ``kind``: "seed" (``label``, null where seeds
+    are taken back, and ``patches``), "clear", "add-class", "edit-class", "remove-class", "borrow", "return";
+    their members are those of the classes below.
+``position``, ``revision``
+    How many actions count, the others having been undone; how many changes there were.
+``run``
+    The last run, members as those of `Run`, or null.
+
+So the file of a session with few seeds names them. A larger one has rows of the h5ad, 0 the first, which hold
+for the patches of the fingerprint alone:
+
+- A seed action has ``rows`` in place of ``patches``: a list, or a text for
+  ``np.cumsum(np.frombuffer(zlib.decompress(base64.b64decode(text)), "<i4"))``.
+- ``run["seeds"]`` is a list of objects of ``label`` and ``rows``; ``seeds`` of what is borrowed is one of
+  ``label`` and ``patches``, a text for ``json.loads(zlib.decompress(base64.b64decode(text)))``.
+- ``history`` holds the actions before those in ``actions``, from the first on: each item is an action, or a
+  text for several, as ``json.loads(zlib.decompress(base64.b64decode(text)))``.
 """
 
 from __future__ import annotations
 
-import base64
+import hashlib
+import json
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    PrivateAttr,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from tissuumaps_sic.clustering import UNLABELLED, SeededIterativeClustering
+from tissuumaps_sic.patch_rows import Labels, PatchIndex, PatchRows, SeedMap, packed, unpacked
 from tissuumaps_sic.progress import Progress, Stretch
 from tissuumaps_sic.refine import Guests
+from tissuumaps_sic.session_file import (
+    MOST_UNPACKED,
+    DocumentError,
+    action_place,
+    pack_history,
+    read_document,
+    refusal_of,
+    told,
+    unpack_history,
+)
 from tissuumaps_sic.slidefile.locking import locked
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
-from tissuumaps_sic.slides import MAIN, EmbeddedSlide
+from tissuumaps_sic.slides import MAIN, EmbeddedSlide, Stamp, stamp_of
 
 SUFFIX = ".sic.json"
 
@@ -34,8 +84,16 @@ DEFAULT_METHOD: Method = "refine"
 
 SCHEMA: Literal["tissuumaps-sic/session/3"] = "tissuumaps-sic/session/3"
 # The first schema had two classes that could not be added to, the second no seeds of other slides; nothing
-# else differs.
-_OLD_SCHEMAS = ("tissuumaps-sic/session/1", "tissuumaps-sic/session/2")
+# else differs. The fourth packs what is large, and is written where that is worth it: what needs no packing
+# older versions can open too.
+_OTHER_SCHEMAS = ("tissuumaps-sic/session/1", "tissuumaps-sic/session/2", "tissuumaps-sic/session/4")
+_PACKED_SCHEMA, _NEWEST = "tissuumaps-sic/session/4", 4
+# Seeded patches of all actions together that are named in the file.
+_MOST_NAMED = 1000
+# Whole numbers of JavaScript are exact up to 2**53, so that no page could send a larger revision back.
+_REVISIONS = 2**53 - 1
+# What is worth keeping between two kept states of a session: microseconds of doing actions.
+_SPACING, _MOST_STATES = 30_000, 12
 # Share of a slide's first run that is the reading of its embeddings.
 _READING = 0.15
 FEWEST_CLASSES, MOST_CLASSES = 2, 64
@@ -45,12 +103,42 @@ class SessionError(Exception):
     """A session cannot be read, or does not fit its slide; the message says what to do."""
 
 
+class SessionFileError(SessionError):
+    """The file of a session is damaged, or of other patches than the slide's."""
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+@dataclass
+class _Reading:
+    """What a file is read with: the patches that it is of, and how much may still be unpacked."""
+
+    index: PatchIndex
+    room: int = MOST_UNPACKED
+    # How many of the actions stand in the history.
+    n_packed: int = 0
+
+    @classmethod
+    def of(cls, info: ValidationInfo) -> _Reading | None:
+        return info.context if isinstance(info.context, cls) else None
+
+    def unpack(self, text: str) -> bytes:
+        data = unpacked(text, self.room)
+        self.room -= len(data)
+        return data
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy; what was found of this one is not of the copy."""
+        copied = super().model_copy(update=update, deep=deep)
+        for key in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[key]
+        return copied
 
 
 class SeedClass(_Frozen):
@@ -73,13 +161,65 @@ class _Action(_Frozen):
     # Who did it, where that is known.
     user: str = Field(default="", max_length=60)
 
+    @property
+    def n_patches(self) -> int:
+        """How many patches it names."""
+        return 0
+
+    @property
+    def line(self) -> str:
+        """Itself as JSON, patches by their names."""
+        return self.model_dump_json()
+
+    @cached_property
+    def packed_line(self) -> str:
+        """Itself as JSON, what may be large packed."""
+        return self.line
+
+
+def _read_patches(given: Any, info: ValidationInfo) -> PatchRows:
+    if not isinstance(given, list | tuple | PatchRows) or not given:
+        raise ValueError("is no list of one patch or more")
+    if isinstance(given, PatchRows):
+        return given
+    wrong = next((place for place, name in enumerate(given) if not isinstance(name, str)), None)
+    if wrong is not None:
+        raise ValueError(f"[{wrong}] is {str(given[wrong])[:60]!r}, and no name of a patch")
+    reading = _Reading.of(info)
+    index = reading.index if reading else PatchIndex()
+    return PatchRows(index, index.rows_of(given))
+
 
 class SeedAction(_Action):
     """Patches were given a class, or (`label` None) lost theirs."""
 
     kind: Literal["seed"] = "seed"
     label: int | None = Field(ge=0)
-    patches: tuple[str, ...] = Field(min_length=1)
+    patches: Annotated[PatchRows, PlainValidator(_read_patches), PlainSerializer(list)]
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_row(cls, data: Any, info: ValidationInfo) -> Any:
+        reading = _Reading.of(info)
+        if not isinstance(data, dict) or "rows" not in data or "patches" in data or reading is None:
+            return data
+        try:
+            patches = PatchRows.read(reading.index, data["rows"])
+        except ValueError as error:
+            raise ValueError(f"rows: {error}") from error
+        return {key: value for key, value in data.items() if key != "rows"} | {"patches": patches}
+
+    @property
+    def n_patches(self) -> int:
+        """How many patches it names."""
+        return len(self.patches)
+
+    @cached_property
+    def packed_line(self) -> str:
+        """Itself as JSON, patches by their rows."""
+        return _line({**self.model_dump(exclude={"patches"}), "rows": self.patches.kept})
 
 
 class ClearAction(_Action):
@@ -140,6 +280,33 @@ class Loan(_Frozen):
     fingerprint: str
     seeds: dict[str, Annotated[int, Field(ge=0)]] = Field(min_length=1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _unpacked(cls, data: Any, info: ValidationInfo) -> Any:
+        reading = _Reading.of(info)
+        if not isinstance(data, dict) or not isinstance(data.get("seeds"), list) or reading is None:
+            return data
+        seeds: dict[str, int] = {}
+        for place, each in enumerate(data["seeds"]):
+            if not isinstance(each, dict) or each.keys() != {"label", "patches"}:
+                raise ValueError(f"seeds[{place}]: is no label with its patches")
+            try:
+                seeds |= dict.fromkeys(json.loads(reading.unpack(each["patches"])), each["label"])
+            except (TypeError, ValueError, RecursionError) as error:
+                raise ValueError(f"seeds[{place}].patches: {str(error)[:200]}") from error
+        return data | {"seeds": seeds}
+
+    def packed(self) -> dict[str, Any]:
+        """Return itself as a file holds it where it is large."""
+        by_class: dict[int, list[str]] = {}
+        for patch, label in self.seeds.items():
+            by_class.setdefault(label, []).append(patch)
+        seeds = [
+            {"label": label, "patches": packed(json.dumps(patches, ensure_ascii=False).encode())}
+            for label, patches in by_class.items()
+        ]
+        return {**self.model_dump(exclude={"seeds"}), "seeds": seeds}
+
     @field_validator("path")
     @classmethod
     def _relative(cls, path: str) -> str:
@@ -177,6 +344,16 @@ class BorrowAction(_Action):
     # Whether they took the place of the classes that a session begins with, none of which was used.
     replaces: bool = False
 
+    @property
+    def n_patches(self) -> int:
+        """How many patches it names."""
+        return len(self.loan.seeds)
+
+    @cached_property
+    def packed_line(self) -> str:
+        """Itself as JSON, what is borrowed packed."""
+        return _line({**self.model_dump(exclude={"loan"}), "loan": self.loan.packed()})
+
 
 class ReturnAction(_Action):
     """What was borrowed from a slide was dropped."""
@@ -197,6 +374,10 @@ Action = Annotated[
 ]
 
 
+def _line(data: dict[str, Any]) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
 @dataclass
 class _Folded:
     """What the actions of a session come to."""
@@ -204,12 +385,50 @@ class _Folded:
     classes: list[SeedClass]
     # A class keeps its number whatever comes and goes before it in the list.
     numbers: list[int]
-    seeds: dict[str, int]
+    # Class of each row, -1 where there is no seed, and when it was seeded, counted in seeds.
+    labels: Labels
+    order: npt.NDArray[np.int64]
+    n_seeded: int
     # What is borrowed, by the path of the slide that lends.
     loans: dict[str, Loan]
     # Every class there was, by number, as it was last named, and which of them went into which.
     known: dict[int, SeedClass]
     merged: dict[int, int]
+    # What all of it took, in microseconds of a slow computer.
+    cost: float = 0.0
+
+    @classmethod
+    def begun(cls, classes: Sequence[SeedClass], n_patches: int) -> _Folded:
+        """Return what no action comes to."""
+        numbers = range(len(classes))
+        return cls(
+            list(classes),
+            list(numbers),
+            np.full(n_patches, -1, np.int8),
+            np.zeros(n_patches, np.int64),
+            0,
+            {},
+            dict(zip(numbers, classes, strict=True)),
+            {},
+        )
+
+    def copy(self) -> _Folded:
+        """Return another one, for more to be done to it."""
+        return replace(
+            self,
+            classes=list(self.classes),
+            numbers=list(self.numbers),
+            labels=self.labels.copy(),
+            order=self.order.copy(),
+            loans=dict(self.loans),
+            known=dict(self.known),
+            merged=dict(self.merged),
+        )
+
+    @property
+    def has_seeds(self) -> bool:
+        """Whether any patch of this slide is seeded."""
+        return bool((self.labels >= 0).any())
 
     def do(self, action: Action) -> None:
         """Do one more action.
@@ -222,14 +441,17 @@ class _Folded:
         for label in (getattr(action, "label", None), getattr(action, "into", None)):
             if label is not None and label >= len(self.classes):
                 raise LookupError(f"no class {label}")
+        self.cost += 10.0 + 0.02 * action.n_patches
         match action:
             case ClearAction():
-                self.seeds.clear()
+                self.labels.fill(-1)
             case SeedAction(label=label, patches=patches):
-                for patch in patches:
-                    self.seeds.pop(patch, None)
-                    if label is not None:
-                        self.seeds[patch] = label
+                rows = patches.rows
+                self._make_room(len(patches.slide_index))
+                self.labels[rows] = -1 if label is None else label
+                # Of a patch that is named twice the second place counts, as of assignments.
+                self.order[rows] = np.arange(self.n_seeded, self.n_seeded + len(rows))
+                self.n_seeded += len(rows)
             case AddClassAction(number=number, name=name, color=color):
                 self._add(number, SeedClass(name=name, color=color))
             case EditClassAction(label=label, name=name, color=color):
@@ -243,6 +465,13 @@ class _Folded:
                 if self.loans.pop(path, None) is None:
                     raise LookupError(f"nothing is borrowed from {path}")
 
+    def _make_room(self, n: int) -> None:
+        """Count patches that the slide has not, which come to light with their action."""
+        more = n - len(self.labels)
+        if more > 0:
+            self.labels = np.concatenate([self.labels, np.full(more, -1, np.int8)])
+            self.order = np.concatenate([self.order, np.zeros(more, np.int64)])
+
     def _add(self, number: int, seed_class: SeedClass) -> None:
         if number in self.known:
             raise LookupError(f"class number {number} is taken")
@@ -252,7 +481,7 @@ class _Folded:
 
     def _borrow(self, action: BorrowAction) -> None:
         if action.replaces:
-            if self.seeds or self.loans:
+            if self.has_seeds or self.loans:
                 raise LookupError("classes that have seeds cannot be replaced")
             self.classes.clear()
             self.numbers.clear()
@@ -277,7 +506,8 @@ class _Folded:
         new = {old: place for place, old in enumerate(order)}
         if into is not None:
             new[label] = new[into]
-        self.seeds = {patch: new[each] for patch, each in self.seeds.items() if each in new}
+        moved = np.array([*(new.get(each, -1) for each in range(len(self.classes))), -1], np.int8)
+        self.labels = moved[self.labels]
         kept_loans = {}
         for path, loan in self.loans.items():
             seeds = {patch: new[each] for patch, each in loan.seeds.items() if each in new}
@@ -301,6 +531,30 @@ def listed(n_classes: int) -> list[int]:
     [1, 0, 2, 3]
     """
     return [1, 0, *range(2, n_classes)][:n_classes] if n_classes > 1 else [0]
+
+
+_Seeds = TypeAdapter(dict[str, int])
+
+
+def _read_seeds(given: Any, info: ValidationInfo) -> Mapping[str, int]:
+    if isinstance(given, SeedMap):
+        return given
+    reading = _Reading.of(info)
+    if reading is None:
+        return _Seeds.validate_python(given)
+    if not isinstance(given, list):
+        return SeedMap.of(reading.index, _Seeds.validate_python(given))
+    labels = np.full(reading.index.n_patches, -1, np.int8)
+    for place, each in enumerate(given):
+        if not isinstance(each, dict) or each.keys() != {"label", "rows"}:
+            raise ValueError(f"[{place}] is no label with its rows")
+        if type(each["label"]) is not int or not 0 <= each["label"] < MOST_CLASSES:
+            raise ValueError(f"[{place}].label: is no number of a class")
+        try:
+            labels[PatchRows.read(reading.index, each["rows"]).rows] = each["label"]
+        except ValueError as error:
+            raise ValueError(f"[{place}].rows: {error}") from error
+    return SeedMap(reading.index, labels)
 
 
 class Run(_Frozen):
@@ -329,7 +583,7 @@ class Run(_Frozen):
     """
 
     time: str
-    seeds: dict[str, int]
+    seeds: Annotated[Mapping[str, int], PlainValidator(_read_seeds), PlainSerializer(dict)]
     embedding: str = Field(default=MAIN, min_length=1, max_length=200)
     method: Method
     parameters: dict[str, Any]
@@ -349,8 +603,43 @@ class Run(_Frozen):
         return bool(self.seeds or self.loans)
 
     def unpack(self) -> npt.NDArray[np.uint8]:
-        """Return the labels, shape (n_patches,), uint8."""
-        return np.frombuffer(zlib.decompress(base64.b64decode(self.labels)), dtype=np.uint8)
+        """Return the labels, shape (n_patches,), uint8.
+
+        Raises
+        ------
+        ValueError
+            When they are damaged, or more than `counts` says.
+        """
+        return np.frombuffer(unpacked(self.labels, sum(self.counts)), dtype=np.uint8)
+
+    @property
+    def n_seeds(self) -> int:
+        """How many seeds it ran on, borrowed ones too."""
+        return len(self.seeds) + sum(len(loan.seeds) for loan in self.loans)
+
+    @cached_property
+    def packed_line(self) -> str:
+        """Itself as JSON, seeds by their rows."""
+        assert isinstance(self.seeds, SeedMap)
+        return _line(
+            {
+                **self.model_dump(exclude={"seeds", "loans"}),
+                "seeds": [{"label": label, "rows": each.kept} for label, each in self.seeds.by_class()],
+                "loans": [loan.packed() for loan in self.loans],
+            }
+        )
+
+    @cached_property
+    def identity(self) -> str:
+        """What tells it from every other run."""
+        digest = hashlib.sha256(self.model_dump_json(exclude={"seeds", "loans"}).encode())
+        if isinstance(self.seeds, SeedMap):
+            digest.update(self.seeds.labels.tobytes())
+        else:
+            digest.update(_line(dict(self.seeds)).encode())
+        for loan in self.loans:
+            digest.update(loan.model_dump_json().encode())
+        return digest.hexdigest()
 
 
 # Class 1 is the positive one of the published algorithm. Amber and azure stand out on pink and purple,
@@ -393,31 +682,93 @@ class Session(_Frozen):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
+    _index: PatchIndex = PrivateAttr(default_factory=PatchIndex)
+    # What the first so many actions come to, of some numbers of actions; never changed once it is here.
+    _states: dict[int, _Folded] = PrivateAttr(default_factory=dict)
+
     @model_validator(mode="before")
     @classmethod
-    def _of_old(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("schema") in _OLD_SCHEMAS:
-            return data | {"schema": SCHEMA}
+    def _of_other(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        if data.get("schema") in _OTHER_SCHEMAS:
+            data = data | {"schema": SCHEMA}
+        revision = data.get("revision")
+        if isinstance(revision, int) and revision >= _REVISIONS:
+            # Two pages are told apart by it, and no page has ever had such a one.
+            data = data | {"revision": revision % _REVISIONS}
         return data
 
     @model_validator(mode="after")
-    def _holds_together(self) -> Session:
+    def _holds_together(self, info: ValidationInfo) -> Session:
+        reading = _Reading.of(info)
+        if reading is not None:
+            self._index = reading.index
         if self.position > len(self.actions):
             raise ValueError(f"position {self.position} lies beyond its {len(self.actions)} actions")
+        # Actions that were read without a slide have each their own index.
+        seeded = [each.patches for each in self.actions if isinstance(each, SeedAction)]
+        if any(each.slide_index is not self._index for each in seeded):
+            self.__dict__["actions"] = tuple(map(self._indexed, self.actions))
+        if self._mixes_names_and_rows:
+            raise ValueError("some of its patches are named and others are rows; open it with its slide")
         # All of them, since those that were undone can be done again.
-        folded = self.model_copy(update={"position": len(self.actions)})
-        try:
-            folded._folded()
-        except (LookupError, ValidationError) as error:
-            raise ValueError(f"an action is of a class that there was not ({error!r})") from error
+        self._state_at(len(self.actions), n_packed=reading.n_packed if reading else 0)
         if self.run is not None and len(self.run.classes) != len(self.run.class_numbers):
             raise ValueError("the run has not one number for each of its classes")
         return self
 
+    @property
+    def _mixes_names_and_rows(self) -> bool:
+        """Whether it cannot be told which of its patches are the same: the slide's names are not known."""
+        index = self._index
+        if index.names is not None or not len(index) > index.n_patches > 0:
+            return False
+        by_row = [each.patches.is_known for each in self.actions if isinstance(each, SeedAction)]
+        if self.run is not None and isinstance(self.run.seeds, SeedMap):
+            by_row.append(bool((self.run.seeds.labels[: index.n_patches] >= 0).any()))
+        return any(by_row)
+
+    def _indexed(self, action: Action) -> Action:
+        if not isinstance(action, SeedAction):
+            return action
+        return action.model_copy(
+            update={"patches": PatchRows(self._index, self._index.rows_of(action.patches))}
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Session) and all(
+            getattr(self, name) == getattr(other, name) for name in type(self).model_fields
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy, with what its actions come to only where these are the same."""
+        copied = super().model_copy(update=update, deep=deep)
+        changes = update is not None and bool({"actions", "initial_classes"} & update.keys())
+        copied._states = {} if changes else dict(self._states)
+        return copied
+
     @classmethod
     def new(cls, slide: EmbeddedSlide) -> Session:
         """Start a session on a slide."""
-        return cls(slide=slide.name, fingerprint=slide.fingerprint)
+        # The name of a file need not be text, and that of a session must.
+        name = slide.name.encode("utf-8", "replace").decode()
+        session = cls(slide=name, fingerprint=slide.fingerprint)
+        session._index = PatchIndex.of(slide)
+        return session
+
+    def anew(self, classes: Sequence[SeedClass]) -> Session:
+        """Start another session on the same patches, with other classes."""
+        session = Session(slide=self.slide, fingerprint=self.fingerprint, classes=tuple(classes))
+        session._index = self._index
+        return session
+
+    @property
+    def n_patches(self) -> int:
+        """How many patches the slide has, where it is known, and otherwise how many were ever seeded."""
+        return len(self._index)
 
     @property
     def classes(self) -> tuple[SeedClass, ...]:
@@ -425,9 +776,17 @@ class Session(_Frozen):
         return tuple(self._folded().classes)
 
     @property
-    def seeds(self) -> dict[str, int]:
+    def seeds(self) -> SeedMap:
         """Class of each seeded patch by the patch's name, in the order they were seeded."""
-        return self._folded().seeds
+        folded = self._folded()
+        return SeedMap(self._index, folded.labels, folded.order)
+
+    @property
+    def seed_counts(self) -> list[int]:
+        """How many patches of this slide are seeds of each class."""
+        labels = self._folded().labels
+        counts: list[int] = np.bincount(labels[labels >= 0], minlength=len(self.classes)).tolist()
+        return counts
 
     @property
     def loans(self) -> tuple[Loan, ...]:
@@ -452,7 +811,7 @@ class Session(_Frozen):
         """Whether seeds, borrowed ones too, or classes have changed since the last run."""
         folded = self._folded()
         return self.run is not None and (
-            self.run.seeds != folded.seeds
+            self.run.seeds != self.seeds
             or self._run_numbers != tuple(folded.numbers)
             or _lent(self.run.loans) != _lent(folded.loans.values())
         )
@@ -464,18 +823,38 @@ class Session(_Frozen):
         return noted or tuple(range(len(self.initial_classes)))
 
     def _folded(self) -> _Folded:
-        numbers = range(len(self.initial_classes))
-        folded = _Folded(
-            list(self.initial_classes),
-            list(numbers),
-            {},
-            {},
-            dict(zip(numbers, self.initial_classes, strict=True)),
-            {},
-        )
-        for action in self.actions[: self.position]:
-            folded.do(action)
-        return folded
+        """Return what the actions that count come to, which whoever asks must not change."""
+        return self._state_at(self.position)
+
+    def _state_at(self, position: int, *, n_packed: int = 0) -> _Folded:
+        """Return what the first so many actions come to, from the nearest number that is known.
+
+        Raises
+        ------
+        ValueError
+            When one of them cannot have been.
+        """
+        known = self._states
+        if position in known:
+            return known[position]
+        start = max((each for each in known if each < position), default=0)
+        begun = known.get(start)
+        state = begun.copy() if begun else _Folded.begun(self.initial_classes, len(self._index))
+        found = dict(known)
+        noted = state.cost
+        for number in range(start, position):
+            try:
+                state.do(self.actions[number])
+            except (LookupError, ValidationError) as error:
+                place = action_place(number, n_packed)
+                raise ValueError(
+                    f"{place}: an action is of a class that there was not ({error!r})"
+                ) from error
+            if state.cost - noted >= _SPACING and number + 1 < position:
+                found[number + 1], noted = state.copy(), state.cost
+        found[position] = state
+        self._states = _thinned(found, position)
+        return state
 
     @property
     def can_undo(self) -> bool:
@@ -489,9 +868,13 @@ class Session(_Frozen):
 
     def seed(self, patches: Iterable[str], label: int | None, *, user: str = "") -> Session:
         """Give patches a class, or take it from them (`label` None); what had been undone is dropped."""
+        return self.seed_rows(self._index.rows_of(patches), label, user=user)
+
+    def seed_rows(self, rows: npt.NDArray[np.integer[Any]], label: int | None, *, user: str = "") -> Session:
+        """Give patches a class by their rows in the slide's file, (n,) integer, as `seed` does by names."""
         if label is not None:
             self._require(label)
-        return self._act(SeedAction(label=label, patches=tuple(patches), user=user))
+        return self._act(SeedAction(label=label, patches=PatchRows(self._index, rows), user=user))
 
     def clear(self, *, user: str = "") -> Session:
         """Remove all seeds of this slide, and not those that are borrowed; can be undone."""
@@ -588,7 +971,7 @@ class Session(_Frozen):
 
     def _is_blank(self, folded: _Folded) -> bool:
         """Whether nothing has been done with the classes that the session began with."""
-        begun = bool(self.run or folded.seeds or folded.loans)
+        begun = bool(self.run or folded.has_seeds or folded.loans)
         return not begun and tuple(folded.classes) == DEFAULT_CLASSES
 
     @property
@@ -603,7 +986,9 @@ class Session(_Frozen):
     def with_run(self, run: Run) -> Session:
         """Keep the outcome of a run on the present seeds."""
         folded = self._folded()
-        meant = {"classes": tuple(folded.classes), "class_numbers": tuple(folded.numbers)}
+        meant: dict[str, Any] = {"classes": tuple(folded.classes), "class_numbers": tuple(folded.numbers)}
+        if not isinstance(run.seeds, SeedMap) or run.seeds.index is not self._index:
+            meant["seeds"] = SeedMap.of(self._index, run.seeds)
         return self._changed(run=run.model_copy(update=meant))
 
     def _require(self, label: int) -> None:
@@ -612,11 +997,69 @@ class Session(_Frozen):
             raise SessionError(f"there is no class {label}; there are {n_classes}, from 0")
 
     def _act(self, action: Action) -> Session:
+        state = self._folded().copy()
+        state.do(action)
         actions = (*self.actions[: self.position], action)
-        return self._changed(actions=actions, position=len(actions))
+        changed = self._changed(actions=actions, position=len(actions))
+        kept = {place: each for place, each in self._states.items() if place <= self.position}
+        changed._states = _thinned(kept | {len(actions): state}, len(actions))
+        return changed
 
     def _changed(self, **changes: Any) -> Session:
         return self.model_copy(update={**changes, "revision": self.revision + 1})
+
+    def document(self) -> str:
+        """Return the text of its file."""
+        n_patches = sum(each.n_patches for each in self.actions) + (self.run.n_seeds if self.run else 0)
+        is_large = n_patches > _MOST_NAMED or len(self.actions) > _MOST_NAMED
+        by_row = is_large and self._has_rows
+        items: list[str] = []
+        n_packed = 0
+        lines = [each.packed_line if by_row else each.line for each in self.actions]
+        if is_large:
+            items, n_packed = pack_history(lines)
+        run = "null" if self.run is None else self.run.packed_line if by_row else self.run.model_dump_json()
+        members = {
+            "schema": json.dumps(_PACKED_SCHEMA if by_row or n_packed else SCHEMA),
+            "slide": json.dumps(self.slide, ensure_ascii=False),
+            "fingerprint": json.dumps(self.fingerprint),
+            "classes": _lines([each.model_dump_json() for each in self.initial_classes]),
+            **({"history": _lines(items)} if n_packed else {}),
+            "actions": _lines(lines[n_packed:]),
+            "position": str(self.position),
+            "revision": str(self.revision),
+            "run": run,
+        }
+        return "{\n" + ",\n".join(f' "{key}": {value}' for key, value in members.items()) + "\n}\n"
+
+    @property
+    def _has_rows(self) -> bool:
+        """Whether every seeded patch is one of a slide's that is known here."""
+        seeds = self.run.seeds if self.run else None
+        n_patches = self._index.n_patches
+        return (
+            n_patches > 0
+            and all(each.patches.is_known for each in self.actions if isinstance(each, SeedAction))
+            and (seeds is None or (isinstance(seeds, SeedMap) and not (seeds.labels[n_patches:] >= 0).any()))
+        )
+
+
+def _lines(items: Sequence[str]) -> str:
+    """Return JSON of a list, a line an item."""
+    return "[\n" + ",\n".join(f"  {each}" for each in items) + "\n ]" if items else "[]"
+
+
+def _thinned(states: dict[int, _Folded], now: int) -> dict[int, _Folded]:
+    """Return those of some states that are worth their memory, that after `now` actions in any case."""
+    total = max(each.cost for each in states.values())
+    spacing = max(_SPACING, total / _MOST_STATES)
+    kept, last = {}, 0.0
+    for place in sorted(states):
+        if place == now:
+            kept[place] = states[place]
+        elif states[place].cost >= last + spacing:
+            kept[place], last = states[place], states[place].cost
+    return kept
 
 
 def _lent(loans: Iterable[Loan]) -> dict[str, tuple[str, dict[str, int]]]:
@@ -665,6 +1108,10 @@ def seed_vector(slide: EmbeddedSlide, seeds: Mapping[str, int]) -> npt.NDArray[n
     SessionError
         When a seeded patch is not in the slide's file.
     """
+    if isinstance(seeds, SeedMap) and seeds.index.is_of(slide):
+        more = np.flatnonzero(seeds.labels[slide.n_patches :] >= 0)
+        if not more.size:
+            return seeds.vector(slide.n_patches).astype(np.int64)
     y = np.full(slide.n_patches, UNLABELLED, dtype=np.int64)
     for patch, label in seeds.items():
         if patch not in slide.index:
@@ -832,7 +1279,7 @@ def make_run(
 
     return Run(
         time=_now(),
-        seeds=dict(seeds),
+        seeds=SeedMap(seeds.index, seeds.labels) if isinstance(seeds, SeedMap) else dict(seeds),
         embedding=embedding,
         method=cast("Method", estimator.method),
         parameters=estimator.get_params(),
@@ -846,7 +1293,7 @@ def _packed(labels: npt.NDArray[np.uint8], n_classes: int) -> dict[str, Any]:
     """Return labels as a run keeps them."""
     return {
         "counts": tuple(np.bincount(labels, minlength=n_classes).tolist()),
-        "labels": base64.b64encode(zlib.compress(labels.tobytes(), level=9)).decode(),
+        "labels": packed(labels.tobytes(), level=9),
     }
 
 
@@ -899,32 +1346,74 @@ def load_session(path: Path, slide: EmbeddedSlide) -> Session:
 
     Raises
     ------
-    SessionError
+    SessionFileError
         When the file is damaged, or was made on other patches.
     """
     try:
-        session = Session.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise SessionError(
-            f"{path.name}: not a session ({reason}); mend it, or move it away to start anew"
-        ) from error
-    if session.fingerprint != slide.fingerprint:
-        raise SessionError(
+        document = read_document(path, newest=_NEWEST)
+        # Rows that are of other patches tell nothing, so this comes first.
+        is_other = document.get("fingerprint", slide.fingerprint) != slide.fingerprint
+        session = None if is_other else _session_of(document, PatchIndex.of(slide))
+    except DocumentError as error:
+        raise SessionFileError(f"{path.name}: {error}") from error
+    if session is None:
+        raise SessionFileError(
             f"{path.name}: was made on other patches than {slide.path.name} holds now; "
             "move it away to start anew, or put the h5ad that it was made on back"
         )
     if session.run is not None:
-        try:
-            labels = session.run.unpack()
-        except (ValueError, zlib.error):
-            labels = np.empty(0, dtype=np.uint8)
+        # Before they are unpacked, since damage may unpack to gigabytes.
+        labels = np.empty(0, dtype=np.uint8)
+        if sum(session.run.counts) == slide.n_patches:
+            with suppress(ValueError):
+                labels = session.run.unpack()
         if labels.shape != (slide.n_patches,) or labels.max() >= len(session.run_classes):
-            raise SessionError(
+            raise SessionFileError(
                 f"{path.name}: the labels of its last run are damaged; move it away to start anew, or take "
                 "the run out of it"
             )
     return session
+
+
+def read_session(path: Path, n_patches: int) -> Session:
+    """Read a session without its slide: what can be counted of it, and no names of patches.
+
+    Parameters
+    ----------
+    path : Path
+    n_patches : int
+        Of the slide.
+
+    Raises
+    ------
+    SessionFileError
+        When the file is damaged.
+    """
+    try:
+        return _session_of(read_document(path, newest=_NEWEST), PatchIndex(n_patches=n_patches))
+    except DocumentError as error:
+        raise SessionFileError(f"{path.name}: {error}") from error
+
+
+def _session_of(document: dict[str, Any], index: PatchIndex) -> Session:
+    """Return the session that a file holds.
+
+    Raises
+    ------
+    DocumentError
+        When it holds none.
+    """
+    content, n_packed = dict(document), 0
+    if "history" in content:
+        packed_actions = unpack_history(content.pop("history"))
+        recent = content.get("actions", [])
+        if not isinstance(recent, list):
+            raise refusal_of("actions: is no list")
+        content["actions"], n_packed = packed_actions + recent, len(packed_actions)
+    try:
+        return Session.model_validate(content, context=_Reading(index, n_packed=n_packed))
+    except ValidationError as error:
+        raise refusal_of(told(error, n_packed=n_packed)) from error
 
 
 @contextmanager
@@ -944,15 +1433,24 @@ def editing(h5ad: Path, waiting: Callable[[], object] = lambda: None) -> Iterato
         yield
 
 
-def save_session(path: Path, session: Session) -> None:
+def save_session(path: Path, session: Session) -> Stamp | None:
     """Write a session, so that a reader sees either the old or the new one; to be called while `editing`.
+
+    Returns
+    -------
+    tuple of int or None
+        `stamp_of` the file that was written; None where another one lies there now.
 
     Raises
     ------
     OSError
         When the folder cannot be written.
     """
-    text = session.model_dump_json(by_alias=True, indent=1)
+    text = session.document()
     remove_left_behind(path, follow_links=False)
     with replacing(path, follow_links=False) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
+        written = stamp_of(temporary)
+    stamp = stamp_of(path)
+    # The last of them, when it was renamed, is another one now.
+    return stamp if stamp[:-1] == written[:-1] else None

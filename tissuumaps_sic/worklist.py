@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from pydantic import ValidationError
-
-from tissuumaps_sic.session import SUFFIX, Session, is_session_name, sessions_among
+from tissuumaps_sic.session import SUFFIX, SessionError, is_session_name, read_session, sessions_among
 from tissuumaps_sic.slidefile.names import address
 from tissuumaps_sic.slides import SlideFileError, Stamp, outline, stamp_of
 from tissuumaps_sic.transfer import spaces_of
@@ -32,6 +30,9 @@ __all__ = [
     "page_at",
     "slides_below",
 ]
+
+# Of a slide that cannot be read, to read its session all the same.
+_MOST_PATCHES = 2**24
 
 State = Literal["new", "seeded", "labelled", "changed"]
 
@@ -126,7 +127,8 @@ class Worklist:
         told = self._slides.get(path)
         known |= {"problem": told} if isinstance(told, str) else {"n_patches": told[0], "spaces": told[1]}
         if session in known["sessions"]:
-            found = self._sessions.get(path.with_name(_session_file(path, session)))
+            n_patches = _MOST_PATCHES if isinstance(told, str) else told[0]
+            found = self._sessions.get(path.with_name(_session_file(path, session)), n_patches)
             if isinstance(found, str):
                 known["problem"] = known.get("problem", found)
             elif "n_patches" in known and found.n_labels not in (None, known["n_patches"]):
@@ -147,13 +149,13 @@ class _Progress:
 class _Kept:
     """What was read of files, each again only when it has changed."""
 
-    def __init__(self, read: Callable[[Path], Any]) -> None:
+    def __init__(self, read: Callable[..., Any]) -> None:
         self._read = read
         self._known: dict[Path, tuple[Stamp, Any]] = {}
         self._lock = threading.Lock()
 
-    def get(self, path: Path) -> Any:
-        """Return what `read` finds in a file, or a text that says what is wrong."""
+    def get(self, path: Path, *more: Any) -> Any:
+        """Return what `read` finds in a file, given `more` as well, or a text that says what is wrong."""
         try:
             stamp = stamp_of(path)
         except OSError as error:
@@ -162,7 +164,7 @@ class _Kept:
             known = self._known.get(path)
         if known is not None and known[0] == stamp:
             return known[1]
-        found = self._read(path)
+        found = self._read(path, *more)
         with self._lock:
             self._known[path] = stamp, found
         return found
@@ -184,20 +186,21 @@ def _read_slide(path: Path) -> tuple[int, frozenset[str]] | str:
         return str(error).removeprefix(f"{path.name}: ")
 
 
-def _read_session(path: Path) -> _Progress | str:
+def _read_session(path: Path, n_patches: int) -> _Progress | str:
     if path.is_symlink():
         return f"{path.name} is a link to another place; put the session itself there"
     try:
-        session = Session.model_validate_json(path.read_bytes())
-        classes = session.classes
-        seeds = Counter(classes[label].name for label in session.seeds.values())
-    except (OSError, ValidationError) as error:
-        return f"{path.name} is not a session ({str(error).splitlines()[0]})"
+        session = read_session(path, n_patches)
+    except SessionError as error:
+        return str(error).replace(f"{path.name}: not a session", f"{path.name} is not a session")
+    seeds: Counter[str] = Counter()
+    for each, count in zip(session.classes, session.seed_counts, strict=True):
+        seeds[each.name] += count
     run, borrowed = session.run, sum(len(loan.seeds) for loan in session.loans)
-    state: State = "seeded" if seeds or borrowed else "new"
+    state: State = "seeded" if seeds.total() or borrowed else "new"
     if run is not None:
         state = "changed" if session.is_stale else "labelled"
-    return _Progress(dict(seeds), borrowed, state, sum(run.counts) if run else None)
+    return _Progress(dict(+seeds), borrowed, state, sum(run.counts) if run else None)
 
 
 def _session_file(h5ad: Path, session: str) -> str:
