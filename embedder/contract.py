@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import h5py
 import numpy as np
@@ -43,6 +44,23 @@ class Problem:
 
 # Read at once.
 _BLOCK_BYTES = 4 * 2**20
+
+# Names are not paths: "~tilde", "/x" and "H/E" are names, and so is "C:x". A path of the machine is a drive,
+# a share or two folders deep at least, wherever in a text it stands; places of an h5ad look the same.
+_PATH = re.compile(
+    r"(?<![\w/.)\]%-])/(?!(?:obs|obsm|obsp|var|varm|varp|uns|layers|raw|X)(?:[/;]|$))[^/\s]+/[^\s]"
+    r"|(?<![:\w/])//[^/\s]+/"
+    r"|(?<![\w\\])\\\\[^\\\s]+\\"
+    r"|(?<![A-Za-z0-9])[A-Za-z]:(?:\\|/(?!/))"
+    r"|(?<!\w)~(?:[A-Za-z_][\w.-]*)?[/\\]"
+    r"|(?<![\w.])\.\.[/\\]"
+    r"|\bfile:[/\\]",
+    re.IGNORECASE,
+)
+# Where a program will look for a file, a single slash in front is enough.
+_ADDRESS = re.compile(r"[/\\]|~[/\\]|[A-Za-z]:[/\\]|file:|\.\.(?:[/\\]|$)", re.IGNORECASE)
+# What a person calls something, in uns['embedder'] and uns['sic'].
+_NAMES = ("name", "slide", "user")
 
 Rule = Callable[[h5py.File], Iterator[Problem]]
 
@@ -324,31 +342,102 @@ def _provenance_rule(file: h5py.File) -> Iterator[Problem]:
 
 def _path_rule(file: h5py.File) -> Iterator[Problem]:
     """Find paths of the machine that wrote the file; what lies beside the file may be named."""
-    project = _json(file, "tmap")
-    layers, markers = project.get("layers"), project.get("markerFiles")
-    named = {
-        # A project's other strings hold places in the h5ad, which begin with a slash too.
-        "tmap": [
-            each.get(key)
-            for entries, key in ((layers, "tileSource"), (markers, "path"))
-            for each in (entries if isinstance(entries, list) else ())
-            if isinstance(each, dict)
-        ],
-        "embedder": _json(file, "embedder"),
-        "sic": _json(file, "sic"),
-    }
-    for key, value in named.items():
-        paths = [
-            each
-            for each in _strings(value)
-            if re.search(r"^(/|~|[A-Za-z]:[\\/]|\\\\|file:)|^\.\.[\\/]", each)
-        ]
-        if paths:
-            yield Problem(
-                "no-paths",
-                f"uns[{key!r}] holds a path: {paths[0]}",
-                "write it relative to the folder of the file, or leave it out",
+    yield from _path_problems(_json(file, "tmap"), {key: _json(file, key) for key in ("embedder", "sic")})
+
+
+def _path_problems(project: Any, known: dict[str, Any]) -> Iterator[Problem]:
+    """Find paths in a project, and in what else of `uns` is JSON by its key."""
+    found = [("tmap", each) for each in _addresses(project) if leads_away(each)]
+    for key, value in known.items():
+        found += [(key, text) for name, text in _named_strings(value) if _tells_path(name, text)]
+    for key in dict.fromkeys(key for key, _ in found):
+        yield Problem(
+            "no-paths",
+            f"uns[{key!r}] holds a path: {next(text for each, text in found if each == key)}",
+            "write it relative to the folder of the file, or leave it out",
+        )
+
+
+def _addresses(project: Any) -> Iterator[str]:
+    """Give where a project's layers and markers lie; its other strings are names, or places in the h5ad."""
+    for entries, key in (("layers", "tileSource"), ("markerFiles", "path")):
+        listed = project.get(entries) if isinstance(project, dict) else None
+        for entry in listed if isinstance(listed, list) else ():
+            value = entry.get(key) if isinstance(entry, dict) else None
+            yield from (
+                each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)
             )
+
+
+def _tells_path(name: str, text: str) -> bool:
+    if name in _NAMES:
+        # A class may be called "/x", and Linux lets a slide be called "C:\\x".
+        return "/" in text and holds_path(text)
+    return holds_path(text) or re.match(r"[/\\][^\s/\\]+$", text) is not None
+
+
+def holds_path(text: str) -> bool:
+    r"""Whether a text holds a path of some machine, at its start or anywhere in it.
+
+    Examples
+    --------
+    >>> holds_path("weights from /home/ann/w.pth"), holds_path(r"C:\ann\w.pth"), holds_path("../w.pth")
+    (True, True, True)
+    >>> holds_path("~tilde.tif"), holds_path("/x"), holds_path("H/E"), holds_path("/obsm/spatial;0")
+    (False, False, False, False)
+    """
+    return _PATH.search(text) is not None
+
+
+def leads_away(address: str) -> bool:
+    r"""Whether an address of a TissUUmaps project leads out of the project's folder.
+
+    What is percent-encoded belongs to a name, but for slashes and dots, which servers decode.
+
+    Examples
+    --------
+    >>> leads_away("/x.tif.dzi"), leads_away("%2Fx.tif.dzi"), leads_away("below/../../x.tif.dzi")
+    (True, True, True)
+    >>> leads_away("~tilde.tif.dzi"), leads_away("C%3A%5Cx.tif.dzi"), leads_away("below/x..tif.dzi")
+    (False, False, False)
+    """
+    decoded = unquote(address)
+    return _ADDRESS.match(address) is not None or decoded.startswith("/") or ".." in decoded.split("/")
+
+
+def foresee(provenance: dict[str, Any], project: dict[str, Any]) -> list[Problem]:
+    """Name the rules that a file would break by what is written into it, before anything is embedded.
+
+    Parameters
+    ----------
+    provenance : dict
+        As it will stand in ``uns['embedder']``, as far as it is known (`provenance.asked`).
+    project : dict
+        As it will stand in ``uns['tmap']``.
+
+    Returns
+    -------
+    list of Problem
+        Empty where a slide's names and addresses will not be what its file is refused for.
+    """
+    problems = list(_path_problems(project, {"embedder": provenance}))
+    for key, value in (("embedder", provenance), ("tmap", project)):
+        odd = [text for _, text in _named_strings(value) if not _is_storable(text)]
+        if odd:
+            problems.append(
+                Problem(
+                    "names", f"uns[{key!r}] holds a name that is not UTF-8: {odd[0]!a}", "rename the file"
+                )
+            )
+    return problems
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
 
 
 def _uns_rule(file: h5py.File) -> Iterator[Problem]:
@@ -486,12 +575,14 @@ def _inner(group: h5py.Group) -> set[str]:
     return names
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _named_strings(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Give every string of nested dicts and lists with the key that it stands under, and the keys."""
     if isinstance(value, str):
-        yield value
+        yield name, value
     elif isinstance(value, dict):
-        for each in value.values():
-            yield from _strings(each)
-    elif isinstance(value, list):
+        for key, each in value.items():
+            yield "name", str(key)
+            yield from _named_strings(each, str(key))
+    elif isinstance(value, list | tuple):
         for each in value:
-            yield from _strings(each)
+            yield from _named_strings(each, name)

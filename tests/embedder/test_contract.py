@@ -10,7 +10,7 @@ import pytest
 from making_slides import slide_arguments
 
 from embedder.anndata_io import write_slide
-from embedder.contract import check
+from embedder.contract import check, foresee, holds_path
 
 
 @pytest.fixture
@@ -193,3 +193,82 @@ def test_whatever_stands_in_a_place_of_the_contract_is_named_and_never_raises(h5
         problems = check(h5ad)
         assert problems, place
         assert all(problem.fix and "\n" not in problem.what for problem in problems)
+
+
+PATHS = [
+    *("/home/ann/w.pth", "from /home/ann/w.pth", "weights=/data/x/y", "path:/home/ann/x", "'/mnt/lab/x'"),
+    *(r"\\server\share\x", "//server/share/x", r"see D:\x", "x,d:/y", "file:///x", "see file:/etc/passwd"),
+    *("~/slides", "~ann/slides", r"~\slides", "x ../y", r"..\y", "/Volumes/LAB 1/x", "\u00a0/home/ann"),
+]
+NAMES = [
+    *("~tilde.tif", "/x", "a/b", "C:x", "colon:x", "H/E", "https://example.org/a/b", "s3://bucket/key/x"),
+    *(
+        "/obsm/spatial;0",
+        "RGB 0..255, minus (1, 2)",
+        "12/03/2020",
+        "~5/6",
+        "tumor /stroma",
+        "/",
+        "..",
+        "a..b",
+    ),
+]
+
+
+def test_paths_are_found_wherever_they_stand_and_names_are_none():
+    assert [each for each in PATHS if not holds_path(each)] == []
+    assert [each for each in NAMES if holds_path(each)] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["~tilde", "/x", "C:x", r"C:\x", "..x", "a..b", "file x", "x%2Fy", "S21 #2 A1"]
+)
+def test_slides_and_classes_are_called_what_people_call_them(h5ad, name):
+    with h5py.File(h5ad, "r+") as file:
+        known, project = (json.loads(file[f"uns/{key}"].asstr()[()]) for key in ("embedder", "tmap"))
+        known["slide"]["name"] = name
+        project["filename"] = name
+        project["layers"][0] = {"name": name, "tileSource": "below/~tilde.tif.dzi"}
+        project["markerFiles"][0] |= {"title": name, "path": "below/~tilde.h5ad"}
+        for key, value in (("embedder", known), ("tmap", project)):
+            file[f"uns/{key}"][()] = json.dumps(value)
+        sic = {"classes": [{"name": name}], "run": {"classes": [{"name": name}], "user": name}}
+        anndata.io.write_elem(file["uns"], "sic", json.dumps(sic))
+    assert check(h5ad) == []
+
+
+AWAY = [
+    "/x.dzi",
+    "%2Fx.dzi",
+    "//server/x",
+    r"\x",
+    "~/x",
+    "C:/x",
+    r"C:\x",
+    "file:x",
+    "../x",
+    "a/%2E%2e/x",
+    "a/..",
+]
+BESIDE = [
+    "~tilde.tif.dzi",
+    "C%3A%5Cx.dzi",
+    "file%3Ax.dzi",
+    "colon:x.dzi",
+    "a/b.dzi",
+    "a..b/x..dzi",
+    "x%252F..y",
+]
+
+
+@pytest.mark.parametrize(("entries", "key"), [("layers", "tileSource"), ("markerFiles", "path")])
+def test_addresses_that_lead_away_are_foreseen_and_others_are_not(entries, key):
+    told = [each for each in AWAY + BESIDE if foresee({}, {entries: [{key: each}]})]
+    assert told == AWAY
+    assert [each.rule for each in foresee({}, {entries: [{key: ["x.dzi", "/x.dzi"]}]})] == ["no-paths"]
+
+
+def test_what_would_be_refused_at_the_end_is_known_before():
+    assert foresee({"slide": {"name": "~tilde"}}, {}) == []
+    assert foresee({"encoder": {"source": "from /home/ann/w.pth"}}, {})[0].rule == "no-paths"
+    assert foresee({"slide": {"name": "scan\udce9"}}, {})[0].rule == "names"
