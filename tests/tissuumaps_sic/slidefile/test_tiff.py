@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from making_tiff import LONG, page, write_tiff
 
-from tissuumaps_sic.slidefile.pixels.source import SlideError
+from tissuumaps_sic.slidefile.pixels.source import SlideError, has_same_shape
 from tissuumaps_sic.slidefile.pixels.tiff import Blocks, read_tiff
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (200, 300, 3)).astype(np.uint8)
@@ -78,3 +78,20 @@ def test_tags_that_tell_of_more_than_there_is_are_no_trouble(tmp_path):
     assert len(blocks.counts) == 0
     assert blocks.largest(3) == []
     assert blocks.beyond_the_end() == 0
+
+
+@pytest.mark.parametrize(
+    ("small", "size", "same"),
+    [
+        ((300, 200), (600, 400), True),
+        ((37, 187), (600, 3000), True),  # 37.5 and 187.5, of a slide that is long and narrow
+        ((2, 12), (600, 3000), True),
+        ((4, 1), (100_000, 30_000), True),
+        ((300, 100), (600, 400), False),
+        ((200, 50), (300, 260), False),
+        ((90, 90), (600, 400), False),
+        ((387, 463), (2220, 2967), False),  # a label
+    ],
+)
+def test_a_level_has_the_shape_of_the_slide_but_for_rounding(small, size, same):
+    assert has_same_shape(small, size) == same
