@@ -237,6 +237,15 @@ def test_a_file_that_is_cut_short_says_so_when_it_is_opened(tmp_path):
     assert re.search(r"is cut short: its page 1 would begin at byte \d+", refusal(path))
 
 
+def test_a_tile_that_would_be_longer_than_the_file_is_refused_before_openslide_makes_room_for_it(tmp_path):
+    """OpenSlide ends the process where it cannot have three terabytes."""
+    for big in (False, True):
+        last = page(PICTURE[::2, ::2], tags={254: 1})
+        last.tags[325] = (17 if big else LONG, [2**41 if big else 2**31 + 5] * 4)
+        path = write_tiff(tmp_path / "a.tif", [page(PICTURE), last], big=big)
+        assert re.search(r"damaged: its page 2 tells of a tile or strip of \d+ bytes", refusal(path))
+
+
 # Kinds of pixels
 
 

@@ -102,7 +102,15 @@ def backend_errors() -> tuple[type[BaseException], ...]:
 
 def _open(path: Path, *, probe: bool) -> Source:
     refusal = ""
-    slide = None
+    slide, tiff, fault = None, None, None
+    try:
+        tiff = read_tiff(path)
+    except SlideError as error:
+        fault = error  # of a format of OpenSlide's own, it knows better
+    except OSError as error:
+        raise SlideError(f"{path.name!r} cannot be read {explain(path, error)}") from error
+    if tiff is not None:
+        tiff.check_counts()
     try:
         slide = openslide.OpenSlide(path)
     except openslide.OpenSlideUnsupportedFormatError:
@@ -113,7 +121,8 @@ def _open(path: Path, *, probe: bool) -> Source:
         return OpenSlideSource(slide)
     source: Source | None = None
     try:
-        tiff = read_tiff(path)
+        if fault is not None:
+            raise fault
         if slide is not None and tiff is not None:
             source = _open_tiled(path, slide, tiff, probe=probe)
         elif slide is not None:
