@@ -20,7 +20,7 @@ from PIL import Image
 
 # Types of tags: number, and how one value is packed. A text is given as bytes.
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, FLOAT, DOUBLE, LONG8 = 1, 2, 3, 4, 5, 7, 11, 12, 16
-_PACKED = {SHORT: "H", LONG: "I", RATIONAL: "I", FLOAT: "f", DOUBLE: "d", LONG8: "Q"}
+_PACKED = {17: "q", SHORT: "H", LONG: "I", RATIONAL: "I", FLOAT: "f", DOUBLE: "d", LONG8: "Q"}
 _SHORTS = (254, 258, 259, 262, 274, 277, 284, 296, 317, 320, 338, 339, 530)
 
 

@@ -1,4 +1,5 @@
 import logging
+import os
 import threading
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import numpy as np
 import openslide
 import pytest
 import pyvips
+from making_tiff import LONG, SHORT, Page, encode, page, write_tiff
 from PIL import Image
 
 from embedder.slide import Resolution, Slide, SlideError, open_slide, require_resolution
@@ -41,6 +43,7 @@ class Source:
         self.tagged_mpp = None
         self.objective_power = None
         self.quick_hash = None
+        self.overview_pixels = None
 
     def read(self, x: int, y: int, width: int, height: int, level: int) -> np.ndarray:
         return self.image[y : y + height, x : x + width]
@@ -386,3 +389,79 @@ def test_a_region_that_cannot_exist_is_wrong_use(level: int, width: int) -> None
     slide = Slide(Path("x.tif"), Source(gradient(60, 40)), resolution=None)
     with pytest.raises(ValueError, match=r"level|pixels"):
         slide.read(0, 0, width, 10, level=level)
+
+
+def unending(path: Path, side: int, tile: int = 2048) -> Path:
+    """Write a slide without levels of which every tile is the same few bytes."""
+    tiles = (-(-side // tile)) ** 2
+    block = encode(np.full((tile, tile, 3), (214, 150, 190), np.uint8))
+    tags = {256: side, 257: side, 258: [8, 8, 8], 259: 8, 262: 2, 277: 3, 322: tile, 323: tile}
+    tags |= {282: 20000.0, 283: 20000.0, 296: 3, 324: (LONG, [8] * tiles), 325: (LONG, [len(block)] * tiles)}
+    return write_tiff(path, Page(tags, [block]))
+
+
+def test_a_slide_without_levels_is_told_and_never_searched_for_tissue_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_slide(unending(tmp_path / "a.tif", 1_000_000)) as slide:
+        assert "'a.tif' has no pyramid of levels: TissUUmaps will need 8000.0 GB" in caplog.text
+        with pytest.raises(
+            SlideError, match=r"1000000 x 1000000 px, 1000 billion pixels, would have to be dec"
+        ):
+            slide.thumbnail(2000)
+    caplog.clear()
+    monkeypatch.setattr("embedder.slide._WORTH_A_WORD", 1000)
+    monkeypatch.setattr("embedder.slide._SECONDS_TO_JUDGE", 0.0)
+    with open_slide(unending(tmp_path / "b.tif", 4096)) as slide:
+        assert "no pyramid" not in caplog.text
+        slide.thumbnail(200)
+    assert caplog.text.count("are decoded to find its tissue, which takes about 1 min") == 1
+
+
+def test_a_pyramid_is_not_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save_pyramid(gradient(600, 400), tmp_path / "a.tif")
+    open_slide(tmp_path / "a.tif").close()
+    assert not caplog.text
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.svs")
+    with pytest.raises(SlideError, match=r"'a\.svs' is no file but a named pipe"):
+        open_slide(tmp_path / "a.svs")
+    (tmp_path / "dicom").mkdir()
+    os.mkfifo(tmp_path / "dicom" / "a.dcm")
+    with pytest.raises(SlideError, match="no slide that OpenSlide reads"):
+        open_slide(tmp_path / "dicom")
+
+
+def test_a_file_that_goes_while_it_is_read_is_not_called_damaged(tmp_path: Path) -> None:
+    slide = open_slide(save_pyramid(gradient(600, 400), tmp_path / "a.tif"))
+
+    def read(*place: int) -> np.ndarray:
+        raise OSError("read error")
+
+    slide._source.read = read  # type: ignore[union-attr, method-assign]
+    with pytest.raises(SlideError, match=r"level 0 cannot be read \(read error\); the file is damaged"):
+        slide.read(0, 0, 10, 10)
+    slide.path.unlink()
+    with pytest.raises(SlideError, match="cannot be read because the file is gone"):
+        slide.read(0, 0, 10, 10)
+    slide.close()
+
+
+@pytest.mark.parametrize(
+    ("tags", "says"),
+    [
+        ({282: 20_000.0, 283: 1000.0}, "0.5 µm/px across and 10 down"),
+        (
+            {270: "Aperio Image x|AppMag = 1000000"},
+            "only its objective power, 1e\\+06x, which would be 1e-05 µm/px",
+        ),
+    ],
+)
+def test_a_resolution_that_no_slide_has_is_refused_with_what_the_file_says(
+    tmp_path: Path, tags: dict[int, object], says: str
+) -> None:
+    image = page(gradient(256, 256), compression=7, tags=tags | {296: (SHORT, [3])})
+    with open_slide(write_tiff(tmp_path / "a.svs", image)) as slide, pytest.raises(SlideError, match=says):
+        require_resolution(slide)

@@ -22,6 +22,8 @@ _NO_ROOM = re.compile(
     r"no space left|unable to (create|open|make|write to) temp|vips__temp|unable to write to fd", re.I
 )
 _NO_MEMORY = re.compile(r"out of memory|cannot allocate|unable to allocate|not enough memory", re.IGNORECASE)
+# libvips stops at a tag that cannot be, though it says nothing of the pixels.
+_WRONG_TAG = re.compile(r'Bad value .* for "\w+" tag')
 # Read to see whether the disk still gives the file: its beginning, its middle and its end.
 _LOOKED_AT = 4096
 
@@ -94,6 +96,11 @@ def explain(path: Path, error: BaseException, *, stamp: Stamp | None = None) -> 
         return (
             f"({reason}); how they are compressed cannot be decoded here, though the file may well be whole: "
             "export it as a pyramidal TIFF with JPEG, LZW or deflate compression"
+        )
+    if _WRONG_TAG.search(reason):
+        return (
+            f"({reason}); one of its tags has a value that cannot be, which says nothing of its pixels: set "
+            "it right, as `tiffset` does, or export it again"
         )
     if isinstance(error, PixelError):
         return (

@@ -102,7 +102,15 @@ def backend_errors() -> tuple[type[BaseException], ...]:
 
 def _open(path: Path, *, probe: bool) -> Source:
     refusal = ""
-    slide = None
+    slide, tiff, fault = None, None, None
+    try:
+        tiff = read_tiff(path)
+    except SlideError as error:
+        fault = error  # of a format of OpenSlide's own, it knows better
+    except OSError as error:
+        raise SlideError(f"{path.name!r} cannot be read {explain(path, error)}") from error
+    if tiff is not None:
+        tiff.check_counts()
     try:
         slide = openslide.OpenSlide(path)
     except openslide.OpenSlideUnsupportedFormatError:
@@ -113,7 +121,8 @@ def _open(path: Path, *, probe: bool) -> Source:
         return OpenSlideSource(slide)
     source: Source | None = None
     try:
-        tiff = read_tiff(path)
+        if fault is not None:
+            raise fault
         if slide is not None and tiff is not None:
             source = _open_tiled(path, slide, tiff, probe=probe)
         elif slide is not None:
@@ -228,7 +237,7 @@ def _open_tiled(path: Path, slide: openslide.OpenSlide, tiff: Tiff, *, probe: bo
     if not generic and any(blocks is not None and blocks.has_gaps for blocks in found.blocks):
         return source  # it makes tiles that were left out from those of the level above
     try:
-        if not _same_pixels(path, source, found):
+        if not _decodes(found) or not _same_pixels(path, source, found):
             return source
     except openslide.OpenSlideError as error:
         if probe:
@@ -364,6 +373,17 @@ def _probe(path: Path, source: OpenSlideSource | VipsSource) -> None:
     page = source.pages[0]
     if source.is_deep or (page is not None and max(page.bits, default=8) == 16):
         _check_depth(path, source)
+
+
+def _decodes(source: VipsSource) -> bool:
+    """Tell whether libvips decodes a tile: where its codec is missing, there is nothing to compare."""
+    blocks = source.blocks[0]
+    try:
+        for place in blocks.largest(1) if blocks is not None else ():
+            source.read(*place, 0)
+    except (import_vips().Error, PixelError):
+        return False
+    return True
 
 
 def _failure(

@@ -10,6 +10,9 @@ import numpy.typing as npt
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 
+# By so many pixels a level's side may be off: one, and some more where each level was made of the one before.
+_ROUNDED = 1.5
+
 
 class SlideError(Exception):
     """A slide cannot be used; the message names the file, what is wrong, and what to do."""
@@ -69,9 +72,12 @@ def size_or_none(width: str | int | None, height: str | int | None) -> Size | No
 
 
 def has_same_shape(small: Size, size: Size) -> bool:
-    """Tell whether one size is the other made smaller; each side was rounded, up or down, to whole pixels."""
-    downsample = size[0] / small[0]
-    return abs(size[1] - small[1] * downsample) <= 2 * downsample
+    """Tell whether one size is the other made smaller, each side rounded, up or down, to whole pixels."""
+    least, most = 0.0, math.inf
+    for short, long in zip(small, size, strict=True):
+        least = max(least, long / (short + _ROUNDED))
+        most = min(most, long / (short - _ROUNDED) if short > _ROUNDED else math.inf)
+    return least <= most
 
 
 def one_line(error: Exception | str, path: Path) -> str:

@@ -75,6 +75,9 @@ _PHOTOMETRICS = {
 _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
 _UPRIGHT = 1
 
+# A tag of NDPI files, which beyond 4 GB are no TIFFs to the letter.
+_HAMAMATSU = 65420
+
 # numpy's types of the tags' types that are numbers; a rational is two of them.
 _KINDS = {1: "u1", 3: "u2", 4: "u4", 5: "u4", 6: "i1", 8: "i2", 9: "i4", 11: "f4", 12: "f8", 13: "u4"}
 _KINDS |= {16: "u8", 17: "i8", 18: "u8"}
@@ -211,6 +214,24 @@ class Tiff:
     def images(self) -> tuple[Page, ...]:
         """All pages and sub-images."""
         return tuple(image for page in self.pages for image in (page, *page.sub))
+
+    def check_counts(self) -> None:
+        """Refuse a file of which a tile would be longer than all of it, before a library makes room for it.
+
+        Raises
+        ------
+        SlideError
+            OpenSlide ends the process where that room is not there.
+        """
+        for page in self.images:
+            counts = self.numbers(page.counts)
+            if len(counts) and (counts.min() < 0 or counts.max() > self.bytes):
+                wrong = int(counts.min() if counts.min() < 0 else counts.max())
+                raise SlideError(
+                    f"{self.path.name!r} is damaged: its page {page.number} tells of a tile or strip of "
+                    f"{wrong} bytes, and the file has {self.bytes}; copy it again, or export it from its "
+                    "source again"
+                )
 
     def numbers(self, entry: Entry | None) -> npt.NDArray[np.int64]:
         """Give all values of a tag."""
@@ -356,7 +377,7 @@ def _has_one_colour(pixels: Pixels) -> bool:
 
 
 def read_tiff(path: Path) -> Tiff | None:
-    """Read a TIFF's tags; None where the file is none.
+    """Read a TIFF's tags; None where the file is none, or Hamamatsu's.
 
     Raises
     ------
@@ -417,6 +438,8 @@ def _read_page(
                 order + word, listing, (k + 1) * entry_bytes - struct.calcsize(word)
             )
         entries.setdefault(tag, Entry(kind, values, inline))
+    if _HAMAMATSU in entries:
+        return None, 0
 
     def few(tag: int, default: tuple[int, ...]) -> tuple[int, ...]:
         entry = entries.get(tag)
