@@ -428,7 +428,7 @@ class _Training:
         return len(self._patches) // self.options.batch_size
 
     def run(self, checkpoint: Path, lock: locks.Lock) -> None:
-        """Do the steps that are left, saving after every epoch and when interrupted, while the lock is held."""
+        """Do the steps that are left, saving after every epoch and when interrupted, if still locked."""
         from tqdm import tqdm
 
         with (

@@ -77,8 +77,8 @@ def address(machines, control):
     try:
         machines.wait_for_workers(2, timeout=PATIENCE)
     except TimeoutError:  # a nanny gives up where a busy machine takes long to start a worker anew
-        machines.restart(timeout=PATIENCE)
-        machines.wait_for_workers(2, timeout=PATIENCE)
+        machines.cluster.sync(workers._correct, machines.cluster)
+        machines.wait_for_workers(2, timeout=4 * PATIENCE)
     for word in control.iterdir():
         word.unlink()
     return machines.scheduler.address
