@@ -189,6 +189,11 @@ def connected(
     if workers is not None and workers < 1:
         raise ClusterError(f"workers is {workers}; at least 1 is needed")
     if scheduler is not None:
+        if not scheduler.startswith(_TLS):
+            log.info(
+                "%s asks for no certificate: who reaches its ports, or its workers', can run programs as you",
+                scheduler,
+            )
         with _quiet(), _connect(scheduler) as client:
             yield Workers(
                 client,
@@ -238,6 +243,11 @@ def _connect(to: Any) -> Iterator[Any]:
         client = Client(  # type: ignore[no-untyped-call]
             to, timeout=_CONNECT_SECONDS, set_as_default=False
         )
+    except TypeError as error:
+        raise ClusterError(
+            f"{to} asks for a certificate, and Dask's configuration names none (distributed.comm.tls, "
+            f"ca-file and client: {_one_line(error)})"
+        ) from error
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"there is no Dask scheduler at {to} ({_one_line(error)}); start one with `dask scheduler`, "

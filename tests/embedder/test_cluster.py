@@ -124,7 +124,7 @@ def begun(caplog, name):
                for record in caplog.records)  # fmt: skip
 
 
-def test_slides_on_workers_are_what_they_are_one_after_the_other(address, tmp_path, monkeypatch):
+def test_slides_on_workers_are_what_they_are_one_after_the_other(address, tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     slides = [write_slide(tmp_path / f"{i}.tif", blue=20 + i, width=600 + 100 * i) for i in range(3)]
     (tmp_path / "broken.tif").write_text("no slide")
@@ -135,6 +135,7 @@ def test_slides_on_workers_are_what_they_are_one_after_the_other(address, tmp_pa
     given += [SlideInput(tmp_path / "broken.tif"), SlideInput(clash), SlideInput(tmp_path / "missing.tif")]
     out = tmp_path.relative_to(tmp_path) / "out"
     results = embed_on_cluster(given, out, OPTIONS, scheduler=address)
+    assert f"{address} asks for no certificate" in caplog.text
     monkeypatch.setattr(embedder.embed, "load_encoder", lambda *args, **kwargs: MeanEncoder())
     expected = embed_slides(given, tmp_path / "expected", OPTIONS)
     assert [each.slide for each in results] == [str(item.path) for item in given]
@@ -339,6 +340,9 @@ def test_no_scheduler_is_told_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "_CONNECT_SECONDS", 1)
     with pytest.raises(ClusterError, match=r"no Dask scheduler at 127\.0\.0\.1:9") as raised:
         embed_on_cluster([tmp_path / "a.tif"], tmp_path / "out", OPTIONS, scheduler="127.0.0.1:9")
+    assert "\n" not in str(raised.value)
+    with pytest.raises(ClusterError, match=r"tls://127\.0\.0\.1:9 asks for a certificate") as raised:
+        embed_on_cluster([tmp_path / "a.tif"], tmp_path / "out", OPTIONS, scheduler="tls://127.0.0.1:9")
     assert "\n" not in str(raised.value)
     with pytest.raises(ValueError, match="one of"):
         embed_on_cluster([], tmp_path / "out", OPTIONS)

@@ -111,7 +111,8 @@ def test_a_living_holder_touches_its_lock(tmp_path, monkeypatch):
         assert path.stat().st_mtime > 1000
 
 
-def test_of_many_processes_at_a_stale_lock_one_wins_at_a_time(tmp_path):
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_of_many_processes_at_a_stale_lock_one_wins_at_a_time(tmp_path, hard_links):
     """Each adds one to a counter, reading and writing apart: two at once would lose a step."""
     path, counter = tmp_path / ".slide.lock", tmp_path / "counter"
     counter.write_text("0")
@@ -120,6 +121,7 @@ def test_of_many_processes_at_a_stale_lock_one_wins_at_a_time(tmp_path):
     code = (
         "import sys, time; from pathlib import Path; from embedder.locks import locked, LockedError\n"
         "path, counter = map(Path, sys.argv[1:])\n"
+        f"if not {hard_links}: import os; os.link = lambda *_: os.stat('/no/such/file/system')\n"
         "steps = 0\n"
         "while steps < 5:\n"
         "    try:\n"
