@@ -99,7 +99,11 @@ def _parser() -> argparse.ArgumentParser:
     embed.add_argument("--overwrite", action="store_true", help="embed anew what is there already")
     many = embed.add_argument_group("many machines, or several GPUs", "A worker embeds one slide at a time.")
     where = many.add_mutually_exclusive_group()
-    where.add_argument("--scheduler", metavar="ADDRESS", help="use the workers of a Dask scheduler")
+    where.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="use the workers of a Dask scheduler; without TLS, who reaches its ports can run programs as you",
+    )
     where.add_argument("--slurm", action="store_true", help="start workers as SLURM jobs (examples/slurm.md)")
     where.add_argument(
         "--devices",

@@ -189,6 +189,11 @@ def connected(
     if workers is not None and workers < 1:
         raise ClusterError(f"workers is {workers}; at least 1 is needed")
     if scheduler is not None:
+        if not scheduler.startswith(_TLS):
+            log.info(
+                "%s asks for no certificate: who reaches its ports, or its workers', can run programs as you",
+                scheduler,
+            )
         with _quiet(), _connect(scheduler) as client:
             yield Workers(
                 client,
@@ -238,6 +243,11 @@ def _connect(to: Any) -> Iterator[Any]:
         client = Client(  # type: ignore[no-untyped-call]
             to, timeout=_CONNECT_SECONDS, set_as_default=False
         )
+    except TypeError as error:
+        raise ClusterError(
+            f"{to} asks for a certificate, and Dask's configuration names none (distributed.comm.tls, "
+            f"ca-file and client: {_one_line(error)})"
+        ) from error
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"there is no Dask scheduler at {to} ({_one_line(error)}); start one with `dask scheduler`, "
@@ -301,16 +311,7 @@ def _own_security() -> Any:
     import cryptography  # noqa: F401 -- else it is Dask's own words, which do not name the extra
     from distributed.security import Security
 
-    class Own(Security):
-        """Tells workers something else than the certificate, if `worker` says so."""
-
-        worker: dict[str, str] | None = None
-
-        def get_tls_config_for_role(self, role: str) -> Any:
-            known = super().get_tls_config_for_role(role)  # type: ignore[no-untyped-call]
-            return self.worker if role == "worker" and self.worker is not None else known
-
-    return Own.temporary()  # type: ignore[no-untyped-call]
+    return Security.temporary()  # type: ignore[no-untyped-call]
 
 
 def _device_options(device: str) -> dict[str, Any]:
@@ -344,27 +345,36 @@ def _slurm_cluster(options: SlurmOptions, folder: Path) -> Iterator[Any]:
 @contextmanager
 def _shared_security(folder: Path) -> Iterator[Any]:
     """Yield `_own_security` for jobs, which read it from files that only their user may read."""
+    from distributed.security import Security
+
+    own = _own_security()
+    known = own.get_tls_config_for_role("worker")
     for old in folder.glob(f"{_KEYS}*/lock"):  # of runs that were killed
         with suppress(LockedError, OSError), locked(old):
             shutil.rmtree(old.parent, ignore_errors=True)
     held = Path(tempfile.mkdtemp(prefix=_KEYS, dir=folder))
+    paths = {key: held / f"{key}.pem" for key in ("ca_file", "cert", "key")}
+
+    class Shared(Security):
+        """Has the files' names for a job's line of shell, and what is in them for the scheduler and us."""
+
+        def get_tls_config_for_role(self, role: str) -> Any:
+            if role == "worker":
+                return {key: shlex.quote(str(path)) for key, path in paths.items()}
+            return own.get_tls_config_for_role(role)
+
     try:
-        own = _own_security()
-        files = {key: held / f"{key}.pem" for key in ("ca_file", "cert", "key")}
-        for key, text in own.get_tls_config_for_role("worker").items():
-            if key in files:
-                files[key].touch(mode=0o600)
-                files[key].write_text(text, encoding="ascii")
-        if stat.S_IMODE(files["key"].stat().st_mode) & 0o077:
+        for key, path in paths.items():
+            path.touch(mode=0o600)
+            path.write_text(known[key], encoding="ascii")
+        if stat.S_IMODE(paths["key"].stat().st_mode) & 0o077:
             log.warning(
                 "%s: this file system lets others read the key of this run's workers, by which they could "
                 "run programs as you; give an output folder on another one",
                 held,
             )
-        # What jobs get is put into a line of shell; scheduler and client, here, have it in memory.
-        own.worker = {key: shlex.quote(str(path)) for key, path in files.items()}
         with locked(held / "lock"):
-            yield own
+            yield Shared(require_encryption=True)  # type: ignore[no-untyped-call]
     finally:
         shutil.rmtree(held, ignore_errors=True)
 
