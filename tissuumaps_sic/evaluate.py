@@ -351,8 +351,13 @@ def slide_and_encoders(h5ad: Path) -> tuple[str, dict[str, str]]:
 def _run(jobs: Sequence[_Job], plan: Plan, workers: int) -> Iterator[_SlideResult | Failure]:
     """Yield each job's result, in the order of the jobs; tell progress on stderr."""
     from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
 
-    with tqdm(total=len(jobs), unit=" slides", desc="evaluating", dynamic_ncols=True) as progress:
+    with (
+        # What is told of a slide must not stand on the bar's line.
+        logging_redirect_tqdm(),
+        tqdm(total=len(jobs), unit=" slides", desc="evaluating", dynamic_ncols=True) as progress,
+    ):
         if workers <= 1:
             for job in jobs:
                 yield _try_job(job, plan)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations, groupby
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -553,40 +553,47 @@ def _tell_overlaps(
     by_value: dict[str, list[Area]] = {}
     for area in others:
         by_value.setdefault(area.values[0], []).append(area)
-    if len({number for number, _ in named}) + len(by_value) < 2:
+    numbers = sorted({number for number, _ in named})
+    if len(numbers) + len(by_value) < 2:
         return
-    outlines = [polygon[0] for _, area in named for polygon in area.polygons]
-    low = np.min([each.min(axis=0) for each in outlines], axis=0)
-    high = np.max([each.max(axis=0) for each in outlines], axis=0)
+    corners = np.concatenate([polygon[0] for _, area in named for polygon in area.polygons])
+    low, high = corners.min(axis=0), corners.max(axis=0)
     pixel = float((high - low).max()) / _OVERLAP_SIDE
-    size = np.ceil((high - low) / pixel).astype(int)
+    columns, rows = np.ceil((high - low) / pixel).astype(int).tolist()
 
-    def draw(areas: Sequence[Area]) -> Mask:
-        canvas = np.zeros((size[1], size[0]), bool)
-        for polygon in (each for area in areas for each in area.polygons):
+    def insides(area: Area) -> Iterator[tuple[tuple[slice, slice], Mask]]:
+        """Yield the part of the raster around each polygon, and which of its pixels lie inside."""
+        for polygon in area.polygons:
             shape = Shape.of(polygon, origin=low, pixel=pixel)
-            first, last = np.maximum(shape.low, 0), np.minimum(shape.high, size)
-            if (first < last).all():
-                canvas[first[1] : last[1], first[0] : last[0]] |= shape.fill(first, last)
-        return canvas
+            first, behind = np.maximum(shape.low, 0), np.minimum(shape.high, (columns, rows))
+            if (first < behind).all():
+                box = slice(first[1], behind[1]), slice(first[0], behind[0])
+                yield box, shape.fill(first, behind)
 
-    masks = {number: draw([area for each, area in named if each == number]) for number, _ in named}
-    last = _last_drawn(named, masks, draw)
+    masks = {number: np.zeros((rows, columns), bool) for number in numbers}
+    last = np.full((rows, columns), UNCOUNTED, np.int16)
+    for number, area in named:
+        for box, inside in insides(area):
+            masks[number][box] |= inside
+            last[box][inside] = number
+    areas = {number: max(mask.sum(), 1) for number, mask in masks.items()}
     told = []
-    for (one, first), (two, second) in combinations(sorted(masks.items()), 2):
-        both = first & second
-        small, large = sorted((one, two), key=lambda number: masks[number].sum())
-        share = both.sum() / max(masks[small].sum(), 1)
+    for one, two in combinations(numbers, 2):
+        both = masks[one] & masks[two]
+        small, large = sorted((one, two), key=areas.__getitem__)
+        share = both.sum() / areas[small]
         if share >= _OVERLAP_TOLD:
             wins = (last[both] == large).mean()
             told.append(
                 f"{share:.0%} of {classes.names[small]} is drawn as {classes.names[large]} too; what is "
                 f"drawn later counts: {classes.names[large]} in {wins:.0%} of that"
             )
-    for value, areas in by_value.items():
-        mask = draw(areas)
+    for value, drawn in by_value.items():
+        mask = np.zeros((rows, columns), bool)
+        for box, inside in (each for area in drawn for each in insides(area)):
+            mask[box] |= inside
         for number, own in masks.items():
-            share = (own & mask).sum() / max(own.sum(), 1)
+            share = (own & mask).sum() / areas[number]
             if share >= _OVERLAP_TOLD and number != classes.others:
                 told.append(
                     f"{share:.0%} of {classes.names[number]} is drawn as {value} too, which no option names; "
@@ -594,15 +601,3 @@ def _tell_overlaps(
                 )
     for each in told:
         log.warning("%s: %s", name, each)
-
-
-def _last_drawn(
-    named: Sequence[tuple[int, Area]],
-    masks: Mapping[int, Mask],
-    draw: Callable[[Sequence[Area]], Mask],
-) -> Classes:
-    """Return the class that is drawn last on each pixel; -1 where none is."""
-    last = np.full(next(iter(masks.values())).shape, UNCOUNTED, np.int16)
-    for number, run in groupby(named, key=lambda each: each[0]):
-        last[draw([area for _, area in run])] = number
-    return last

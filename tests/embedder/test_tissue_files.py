@@ -214,6 +214,65 @@ def test_what_is_no_image_or_not_there_is_one_line(slide, tmp_path):
         read_tissue(slide, tmp_path / "b.png")
 
 
+def test_empty_polygons_are_left_out_and_malformed_ones_refused_with_the_files_name(slide, tmp_path, caplog):
+    """As `evaluate` has it, since one reader serves both."""
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps([feature(INNER), feature({"type": "Polygon", "coordinates": []})]))
+    mask = read_tissue(slide, path)
+    assert mask.share(np.array([360]), np.array([460]), 80).tolist() == [1]
+    assert caplog.messages == ["a.geojson: left out 1 empty polygon (feature 2)"]
+    path.write_text(json.dumps([feature(INNER), feature({"type": "Polygon", "coordinates": [[OTHER]]})]))
+    with pytest.raises(SlideError, match=r"a\.geojson: feature 2 is wrongly nested"):
+        read_tissue(slide, path)
+
+
+def test_asaps_xml_is_read_too(slide, tmp_path):
+    points = "".join(f'<Coordinate Order="{n}" X="{x}" Y="{y}"/>' for n, (x, y) in enumerate(OTHER))
+    (tmp_path / "a.xml").write_text(
+        '<ASAP_Annotations><Annotation Name="a" Type="Polygon" PartOfGroup="Tumour"><Coordinates>'
+        f"{points}</Coordinates></Annotation></ASAP_Annotations>"
+    )
+    mask = read_tissue(slide, tmp_path / "a.xml", classes=("tumour",))
+    assert mask.share(np.array([360, 150]), np.array([460, 250]), 80).tolist() == [1, 0]
+
+
+def test_a_class_that_lies_over_the_wanted_one_takes_nothing_from_it(slide, tmp_path):
+    features = [feature({"type": "Polygon", "coordinates": [SQUARE]}, "Tissue "), feature(INNER, "Artefact")]
+    (tmp_path / "a.geojson").write_text(json.dumps(features))
+    mask = read_tissue(slide, tmp_path / "a.geojson", classes=("tissue",))
+    assert mask.share(np.array([360]), np.array([460]), 80).tolist() == [1]
+
+
+def test_a_mask_larger_than_pillow_allows_is_read(slide, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    Image.fromarray(ellipse(800, 600)).save(tmp_path / "mask.png")
+    found, expected = shares(read_tissue(slide, tmp_path / "mask.png"), ellipse(1600, 1200))
+    assert np.abs(found - expected).max() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (np.random.default_rng(0).integers(0, 255, (300, 400, 3)), "more than 256 colours, as a picture has"),
+        (np.full((300, 400, 3), (250, 240, 251)), "a coloured picture without black"),
+    ],
+)
+def test_a_picture_is_no_mask(slide, tmp_path, values, told):
+    Image.fromarray(values.astype(np.uint8)).save(tmp_path / "mask.png")
+    with pytest.raises(SlideError, match=told):
+        read_tissue(slide, tmp_path / "mask.png")
+    with pytest.raises(SlideError, match="is a coloured picture"):
+        read_tissue(slide, tmp_path / "mask.png", classes=("1",))
+
+
+def test_masks_are_read_in_strips(slide, tmp_path, monkeypatch):
+    monkeypatch.setattr("tissuumaps_sic.slidefile.areas.masks._STRIP_PIXELS", 10_000)
+    monkeypatch.setattr("embedder.tissue_files._MASK_SIDE", 500)
+    Image.fromarray(ellipse(1600, 1200)).save(tmp_path / "mask.png")
+    found, expected = shares(read_tissue(slide, tmp_path / "mask.png"), ellipse(1600, 1200))
+    assert np.abs(found - expected).max() < 0.01
+
+
 def test_polygons_beside_the_slide_are_no_tissue(slide, tmp_path):
     far = [[[x + 5000, y] for x, y in OTHER]]
     (tmp_path / "a.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": far}))

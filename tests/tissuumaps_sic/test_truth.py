@@ -274,6 +274,96 @@ def test_unnamed_classes_lie_below_named_ones_and_unclassed_or_starred_ones_nowh
     assert read_truth(path, places, named).labels.tolist() == [1, 1]
 
 
+TISSUE, TUMOR_BOX = box(0, 0, 200, 200), box(64, 64, 192, 192)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("form", ["geojson", "asap"])
+def test_what_covers_what_does_not_hang_on_the_order_of_drawing(tmp_path, caplog, order, form):
+    """Tissue around a tumour, or half over it, drawn before or after: the tumour is what is named."""
+    for covering, told in [(TISSUE, "100%"), (box(0, 0, 128, 256), "50%"), (box(0, 0, 60, 256), None)]:
+        drawn = [("Tissue", covering), ("Tumour", TUMOR_BOX)]
+        if form == "geojson":
+            path = geojson(tmp_path / "a.geojson", *(polygon(drawn[n][1], name=drawn[n][0]) for n in order))
+        else:
+            path = asap(tmp_path / "a.xml", *((drawn[n][0], "Polygon", drawn[n][1][:4]) for n in order))
+        caplog.clear()
+        truth = read_truth(path, squares((64, 64), (128, 128), (0, 0)), TUMOUR)
+        assert truth.shares[:, 1].tolist() == [1, 1, 0]
+        expected = (
+            f"{path.name}: {told} of Positive is drawn as Tissue too, which no option names; it counts as "
+            "Positive"
+        )
+        assert caplog.messages == ([expected] if told else [])
+
+
+def test_of_named_classes_that_overlap_the_later_wins_and_the_share_is_told(tmp_path, caplog):
+    features = [polygon(box(0, 0, 128, 128)), polygon(box(0, 0, 128, 32), name="Necrosis")]
+    classes = TruthClasses.parse(["Dead=necrosis", "Alive=tumour"])
+    for order, wins, label in [(features, 0, 0), (features[::-1], 1, 1)]:
+        caplog.clear()
+        truth = read_truth(geojson(tmp_path / "a.geojson", *order), squares((0, 0), size0=32.0), classes)
+        assert truth.labels.tolist() == [label]
+        assert caplog.messages == [
+            "a.geojson: 100% of Dead is drawn as Alive too; what is drawn later counts: Alive in "
+            f"{wins:.0%} of that"
+        ]
+
+
+def test_neighbours_that_overlap_by_a_sliver_are_not_told(tmp_path, caplog):
+    path = geojson(
+        tmp_path / "a.geojson", polygon(box(0, 0, 64.2, 64)), polygon(box(64, 0, 128, 64), name="Stroma")
+    )
+    classes = TruthClasses.parse(["Stroma=stroma", "Tumour=tumour"])
+    assert read_truth(path, squares((0, 0), (64, 0)), classes).labels.tolist() == [1, 0]
+    assert not caplog.records
+
+
+def test_a_named_class_that_is_not_drawn_is_an_error_that_lists_what_is(tmp_path, caplog):
+    unnamed = polygon(box(0, 0, 9, 9)) | {"properties": {}}
+    path = geojson(
+        tmp_path / "a.geojson",
+        polygon(box(0, 0, 64, 64), name="Stroma"),
+        polygon(box(64, 0, 128, 64)),
+        unnamed,
+    )
+    told = r"a\.geojson: nothing in it is Positive \(tumor\); its classes are Stroma, Tumour; 1 annota"
+    with pytest.raises(TruthError, match=told):
+        read_truth(path, squares((0, 0)), TruthClasses.binary("Tumor"))
+    with pytest.raises(TruthError, match=r"nothing in it is Dead \(necrosis\)"):
+        read_truth(path, squares((0, 0)), TruthClasses.parse(["Dead=Necrosis", "Alive=Tumour"]))
+    assert not caplog.records
+    # One of several values that is not there is told; a class that all others have too need not be drawn.
+    classes = TruthClasses.parse(["Other=Necrosis,*", "Tumour=Tumour, carcinoma"])
+    assert read_truth(path, squares((0, 0), (64, 0)), classes).labels.tolist() == [0, 1]
+    assert "a.geojson: nothing in it is necrosis or carcinoma; its classes are" in caplog.text
+
+
+def test_annotations_without_a_class_are_left_out_and_told(tmp_path, caplog):
+    unnamed = polygon(box(0, 0, 64, 64)) | {"properties": None}
+    path = geojson(tmp_path / "a.geojson", polygon(box(64, 0, 128, 64)), unnamed, unnamed)
+    assert read_truth(path, squares((0, 0), (64, 0)), TUMOUR).labels.tolist() == [0, 1]
+    assert caplog.messages == ["a.geojson: left out 2 annotations without a class"]
+
+
+@pytest.mark.parametrize("value", ["Tumour ", "TUMOUR", " tumour\u00a0"])
+def test_classes_are_matched_however_they_are_spelt(tmp_path, value):
+    path = geojson(tmp_path / "a.geojson", polygon(box(0, 0, 64, 64), name="\u00a0Tumour "))
+    assert read_truth(path, squares((0, 0)), TruthClasses.binary(value)).labels.tolist() == [1]
+
+
+def test_polygons_partly_outside_the_slide_are_told(tmp_path, caplog):
+    path = geojson(tmp_path / "a.geojson", polygon(box(0, 0, 64, 64)), polygon(box(300, 0, 364, 64)))
+    assert read_truth(path, squares((0, 0)), TUMOUR).labels.tolist() == [1]
+    assert "1 of 2 polygons lie outside the slide, 256 x 256 px" in caplog.text
+
+
+def test_polygons_on_the_slide_but_on_no_patch_are_refused(tmp_path):
+    path = geojson(tmp_path / "a.geojson", polygon(box(200, 200, 220, 220)))
+    with pytest.raises(TruthError, match="none of its 1 polygons lies on a patch"):
+        read_truth(path, squares((0, 0)), TUMOUR)
+
+
 @pytest.mark.parametrize(
     "properties",
     [

@@ -37,7 +37,8 @@ def areas_in(name: str, content: bytes) -> tuple[list[Area], LeftOut]:
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise AreaError(f"{name}: is no GeoJSON ({reason}); export it again") from error
-    if not isinstance(document, list) and not (isinstance(document, dict) and "type" in document):
+    is_object = isinstance(document, dict) and ("type" in document or "geometry" in document)
+    if not isinstance(document, list) and not is_object:
         raise AreaError(f"{name}: is no GeoJSON of polygons, but {short(document)}; export it again")
     areas: list[Area] = []
     left_out = LeftOut("feature")

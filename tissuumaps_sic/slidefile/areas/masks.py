@@ -307,7 +307,8 @@ def _open_by_vips(path: Path, kind: str, tags: dict[int, Any], colours: Colours,
 
     load = pyvips.Image.pngload if kind == "png" else pyvips.Image.tiffload
     try:
-        image = load(str(path), access=access, fail_on="error")
+        # Anew, because libvips keeps what it opened last by its name: the file may be another one now.
+        image = load(str(path), access=access, fail_on="error", revalidate=True)
         if kind == "tiff":
             _check_pages(path, image)
     except pyvips.Error as error:
@@ -348,7 +349,7 @@ def _check_pages(path: Path, image: Any) -> None:
 
     pages = int(image.get("n-pages")) if image.get_typeof("n-pages") else 1
     for page in range(1, pages):
-        other = pyvips.Image.tiffload(str(path), page=page)
+        other = pyvips.Image.tiffload(str(path), page=page, revalidate=True)
         if other.width >= image.width and other.height >= image.height:
             raise AreaError(
                 f"{path.name}: page {page + 1} of its {pages} is {other.width} x {other.height} px and "
