@@ -179,7 +179,11 @@ class Pages:
         if endpoint == "get_tree":
             return self._template(request, "filetree.html")
         if endpoint == "tmapFile_old":
-            return redirect(page_at(values["path"], f"{values['filename']}.tmap"))
+            at = posixpath.join(values["path"], values["filename"])
+            is_there = find_below(self._folder, f"{at}.tmap", suffix=".tmap") or find_below(
+                self._folder, f"{at}.h5ad"
+            )
+            return redirect(page_at(*posixpath.split(f"{at}.tmap"))) if is_there else _missing()
         if endpoint == "slide":
             return self._image(request, within, values["filename"])
         if endpoint in ("h5ad", "h5adFile_old"):

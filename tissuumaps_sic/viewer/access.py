@@ -184,6 +184,9 @@ class _Guard:
             return refused, None, None
         if problem is not None:
             return problem, None, cookie
+        if route is not None and route.kind == "page" and "dl" in request.args:
+            text = "This server packs no projects with their files; copy them from its folder."
+            return Response(text, 403), None, cookie
         # By ``tmap`` the page would read a project past us.
         if route is None or "tmap" in request.args or not _is_allowed(self._app.flask, endpoint or "", values, self._folder):
             return Response("There is no such address.", 404), None, cookie

@@ -343,9 +343,8 @@ class _Files:
     def file(self, value: Any) -> str:
         if not isinstance(value, str) or _ELSEWHERE.match(value):
             raise _Nothing
-        # TissUUmaps' own dialog leaves a slash before the names of layers.
-        path = path_of(value.lstrip("/"), self._folder)
-        if not path or "\0" in path:
+        path = path_of(value, self._folder)
+        if not path or "\0" in path or path.startswith("/"):
             raise _Nothing
         if posixpath.normpath(posixpath.join(self._within, path)).split("/")[0] == "..":
             raise _Nothing
@@ -354,7 +353,8 @@ class _Files:
     def image(self, value: Any) -> str:
         if not isinstance(value, str) or not value.endswith(".dzi"):
             raise _Nothing
-        return self.file(value.removesuffix(".dzi")) + ".dzi"
+        # TissUUmaps' own dialog leaves a slash before the names of layers in folders.
+        return self.file(value.removesuffix(".dzi").removeprefix("/")) + ".dzi"
 
     def one_or_more(self, value: Any) -> Any:
         if not isinstance(value, list):
