@@ -27,6 +27,7 @@ from embedder.partial import Partial
 from embedder.patches import iter_patches
 from embedder.slide import Slide, SlideError, open_slide, require_resolution
 from embedder.tiling import PatchGrid, TilingError
+from tissuumaps_sic.slidefile.names import refusal
 
 log = logging.getLogger(__name__)
 
@@ -183,8 +184,13 @@ def make_encoder(options: EmbedOptions) -> Encoder:
 
 
 def clash_results(items: Sequence[SlideInput]) -> dict[int, SlideResult]:
-    """Return the failure of each slide, by its place, whose files would be those of one before it."""
-    return {
+    """Return the failure of each slide, by its place, whose name cannot be, or is that of one before it."""
+    refused = {
+        place: SlideResult(str(item.path), "failed", f"{item.path}: {why}")
+        for place, item in enumerate(items)
+        if (why := refusal(item.path.name)) is not None
+    }
+    return refused | {
         place: SlideResult(
             str(items[place].path),
             "failed",

@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _stopped_by_terminate() -> Iterator[None]:
-    """Treat SIGTERM, by which service managers and batch systems end a job, like Ctrl-C: nothing is left behind."""
+    """Treat SIGTERM, by which service managers and batch systems end a job, like Ctrl-C: it ends cleanly."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,7 +1,7 @@
 """TissUUmaps' pages, answered by us: projects, and one that is made for every h5ad that comes without.
 
-Nothing of a project that lies in an h5ad is trusted but the name of its image, and of one that lies beside it no
-more than `projects.cleaned` leaves: a project can call functions of the page, and may have come from anywhere.
+Nothing of a project that lies in an h5ad is trusted but the name of its image, and of one that lies beside it
+no more than `projects.cleaned` leaves: a project can call functions of the page, and may have come from anywhere.
 """
 
 from __future__ import annotations
@@ -179,7 +179,11 @@ class Pages:
         if endpoint == "get_tree":
             return self._template(request, "filetree.html")
         if endpoint == "tmapFile_old":
-            return redirect(page_at(values["path"], f"{values['filename']}.tmap"))
+            at = posixpath.join(values["path"], values["filename"])
+            is_there = find_below(self._folder, f"{at}.tmap", suffix=".tmap") or find_below(
+                self._folder, f"{at}.h5ad"
+            )
+            return redirect(page_at(*posixpath.split(f"{at}.tmap"))) if is_there else _missing()
         if endpoint == "slide":
             return self._image(request, within, values["filename"])
         if endpoint in ("h5ad", "h5adFile_old"):
@@ -209,7 +213,7 @@ class Pages:
         """Answer with the project of a name, or else with the one that is made for the h5ad of that name."""
         saved = find_below(self._folder, posixpath.join(within, f"{stem}.tmap"), suffix=".tmap")
         if saved is not None:
-            # By the folder that the address names: a project may be a link, and its files lie beside the link.
+            # By the folder that the address names: a project may be a link, whose files lie beside the link.
             own = self._folder / within / f"{stem}.tmap"
             project, problem = read_project(own, self._folder, plugins_of(self.flask))
             return self._viewer(request, project, problem)
@@ -229,23 +233,10 @@ class Pages:
         return self._viewer(request, {"layers": [layer], "plugins": []}, None)
 
     def _save(self, request: Any, target: Path) -> Any:
-        from werkzeug.exceptions import HTTPException
         from werkzeug.wrappers import Response
 
         try:
-            if self.flask.config["READ_ONLY"]:
-                raise ProjectError(403, "this server is read-only: projects cannot be saved on it")
-            if request.mimetype != "application/json":
-                raise ProjectError(415, "a project is sent as JSON")
-            if (request.content_length or 0) > MOST_BYTES:
-                raise ProjectError(413, f"a project may have {MOST_BYTES // 2**20} MB")
-            request.max_content_length = MOST_BYTES
-            try:
-                project = json.loads(request.get_data())
-            except HTTPException as error:
-                raise ProjectError(error.code or 400, error.description or "") from error
-            except (ValueError, RecursionError) as error:
-                raise ProjectError(400, "what was sent is no JSON; nothing is saved") from error
+            project = _sent(request, read_only=bool(self.flask.config["READ_ONLY"]))
             saved = save_project(target, project, self._folder, plugins_of(self.flask))
         except ProjectError as error:
             return Response(json.dumps({"error": str(error)}), error.status, mimetype="application/json")
@@ -264,7 +255,7 @@ class Pages:
             jsonProject=project,
             projectList=self._list(request) if config["PROJECT_LIST"] else [],
             # It becomes part of a string in a script.
-            message=problem and shown(problem).replace("\\", "＼"),
+            message=problem and shown(problem).replace("\\", "/"),
         )
 
     def _list(self, request: Any) -> list[dict[str, Any]]:
@@ -305,13 +296,40 @@ class Pages:
         return Response(text, status, mimetype="text/html")
 
 
+def _sent(request: Any, *, read_only: bool) -> Any:
+    """Return the project that a request brings.
+
+    Raises
+    ------
+    ProjectError
+        When it brings none, or this server takes none.
+    """
+    from werkzeug.exceptions import HTTPException
+
+    too_large = ProjectError(413, f"a project may have {MOST_BYTES // 2**20} MB; nothing is saved")
+    if read_only:
+        raise ProjectError(403, "this server is read-only: projects cannot be saved on it")
+    if request.mimetype != "application/json":
+        raise ProjectError(415, "a project is sent as JSON; nothing is saved")
+    if (request.content_length or 0) > MOST_BYTES:
+        raise too_large
+    # Of requests that do not tell their length.
+    request.max_content_length = MOST_BYTES
+    try:
+        return json.loads(request.get_data())
+    except HTTPException as error:
+        raise too_large from error
+    except (ValueError, RecursionError) as error:
+        raise ProjectError(400, "what was sent is no JSON; nothing is saved") from error
+
+
 def _within(request: Any, folder: Path) -> str:
     """Return the folder that a page's ``path`` names."""
     return folder_of(request.args.get("path") or "", folder)
 
 
 def _is_of_worker(request: Any) -> bool:
-    """Return whether TissUUmaps' reader of HDF5 asks, which wants bytes; a person who opens the file, a page."""
+    """Return whether TissUUmaps' reader of HDF5 asks, which wants bytes; a person who opens it wants a page."""
     return "Range" in request.headers or WORKER in (request.headers.get("Referer") or "")
 
 

@@ -109,7 +109,7 @@ def serve(
         threading.Timer(0.5, webbrowser.open, args=[addresses[0]]).start()
     with _folder_for_temporary_files():
         try:
-            # Ends at Ctrl-C, and at SIGTERM as the command line hears it; requests under way have five seconds.
+            # Ends at Ctrl-C, and at SIGTERM as the command line hears it; requests under way have 5 seconds.
             server.run()
         finally:
             server.close()
@@ -117,8 +117,8 @@ def serve(
             remove_unfinished()
 
 
-# Tiles come in bursts of dozens; more threads than cores, since most wait for the disk, some for their turn to
-# cluster, who must be told and stopped meanwhile, and some for another program's lock (`plugin`).
+# Tiles come in bursts of dozens; more threads than cores, since most wait for the disk, some for their turn
+# to cluster, who must be told and stopped meanwhile, and some for another program's lock (`plugin`).
 _LIMITS: dict[str, Any] = {
     "threads": 32,
     # Before the password is asked, since a body comes before its answer.
@@ -128,8 +128,8 @@ _LIMITS: dict[str, Any] = {
     "channel_timeout": 20,
     "cleanup_interval": 5,
     "asyncore_use_poll": True,
-    # A lasso of half a million patches needs no room in the temporary folder, nor does any answer: of one that
-    # grows, 16 MB lie in memory until they are sent, and it waits.
+    # A lasso of half a million patches needs no room in the temporary folder, nor does any answer: of one
+    # that grows, 16 MB lie in memory until they are sent, and it waits.
     "inbuf_overflow": 4 * 2**20,
     "outbuf_overflow": 2**40,
 }

@@ -1,9 +1,18 @@
 """Who may be served: this machine, others by a password, everyone when it was said twice."""
 
 import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 import waitress.server
+from making_server import Client as Connection
+from making_server import serving
 from werkzeug.test import Client
 
 from tissuumaps_sic.cli import main
@@ -163,3 +172,109 @@ def test_a_slide_comes_before_the_project_of_its_result(folder, listening):
         "b.tmap",
         "b.labels.tmap",
     ]
+
+
+@pytest.mark.parametrize("text", [b"anna;x\nben;y", b"anna", b"anna;", b"", b"\xff\xfea\0n\0", b";\n"])
+@pytest.mark.parametrize("where", ["", "sub"])
+def test_passwords_that_let_nobody_in_are_refused_at_the_start(folder, listening, text, where):
+    (folder / where).mkdir(exist_ok=True)
+    auth = folder / where / "auth"
+    auth.write_bytes(text)
+    with pytest.raises(ServeError, match=r"auth: .*user;password"):
+        run(folder, "127.0.0.1")
+    assert listening == []
+    auth.write_bytes(b"\xef\xbb\xbfanna;se;cret\r\n")
+    run(folder, "127.0.0.1")
+
+
+def test_the_command_takes_names_of_the_server(folder, listening, monkeypatch):
+    asked = {}
+    monkeypatch.setattr("tissuumaps_sic.serve.guarded", lambda app, auth, **options: asked.update(options))
+    names = ["--allowed-host", "a.example", "--allowed-host", "b.example"]
+    assert main(["serve", str(folder), "--no-browser", *names]) == 0
+    assert asked["names"] == ["a.example", "b.example"]
+
+
+def test_a_user_without_a_home_has_every_command(monkeypatch, capsys, tmp_path):
+    monkeypatch.delenv("HOME", raising=False)
+
+    def unknown(*_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", unknown)
+    for command in ([], ["serve"], ["install-plugin"]):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--help"])
+        assert ended.value.code == 0
+    with pytest.raises(SystemExit, match="--to: this user has no home folder"):
+        main(["install-plugin"])
+    assert main(["install-plugin", "--to", str(tmp_path / "plugins")]) == 0
+    assert (tmp_path / "plugins" / "SIC.js").is_file()
+
+
+def test_a_real_server_bounds_what_anyone_may_send_and_ends_cleanly(tmp_path, small_h5ad, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    (small_h5ad.parent / "auth").write_text("anna;se;cret")
+    with serving(small_h5ad.parent) as server, ExitStack() as held:
+        # Who connects and says nothing shuts nobody out.
+        host, _, port = server.netloc.rpartition(":")
+        for _ in range(300):
+            held.enter_context(socket.create_connection((host, int(port))))
+        connection = HTTPConnection(server.netloc, timeout=60)
+        connection.request("GET", "/ping", headers={"Authorization": "Basic YW5uYTpzZTtjcmV0"})
+        assert connection.getresponse().read() == b"pong"
+        # A body is refused by what it says of its length, before it is sent and before the password.
+        connection = HTTPConnection(server.netloc, timeout=60)
+        connection.putrequest("POST", "/plugins/SIC/open")
+        connection.putheader("Content-Length", str(400 * 2**20))
+        connection.putheader("Content-Type", "application/json")
+        connection.endheaders()
+        assert connection.getresponse().status == 413
+        left = [path for path in temporary.iterdir() if path.is_file()]
+        assert left == []
+        server.send_signal(signal.SIGTERM)
+        assert server.wait() == 0
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_lock_that_another_program_holds_stops_nobody_else(small_h5ad):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from tissuumaps_sic.slidefile.locking import locked
+
+    seed = {"kind": "seed", "label": 1, "patches": [1]}
+    with serving(small_h5ad.parent) as server:
+        pool = ThreadPoolExecutor(40)
+        with locked(small_h5ad.with_name(".small.sic.lock")):
+            waiting = [pool.submit(Connection(server.netloc).change, 0, **seed) for _ in range(40)]
+            refused = []
+            while len(refused) < 16:
+                refused = [each for each in waiting if each.done()]
+            assert {each.result()[0] for each in refused} == {503}
+            connection = HTTPConnection(server.netloc, timeout=60)
+            connection.request("GET", "/ping")
+            assert connection.getresponse().read() == b"pong"
+            assert not all(each.done() for each in waiting)
+        assert 200 in {each.result()[0] for each in waiting}
+        pool.shutdown()
+
+
+@pytest.mark.parametrize("what", ["export", "run"])
+def test_sigterm_ends_a_command_and_leaves_nothing(tmp_path, small_h5ad, what):
+    program = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from tissuumaps_sic import cli\n"
+        "from tissuumaps_sic.slidefile.writing import replacing\n"
+        "def slow(options):\n"
+        f"    with replacing(Path({str(tmp_path / 'out.csv')!r})) as temporary:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        signal.pause()\n"
+        f"cli._{what} = slow\n"
+        f"sys.exit(cli.main([{what!r}, {str(small_h5ad)!r}]))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], check=False)
+    assert ended.returncode == 130
+    assert [path.name for path in tmp_path.iterdir()] == [small_h5ad.name]

@@ -58,8 +58,8 @@ ENDPOINTS = {
     "run": True,
     "write": True,
 }
-# Of these endpoints, each of which may wait for a lock that another program holds, so many at a time in all, so
-# that threads are left for tiles; and of one slide so few once the first has waited for a second.
+# Of these endpoints, each of which may wait for a lock that another program holds, so many at a time in all,
+# so that threads are left for tiles; and of one slide so few once the first has waited for a second.
 _WAITING = ("change", "merge", "write")
 _MOST_WAITING, _MOST_OF_A_SLIDE, _A_WHILE = 24, 8, 1.0
 

@@ -1,8 +1,8 @@
 """Names of files: as addresses in projects and pages and back, as text on a page, and those that cannot be.
 
-A name may hold every letter that a file system takes. In an address a ``#`` begins a fragment, a ``?`` a query,
-``%41`` is an A, ``a:`` a scheme; and TissUUmaps puts the names that a project gives into its page as HTML. So a
-name is written into a project in one of two ways, both made here: as an `address`, or as `shown`.
+A name may hold every letter that a file system takes. In an address a ``#`` begins a fragment, a ``?`` a
+query, ``%41`` is an A, ``a:`` a scheme; and TissUUmaps puts the names that a project gives into its page as
+HTML. So a name is written into a project in one of two ways, both made here: as an `address`, or as `shown`.
 """
 
 from __future__ import annotations

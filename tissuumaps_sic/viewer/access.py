@@ -1,7 +1,7 @@
 """Who may see what: the whole policy, on one page.
 
-TissUUmaps' routes run in our process, so what they may do is ours. `ROUTES` lists all of them and what each may
-answer; one that is not listed is refused, as a newer TissUUmaps may bring some. Before any route is asked,
+TissUUmaps' routes run in our process, so what they may do is ours. `ROUTES` lists all of them and what each
+may answer; one that is not listed is refused, as a newer TissUUmaps may bring some. Before any route is asked,
 
 1. the request must be for this server by one of its names (`Host`): a web site whose name is pointed at this
    machine gets nothing;
@@ -36,7 +36,7 @@ from tissuumaps_sic.viewer.passwords import Patience, auths_below, auths_of, is_
 log = logging.getLogger(__name__)
 
 # What runs in TissUUmaps' page: its own files, and the one script of the page itself, by its nonce. Nothing
-# comes from other hosts or goes there. Its menus set styles everywhere; it draws from data: and blob: addresses.
+# comes from other hosts or goes there. Its menus set styles everywhere; it draws from data: and blob:.
 _PAGE = (
     "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'unsafe-hashes' {handlers}; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
@@ -184,8 +184,12 @@ class _Guard:
             return refused, None, None
         if problem is not None:
             return problem, None, cookie
+        if route is not None and route.kind == "page" and "dl" in request.args:
+            text = "This server packs no projects with their files; copy them from its folder."
+            return Response(text, 403), None, cookie
         # By ``tmap`` the page would read a project past us.
-        if route is None or "tmap" in request.args or not _is_allowed(self._app.flask, endpoint or "", values, self._folder):
+        past_us = "tmap" in request.args
+        if route is None or past_us or not _is_allowed(self._app.flask, endpoint or "", values):
             return Response("There is no such address.", 404), None, cookie
         allowed = ("GET", "HEAD", "POST") if route.changes else ("GET", "HEAD")
         if request.method not in allowed:
@@ -255,8 +259,8 @@ class _Guard:
 class _Hosts:
     """The names that browsers know this server by.
 
-    An address of numbers cannot be pointed elsewhere, a name can; so where others may connect all of the first
-    are taken, and of the second those that are known.
+    An address of numbers cannot be pointed elsewhere, a name can; so where others may connect all of the
+    first are taken, and of the second those that are known.
     """
 
     def __init__(self, host: str, names: Collection[str]) -> None:
@@ -359,7 +363,8 @@ def folder_of(given: str, folder: Path) -> str:
 
 
 def _folder_at(path: str) -> Path:
-    return Path(path if os.path.isdir(path) else os.path.dirname(path))  # noqa: PTH112, PTH120 -- at each request
+    # In strings, since it is asked at each request.
+    return Path(path if os.path.isdir(path) else os.path.dirname(path))  # noqa: PTH112, PTH120
 
 
 def _leads_out(path: str) -> bool:
@@ -412,7 +417,7 @@ def plugins_of(flask: Any) -> list[str]:
     return ["SIC", *(name for name in named if name != "SIC" and (own / f"{name}.py").is_file())]
 
 
-def _is_allowed(flask: Any, endpoint: str, values: dict[str, Any], folder: Path) -> bool:
+def _is_allowed(flask: Any, endpoint: str, values: dict[str, Any]) -> bool:
     """Return whether a route may be asked for just this."""
     from tissuumaps_sic.plugin import ENDPOINTS, FILES
 
@@ -433,7 +438,7 @@ def _is_allowed(flask: Any, endpoint: str, values: dict[str, Any], folder: Path)
 def _let_us_ask(flask: Any) -> None:
     """Spare TissUUmaps its own look at ``auth`` where the guard has asked.
 
-    It asks in the folder that the Referer names, splits the line at every semicolon, and fails where there are two.
+    It asks in the folder that the Referer names, and fails where a password holds a semicolon.
     """
     from flask import request
 

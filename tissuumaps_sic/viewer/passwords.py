@@ -27,14 +27,18 @@ class Given(Protocol):
     """What a request gives of a person, as werkzeug reads it from its header."""
 
     @property
-    def username(self) -> str | None: ...
+    def username(self) -> str | None:
+        """The user's name."""
 
     @property
-    def password(self) -> str | None: ...
+    def password(self) -> str | None:
+        """The password."""
 
 
 @dataclass(frozen=True)
 class Credentials:
+    """What an ``auth`` file says, in UTF-8."""
+
     user: bytes
     password: bytes
 
@@ -142,7 +146,7 @@ def nearest_auth(folder: Path) -> Path | None:
 
 
 def auths_of(folder: Path) -> list[Path]:
-    """Return the ``auth`` file that guards a folder and those below that were met; none where none guards it."""
+    """Return the ``auth`` file of a folder and those below it that were met; none where none guards it."""
     nearest = nearest_auth(folder)
     return [] if nearest is None else [nearest, *(each for each in _SEEN.below(folder) if each != nearest)]
 
@@ -185,6 +189,7 @@ class Patience:
         return max(0.0, ahead - (_FREE_FAILURES - 1) * _SECONDS_A_FAILURE)
 
     def note_failure(self, address: str) -> None:
+        """Remember that an address gave a wrong password."""
         now, key = time.monotonic(), _network(address)
         with self._lock:
             until = max(self._until.pop(key, now), now) + _SECONDS_A_FAILURE

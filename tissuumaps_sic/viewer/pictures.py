@@ -1,7 +1,8 @@
-"""Pictures as TissUUmaps serves them in our process: flat ones converted once and whole, tiles of bounded cost.
+"""Pictures as TissUUmaps serves them in our process: flat ones converted once, tiles of bounded cost.
 
-TissUUmaps makes a pyramid of a flat picture in `.tissuumaps` beside it, under its final name: two first viewers damage
-it, and so does a kill, for ever. It reads a tile of a picture without a pyramid by reading all that it covers.
+TissUUmaps makes a pyramid of a flat picture in `.tissuumaps` beside it, under its final name: two first viewers
+damage it, and so does a kill, for ever. It reads a tile of a picture without a pyramid by reading all that the
+tile covers.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 
 log = logging.getLogger(__name__)
 
-# Pixels of a level that are read for one tile at once; and at most, in pieces that are made smaller at once: a
-# slide without a pyramid is shown down to a sixty-fourth of its size, and a tile takes some seconds.
+# Pixels of a level that are read for one tile at once; and at most, in pieces that are made smaller at once:
+# a slide without a pyramid is shown down to a sixty-fourth of its size, and a tile takes some seconds.
 _MOST_AT_ONCE = 2**24
 _MOST_PIXELS = 2**28
 _PIECE_ROWS = 1024
@@ -115,7 +116,7 @@ def open_picture(views: Any, relative: str) -> Any:
     except Exception:  # noqa: BLE001 -- of any library
         try:
             slide = app.cache.get(str(_converted(views, path)), str(path))
-            # Its properties are shown to whoever sees the slide, and the machine's folders are nobody's business.
+            # Its properties are shown to whoever sees the slide; the machine's folders are nobody's business.
             slide.properties = {"File": path.name}
         except TooManyError as error:
             raise ServiceUnavailable("This picture is being prepared; try again.", retry_after=5) from error
@@ -131,28 +132,62 @@ def open_picture(views: Any, relative: str) -> Any:
 def _converted(views: Any, picture: Path) -> Path:
     """Return a pyramid of a flat picture, made now where there is none, or an older or damaged one."""
     target = _place(picture)
-    with _TURNS(target):
-        if _is_whole(target) and target.stat().st_mtime >= picture.stat().st_mtime:
+    if _is_good(target, picture):
+        return target
+    with _TURNS(target), locked(target.with_name(f"{target.name}.lock")):
+        if _is_good(target, picture):
             return target
-        with locked(target.with_name(f"{target.name}.lock")):
-            if _is_whole(target) and target.stat().st_mtime >= picture.stat().st_mtime:
-                return target
-            remove_left_behind(target, follow_links=False)
-            with replacing(target, follow_links=False) as temporary:
-                # It makes no file that is there already and newer.
-                temporary.unlink()
-                views.ImageConverter(str(picture), str(temporary)).convert()
-                if not _is_whole(temporary):
-                    raise OSError(f"{picture.name}: could not be converted")
+        remove_left_behind(target, follow_links=False)
+        _forget_read()
+        # One that was replaced while it was read is older than its picture, and made again.
+        before = picture.stat()
+        with replacing(target, follow_links=False) as temporary:
+            # It makes no file that is there already and newer.
+            temporary.unlink()
+            views.ImageConverter(str(picture), str(temporary)).convert()
+            if not _is_whole(temporary):
+                raise OSError("it could not be converted")
+            os.utime(temporary, ns=(before.st_atime_ns, before.st_mtime_ns))
+        views.app.cache._cache.pop(str(target), None)  # noqa: SLF001 -- it knows no other way
     return target
+
+
+# Pyramids that were found whole, as they were then.
+_WHOLE: dict[Path, tuple[int, int, int]] = {}
+
+
+def _is_good(target: Path, picture: Path) -> bool:
+    """Return whether a pyramid is whole, and that of a picture as it is now."""
+    try:
+        stat = target.stat()
+    except OSError:
+        return False
+    if stat.st_mtime_ns != picture.stat().st_mtime_ns:
+        return False
+    stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    if _WHOLE.get(target) == stamp:
+        return True
+    if _is_whole(target):
+        _WHOLE[target] = stamp
+        return True
+    return False
+
+
+def _forget_read() -> None:
+    """Let libvips forget what it read, by name, of files that may be others now."""
+    import pyvips
+
+    most = pyvips.cache_get_max()
+    pyvips.cache_set_max(0)
+    pyvips.cache_set_max(most)
 
 
 _ELSEWHERE: list[Path] = []
 
 
 def _place(picture: Path) -> Path:
-    """Return where the pyramid of a picture goes: beside it, or where nothing can be written, to a temporary folder."""
-    # Under the whole name, so that a.jpg and a.png are two; TissUUmaps' own, which may be damaged, is left alone.
+    """Return where the pyramid of a picture goes: beside it, else to a temporary folder."""
+    # Under the whole name, so that a.jpg and a.png are two; TissUUmaps' own, perhaps damaged, is left alone.
     name = f"{picture.name}.whole.tif"
     if len(os.fsencode(name)) > 200:
         name = f"{hashlib.sha256(os.fsencode(picture.name)).hexdigest()[:32]}.whole.tif"

@@ -1,8 +1,8 @@
 """TissUUmaps projects that come from files: what of one reaches the page, and how one is saved.
 
-A project may call any function of the page (`settings`), start any plugin, name any file, and is put into the page
-as HTML. It may have come from anywhere, with the h5ad or without. So nothing of it is passed on but what is
-listed here.
+A project may call any function of the page (`settings`), start any plugin, name any file, and is put into the
+page as HTML. It may have come from anywhere, with the h5ad or without. So nothing of it is passed on but what
+is listed here.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ _SETTINGS: dict[tuple[str, str], type[bool] | type[float] | tuple[str, ...]] = {
     ("glUtils", "_regionUsePivotSplit"): bool,
     ("glUtils", "_regionUseColorByID"): bool,
 }
+_BRACKETS = str.maketrans({each: shown(each) for each in "<>"})
 _COLOR = re.compile(r"#[0-9a-fA-F]{3,8}|[a-zA-Z]{3,30}|(rgb|hsl)a?\([0-9., %]{3,60}\)")
 _WORD = re.compile(r"[A-Za-z0-9_-]{1,60}")
 _DEEPEST = 40
@@ -130,14 +131,14 @@ def cleaned(project: Mapping[str, Any], folder: Path, root: Path, plugins: Colle
     return found
 
 
-class _Nothing(Exception):
+class _NothingError(Exception):
     """A value that does not reach the page."""
 
 
 def _members(known: Mapping[str, Clean], *, needs: Collection[str] = ()) -> Clean:
     def clean(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise _Nothing
+            raise _NothingError
         found = {}
         for key, each in known.items():
             # What a model fills in where nothing is said stays nothing.
@@ -145,10 +146,10 @@ def _members(known: Mapping[str, Clean], *, needs: Collection[str] = ()) -> Clea
                 continue
             try:
                 found[key] = each(value[key])
-            except _Nothing:
+            except _NothingError:
                 continue
         if not all(key in found for key in needs):
-            raise _Nothing
+            raise _NothingError
         return found
 
     return clean
@@ -157,12 +158,12 @@ def _members(known: Mapping[str, Clean], *, needs: Collection[str] = ()) -> Clea
 def _each(clean: Clean) -> Clean:
     def all_of(value: Any) -> list[Any]:
         if not isinstance(value, list):
-            raise _Nothing
+            raise _NothingError
         found = []
         for each in value:
             try:
                 found.append(clean(each))
-            except _Nothing:
+            except _NothingError:
                 continue
         return found
 
@@ -172,9 +173,9 @@ def _each(clean: Clean) -> Clean:
 def _plain(value: Any, depth: int = 0) -> Any:
     """Return a value without markup in any of its texts, and without keys that JavaScript knows."""
     if depth > _DEEPEST:
-        raise _Nothing
+        raise _NothingError
     if isinstance(value, str):
-        return value.replace("<", "＜").replace(">", "＞")
+        return value.translate(_BRACKETS)
     if isinstance(value, list):
         return [_plain(each, depth + 1) for each in value]
     if isinstance(value, dict):
@@ -185,12 +186,12 @@ def _plain(value: Any, depth: int = 0) -> Any:
         }
     if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    raise _Nothing
+    raise _NothingError
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str | int | float):
-        raise _Nothing
+        raise _NothingError
     return shown(str(value))
 
 
@@ -201,53 +202,62 @@ def _texts(value: Any) -> Any:
 def _described(value: Any) -> str:
     """Return the text of a description, which may be written in HTML."""
     if not isinstance(value, str):
-        raise _Nothing
-    pieces: list[str] = []
-    parser = HTMLParser(convert_charrefs=True)
-    parser.handle_data = pieces.append  # type: ignore[method-assign]
+        raise _NothingError
+    parser = _Texts()
     parser.feed(value)
     parser.close()
-    return shown("".join(pieces)).strip()
+    return shown("".join(parser.found)).strip()
+
+
+class _Texts(HTMLParser):
+    """What of HTML is text."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.found: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.found.append(data)
 
 
 def _word(value: Any) -> str:
     if not isinstance(value, str) or not _WORD.fullmatch(value):
-        raise _Nothing
+        raise _NothingError
     return value
 
 
 def _color(value: Any) -> str:
     if not isinstance(value, str) or not _COLOR.fullmatch(value.strip()):
-        raise _Nothing
+        raise _NothingError
     return value.strip()
 
 
 def _number(value: Any) -> Any:
     if isinstance(value, bool):
-        raise _Nothing
+        raise _NothingError
     if isinstance(value, str):
         # Fields of the page are texts.
         try:
             value = float(value)
         except ValueError:
-            raise _Nothing from None
+            raise _NothingError from None
     if not isinstance(value, int | float) or not math.isfinite(value):
-        raise _Nothing
+        raise _NothingError
     return value
 
 
 def _flag(value: Any) -> Any:
     if not isinstance(value, bool | int):
-        raise _Nothing
+        raise _NothingError
     return value
 
 
 def _link(value: Any) -> str:
     """Return an address that a person may follow: of the web, or of this server."""
     if not isinstance(value, str) or set(value) & set("<>\"'\\") or any(ord(each) < 33 for each in value):
-        raise _Nothing
+        raise _NothingError
     if not re.match(r"https?://|[^:]*([/?#]|$)", value, re.IGNORECASE):
-        raise _Nothing
+        raise _NothingError
     return value
 
 
@@ -255,19 +265,19 @@ def _by_number(value: Any) -> dict[str, Any]:
     if isinstance(value, list):
         value = dict(enumerate(value))
     if not isinstance(value, dict):
-        raise _Nothing
+        raise _NothingError
     return {str(key): _plain(each) for key, each in value.items() if re.fullmatch(r"\d{1,6}", str(key))}
 
 
 def _by_word(clean: Clean) -> Clean:
     def all_of(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise _Nothing
+            raise _NothingError
         found = {}
         for key, each in value.items():
             try:
                 found[_plain_word(key)] = clean(each)
-            except _Nothing:
+            except _NothingError:
                 continue
         return found
 
@@ -277,13 +287,13 @@ def _by_word(clean: Clean) -> Clean:
 def _plain_word(value: Any) -> str:
     """Return what names an element of the page, which others find by it."""
     if not isinstance(value, str):
-        raise _Nothing
+        raise _NothingError
     return re.sub(r"[^A-Za-z0-9_-]", "_", value)[:60]
 
 
 def _region(value: Any) -> Any:
     if not isinstance(value, dict):
-        raise _Nothing
+        raise _NothingError
     region = _plain({key: each for key, each in value.items() if key not in ("regionName", "regionClass")})
     for key, clean in {
         "id": _plain_word,
@@ -294,7 +304,7 @@ def _region(value: Any) -> Any:
         if value.get(key) is not None:
             try:
                 region[key] = clean(value[key])
-            except _Nothing:
+            except _NothingError:
                 region.pop(key, None)
     return region
 
@@ -316,7 +326,7 @@ def _marker_file(files: _Files, settings: _Settings) -> dict[str, Clean]:
 def _dropdown(files: _Files) -> Clean:
     def clean(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise _Nothing
+            raise _NothingError
         found = {}
         for key, each in value.items():
             try:
@@ -326,7 +336,7 @@ def _dropdown(files: _Files) -> Clean:
                     found[key] = files.one_or_more(each)
                 elif re.fullmatch(r"expected(Header|Radios)\.\w{1,40}", str(key)):
                     found[key] = _plain(each)
-            except _Nothing:
+            except _NothingError:
                 continue
         return found
 
@@ -342,26 +352,26 @@ class _Files:
 
     def file(self, value: Any) -> str:
         if not isinstance(value, str) or _ELSEWHERE.match(value):
-            raise _Nothing
-        # TissUUmaps' own dialog leaves a slash before the names of layers.
-        path = path_of(value.lstrip("/"), self._folder)
-        if not path or "\0" in path:
-            raise _Nothing
+            raise _NothingError
+        path = path_of(value, self._folder)
+        if not path or "\0" in path or path.startswith("/"):
+            raise _NothingError
         if posixpath.normpath(posixpath.join(self._within, path)).split("/")[0] == "..":
-            raise _Nothing
+            raise _NothingError
         return address(posixpath.normpath(path))
 
     def image(self, value: Any) -> str:
         if not isinstance(value, str) or not value.endswith(".dzi"):
-            raise _Nothing
-        return self.file(value.removesuffix(".dzi")) + ".dzi"
+            raise _NothingError
+        # TissUUmaps' own dialog leaves a slash before the names of layers in folders.
+        return self.file(value.removesuffix(".dzi").removeprefix("/")) + ".dzi"
 
     def one_or_more(self, value: Any) -> Any:
         if not isinstance(value, list):
             return self.file(value)
         found = _each(self.file)(value)
         if not found:
-            raise _Nothing
+            raise _NothingError
         return found
 
 
@@ -428,7 +438,7 @@ def read_project(path: Path, root: Path, plugins: Collection[str]) -> tuple[dict
     try:
         project = json.loads(path.read_text(encoding="utf-8-sig"))
         if not isinstance(project, dict):
-            raise ValueError("it is no object")
+            return {}, f"{path.name}: is no project of TissUUmaps (it is no object)"
         return upgraded(cleaned(project, path.parent, root, plugins)), None
     except RecursionError:
         return {}, f"{path.name}: is no project of TissUUmaps (it is nested too deeply)"
@@ -460,7 +470,7 @@ def save_project(target: Path, project: Any, root: Path, plugins: Collection[str
     Raises
     ------
     ProjectError
-        When it is no project, its place is not one, or the disk does not take it; what was there is as it was.
+        When it is no project, its place is not one, or the disk does not take it; what was there is kept.
     """
     if not isinstance(project, dict) or not isinstance(project.get("layers", []), list):
         raise ProjectError(422, "what was sent is no project of TissUUmaps; nothing is saved")

@@ -1,4 +1,4 @@
-"""Bytes of a file as the page's reader of HDF5 asks for them: by ranges, and never more than a piece in memory."""
+"""Bytes of a file as the page's reader of HDF5 asks for them: by ranges, of which a piece is in memory."""
 
 from __future__ import annotations
 
