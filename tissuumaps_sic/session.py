@@ -988,7 +988,9 @@ class Session(_Frozen):
         folded = self._folded()
         meant: dict[str, Any] = {"classes": tuple(folded.classes), "class_numbers": tuple(folded.numbers)}
         if not isinstance(run.seeds, SeedMap) or run.seeds.index is not self._index:
-            meant["seeds"] = SeedMap.of(self._index, run.seeds)
+            # Where they can be: those of a run from elsewhere need not be of classes.
+            with suppress(ValueError):
+                meant["seeds"] = SeedMap.of(self._index, run.seeds)
         return self._changed(run=run.model_copy(update=meant))
 
     def _require(self, label: int) -> None:
