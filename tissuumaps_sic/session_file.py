@@ -93,7 +93,7 @@ def _content(path: Path) -> bytes:
             if kind.st_size > _MOST_BYTES:
                 _refuse(f"it has {kind.st_size / 2**20:,.0f} MB, and {_MOST_BYTES // 2**20} are the most")
             with open(descriptor, "rb", closefd=False) as file:
-                return file.read(_MOST_BYTES)
+                return file.read(kind.st_size + 1)
         finally:
             os.close(descriptor)
     except OSError as error:
