@@ -293,12 +293,13 @@ def test_a_session_of_a_newer_version_is_told_as_one(slide, path, schema):
     assert "not a session" not in str(caught.value)
 
 
-def test_what_is_no_file_is_refused_at_once(slide, tmp_path):
+def test_what_is_no_file_is_refused_at_once(slide, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # addresses of sockets are short
     pipe, folder, plug = (tmp_path / f"{name}.sic.json" for name in ("pipe", "folder", "plug"))
     os.mkfifo(pipe)
     folder.mkdir()
     listening = socket.socket(socket.AF_UNIX)
-    listening.bind(str(plug))
+    listening.bind(plug.name)
     for path, told in ((pipe, "it is a pipe"), (folder, "it is a folder"), (plug, "cannot be read")):
         with pytest.raises(SessionError, match=told):
             load_session(path, slide)
