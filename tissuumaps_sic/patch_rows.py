@@ -167,13 +167,15 @@ class PatchRows(Sequence[str]):
     def __init__(self, index: PatchIndex, rows: npt.NDArray[np.integer[Any]]) -> None:
         self.slide_index = index
         self._length = len(rows)
-        self._kept: list[int] | str
-        # What is read back must be no longer than the slide.
-        if _FEW < len(rows) <= len(index):
+        self._kept: list[int] | str | Rows
+        # What is read back must be no longer than the slide, and of its patches.
+        if len(rows) <= _FEW:
+            self._kept = rows.tolist()
+        elif len(rows) <= index.n_patches and rows.max() < index.n_patches:
             steps = np.diff(rows.astype(np.int64), prepend=0)
             self._kept = packed(steps.astype("<i4").tobytes())
         else:
-            self._kept = rows.tolist()
+            self._kept = rows.astype(np.int64)
 
     @classmethod
     def read(cls, index: PatchIndex, kept: Any) -> PatchRows:
@@ -206,15 +208,15 @@ class PatchRows(Sequence[str]):
     @property
     def rows(self) -> Rows:
         """The rows, (n,) int64."""
-        if isinstance(self._kept, list):
-            return np.array(self._kept, dtype=np.int64)
+        if not isinstance(self._kept, str):
+            return np.asarray(self._kept, dtype=np.int64)
         data = unpacked(self._kept, _WIDTH * self._length)
         return np.cumsum(np.frombuffer(data, "<i4"), dtype=np.int64)
 
     @property
     def kept(self) -> list[int] | str:
         """The rows as a file holds them: a list, or of many the differences from each to the next, packed."""
-        return self._kept
+        return self._kept.tolist() if isinstance(self._kept, np.ndarray) else self._kept
 
     @property
     def is_known(self) -> bool:

@@ -80,6 +80,11 @@ def test_names_that_the_slide_has_not_keep_places_of_their_own(index):
     assert not PatchRows(index, rows).is_known
     assert PatchRows(index, rows[:1]).is_known
     assert len(index) == 5002
+    # Of many patches as well, which nothing could unpack again.
+    many = PatchRows(index, np.arange(4000, 5002))
+    assert not many.is_known
+    assert list(many)[-2:] == ["elsewhere", "other"]
+    assert isinstance(many.kept, list)
 
 
 def test_seeds_by_row_are_a_mapping_by_name(index):
