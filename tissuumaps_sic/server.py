@@ -808,12 +808,16 @@ class Annotator:
             def wait() -> None:
                 nonlocal has_place
                 progress(_WAITING, 0.0)
-                if not has_place and time.monotonic() - started >= _MOMENT_SECONDS:
-                    waiting.enter_context(self._room.place(h5ad))
+                waited = time.monotonic() - started
+                # Where all places are taken nothing is over in a moment.
+                if not has_place and (waited >= _MOMENT_SECONDS or self._room.is_full(h5ad)):
+                    waiting.enter_context(self._room.place(h5ad, patience=0.0))
                     has_place = True
 
             # Not for ever, since every thread that waits here is one that serves no tiles.
-            while not lock.acquire(timeout=min(_LOOK_SECONDS, _PATIENCE_SECONDS)):
+            timeout = 0.0
+            while not lock.acquire(timeout=timeout):
+                timeout = min(_LOOK_SECONDS, _PATIENCE_SECONDS)
                 wait()
                 if time.monotonic() - started >= _PATIENCE_SECONDS:
                     raise RequestError(
