@@ -41,6 +41,8 @@ def unpacked(text: str, most: int) -> bytes:
     ValueError
         When the text is damaged, or would be longer.
     """
+    if most < 0:
+        raise ValueError("can be of no length")
     inflate = zlib.decompressobj()
     try:
         # One byte more than there may be tells what is too long, whatever the rest would be.

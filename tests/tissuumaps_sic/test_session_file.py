@@ -323,15 +323,59 @@ def test_labels_that_unpack_to_gigabytes_are_damaged_ones(slide, path):
     save_session(path, session)
     saved = json.loads(path.read_text())
     squeeze = zlib.compressobj(9)
-    bomb = b"".join([*(squeeze.compress(bytes(2**20)) for _ in range(512)), squeeze.flush()])
-    for counts in (saved["run"]["counts"], [2**29, 0]):
+    bomb = b"".join([*(squeeze.compress(bytes(2**20)) for _ in range(64)), squeeze.flush()])
+    for counts in (saved["run"]["counts"], [2**26, 0]):
         saved["run"] |= {"labels": base64.b64encode(bomb).decode(), "counts": counts}
         path.write_text(json.dumps(saved))
         tracemalloc.start()
         with pytest.raises(SessionError, match="the labels of its last run are damaged"):
             load_session(path, slide)
-        assert tracemalloc.get_traced_memory()[1] < 50 * 2**20
+        assert tracemalloc.get_traced_memory()[1] < 20 * 2**20
         tracemalloc.stop()
+
+
+def nested(depth):
+    found = {}
+    for _ in range(depth):
+        found = {"a": found}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"parameters": nested(600)}, r"run\.parameters: cannot be kept as JSON"),
+        ({"parameters": {"a": "\ud800"}}, r"run\.parameters: cannot be kept as JSON"),
+        ({"seeds": [{"label": 64, "rows": [1]}]}, r"run\.seeds: \[0\]\.label: is no number of a class"),
+        ({"seeds": [{"label": 0, "rows": [1500]}]}, r"run\.seeds: \[0\]\.rows: there is no patch 1500"),
+        ({"seeds": [5]}, r"run\.seeds: \[0\] is no label with its rows"),
+        ({"seeds": {"a": 500}}, r"run\.seeds: 500 is no number of a class"),
+        ({"counts": [1499, 1]}, "the labels of its last run are damaged"),
+        ({"counts": [-1, 1501]}, "the labels of its last run are damaged"),
+        ({"counts": [1500]}, "the labels of its last run are damaged"),
+    ],
+)
+def test_damage_in_a_run_is_told(slide, path, change, told):
+    session = lassoed(slide)
+    save_session(path, session.with_run(cluster(slide, session.classes, session.seeds)[0]))
+    saved = json.loads(path.read_text())
+    path.write_text(json.dumps(saved | {"run": saved["run"] | change}))
+    with pytest.raises(SessionError, match=told):
+        load_session(path, slide)
+
+
+def test_a_name_that_no_file_can_hold_is_refused(slide, path):
+    save_session(path, Session.new(slide).seed(by_name(slide, [0]), 0))
+    path.write_text(path.read_text().replace("small_0_0", "\\ud800"))
+    with pytest.raises(SessionError, match=r"actions\[0\]\.patches: holds .*which is no character"):
+        load_session(path, slide)
+
+
+def test_a_number_beyond_all_numbers_is_refused(slide, path):
+    save_session(path, Session.new(slide))
+    path.write_text(path.read_text().replace('"position": 0', '"position": 1e999'))
+    with pytest.raises(SessionError, match="1e999 is beyond all numbers"):
+        load_session(path, slide)
 
 
 @pytest.mark.parametrize("revision", [2**53 - 1, 2**53, 2**53 + 1, 10**30])
