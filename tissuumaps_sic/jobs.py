@@ -43,16 +43,18 @@ class Room:
         self._changed = threading.Condition()
 
     @contextmanager
-    def place(self, h5ad: Path) -> Iterator[None]:
-        """Keep a place while the block runs.
+    def place(self, h5ad: Path, *, patience: float | None = None) -> Iterator[None]:
+        """Keep a place while the block runs; `patience` is that of the room by default.
 
         Raises
         ------
         FullError
             When there is none.
         """
+        if patience is None:
+            patience = self._patience
         with self._changed:
-            if not self._changed.wait_for(lambda: self._is_free(h5ad), self._patience):
+            if not self._changed.wait_for(lambda: not self._is_taken(h5ad), patience):
                 whose = "of this slide" if self._taken[h5ad] >= self._of_slide else "of other pages"
                 raise FullError(
                     f"{self._taken.total()} requests are at work or wait here, and more {whose} must come "
@@ -68,8 +70,13 @@ class Room:
                     del self._taken[h5ad]
                 self._changed.notify_all()
 
-    def _is_free(self, h5ad: Path) -> bool:
-        return self._taken.total() < self._most and self._taken[h5ad] < self._of_slide
+    def is_full(self, h5ad: Path) -> bool:
+        """Return whether there is no place now for a request of a slide."""
+        with self._changed:
+            return self._is_taken(h5ad)
+
+    def _is_taken(self, h5ad: Path) -> bool:
+        return self._taken.total() >= self._most or self._taken[h5ad] >= self._of_slide
 
 
 @dataclass

@@ -11,6 +11,7 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,8 @@ def unpacked(text: str, most: int) -> bytes:
     ValueError
         When the text is damaged, or would be longer.
     """
+    if most < 0:
+        raise ValueError("can be of no length")
     inflate = zlib.decompressobj()
     try:
         # One byte more than there may be tells what is too long, whatever the rest would be.
@@ -51,6 +54,23 @@ def unpacked(text: str, most: int) -> bytes:
     if not inflate.eof:
         raise ValueError("is cut off")
     return data
+
+
+class _Names:
+    """The names of a slide's patches, and the rows by name once somebody has asked."""
+
+    def __init__(self, names: npt.NDArray[np.object_]) -> None:
+        self.names = names
+        self.by_name: dict[str, int] | None = None
+
+    def rows_by_name(self) -> dict[str, int]:
+        if self.by_name is None:
+            self.by_name = {str(name): row for row, name in enumerate(self.names)}
+        return self.by_name
+
+
+# Of each fingerprint one, for as long as a session has it: of a large slide it has tens of megabytes.
+_SHARED: WeakValueDictionary[str, _Names] = WeakValueDictionary()
 
 
 class PatchIndex:
@@ -67,22 +87,16 @@ class PatchIndex:
         Where the names are not known.
     fingerprint : str, default=""
         Of the slide; "" where it is not known.
-    index : dict of str to int, optional
-        The rows by name, where somebody has them already.
     """
 
     def __init__(
-        self,
-        names: npt.NDArray[np.object_] | None = None,
-        *,
-        n_patches: int = 0,
-        fingerprint: str = "",
-        index: dict[str, int] | None = None,
+        self, names: npt.NDArray[np.object_] | None = None, *, n_patches: int = 0, fingerprint: str = ""
     ) -> None:
-        self.names = names
         self.fingerprint = fingerprint
         self.n_patches = n_patches if names is None else len(names)
-        self._index = index
+        self._names = None if names is None else _Names(names)
+        if self._names is not None and fingerprint:
+            self._names = _SHARED.setdefault(fingerprint, self._names)
         self._more: dict[str, int] = {}
         self._more_names: list[str] = []
         self._lock = threading.Lock()
@@ -90,10 +104,20 @@ class PatchIndex:
     @classmethod
     def of(cls, slide: EmbeddedSlide) -> PatchIndex:
         """Return the index of a slide; it does not keep the slide itself, nor its embeddings."""
-        return cls(slide.patch_names, fingerprint=slide.fingerprint, index=vars(slide).get("index"))
+        return cls(slide.patch_names, fingerprint=slide.fingerprint)
+
+    @property
+    def names(self) -> npt.NDArray[np.object_] | None:
+        """The names of the slide's patches, (n_patches,) object; None where they are not known."""
+        return None if self._names is None else self._names.names
 
     def __len__(self) -> int:
         return self.n_patches + len(self._more_names)
+
+    def shares_rows(self, other: PatchIndex) -> bool:
+        """Return whether rows mean the same patches in another index."""
+        are_alike = bool(self.fingerprint) and self.fingerprint == other.fingerprint
+        return self is other or (are_alike and not self._more_names and not other._more_names)
 
     def is_of(self, slide: EmbeddedSlide) -> bool:
         """Return whether rows are those of the slide's file."""
@@ -103,7 +127,7 @@ class PatchIndex:
 
     def rows_of(self, names: Iterable[str]) -> Rows:
         """Return the row of each name, (n,) int64."""
-        known, names = self._rows_by_name(), list(names)
+        known, names = self._names.rows_by_name() if self._names else {}, list(names)
         rows = [known.get(name, -1) for name in names]
         if -1 in rows:
             with self._lock:
@@ -117,23 +141,18 @@ class PatchIndex:
 
     def names_of(self, rows: Rows) -> list[str]:
         """Return the name of each row."""
-        if self.names is None and self.n_patches:
+        known = self.names
+        if known is None and self.n_patches:
             raise ValueError("the names of the patches are not known here")
-        if self.names is not None and (not len(rows) or rows.max() < self.n_patches):
+        if known is not None and (not len(rows) or rows.max() < self.n_patches):
             # Most are `str` already, and then the same ones.
-            return [str(name) for name in self.names[rows]]
+            return [str(name) for name in known[rows]]
         return [
-            str(self.names[row])
-            if self.names is not None and row < self.n_patches
+            str(known[row])
+            if known is not None and row < self.n_patches
             else self._more_names[row - self.n_patches]
             for row in rows.tolist()
         ]
-
-    def _rows_by_name(self) -> dict[str, int]:
-        if self._index is None:
-            names = () if self.names is None else self.names
-            self._index = {str(name): row for row, name in enumerate(names)}
-        return self._index
 
 
 class PatchRows(Sequence[str]):
@@ -150,13 +169,15 @@ class PatchRows(Sequence[str]):
     def __init__(self, index: PatchIndex, rows: npt.NDArray[np.integer[Any]]) -> None:
         self.slide_index = index
         self._length = len(rows)
-        self._kept: list[int] | str
-        # What is read back must be no longer than the slide.
-        if _FEW < len(rows) <= len(index):
+        self._kept: list[int] | str | Rows
+        # What is read back must be no longer than the slide, and of its patches.
+        if len(rows) <= _FEW:
+            self._kept = rows.tolist()
+        elif len(rows) <= index.n_patches and rows.max() < index.n_patches:
             steps = np.diff(rows.astype(np.int64), prepend=0)
             self._kept = packed(steps.astype("<i4").tobytes())
         else:
-            self._kept = rows.tolist()
+            self._kept = rows.astype(np.int64)
 
     @classmethod
     def read(cls, index: PatchIndex, kept: Any) -> PatchRows:
@@ -189,15 +210,15 @@ class PatchRows(Sequence[str]):
     @property
     def rows(self) -> Rows:
         """The rows, (n,) int64."""
-        if isinstance(self._kept, list):
-            return np.array(self._kept, dtype=np.int64)
+        if not isinstance(self._kept, str):
+            return np.asarray(self._kept, dtype=np.int64)
         data = unpacked(self._kept, _WIDTH * self._length)
         return np.cumsum(np.frombuffer(data, "<i4"), dtype=np.int64)
 
     @property
     def kept(self) -> list[int] | str:
         """The rows as a file holds them: a list, or of many the differences from each to the next, packed."""
-        return self._kept
+        return self._kept.tolist() if isinstance(self._kept, np.ndarray) else self._kept
 
     @property
     def is_known(self) -> bool:
@@ -218,7 +239,7 @@ class PatchRows(Sequence[str]):
         return tuple(self)[place]
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, PatchRows) and other.slide_index is self.slide_index:
+        if isinstance(other, PatchRows) and self.slide_index.shares_rows(other.slide_index):
             return len(self) == len(other) and np.array_equal(self.rows, other.rows)
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
 
@@ -259,7 +280,7 @@ class SeedMap(Mapping[str, int]):
         ValueError
             When a label is no number of a class.
         """
-        if isinstance(seeds, SeedMap) and seeds.index is index:
+        if isinstance(seeds, SeedMap) and seeds.index.shares_rows(index):
             return cls(index, seeds.labels)
         rows, given = index.rows_of(seeds), list(seeds.values())
         if given and not 0 <= min(given) <= max(given) <= _MOST_LABEL:
@@ -310,7 +331,7 @@ class SeedMap(Mapping[str, int]):
         return self._as_dict().items()
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, SeedMap) and other.index is self.index:
+        if isinstance(other, SeedMap) and self.index.shares_rows(other.index):
             n = max(len(self.labels), len(other.labels))
             return np.array_equal(self.vector(n), other.vector(n))
         return isinstance(other, Mapping) and self._as_dict() == dict(other)

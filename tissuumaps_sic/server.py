@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 import threading
 import time
 from collections import OrderedDict, defaultdict
@@ -18,7 +19,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import wraps
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
 from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 from zipfile import ZIP_DEFLATED, ZipFile
 
@@ -141,7 +141,8 @@ def _words(error: Exception) -> str:
         return (
             f"{name} could not be read or written ({error.strerror}); free some space, or see to its rights"
         )
-    return str(error)
+    # HDF5 tells in several lines.
+    return " ".join(str(error).split())
 
 
 _Options = ParamSpec("_Options")
@@ -165,6 +166,9 @@ def _answering(
             refusal = refusal_of(error)
             if refusal is None:
                 raise
+            if isinstance(error, OSError | MemoryError):
+                # Told in words, but where it happened only the log can tell.
+                log.warning("%s failed", endpoint.__name__, exc_info=True)
             raise refusal from error
 
     return cast("Callable[Concatenate[Annotator, Path, Any, _Options], _Answer]", answered)
@@ -805,17 +809,20 @@ class Annotator:
                 nonlocal has_place
                 progress(_WAITING, 0.0)
                 waited = time.monotonic() - started
-                if waited >= _PATIENCE_SECONDS:
-                    raise RequestError(
-                        503, "another page is at work on this slide; try again when it is done"
-                    )
-                if waited >= _MOMENT_SECONDS and not has_place:
-                    waiting.enter_context(self._room.place(h5ad))
+                # Where all places are taken nothing is over in a moment.
+                if not has_place and (waited >= _MOMENT_SECONDS or self._room.is_full(h5ad)):
+                    waiting.enter_context(self._room.place(h5ad, patience=0.0))
                     has_place = True
 
             # Not for ever, since every thread that waits here is one that serves no tiles.
-            while not lock.acquire(timeout=min(_LOOK_SECONDS, _PATIENCE_SECONDS)):
+            timeout = 0.0
+            while not lock.acquire(timeout=timeout):
+                timeout = min(_LOOK_SECONDS, _PATIENCE_SECONDS)
                 wait()
+                if time.monotonic() - started >= _PATIENCE_SECONDS:
+                    raise RequestError(
+                        503, "another page is at work on this slide; try again when it is done"
+                    )
             held.callback(lock.release)
             try:
                 held.enter_context(editing(h5ad, wait))
@@ -1120,32 +1127,29 @@ def _temporary_folder(needed: int) -> Iterator[Path]:
     """Yield a folder for a file of so many bytes, 0 where that is not known, and tell what it lacks."""
     try:
         _require_room(needed)
-        with TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
     except OSError as error:
         raise RequestError(507, _temporary_message(needed, error)) from error
 
 
 def _require_room(needed: int) -> None:
-    if needed > shutil.disk_usage(gettempdir()).free:
+    if needed > shutil.disk_usage(tempfile.gettempdir()).free:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _temporary_message(needed: int, error: OSError) -> str:
     """Return what is wrong with the temporary folder, and what to do."""
-    do = "free some space there, or start the server with TMPDIR set to a folder with more room"
+    reason, place = error.strerror or error, tempfile.tempdir or "TMPDIR"
+    do = "free some space there, or start the server with TMPDIR set to a folder that can be written"
     try:
-        place = gettempdir()
         free = shutil.disk_usage(place).free
     except OSError:
-        return (
-            f"no temporary folder can be written ({error.strerror or error}); start the server with TMPDIR "
-            "set to a folder that can"
-        )
-    room = f"{needed / 2**20:.1f} MB" if needed else "more"
+        return f"exports need a temporary folder, and {place} cannot be used ({reason}); {do}"
+    room = f"about {needed / 2**20:.1f} MB are needed" if needed else "more is needed"
     return (
-        f"the export could not be written into the temporary folder {place} ({error.strerror or error}): "
-        f"it needs {room} and {free / 2**20:.1f} MB are free there; {do}"
+        f"the export does not fit into the temporary folder {place} ({reason}): {room} and "
+        f"{free / 2**20:.1f} MB are free; {do}"
     )
 
 

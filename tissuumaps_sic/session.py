@@ -57,6 +57,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import to_json
 
 from tissuumaps_sic.clustering import UNLABELLED, SeededIterativeClustering
 from tissuumaps_sic.patch_rows import Labels, PatchIndex, PatchRows, SeedMap, packed, unpacked
@@ -185,6 +186,10 @@ def _read_patches(given: Any, info: ValidationInfo) -> PatchRows:
     wrong = next((place for place, name in enumerate(given) if not isinstance(name, str)), None)
     if wrong is not None:
         raise ValueError(f"[{wrong}] is {str(given[wrong])[:60]!r}, and no name of a patch")
+    try:
+        "".join(given).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"holds {error.object[error.start]!a}, which is no character") from error
     reading = _Reading.of(info)
     index = reading.index if reading else PatchIndex()
     return PatchRows(index, index.rows_of(given))
@@ -597,6 +602,16 @@ class Run(_Frozen):
     class_numbers: tuple[int, ...] = ()
     loans: tuple[UsedLoan, ...] = ()
 
+    @field_validator("parameters")
+    @classmethod
+    def _can_be_kept(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Refuse what could be read and never be written again: what is nested without end, no characters."""
+        try:
+            to_json(parameters)
+        except ValueError as error:
+            raise ValueError(f"cannot be kept as JSON ({str(error)[:100]})") from error
+        return parameters
+
     @property
     def can_replay(self) -> bool:
         """Whether it tells which seeds it ran on; runs of before loans were noted may not."""
@@ -988,7 +1003,9 @@ class Session(_Frozen):
         folded = self._folded()
         meant: dict[str, Any] = {"classes": tuple(folded.classes), "class_numbers": tuple(folded.numbers)}
         if not isinstance(run.seeds, SeedMap) or run.seeds.index is not self._index:
-            meant["seeds"] = SeedMap.of(self._index, run.seeds)
+            # Where they can be: those of a run from elsewhere need not be of classes.
+            with suppress(ValueError):
+                meant["seeds"] = SeedMap.of(self._index, run.seeds)
         return self._changed(run=run.model_copy(update=meant))
 
     def _require(self, label: int) -> None:
@@ -1367,7 +1384,10 @@ def load_session(path: Path, slide: EmbeddedSlide) -> Session:
         if sum(session.run.counts) == slide.n_patches:
             with suppress(ValueError):
                 labels = session.run.unpack()
-        if labels.shape != (slide.n_patches,) or labels.max() >= len(session.run_classes):
+        n_classes = len(session.run_classes)
+        if labels.shape != (slide.n_patches,) or not np.array_equal(
+            np.bincount(labels, minlength=n_classes), session.run.counts
+        ):
             raise SessionFileError(
                 f"{path.name}: the labels of its last run are damaged; move it away to start anew, or take "
                 "the run out of it"

@@ -6,6 +6,7 @@ What stands in it is in the docstring of `session`.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import stat
@@ -93,7 +94,7 @@ def _content(path: Path) -> bytes:
             if kind.st_size > _MOST_BYTES:
                 _refuse(f"it has {kind.st_size / 2**20:,.0f} MB, and {_MOST_BYTES // 2**20} are the most")
             with open(descriptor, "rb", closefd=False) as file:
-                return file.read(_MOST_BYTES)
+                return file.read(kind.st_size + 1)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -118,7 +119,7 @@ _KINDS: dict[type, str] = {
 
 def _parsed(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_number)
+        return json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except json.JSONDecodeError as error:
         around = text[max(error.pos - _SHOWN, 0) : error.pos + _SHOWN].split()
         _refuse(f"line {error.lineno}, column {error.colno}: {error.msg}, near {' '.join(around)!r}")
@@ -131,6 +132,13 @@ def _parsed(text: str) -> Any:
 
 def _no_number(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no number of JSON")
+
+
+def _finite(number: str) -> float:
+    found = float(number)
+    if not math.isfinite(found):
+        raise ValueError(f"{number[:20]} is beyond all numbers")
+    return found
 
 
 def _refuse(reason: str) -> NoReturn:
@@ -156,7 +164,7 @@ def unpack_history(pieces: Any) -> list[Any]:
         try:
             data = unpacked(piece, min(_MOST_PACKED_PIECE, room))
             room -= len(data)
-            more = json.loads(data, parse_constant=_no_number)
+            more = json.loads(data, parse_constant=_no_number, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             _refuse(f"history[{number}]: {str(error)[:200]}")
         if not isinstance(more, list):

@@ -37,6 +37,33 @@ def test_seeds_follow_from_the_actions_that_count(slide):
     assert session.clear().undo().seeds == session.seeds
 
 
+def test_seeds_are_what_a_dictionary_of_them_would_hold(slide):
+    """Over random clicks, lassos, undo and redo; the last of two seeds of a patch counts, and its place."""
+    names = [str(name) for name in slide.patch_names]
+    for number in range(10):
+        random = np.random.default_rng(number)
+        session, done, position = Session.new(slide), [], 0
+        for _ in range(60):
+            what = random.choice(["seed", "undo", "redo", "clear"], p=[0.6, 0.2, 0.15, 0.05])
+            if what == "undo" and session.can_undo:
+                session, position = session.undo(), position - 1
+            elif what == "redo" and session.can_redo:
+                session, position = session.redo(), position + 1
+            elif what in ("seed", "clear"):
+                patches = list(random.choice(names, random.choice([1, 3, 60])))
+                label = random.choice([0, 1, None])
+                session = session.seed(patches, label) if what == "seed" else session.clear()
+                done = [*done[:position], (patches, label) if what == "seed" else (names, None)]
+                position += 1
+            expected = {}
+            for patches, label in done[:position]:
+                for patch in patches:
+                    expected.pop(patch, None)
+                    if label is not None:
+                        expected[patch] = label
+            assert list(session.seeds.items()) == list(expected.items())
+
+
 def test_a_new_seed_drops_what_was_undone(slide):
     session = Session.new(slide).seed(["a"], 1).seed(["b"], 0).undo().seed(["c"], 0)
     assert session.seeds == {"a": 1, "c": 0}
@@ -67,6 +94,17 @@ def test_a_saved_session_comes_back_with_its_undone_actions(slide, tmp_path):
     assert again == session
     assert again.redo().seeds[names[5]] == 1
     assert np.array_equal(again.run.unpack(), run.unpack())
+
+
+def test_seeds_of_patches_that_the_slide_has_not_are_told(slide):
+    session = Session.new(slide).seed(["small_0_0", "elsewhere_0_0"], 1)
+    assert session.seeds == {"small_0_0": 1, "elsewhere_0_0": 1}
+    save_session(session_path(slide.path), session)
+    again = load_session(session_path(slide.path), slide)
+    assert again == session
+    with pytest.raises(SessionError, match="has no patch named elsewhere_0_0"):
+        seed_vector(slide, again.seeds)
+    assert seed_vector(slide, again.undo().seeds).max() == -1
 
 
 def test_seeds_become_a_vector_in_the_order_of_the_file(slide):
