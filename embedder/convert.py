@@ -312,9 +312,7 @@ def _tiles(path: Path) -> Any:
 
 
 def _read_h5ad(source: Path) -> _Found:
-    import anndata
-
-    adata = anndata.read_h5ad(source)
+    adata = _open_h5ad(source)
     if "spatial" not in adata.obsm:
         raise ConvertError(f"{source}: has no obsm['spatial'], so its patches have no place")
     if adata.X is None:
@@ -352,6 +350,16 @@ def _finite(source: Path, found: _Found, *, drop_nan: bool) -> _Found:
     log.warning("%s: %s; they are left out", source.name, what)
     good = np.delete(np.arange(len(X)), bad)
     return replace(found, X=X[good], corners=found.corners[good])
+
+
+def _open_h5ad(source: Path) -> Any:
+    from anndata.io import read_elem, read_h5ad
+
+    # `read_h5ad` locks the file, which not every disk has; only it knows how old versions wrote.
+    with h5py.File(source, "r", locking=False) as file:
+        if file.attrs.get("encoding-type") == "anndata":
+            return read_elem(file["/"])
+    return read_h5ad(source)
 
 
 def _check(source: Path, found: _Found) -> None:

@@ -197,8 +197,15 @@ def _embedding(
         yield lambda item: _embed_in(child, item, folder, options)
 
 
-def prepare(child: isolation.Child, options: EmbedOptions) -> None:
+def prepare(child: isolation.Child, options: EmbedOptions, *, advised: bool = False) -> None:
     """Load the encoder in a child process.
+
+    Parameters
+    ----------
+    child : Child
+    options : EmbedOptions
+    advised : bool, default=False
+        Whether what the encoder is meant for was said before.
 
     Raises
     ------
@@ -208,7 +215,7 @@ def prepare(child: isolation.Child, options: EmbedOptions) -> None:
         No process can be started.
     """
     try:
-        child.run(_load_kept, options)
+        child.run(_load_kept, options, advised)
     except isolation.LostError as error:
         raise EncoderError(f"encoder {options.encoder} cannot be loaded: {error}") from error
 
@@ -217,10 +224,14 @@ def _embed_in(child: isolation.Child, item: SlideInput, folder: Path, options: E
     """Embed a slide in a child process; whatever becomes of that is a result."""
     again = False
     while True:
-        others = child.runs > 1
         try:
+            if child.runs == 0:
+                prepare(child, options, advised=True)
+            others = child.runs > 1
             with _Bar(item.name) as progress:
                 result: SlideResult = child.run(_embed_here, item, folder, options, progress=progress)
+        except EncoderError as error:
+            return SlideResult(str(item.path), "failed", f"{item.path}: {error}")
         except isolation.LostError as error:
             clear_up(item, folder)
             # An earlier slide may have damaged the memory of the process, or left it too little.
@@ -235,9 +246,10 @@ def _embed_in(child: isolation.Child, item: SlideInput, folder: Path, options: E
         return result
 
 
-def _load_kept(options: EmbedOptions) -> None:
-    isolation.tell_stage("the encoder was loaded", limited=False)
-    _log_advice(_kept_encoder(options), options)
+def _load_kept(options: EmbedOptions, advised: bool) -> None:
+    encoder = kept_encoder(options)
+    if not advised:
+        _log_advice(encoder, options)
 
 
 @functools.lru_cache(maxsize=1)
@@ -768,10 +780,10 @@ def _link(source: Path, target: Path) -> bool:
 
 
 def _device(name: str) -> str:
-    import torch
-
     if name != "auto":
         return name
+    import torch
+
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"

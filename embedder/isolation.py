@@ -163,12 +163,13 @@ class _Process:
         self._said = _Said(_stream(self._popen.stderr))
         self._reader = threading.Thread(target=self._receive, daemon=True, name="child-reader")
         self._reader.start()
-        self._stage, self._limited = "it was read", True
+        self._stage, self._limited = "its process was started", False
         package = logging.getLogger("embedder")
         self._send(("begin", os.getpid(), package.getEffectiveLevel(), PREPARATION))
 
     def run(self, function: Callable[..., Any], arguments: tuple[Any, ...], progress: Progress | None) -> Any:
-        self._stage, self._limited = "it was read", True
+        # Before it answers, a process that was just started has modules to load.
+        self._stage, self._limited = "its process was started", False
         self._send(("run", function, arguments))
         heard = looked = time.monotonic()
         while True:
@@ -405,6 +406,7 @@ def _work() -> None:
     try:
         while True:
             _, function, arguments = asked.get()
+            tell_stage("it was read")
             try:
                 _tell("done", function(*arguments))
             except Exception as error:  # noqa: BLE001 -- the parent's to handle

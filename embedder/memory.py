@@ -88,10 +88,7 @@ def _limits() -> Iterator[tuple[int, int]]:
 
 def _groups() -> Iterator[tuple[Path, str, str, str]]:
     """Yield the folders of the control groups around this process, and the names of their files."""
-    lines: list[str] = []
-    with suppress(OSError):
-        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    for line in lines:
+    for line in _lines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
             root, names = _GROUPS, ("memory.max", "memory.current", "")
@@ -106,3 +103,10 @@ def _groups() -> Iterator[tuple[Path, str, str, str]]:
             yield each, *names
             if each == root:
                 break
+
+
+def _lines() -> list[str]:
+    try:
+        return Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []

@@ -57,9 +57,9 @@ def tell_kind(path: Path) -> str | None:
         return "a pointer of Git LFS and not the file itself; fetch that with `git lfs pull`"
     if text.startswith(b"../") and b"\n" not in text.strip() and b"annex" in text:
         return "a pointer of git-annex and not the file itself; fetch that with `git annex get`"
-    if text.startswith((b"<!doctype html", b"<html")) or (text.startswith(b"<") and b"<html" in text):
+    if text.startswith((b"<!doctype html", b"<html")):
         return "a web page, such as one that asks for a password or tells an error; download the file again"
-    if text.startswith(b"<?xml") or text.startswith(b"<"):
+    if text.startswith(b"<"):
         return "an XML text, such as a server's error; download the file again"
     if text.startswith((b"{", b"[")):
         return "a JSON text"
