@@ -490,7 +490,9 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _share(options: argparse.Namespace) -> int:
+    from embedder.contract import ContractError
     from embedder.share import ShareError, read_key, share
+    from tissuumaps_sic.slidefile.failure import os_reason
 
     key = read_key(options.key) if options.key else None
     shared, failed = [], False
@@ -505,8 +507,9 @@ def _share(options: argparse.Namespace) -> int:
                 compress=options.compress,
                 keep=options.keep,
             )
-        except (ShareError, OSError) as error:
-            log.error("%s", error)  # noqa: TRY400 -- a message for a person, not a trace
+        except (ContractError, ShareError, OSError) as error:
+            told = os_reason(error, options.output) if isinstance(error, OSError) else str(error)
+            log.error("%s", told)  # noqa: TRY400 -- a message for a person, not a trace
             failed = True
             continue
         shared.append(one)

@@ -73,6 +73,12 @@ def project(X: npt.NDArray[Any], *, random_state: int = 0, max_fit: int = 20_000
     return _umap(components, chosen, random_state)
 
 
+def rehearse() -> None:
+    """Lay a few points out, as `project` does with patches: all that UMAP needs is then known to be there."""
+    points = np.random.default_rng(0).normal(size=(_FEWEST, 8)).astype(np.float32)
+    _umap(points, np.arange(len(points)), 0)
+
+
 def srgb_hex(coordinates: Floats) -> list[str]:
     """Turn three coordinates into a colour each.
 

@@ -36,7 +36,7 @@ PREPARATION: str | None = None
 _LOOK_SECONDS = 0.1
 # What a library says just before it ends the process is told with the slide, and not twice.
 _HELD_SECONDS = 0.5
-_STOP_SECONDS, _LEAVE_SECONDS = 20.0, 2.0
+_STOP_SECONDS, _LEAVE_SECONDS = 20.0, 4.0
 _LINES_KEPT = 20
 _MOST_SAID = 300
 
@@ -405,7 +405,10 @@ def _work() -> None:
         getattr(importlib.import_module(module), name)()
     try:
         while True:
-            _, function, arguments = asked.get()
+            order = asked.get()
+            if not order:
+                return
+            _, function, arguments = order
             tell_stage("it was read")
             try:
                 _tell("done", function(*arguments))
@@ -428,6 +431,9 @@ def _read_orders(inbox: BinaryIO, asked: queue.SimpleQueue[tuple[Any, ...]]) -> 
             else:
                 asked.put(message)
     except Exception:  # noqa: BLE001 -- the parent is gone, or wants no more
+        # Who waits for orders ends in order; who works on may never come to it.
+        asked.put(())
+        time.sleep(_LEAVE_SECONDS / 2)
         os._exit(0)
 
 

@@ -19,8 +19,6 @@ from tissuumaps_sic.slidefile.writing import replacing
 
 log = logging.getLogger(__name__)
 
-# So few that UMAP is quick, and so many that it runs.
-_POINTS = 40
 # Of an h5ad, whatever its patches.
 _LEAST_BYTES = 100_000
 
@@ -59,7 +57,7 @@ def try_last_steps(folder: Path, *, umap: bool) -> None:
     _try_temporary_folder()
     if umap:
         try:
-            colors.project(np.random.default_rng(0).normal(size=(_POINTS, 8)).astype(np.float32))
+            colors.rehearse()
         except ModuleNotFoundError:
             raise
         except Exception as error:
