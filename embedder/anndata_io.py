@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from embedder.contract import ContractError, check
 from embedder.files import forget_pages
+from tissuumaps_sic.slidefile.failure import as_os_errors
 from tissuumaps_sic.slidefile.writing import replacing
 
 # Written at once.
@@ -73,6 +74,7 @@ def write_slide(
     """
     import anndata
     import pandas as pd
+    from anndata.io import write_elem
 
     # pandas 3 makes strings of its own kind of whatever it is not told to leave alone, and they are
     # written in a form that breaks readers: index, columns and categories say `object` each.
@@ -111,9 +113,9 @@ def write_slide(
     var = pd.DataFrame(index=pd.Index(features, dtype=object))
     adata = anndata.AnnData(obs=obs, var=var, obsm=obsm, uns=uns)
     with replacing(path) as temporary:
-        # Left to itself anndata makes the colours a category, which TissUUmaps would take for groups.
-        adata.write_h5ad(temporary, convert_strings_to_categoricals=False)
-        with h5py.File(temporary, "r+") as file:
+        # Not by `write_h5ad`, which locks the file: not every disk has locks, and it is nobody else's.
+        with as_os_errors(path), h5py.File(temporary, "w", locking=False) as file:
+            write_elem(file, "/", adata)
             write_matrix(file, "X", X)
         problems = check(temporary)
         if problems:
@@ -146,6 +148,13 @@ def write_matrix(
     for start in range(0, matrix.shape[0], rows):
         dataset[start : start + rows] = matrix[start : start + rows]
         forget_pages(matrix)
+
+
+def read_places(path: Path) -> tuple[npt.NDArray[np.float64], float]:
+    """Return the centre of each patch of a file, (n, 2), and its grid's stride; level-0 pixels."""
+    with h5py.File(path, "r", locking=False) as file:
+        grid = json.loads(file["uns/embedder"].asstr()[()])["grid"]
+        return file["obsm/spatial"][()], grid["stride"] * grid["scale"]
 
 
 def count_patches(path: Path) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedder import __version__
+from tissuumaps_sic.slidefile.console import escape_output
 
 if TYPE_CHECKING:
     from embedder.embed import EmbedOptions, SlideResult
     from embedder.inputs import SlideInput
+    from embedder.isolation import Limits
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -32,6 +35,7 @@ log = logging.getLogger("embedder")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 0 all well, 1 some slides failed, 2 wrong use."""
+    escape_output()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -48,10 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.error('%s is not installed; run pip install "tissuumaps-sic[%s]"', error.name, extra)  # noqa: TRY400
         return 1
     except OSError as error:
-        log.error("%s: %s", error.filename or options.__dict__.get("output", ""), error.strerror or error)  # noqa: TRY400
+        from tissuumaps_sic.slidefile.failure import os_reason
+
+        log.error("%s", os_reason(error, options.__dict__.get("output")))  # noqa: TRY400
         return 1
     except _expected_errors() as error:
         log.error("%s", error)  # noqa: TRY400 -- a message for a person, not a trace
+        return 1
+    except Exception as error:
+        log.debug("failed", exc_info=True)
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        log.error("%s (unexpected; embedder --verbose shows where)", told)  # noqa: TRY400
         return 1
     return status
 
@@ -63,12 +74,15 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from embedder.convert import ConvertError
     from embedder.encoders import EncoderError
     from embedder.inputs import InputError
+    from embedder.isolation import ChildError
     from embedder.pretrain import PretrainError
+    from embedder.rehearsal import RehearsalError
     from embedder.share import ShareError
     from embedder.slide import SlideError
     from embedder.workers import ClusterError
 
     return (
+        ChildError,
         ClusterError,
         CombineError,
         ContractError,
@@ -76,6 +90,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         EncoderError,
         InputError,
         PretrainError,
+        RehearsalError,
         ShareError,
         SlideError,
     )
@@ -97,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         "--thumbnail", action="store_true", help="keep a small picture of the slide in the file"
     )
     embed.add_argument("--overwrite", action="store_true", help="embed anew what is there already")
+    _add_limits(embed)
     many = embed.add_argument_group("many machines, or several GPUs", "A worker embeds one slide at a time.")
     where = many.add_mutually_exclusive_group()
     where.add_argument(
@@ -125,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     plan = _command(commands, "plan", "measure what embedding slides would take, and write nothing", _plan)
     _add_slides(plan)
     _add_embedding(plan)
+    _add_limits(plan)
     plan.add_argument("--json", action="store_true", help="print a report for machines")
 
     encoders = _command(commands, "encoders", "list the encoders and what each needs here", _encoders)
@@ -178,6 +195,12 @@ def _parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="make UMAP coordinates and colours",
+    )
+
+    convert.add_argument(
+        "--drop-nan",
+        action="store_true",
+        help="leave patches out whose embedding or place holds NaN or infinity",
     )
 
     share = _command(commands, "share", "copy files without anything that tells whose slide it is", _share)
@@ -287,6 +310,42 @@ def _add_embedding(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add what a slide may take: it is read in a process of its own."""
+    parser.add_argument(
+        "--patience",
+        type=_not_negative,
+        default=30,
+        metavar="MINUTES",
+        help="give a slide up when nothing comes of it for so long; 0 waits for ever",
+    )
+    parser.add_argument(
+        "--memory",
+        type=_not_negative,
+        metavar="GB",
+        help="give a slide up that takes more than this (default: when the machine's is nearly full)",
+    )
+
+
+def _not_negative(text: str) -> float:
+    number = float(text)
+    if not (number >= 0 and math.isfinite(number)):
+        raise ValueError
+    return number
+
+
+_not_negative.__name__ = "number"  # what argparse calls it
+
+
+def _limits(options: argparse.Namespace) -> Limits:
+    from embedder.isolation import Limits
+
+    return Limits(
+        silent_seconds=60 * options.patience or None,
+        memory=None if not options.memory else round(options.memory * 1e9),
+    )
+
+
 def _embed(options: argparse.Namespace) -> int:
     from embedder.inputs import gather
 
@@ -297,7 +356,7 @@ def _embed(options: argparse.Namespace) -> int:
         else:
             from embedder.embed import embed_slides
 
-            results = embed_slides(items, options.output, asked)
+            results = embed_slides(items, options.output, asked, limits=_limits(options))
     if len(results) > 1:
         _log_summary(results)
     if options.json:
@@ -380,7 +439,9 @@ def _plan(options: argparse.Namespace) -> int:
     from embedder.inputs import gather
     from embedder.plan import plan_slides
 
-    plan = plan_slides(gather(options.slides), options.output, _embed_options(options))
+    items, asked = gather(options.slides), _embed_options(options)
+    with _stopped_by_terminate():
+        plan = plan_slides(items, options.output, asked, limits=_limits(options))
     if options.json:
         print(json.dumps(asdict(plan), indent=1))
     else:
@@ -426,13 +487,16 @@ def _convert(options: argparse.Namespace) -> int:
         name=options.name,
         table=options.table,
         umap=options.umap,
+        drop_nan=options.drop_nan,
     )
     print(f"{options.source} ({made.kind}): {made.n_patches:,} x {made.n_features} -> {made.path}")
     return 0
 
 
 def _share(options: argparse.Namespace) -> int:
+    from embedder.contract import ContractError
     from embedder.share import ShareError, read_key, share
+    from tissuumaps_sic.slidefile.failure import os_reason
 
     key = read_key(options.key) if options.key else None
     shared, failed = [], False
@@ -447,8 +511,9 @@ def _share(options: argparse.Namespace) -> int:
                 compress=options.compress,
                 keep=options.keep,
             )
-        except (ShareError, OSError) as error:
-            log.error("%s", error)  # noqa: TRY400 -- a message for a person, not a trace
+        except (ContractError, ShareError, OSError) as error:
+            told = os_reason(error, options.output) if isinstance(error, OSError) else str(error)
+            log.error("%s", told)  # noqa: TRY400 -- a message for a person, not a trace
             failed = True
             continue
         shared.append(one)
@@ -482,11 +547,10 @@ def _encoders(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from embedder.contract import check
+    from embedder.contract import check_files
 
     broken = False
-    for path in options.files:
-        problems = check(path)
+    for path, problems in check_files(options.files):
         broken = broken or bool(problems)
         if not problems:
             print(f"{path}: follows the contract")

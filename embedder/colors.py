@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import logging
+import shutil
+import tempfile
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,6 +73,12 @@ def project(X: npt.NDArray[Any], *, random_state: int = 0, max_fit: int = 20_000
     return _umap(components, chosen, random_state)
 
 
+def rehearse() -> None:
+    """Lay a few points out, as `project` does with patches: all that UMAP needs is then known to be there."""
+    points = np.random.default_rng(0).normal(size=(_FEWEST, 8)).astype(np.float32)
+    _umap(points, np.arange(len(points)), 0)
+
+
 def srgb_hex(coordinates: Floats) -> list[str]:
     """Turn three coordinates into a colour each.
 
@@ -93,6 +104,7 @@ def srgb_hex(coordinates: Floats) -> list[str]:
 
 
 def _umap(components: Floats, chosen: npt.NDArray[np.intp], random_state: int) -> tuple[Floats, Floats]:
+    _find_cache()
     from umap.umap_ import compute_membership_strengths, smooth_knn_dist
 
     fitted_on = np.ascontiguousarray(components[chosen])
@@ -122,9 +134,40 @@ def _umap(components: Floats, chosen: npt.NDArray[np.intp], random_state: int) -
     return layouts[0], layouts[1]
 
 
+@functools.cache
+def _find_cache() -> None:
+    """Give numba, which compiles UMAP, a place to keep what it compiled, where it would find none.
+
+    It looks beside UMAP's own files and then in the user's home, and refuses to work where neither can be
+    written. The place is nobody else's, since what is found there is executed, and goes with this process.
+    """
+    import importlib.util
+
+    import numba
+
+    spec = importlib.util.find_spec("umap")
+    settings: Any = numba.config
+    if settings.CACHE_DIR or spec is None or spec.origin is None:
+        return
+
+    def probe() -> None:
+        """Be kept by numba where a function of UMAP's would be."""
+
+    probe.__code__ = probe.__code__.replace(co_filename=spec.origin)
+    try:
+        # Without a home, numba would make a folder called ~.
+        Path.home()
+        numba.njit(cache=True)(probe)
+    except RuntimeError:
+        folder = tempfile.mkdtemp(prefix="embedder-numba-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        settings.CACHE_DIR = folder
+
+
 def _layout(
     X: Floats, neighbors: tuple[npt.NDArray[np.int32], Floats], dimensions: int, random_state: int
 ) -> Floats:
+    _find_cache()
     import umap
 
     with warnings.catch_warnings():

@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 from embedder import locks
 from embedder.contract import ContractError, check
-from tissuumaps_sic.slidefile.writing import replacing
+from tissuumaps_sic.slidefile.failure import as_os_errors
+from tissuumaps_sic.slidefile.kind import tell_kind
+from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 
 # Written at once.
 _BLOCK_BYTES = 16 * 2**20
@@ -133,11 +135,16 @@ def _add(base: Path, other: Path, name: str | None, lock: locks.Lock, *, replace
     key = f"obsm/X_{name}"
     entry = {"key": key} | _part(theirs, "encoder") | _grid_entry(theirs)
     ours["encoders"] = [each for each in encoders if each.get("key") != key] + [entry]
-    with replacing(base) as temporary:
+    remove_left_behind(base)
+    with replacing(base) as temporary, as_os_errors(base):
         shutil.copyfile(base, temporary)
-        with h5py.File(temporary, "r+") as file, h5py.File(other, "r", locking=False) as source:
+        # Our private copy needs no lock of HDF5's, which not every disk has.
+        with (
+            h5py.File(temporary, "r+", locking=False) as file,
+            h5py.File(other, "r", locking=False) as source,
+        ):
             X = _matrix(other, source)
-            _write_rows(file, key, X, partners)
+            _write_rows(file, key, X, partners, other)
             _write_provenance(file, ours)
             added = Added(
                 base, name, len(partners), int(X.shape[1]), str(X.dtype), float(distances.max(initial=0))
@@ -160,6 +167,9 @@ def _provenance(path: Path) -> dict[str, Any]:
         with h5py.File(path, "r", locking=False) as file:
             known = json.loads(file["uns/embedder"].asstr()[()])
     except (OSError, KeyError, ValueError, AttributeError, TypeError) as error:
+        kind = tell_kind(path) if isinstance(error, OSError) else None
+        if kind is not None:
+            raise CombineError(f"{path.name}: cannot be read as HDF5; it is {kind}") from error
         reason = " ".join(str(error).split())
         raise CombineError(
             f"{path.name}: does not tell how it was embedded ({reason}); embed the slide again"
@@ -328,7 +338,7 @@ def _check_partners(
 # -------------------------------------------------------------------------------------------------- writing
 
 
-def _write_rows(file: h5py.File, key: str, X: h5py.Dataset, rows: Index) -> None:
+def _write_rows(file: h5py.File, key: str, X: h5py.Dataset, rows: Index, source: Path) -> None:
     """Write rows of a matrix as anndata writes one, contiguous and block by block."""
     if key in file:
         del file[key]
@@ -340,7 +350,11 @@ def _write_rows(file: h5py.File, key: str, X: h5py.Dataset, rows: Index) -> None
         block = rows[start : start + size]
         # Both files go through the slide line by line, so that a block's partners lie close together.
         first = int(block.min())
-        span = X[first : int(block.max()) + 1]
+        try:
+            span = X[first : int(block.max()) + 1]
+        except (OSError, RuntimeError) as error:
+            told = " ".join(str(error).split())
+            raise CombineError(f"{source.name}: its X is damaged ({told}); copy it again") from error
         dataset[start : start + len(block)] = span[block - first]
 
 

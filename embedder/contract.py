@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,25 @@ def check(path: Path) -> list[Problem]:
                 "file", f"it cannot be read as HDF5 ({reason})", "copy it again, or embed the slide again"
             )
         ]
+
+
+def check_files(paths: Iterable[Path]) -> Iterator[tuple[Path, list[Problem]]]:
+    """Check files one after the other in a child process, which a damaged one may kill.
+
+    Yields
+    ------
+    (Path, list of Problem)
+        As `check` has them.
+    """
+    from embedder.isolation import Child, LostError
+
+    with Child() as child:
+        for path in paths:
+            try:
+                yield path, child.run(check, path)
+            except LostError as error:
+                fix = "copy it again, or embed the slide again"
+                yield path, [Problem("file", f"it cannot be read as HDF5 ({error})", fix)]
 
 
 def _ask(rule: Rule, file: h5py.File) -> Iterator[Problem]:

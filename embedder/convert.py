@@ -13,11 +13,16 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from embedder import anndata_io, colors
+from embedder import anndata_io, colors, locks
 from embedder.slide import PLAUSIBLE_MPP
 from embedder.tmap import tmap_project, write_tmap
+from tissuumaps_sic.slidefile.kind import tell_kind
+from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 
 log = logging.getLogger(__name__)
+
+# Rows that are named in a message.
+_MOST_ROWS = 8
 
 
 class ConvertError(Exception):
@@ -86,6 +91,7 @@ def convert(
     name: str | None = None,
     table: str | None = None,
     umap: bool = True,
+    drop_nan: bool = False,
 ) -> Converted:
     """Write a slide's file from embeddings that another program made.
 
@@ -110,6 +116,8 @@ def convert(
         Which table of a LazySlide store, where it has several.
     umap : bool, default=True
         Whether to make UMAP coordinates and colours.
+    drop_nan : bool, default=False
+        Whether to leave patches out whose embedding or place holds NaN or infinity; else they are an error.
 
     Returns
     -------
@@ -122,9 +130,9 @@ def convert(
     ContractError
         What was made breaks the file contract.
     OSError
-        A file cannot be read or written.
+        A file cannot be read or written. What was there is as it was.
     """
-    found = _read(source, table)
+    found = _finite(source, _read(source, table), drop_nan=drop_nan)
     if corners:
         found = replace(found, centred=False)
     found = replace(
@@ -140,12 +148,11 @@ def convert(
     x0y0 = found.corners - (found.size0 / 2 if found.centred else 0)
     centres = x0y0 + found.size0 / 2
     stride0 = _stride(x0y0)
-    X = _dense(found.X)
+    X = found.X
     umap2, umap3 = colors.project(X) if umap else (None, None)
     slide_name = name or found.name or source.name.removesuffix(".zarr").removesuffix(source.suffix)
     extent = tuple(int(each) for each in np.ceil(x0y0.max(axis=0) + found.size0))
     slide_size = found.slide_size or (extent[0], extent[1])
-    target.parent.mkdir(parents=True, exist_ok=True)
     project = tmap_project(
         h5ad_name=target.name,
         slide_name=slide_name,
@@ -155,22 +162,30 @@ def convert(
         stride0=stride0,
         mpp=found.mpp,
     )
-    write_tmap(target.with_suffix(".tmap"), project)
-    anndata_io.write_slide(
-        target,
-        X=X,
-        x0=np.rint(x0y0[:, 0]).astype(np.int64),
-        y0=np.rint(x0y0[:, 1]).astype(np.int64),
-        centres=centres,
-        tissue=np.ones(len(X), np.float32),
-        umap2=umap2,
-        umap3=umap3,
-        colors=["#808080"] * len(X) if umap3 is None else colors.srgb_hex(umap3),
-        slide_name=slide_name,
-        encoder_name=found.encoder or "unknown",
-        provenance=_provenance(found, slide_name, slide_size, stride0, umap=umap),
-        tmap=project,
-    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with locks.locked(target.parent / locks.hidden_name(target.stem, ".lock")):
+            remove_left_behind(target)
+            # The project has its room before the h5ad is written, and its place after.
+            with replacing(target.with_suffix(".tmap")) as temporary:
+                write_tmap(temporary, project)
+                anndata_io.write_slide(
+                    target,
+                    X=X,
+                    x0=np.rint(x0y0[:, 0]).astype(np.int64),
+                    y0=np.rint(x0y0[:, 1]).astype(np.int64),
+                    centres=centres,
+                    tissue=np.ones(len(X), np.float32),
+                    umap2=umap2,
+                    umap3=umap3,
+                    colors=["#808080"] * len(X) if umap3 is None else colors.srgb_hex(umap3),
+                    slide_name=slide_name,
+                    encoder_name=found.encoder or "unknown",
+                    provenance=_provenance(found, slide_name, slide_size, stride0, umap=umap),
+                    tmap=project,
+                )
+    except locks.LockedError as error:
+        raise ConvertError(f"{target}: {error}") from error
     return Converted(target, found.kind, *X.shape)
 
 
@@ -188,6 +203,12 @@ def _read(source: Path, table: str | None) -> _Found:
         raise ConvertError(f"{source}: is none of {', '.join(readers)}; export the features as one of them")
     try:
         return reader()
+    except OSError as error:
+        # Neither the target nor the system is at fault.
+        kind = tell_kind(source)
+        if kind is None:
+            raise OSError(error.errno, " ".join(str(error).split()), str(source)) from error
+        raise ConvertError(f"{source}: cannot be read; it is {kind}") from error
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         told = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConvertError(f"{source}: is not laid out as its kind is ({told})") from error
@@ -291,9 +312,7 @@ def _tiles(path: Path) -> Any:
 
 
 def _read_h5ad(source: Path) -> _Found:
-    import anndata
-
-    adata = anndata.read_h5ad(source)
+    adata = _open_h5ad(source)
     if "spatial" not in adata.obsm:
         raise ConvertError(f"{source}: has no obsm['spatial'], so its patches have no place")
     if adata.X is None:
@@ -310,12 +329,43 @@ def _read_h5ad(source: Path) -> _Found:
     )
 
 
+def _finite(source: Path, found: _Found, *, drop_nan: bool) -> _Found:
+    """Return what was found with a dense X, and without what is no number if that is asked for."""
+    X = _dense(found.X)
+    found = replace(found, X=X)
+    if found.corners.shape != (len(X), 2):
+        return found
+    bad = np.flatnonzero(~(np.isfinite(X).all(axis=1) & np.isfinite(found.corners).all(axis=1)))
+    if not bad.size:
+        return found
+    named = ", ".join(map(str, bad[:_MOST_ROWS])) + (", ..." if bad.size > _MOST_ROWS else "")
+    what = (
+        f"{bad.size:,} of {len(X):,} patches hold NaN or infinity in their embedding or place (rows {named}, "
+        "counted from 0)"
+    )
+    if not drop_nan:
+        raise ConvertError(f"{source}: {what}; embed them again, or leave them out with --drop-nan")
+    if bad.size == len(X):
+        raise ConvertError(f"{source}: {what}; nothing is left without them")
+    log.warning("%s: %s; they are left out", source.name, what)
+    good = np.delete(np.arange(len(X)), bad)
+    return replace(found, X=X[good], corners=found.corners[good])
+
+
+def _open_h5ad(source: Path) -> Any:
+    from anndata.io import read_elem, read_h5ad
+
+    # `read_h5ad` locks the file, which not every disk has; only it knows how old versions wrote.
+    with h5py.File(source, "r", locking=False) as file:
+        if file.attrs.get("encoding-type") == "anndata":
+            return read_elem(file["/"])
+    return read_h5ad(source)
+
+
 def _check(source: Path, found: _Found) -> None:
     n = found.X.shape[0]
     if n == 0 or found.corners.shape != (n, 2):
         raise ConvertError(f"{source}: has {n} embeddings and {len(found.corners)} places")
-    if not np.isfinite(found.corners).all():
-        raise ConvertError(f"{source}: some places are no numbers")
     if found.mpp is None:
         raise ConvertError(
             f"{source}: does not say its resolution; give µm per level-0 pixel with --mpp (about 0.25 for a "

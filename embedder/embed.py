@@ -7,35 +7,45 @@ where it was: embeddings are kept on disk as they are made, and the result is th
 from __future__ import annotations
 
 import errno
+import functools
 import logging
+import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from embedder import anndata_io, colors, locks, provenance, tissue, tissue_files, tmap
+from embedder import anndata_io, colors, isolation, locks, provenance, rehearsal, tissue, tissue_files, tmap
 from embedder.contract import ContractError
-from embedder.encoders import load_encoder
+from embedder.encoders import EncoderError, load_encoder
 from embedder.inputs import SlideInput, clashes
 from embedder.network import Choice, Encoder
-from embedder.partial import Partial
+from embedder.partial import Partial, holds_nothing
+from embedder.partial import remove_left_behind as remove_partial
 from embedder.patches import iter_patches
 from embedder.slide import Slide, SlideError, open_slide, require_resolution
 from embedder.tiling import PatchGrid, TilingError
+from tissuumaps_sic.slidefile.failure import os_errno, os_reason
 from tissuumaps_sic.slidefile.names import refusal
+from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 
 log = logging.getLogger(__name__)
+
+# Of a slide's name in bytes: with a dot before it and ".sic.lock" behind, it is as long as a name may be.
+_LONGEST_NAME = 245
 
 Progress = Callable[[int, int], None]
 
 # A slide whose format keeps its pixels in a folder of the same name beside the file.
 _WITH_FOLDER = (".mrxs",)
 STORAGES = ("float32", "float16")
+# Beside the embeddings, for each patch: corners, centre, names, colour, share, and two layouts.
+BYTES_BESIDE = 200
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,11 @@ class SlideResult:
 
 
 def embed_slides(
-    slides: Sequence[SlideInput | Path], folder: Path, options: EmbedOptions | None = None
+    slides: Sequence[SlideInput | Path],
+    folder: Path,
+    options: EmbedOptions | None = None,
+    *,
+    limits: isolation.Limits | None = None,
 ) -> list[SlideResult]:
     """Embed slides one after the other; a slide that fails never ends the run.
 
@@ -137,6 +151,9 @@ def embed_slides(
     folder : Path
         Where ``<slide>.h5ad`` and ``<slide>.tmap`` go; made if it is not there.
     options : EmbedOptions, optional
+    limits : Limits, optional
+        Embed in a child process that is kept from slide to slide: one that kills its decoder, hangs or takes
+        more than this is a failure like others. Without limits all is done in this process.
 
     Returns
     -------
@@ -147,20 +164,128 @@ def embed_slides(
     ------
     EncoderError
         When the encoder cannot be loaded, before any slide is touched.
+    RehearsalError
+        What every slide needs at its end does not work here; told before the first patch is embedded.
+    ChildError
+        No child process can be started.
     OSError
         When the folder cannot be made.
     """
     options = options or EmbedOptions()
     items = [each if isinstance(each, SlideInput) else SlideInput(each) for each in slides]
     folder.mkdir(parents=True, exist_ok=True)
-    encoder = make_encoder(options)
     clashing = clash_results(items)
     results = []
-    for place, item in enumerate(items):
-        result = clashing.get(place) or embed_or_tell(item, folder, encoder, options)
-        tell(result)
-        results.append(result)
+    with _embedding(folder, options, limits) as embed_one:
+        for place, item in enumerate(items):
+            result = clashing.get(place) or embed_one(item)
+            tell(result)
+            results.append(result)
     return results
+
+
+@contextmanager
+def _embedding(
+    folder: Path, options: EmbedOptions, limits: isolation.Limits | None
+) -> Iterator[Callable[[SlideInput], SlideResult]]:
+    """Yield what embeds a slide, with its encoder loaded: here, or in a child process."""
+    if limits is None:
+        encoder = make_encoder(options)
+        yield lambda item: embed_or_tell(item, folder, encoder, options)
+        return
+    with isolation.Child(limits) as child:
+        prepare(child, options)
+        yield lambda item: _embed_in(child, item, folder, options)
+
+
+def prepare(child: isolation.Child, options: EmbedOptions, *, advised: bool = False) -> None:
+    """Load the encoder in a child process.
+
+    Parameters
+    ----------
+    child : Child
+    options : EmbedOptions
+    advised : bool, default=False
+        Whether what the encoder is meant for was said before.
+
+    Raises
+    ------
+    EncoderError
+        When it cannot be loaded.
+    ChildError
+        No process can be started.
+    """
+    try:
+        child.run(_load_kept, options, advised)
+    except isolation.LostError as error:
+        raise EncoderError(f"encoder {options.encoder} cannot be loaded: {error}") from error
+
+
+def _embed_in(child: isolation.Child, item: SlideInput, folder: Path, options: EmbedOptions) -> SlideResult:
+    """Embed a slide in a child process; whatever becomes of that is a result."""
+    again = False
+    while True:
+        try:
+            if child.runs == 0:
+                prepare(child, options, advised=True)
+            others = child.runs > 1
+            with _Bar(item.name) as progress:
+                result: SlideResult = child.run(_embed_here, item, folder, options, progress=progress)
+        except EncoderError as error:
+            return SlideResult(str(item.path), "failed", f"{item.path}: {error}")
+        except isolation.LostError as error:
+            clear_up(item, folder)
+            # An earlier slide may have damaged the memory of the process, or left it too little.
+            if others and not again and not isinstance(error, isolation.StalledError):
+                log.info("%s: its process is gone; it is tried once more, in a new one", item.path)
+                again = True
+                continue
+            return SlideResult(str(item.path), "failed", f"{item.path}: {error}")
+        except KeyboardInterrupt:
+            clear_up(item, folder)
+            raise
+        return result
+
+
+def _load_kept(options: EmbedOptions, advised: bool) -> None:
+    encoder = kept_encoder(options)
+    if not advised:
+        _log_advice(encoder, options)
+
+
+@functools.lru_cache(maxsize=1)
+def _kept_encoder(options: EmbedOptions) -> Encoder:
+    return _load_encoder(options)
+
+
+def _embed_here(item: SlideInput, folder: Path, options: EmbedOptions) -> SlideResult:
+    """Embed a slide in this process, which is somebody's child."""
+    return embed_or_tell(item, folder, kept_encoder(options), options, progress=isolation.tell_progress)
+
+
+def kept_encoder(options: EmbedOptions) -> Encoder:
+    """Return the encoder that the options name; it is loaded once in a process."""
+    isolation.tell_stage("the encoder was loaded", limited=False)
+    encoder = _kept_encoder(options)
+    isolation.tell_stage("the slide was opened")
+    return encoder
+
+
+def clear_up(item: SlideInput, folder: Path) -> None:
+    """Remove what a process that died at a slide left, but the embeddings that it had saved."""
+    level = locks.log.level
+    # That it was left is told with the slide.
+    locks.log.setLevel(logging.ERROR)
+    try:
+        with locks.locked(folder / locks.hidden_name(item.name, ".lock")):
+            _remove_left_behind(folder / f"{item.name}.h5ad")
+            partial = folder / locks.hidden_name(item.name, ".partial")
+            if holds_nothing(partial):
+                remove_partial(partial)
+    except (OSError, locks.LockedError) as error:
+        log.debug("%s: nothing was cleared up (%s)", item.path, error)
+    finally:
+        locks.log.setLevel(level)
 
 
 def make_encoder(options: EmbedOptions) -> Encoder:
@@ -171,16 +296,24 @@ def make_encoder(options: EmbedOptions) -> Encoder:
     EncoderError
         When it cannot be loaded.
     """
-    encoder = load_encoder(
+    encoder = _load_encoder(options)
+    _log_advice(encoder, options)
+    return encoder
+
+
+def _load_encoder(options: EmbedOptions) -> Encoder:
+    return load_encoder(
         options.encoder,
         weights=options.weights,
         device=_device(options.device),
         precision=options.precision,
     )
+
+
+def _log_advice(encoder: Encoder, options: EmbedOptions) -> None:
     advice = encoder.spec.advice(options.patch_size, options.mpp)
     if advice:
         log.info("%s", advice)
-    return encoder
 
 
 def clash_results(items: Sequence[SlideInput]) -> dict[int, SlideResult]:
@@ -229,8 +362,13 @@ def embed_or_tell(
     ------
     ModuleNotFoundError
         A package is missing, for all slides alike.
+    RehearsalError
+        What a slide needs at its end does not work here, for all alike.
     """
     path, h5ad = item.path, folder / f"{item.name}.h5ad"
+    unfit = unfit_name(item)
+    if unfit is not None:
+        return SlideResult(str(path), "failed", f"{path}: {unfit}")
     try:
         with locks.locked(folder / locks.hidden_name(item.name, ".lock")) as lock:
             return _embed(item, h5ad, encoder, options, progress, lock)
@@ -242,8 +380,10 @@ def embed_or_tell(
         return SlideResult(str(path), "failed", _named(path, str(error)))
     except OSError as error:
         return SlideResult(str(path), "failed", f"{path}: {_os_error(error, h5ad)}")
-    except ModuleNotFoundError:
+    except (ModuleNotFoundError, rehearsal.RehearsalError):
         raise
+    except MemoryError:
+        return SlideResult(str(path), "failed", f"{path}: there is too little memory for it (unexpected)")
     except Exception as error:
         log.debug("%s failed", path, exc_info=True)
         message = f"{path}: {type(error).__name__}: {error} (unexpected; --verbose shows where)"
@@ -261,17 +401,30 @@ def _embed(
     """Embed one slide into an h5ad, and write the TissUUmaps project beside it."""
     path = item.path
     clock = _Clock()
+    _remove_left_behind(h5ad)
+    isolation.tell_stage("the slide was opened")
     with open_slide(path, mpp=item.mpp or options.slide_mpp) as slide:
-        resolution = require_resolution(slide)
+        require_resolution(slide)
         if h5ad.exists() and not options.overwrite:
             # Finding the tissue anew would tell nothing that the slide's hash does not, and takes a second.
             given = None if options.tissue is None else find_tissue(slide, options)
             wanted = provenance.asked(slide, given, encoder, options)
-            return _there(path, h5ad, provenance.differences(h5ad, wanted, options))
+            return _there(slide, h5ad, provenance.differences(h5ad, wanted, options))
+        isolation.tell_stage("its tissue was looked for")
         with clock.stage("tissue"):
             mask = find_tissue(slide, options)
+        thumbnail = slide.thumbnail(1024) if options.thumbnail else None
         grid, shares = plan_grid(slide, mask, options)
         log.info("%s: %d patches of %g µm", path.name, len(grid), options.patch_size * options.mpp)
+        isolation.tell_stage("its last steps were tried", limited=False)
+        rehearsal.try_last_steps(h5ad.parent, umap=options.umap)
+        rehearsal.require_room(
+            h5ad.parent,
+            begun=h5ad.parent / locks.hidden_name(item.name, ".partial"),
+            embeddings=len(grid) * encoder.dimension * np.dtype(options.storage).itemsize,
+            beside=len(grid) * BYTES_BESIDE,
+        )
+        isolation.tell_stage("its patches were read and embedded")
         partial = Partial.open(
             h5ad.parent / locks.hidden_name(item.name, ".partial"),
             request=_request(provenance.asked(slide, mask, encoder, options), grid, encoder, options),
@@ -285,57 +438,100 @@ def _embed(
             )
         clock.seconds["embed"] = partial.seconds
         X = partial.array()
+        isolation.tell_stage("UMAP laid its patches out", limited=False)
         with clock.stage("umap"):
             umap2, umap3, rgb = _colors(X, options.umap)
+        isolation.tell_stage("its file was written", limited=False)
         with clock.stage("write"):
             lock.check()
-            project = tmap.tmap_project(
-                h5ad_name=h5ad.name,
-                slide_name=slide.name,
-                image=place_image(slide.path, h5ad.parent),
-                slide_size=slide.size,
-                centres=grid.centres,
-                stride0=grid.stride * grid.scale,
-                mpp=resolution.mpp,
-            )
-            # The h5ad comes last: where it is, the slide is done.
-            tmap.write_tmap(h5ad.with_suffix(".tmap"), project)
-            anndata_io.write_slide(
-                h5ad,
-                X=X,
-                x0=grid.x0,
-                y0=grid.y0,
-                centres=grid.centres,
-                tissue=shares,
-                umap2=umap2,
-                umap3=umap3,
-                colors=rgb,
-                slide_name=slide.name,
-                encoder_name=encoder.name,
-                provenance=provenance.describe(
-                    slide, grid, mask, encoder, options, choice=choice, seconds=clock.seconds
-                ),
-                tmap=project,
-                thumbnail=slide.thumbnail(1024) if options.thumbnail else None,
-            )
+            image = plan_image(slide.path, h5ad.parent)
+            project = _project(slide, h5ad, image, grid.centres, grid.stride * grid.scale)
+            # What points to the h5ad comes after it, but room for it is found before. Where a run ends in
+            # between, the next one makes it.
+            with replacing(h5ad.with_suffix(".tmap")) as temporary:
+                tmap.write_tmap(temporary, project)
+                anndata_io.write_slide(
+                    h5ad,
+                    X=X,
+                    x0=grid.x0,
+                    y0=grid.y0,
+                    centres=grid.centres,
+                    tissue=shares,
+                    umap2=umap2,
+                    umap3=umap3,
+                    colors=rgb,
+                    slide_name=slide.name,
+                    encoder_name=encoder.name,
+                    provenance=provenance.describe(
+                        slide, grid, mask, encoder, options, choice=choice, seconds=clock.seconds
+                    ),
+                    tmap=project,
+                    thumbnail=thumbnail,
+                )
+                image.place()
         del X  # Windows removes no file that is still mapped
         partial.remove()
     message = f"{path}: {len(grid)} patches in {sum(clock.seconds.values()):.0f} s -> {h5ad}"
     return SlideResult(str(path), "done", message, str(h5ad), len(grid), clock.seconds)
 
 
-def _there(path: Path, h5ad: Path, different: list[str]) -> SlideResult:
-    """Return what is to be said of a slide whose file is there."""
-    if not different:
-        message = f"{path}: {h5ad} is there already, made as asked"
-        return SlideResult(str(path), "skipped", message, str(h5ad), anndata_io.count_patches(h5ad))
-    return SlideResult(
-        str(path),
-        "failed",
-        f"{path}: {h5ad} is there already, made otherwise ({'; '.join(different[:3])}); "
-        "--overwrite embeds the slide anew, or choose another -o",
-        str(h5ad),
+def _there(slide: Slide, h5ad: Path, different: list[str]) -> SlideResult:
+    """Return what is to be said of a slide whose file is there, and make what should point to it."""
+    path = slide.path
+    if different:
+        return SlideResult(
+            str(path),
+            "failed",
+            f"{path}: {h5ad} is there already, made otherwise ({'; '.join(different[:3])}); "
+            "--overwrite embeds the slide anew, or choose another -o",
+            str(h5ad),
+        )
+    # A run may have ended between the file and this.
+    remove_partial(h5ad.parent / locks.hidden_name(h5ad.stem, ".partial"))
+    message = f"{path}: {h5ad} is there already, made as asked"
+    project = h5ad.with_suffix(".tmap")
+    if not project.exists():
+        image = plan_image(path, h5ad.parent)
+        centres, stride0 = anndata_io.read_places(h5ad)
+        image.place()
+        tmap.write_tmap(project, _project(slide, h5ad, image, centres, stride0))
+        message += f"; {project.name}, which was not, is made anew"
+    return SlideResult(str(path), "skipped", message, str(h5ad), anndata_io.count_patches(h5ad))
+
+
+def _project(
+    slide: Slide, h5ad: Path, image: Image, centres: npt.NDArray[np.float64], stride0: float
+) -> dict[str, Any]:
+    return tmap.tmap_project(
+        h5ad_name=h5ad.name,
+        slide_name=slide.name,
+        image=image.name,
+        slide_size=slide.size,
+        centres=centres,
+        stride0=stride0,
+        mpp=require_resolution(slide).mpp,
     )
+
+
+def _remove_left_behind(h5ad: Path) -> None:
+    """Remove what killed runs left of files half written; the lock is held."""
+    for each in (h5ad, h5ad.with_suffix(".tmap")):
+        remove_left_behind(each)
+
+
+def unfit_name(item: SlideInput) -> str | None:
+    """Say why no files can be made that are named after a slide; None where they can."""
+    try:
+        str(item.path).encode()
+        length = len(item.name.encode())
+    except UnicodeEncodeError:
+        return "its name is not UTF-8, which the files that are made of it cannot hold; rename it"
+    if length > _LONGEST_NAME:
+        return (
+            f"its name is {length} bytes long, and the files that are made of it need one of at most "
+            f"{_LONGEST_NAME}; rename it"
+        )
+    return None
 
 
 def find_tissue(slide: Slide, options: EmbedOptions) -> tissue.TissueMask:
@@ -453,20 +649,41 @@ def _finish(
 @contextmanager
 def _progress(told: Progress | None, name: str, total: int, done: int) -> Iterator[Callable[[int], None]]:
     """Yield what is called with the number of patches that were embedded since."""
-    if told is not None:
-        told(done, total)
+    with _Bar(name) as bar:
+        tell_of = told or bar
+        tell_of(done, total)
 
         def advance(more: int) -> None:
             nonlocal done
             done += more
-            told(done, total)
+            tell_of(done, total)
 
         yield advance
-    else:
-        from tqdm import tqdm
 
-        with tqdm(total=total, initial=done, desc=name, unit=" patches", dynamic_ncols=True) as bar:
-            yield bar.update
+
+class _Bar:
+    """A bar on stderr, from the first time that it is told of progress until all is done."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that so many patches are done, of all."""
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, initial=done, desc=self._name, unit=" patches", dynamic_ncols=True)
+        self._bar.update(done - self._bar.n)
+        if done >= total:
+            self._bar.close()
 
 
 def _colors(
@@ -478,37 +695,78 @@ def _colors(
     return umap2, umap3, colors.srgb_hex(umap3)
 
 
-def place_image(slide: Path, folder: Path) -> str | None:
-    """Make the slide reachable from the served folder; return its name there, or None.
+@dataclass(frozen=True)
+class Image:
+    """How TissUUmaps gets at a slide; made by `plan_image`.
+
+    Attributes
+    ----------
+    name : str or None
+        The slide's path from the served folder, with forward slashes; None where it cannot be there.
+    links : tuple of (Path, Path)
+        What is linked for it, and where.
+    """
+
+    name: str | None
+    links: tuple[tuple[Path, Path], ...] = ()
+
+    def place(self) -> None:
+        """Make the links."""
+        for source, target in self.links:
+            if not _link(source, target):
+                log.warning("%s: could not be linked to %s", target.name, source)
+
+
+def plan_image(slide: Path, folder: Path) -> Image:
+    """Find how a slide is reached from the served folder; nothing stays there before `Image.place`.
 
     TissUUmaps serves nothing outside of the folder, and copying gigabytes unasked is no answer: a slide
     from elsewhere is linked, by a symbolic link or, where the system has none for its users, a hard one.
     """
     folder = folder.resolve()
     if slide.resolve().is_relative_to(folder):
-        return slide.resolve().relative_to(folder).as_posix()
+        return Image(slide.resolve().relative_to(folder).as_posix())
     if slide.is_dir():
         log.info(
             "%s: TissUUmaps shows no OME-Zarr, so the viewer has its patches without the image", slide.name
         )
-        return None
+        return Image(None)
     if slide.suffix.lower() == ".dcm":
         # The slide is all files beside this one.
-        linked = _link(slide.resolve().parent, folder / slide.parent.name)
-        return f"{slide.parent.name}/{slide.name}" if linked else None
-    sources = [slide]
-    if slide.suffix.lower() in _WITH_FOLDER:
-        sources.append(slide.with_suffix(""))
-    for source in sources:
-        if not _link(source.resolve(), folder / source.name):
-            log.warning(
-                "%s: could not be linked into %s, so the viewer shows its patches without the image; "
-                "copy the slide there and embed it from there",
-                slide,
-                folder,
-            )
-            return None
-    return slide.name
+        name, sources = f"{slide.parent.name}/{slide.name}", [slide.resolve().parent]
+        links = tuple((each, folder / slide.parent.name) for each in sources)
+    else:
+        name, sources = slide.name, [slide]
+        if slide.suffix.lower() in _WITH_FOLDER:
+            sources.append(slide.with_suffix(""))
+        links = tuple((each.resolve(), folder / each.name) for each in sources)
+    if all(_can_link(source, target) for source, target in links):
+        return Image(name, links)
+    log.warning(
+        "%s: could not be linked into %s, so the viewer shows its patches without the image; "
+        "copy the slide there and embed it from there",
+        slide,
+        folder,
+    )
+    return Image(None)
+
+
+def place_image(slide: Path, folder: Path) -> str | None:
+    """Make the slide reachable from the served folder; return its name there, or None. See `plan_image`."""
+    image = plan_image(slide, folder)
+    image.place()
+    return image.name
+
+
+def _can_link(source: Path, target: Path) -> bool:
+    if target.exists() and (target.samefile(source) or not target.is_symlink()):
+        return target.samefile(source)  # else it is somebody else's file
+    trial = target.with_name(f".{secrets.token_hex(8)}.link")
+    try:
+        return _link(source, trial)
+    finally:
+        with suppress(OSError):
+            trial.unlink(missing_ok=True)
 
 
 def _link(source: Path, target: Path) -> bool:
@@ -528,10 +786,10 @@ def _link(source: Path, target: Path) -> bool:
 
 
 def _device(name: str) -> str:
-    import torch
-
     if name != "auto":
         return name
+    import torch
+
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
@@ -544,10 +802,10 @@ def _named(path: Path, message: str) -> str:
 
 def _os_error(error: OSError, h5ad: Path) -> str:
     """Return a system's error with its place, and what to do where that is known."""
-    told = f"{error.strerror or error} ({error.filename or h5ad})"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    told, number = os_reason(error, h5ad), os_errno(error)
+    if number in (errno.ENOSPC, errno.EDQUOT):
         return f"{told}; make room and run again: it goes on where it stopped"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{told}; give a folder with -o that may be written"
     return told
 

@@ -265,6 +265,14 @@ def remove_left_behind(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def holds_nothing(folder: Path) -> bool:
+    """Tell whether a run that ended left nothing in its folder that another one could go on with."""
+    try:
+        return not json.loads((folder / "state.json").read_text(encoding="utf-8"))["done"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+
+
 def _reserve(descriptor: int, size: int) -> None:
     """Ask for the room at once where the system can: a full disk is then told before the work, not after."""
     try:

@@ -5,26 +5,37 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from embedder.embed import EmbedOptions, clash_results, find_tissue, make_encoder, plan_grid
+from embedder import isolation
+from embedder.embed import (
+    BYTES_BESIDE,
+    EmbedOptions,
+    clash_results,
+    find_tissue,
+    kept_encoder,
+    make_encoder,
+    plan_grid,
+    prepare,
+    unfit_name,
+)
 from embedder.inputs import SlideInput
 from embedder.network import Encoder
 from embedder.patches import iter_patches
 from embedder.slide import Slide, SlideError, open_slide
 from embedder.tiling import PatchGrid, TilingError
+from tissuumaps_sic.slidefile.failure import os_reason
 
 log = logging.getLogger(__name__)
 
 # How long the speed is measured, once it is warm.
 _MEASURED_SECONDS = 5.0
-# Beside the embeddings, for each patch: corners, centre, names, colour, share, and two layouts.
-_BYTES_BESIDE = 200
 # Of a slide's stages after the embedding, per patch; measured by benchmarks/bench_umap.py on two cores.
 _UMAP_SECONDS = 1.5e-3
 
@@ -94,12 +105,29 @@ class Plan:
             f"{self.free_bytes / 1e6:,.0f} MB free, {minutes:,.1f} minutes at "
             f"{self.patches_per_second:,.0f} patches/s ({self.precision})"
         )
-        if n_bytes > self.free_bytes:
+        # The embeddings of the slide that is being made lie beside its file.
+        if n_bytes + max((each.n_bytes for each in self.slides), default=0) > self.free_bytes:
             found.append("this does not fit the disk of the output folder")
         return found
 
 
-def plan_slides(items: Sequence[SlideInput], folder: Path, options: EmbedOptions | None = None) -> Plan:
+@dataclass(frozen=True)
+class _Measured:
+    """What was found of one slide; the encoder's facts are the same for all."""
+
+    n_patches: int
+    speed: float
+    dimension: int
+    precision: str
+
+
+def plan_slides(
+    items: Sequence[SlideInput],
+    folder: Path,
+    options: EmbedOptions | None = None,
+    *,
+    limits: isolation.Limits | None = None,
+) -> Plan:
     """Measure and reckon what embedding slides would take; nothing is written.
 
     Parameters
@@ -108,30 +136,30 @@ def plan_slides(items: Sequence[SlideInput], folder: Path, options: EmbedOptions
     folder : Path
         Where the files would go; need not exist.
     options : EmbedOptions, optional
+    limits : Limits, optional
+        Look at each slide in a child process, as `embed_slides` does.
 
     Raises
     ------
     EncoderError
         When the encoder cannot be loaded.
+    ChildError
+        No child process can be started.
     """
     options = options or EmbedOptions()
-    encoder = make_encoder(options)
     clashing = clash_results(items)
     counts: list[tuple[SlideInput, int, str | None]] = []
-    speed = 0.0
-    for place, item in enumerate(items):
-        if place in clashing:
-            counts.append((item, 0, clashing[place].message))
-            continue
-        try:
-            with open_slide(item.path, mpp=item.mpp or options.slide_mpp) as slide:
-                grid, _ = plan_grid(slide, find_tissue(slide, options), options)
-                if not speed:
-                    speed = _speed(slide, grid, encoder, options)
-            counts.append((item, len(grid), None))
-        except (SlideError, TilingError, OSError) as error:
-            counts.append((item, 0, " ".join(str(error).split())))
-    width = encoder.dimension * (2 if options.storage == "float16" else 4) + _BYTES_BESIDE
+    speed, dimension, precision = 0.0, 0, "not measured"
+    with _measuring(options, limits) as measure:
+        for place, item in enumerate(items):
+            found = clashing[place].message if place in clashing else measure(item, speed == 0)
+            if isinstance(found, str):
+                counts.append((item, 0, found))
+                continue
+            speed = speed or found.speed
+            dimension, precision = found.dimension, found.precision
+            counts.append((item, found.n_patches, None))
+    width = dimension * (2 if options.storage == "float16" else 4) + BYTES_BESIDE
     seconds = (1 / speed if speed else 0.0) + (_UMAP_SECONDS if options.umap else 0.0)
     return Plan(
         slides=tuple(
@@ -139,9 +167,60 @@ def plan_slides(items: Sequence[SlideInput], folder: Path, options: EmbedOptions
             for item, count, problem in counts
         ),
         patches_per_second=speed,
-        precision=encoder.precision,
+        precision=precision,
         free_bytes=shutil.disk_usage(_existing(folder)).free,
     )
+
+
+@contextmanager
+def _measuring(
+    options: EmbedOptions, limits: isolation.Limits | None
+) -> Iterator[Callable[[SlideInput, bool], _Measured | str]]:
+    """Yield what measures a slide, with its speed or without, or tells why it would fail."""
+    if limits is None:
+        encoder = make_encoder(options)
+        yield lambda item, timed: _measure(item, encoder, options, timed=timed)
+        return
+
+    with isolation.Child(limits) as child:
+
+        def measure(item: SlideInput, timed: bool) -> _Measured | str:
+            try:
+                measured: _Measured | str = child.run(_measure_here, item, options, timed)
+            except isolation.LostError as error:
+                return f"{item.path}: {error}"
+            return measured
+
+        prepare(child, options)
+        yield measure
+
+
+def _measure_here(item: SlideInput, options: EmbedOptions, timed: bool) -> _Measured | str:
+    """Measure a slide in this process, which is somebody's child."""
+    return _measure(item, kept_encoder(options), options, timed=timed)
+
+
+def _measure(item: SlideInput, encoder: Encoder, options: EmbedOptions, *, timed: bool) -> _Measured | str:
+    unfit = unfit_name(item)
+    if unfit is not None:
+        return f"{item.path}: {unfit}"
+    try:
+        isolation.tell_stage("the slide was opened")
+        with open_slide(item.path, mpp=item.mpp or options.slide_mpp) as slide:
+            isolation.tell_stage("its tissue was looked for")
+            grid, _ = plan_grid(slide, find_tissue(slide, options), options)
+            isolation.tell_stage("its patches were read and embedded")
+            speed = _speed(slide, grid, encoder, options) if timed else 0.0
+        return _Measured(len(grid), speed, encoder.dimension, encoder.precision)
+    except (SlideError, TilingError) as error:
+        return " ".join(str(error).split())
+    except OSError as error:
+        return os_reason(error, item.path)
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:
+        log.debug("%s failed", item.path, exc_info=True)
+        return " ".join(f"{item.path}: {type(error).__name__}: {error} (unexpected)".split())
 
 
 def _speed(slide: Slide, grid: PatchGrid, encoder: Encoder, options: EmbedOptions) -> float:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tissuumaps_sic import __version__
+from tissuumaps_sic.slidefile.console import escape_output
 
 if TYPE_CHECKING:
     from tissuumaps_sic.batch import Choices, Lender
@@ -30,6 +31,7 @@ _FORMATS = ("csv", "geojson", "geojson.gz", "mask", "tmap", "html", "pdf", "h5ad
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 0 all well, 1 failed, 2 wrong use."""
+    escape_output()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
     parser = _parser()

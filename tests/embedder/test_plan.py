@@ -8,6 +8,7 @@ import pytest
 from making_embeddings import MeanEncoder, write_ramp
 
 import embedder.embed
+import embedder.isolation
 import embedder.plan
 from embedder.cli import main
 from embedder.embed import EmbedOptions, embed_slides
@@ -66,9 +67,11 @@ def test_a_slide_that_would_fail_is_told_and_the_others_are_planned(tmp_path):
     assert any("missing.svs" in line for line in plan.lines())
 
 
-def test_the_command_prints_a_table_or_json_and_writes_nothing(tmp_path, capsys):
+def test_the_command_prints_a_table_or_json_and_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(embedder.isolation, "PREPARATION", "making_isolation:prepare")
     slide = write_ramp(tmp_path / "good.tif")
     arguments = ["plan", str(slide), "-o", str(tmp_path / "out"), "--min-tissue", "0"]
+    arguments += ["--device", "cpu"]
     assert main(arguments) == 0
     told = capsys.readouterr().out
     assert "good.tif" in told
