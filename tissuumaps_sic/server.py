@@ -50,6 +50,7 @@ from tissuumaps_sic.session import (
     session_names,
     session_path,
 )
+from tissuumaps_sic.slidefile.h5ad import Matrix
 from tissuumaps_sic.slidefile.locking import BusyError
 from tissuumaps_sic.slides import MAIN, EmbeddedSlide, SlideCache, SlideFileError
 from tissuumaps_sic.transfer import comparable, guests_of, lend, lender_of, unlike
@@ -373,7 +374,10 @@ class Annotator:
         except SessionError as error:
             raise RequestError(409, str(error)) from error
         rows = np.flatnonzero(y >= 0)
-        similarities = _cosines(slide.X[request.patch], slide.X, rows)
+        try:
+            similarities = _cosines(slide.X[request.patch], slide.X, rows)
+        except SlideFileError as error:
+            raise RequestError(422, str(error)) from error
         if not np.isfinite(similarities).all():
             raise RequestError(
                 422,
@@ -520,7 +524,7 @@ class Annotator:
             raise RequestError(404, "there are no labels yet; seed every class and run")
         try:
             found, classes = regions_in(slide, session)
-        except ExportError as error:
+        except (ExportError, SlideFileError) as error:
             raise RequestError(422, str(error)) from error
         order = listed(len(classes))
         found.sort(key=lambda region: order.index(region.label))
@@ -627,11 +631,11 @@ class Annotator:
             session = self._seen_session(slide, request)
             if session.run is not None:
                 slide = self._slide(h5ad, session.run.embedding)
-            # The mapping of the old file must be gone before systems that lock mapped files replace it.
+            # The old file must be let go of before systems that lock open files replace it.
             self._slides.forget(h5ad)
             try:
                 write_labels(slide, session, h5ad)
-            except (ExportError, SessionError) as error:
+            except (ExportError, SessionError, SlideFileError) as error:
                 raise RequestError(422, str(error)) from error
             except OSError as error:
                 raise RequestError(507, _disk_message(h5ad, error)) from error
@@ -719,7 +723,11 @@ class Annotator:
                 while not gate.acquire(timeout=_LOOK_SECONDS):
                     progress(_WAITING, 0.0)
                 held.callback(gate.release)
-            yield
+            try:
+                yield
+            except SlideFileError as error:
+                # Of a file that another program has changed or removed while it was read.
+                raise RequestError(422, str(error)) from error
 
     @contextmanager
     def _editing(self, h5ad: Path, progress: Progress = _unheard) -> Iterator[None]:
@@ -862,9 +870,7 @@ class _Scores:
         return found
 
 
-def _cosines(
-    row: npt.NDArray[Any], X: npt.NDArray[Any], others: npt.NDArray[np.intp]
-) -> npt.NDArray[np.float64]:
+def _cosines(row: npt.NDArray[Any], X: Matrix, others: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
     """Return the cosine of a row with each of some rows of X, float64; 0 with a row of zeros.
 
     NaN where either row holds NaN or infinity.
