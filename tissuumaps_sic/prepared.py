@@ -31,6 +31,8 @@ _REACH = 2.05
 _MOST_NEIGHBOURS = 32
 # Patches that are smoothed, or whose neighbours are looked for, at a time.
 _BLOCK_PATCHES = 32768
+# Patches whose neighbours' embeddings are averaged at a time; each has a dozen.
+_BLOCK_AVERAGES = 512
 # Lags, in strides, at which the correlation of a field is measured: beyond the pixels that patches with half
 # overlap share.
 LAGS = (2, 4)
@@ -44,7 +46,8 @@ class Prepared:
     Parameters
     ----------
     X : array-like of shape (n_patches, n_features)
-        Embeddings; may be a memory map, float16, float32 or float64. It is not copied.
+        Embeddings; may be a memory map or a `two_means.RowReader`, float16, float32 or float64. It is not
+        copied.
     coords : array-like of shape (n_patches, 2), optional
         Patch centres (x, y) in level-0 pixels; needed for `smooth`, `correlation` and `components`.
     normalize : bool, default=True
@@ -152,10 +155,19 @@ class Prepared:
         -------
         ndarray of shape (n, n_features), float64
         """
-        averages = np.empty((len(patches), self.rows.n_features))
-        for average, patch in zip(averages, patches, strict=True):
-            start, stop = self._walk.indptr[patch : patch + 2]
-            average[:] = self._walk.data[start:stop] @ self.rows.at(self._walk.indices[start:stop])
+        averages, walk = np.empty((len(patches), self.rows.n_features)), self._walk
+        for begin in range(0, len(patches), _BLOCK_AVERAGES):
+            block = patches[begin : begin + _BLOCK_AVERAGES]
+            spans = [slice(*walk.indptr[patch : patch + 2]) for patch in block]
+            # Neighbours have neighbours in common, and to read many rows at once takes no longer than a few.
+            needed, places = np.unique(
+                np.concatenate([walk.indices[span] for span in spans]), return_inverse=True
+            )
+            values, at = self.rows.at(needed.astype(np.intp)), 0
+            for average, span in zip(averages[begin:], spans, strict=False):
+                n = span.stop - span.start
+                average[:] = walk.data[span] @ values[places[at : at + n]]
+                at += n
         return averages
 
     def smooth(self, field: npt.NDArray[Any], steps: int = 1, stretch: Stretch = SILENT) -> npt.NDArray[Any]:

@@ -55,6 +55,7 @@ from tissuumaps_sic.session import (
     session_names,
     session_path,
 )
+from tissuumaps_sic.slidefile.h5ad import Matrix
 from tissuumaps_sic.slidefile.locking import BusyError
 from tissuumaps_sic.slides import MAIN, EmbeddedSlide, SlideCache, SlideFileError, Stamp, stamp_of
 from tissuumaps_sic.transfer import comparable, guests_of, lend, lender_of, unlike
@@ -700,7 +701,7 @@ class Annotator:
             session = self._seen_session(slide, request)
             if session.run is not None:
                 slide = self._slide(h5ad, session.run.embedding)
-            # The mapping of the old file must be gone before systems that lock mapped files replace it.
+            # The old file must be let go of before systems that lock open files replace it.
             self._slides.forget(h5ad)
             try:
                 write_labels(slide, session, h5ad)
@@ -998,9 +999,7 @@ class _Scores:
         return found
 
 
-def _cosines(
-    row: npt.NDArray[Any], X: npt.NDArray[Any], others: npt.NDArray[np.intp]
-) -> npt.NDArray[np.float64]:
+def _cosines(row: npt.NDArray[Any], X: Matrix, others: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
     """Return the cosine of a row with each of some rows of X, float64; 0 with a row of zeros.
 
     NaN where either row holds NaN or infinity.

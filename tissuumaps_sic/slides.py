@@ -1,4 +1,4 @@
-"""Opened h5ad files: the embeddings memory-mapped, a few slides kept, any file's faults told in words."""
+"""Opened h5ad files: the embeddings read as they are needed, a few slides kept, faults told in words."""
 
 from __future__ import annotations
 
@@ -20,6 +20,39 @@ import numpy.typing as npt
 
 from tissuumaps_sic.prepared import Prepared
 from tissuumaps_sic.progress import Stretch
+from tissuumaps_sic.slidefile.h5ad import (
+    Matrix,
+    SlideFileError,
+    Stamp,
+    first_rows,
+    library_names,
+    names_in,
+    open_matrix,
+    opened,
+    read_names,
+    require_held,
+    stamp_of,
+    text_in,
+    twice_named,
+)
+
+__all__ = [
+    "MAIN",
+    "EmbeddedSlide",
+    "Embedding",
+    "Outline",
+    "SlideCache",
+    "SlideFileError",
+    "Stamp",
+    "embeddings",
+    "open_slide_file",
+    "opened",
+    "outline",
+    "patch_names_of",
+    "provenance",
+    "spacing_of",
+    "stamp_of",
+]
 
 # The embedding of a file that has one only.
 MAIN = "X"
@@ -29,16 +62,10 @@ _MOST_PICTURED = 3
 _SAMPLED = 64
 # A file that is replaced while it is opened is opened anew, so often.
 _ATTEMPTS = 3
+# Of what may be long in a message.
+_SHOWN_SLIDES, _LONGEST_NAME = 3, 80
 # What is of the grid, and not of the encoder, in an entry of uns['embedder']['encoders'].
 _GRID_KEYS = ("target_mpp", "patch_size", "overlap", "stride")
-
-
-# What tells a file from the one that takes its place; see `stamp_of`.
-Stamp = tuple[int, int, int, int]
-
-
-class SlideFileError(Exception):
-    """An h5ad cannot be used; the message names the file, what is wrong and what to do."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +109,9 @@ class EmbeddedSlide:
     ----------
     path : Path
         The h5ad.
-    X : ndarray of shape (n_patches, n_features), floating
-        Embeddings; a read-only memory map where the file allows it.
+    X : Matrix of shape (n_patches, n_features), floating
+        Embeddings, read from the file when they are asked for. A file that is changed meanwhile raises
+        `SlideFileError` there.
     patch_names : ndarray of shape (n_patches,), object
         The index of ``obs``.
     centres : ndarray of shape (n_patches, 2), float64
@@ -97,7 +125,7 @@ class EmbeddedSlide:
     """
 
     path: Path
-    X: npt.NDArray[np.floating[Any]]
+    X: Matrix
     patch_names: npt.NDArray[np.object_]
     centres: npt.NDArray[np.float64]
     embedding: str = MAIN
@@ -225,22 +253,10 @@ def open_slide_file(path: Path, embedding: str = MAIN) -> EmbeddedSlide:
             before = None  # told below, as whatever else is wrong with the file
         with opened(path) as file:
             slide = _read(path, file, embedding)
-        # The map is made by name, after the rest: were it of another file, all would look well.
+        # The matrix is opened by name, after the rest: were it of another file, all would look well.
         if before is not None and before == stamp_of(path):
             return replace(slide, stamp=before)
     raise SlideFileError(f"{path.name}: is being written at this moment; try again when it is finished")
-
-
-def stamp_of(path: Path) -> Stamp:
-    """Return what changes when a file is written or replaced, by one of the same size and time too.
-
-    Raises
-    ------
-    OSError
-        When there is no such file.
-    """
-    stat = path.stat()
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def embeddings(path: Path) -> list[Embedding]:
@@ -285,40 +301,10 @@ def outline(path: Path) -> Outline:
         When the file is missing or damaged, or holds no dense embeddings with a centre for each.
     """
     with opened(path) as file:
-        X, centres = file.get("X"), file.get("obsm/spatial")
-        _check_dense(path, MAIN, X)
-        if not isinstance(centres, h5py.Dataset) or centres.shape != (X.shape[0], 2):
-            raise SlideFileError(
-                f"{path.name}: obsm['spatial'] is not one (x, y) for each patch; "
-                f"`embedder check {path.name}` tells more"
-            )
+        X = _patches(path, file)
         listed = tuple(_listed(path, file))
-        try:
-            known = json.loads(file["uns/embedder"].asstr()[()])
-        except (KeyError, ValueError, AttributeError, TypeError):
-            known = {}
+        known = _known(file)
         return Outline(int(X.shape[0]), listed, {each.name: _of(known, each.name) for each in listed})
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
-    """Open an h5ad to read, and tell whatever goes wrong in words.
-
-    Raises
-    ------
-    SlideFileError
-        When the file is missing or damaged.
-    """
-    if not path.is_file():
-        raise SlideFileError(f"{path.name}: no such file; embed the slide first (embedder embed)")
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            yield file
-    # A damaged file makes h5py, and what reads with it, raise almost anything.
-    except (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError, MemoryError) as error:
-        raise SlideFileError(
-            f"{path.name}: not a readable h5ad ({error}); embed the slide again (embedder embed)"
-        ) from error
 
 
 def provenance(path: Path, embedding: str = MAIN) -> dict[str, Any]:
@@ -337,15 +323,24 @@ def provenance(path: Path, embedding: str = MAIN) -> dict[str, Any]:
     SlideFileError
         When the file cannot be read.
     """
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            text = file["uns/embedder"].asstr()[()] if "uns/embedder" in file else "{}"
-        known = json.loads(text)
-    except (OSError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise SlideFileError(
-            f"{path.name}: its provenance cannot be read ({error}); embed the slide again"
-        ) from error
+    with opened(path) as file:
+        try:
+            known = json.loads(text_in(file, "uns/embedder") or "{}")
+        except (RecursionError, ValueError) as error:
+            raise SlideFileError(
+                f"{path.name}: uns['embedder'], which tells how it was made, cannot be read ({error}); embed "
+                "the slide again, or take that out (del adata.uns['embedder'])"
+            ) from error
     return _of(known, embedding)
+
+
+def _known(file: h5py.File) -> dict[str, Any]:
+    """Return the whole provenance of an open h5ad; nothing where it has none that can be read."""
+    try:
+        known = json.loads(text_in(file, "uns/embedder") or "{}")
+    except (RecursionError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _of(known: Any, embedding: str) -> dict[str, Any]:
@@ -374,11 +369,7 @@ def _entries(known: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _listed(path: Path, file: h5py.File) -> Iterator[Embedding]:
     X = file.get("X")
     _check_dense(path, MAIN, X)
-    try:
-        known = json.loads(file["uns/embedder"].asstr()[()])
-    except (KeyError, ValueError, AttributeError, TypeError):
-        known = {}
-    known = known if isinstance(known, dict) else {}
+    known = _known(file)
     parts = [known.get(key) for key in ("encoder", "grid")]
     encoder, grid = (part if isinstance(part, dict) else {} for part in parts)
     name = encoder.get("name") or _feature_prefix(file)
@@ -386,7 +377,7 @@ def _listed(path: Path, file: h5py.File) -> Iterator[Embedding]:
     obsm, entries = file.get("obsm"), _entries(known)
     for key, item in obsm.items() if isinstance(obsm, h5py.Group) else ():
         # X itself would be shadowed by an X_X.
-        if key.startswith("X_") and key not in ("X_", "X_X") and _is_embedding(path, item, X.shape[0]):
+        if key.startswith("X_") and key not in ("X_", "X_X") and _is_embedding(item, X.shape[0]):
             yield _embedding(key[2:], entries.get(f"obsm/{key}", {}), item)
 
 
@@ -400,14 +391,13 @@ def _embedding(name: str, entry: dict[str, Any], matrix: h5py.Dataset) -> Embedd
     )
 
 
-def _is_embedding(path: Path, item: Any, n_patches: int) -> bool:
+def _is_embedding(item: Any, n_patches: int) -> bool:
     return bool(
         isinstance(item, h5py.Dataset)
         and item.ndim == 2
         and item.dtype.kind == "f"
         and item.shape[0] == n_patches
         and item.shape[1] > _MOST_PICTURED
-        and _is_within(item, path)
     )
 
 
@@ -422,11 +412,7 @@ def _feature_prefix(file: h5py.File) -> str | None:
 
 
 def _read(path: Path, file: h5py.File, embedding: str) -> EmbeddedSlide:
-    for key in ("X", "obs", "obsm/spatial"):
-        if key not in file:
-            raise SlideFileError(
-                f"{path.name}: has no {key}; `embedder check {path.name}` names what the file lacks"
-            )
+    n_patches = _patches(path, file).shape[0]
     listed = tuple(_listed(path, file))
     if embedding not in {each.name for each in listed}:
         there = ", ".join(
@@ -436,54 +422,101 @@ def _read(path: Path, file: h5py.File, embedding: str) -> EmbeddedSlide:
             f"{path.name}: has no embedding {embedding!r}; there is {there}; choose one of them, or add it "
             "(embedder add)"
         )
-    X = _matrix(path, file["X" if embedding == MAIN else f"obsm/X_{embedding}"])
+    key = "X" if embedding == MAIN else f"obsm/X_{embedding}"
+    require_held(file[key], f"{path.name}: {key}")
+    names, centres = _names(path, file), _centres(path, file, n_patches)
+    return EmbeddedSlide(path, open_matrix(path, file[key]), names, centres, embedding, listed)
+
+
+def _patches(path: Path, file: h5py.File) -> h5py.Dataset:
+    """Return X of an open h5ad, once all shapes agree; nothing that has a row for each patch is read.
+
+    Raises
+    ------
+    SlideFileError
+    """
+    for key in ("X", "obs", "obsm/spatial"):
+        if key not in file:
+            raise SlideFileError(
+                f"{path.name}: has no {key}; `embedder check {path.name}` names what the file lacks"
+            )
+    X, more = file["X"], f"`embedder check {path.name}` tells more"
+    _check_dense(path, MAIN, X)
+    n_patches = int(X.shape[0])
+    if not n_patches:
+        raise SlideFileError(f"{path.name}: has no patches; embed the slide again, with a lower --min-tissue")
+    if not X.shape[1]:
+        raise SlideFileError(f"{path.name}: X has no columns; embed the slide again")
+    n_bytes = path.stat().st_size
+    if n_patches > n_bytes:
+        raise SlideFileError(
+            f"{path.name}: declares {n_patches} patches in {n_bytes} bytes, which cannot be; copy it again, "
+            "or embed the slide again"
+        )
+    index, spatial = names_in(file["obs"], f"{path.name}: obs"), file["obsm/spatial"]
+    if index.shape != (n_patches,):
+        raise SlideFileError(f"{path.name}: has {index.shape[0]} names for {n_patches} patches; {more}")
+    is_matrix = isinstance(spatial, h5py.Dataset) and spatial.dtype.kind in "iuf"
+    if not is_matrix or spatial.shape != (n_patches, 2):
+        raise SlideFileError(f"{path.name}: obsm['spatial'] is not one (x, y) for each patch; {more}")
+    require_held(X, f"{path.name}: X")
+    require_held(index, f"{path.name}: obs")
+    require_held(spatial, f"{path.name}: obsm['spatial']")
+    return X
+
+
+def _names(path: Path, file: h5py.File) -> npt.NDArray[np.object_]:
+    """Return the patches' names, each of which is that of one patch of one slide.
+
+    Seeds are kept by name, and would land on another patch; the places of two slides lie over each other.
+    """
+    slides = library_names(file["obs"])
+    if len(slides) > 1:
+        listed = ", ".join(slides[:_SHOWN_SLIDES]) + (", ..." if len(slides) > _SHOWN_SLIDES else "")
+        raise SlideFileError(
+            f"{path.name}: holds patches of {len(slides)} slides ({listed}), as obs['library_id'] says; "
+            "write each into a file of its own, such as "
+            f"adata[adata.obs['library_id'] == {slides[0]!r}].write_h5ad('one.h5ad')"
+        )
     names = patch_names_of(file)
-    if names.shape != X.shape[:1]:
+    twice = twice_named(names)
+    if twice is not None:
+        name, row, other = twice
         raise SlideFileError(
-            f"{path.name}: has {len(names)} names for {X.shape[0]} patches; "
-            f"`embedder check {path.name}` tells more"
+            f"{path.name}: names of patches are not unique: {name[:_LONGEST_NAME]!r} is that of rows {row} "
+            f"and {other}, and a seed on one would be on both; if several slides were put together, embed "
+            "each into a file of its own, else give each patch its name (adata.obs_names_make_unique())"
         )
-    spatial = file["obsm/spatial"]
-    if not isinstance(spatial, h5py.Dataset) or spatial.shape != (X.shape[0], 2):
+    return names
+
+
+def _centres(path: Path, file: h5py.File, n_patches: int) -> npt.NDArray[np.float64]:
+    """Return the patches' places, all of which are numbers."""
+    centres = np.empty((n_patches, 2))
+    file["obsm/spatial"].read_direct(centres)
+    is_lost = np.logical_not(np.isfinite(centres).all(axis=1))
+    if is_lost.any():
         raise SlideFileError(
-            f"{path.name}: obsm['spatial'] is not one (x, y) for each patch; "
-            f"`embedder check {path.name}` tells more"
+            f"{path.name}: obsm['spatial'] holds NaN or infinity {first_rows(is_lost)}; leave those "
+            "patches out (adata[np.isfinite(adata.obsm['spatial']).all(axis=1)]) or embed the slide again"
         )
-    centres = np.asarray(spatial[()], dtype=np.float64)
-    return EmbeddedSlide(path, X, names, centres, embedding, listed)
+    return centres
 
 
 def patch_names_of(file: h5py.File) -> npt.NDArray[np.object_]:
-    """Return the index of ``obs`` of an open h5ad, (n_patches,), object."""
-    obs = file["obs"]
-    index = obs[obs.attrs["_index"]]
-    if isinstance(index, h5py.Group):
-        # A nullable string array, which anndata writes with pandas 3; names are never missing.
-        index = index["values"]
-    names: npt.NDArray[np.object_] = index.asstr()[()].astype(object)
-    return names
+    """Return the index of ``obs`` of an open h5ad, (n_patches,), object.
+
+    Raises
+    ------
+    SlideFileError
+        When there is none.
+    """
+    return read_names(names_in(file["obs"], f"{Path(file.filename).name}: obs"))
 
 
 def _check_dense(path: Path, key: str, dataset: Any) -> None:
     if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 2 or dataset.dtype.kind != "f":
         raise SlideFileError(f"{path.name}: {key} is not a dense matrix of floats; embed the slide again")
-    # Links lead out of the folder that is served, and the map below would be of the wrong file.
-    if not _is_within(dataset, path):
-        raise SlideFileError(f"{path.name}: {key} lies in another file; write the h5ad as one file")
-
-
-def _is_within(dataset: h5py.Dataset, path: Path) -> bool:
-    """Return whether a dataset lies in the file at `path`, and not where a link or a list of files says."""
-    return dataset.file.filename == str(path) and not dataset.external and not dataset.is_virtual
-
-
-def _matrix(path: Path, dataset: h5py.Dataset) -> npt.NDArray[np.floating[Any]]:
-    offset = dataset.id.get_offset()
-    if dataset.chunks is None and offset is not None and dataset.dtype.isnative:
-        return np.memmap(path, dtype=dataset.dtype, mode="r", offset=offset, shape=dataset.shape)
-    # A compressed file costs its unpacked size in memory; `embedder share --compress` makes such files.
-    values: npt.NDArray[np.floating[Any]] = dataset[()]
-    return values
 
 
 class SlideCache:
@@ -502,37 +535,54 @@ class SlideCache:
         self._size, self._patches = size, patches
         self._slides: OrderedDict[tuple[Path, str], EmbeddedSlide] = OrderedDict()
         self._lock = threading.Lock()
+        # A lock a path, with how many hold it or wait for it, so that none is kept for nobody.
+        self._openings: dict[Path, tuple[threading.Lock, int]] = {}
 
     def get(self, path: Path, embedding: str = MAIN) -> EmbeddedSlide:
         """Return an embedding of the slide at `path`, from memory where the file is still the same.
+
+        Who asks for a slide waits for others to open that one, and for no other.
 
         Raises
         ------
         SlideFileError
             As `open_slide_file`.
         """
-        with self._lock:
+        with self._opening(path):
             try:
                 stamp = stamp_of(path)
             except OSError as error:
-                self._drop(path)
+                self.forget(path)
                 raise SlideFileError(f"{path.name}: no such file; embed the slide first") from error
-            slide = self._slides.pop((path, embedding), None)
+            with self._lock:
+                slide = self._slides.pop((path, embedding), None)
             if slide is None or slide.stamp != stamp:
                 slide = open_slide_file(path, embedding)
-            self._slides[path, embedding] = slide
-            while len(self._slides) > 1 and (
-                len(self._slides) > self._size
-                or sum(each.n_patches for each in self._slides.values()) > self._patches
-            ):
-                self._slides.popitem(last=False)
+            with self._lock:
+                self._slides[path, embedding] = slide
+                while len(self._slides) > 1 and (
+                    len(self._slides) > self._size
+                    or sum(each.n_patches for each in self._slides.values()) > self._patches
+                ):
+                    self._slides.popitem(last=False)
             return slide
 
-    def forget(self, path: Path) -> None:
-        """Let go of a slide, so that its file can be replaced on systems that lock mapped files."""
+    @contextmanager
+    def _opening(self, path: Path) -> Iterator[None]:
         with self._lock:
-            self._drop(path)
+            lock, n_users = self._openings.get(path, (threading.Lock(), 0))
+            self._openings[path] = lock, n_users + 1
+        try:
+            with lock:
+                yield
+        finally:
+            with self._lock:
+                lock, n_users = self._openings.pop(path)
+                if n_users > 1:
+                    self._openings[path] = lock, n_users - 1
 
-    def _drop(self, path: Path) -> None:
-        for key in [key for key in self._slides if key[0] == path]:
-            del self._slides[key]
+    def forget(self, path: Path) -> None:
+        """Let go of a slide, so that its file can be replaced on systems that lock open files."""
+        with self._lock:
+            for key in [key for key in self._slides if key[0] == path]:
+                del self._slides[key]

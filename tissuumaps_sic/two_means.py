@@ -1,8 +1,8 @@
 """Dividing patches in two: Lloyd's iterations for two centres, at the speed of reading the embeddings.
 
 `Rows` wraps the embeddings of a slide and is built once; `Part` is some of its patches; `seeded_two_means`
-and `two_means` divide a part and return a `Split`. X is never copied, neither to scale nor to convert it:
-blocks that fit in the processor's cache are converted as they are used.
+and `two_means` divide a part and return a `Split`. X is never copied whole, to scale or to convert it: blocks
+that fit in the processor's cache are converted as they are used.
 
 Three things make it fast. Which of two centres is nearer depends only on the plane half way between them, so
 a pass is one product with its normal. The sums of the two sides follow the patches that change side and no
@@ -24,12 +24,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from tissuumaps_sic.progress import SILENT, Stretch
+from tissuumaps_sic.slidefile.h5ad import first_rows
 
 Floats = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]
@@ -43,8 +44,34 @@ _BLOCK_BYTES = 5 << 19
 _SAMPLE_ROWS = 1024
 # Rows of a block that is read where it lies, and patches that are assigned at a time.
 _LARGE_ROWS = 8192
+# As many products with each row keep all processors busy in a block that is too large for the cache.
+_MANY_PRODUCTS = 8
+# Finite numbers in half precision are smaller; see `_from_half`.
+_BEYOND_HALF = 65536.0
 # Share of what is left that one of Lloyd's iterations is told to be: most divisions take ten to thirty.
 _ROUND = 0.1
+
+
+@runtime_checkable
+class RowReader(Protocol):
+    """A matrix whose rows are read into memory when they are needed, as `slidefile.h5ad.StoredMatrix` is."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n_patches, n_features)."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the rows."""
+
+    def read_rows(self, start: int, out: Floats) -> None:
+        """Read rows from `start` on into `out`, (n, n_features)."""
+
+    def take_rows(self, index: Index, out: Floats) -> None:
+        """Read rows that rise into `out`, (n, n_features)."""
+
+    def __getitem__(self, rows: Any) -> Floats:
+        """Read some rows."""
 
 
 class Rows:
@@ -56,9 +83,9 @@ class Rows:
     Parameters
     ----------
     X : array-like of shape (n_patches, n_features)
-        Embeddings, one row a patch; may be a memory map. float16, float32 and float64 in the machine's
-        byte order are used where they lie, anything else is copied to float64. It must not change while
-        this object is in use.
+        Embeddings, one row a patch; may be a memory map, or a `RowReader`, which is read a block at a time.
+        float16, float32 and float64 in the machine's byte order are used where they lie, anything else is
+        copied to float64. It must not change while this object is in use.
     normalize : bool, default=True
         Compute with every row scaled to unit length; a row of zeros stays as it is.
     stretch : Stretch, optional
@@ -88,6 +115,7 @@ class Rows:
 
     def __init__(self, X: npt.ArrayLike, *, normalize: bool = True, stretch: Stretch = SILENT) -> None:
         self._X = _matrix(X)
+        self._reader = self._X if isinstance(self._X, RowReader) else None
         self.n_patches, self.n_features = (int(size) for size in self._X.shape)
         self.normalized = normalize
         self.precise = bool(self._X.dtype == np.float64)
@@ -97,7 +125,9 @@ class Rows:
             self.origin = self._sample_mean()
             self._read_once(stretch)
 
-    def blocks(self, index: Index | None = None, stretch: Stretch = SILENT) -> Iterator[tuple[slice, Floats]]:
+    def blocks(
+        self, index: Index | None = None, stretch: Stretch = SILENT, *, in_cache: bool = False
+    ) -> Iterator[tuple[slice, Floats]]:
         """Read rows of X as they are, unscaled, in the precision of products.
 
         Parameters
@@ -106,6 +136,8 @@ class Rows:
             The rows in rising order; None for all. Those that lie together are read where they lie.
         stretch : Stretch, optional
             Is told after each block how many of the rows have been used, and may end the reading.
+        in_cache : bool, default=False
+            Whether every block is to be small enough for the processor's cache.
 
         Yields
         ------
@@ -118,20 +150,25 @@ class Rows:
         size = self.n_patches if index is None else len(index)
         first = 0 if index is None or not size else int(index[0])
         together = index is None or not size or int(index[-1]) - first == size - 1
+        half, reader = self._X.dtype == np.float16, self._reader
         # What is neither gathered nor converted needs no cache, and large blocks keep all processors busy.
-        as_it_is = together and self._X.dtype != np.float16
-        n_rows = _LARGE_ROWS if as_it_is else self._block_rows
+        n_rows = self._block_rows if in_cache or half or not together else _LARGE_ROWS
         shape = (min(n_rows, size), self.n_features)
-        gathered = None if together else np.empty(shape, dtype=self._X.dtype)
-        widened = np.empty(shape, dtype=np.float32) if self._X.dtype == np.float16 else None
+        taken = None if together and reader is None else np.empty(shape, dtype=self._X.dtype)
+        widened = np.empty(shape, dtype=np.float32) if half else None
         for start in range(0, size, n_rows):
             where = slice(start, min(start + n_rows, size))
-            if index is None or gathered is None:
+            if taken is None:
                 values = self._X[first + where.start : first + where.stop]
             else:
-                values = gathered[: where.stop - start]
-                # Without mode="clip" numpy takes into a buffer of its own first.
-                np.take(self._X, index[where], axis=0, out=values, mode="clip")
+                values = taken[: where.stop - start]
+                if reader is not None and (index is None or together):
+                    reader.read_rows(first + start, values)
+                elif reader is not None and index is not None:
+                    reader.take_rows(index[where], values)
+                elif index is not None:
+                    # Without mode="clip" numpy takes into a buffer of its own first.
+                    np.take(self._X, index[where], axis=0, out=values, mode="clip")
             if widened is not None:
                 values = _from_half(values, widened[: len(values)])
             yield where, values
@@ -142,11 +179,9 @@ class Rows:
     ) -> Iterator[tuple[slice, Doubles]]:
         """Read rows of X as `blocks` does, but in double precision."""
         wide = np.empty((self._block_rows, self.n_features))
-        for where, values in self.blocks(index, stretch):
-            for start in range(0, len(values), self._block_rows):
-                part = values[start : start + self._block_rows]
-                np.copyto(wide[: len(part)], part)
-                yield slice(where.start + start, where.start + start + len(part)), wide[: len(part)]
+        for where, values in self.blocks(index, stretch, in_cache=True):
+            np.copyto(wide[: len(values)], values)
+            yield where, wide[: len(values)]
 
     def scale(self, index: Index | slice) -> Doubles | float:
         """Return the factors of the rows at `index` as a column, (n, 1), or 1.0 where there are none."""
@@ -173,7 +208,9 @@ class Rows:
         columns = self.narrow(directions.T)
         size = self.n_patches if index is None else len(index)
         products = np.empty((size, len(directions)))
-        for where, values in self.blocks(index, stretch):
+        # What was just read from a file is in the cache, and a few products are taken faster than it is read.
+        in_cache = self._reader is not None and len(directions) < _MANY_PRODUCTS
+        for where, values in self.blocks(index, stretch, in_cache=in_cache):
             np.multiply(
                 values @ columns, self.scale(where if index is None else index[where]), out=products[where]
             )
@@ -211,7 +248,8 @@ class Rows:
 
     def at(self, index: Index) -> Doubles:
         """Return the scaled rows at `index`, (n, n_features), in double precision; for a few of them."""
-        return self._X[index].astype(np.float64) * self.scale(index)
+        found: Doubles = self._X[index].astype(np.float64) * self.scale(index)
+        return found
 
     def whole(self) -> Part:
         """Return all patches as a part."""
@@ -242,9 +280,10 @@ class Rows:
         if self.normalized:
             self.scales = np.empty(self.n_patches)
         origin_square = float(self.origin @ self.origin)
+        wrong = np.zeros(self.n_patches, dtype=bool)
         for where, values in self.wide_blocks(None, stretch):
             factors, squares = self._factors(values)
-            self._check_finite(where, squares)
+            wrong[where] = self._not_finite(where, squares)
             self.total += factors @ values
             lengths = factors**2 * squares + origin_square
             radii = np.maximum(lengths - 2.0 * factors * (values @ self.origin), 0.0)
@@ -252,6 +291,11 @@ class Rows:
             self.radii[where] = np.sqrt(radii + 1e-14 * lengths)
             if self.scales is not None:
                 self.scales[where] = factors
+        if wrong.any():
+            raise ValueError(
+                f"X holds NaN or infinity {first_rows(wrong)}; leave those patches out "
+                "(adata[np.isfinite(adata.X).all(axis=1)]) or embed them again"
+            )
 
     def _factors(self, values: Doubles) -> tuple[Doubles, Doubles]:
         """Return what each row is to be multiplied by, and its squared length before."""
@@ -260,23 +304,29 @@ class Rows:
             return np.ones(len(values)), squares
         return 1.0 / np.sqrt(np.where(squares == 0, 1.0, squares)), squares
 
-    def _check_finite(self, where: slice, squares: Doubles) -> None:
-        raw = self._X[where]
-        if raw.dtype == np.float16:
-            # Conversion from half gives numbers for infinity and NaN; their exponent's bits are all set.
-            suspect = bool(((raw.view(np.int16) & 0x7C00) == 0x7C00).any())
+    def _not_finite(self, where: slice, squares: Doubles) -> Mask | bool:
+        """Return which rows at `where` hold NaN or infinity, by their squared lengths.
+
+        Raises
+        ------
+        ValueError
+            When a row is finite and its squared length is not.
+        """
+        if self._X.dtype == np.float16:
+            # Conversion from half gives numbers for infinity and NaN, larger than any other.
+            suspect = bool((squares >= _BEYOND_HALF**2).any())
         else:
             suspect = not np.isfinite(squares).all()
         if not suspect:
-            return
-        finite = np.isfinite(raw).all(axis=1)
-        if not finite.all():
-            row = where.start + int(np.argmin(finite))
+            return False
+        finite: Mask = np.isfinite(self._X[where]).all(axis=1)
+        too_large = finite & ~np.isfinite(squares)
+        if too_large.any():
+            row = where.start + int(np.argmax(too_large))
             raise ValueError(
-                f"X holds NaN or infinity, first in row {row}; leave those patches out or embed them again"
+                f"X holds values too large to square, first in row {row}; scale the embeddings down"
             )
-        row = where.start + int(np.argmin(np.isfinite(squares)))
-        raise ValueError(f"X holds values too large to square, first in row {row}; scale the embeddings down")
+        return ~finite
 
 
 @dataclass(frozen=True)
@@ -691,13 +741,14 @@ def _squared_distances(part: Part, points: Doubles, stretch: Stretch) -> Iterato
         yield where, np.maximum(part.radii[where][:, None] ** 2 - 2.0 * along + squares, 0.0)
 
 
-def _matrix(X: npt.ArrayLike) -> Floats:
+def _matrix(X: npt.ArrayLike | RowReader) -> Any:
     """Return X as a matrix of shape (n_patches >= 2, n_features >= 1), without a copy where it is floats."""
+    is_read = isinstance(X, RowReader) and X.dtype in (np.float16, np.float32, np.float64)
     # A memory map's own type would turn every block into one, at some cost.
-    matrix: Floats = np.asarray(X)
+    matrix: Any = X if is_read else np.asarray(X)
     if matrix.dtype not in (np.float16, np.float32, np.float64):
         matrix = matrix.astype(np.float64)
-    if matrix.ndim != 2:
+    if len(matrix.shape) != 2:
         raise ValueError(
             f"X has {matrix.ndim} dimensions; give a matrix with one row a patch, (n_patches, n_features)"
         )

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ import pandas as pd
 from anndata.io import write_elem
 
 from tissuumaps_sic.export.labels import ExportError, distinct, replay
-from tissuumaps_sic.session import Session
-from tissuumaps_sic.slidefile.writing import replacing
-from tissuumaps_sic.slides import EmbeddedSlide, patch_names_of, stamp_of
+from tissuumaps_sic.session import Session, editing
+from tissuumaps_sic.slidefile.h5ad import opened, require_own, stamp_of
+from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
+from tissuumaps_sic.slides import EmbeddedSlide, patch_names_of
 
 # More than the HDF5 library takes for the structure around a few columns.
 _ROOM_BYTES = 2**19
@@ -34,10 +35,14 @@ def write_labels(
     of the patch's own label), ``uns['sic_label_colors']`` the classes' colours, ``uns['sic']`` JSON text
     that says how the labels were made. Labels are the session's, replayed, unless `columns` gives them.
 
+    What a process that was killed here left beside the slide's own file is removed.
+
     Raises
     ------
-    ExportError, SessionError, OSError
-        When there are no labels, they cannot be replayed, or the file cannot be written.
+    ExportError, SessionError, SlideFileError, OSError
+        When there are no labels, they cannot be replayed, or the file cannot be read or written.
+    BusyError
+        When other processes keep this one from the slide's own file.
     """
     columns = replay(slide, session) if columns is None else columns
     assert session.run is not None
@@ -48,12 +53,24 @@ def write_labels(
         # Where a slide that lent seeds lies is nobody's business who gets the file.
         "run": session.run.model_dump(exclude={"labels": True, "loans": {"__all__": {"path"}}}),
     }
-    with replacing(target) as temporary:
+    told = json.dumps(provenance)
+    # Before a gigabyte is copied.
+    with opened(slide.path):
+        pass
+    with ExitStack() as held:
+        if target.resolve() == slide.path.resolve():
+            held.enter_context(editing(target.resolve()))
+            _sweep(target)
+        temporary = held.enter_context(replacing(target))
         before = stamp_of(slide.path)
-        shutil.copyfile(slide.path, temporary)
-        told = json.dumps(provenance)
-        _reserve(temporary, 32 * slide.n_patches + 2 * len(told) + _ROOM_BYTES)
-        with _told_as_os_error(), h5py.File(temporary, "r+", locking=False) as file:
+        try:
+            shutil.copyfile(slide.path, temporary)
+            _reserve(temporary, 32 * slide.n_patches + 2 * len(told) + _ROOM_BYTES)
+        except OSError as error:
+            # A write that fails tells no name.
+            raise OSError(error.errno, error.strerror, str(target)) from error
+        with _told_as_os_error(target), h5py.File(temporary, "r+", locking=False) as file:
+            require_own(file, slide.path.name)
             if not np.array_equal(patch_names_of(file), slide.patch_names):
                 raise ExportError(f"{slide.path.name}: holds other patches than it did; run them again")
             _put_columns(file["obs"], columns)
@@ -63,11 +80,24 @@ def write_labels(
             )
             write_elem(uns, "sic_label_colors", colors)
             write_elem(uns, "sic", told)
+        if slide.stamp not in (None, before):
+            raise ExportError(
+                f"{slide.path.name}: another program has changed it since it was opened; nothing was "
+                "written, run the clustering again"
+            )
         if stamp_of(slide.path) != before:
             raise ExportError(
                 f"{slide.path.name}: another program has changed it at this moment; nothing was written, "
                 "write the labels again"
             )
+
+
+def _sweep(h5ad: Path) -> None:
+    """Remove copies that killed writers of a slide's labels left; to be called while `editing`."""
+    real = h5ad.resolve()
+    # The embedder writes beside its file, too, and holds a lock of its own meanwhile.
+    if not real.with_name(f".{real.stem}.lock").exists():
+        remove_left_behind(real)
 
 
 def _reserve(path: Path, n_bytes: int) -> None:
@@ -83,12 +113,12 @@ def _reserve(path: Path, n_bytes: int) -> None:
 
 
 @contextmanager
-def _told_as_os_error() -> Iterator[None]:
+def _told_as_os_error(target: Path) -> Iterator[None]:
     """Tell the HDF5 library's failures to write as what they are."""
     try:
         yield
     except RuntimeError as error:
-        raise OSError(errno.EIO, "the HDF5 library could not write it") from error
+        raise OSError(errno.EIO, "the HDF5 library could not write it", str(target)) from error
 
 
 def _put_columns(obs: Any, columns: pd.DataFrame) -> None:

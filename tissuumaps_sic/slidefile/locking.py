@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,10 @@ _LOOK_SECONDS = 0.2
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
 
+# The lock files that each thread holds.
+_HELD = threading.local()
+
+
 class BusyError(Exception):
     """Another program holds a lock; the message says which, and what to do if it is not so."""
 
@@ -26,6 +31,7 @@ def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator
     """Hold a lock between processes while the block runs; wait for it where another one holds it.
 
     Threads of one process are kept apart as well, but wait longer than a `threading.Lock` would make them.
+    The thread that holds a lock may take it again.
 
     Parameters
     ----------
@@ -47,10 +53,17 @@ def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator
     systems that have none its place is taken by a file beside it, which tells its process; one that a process
     of another machine left when it died must be deleted by hand.
     """
+    held: set[Path] = vars(_HELD).setdefault("paths", set())
+    real = path.parent.resolve() / path.name
+    if real in held:
+        yield
+        return
     lock = _acquired(path, waiting)
+    held.add(real)
     try:
         yield
     finally:
+        held.discard(real)
         lock.release()
 
 
