@@ -188,6 +188,13 @@ def _parser() -> argparse.ArgumentParser:
     share.add_argument(
         "--keep", action="append", default=[], metavar="PLACE", help="keep this too, such as obs/stage"
     )
+    share.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="a word of the slide's name, or a person's, that may be in what stays, such as in a class",
+    )
     share.add_argument("--json", action="store_true", help="print what was removed for machines")
 
     add = _command(commands, "add", "put another embedding of the same slide into a file", _add)
@@ -428,9 +435,10 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _share(options: argparse.Namespace) -> int:
+    from embedder.contract import ContractError
     from embedder.share import ShareError, read_key, share
 
-    key = read_key(options.key) if options.key else None
+    key = read_key(options.key, shared=options.output) if options.key else None
     shared, failed = [], False
     for path in options.files:
         try:
@@ -442,8 +450,9 @@ def _share(options: argparse.Namespace) -> int:
                 shift=options.shift,
                 compress=options.compress,
                 keep=options.keep,
+                allow=options.allow,
             )
-        except (ShareError, OSError) as error:
+        except (ShareError, ContractError, OSError) as error:
             log.error("%s", error)  # noqa: TRY400 -- a message for a person, not a trace
             failed = True
             continue

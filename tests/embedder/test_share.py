@@ -12,8 +12,7 @@ from making_embeddings import MeanEncoder, write_ramp
 from making_slides import slide_arguments
 
 import embedder.embed
-from embedder import combine
-from embedder import share as share_module
+from embedder import combine, proof
 from embedder.anndata_io import write_slide
 from embedder.cli import main
 from embedder.contract import check
@@ -75,13 +74,16 @@ def test_what_is_useful_is_all_there(labelled, tmp_path):
     shared = share(labelled, tmp_path / "shared", key=KEY, rename=True)
     a, b = anndata.read_h5ad(labelled), anndata.read_h5ad(shared.path)
     assert np.array_equal(a.X, b.X)
-    assert np.array_equal(a.obsm["X_again"], b.obsm["X_again"])
+    assert np.array_equal(a.obsm["X_again"], b.obsm["X_encoder-00000000"])
     assert np.array_equal(a.obsm["spatial"], b.obsm["spatial"])
     for column in ("x0", "y0", "umap_rgb", "tissue", "sic_label", "sic_score", "sic_seed"):
         assert a.obs[column].tolist() == b.obs[column].tolist(), column
     before, after = (json.loads(each.uns["embedder"]) for each in (a, b))
-    for part in ("grid", "encoder", "versions", "seconds"):
+    for part in ("grid", "versions"):
         assert before[part] == after[part]
+    for key in ("dimension", "weights_sha256", "transform", "precision", "storage"):
+        assert before["encoder"][key] == after["encoder"][key]
+    assert [each["key"] for each in after["encoders"]] == ["X", "obsm/X_encoder-00000000"]
     assert json.loads(b.uns["sic"])["run"]["method"] == "refine"
     classes = (json.loads(each.uns["sic"])["classes"] for each in (a, b))
     first, second = ([each["name"] for each in some] for some in classes)
@@ -166,9 +168,9 @@ def test_the_proof_finds_the_machine_and_the_user(labelled, tmp_path, monkeypatc
     adata.obs["by"] = ["made by annmiller on labpc"] * adata.n_obs
     adata.write_h5ad(labelled, convert_strings_to_categoricals=False)
     if who == "user":
-        monkeypatch.setattr(share_module, "_user", lambda: "annmiller")
+        monkeypatch.setattr(proof, "_user", lambda: "annmiller")
     else:
-        monkeypatch.setattr(share_module.socket, "gethostname", lambda: "labpc")
+        monkeypatch.setattr(proof.socket, "gethostname", lambda: "labpc")
     with pytest.raises(ShareError, match=r"name in obs/by"):
         share(labelled, tmp_path / "shared", keep=["obs/by"])
 
