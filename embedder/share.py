@@ -163,14 +163,14 @@ def share(
             copy.write(temporary, project, compress=compress)
         except (OSError, RuntimeError) as error:
             raise _in_one_line(error, target) from error
-        problems = check(temporary)
-        # Compressed embeddings are what was asked for, and the rule is about plain chunks alone.
-        if problems:
-            raise ContractError(f"{target.name} would break the file contract ({problems[0].what})")
         with h5py.File(temporary, "r", locking=False) as file:
             prove_attributes(file)
             original = copy.original if rename else None
             prove_strings(file, name=copy.name, original=original, allow=allow)
+        problems = check(temporary)
+        # Compressed embeddings are what was asked for, and the rule is about plain chunks alone.
+        if problems:
+            raise ContractError(f"{target.name} would break the file contract ({problems[0].what})")
     write_tmap(target.with_suffix(".tmap"), project)
     return Shared(target, copy.name, tuple(copy.changes))
 
