@@ -215,6 +215,13 @@ def _parser() -> argparse.ArgumentParser:
     share.add_argument(
         "--keep", action="append", default=[], metavar="PLACE", help="keep this too, such as obs/stage"
     )
+    share.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="a word of the slide's name, or a person's, that may be in what stays, such as in a class",
+    )
     share.add_argument("--json", action="store_true", help="print what was removed for machines")
 
     add = _command(commands, "add", "put another embedding of the same slide into a file", _add)
@@ -498,7 +505,7 @@ def _share(options: argparse.Namespace) -> int:
     from embedder.share import ShareError, read_key, share
     from tissuumaps_sic.slidefile.failure import os_reason
 
-    key = read_key(options.key) if options.key else None
+    key = read_key(options.key, shared=options.output) if options.key else None
     shared, failed = [], False
     for path in options.files:
         try:
@@ -510,6 +517,7 @@ def _share(options: argparse.Namespace) -> int:
                 shift=options.shift,
                 compress=options.compress,
                 keep=options.keep,
+                allow=options.allow,
             )
         except (ContractError, ShareError, OSError) as error:
             told = os_reason(error, options.output) if isinstance(error, OSError) else str(error)

@@ -148,7 +148,7 @@ def _converted(views: Any, picture: Path) -> Path:
             if not _is_whole(temporary):
                 raise OSError("it could not be converted")
             os.utime(temporary, ns=(before.st_atime_ns, before.st_mtime_ns))
-        views.app.cache._cache.pop(str(target), None)  # noqa: SLF001 -- it knows no other way
+        views.app.cache._cache.pop(str(target), None)
     return target
 
 
