@@ -131,9 +131,11 @@ def _open(path: Path, *, probe: bool) -> Source:
             source = _open_by_vips(path, tiff, refusal)
         if probe and isinstance(source, OpenSlideSource | VipsSource):
             _probe(path, source)
-    except OSError as error:
-        if slide is not None:
+    except (OSError, import_vips().Error) as error:
+        if source is None and slide is not None:
             slide.close()
+        elif source is not None:
+            source.close()
         raise SlideError(f"{path.name!r} cannot be read {explain(path, error)}") from error
     except (SlideError, _DamagedError):
         if source is not None:
@@ -224,6 +226,8 @@ def _open_tiled(path: Path, slide: openslide.OpenSlide, tiff: Tiff, *, probe: bo
         _check_image(path, levels[0])
         _check_pages(path, tiff, [level.pages for level in levels], source.level_sizes[0])
         found = _by_vips(tiff, levels)
+        if not joined and not _decodes(found):
+            return source  # the slide alone, without its levels, is better than nothing
         found.overview_pixels = source.overview_pixels
         source.close()
         return found

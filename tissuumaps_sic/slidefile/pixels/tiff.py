@@ -235,7 +235,7 @@ class Tiff:
 
     def numbers(self, entry: Entry | None) -> npt.NDArray[np.int64]:
         """Give all values of a tag."""
-        if entry is None or entry.kind not in _KINDS:
+        if entry is None or entry.kind not in _KINDS or entry.place >= self.bytes:
             return np.empty(0, np.int64)
         kind = np.dtype(self.order + _KINDS[entry.kind])
         with self.path.open("rb") as file:

@@ -168,11 +168,9 @@ def find_levels(path: Path, tiff: Tiff | None) -> "list[Level] | None":
     """
     pyvips = import_vips()
     # Half a JPEG would otherwise be filled up with grey, and a TIFF's tile that cannot be decoded be black:
-    # libvips counts the latter as a warning. Where the tag that tells of
-    # colours of full size is missing, they are a warning, too.
-    first_page = tiff.pages[0] if tiff is not None else None
-    untold = first_page is not None and first_page.photometric == YCBCR and not first_page.subsampling
-    options = {"access": "random", "fail_on": "error" if tiff is None or untold else "warning"}
+    # libvips counts the latter as a warning. So it does colours of full size in strips, where no tag says so.
+    level = "error" if tiff is None or _tells_no_subsampling(tiff.pages[0]) else "warning"
+    options = {"access": "random", "fail_on": level}
 
     def load(**place: int) -> Any:
         return pyvips.Image.new_from_file(str(path), **options, **place)
@@ -208,6 +206,10 @@ def find_levels(path: Path, tiff: Tiff | None) -> "list[Level] | None":
     except pyvips.Error:
         return None
     return levels
+
+
+def _tells_no_subsampling(page: Page) -> bool:
+    return page.tile is None and page.photometric == YCBCR and not page.subsampling
 
 
 def _planes(path: Path, first: Any, described: ome_xml.OmeImage | None) -> range:

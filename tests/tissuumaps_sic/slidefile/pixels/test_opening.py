@@ -127,6 +127,20 @@ def test_what_both_libraries_decode_is_read(tmp_path, compression, tile, big):
     assert np.abs(found - PICTURE).max() <= (30 if compression == 7 else 0)
 
 
+def test_an_ome_tiff_that_openslide_alone_decodes_is_read_without_its_levels(tmp_path, monkeypatch):
+    text = OME.format(images=ome_image(WIDTH, HEIGHT, 0.5))
+    small = page(PICTURE[::2, ::2])
+    path = write_tiff(tmp_path / "a.ome.tif", page(PICTURE, tags={270: text}, sub=[small]))
+    source = open_source(path)
+    assert (type(source), len(source.level_sizes)) == (VipsSource, 2)
+    source.close()
+    monkeypatch.setattr(opening, "_decodes", lambda source: False)
+    source = open_source(path)
+    assert (type(source), len(source.level_sizes)) == (OpenSlideSource, 1)
+    assert np.array_equal(source.read(0, 0, WIDTH, HEIGHT, 0), PICTURE)
+    source.close()
+
+
 # Tiles that come back blank
 
 
@@ -526,6 +540,7 @@ def test_a_huge_strip_a_tile_and_a_picture_are_refused_before_they_take_the_memo
 # Other files
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.svs")
     assert "is no file" in refusal(tmp_path / "a.svs")

@@ -73,7 +73,16 @@ def test_tags_that_tell_of_more_than_there_is_are_no_trouble(tmp_path):
     odd = page(PICTURE)
     odd.tags[325] = (LONG, [1, 2, 3])
     odd.tags[258] = (99, b"abcdefgh" * 4)
-    tiff = read_tiff(write_tiff(tmp_path / "a.tif", odd))
+    path = write_tiff(tmp_path / "a.tif", odd, big=True)
+    # Where the tiles lie is told beyond any file.
+    data = bytearray(path.read_bytes())
+    (place,) = struct.unpack_from("<Q", data, 8)
+    for entry in range(place + 8, len(data) - 8, 20):
+        if struct.unpack_from("<H", data, entry) == (324,):
+            struct.pack_into("<Q", data, entry + 12, 2**64 - 8)
+    path.write_bytes(data)
+    tiff = read_tiff(path)
+    assert len(tiff.numbers(tiff.pages[0].places)) == 0
     blocks = Blocks(tiff, tiff.pages[0])
     assert len(blocks.counts) == 0
     assert blocks.largest(3) == []
