@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="use the workers of a Dask scheduler; without TLS, who reaches its ports can run programs as you",
+        help="use the workers of a Dask scheduler; without TLS, its ports let anybody run programs as you",
     )
     where.add_argument("--slurm", action="store_true", help="start workers as SLURM jobs (examples/slurm.md)")
     where.add_argument(

@@ -139,6 +139,8 @@ class Partial:
                     while left and (block := before.read(min(left, _BLOCK_BYTES))):
                         _write_all(file, memoryview(block))
                         left -= len(block)
+                if left:
+                    raise OSError(errno.EIO, "it was cut while it was copied; run again", str(self._data))
             file.seek(self._bytes)
             _write_all(file, memoryview(name.encode()))
         path.replace(self._data)
@@ -237,6 +239,8 @@ class Partial:
 
     def _read_state(self) -> dict[str, Any] | None:
         """Return what the folder says of itself; None where that is nothing, or not true."""
+        if not (self._state.is_file() and self._data.is_file()):  # a pipe would be waited for
+            return None
         try:
             state = json.loads(self._state.read_text(encoding="utf-8"))
             with self._data.open("rb") as file:
@@ -259,10 +263,10 @@ class Partial:
 
 def remove_left_behind(folder: Path) -> None:
     """Remove the folder of a run that ended before it could; whoever calls this holds the slide's lock."""
-    if folder.is_symlink() or folder.is_file():
-        folder.unlink()
-    else:
+    if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder, ignore_errors=True)
+    else:
+        folder.unlink(missing_ok=True)
 
 
 def holds_nothing(folder: Path) -> bool:
