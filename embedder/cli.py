@@ -115,7 +115,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_limits(embed)
     many = embed.add_argument_group("many machines, or several GPUs", "A worker embeds one slide at a time.")
     where = many.add_mutually_exclusive_group()
-    where.add_argument("--scheduler", metavar="ADDRESS", help="use the workers of a Dask scheduler")
+    where.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="use the workers of a Dask scheduler; without TLS, its ports let anybody run programs as you",
+    )
     where.add_argument("--slurm", action="store_true", help="start workers as SLURM jobs (examples/slurm.md)")
     where.add_argument(
         "--devices",

@@ -22,6 +22,7 @@ from embedder import __version__
 from embedder.embed import EmbedOptions, SlideResult, clash_results, tell
 from embedder.encoders import ENCODERS, EncoderError
 from embedder.inputs import SlideInput
+from embedder.locks import LockedError, locked
 from embedder.task import TOPIC, Setup, UnfitError, embed_slide, prepare, stop
 from embedder.workers import ClusterError, SlurmOptions, Workers, connected
 
@@ -40,6 +41,7 @@ _LOCK_SECONDS = 660.0
 _RESULT_SECONDS = 30.0
 _PAUSED = "Dask pauses the workers, since it finds their memory full; start them with --memory-limit 0"
 _STOP_SECONDS = 15.0
+_MARKER = ".embedder-run-"
 
 
 def embed_on_cluster(
@@ -144,16 +146,16 @@ def _anywhere(options: EmbedOptions) -> EmbedOptions:
 
 @contextmanager
 def _marker(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Put a file into the folder, by which workers see that it is the same one.
+    """Put a file into the folder, by which workers see that it is the same one; a lock, which tells its run.
 
     Its time is that of the run's begin by the file server's clock, which the times of the results go by.
     """
-    path = folder / f".embedder-run-{uuid.uuid4().hex}"
-    path.touch(exist_ok=False)
-    try:
+    for old in folder.glob(f"{_MARKER}*"):  # of runs that were killed
+        with suppress(LockedError, OSError), locked(old):
+            pass
+    path = folder / f"{_MARKER}{uuid.uuid4().hex}"
+    with locked(path):
         yield path, path.stat().st_mtime_ns
-    finally:
-        path.unlink(missing_ok=True)
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """One writer a slide: a lock file that says who is at work, and that outlives nobody.
 
 A lock of the operating system would die with its process, but many shared file systems do not pass such locks
-from machine to machine, nor from container to container. So the lock is a small file, and to hold it is a lease:
-the holder renews it now and then, and looks before each checkpoint whether it is still its own.
+from machine to machine. So the lock is a small file, and to hold it is a lease: the holder renews it now and
+then, and looks before each checkpoint whether it is still its own.
 """
 
 from __future__ import annotations
@@ -128,8 +128,9 @@ class Lock:
             )
         if found.holder is None or found.holder.token != self.token:
             raise LostError(
-                f"another run took {what} ({found.holder or 'which does not tell its name'}), since this one "
-                "stood still for more than ten minutes or its lock was deleted; run again when that one is done"
+                f"another run took {what} ({found.holder or 'which does not tell its name'}), since this "
+                "one stood still for more than ten minutes or its lock was deleted; run again when that one "
+                "is done"
             )
 
 
@@ -180,9 +181,9 @@ def locked(path: Path) -> Iterator[Lock]:
 
     Notes
     -----
-    A lock is stale when its process is gone, which only its own machine and container can tell, or when it was
-    not renewed for ten minutes, by the file server's clock. It is then cleared, and the log says so. A holder
-    that was only asleep finds out by `Lock.check`.
+    A lock is stale when its process is gone, which is asked only on its own machine and in its own container,
+    or when it was not renewed for ten minutes, by the file server's clock. It is then cleared, and the log
+    says so. A holder that was only asleep finds out by `Lock.check`.
     """
     lock = _take(path)
     done = threading.Event()
@@ -212,7 +213,9 @@ def _take(path: Path) -> Lock:
         # Where the process cannot be looked at, its lease tells.
         reason = _unrenewed(path, found) if who is None or gone is None else gone
         if not reason:
-            raise LockedError(f"{who or 'another run'} is at work on it; if that is not so, delete {path.name}")
+            raise LockedError(
+                f"{who or 'another run'} is at work on it; if that is not so, delete {path.name}"
+            )
         log.warning("%s was left by %s, %s; it is cleared", path.name, who or "a run that broke", reason)
         if who is not None and gone:
             ended.add(who.token)
@@ -309,9 +312,9 @@ def _holder(content: bytes) -> Holder | None:
     if not all(isinstance(word, str) and len(word) <= _LONGEST_NAME and word.isprintable() for word in words):
         return None
     pid, process_started = known.get("pid"), known.get("process_started")
-    if type(pid) is not int or not 0 < pid < 2**31:
+    if isinstance(pid, bool) or not isinstance(pid, int) or not 0 < pid < 2**31:
         return None
-    if type(process_started) not in (int, float) or not 0 <= process_started < _MOST_STARTED:
+    if not isinstance(process_started, int | float) or not 0 <= process_started < _MOST_STARTED:
         return None
     return Holder(**{key: known[key] for key in Holder.__dataclass_fields__})
 
@@ -439,7 +442,7 @@ def _touch(lock: Lock, done: threading.Event) -> None:
 
 
 def _renew(lock: Lock) -> None:
-    """Renew a lease, if it is still held: what is read and what is written are one file, whatever others do."""
+    """Renew a lease, if it is still held; one file is read and written, whatever others do."""
     descriptor = os.open(lock.path, os.O_RDWR | _AS_IT_IS)
     try:
         holder = _holder(os.read(descriptor, _MOST_BYTES))

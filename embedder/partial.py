@@ -1,7 +1,7 @@
 """The embeddings of a slide while they are being made, on disk, so that a run that dies loses little.
 
-Of two runs at one folder, one of which has lost the slide's lock without knowing it yet, neither ever writes into
-the other's embeddings: each keeps the file open that it began with, and takes over another's file only when that
+A run may have lost the slide's lock without knowing it yet. It then never writes into the embeddings of the
+one that has it: each run keeps the file open that it began with, and goes on in another's file only when that
 run has certainly ended; else it copies what was saved. The state names the file that it speaks of.
 """
 
@@ -125,7 +125,7 @@ class Partial:
         return self._shape[0] * self._shape[1] * self._dtype.itemsize
 
     def _make(self) -> None:
-        """Make a file of our own, with a copy of what is done; who made the one before may still write to it."""
+        """Make a file of our own, with a copy of what is done: the one before may still be written to."""
         for old in self._folder.glob("X-*"):
             old.unlink(missing_ok=True)
         name = uuid.uuid4().hex
@@ -139,6 +139,8 @@ class Partial:
                     while left and (block := before.read(min(left, _BLOCK_BYTES))):
                         _write_all(file, memoryview(block))
                         left -= len(block)
+                if left:
+                    raise OSError(errno.EIO, "it was cut while it was copied; run again", str(self._data))
             file.seek(self._bytes)
             _write_all(file, memoryview(name.encode()))
         path.replace(self._data)
@@ -237,6 +239,8 @@ class Partial:
 
     def _read_state(self) -> dict[str, Any] | None:
         """Return what the folder says of itself; None where that is nothing, or not true."""
+        if not (self._state.is_file() and self._data.is_file()):  # a pipe would be waited for
+            return None
         try:
             state = json.loads(self._state.read_text(encoding="utf-8"))
             with self._data.open("rb") as file:
@@ -259,10 +263,10 @@ class Partial:
 
 def remove_left_behind(folder: Path) -> None:
     """Remove the folder of a run that ended before it could; whoever calls this holds the slide's lock."""
-    if folder.is_symlink() or folder.is_file():
-        folder.unlink()
-    else:
+    if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder, ignore_errors=True)
+    else:
+        folder.unlink(missing_ok=True)
 
 
 def holds_nothing(folder: Path) -> bool:

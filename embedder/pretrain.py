@@ -195,8 +195,8 @@ def pretrain(
     items = [each if isinstance(each, SlideInput) else SlideInput(each) for each in slides]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with locks.locked(folder / ".pretrain.lock"):
-            return _pretrain(items, folder, options)
+        with locks.locked(folder / ".pretrain.lock") as lock:
+            return _pretrain(items, folder, options, lock)
     except locks.LockedError as error:
         raise PretrainError(f"{folder}: {error}") from error
     except SlideError as error:
@@ -235,7 +235,9 @@ def learning_rate(step: int, steps: int, highest: float) -> float:
 # ------------------------------------------------------------------------------------------- the whole
 
 
-def _pretrain(items: list[SlideInput], folder: Path, options: PretrainOptions) -> PretrainResult:
+def _pretrain(
+    items: list[SlideInput], folder: Path, options: PretrainOptions, lock: locks.Lock
+) -> PretrainResult:
     layout = EmbedOptions(
         mpp=options.mpp,
         slide_mpp=options.slide_mpp,
@@ -273,7 +275,8 @@ def _pretrain(items: list[SlideInput], folder: Path, options: PretrainOptions) -
         if saved is not None:
             training.restore(saved)
             log.info("%s: going on after %d of %d steps", folder, training.step, n_steps)
-        training.run(folder / "training.ckpt")
+        training.run(folder / "training.ckpt", lock)
+        lock.check("this folder")
         result = folder / "encoder.safetensors"
         _write_encoder(result, training, encoder, options)
         probes = {} if probe_store is None else _probe(probe_store, result, options)
@@ -424,8 +427,8 @@ class _Training:
         """Batches in an epoch; what is left over, fewer than a batch, is seen in another epoch."""
         return len(self._patches) // self.options.batch_size
 
-    def run(self, checkpoint: Path) -> None:
-        """Do the steps that are left, saving after every epoch and when interrupted."""
+    def run(self, checkpoint: Path, lock: locks.Lock) -> None:
+        """Do the steps that are left, saving after every epoch and when interrupted, if still locked."""
         from tqdm import tqdm
 
         with (
@@ -439,6 +442,7 @@ class _Training:
                 bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
                 bar.update()
                 if self.step % self.steps_per_epoch == 0 or interrupted():
+                    lock.check("this folder")
                     self.save(checkpoint)
                 if interrupted():
                     raise KeyboardInterrupt

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import shutil
+import stat
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+from embedder.locks import LockedError, locked
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +24,13 @@ _CONNECT_SECONDS = 30
 _NO_LIMIT = 0
 # It asks for no password, and others on the machine take its usual port.
 _NO_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+# Without it Dask still serves pages that tell whose workers are at what.
+_NO_PAGES: dict[str, list[str]] = {
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
+_TLS = "tls://"
+_KEYS = ".embedder-tls-"
 # Dask tells of each connection, and at length of a worker that is lost, which a run does in its own words.
 _QUIET = logging.CRITICAL
 
@@ -177,6 +189,11 @@ def connected(
     if workers is not None and workers < 1:
         raise ClusterError(f"workers is {workers}; at least 1 is needed")
     if scheduler is not None:
+        if not scheduler.startswith(_TLS):
+            log.info(
+                "%s asks for no certificate: who reaches its ports, or its workers', can run programs as you",
+                scheduler,
+            )
         with _quiet(), _connect(scheduler) as client:
             yield Workers(
                 client,
@@ -226,6 +243,11 @@ def _connect(to: Any) -> Iterator[Any]:
         client = Client(  # type: ignore[no-untyped-call]
             to, timeout=_CONNECT_SECONDS, set_as_default=False
         )
+    except TypeError as error:
+        raise ClusterError(
+            f"{to} asks for a certificate, and Dask's configuration names none (distributed.comm.tls, "
+            f"ca-file and client: {_one_line(error)})"
+        ) from error
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"there is no Dask scheduler at {to} ({_one_line(error)}); start one with `dask scheduler`, "
@@ -239,16 +261,20 @@ def _connect(to: Any) -> Iterator[Any]:
 
 @contextmanager
 def _local_cluster(workers: int | None, devices: Sequence[str]) -> Iterator[Any]:
+    import dask
     from dask.system import CPU_COUNT
     from distributed import Nanny, Scheduler, SpecCluster
 
     count = workers or len(devices)
     if devices and count != len(devices):
         raise ClusterError(f"{count} workers for {len(devices)} devices; give one of the two alone")
+    security = _own_security()
     specs = {
         place: {
             "cls": Nanny,
             "options": {
+                "security": security,
+                "protocol": _TLS,
                 "nthreads": max(1, CPU_COUNT // count),
                 "memory_limit": _NO_LIMIT,
                 "host": "127.0.0.1",
@@ -260,15 +286,32 @@ def _local_cluster(workers: int | None, devices: Sequence[str]) -> Iterator[Any]
         }
         for place in range(count)
     }
-    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, **_NO_DASHBOARD}}
+    scheduler = {
+        "cls": Scheduler,
+        "options": {
+            "security": security, "protocol": _TLS, "host": "127.0.0.1", "port": 0, **_NO_DASHBOARD
+        },
+    }  # fmt: skip
     try:
-        cluster = SpecCluster(  # type: ignore[no-untyped-call]
-            workers=specs, scheduler=scheduler, silence_logs=_QUIET
-        )
+        with dask.config.set(_NO_PAGES):
+            cluster = SpecCluster(  # type: ignore[no-untyped-call]
+                workers=specs, scheduler=scheduler, security=security, silence_logs=_QUIET
+            )
     except (OSError, RuntimeError) as error:
         raise ClusterError(f"the workers of this machine do not start: {_one_line(error)}") from error
     with cluster:
         yield cluster
+
+
+def _own_security() -> Any:
+    """Return what lets nobody in who has not this run's certificate: it is made now, and kept in memory.
+
+    Dask's ports ask for nothing else, and who reaches them runs programs as the one who started them.
+    """
+    import cryptography  # noqa: F401 -- else it is Dask's own words, which do not name the extra
+    from distributed.security import Security
+
+    return Security.temporary()  # type: ignore[no-untyped-call]
 
 
 def _device_options(device: str) -> dict[str, Any]:
@@ -295,11 +338,48 @@ def _slurm_cluster(options: SlurmOptions, folder: Path) -> Iterator[Any]:
             "sbatch is not on this machine, so there is no SLURM to ask; run on a machine of the cluster, "
             "or give --workers or --scheduler"
         )
-    with slurm_cluster(options, folder) as cluster:
+    with _shared_security(folder) as security, slurm_cluster(options, folder, security) as cluster:
         yield cluster
 
 
-def slurm_cluster(options: SlurmOptions, folder: Path) -> Any:
+@contextmanager
+def _shared_security(folder: Path) -> Iterator[Any]:
+    """Yield `_own_security` for jobs, which read it from files that only their user may read."""
+    from distributed.security import Security
+
+    own = _own_security()
+    known = own.get_tls_config_for_role("worker")
+    for old in folder.glob(f"{_KEYS}*/lock"):  # of runs that were killed
+        with suppress(LockedError, OSError), locked(old):
+            shutil.rmtree(old.parent, ignore_errors=True)
+    held = Path(tempfile.mkdtemp(prefix=_KEYS, dir=folder))
+    paths = {key: held / f"{key}.pem" for key in ("ca_file", "cert", "key")}
+
+    class Shared(Security):
+        """Has the files' names for a job's line of shell, and what is in them for the scheduler and us."""
+
+        def get_tls_config_for_role(self, role: str) -> Any:
+            if role == "worker":
+                return {key: shlex.quote(str(path)) for key, path in paths.items()}
+            return own.get_tls_config_for_role(role)
+
+    try:
+        for key, path in paths.items():
+            path.touch(mode=0o600)
+            path.write_text(known[key], encoding="ascii")
+        if stat.S_IMODE(paths["key"].stat().st_mode) & 0o077:
+            log.warning(
+                "%s: this file system lets others read the key of this run's workers, by which they could "
+                "run programs as you; give an output folder on another one",
+                held,
+            )
+        with locked(held / "lock"):
+            yield Shared(require_encryption=True)  # type: ignore[no-untyped-call]
+    finally:
+        shutil.rmtree(held, ignore_errors=True)
+
+
+def slurm_cluster(options: SlurmOptions, folder: Path, security: Any = None) -> Any:
     """Make the `dask_jobqueue.SLURMCluster` of some options, with no job yet.
 
     Parameters
@@ -307,12 +387,15 @@ def slurm_cluster(options: SlurmOptions, folder: Path) -> Any:
     options : SlurmOptions
     folder : Path
         Where the slides' files go, absolute.
+    security : distributed.security.Security, optional
+        What scheduler and jobs know each other by.
 
     Raises
     ------
     ClusterError
         An option has a value that cannot be.
     """
+    import dask
     from dask_jobqueue.slurm import SLURMCluster
 
     directives = list(options.directives)
@@ -328,22 +411,25 @@ def slurm_cluster(options: SlurmOptions, folder: Path) -> Any:
         "interface": options.interface,
         "local_directory": options.scratch,
     }
+    if security is not None:
+        given |= {"security": security, "protocol": _TLS}
     try:
-        return SLURMCluster(
-            cores=options.cores,
-            processes=1,
-            memory=options.memory,
-            job_name="embedder",
-            job_extra_directives=directives,
-            # dask-jobqueue knows no "SLURM's default", and would ask for half an hour.
-            job_directives_skip=[] if options.walltime else ["#SBATCH -t "],
-            job_script_prologue=list(options.prologue),
-            worker_extra_args=extra,
-            log_directory=str(options.logs or folder / "slurm-logs"),
-            scheduler_options=_NO_DASHBOARD,
-            silence_logs=_QUIET,
-            **{name: value for name, value in given.items() if value is not None},
-        )
+        with dask.config.set(_NO_PAGES):
+            return SLURMCluster(
+                cores=options.cores,
+                processes=1,
+                memory=options.memory,
+                job_name="embedder",
+                job_extra_directives=directives,
+                # dask-jobqueue knows no "SLURM's default", and would ask for half an hour.
+                job_directives_skip=[] if options.walltime else ["#SBATCH -t "],
+                job_script_prologue=list(options.prologue),
+                worker_extra_args=extra,
+                log_directory=str(options.logs or folder / "slurm-logs"),
+                scheduler_options=_NO_DASHBOARD,
+                silence_logs=_QUIET,
+                **{name: value for name, value in given.items() if value is not None},
+            )
     except (ValueError, RuntimeError, OSError) as error:
         raise ClusterError(f"SLURM's jobs cannot be described: {_one_line(error)}") from error
 

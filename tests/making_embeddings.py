@@ -1,7 +1,9 @@
 """A slide whose every pixel is known, and an encoder whose embeddings are."""
 
+import json
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pyvips
 
@@ -46,3 +48,24 @@ def write_ramp(path, *, width=1400, height=1100, mpp=0.5, glass=0):
     image = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb", xres=1000 / mpp, yres=1000 / mpp)
     image.tiffsave(str(path), tile=True, tile_width=256, tile_height=256, pyramid=True, resunit="cm")
     return path
+
+
+def file_contents(path):
+    """Every data set and attribute of a slide's file, by its name, and the provenance without the times."""
+    found = {}
+
+    def visit(name, item):
+        found[name] = {key: np.asarray(value).tolist() for key, value in item.attrs.items()}
+        if isinstance(item, h5py.Dataset):
+            found[name] |= {
+                "type": str(item.dtype),
+                "shape": item.shape,
+                "values": np.asarray(item[()]).tolist(),
+            }
+
+    with h5py.File(path, "r") as file:
+        file.visititems(visit)
+        known = json.loads(file["uns/embedder"].asstr()[()])
+    assert known.pop("seconds")
+    found["uns/embedder"]["values"] = known
+    return found

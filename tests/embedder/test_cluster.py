@@ -3,12 +3,16 @@
 import json
 import logging
 import os
+import shlex
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -73,8 +77,8 @@ def address(machines, control):
     try:
         machines.wait_for_workers(2, timeout=PATIENCE)
     except TimeoutError:  # a nanny gives up where a busy machine takes long to start a worker anew
-        machines.restart(timeout=PATIENCE)
-        machines.wait_for_workers(2, timeout=PATIENCE)
+        machines.cluster.sync(workers._correct, machines.cluster)
+        machines.wait_for_workers(2, timeout=4 * PATIENCE)
     for word in control.iterdir():
         word.unlink()
     return machines.scheduler.address
@@ -120,7 +124,7 @@ def begun(caplog, name):
                for record in caplog.records)  # fmt: skip
 
 
-def test_slides_on_workers_are_what_they_are_one_after_the_other(address, tmp_path, monkeypatch):
+def test_slides_on_workers_are_what_they_are_one_after_the_other(address, tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     slides = [write_slide(tmp_path / f"{i}.tif", blue=20 + i, width=600 + 100 * i) for i in range(3)]
     (tmp_path / "broken.tif").write_text("no slide")
@@ -131,6 +135,7 @@ def test_slides_on_workers_are_what_they_are_one_after_the_other(address, tmp_pa
     given += [SlideInput(tmp_path / "broken.tif"), SlideInput(clash), SlideInput(tmp_path / "missing.tif")]
     out = tmp_path.relative_to(tmp_path) / "out"
     results = embed_on_cluster(given, out, OPTIONS, scheduler=address)
+    assert f"{address} asks for no certificate" in caplog.text
     monkeypatch.setattr(embedder.embed, "load_encoder", lambda *args, **kwargs: MeanEncoder())
     expected = embed_slides(given, tmp_path / "expected", OPTIONS)
     assert [each.slide for each in results] == [str(item.path) for item in given]
@@ -336,6 +341,9 @@ def test_no_scheduler_is_told_in_one_line(tmp_path, monkeypatch):
     with pytest.raises(ClusterError, match=r"no Dask scheduler at 127\.0\.0\.1:9") as raised:
         embed_on_cluster([tmp_path / "a.tif"], tmp_path / "out", OPTIONS, scheduler="127.0.0.1:9")
     assert "\n" not in str(raised.value)
+    with pytest.raises(ClusterError, match=r"tls://127\.0\.0\.1:9 asks for a certificate") as raised:
+        embed_on_cluster([tmp_path / "a.tif"], tmp_path / "out", OPTIONS, scheduler="tls://127.0.0.1:9")
+    assert "\n" not in str(raised.value)
     with pytest.raises(ValueError, match="one of"):
         embed_on_cluster([], tmp_path / "out", OPTIONS)
 
@@ -354,6 +362,62 @@ def test_each_gpu_of_this_machine_has_a_worker_that_sees_no_other(tmp_path, monk
     assert [each["nthreads"] for each in known] == [max(1, CPU_COUNT // 2)] * 2
     with pytest.raises(ClusterError, match=r"no cuda:2.*'5,7'"), connected(tmp_path, devices=["cuda:2"]):
         pass
+
+
+# What any user of the machine can try who sees the ports: to have a function run as the run's user.
+STRANGER = """
+import asyncio, os, sys
+from distributed import Client
+from distributed.core import rpc
+from distributed.protocol import to_serialize
+from distributed.security import Security
+
+async def ask(address, security):
+    arguments = security.get_connection_args("client") if security else {}
+    async with rpc(address, connection_args=arguments, timeout=5) as node:
+        return await node.run(function=to_serialize(os.getpid))
+
+def reached(address, security):
+    try:
+        return asyncio.run(asyncio.wait_for(ask(address, security), 10))
+    except Exception as error:
+        return type(error).__name__
+
+if os.getuid() == 0:
+    os.setgid(65534), os.setuid(65534)
+for address in sys.argv[1:]:
+    port = address.rpartition("/")[2]
+    for told in (reached(f"tcp://{port}", None), reached(f"tls://{port}", Security.temporary())):
+        print(told)
+    try:
+        client = Client(f"tls://{port}", timeout=2, security=Security.temporary(), set_as_default=False)
+        print(client.run_on_scheduler(os.getpid))
+    except Exception as error:
+        print(type(error).__name__)
+"""
+
+
+def test_workers_of_this_machine_do_nothing_for_strangers(tmp_path):
+    with connected(tmp_path, workers=1) as source:
+        client = source.client
+        client.wait_for_workers(1, timeout=PATIENCE)
+        ((worker, facts),) = client.scheduler_info(n_workers=-1)["workers"].items()
+        addresses = [client.scheduler.address, worker, facts["nanny"]]
+        assert all(address.startswith("tls://127.0.0.1:") for address in addresses)
+        command = [sys.executable, "-c", STRANGER, *addresses]
+        told = subprocess.run(command, check=True, capture_output=True, text=True, cwd="/").stdout.split()
+        assert len(told) == 9
+        assert not any(word.isdecimal() for word in told), told
+        # Nor do the pages that Dask serves beside them tell anything.
+        for port in (facts["services"]["dashboard"], client.run_on_scheduler(_pages_port)):
+            for page in ("metrics", "info/main/workers.html", "json/identity.json", "health", "statics/x"):
+                with pytest.raises(urllib.error.HTTPError, match="404"):
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=PATIENCE)
+        assert client.submit(sum, [1, 2]).result(timeout=PATIENCE) == 3
+
+
+def _pages_port(dask_scheduler):
+    return dask_scheduler.http_server.port
 
 
 def test_a_worker_computes_in_as_many_threads_as_it_says(monkeypatch):
@@ -421,6 +485,33 @@ def test_the_job_of_a_slurm_worker_asks_for_what_was_given(tmp_path):
         slurm_cluster(SlurmOptions(memory="much"), tmp_path)
 
 
+def test_only_the_user_reads_the_key_of_the_jobs(tmp_path):
+    """Who has it can have a function run as that user."""
+    folder = tmp_path / "a b"
+    left = folder / ".embedder-tls-left"  # by a run that was killed
+    left.mkdir(parents=True)
+    (left / "lock").write_text("broken")
+    os.utime(left / "lock", (0, 0))
+    with (
+        workers._shared_security(folder) as security,
+        slurm_cluster(SlurmOptions(), folder, security) as made,
+    ):
+        (held,) = folder.glob(".embedder-tls-*")
+        assert held.name != left.name
+        assert stat.S_IMODE(held.stat().st_mode) == 0o700
+        assert {stat.S_IMODE(path.stat().st_mode) for path in held.glob("*.pem")} == {0o600}
+        command = made.job_script().splitlines()[-1]
+        words = shlex.split(command)
+        assert words[words.index("--tls-key") + 1] == str(held / "key.pem")
+        assert words[words.index("distributed.cli.dask_worker") + 1].startswith("tls://")
+        assert "PRIVATE KEY" not in made.job_script()
+        # A second run of the same folder leaves the files of this one alone.
+        with workers._shared_security(folder):
+            assert len(list(folder.glob(".embedder-tls-*"))) == 2
+            assert (held / "key.pem").exists()
+    assert not list(folder.glob(".embedder-tls-*"))
+
+
 def test_without_slurm_one_line_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ClusterError, match="sbatch is not on this machine") as raised:
@@ -468,8 +559,10 @@ SMALL_JOB = SlurmOptions(cores=1, memory="2GB")
 
 def test_slides_are_embedded_by_jobs_which_are_given_back(slurm, tmp_path):
     slides = [write_slide(tmp_path / f"{i}.tif") for i in range(3)]
-    results = embed_on_cluster(slides, tmp_path / "out", OPTIONS, slurm=SMALL_JOB, workers=2)
+    out = tmp_path / "an out"
+    results = embed_on_cluster(slides, out, OPTIONS, slurm=SMALL_JOB, workers=2)
     assert [each.status for each in results] == ["done"] * 3
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
     assert len(list(slurm.iterdir())) == 2
     assert len(set((tmp_path / "cancelled").read_text().split())) == 2
 

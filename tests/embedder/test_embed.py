@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import pyvips
 import torch
-from making_embeddings import MeanEncoder, write_ramp
+from making_embeddings import MeanEncoder, file_contents, write_ramp
 
 import embedder.embed
 from embedder import locks
@@ -290,11 +290,12 @@ def test_a_run_that_was_killed_twice_gives_the_same_bits(shared_data, tmp_path, 
     left = run("cut", -1, "float32")
     assert left.returncode == 0, left.stderr
     assert "which is gone; it is cleared" in left.stderr
-    a, b = (anndata.read_h5ad(tmp_path / folder / "field.h5ad") for folder in ("whole", "cut"))
+    a, b = (file_contents(tmp_path / folder / "field.h5ad") for folder in ("whole", "cut"))
     # The batch under way is lost each time: after its start, nothing of it was written.
-    assert b.n_obs > 80
-    assert np.array_equal(a.X, b.X)
-    assert a.obs.equals(b.obs)
+    assert b["X"]["shape"][0] > 80
+    assert a == b
+    a, b = ((tmp_path / folder / "field.tmap").read_bytes() for folder in ("whole", "cut"))
+    assert a == b
     assert {path.name for path in (tmp_path / "cut").iterdir()} == {"field.h5ad", "field.tmap", "field.png"}
 
 
