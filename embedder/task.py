@@ -19,6 +19,7 @@ from embedder import __version__
 from embedder.embed import EmbedOptions, Progress, SlideResult, embed_or_tell, make_encoder
 from embedder.inputs import SlideInput
 from embedder.network import Encoder
+from embedder.rehearsal import RehearsalError
 
 # Workers tell what happens under this topic of Dask's events.
 TOPIC = "tissuumaps-sic"
@@ -173,6 +174,8 @@ def embed_slide(setup: Setup, place: int, item: SlideInput, *, seen: bool) -> Sl
             result = embed_or_tell(item, setup.folder, encoder, options, progress=progress)
         except ModuleNotFoundError as error:
             raise _lacks(error) from error
+        except RehearsalError as error:
+            raise UnfitError(f"cannot be used: {error}") from error
     if made and result.status == "skipped" and result.h5ad is not None:
         return replace(result, status="done", message=f"{item.path}: {result.n_patches} patches -> {h5ad}")
     return result

@@ -221,3 +221,58 @@ def test_without_pyarrow_it_says_what_to_install(tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert main(["convert", str(source), "-o", str(tmp_path / "x.h5ad")]) == 1
     assert 'pip install "tissuumaps-sic[convert]"' in caplog.text
+
+
+def test_patches_that_are_no_numbers_are_named_and_may_be_left_out(tmp_path, caplog):
+    source = write_trident(tmp_path / "nan.h5")
+    with h5py.File(source, "r+") as file:
+        file["features"][3, 5] = np.nan
+        file["features"][20] = np.inf
+    (tmp_path / "q.tmap").write_text("somebody's")
+    with pytest.raises(ConvertError) as refused:
+        convert(source, tmp_path / "q.h5ad", umap=False)
+    assert "nan.h5: 2 of 35 patches hold NaN" in str(refused.value)
+    assert "rows 3, 20," in str(refused.value)
+    assert "--drop-nan" in str(refused.value)
+    assert {path.name for path in tmp_path.iterdir()} == {"nan.h5", "q.tmap"}
+    assert (tmp_path / "q.tmap").read_text() == "somebody's"
+    command = ["convert", str(source), "-o", str(tmp_path / "q.h5ad"), "--no-umap", "--drop-nan"]
+    assert main(command) == 0
+    assert "2 of 35 patches" in caplog.text
+    matches(tmp_path / "q.h5ad", centres=np.delete(grid() + STEP / 2, [3, 20], axis=0))
+    assert np.array_equal(anndata.read_h5ad(tmp_path / "q.h5ad").X, np.delete(features(35), [3, 20], axis=0))
+
+
+def test_a_conversion_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    source = write_trident(tmp_path / "a.h5")
+    convert(source, tmp_path / "q.h5ad", umap=False)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def fail(*args, **parts):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("embedder.anndata_io.write_matrix", fail)
+    with pytest.raises(OSError, match="No space") as full:
+        convert(source, tmp_path / "q.h5ad", umap=False, name="other")
+    assert full.value.filename == str(tmp_path / "q.h5ad")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
+        (b"", "it is empty"),
+        (b"<!DOCTYPE html><html><body>Log in</body></html>", "a web page"),
+        (b"PK\x03\x04" + bytes(100), "a zip archive"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(20), "damaged or cut short"),
+    ],
+)
+def test_a_source_that_is_something_else_is_named_and_told(tmp_path, content, told):
+    for name in ("x.h5", "x.h5ad"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ConvertError, match=told) as refused:
+            convert(tmp_path / name, tmp_path / "target.h5ad")
+        assert str(refused.value).startswith(f"{tmp_path / name}: ")
+        assert "\n" not in str(refused.value)
+        assert not (tmp_path / "target.h5ad").exists()

@@ -351,3 +351,66 @@ def test_the_folder_of_a_mirax_slide_comes_along(tmp_path):
     folder.mkdir()
     assert place_image(slide, folder) == "a.mrxs"
     assert (folder / "a" / "Data0000.dat").read_text() == "pixels"
+
+
+def test_the_h5ad_is_there_before_what_points_to_it(encoder, tmp_path, monkeypatch):
+    slide, out = write_ramp(tmp_path / "ramp.tif"), tmp_path / "out"
+    write = embedder.embed.anndata_io.write_slide
+    seen = []
+
+    def look(path, **parts):
+        write(path, **parts)
+        seen.extend(each.name for each in out.iterdir() if not each.name.startswith("."))
+
+    monkeypatch.setattr(embedder.embed.anndata_io, "write_slide", look)
+    embed_slides([slide], out, PLAIN)
+    assert seen == ["ramp.h5ad"]
+
+
+def test_what_a_run_that_was_killed_left_undone_is_made_by_the_next(encoder, tmp_path):
+    """Killed while it wrote, and between the file and what points to it."""
+    slide, out = write_ramp(tmp_path / "ramp.tif"), tmp_path / "out"
+    embed_slides([slide], out, PLAIN)
+    whole = (out / "ramp.tmap").read_text()
+    (out / "ramp.tmap").unlink()
+    (out / "ramp.tif").unlink()
+    (out / ".ramp.partial").mkdir()
+    for name in (".ramp-0123abcd.h5ad", ".ramp-0123abcd.tmap", ".other-0123abcd.h5ad"):
+        (out / name).write_text("half")
+    (result,) = embed_slides([slide], out, PLAIN)
+    assert result.status == "skipped"
+    assert "ramp.tmap, which was not, is made anew" in result.message
+    assert (out / "ramp.tmap").read_text() == whole
+    assert {path.name for path in out.iterdir()} == {
+        "ramp.h5ad", "ramp.tmap", "ramp.tif", ".other-0123abcd.h5ad"
+    }  # fmt: skip
+    assert "made anew" not in embed_slides([slide], out, PLAIN)[0].message
+
+
+def test_a_failure_leaves_the_files_of_an_earlier_run_as_they_were(encoder, tmp_path, monkeypatch):
+    slide, out = write_ramp(tmp_path / "ramp.tif"), tmp_path / "out"
+    embed_slides([slide], out, PLAIN)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def fail(file, key, matrix):
+        raise RuntimeError("Can't decrement id ref count (file write failed: time = Thu\n, errno = 28, error")
+
+    monkeypatch.setattr(embedder.anndata_io, "write_matrix", fail)
+    (result,) = embed_slides([slide], out, replace(PLAIN, overwrite=True))
+    assert result.message == (
+        f"{slide}: {out / 'ramp.h5ad'}: No space left on device; make room and run again: "
+        "it goes on where it stopped"
+    )
+    after = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    assert after == before
+
+
+def test_names_that_the_files_cannot_have_are_told_in_one_line(encoder, tmp_path):
+    long, longer = write_ramp(tmp_path / f"{'x' * 245}.tif"), write_ramp(tmp_path / f"{'é' * 123}.tif")
+    odd = tmp_path / os.fsdecode(b"caf\xe9.tif")
+    write_ramp(tmp_path / "plain.tif").rename(odd)
+    results = embed_slides([long, longer, odd], tmp_path / "out", PLAIN)
+    assert [each.status for each in results] == ["done", "failed", "failed"]
+    assert "its name is 246 bytes long" in results[1].message
+    assert "is not UTF-8" in results[2].message
+    assert check(results[0].h5ad) == []
