@@ -275,7 +275,7 @@ def _add_patches(parser: argparse.ArgumentParser, *, min_tissue: float) -> None:
         "--tissue",
         type=Path,
         metavar="FILE",
-        help="where the tissue is: a mask image or GeoJSON, or a folder with one for each slide",
+        help="where the tissue is: a mask image, GeoJSON or ASAP's XML, or a folder with one for each slide",
     )
     parser.add_argument(
         "--tissue-class",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -245,8 +246,11 @@ def _tiff_tags(path: Path) -> dict[int, Any]:
     from PIL import TiffImagePlugin
 
     try:
-        with TiffImagePlugin.TiffImageFile(path) as image:
-            return dict(image.tag_v2)
+        # Of a damaged file Pillow warns tag by tag; what cannot be read is told once, below.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with TiffImagePlugin.TiffImageFile(path) as image:
+                return dict(image.tag_v2)
     except Exception:  # noqa: BLE001 -- Pillow knows fewer kinds; libvips has the last word on what is readable
         return {}
 
@@ -287,7 +291,8 @@ def _open_in_memory(path: Path, kind: str) -> MaskImage:
     }
     try:
         # Not by `Image.open`, whose limit is of the whole process and calls a large mask an attack.
-        with readers[kind](path) as image:
+        with warnings.catch_warnings(), readers[kind](path) as image:
+            warnings.simplefilter("ignore")
             width, height = image.size
             _check_size(path, width, height, _MOST_IN_MEMORY)
             values = np.asarray(image)
@@ -359,7 +364,9 @@ def _check_pages(path: Path, image: Any) -> None:
 
 
 def _unreadable(path: Path, error: Exception, unpacked: int = 0) -> AreaError:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    # libvips tells what it met before, too; the last is why it gave up.
+    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+    reason = lines[-1][:200] if lines else type(error).__name__
     room = ""
     # As libvips does it, unless it is told otherwise (VIPS_DISC_THRESHOLD).
     if unpacked > 100 << 20:
