@@ -111,7 +111,12 @@ def test_two_pictures_of_one_stem_are_two(tmp_path):
     write_flat(tmp_path / "img.png", (20, 220, 20))
     client = client_of(tmp_path)
     assert client.get("/img.jpg.dzi").status_code == client.get("/img.png.dzi").status_code == 200
-    assert tile(client, "img.png").mean(axis=(0, 1))[1] > 200 > 120 > tile(client, "img.jpg").mean(axis=(0, 1))[1]
+    assert (
+        tile(client, "img.png").mean(axis=(0, 1))[1]
+        > 200
+        > 120
+        > tile(client, "img.jpg").mean(axis=(0, 1))[1]
+    )
 
 
 def test_a_folder_that_takes_no_files_shows_its_pictures(tmp_path, monkeypatch):
