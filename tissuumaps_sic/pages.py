@@ -1,7 +1,8 @@
 """TissUUmaps' pages, answered by us: projects, and one that is made for every h5ad that comes without.
 
-Nothing of a project that lies in an h5ad is trusted but the name of its image, and of one that lies beside it
-no more than `projects.cleaned` leaves: a project can call functions of the page, and may have come from anywhere.
+Nothing of a project that lies in an h5ad is trusted but the name of its image, and of one that lies beside
+it no more than `projects.cleaned` leaves: a project can call functions of the page, and may have come from
+anywhere.
 """
 
 from __future__ import annotations
@@ -329,7 +330,7 @@ def _within(request: Any, folder: Path) -> str:
 
 
 def _is_of_worker(request: Any) -> bool:
-    """Return whether TissUUmaps' reader of HDF5 asks, which wants bytes; a person who opens it wants a page."""
+    """Return whether TissUUmaps' reader of HDF5 asks, which wants bytes; a person wants a page."""
     return "Range" in request.headers or WORKER in (request.headers.get("Referer") or "")
 
 

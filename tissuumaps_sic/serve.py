@@ -9,7 +9,7 @@ import tempfile
 import threading
 import webbrowser
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,25 +135,50 @@ _LIMITS: dict[str, Any] = {
 }
 
 
+_TEMPORARY, _HELD = "tissuumaps-sic-", ".held"
+
+
 @contextmanager
 def _folder_for_temporary_files() -> Iterator[None]:
     """Keep what this server puts into the temporary folder in one of its own, which goes with it.
 
-    Threads that are at work when it ends do not come to clean up.
+    Threads that are at work when it ends do not come to clean up. What killed servers left goes, too.
     """
+    from filelock import FileLock
+
     before = tempfile.tempdir
+    _remove_of_killed(Path(tempfile.gettempdir()))
     try:
-        folder = tempfile.mkdtemp(prefix="tissuumaps-sic-")
+        folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY))
     except OSError as error:
         log.warning("the temporary folder takes no file (%s); exports will fail", error.strerror or error)
         yield
         return
-    tempfile.tempdir = folder
+    held = FileLock(folder / _HELD)
+    with suppress(OSError):
+        held.acquire(timeout=0)
+    tempfile.tempdir = str(folder)
     try:
         yield
     finally:
         tempfile.tempdir = before
+        held.release()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_of_killed(temporary: Path) -> None:
+    """Remove the folders of servers that were killed: those whose lock nobody holds any more."""
+    from filelock import FileLock, Timeout
+
+    for folder in temporary.glob(f"{_TEMPORARY}*"):
+        # Others' folders, and those that are being made, have none that can be taken.
+        if not (folder / _HELD).is_file() or folder.is_symlink():
+            continue
+        try:
+            with FileLock(folder / _HELD, timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
+        except (Timeout, OSError):
+            continue
 
 
 def _allow_files() -> None:

@@ -1,4 +1,4 @@
-"""Every name of a slide is shown and annotated; none runs as script, and nothing leaves the page for other hosts."""
+"""Every name of a slide is shown and annotated; none runs as script, and nothing leaves for other hosts."""
 
 import json
 import shutil
@@ -10,8 +10,8 @@ from viewer import Viewer, served
 
 from embedder.tmap import tmap_project, write_tmap
 
-# What is a letter of a name to a file system, and something else in an address or on a page; two at the top, two
-# in a folder of such a name. Each name alone is asked for in `test_routes.py`.
+# What is a letter of a name to a file system, and something else in an address or on a page; two at the top,
+# two in a folder of such a name. Each name alone is asked for in `test_routes.py`.
 NAMES = ["S21 #2 A1 p%41b", "https-q?x:y\\z", "~50% a;b&c=d+e", '日本語 ü it\'s "quoted" <b>bold']
 RUNS = "<img src=x onerror=window.ran=1>"
 
@@ -67,6 +67,10 @@ class Page:
         usual = "GPU stall", "Ignoring tile"
         if message.type in ("error", "warning") and not any(each in message.text for each in usual):
             self.complaints.append(message.text)
+
+    def _see(self, answer):
+        if answer.status >= 400:
+            self.failed.append(answer.url)
 
     def open(self, address, folder):
         viewer = Viewer(self.page, folder, address)
@@ -172,7 +176,8 @@ def test_no_name_and_no_project_runs_script(page, browser, tmp_path, mosaic, ima
         page.page.wait_for_function("window.tmapp?.ISS_viewer")
         told = page.page.evaluate(
             """async (html) => {
-                document.body.insertAdjacentHTML("beforeend", html + "<a id=go href='javascript:window.ran=1'>");
+                html += "<a id=go href='javascript:window.ran=1'>";
+                document.body.insertAdjacentHTML("beforeend", html);
                 document.getElementById("go").click();
                 const script = document.createElement("script");
                 script.textContent = "window.ran = 1";
@@ -180,7 +185,8 @@ def test_no_name_and_no_project_runs_script(page, browser, tmp_path, mosaic, ima
                 // Later, since what the test itself runs may do more than the page.
                 setTimeout(() => { try { eval("window.ran = 1"); } catch {} }, 50);
                 await new Promise((done) => setTimeout(done, 500));
-                const away = await fetch("http://192.0.2.1/", {mode: "no-cors"}).then(() => "sent", () => "blocked");
+                const away = await fetch("http://192.0.2.1/", {mode: "no-cors"})
+                    .then(() => "sent", () => "blocked");
                 return [window.ran ?? null, away];
             }""",
             RUNS,

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import anndata
 import numpy as np
 import pytest
-from playwright.sync_api import Page, TimeoutError
+from playwright.sync_api import Page
 
 ARTIFACTS = Path(__file__).resolve().parents[2] / "test-artifacts"
 
@@ -19,13 +19,13 @@ ARTIFACTS = Path(__file__).resolve().parents[2] / "test-artifacts"
 def wait_for_function(page, script, *, arg=None, timeout=30_000):
     """Wait until a script returns something true.
 
-    Playwright's own asks again from within the page, by `eval`, which the page's policy forbids; and that policy
-    is to hold in the tests as it does for people.
+    Playwright's own asks again from within the page, by `eval`, which the page's policy forbids; and that
+    policy is to hold in the tests as it does for people.
     """
     until = time.monotonic() + timeout / 1000
     while not page.evaluate(script, arg):
         if time.monotonic() > until:
-            raise TimeoutError(f"still not true: {script}")
+            pytest.fail(f"still not true: {script}")
         page.wait_for_timeout(50)
 
 

@@ -1,4 +1,4 @@
-"""Every route of the application is asked with every kind of attack; a route that TissUUmaps brings is told."""
+"""Every route of the application is asked with every kind of attack; a new one of TissUUmaps is told."""
 
 import base64
 import json
@@ -43,7 +43,8 @@ RULES = {
 LOCKED = [
     "/c.tmap?path=locked", "/locked/c.tmap", "/c.h5ad?path=locked", "/locked/c.h5ad", "/locked/x.csv",
     "/locked/other.sic.json", "/locked/x.geojson", "/locked/img.tif.dzi", "/locked/img.tif.dzi/info",
-    "/locked/img.tif_files/8/0_0.jpeg", "/locked/img.tif", "/img.tif?path=locked", "/get_file_tree?root=locked",
+    "/locked/img.tif_files/8/0_0.jpeg", "/locked/img.tif", "/img.tif?path=locked",
+    "/get_file_tree?root=locked",
     "/get_file_tree?root=/locked/", "/x.csv?path=locked", "/link.csv", "/link.tif.dzi", "/link.tif",
     "/link.tif_files/8/0_0.jpeg", "/link.tmap", "/link.h5ad", "/into/x.csv", "/c.tmap?path=into",
     "/c.tmap?path=l%256fcked", "/c.tmap?path=./locked", "/c.tmap?path=a&path=locked", "/locked/deep/y.csv",
@@ -399,7 +400,8 @@ def test_a_project_is_shown_as_its_file_has_it_where_it_is_harmless(folder, clie
     project = {
         "schemaVersion": "1.3",
         "filename": "Case 7",
-        "layers": [{"name": "HE", "tileSource": "img.tif.dzi", "x": 1.5}, {"name": "old", "tileSource": "/p%41 #?.tif.dzi"}],
+        "layers": [{"name": "HE", "tileSource": "img.tif.dzi", "x": 1.5}, {"name": "old",
+        "tileSource": "/p%41 #?.tif.dzi"}],
         "layerOpacities": {"0": "0.5"},
         "layerVisibilities": {"0": True},
         "layerFilters": {"0": [{"name": "Brightness", "value": 3}]},
@@ -471,15 +473,58 @@ PROJECTS = {
     "settings": {"settings": CALLS},
     "of markers": {"markerFiles": [{"path": "x.csv", "title": "t", "settings": CALLS}]},
     "of regions": {"regionFiles": [{"path": "x.json", "title": "t", "settings": CALLS}]},
-    "names": {"filename": EVIL, "description": EVIL, "link": f"javascript:{EVIL}", "layers": [{"name": EVIL, "tileSource": f"{EVIL}.dzi"}]},
-    "markers": {"markerFiles": [{"path": "x.csv", "title": EVIL, "name": EVIL, "comment": EVIL, "uid": EVIL, "expectedHeader": {"X": EVIL, EVIL: EVIL}}]},
-    "regions": {"regions": {EVIL: {"id": EVIL, "regionName": EVIL, "regionClass": EVIL, "polycolor": EVIL, EVIL: [EVIL]}}},
+    "names": {
+        "filename": EVIL,
+        "description": EVIL,
+        "link": f"javascript:{EVIL}",
+        "layers": [{"name": EVIL, "tileSource": f"{EVIL}.dzi"}],
+    },
+    "markers": {
+        "markerFiles": [
+            {
+                "path": "x.csv",
+                "title": EVIL,
+                "name": EVIL,
+                "comment": EVIL,
+                "uid": EVIL,
+                "expectedHeader": {"X": EVIL, EVIL: EVIL},
+            }
+        ]
+    },
+    "regions": {
+        "regions": {
+            EVIL: {"id": EVIL, "regionName": EVIL, "regionClass": EVIL, "polycolor": EVIL, EVIL: [EVIL]}
+        }
+    },
     "plugins": {"plugins": ["evil", "../x", EVIL, "__init__"]},
     "menu": {"menuButtons": [{"text": EVIL, "url": "javascript:alert(1)"}, {"text": [EVIL], "url": "x"}]},
-    "elsewhere": {"layers": [{"name": "x", "tileSource": each} for each in ("http://evil.example/x.dzi", "//evil.example/x.dzi", "../../x.dzi", "data:,x.dzi")], "markerFiles": [{"title": "t", "path": "https://evil.example/x.csv"}], "regionFile": "../../../x.json"},
-    "options": {"markerFiles": [{"title": "t", "path": "x.csv", "dropdownOptions": [{"optionName": EVIL, "name": "x", "__proto__.x": 1, "settings": CALLS, "path": "http://evil.example/"}]}]},
+    "elsewhere": {
+        "layers": [
+            {"name": "x", "tileSource": each}
+            for each in ("http://evil.example/x.dzi", "//evil.example/x.dzi", "../../x.dzi", "data:,x.dzi")
+        ],
+        "markerFiles": [{"title": "t", "path": "https://evil.example/x.csv"}],
+        "regionFile": "../../../x.json",
+    },
+    "options": {
+        "markerFiles": [
+            {
+                "title": "t",
+                "path": "x.csv",
+                "dropdownOptions": [
+                    {
+                        "optionName": EVIL,
+                        "name": "x",
+                        "__proto__.x": 1,
+                        "settings": CALLS,
+                        "path": "http://evil.example/",
+                    }
+                ],
+            }
+        ]
+    },
     "unknown": {"evil": EVIL, "CPFiles": [EVIL]},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("project", PROJECTS.values(), ids=PROJECTS)
@@ -567,7 +612,8 @@ def test_a_project_that_the_page_saves_is_there_again(folder, client):
 
 
 @pytest.mark.parametrize(
-    "body", [b"5", b"null", b'"x"', b"[]", b"{}", b"{", b"", b"\xff", b"[" * 100_000, b'{"x": 1}', b'{"layers": 5}',
+    "body", [b"5", b"null", b'"x"', b"[]", b"{}", b"{", b"", b"\xff", b"[" * 100_000, b'{"x": 1}',
+    b'{"layers": 5}',
              b'{"layers":' * 90_000]
 )  # fmt: skip
 def test_no_junk_takes_the_place_of_a_project(folder, client, body):
@@ -619,12 +665,17 @@ WORKER = {"Referer": "http://localhost/static/js/utils/h5Utils_worker.js"}
 @pytest.mark.parametrize(
     ("header", "status", "cut"),
     [
-        ("bytes=0-99", 206, slice(0, 100)), ("bytes=10-10", 206, slice(10, 11)), ("bytes=0-", 206, slice(0, None)),
+        ("bytes=0-99", 206, slice(0, 100)), ("bytes=10-10", 206, slice(10, 11)), ("bytes=0-", 206, slice(0,
+        None)),
         ("bytes=-5", 206, slice(-5, None)), ("bytes=100-999999999999", 206, slice(100, None)),
-        ("bytes=-999999999", 206, slice(0, None)), ("x", 200, slice(0, None)), ("bytes=", 200, slice(0, None)),
-        ("bytes=-", 200, slice(0, None)), ("bytes=5-2", 200, slice(0, None)), ("items=0-5", 200, slice(0, None)),
-        ("bytes=0-1,5-9", 200, slice(0, None)), ("bytes=a-b", 200, slice(0, None)), (None, 200, slice(0, None)),
-        ("bytes=999999999-", 416, None), ("bytes=-0", 416, None), ("bytes=" + "9" * 30 + "-", 200, slice(0, None)),
+        ("bytes=-999999999", 206, slice(0, None)), ("x", 200, slice(0, None)), ("bytes=", 200, slice(0,
+        None)),
+        ("bytes=-", 200, slice(0, None)), ("bytes=5-2", 200, slice(0, None)), ("items=0-5", 200, slice(0,
+        None)),
+        ("bytes=0-1,5-9", 200, slice(0, None)), ("bytes=a-b", 200, slice(0, None)), (None, 200, slice(0,
+        None)),
+        ("bytes=999999999-", 416, None), ("bytes=-0", 416, None), ("bytes=" + "9" * 30 + "-", 200, slice(0,
+        None)),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("at", ["/a.h5ad", "/b.h5ad?path=sub", "/sub/b.h5ad"])
@@ -662,7 +713,8 @@ def test_a_file_of_any_size_is_given_in_pieces(folder, client):
 
 NAMES = [
     "S21 #2 A1", "p%41b", "q?x", "colon:x", "back\\slash", "~tilde", "-rf", "https-slide", "50%", "a;b&c=d+e",
-    "日本語 ü", "it's \"quoted\"", "<b>bold", "a.b.c", "(1) [2] {3}", " space ", "%2e%2e", "C:\\x", "null", "a|b^c`",
+    "日本語 ü", "it's \"quoted\"", "<b>bold", "a.b.c", "(1) [2] {3}", " space ", "%2e%2e", "C:\\x", "null",
+    "a|b^c`",
     "con", "x" * 200,
 ]  # fmt: skip
 
@@ -686,7 +738,8 @@ def test_every_name_has_an_address(tmp_path, slides, name, within):
     client = client_of(tmp_path)
     made = state_of(client.get(page(tmp_path, h5ad.with_suffix(".tmap"))))
     project = tmap_project(
-        h5ad_name=h5ad.name, slide_name=name, image=image.name, slide_size=(900, 600), centres=np.zeros((1, 2)),
+        h5ad_name=h5ad.name, slide_name=name, image=image.name, slide_size=(900, 600), centres=np.zeros((1,
+        2)),
         stride0=128.0, mpp=0.5,
     )  # fmt: skip
     write_tmap(h5ad.with_suffix(".tmap"), project)
@@ -748,7 +801,8 @@ def test_wrong_passwords_are_slowed_and_shut_nobody_else_out(folder, monkeypatch
     ("text", "given"),
     [
         (b"anna;se;cret", GIVEN), (b"\xef\xbb\xbfanna;se;cret\r\n", GIVEN), (b"anna;se;cret\n\n\n", GIVEN),
-        (b" anna ; se;cret \n", GIVEN), ("ännä;gehäim".encode(), ("ännä", "gehäim")), (b"anna;a:b", ("anna", "a:b")),
+        (b" anna ; se;cret \n", GIVEN), ("ännä;gehäim".encode(), ("ännä", "gehäim")), (b"anna;a:b", ("anna",
+        "a:b")),
     ],
 )  # fmt: skip
 def test_one_line_lets_in_who_it_names(folder, text, given):

@@ -234,9 +234,27 @@ def test_a_real_server_bounds_what_anyone_may_send_and_ends_cleanly(tmp_path, sm
         assert connection.getresponse().status == 413
         left = [path for path in temporary.iterdir() if path.is_file()]
         assert left == []
+        (folder,) = temporary.iterdir()
+        (folder / "half an export").write_bytes(b"x")
         server.send_signal(signal.SIGTERM)
         assert server.wait() == 0
     assert list(temporary.iterdir()) == []
+
+
+def test_what_a_killed_server_left_goes_and_what_a_living_one_has_stays(tmp_path, monkeypatch):
+    from tissuumaps_sic import serve
+
+    monkeypatch.setattr(serve.tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "tissuumaps-sic-killed").mkdir()
+    (tmp_path / "tissuumaps-sic-killed" / ".held").touch()
+    (tmp_path / "tissuumaps-sic-other").mkdir()
+    with serve._folder_for_temporary_files():
+        mine = Path(serve.tempfile.gettempdir())
+        assert mine.parent == tmp_path
+        assert not (tmp_path / "tissuumaps-sic-killed").exists()
+        serve._remove_of_killed(tmp_path)
+        assert mine.is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == ["tissuumaps-sic-other"]
 
 
 def test_a_lock_that_another_program_holds_stops_nobody_else(small_h5ad):

@@ -1,7 +1,7 @@
 """Who may see what: the whole policy, on one page.
 
 TissUUmaps' routes run in our process, so what they may do is ours. `ROUTES` lists all of them and what each
-may answer; one that is not listed is refused, as a newer TissUUmaps may bring some. Before any route is asked,
+may answer; one that is not listed is refused, as a newer TissUUmaps may bring some. Before a route is asked,
 
 1. the request must be for this server by one of its names (`Host`): a web site whose name is pointed at this
    machine gets nothing;

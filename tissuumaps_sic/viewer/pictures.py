@@ -1,8 +1,8 @@
 """Pictures as TissUUmaps serves them in our process: flat ones converted once, tiles of bounded cost.
 
-TissUUmaps makes a pyramid of a flat picture in `.tissuumaps` beside it, under its final name: two first viewers
-damage it, and so does a kill, for ever. It reads a tile of a picture without a pyramid by reading all that the
-tile covers.
+TissUUmaps makes a pyramid of a flat picture in `.tissuumaps` beside it, under its final name: two first
+viewers damage it, and so does a kill, for ever. It reads a tile of a picture without a pyramid by reading all
+that the tile covers.
 """
 
 from __future__ import annotations
