@@ -16,7 +16,7 @@ from flask import Flask, Response, abort, jsonify, request
 from werkzeug.datastructures import Authorization
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from tissuumaps_sic.server import Annotator, RequestError, pack, resolve
+from tissuumaps_sic.server import Annotator, RequestError, as_json, pack, resolve
 from tissuumaps_sic.transfer import only_from
 from tissuumaps_sic.worklist import nearest_auth
 
@@ -103,7 +103,7 @@ def _answer(app: Flask, endpoint: str, content: Any) -> Response:
         return response
     if isinstance(found, tuple):
         return Response(pack(*found), mimetype="application/octet-stream")
-    return jsonify(found)
+    return Response(as_json(found), mimetype="application/json")
 
 
 def _refusal(error: RequestError) -> Response:
