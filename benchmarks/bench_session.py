@@ -9,7 +9,6 @@ made up; nothing is run. Told are the seconds within `Annotator.change`, and of 
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import statistics
 import tempfile
@@ -21,7 +20,7 @@ import anndata
 import numpy as np
 import pandas as pd
 
-from tissuumaps_sic.server import Annotator
+from tissuumaps_sic.server import Annotator, as_json
 from tissuumaps_sic.session import Session, session_path
 from tissuumaps_sic.slides import EmbeddedSlide, open_slide_file
 
@@ -73,7 +72,7 @@ def main() -> None:
                 getattr(annotator, endpoint)(slide.path.parent, {"h5ad": slide.path.name, **content})
             )
             done = time.perf_counter()
-            json.dumps(state)
+            as_json(state)
             return done - begin, time.perf_counter() - done
 
         def change(name: str, *changes: dict[str, Any]) -> None:

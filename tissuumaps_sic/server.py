@@ -15,9 +15,10 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import wraps
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -71,6 +72,8 @@ _LONGEST_PATH = 4096
 _MOST_MEMBERS = 20
 
 _BLOCK_ROWS = 8192
+# Of numbers in a text (`text_of`), beyond which each is written by itself.
+_MOST_TABLES = 64
 _PATIENCE_SECONDS = 120.0
 # Each uses every core, and of a large slide gigabytes.
 _FITS_AT_ONCE = 2
@@ -914,9 +917,62 @@ def _no_such_h5ad(relative: str) -> RequestError:
     return RequestError(404, f"no h5ad of that name in the served folder: {relative[:200]!r}")
 
 
+class SeedLists(Mapping[str, list[int]]):
+    """What a page is told of seeds: rows in ascending order, ``patches``, and the class of each, ``labels``.
+
+    They may be half of a large slide, and become lists or JSON only when somebody wants them.
+    """
+
+    def __init__(self, rows: npt.NDArray[np.intp], labels: npt.NDArray[np.integer[Any]]) -> None:
+        self._arrays = {"patches": rows, "labels": labels}
+
+    def __getitem__(self, key: str) -> list[int]:
+        return cast("list[int]", self._arrays[key].tolist())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def as_json(self) -> str:
+        """Return both as JSON."""
+        rows, labels = (text_of(self._arrays[key]) for key in ("patches", "labels"))
+        return f'{{"patches": [{rows}], "labels": [{labels}]}}'
+
+
+def text_of(numbers: npt.NDArray[np.integer[Any]]) -> str:
+    """Return numbers from 0 to 2**32 - 1 with commas between them, (n,) integer; quick where they ascend."""
+    values = numbers.astype(np.uint32)
+    widths = np.searchsorted(10 ** np.arange(1, 10), values, side="right") + 1
+    pieces = []
+    # Numbers of as many digits that follow each other are a table, a line a number.
+    starts = np.flatnonzero(np.diff(widths, prepend=0))
+    if len(starts) > _MOST_TABLES:
+        return ",".join(map(str, values.tolist()))
+    for start, end in pairwise([*starts.tolist(), len(values)]):
+        rest, width = values[start:end], int(widths[start])
+        table = np.full((end - start, width + 1), ord(","), np.uint8)
+        for place in range(width - 1, -1, -1):
+            higher = rest // 10
+            table[:, place] = rest - higher * 10 + ord("0")
+            rest = higher
+        pieces.append(table.tobytes())
+    return b"".join(pieces).decode("ascii").removesuffix(",")
+
+
+def as_json(answer: dict[str, Any]) -> str:
+    """Return an answer as JSON."""
+    seeds = answer.get("seeds")
+    if not isinstance(seeds, SeedLists):
+        return json.dumps(answer)
+    others = json.dumps({key: value for key, value in answer.items() if key != "seeds"})
+    return f'{{"seeds": {seeds.as_json()}, {others[1:]}'
+
+
 def pack(header: dict[str, Any], *arrays: npt.NDArray[Any]) -> bytes:
     """Return an answer with arrays as bytes: length of the header (uint32, little-endian), header, arrays."""
-    text = json.dumps(header).encode()
+    text = as_json(header).encode()
     return len(text).to_bytes(4, "little") + text + b"".join(each.tobytes() for each in arrays)
 
 
@@ -1087,7 +1143,7 @@ def _state(
         "embeddings": [{"name": each.name, "title": each.title} for each in slide.embeddings],
         "classes": [seed_class.model_dump() for seed_class in session.classes],
         "listed": listed(len(session.classes)),
-        "seeds": {"patches": rows.tolist(), "labels": seeds[rows].tolist()},
+        "seeds": SeedLists(rows, seeds[rows]),
         "borrowed": [_loan_state(loan, len(session.classes)) for loan in session.loans],
         "revision": session.revision,
         "can_undo": session.can_undo,

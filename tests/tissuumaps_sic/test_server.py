@@ -192,6 +192,25 @@ def test_scores_are_kept_for_the_run_that_they_are_of(page, monkeypatch):
     page.ask("scores", revision=page.revision)
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [[], [0], [5], [0, 9, 10, 11, 99, 100, 2**31, 2**32 - 1], range(12_345), [7] * 100, [0, 13, 26, 39] * 200],
+    ids=["none", "nought", "one", "of all lengths", "many", "equal", "up and down"],
+)  # fmt: skip
+def test_numbers_are_written_as_json_writes_them(numbers):
+    text = server.text_of(np.array(list(numbers), np.int64))
+    assert text == ",".join(str(number) for number in numbers)
+
+
+def test_an_answer_with_many_seeds_is_the_json_of_its_lists(annotator, large_h5ad):
+    page = Page(annotator, large_h5ad, "answered")
+    state = page.seed(1, *range(0, 9000, 7))
+    told = json.loads(server.as_json(state))
+    assert told["seeds"] == {"patches": list(range(0, 9000, 7)), "labels": [1] * 1286} == state["seeds"]
+    assert told.keys() == state.keys()
+    assert {**told, "seeds": None} == json.loads(json.dumps({**state, "seeds": None}))
+
+
 @pytest.fixture
 def moment(monkeypatch):
     """Nobody waits long before he counts as waiting."""

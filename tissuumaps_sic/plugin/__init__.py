@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, abort, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from tissuumaps_sic.server import Annotator, RequestError, pack, resolve
+from tissuumaps_sic.server import Annotator, RequestError, as_json, pack, resolve
 from tissuumaps_sic.transfer import only_from
 from tissuumaps_sic.viewer.passwords import is_granted, nearest_auth
 
@@ -138,7 +138,7 @@ def _answer(app: Flask, endpoint: str, content: Any) -> Response:
         return response
     if isinstance(found, tuple):
         return Response(pack(*found), mimetype="application/octet-stream")
-    return jsonify(found)
+    return Response(as_json(found), mimetype="application/json")
 
 
 def _refusal(error: RequestError) -> Response:
