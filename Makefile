@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SLIDE ?=
+SEED ?= 1
+COUNT ?= 3000
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test hunt lint bench clean
 
 # The stamp is remade when the dependencies change.
 $(VENV)/.installed: pyproject.toml
@@ -19,6 +21,10 @@ demo: $(VENV)/.installed
 # Two processes: whole files to each, since what they share is made once a file.
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# make hunt [SEED=2 COUNT=3000]: damaged files of every kind; those that are not answered well are kept.
+hunt: $(VENV)/.installed
+	PYTHONPATH=tests:. $(BIN)/python -m hostile.hunting --seed $(SEED) --count $(COUNT)
 
 # ESLint from npm, run by the Node of the environment.
 tests/javascript/node_modules: tests/javascript/package-lock.json $(VENV)/.installed

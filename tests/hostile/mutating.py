@@ -4,6 +4,7 @@ import gzip
 import json
 import shutil
 import struct
+from contextlib import suppress
 
 import h5py
 import numpy as np
@@ -17,7 +18,24 @@ ODD = [
 _INTEGERS = [0, 1, 2, 3, 7, 8, 16, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1]
 # Compression, photometric interpretation, samples, bits, planes, orientation, predictor, size and tiles.
 _TAGS = (256, 257, 258, 259, 262, 274, 277, 284, 317, 322, 323, 324, 325, 339, 530, 282, 283, 296, 270, 347)
-_WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_WIDTHS = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
 
 
 # --------------------------------------------------------------------------------------------------- bytes
@@ -114,7 +132,9 @@ def damaged_tiff(content, random):
         place = random.choice(known or entries)
         tag, kind = Tiff.read(data, "<H", place), Tiff.read(data, "<H", place + 2)
         value = place + 4 + tiff.inline
-        change = random.choice(["value", "value", "value", "count", "type", "tag", "gone", "loop", "number", "array", "pointer"])
+        change = random.choice(
+            ["value", "value", "value", "count", "type", "tag", "gone", "loop", "number", "array", "pointer"]
+        )
         if change == "value":
             struct.pack_into("<I", data, value, random.choice([*_INTEGERS, random.randrange(2**32)]))
         elif change == "count":
@@ -130,7 +150,12 @@ def damaged_tiff(content, random):
             struct.pack_into(tiff.count, data, at, n - 1)
         elif change == "loop":
             end = at + struct.calcsize(tiff.count) + n * tiff.step
-            struct.pack_into(tiff.word, data, random.choice([end, link]), random.choice([at, end, 0, 1, len(data), len(data) - 1]))
+            struct.pack_into(
+                tiff.word,
+                data,
+                random.choice([end, link]),
+                random.choice([at, end, 0, 1, len(data), len(data) - 1]),
+            )
         elif change == "number":
             struct.pack_into("<H", data, at, random.choice([0, 1, n - 1, n + 1, 255, 65535]))
         else:
@@ -141,12 +166,19 @@ def damaged_tiff(content, random):
             form = {3: "<H", 4: "<I", 16: "<Q"}.get(kind, "<H")
             array = Tiff.read(data, tiff.word, place + 4 + tiff.inline)
             if change == "pointer" or not array or not total or total > 10_000:
-                struct.pack_into("<I", data, place + 4 + tiff.inline, random.choice([0, 8, len(data), len(data) - 2, 2**32 - 1]))
+                struct.pack_into(
+                    "<I",
+                    data,
+                    place + 4 + tiff.inline,
+                    random.choice([0, 8, len(data), len(data) - 2, 2**32 - 1]),
+                )
             else:
                 each = array + random.randrange(total) * struct.calcsize(form)
                 if each + struct.calcsize(form) <= len(data):
                     most = 2 ** (8 * struct.calcsize(form)) - 1
-                    struct.pack_into(form, data, each, min(most, random.choice([0, 1, 2, 100, len(data), 2**31, most])))
+                    struct.pack_into(
+                        form, data, each, min(most, random.choice([0, 1, 2, 100, len(data), 2**31, most]))
+                    )
         done.append(f"{change} of tag {tag} in directory {directory}")
     return bytes(data), ", ".join(done)
 
@@ -254,16 +286,22 @@ def damaged_xml(content, random):
     )
     start = text.index("?>") + 2
     changes = {
-        "bomb": lambda: f'{text[:start]}{bomb}]>{text[start:].replace("Tumor", "&i;", 1)}',
-        "outside": lambda: f'{text[:start]}<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
-        f'{text[start:].replace("Tumor", "&x;", 1)}',
+        "bomb": lambda: f"{text[:start]}{bomb}]>{text[start:].replace('Tumor', '&i;', 1)}",
+        "outside": lambda: (
+            f'{text[:start]}<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
+            f"{text[start:].replace('Tumor', '&x;', 1)}"
+        ),
         "deep": lambda: text[:start] + "<a>" * 200_000 + text[start:] + "</a>" * 200_000,
         "no coordinates": lambda: text.replace("<Coordinate ", "<Other "),
         "no group": lambda: text.replace('PartOfGroup="Tumor"', ""),
-        "another kind": lambda: text.replace("Polygon", random.choice(["Spline", "Dot", "Rectangle", "", "x"])),
+        "another kind": lambda: text.replace(
+            "Polygon", random.choice(["Spline", "Dot", "Rectangle", "", "x"])
+        ),
         "encoding": lambda: text.replace('version="1.0"', 'version="1.0" encoding="utf-7"'),
         "attribute twice": lambda: text.replace("X=", 'X="1" X=', 1),
-        "odd value": lambda: text.replace('X="20"', f'X="{random.choice(["", "nan", "inf", "1e999", "x", "-5"])}"'),
+        "odd value": lambda: text.replace(
+            'X="20"', f'X="{random.choice(["", "nan", "inf", "1e999", "x", "-5"])}"'
+        ),
     }
     kind = random.choice([*changes, "text", "text", "bytes"])
     if kind == "text":
@@ -299,47 +337,89 @@ def damaged_h5ad(seed, path, random):
             place = random.choice(sorted(names))
             item = file[place]
             attributes = dict(item.attrs) if hasattr(item, "attrs") else {}
-            change = random.choice(["gone", "odd", "shape", "dtype", "attribute", "link", "filter", "huge", "values", "moved"])
+            change = random.choice(
+                ["gone", "odd", "shape", "dtype", "attribute", "link", "filter", "huge", "values", "moved"]
+            )
             if change == "attribute" and attributes:
                 key = random.choice(sorted(attributes))
                 if random.random() < 0.3:
                     del item.attrs[key]
                 else:
-                    item.attrs[key] = random.choice(["", "x", "csr_matrix", "nullable-integer", 7, [1, 2], "a\nb"])
+                    item.attrs[key] = random.choice(
+                        ["", "x", "csr_matrix", "nullable-integer", 7, [1, 2], "a\nb"]
+                    )
                 done.append(f"attribute {key} of {place}")
                 continue
             values = item[()] if isinstance(item, h5py.Dataset) else None
-            if change in ("shape", "dtype", "filter", "values", "huge") and (values is None or np.ndim(values) == 0):
+            if change in ("shape", "dtype", "filter", "values", "huge") and (
+                values is None or np.ndim(values) == 0
+            ):
                 change = "odd"
             if change == "moved":
                 file.move(place, f"{place} old")
             else:
                 del file[place]
             if change == "odd":
-                file[place] = random.choice([3, "x", "{}", h5py.Empty("f4"), np.zeros((2, 2, 2)), np.array([b"\xff\xfe"] * 32), np.zeros(32, [("a", "i4")]), np.full(32, np.nan)])
+                file[place] = random.choice(
+                    [
+                        3,
+                        "x",
+                        "{}",
+                        h5py.Empty("f4"),
+                        np.zeros((2, 2, 2)),
+                        np.array([b"\xff\xfe"] * 32),
+                        np.zeros(32, [("a", "i4")]),
+                        np.full(32, np.nan),
+                    ]
+                )
             elif change == "shape":
-                shape = random.choice([values[:-1], values[:0], values.reshape(-1), values[..., None], np.concatenate([values, values])])
+                shape = random.choice(
+                    [
+                        values[:-1],
+                        values[:0],
+                        values.reshape(-1),
+                        values[..., None],
+                        np.concatenate([values, values]),
+                    ]
+                )
                 file.create_dataset(place, data=shape, dtype=item.dtype if values.dtype == object else None)
             elif change == "dtype" and values.dtype != object:
                 file[place] = values.astype(random.choice([">f8", "f2", "i1", "u8", "S4", "c8", "?"]))
             elif change == "filter" and values.dtype != object:
-                options = random.choice([{"compression": "lzf"}, {"compression": "gzip"}, {"scaleoffset": 2}, {"fletcher32": True}])
-                if not (values.dtype.kind == "b" or "scaleoffset" in options and values.dtype.kind not in "iuf"):
-                    file.create_dataset(place, data=values, chunks=tuple(max(1, n // 2) for n in values.shape), **options)
+                options = random.choice(
+                    [
+                        {"compression": "lzf"},
+                        {"compression": "gzip"},
+                        {"scaleoffset": 2},
+                        {"fletcher32": True},
+                    ]
+                )
+                if not (
+                    values.dtype.kind == "b" or ("scaleoffset" in options and values.dtype.kind not in "iuf")
+                ):
+                    file.create_dataset(
+                        place, data=values, chunks=tuple(max(1, n // 2) for n in values.shape), **options
+                    )
             elif change == "huge":
-                shape = tuple(random.choice([10**6, 10**9, 10**12]) if k == 0 else n for k, n in enumerate(values.shape))
+                shape = tuple(
+                    random.choice([10**6, 10**9, 10**12]) if k == 0 else n for k, n in enumerate(values.shape)
+                )
                 kind = item.dtype if values.dtype == object else values.dtype
-                file.create_dataset(place, shape, kind, chunks=tuple(min(64, n) for n in shape), compression="gzip")
+                file.create_dataset(
+                    place, shape, kind, chunks=tuple(min(64, n) for n in shape), compression="gzip"
+                )
             elif change == "values" and values.dtype.kind == "f":
                 values = values.copy()
-                values.reshape(-1)[random.randrange(values.size)] = random.choice([np.nan, np.inf, -np.inf, 1e30, -1e30])
+                values.reshape(-1)[random.randrange(values.size)] = random.choice(
+                    [np.nan, np.inf, -np.inf, 1e30, -1e30]
+                )
                 file[place] = values
             elif change == "link":
                 outside = h5py.ExternalLink("/nowhere/outside.h5", "/X")
-                file[place] = random.choice([h5py.SoftLink("/nowhere"), h5py.SoftLink(f"/{place}"), outside, h5py.SoftLink("/")])
-            try:
+                file[place] = random.choice(
+                    [h5py.SoftLink("/nowhere"), h5py.SoftLink(f"/{place}"), outside, h5py.SoftLink("/")]
+                )
+            with suppress(KeyError, OSError, RuntimeError, AttributeError):
                 file[place].attrs.update(attributes)
-            except (KeyError, OSError, RuntimeError, AttributeError):
-                pass
             done.append(f"{change} of {place}")
     return ", ".join(done)

@@ -6,6 +6,7 @@ They are the same on every machine that has the same versions of what writes the
 import gzip
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,9 @@ def tissue_pixels():
     """Return what every slide of the hunt shows, (rows, columns, 3): nowhere of one colour, nowhere black."""
     rng = np.random.default_rng(14)
     y, x = np.mgrid[0:EDGE, 0:EDGE]
-    pixels = np.stack([170 + 40 * np.sin(x / 17), 90 + 30 * np.cos(y / 23), 150 + 30 * np.sin((x + y) / 31)], axis=-1)
+    pixels = np.stack(
+        [170 + 40 * np.sin(x / 17), 90 + 30 * np.cos(y / 23), 150 + 30 * np.sin((x + y) / 31)], axis=-1
+    )
     return (pixels + rng.normal(0, 6, pixels.shape)).clip(1, 254).astype(np.uint8)
 
 
@@ -33,7 +36,13 @@ def write_seeds(folder: Path) -> None:
     """Write one whole file of each kind into a folder."""
     pixels = tissue_pixels()
     per_cm = 10_000 / MPP
-    plain = {"tile": (TILE, TILE), "photometric": "rgb", "compression": "zlib", "metadata": None, "software": None}
+    plain = {
+        "tile": (TILE, TILE),
+        "photometric": "rgb",
+        "compression": "zlib",
+        "metadata": None,
+        "software": None,
+    }
     for name in ("tif", "big.tif"):
         with tifffile.TiffWriter(folder / f"{NAME}.{name}", bigtiff=name == "big.tif") as writer:
             for level in (0, 1):
@@ -55,9 +64,13 @@ def write_seeds(folder: Path) -> None:
         resolution=(per_cm, per_cm),
         resolutionunit="CENTIMETER",
     )
+    # Each OME-TIFF is written with a number of its own, and a session with the time.
+    _rewrite(folder / f"{NAME}.ome.tif", rb"urn:uuid:[0-9a-f-]{36}", b"urn:uuid:" + b"0" * 36)
     image = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb", xres=1000 / MPP, yres=1000 / MPP)
     aperio = image.copy()
-    described = f"Aperio Image Library v12.0.15\r\n{EDGE}x{EDGE} (128x128) JPEG/RGB Q=90|AppMag = 20|MPP = {MPP}"
+    described = (
+        f"Aperio Image Library v12.0.15\r\n{EDGE}x{EDGE} (128x128) JPEG/RGB Q=90|AppMag = 20|MPP = {MPP}"
+    )
     aperio.set_type(pyvips.GValue.gstr_type, "image-description", described)
     aperio.tiffsave(
         str(folder / f"{NAME}.svs"), tile=True, tile_width=TILE, tile_height=TILE, compression="jpeg", Q=90
@@ -87,11 +100,16 @@ def _write_annotations(folder):
         feature("Tumor", square(20, 20, 400), square(100, 100, 50)),
         feature("Stroma", square(200, 300, 200)),
     ]
-    features[1]["geometry"] = {"type": "MultiPolygon", "coordinates": [features[1]["geometry"]["coordinates"]]}
+    features[1]["geometry"] = {
+        "type": "MultiPolygon",
+        "coordinates": [features[1]["geometry"]["coordinates"]],
+    }
     content = json.dumps({"type": "FeatureCollection", "features": features}).encode()
     (folder / f"{NAME}.geojson").write_bytes(content)
     (folder / f"{NAME}.geojson.gz").write_bytes(gzip.compress(content, mtime=0))
-    corners = "".join(f'<Coordinate Order="{k}" X="{x}" Y="{y}"/>' for k, (x, y) in enumerate(square(20, 20, 400)[:4]))
+    corners = "".join(
+        f'<Coordinate Order="{k}" X="{x}" Y="{y}"/>' for k, (x, y) in enumerate(square(20, 20, 400)[:4])
+    )
     (folder / f"{NAME}.xml").write_text(
         '<?xml version="1.0"?><ASAP_Annotations><Annotations><Annotation Name="Annotation 0" Type="Polygon" '
         f'PartOfGroup="Tumor" Color="#F4FA58"><Coordinates>{corners}</Coordinates></Annotation></Annotations>'
@@ -106,7 +124,14 @@ def _write_embedded(folder):
     (folder / "seeds.csv").write_text(seeds)
     (folder / "list.csv").write_text(f"slide,mpp\n{NAME}.tif,0.5\n{NAME}.svs,\n")
     assert cli.main(["run", str(h5ad), "--seeds", str(folder / "seeds.csv"), "--save"]) == 0
+    _rewrite(folder / f"{NAME}.sic.json", rb'"time": *"[^"]*"', b'"time":"2026-01-01T00:00:00+00:00"')
     layers = [{"name": NAME, "tileSource": f"{NAME}.tif.dzi"}]
     markers = [{"path": f"{NAME}.h5ad", "title": "Patches", "uid": "patches", "expectedHeader": {"X": "x"}}]
     project = {"filename": NAME, "mpp": MPP, "layers": layers, "markerFiles": markers, "plugins": ["SIC"]}
     (folder / f"{NAME}.tmap").write_text(json.dumps(project, indent=1))
+
+
+def _rewrite(path, pattern, new):
+    content, n = re.subn(pattern, new, path.read_bytes())
+    assert n, f"{path.name} has not what was to be replaced"
+    path.write_bytes(content)
