@@ -231,11 +231,13 @@ class _Copy:
     def write(self, path: Path, project: dict[str, Any], *, compress: bool) -> None:
         """Write the copy; the embeddings pass block by block."""
         import anndata
+        from anndata.io import write_elem
 
         uns = self.uns | {"tmap": json.dumps(project)}
         adata = anndata.AnnData(obs=self.obs, var=self.var, obsm=self.obsm, uns=uns)
-        adata.write_h5ad(path, convert_strings_to_categoricals=False)
-        with h5py.File(self.source, "r", locking=False) as there, h5py.File(path, "r+") as here:
+        # The copy is nobody else's yet, and not every disk has the locks that HDF5 would take.
+        with h5py.File(self.source, "r", locking=False) as there, h5py.File(path, "w", locking=False) as here:
+            write_elem(here, "/", adata)
             for new, old in self.matrices.items():
                 write_matrix(here, new, there[old], compress=compress)
 
