@@ -35,7 +35,7 @@ PREPARATION: str | None = None
 
 _LOOK_SECONDS = 0.1
 # What a library says just before it ends the process is told with the slide, and not twice.
-_HELD_SECONDS = 0.5
+_HELD_SECONDS = 1.0
 _STOP_SECONDS, _LEAVE_SECONDS = 20.0, 4.0
 _LINES_KEPT = 20
 _MOST_SAID = 300
@@ -170,6 +170,7 @@ class _Process:
     def run(self, function: Callable[..., Any], arguments: tuple[Any, ...], progress: Progress | None) -> Any:
         # Before it answers, a process that was just started has modules to load.
         self._stage, self._limited = "its process was started", False
+        self._said.forget()
         self._send(("run", function, arguments))
         heard = looked = time.monotonic()
         while True:
@@ -270,6 +271,7 @@ class _Said:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._kept: deque[tuple[float, str]] = deque()
+        self._passed_on: deque[str] = deque(maxlen=_LINES_KEPT)
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._read, daemon=True, name="child-stderr")
         self._thread.start()
@@ -290,15 +292,21 @@ class _Said:
             lines = []
             while self._kept and self._kept[0][0] <= until:
                 lines.append(self._kept.popleft()[1])
+            self._passed_on.extend(lines)
         if lines:
             sys.stderr.write("\n".join(lines) + "\n")
             sys.stderr.flush()
+
+    def forget(self) -> None:
+        """Begin anew to keep the last words."""
+        with self._lock:
+            self._passed_on.clear()
 
     def last(self) -> str:
         """Return what was said last, on one line; the child is gone."""
         self._thread.join(_HELD_SECONDS)
         with self._lock:
-            lines = [line for _, line in self._kept]
+            lines = [*self._passed_on, *(line for _, line in self._kept)]
             self._kept.clear()
         told = " ".join(" ".join(lines[-_LINES_KEPT:]).split())
         return told if len(told) <= _MOST_SAID else "..." + told[-_MOST_SAID:]

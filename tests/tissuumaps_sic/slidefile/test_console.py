@@ -9,30 +9,31 @@ import tissuumaps_sic.cli
 from tissuumaps_sic.slidefile.console import escape_output
 
 
-@pytest.fixture
-def narrow(monkeypatch):
-    """Terminals that know few letters, and refuse the others."""
-    streams = {
-        name: io.TextIOWrapper(io.BytesIO(), encoding="cp1252", errors="strict")
-        for name in ("stdout", "stderr")
-    }
-    for name, stream in streams.items():
-        monkeypatch.setattr(sys, name, stream)
+def narrow_terminals(monkeypatch):
+    """Put terminals that know few letters, and refuse the others, in place of pytest's streams."""
+    streams = []
+    for name in ("stdout", "stderr"):
+        streams.append(io.TextIOWrapper(io.BytesIO(), encoding="cp1252", errors="strict"))
+        monkeypatch.setattr(sys, name, streams[-1])
     return streams
 
 
-def test_what_a_terminal_cannot_write_is_escaped(narrow):
-    escape_output()
-    for stream in narrow.values():
+def test_what_a_terminal_cannot_write_is_escaped(monkeypatch):
+    with monkeypatch.context() as patched:
+        streams = narrow_terminals(patched)
+        escape_output()
+    for stream in streams:
         print("切片 µm \udce9", file=stream, flush=True)
         assert stream.buffer.getvalue().decode("cp1252").strip() == r"\u5207\u7247 µm \udce9"
 
 
 @pytest.mark.parametrize("main", [embedder.cli.main, tissuumaps_sic.cli.main])
-def test_both_commands_escape(narrow, main):
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    assert [stream.errors for stream in narrow.values()] == ["backslashreplace"] * 2
+def test_both_commands_escape(monkeypatch, main):
+    with monkeypatch.context() as patched:
+        streams = narrow_terminals(patched)
+        with pytest.raises(SystemExit):
+            main(["--help"])
+    assert [stream.errors for stream in streams] == ["backslashreplace"] * 2
 
 
 def test_streams_that_are_something_else_are_left_alone(monkeypatch):
