@@ -48,7 +48,8 @@ def make_project(h5ad: Path, *, columns: bool = False) -> dict[str, Any]:
     ----------
     h5ad : Path
     columns : bool, default=False
-        Whether to offer the columns of ``obs`` to colour the patches by, as TissUUmaps does for any h5ad.
+        Whether to offer the columns of ``obs`` to colour the patches by, as TissUUmaps does for any h5ad, in
+        place of showing the patches and starting the plugin: both are then chosen from the menus.
 
     Raises
     ------
@@ -116,6 +117,9 @@ def make_project(h5ad: Path, *, columns: bool = False) -> dict[str, Any]:
         "plugins": ["SIC"],
         "settings": [{"module": "pluginUtils", "function": "startPlugin", "value": ["SIC", [], True]}],
     }
+    if columns:
+        markers["autoLoad"] = False
+        project["settings"] = []
     if scale.mpp:
         project["mpp"] = sum(scale.mpp) / 2
     return project

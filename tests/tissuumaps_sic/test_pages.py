@@ -69,7 +69,8 @@ def test_the_address_of_an_h5ad_offers_its_columns_and_trusts_nothing_in_it(clie
         "Numerical observations": ["score"],
         "Categorical observations": ["umap_rgb"],
     }
-    assert [each["function"] for each in project["settings"]] == ["startPlugin"]
+    assert project["settings"] == []
+    assert project["plugins"] == ["SIC"]
 
 
 def test_the_bare_address_leads_to_the_first_slide(client):
