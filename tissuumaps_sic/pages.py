@@ -39,10 +39,17 @@ _OFF = (
 )
 
 
-def make_project(h5ad: Path) -> dict[str, Any]:
+def make_project(h5ad: Path, *, columns: bool = False) -> dict[str, Any]:
     """Return a TissUUmaps project that shows a slide's patches and starts the plugin.
 
     The slide's own image is shown where ``uns['tmap']`` names one that lies beside the file.
+
+    Parameters
+    ----------
+    h5ad : Path
+    columns : bool, default=False
+        Whether to offer the columns of ``obs`` to colour the patches by, as TissUUmaps does for any h5ad, in
+        place of showing the patches and starting the plugin: both are then chosen from the menus.
 
     Raises
     ------
@@ -55,6 +62,7 @@ def make_project(h5ad: Path) -> dict[str, Any]:
         centres = np.asarray(file["obsm/spatial"][()], np.float64)
         colored = "umap_rgb" in file["obs"]
         image = _image(file, h5ad.parent)
+        menus = _columns(file["obs"]) if columns else {}
     if not len(centres) or not np.isfinite(centres).all():
         raise SlideFileError(
             f"{h5ad.name}: has no patch, or one whose place is no number; embed the slide again"
@@ -102,13 +110,57 @@ def make_project(h5ad: Path) -> dict[str, Any]:
         "layers": []
         if image is None
         else [{"name": shown(h5ad.stem), "tileSource": f"{address(image)}.dzi"}],
-        "markerFiles": [markers],
+        "markerFiles": [
+            markers,
+            *(_menu(markers, title, options) for title, options in menus.items() if options),
+        ],
         "plugins": ["SIC"],
         "settings": [{"module": "pluginUtils", "function": "startPlugin", "value": ["SIC", [], True]}],
     }
+    if columns:
+        markers["autoLoad"] = False
+        project["settings"] = []
     if scale.mpp:
         project["mpp"] = sum(scale.mpp) / 2
     return project
+
+
+def _columns(obs: h5py.Group) -> dict[str, list[str]]:
+    """Return the names of the columns of numbers and of the others, by the titles of their menus."""
+    found: dict[str, list[str]] = {"Numerical observations": [], "Categorical observations": []}
+    for name, column in obs.items():
+        is_number = isinstance(column, h5py.Dataset) and column.dtype.kind in "iuf"
+        if name != obs.attrs.get("_index") and shown(name) == name:
+            found["Numerical observations" if is_number else "Categorical observations"].append(name)
+    return found
+
+
+def _menu(markers: dict[str, Any], title: str, columns: list[str]) -> dict[str, Any]:
+    """Return a menu of columns, each of which colours the patches in a layer of its own."""
+    numbers = title.startswith("Numerical")
+    options = [
+        {
+            "optionName": name,
+            "name": name,
+            "expectedHeader.cb_col": f"/obs/{name}" if numbers else "",
+            "expectedHeader.cb_cmap": "interpolateViridis" if numbers else "",
+            "expectedHeader.gb_col": "" if numbers else f"/obs/{name}",
+            "expectedHeader.cb_gr_dict": "",
+            "expectedRadios.cb_col": numbers,
+            "expectedRadios.cb_gr": not numbers,
+            "expectedRadios.cb_gr_dict": False,
+            "expectedRadios.cb_gr_key": not numbers,
+        }
+        for name in columns
+    ]
+    return {
+        **markers,
+        "title": title,
+        "name": title,
+        "uid": f"columns{int(numbers)}",
+        "autoLoad": False,
+        "dropdownOptions": options,
+    }
 
 
 def _image(file: h5py.File, folder: Path) -> str | None:
@@ -193,9 +245,8 @@ class Pages:
             path = self._folder / within / name
             if _is_of_worker(request):
                 return ranges.answer(request, path) if path.is_file() else _missing()
-            stem = values["filename"]
-        else:
-            stem = values["filename"]
+            return self._made(request, posixpath.join(within, name), columns=True)
+        stem = values["filename"]
         if request.method == "POST":
             return self._save(request, self._folder / within / f"{stem}.tmap")
         return self._project(request, within, stem)
@@ -218,11 +269,14 @@ class Pages:
             own = self._folder / within / f"{stem}.tmap"
             project, problem = read_project(own, self._folder, plugins_of(self.flask))
             return self._viewer(request, project, problem)
-        h5ad = find_below(self._folder, posixpath.join(within, f"{stem}.h5ad"))
+        return self._made(request, posixpath.join(within, f"{stem}.h5ad"))
+
+    def _made(self, request: Any, relative: str, *, columns: bool = False) -> Any:
+        h5ad = find_below(self._folder, relative)
         if h5ad is None:
             return _missing()
         try:
-            return self._viewer(request, upgraded(make_project(h5ad)), None)
+            return self._viewer(request, upgraded(make_project(h5ad, columns=columns)), None)
         except SlideFileError as error:
             return self._viewer(request, {}, str(error), status=422)
 

@@ -227,7 +227,7 @@ def test_seeds_of_one_slide_label_another_and_a_correction_counts(cases, truths,
 
 
 def test_an_h5ad_opened_by_itself_in_tissuumaps_is_annotated_too(cases):
-    """The page that TissUUmaps makes of any h5ad: markers and plugin are chosen from its menus."""
+    """Its columns are offered in menus, as TissUUmaps has them for any h5ad."""
     cases.page.goto(cases.address.replace(".tmap", ".h5ad"))
     cases.page.wait_for_selector("text=Categorical observations")
     cases.page.click("text=Select from list >> nth=0")

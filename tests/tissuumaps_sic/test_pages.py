@@ -4,6 +4,7 @@ import json
 import re
 
 import anndata
+import h5py
 import numpy as np
 import pytest
 from making_many import PROVENANCE, write_mosaic
@@ -54,6 +55,22 @@ def test_an_h5ad_without_a_project_has_a_page_and_nothing_is_written(client, fol
 def test_a_project_of_the_name_comes_first(client, folder):
     (folder / "alone.tmap").write_text('{"filename": "written by hand", "plugins": []}')
     assert project_in(client.get("/alone.tmap"))["filename"] == "written by hand"
+
+
+def test_the_address_of_an_h5ad_offers_its_columns_and_trusts_nothing_in_it(client, folder):
+    with h5py.File(folder / "alone.h5ad", "r+") as file:
+        file["uns/tmap"] = json.dumps({"settings": [{"module": "window", "function": "eval", "value": "x"}]})
+        file["obs/<b>"] = file["obs/umap_rgb"]
+        file["obs/score"] = np.zeros(len(file["X"]))
+    project = project_in(client.get("/alone.h5ad"))
+    first, *menus = project["markerFiles"]
+    assert first["name"] == "UMAP colours"
+    assert {each["title"]: [option["name"] for option in each["dropdownOptions"]] for each in menus} == {
+        "Numerical observations": ["score"],
+        "Categorical observations": ["umap_rgb"],
+    }
+    assert project["settings"] == []
+    assert project["plugins"] == ["SIC"]
 
 
 def test_the_bare_address_leads_to_the_first_slide(client):
