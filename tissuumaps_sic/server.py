@@ -1200,6 +1200,8 @@ def _temporary_message(needed: int, error: OSError) -> str:
     try:
         free = shutil.disk_usage(place).free
     except OSError:
+        free = None
+    if free is None or error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return f"exports need a temporary folder, and {place} cannot be used ({reason}); {do}"
     room = f"about {needed / 2**20:.1f} MB are needed" if needed else "more is needed"
     return (

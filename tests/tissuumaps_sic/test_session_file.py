@@ -7,11 +7,14 @@ import socket
 import tracemalloc
 import zlib
 
+import anndata
 import numpy as np
 import pytest
 from making import write_small_h5ad
 
 from tissuumaps_sic import session_file
+from tissuumaps_sic.agreement import compare
+from tissuumaps_sic.cli import main
 from tissuumaps_sic.session import (
     Loan,
     SeedClass,
@@ -21,6 +24,7 @@ from tissuumaps_sic.session import (
     load_session,
     read_session,
     save_session,
+    session_path,
 )
 from tissuumaps_sic.slides import open_slide_file
 
@@ -171,6 +175,30 @@ def test_borrowed_seeds_are_packed_and_come_back(slide, path):
     assert again == session
     assert again.loans[0].seeds == lent
     assert again.give_back("other.h5ad").undo().loans == session.loans
+
+
+def test_large_sessions_go_where_small_ones_go(slide, tmp_path):
+    """Replayed bit for bit by the command, compared, and merged."""
+    readers = {}
+    for name, n in (("Anna", 4), ("Ben", 3)):
+        session = lassoed(slide, n)
+        readers[name] = session.with_run(cluster(slide, session.classes, session.seeds)[0])
+        save_session(session_path(slide.path, name), readers[name])
+    labels = tmp_path / "labels.h5ad"
+    seeds = str(session_path(slide.path, "Anna"))
+    assert main(["run", str(slide.path), "--seeds", seeds, "-o", str(labels)]) == 0
+    replayed = anndata.read_h5ad(labels).obs["sic_label"].cat.codes.to_numpy()
+    assert np.array_equal(replayed, readers["Anna"].run.unpack())
+    assert main(["merge", str(slide.path), "--sessions", "Anna", "Ben"]) == 0
+    merged = load_session(session_path(slide.path, "consensus"), slide)
+    agreed = {
+        patch: label
+        for patch, label in (dict(readers["Ben"].seeds) | dict(readers["Anna"].seeds)).items()
+        if {each.seeds.get(patch, label) for each in readers.values()} == {label}
+    }
+    assert merged.seeds == agreed
+    agreement = compare(slide, *readers.values())
+    assert agreement.table.to_numpy().sum() == slide.n_patches
 
 
 def test_large_sessions_are_refused_on_other_patches(slide, path, tmp_path):
