@@ -21,6 +21,7 @@ from embedder.embed import EmbedOptions, embed_slides
 from embedder.share import ShareError, read_key, share
 from tissuumaps_sic import cli as sic
 from tissuumaps_sic.clustering import SeededIterativeClustering
+from tissuumaps_sic.slidefile.h5ad import StoredMatrix
 from tissuumaps_sic.slides import open_slide_file
 
 KEY = b"a secret of enough bytes"
@@ -87,7 +88,7 @@ def test_what_is_useful_is_all_there(labelled, tmp_path):
     first, second = ([each["name"] for each in some] for some in classes)
     assert first == second
     slide = open_slide_file(shared.path)
-    assert isinstance(slide.X, np.memmap)
+    assert isinstance(slide.X, StoredMatrix)
     y = np.full(len(slide.X), -1)
     y[:2], y[-2:] = 1, 0
     SeededIterativeClustering(method="refine").fit(slide.X, y, slide.centres)

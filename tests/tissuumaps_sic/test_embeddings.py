@@ -29,6 +29,7 @@ from tissuumaps_sic.session import (
     save_session,
     session_path,
 )
+from tissuumaps_sic.slidefile.h5ad import StoredMatrix
 from tissuumaps_sic.slides import SlideCache, SlideFileError, embeddings, open_slide_file
 from tissuumaps_sic.transfer import transfer
 from tissuumaps_sic.truth import TruthClasses
@@ -114,7 +115,7 @@ def test_each_embedding_is_opened_by_its_name(h5ad):
     adata = anndata.read_h5ad(h5ad)
     assert np.array_equal(open_slide_file(h5ad).X, adata.X)
     slide = open_slide_file(h5ad, "second")
-    assert isinstance(slide.X, np.memmap)
+    assert isinstance(slide.X, StoredMatrix)
     assert np.array_equal(slide.X, adata.obsm["X_second"])
     assert np.array_equal(slide.centres, adata.obsm["spatial"])
     assert slide.embedding == "second"
@@ -446,7 +447,7 @@ def test_half_precision_is_mapped_and_labelled_as_the_same_numbers_in_single(hal
     labels = []
     for path, dtype in zip(halves, (np.float16, np.float32), strict=True):
         slide = open_slide_file(path, embedding)
-        assert isinstance(slide.X, np.memmap)
+        assert isinstance(slide.X, StoredMatrix)
         assert slide.X.dtype == dtype
         run, scores = cluster(slide, DEFAULT_CLASSES, SEEDS, method=method)
         assert scores.dtype == np.float32
