@@ -98,7 +98,7 @@ def _no_patches(path):
 def _places_in_words(path):
     with h5py.File(path, "r+") as file:
         del file["obsm/spatial"]
-        file.create_dataset("obsm/spatial", data=np.full((96, 2), "1"), dtype=h5py.string_dtype())
+        file.create_dataset("obsm/spatial", data=np.full((96, 2), "1", dtype=object))
 
 
 def _old_frame(path):
