@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import anndata
+import h5py
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.slides import SlideFileError, opened
+from tissuumaps_sic.slidefile.h5ad import SlideFileError, names_in, opened, require_held
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +42,12 @@ def read_layout(path: Path) -> Layout:
         When the file cannot be read, or has no ``obsm['X_umap']`` of finite numbers.
     """
     with opened(path) as file:
-        n = len(file["obs"][file["obs"].attrs["_index"]])
-        umap = np.asarray(file["obsm"]["X_umap"], np.float32) if "X_umap" in file["obsm"] else None
-        colors = _column(file, "umap_rgb")
-        tissue = _column(file, "tissue")
-    if umap is None or umap.shape != (n, 2) or not np.isfinite(umap).all():
+        n = len(names_in(file["obs"], f"{path.name}: obs"))
+        umap = _held(path, file.get("obsm/X_umap"), (n, 2))
+        colors = _column(path, file, "umap_rgb", n)
+        tissue = _column(path, file, "tissue", n)
+    umap = None if umap is None or umap.dtype.kind not in "iuf" else np.asarray(umap, np.float32)
+    if umap is None or not np.isfinite(umap).all():
         raise SlideFileError(
             f"{path.name}: has no UMAP of two dimensions (obsm['X_umap']); embed the slide again, "
             "without --no-umap"
@@ -61,8 +63,25 @@ def read_layout(path: Path) -> Layout:
     )
 
 
-def _column(file: Any, name: str) -> npt.NDArray[Any] | None:
-    return np.asarray(anndata.io.read_elem(file["obs"][name])) if name in file["obs"] else None
+def _held(path: Path, item: Any, shape: tuple[int, ...]) -> npt.NDArray[Any] | None:
+    """Read what has the shape that it should have, once the file is known to hold it."""
+    if not isinstance(item, h5py.Dataset) or item.shape != shape:
+        return None
+    require_held(item, f"{path.name}: {item.name}")
+    found: npt.NDArray[Any] = item[()]
+    return found
+
+
+def _column(path: Path, file: h5py.File, name: str, n: int) -> npt.NDArray[Any] | None:
+    column = file["obs"].get(name)
+    parts = list(column.values()) if isinstance(column, h5py.Group) else [column]
+    # Of a category that are its codes, of a nullable column its values.
+    if not any(isinstance(part, h5py.Dataset) and part.shape == (n,) for part in parts):
+        return None
+    for part in parts:
+        if isinstance(part, h5py.Dataset):
+            require_held(part, f"{path.name}: obs['{name}']")
+    return np.asarray(anndata.io.read_elem(column))
 
 
 def _bytes(colors: npt.NDArray[Any] | None, n: int) -> npt.NDArray[np.uint8]:

@@ -119,7 +119,7 @@ def test_other_patches_are_told_and_the_session_stays(annotator, small_h5ad, tmp
 
 
 def test_a_file_that_is_replaced_while_it_is_opened_is_opened_as_one(small_h5ad, tmp_path, monkeypatch):
-    """The embeddings are mapped by the file's name, after the names of the patches were read."""
+    """The embeddings are opened by the file's name, after the names of the patches were read."""
     import tissuumaps_sic.slides as slides
 
     new = write_small_h5ad(tmp_path / "new.h5ad", columns=10)
@@ -196,8 +196,10 @@ def test_embeddings_in_other_files_are_refused(small_h5ad, tmp_path):
     with h5py.File(small_h5ad, "r+") as file:
         del file["obsm/X_more"]
         file["obsm/X_more"] = h5py.ExternalLink(str(other), "X")
-    assert [each.name for each in open_slide_file(small_h5ad).embeddings] == ["X"]
+    with pytest.raises(SlideFileError, match="obsm/X_more lies in another file"):
+        open_slide_file(small_h5ad)
     with h5py.File(small_h5ad, "r+") as file:
+        del file["obsm/X_more"]
         del file["X"]
         file["X"] = h5py.ExternalLink(str(other), "X")
     with pytest.raises(SlideFileError, match="X lies in another file"):
@@ -355,12 +357,6 @@ def test_a_folder_that_cannot_be_written_can_be_looked_at(annotator, tmp_path):
             assert caught.value.status == 507
 
 
-def maps_of(folder):
-    """Files of a folder that this process has mapped."""
-    lines = Path("/proc/self/maps").read_text().splitlines()
-    return {line.split(maxsplit=5)[-1] for line in lines if f"{folder}/" in line}
-
-
 def handles_of(folder):
     found = set()
     for each in Path("/proc/self/fd").iterdir():
@@ -373,7 +369,7 @@ def handles_of(folder):
     return found
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
 def test_no_more_slides_are_kept_open_than_the_cache_has_room_for(tmp_path):
     first = write_small_h5ad(tmp_path / "0.h5ad")
     for number in range(1, 30):
@@ -382,9 +378,8 @@ def test_no_more_slides_are_kept_open_than_the_cache_has_room_for(tmp_path):
     for _ in range(2):
         for number in range(30):
             Page(annotator, tmp_path / f"{number}.h5ad").ask("open")
-            assert len(maps_of(tmp_path)) <= 8
             assert len(handles_of(tmp_path)) <= 8
-    assert maps_of(tmp_path) == {str(tmp_path / f"{number}.h5ad") for number in range(22, 30)}
+    assert handles_of(tmp_path) == {str(tmp_path / f"{number}.h5ad") for number in range(22, 30)}
 
 
 def test_large_slides_leave_the_cache_sooner(tmp_path):

@@ -9,13 +9,14 @@ import pytest
 from making import write_small_h5ad
 from scipy import sparse
 
-from tissuumaps_sic.slides import SlideCache, SlideFileError, open_slide_file
+from tissuumaps_sic.slidefile.h5ad import StoredMatrix
+from tissuumaps_sic.slides import SlideCache, SlideFileError, open_slide_file, outline, provenance
 
 
-def test_embeddings_are_mapped_and_equal_what_anndata_reads(small_h5ad):
+def test_embeddings_are_read_where_they_lie_and_equal_what_anndata_reads(small_h5ad):
     slide = open_slide_file(small_h5ad)
     adata = anndata.read_h5ad(small_h5ad)
-    assert isinstance(slide.X, np.memmap)
+    assert isinstance(slide.X, StoredMatrix)
     assert np.array_equal(slide.X, adata.X)
     assert list(slide.patch_names) == list(adata.obs_names)
     assert np.array_equal(slide.centres, adata.obsm["spatial"])
@@ -66,6 +67,46 @@ def _wrong_centres(path):
         file["obsm/spatial"] = np.zeros((3, 2))
 
 
+def _lost(path):
+    adata = anndata.read_h5ad(path)
+    adata.obsm["spatial"][[7, 9, 10, 90], [0, 1, 0, 0]] = [np.nan, np.inf, np.nan, -np.inf]
+    adata.write_h5ad(path)
+
+
+def _put_together(path):
+    adata = anndata.read_h5ad(path)
+    anndata.concat([adata, adata]).write_h5ad(path)
+
+
+def _one_name_twice(path):
+    adata = anndata.read_h5ad(path)
+    names = list(adata.obs_names)
+    adata.obs_names = [*names[:-1], names[3]]
+    adata.write_h5ad(path)
+
+
+def _two_slides(path):
+    adata = anndata.read_h5ad(path)
+    adata.obs["library_id"] = pd.Categorical(["b"] * 50 + ["a"] * 46, categories=["a", "b", "c"])
+    adata.write_h5ad(path)
+
+
+def _no_patches(path):
+    anndata.read_h5ad(path)[:0].copy().write_h5ad(path)
+
+
+def _places_in_words(path):
+    with h5py.File(path, "r+") as file:
+        del file["obsm/spatial"]
+        file.create_dataset("obsm/spatial", data=np.full((96, 2), "1", dtype=object))
+
+
+def _old_frame(path):
+    with h5py.File(path, "r+") as file:
+        del file["obs"]
+        file["obs"] = np.zeros(96, [("index", "S4"), ("x0", "i8")])
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -75,6 +116,13 @@ def _wrong_centres(path):
         (_sparse, r"has no obsm/spatial|not a dense matrix"),
         (_no_centres, "has no obsm/spatial"),
         (_wrong_centres, "not one"),
+        (_places_in_words, "not one"),
+        (_lost, r"spatial'\] holds NaN or infinity in 4 of 96 patches, first in rows 7, 9, 10; leave those"),
+        (_put_together, r"not unique: 'small_0_0' is that of rows 0 and 96.*obs_names_make_unique\(\)"),
+        (_one_name_twice, r"not unique: 'small_384_0' is that of rows 3 and 95"),
+        (_two_slides, r"patches of 2 slides \(a, b\), as obs\['library_id'\] says; write each into a file"),
+        (_no_patches, "has no patches; embed the slide again"),
+        (_old_frame, "obs is no data frame with an index of names"),
     ],
 )
 def test_a_spoilt_file_is_told_in_one_line(small_h5ad, spoil, message):
@@ -102,3 +150,39 @@ def test_the_fingerprint_knows_the_order_of_the_patches(small_h5ad, tmp_path):
     adata = anndata.read_h5ad(small_h5ad)
     adata[::-1].copy().write_h5ad(tmp_path / "turned.h5ad")
     assert open_slide_file(tmp_path / "turned.h5ad").fingerprint != open_slide_file(small_h5ad).fingerprint
+
+
+@pytest.mark.parametrize("library", [["a"] * 96, ["a"] * 95 + [None]])
+def test_a_slide_that_is_named_opens(small_h5ad, library):
+    adata = anndata.read_h5ad(small_h5ad)
+    adata.obs["library_id"] = pd.Categorical(library, categories=["a", "b"])
+    adata.write_h5ad(small_h5ad)
+    assert open_slide_file(small_h5ad).n_patches == 96
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"group": 1},
+        3.5,
+        np.void(b"\x00\xff"),
+        np.array(["{}", "{}"], dtype=object),
+        "{",
+        "[" * 100_000,
+        b"\xff",
+    ],
+    ids=["group", "number", "bytes", "array", "cut", "deep", "not text"],
+)
+def test_a_provenance_that_is_no_text_is_told_by_who_needs_it_and_the_slide_opens(small_h5ad, value):
+    with h5py.File(small_h5ad, "r+") as file:
+        uns = file.require_group("uns")
+        if isinstance(value, dict):
+            uns.create_group("embedder")["group"] = 1
+        else:
+            uns["embedder"] = value
+    assert open_slide_file(small_h5ad).embeddings[0].encoder is None
+    assert outline(small_h5ad).provenance == {"X": {}}
+    with pytest.raises(SlideFileError, match=r"small\.h5ad: uns\['embedder'\], .* cannot be read") as caught:
+        provenance(small_h5ad)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
