@@ -18,6 +18,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.slidefile.heaps import has_endless_heap
+
 
 class ContractError(Exception):
     """A file would break, or breaks, the contract; the message names the rules."""
@@ -79,6 +81,10 @@ def check(path: Path) -> list[Problem]:
         Empty when the file follows the contract.
     """
     try:
+        if has_endless_heap(path):
+            return [
+                Problem("file", "it has zeros where texts should be, as a broken copy has", "copy it again")
+            ]
         with h5py.File(path, "r", locking=False) as file:
             return [problem for rule in _RULES for problem in _ask(rule, file)]
     except FileNotFoundError:
