@@ -18,6 +18,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.slidefile.heaps import has_endless_heap
+
 
 class ContractError(Exception):
     """A file would break, or breaks, the contract; the message names the rules."""
@@ -44,6 +46,8 @@ class Problem:
 
 # Read at once.
 _BLOCK_BYTES = 4 * 2**20
+# gzip, the strongest packing that the contract knows, makes at most this much of a byte.
+_MOST_TIMES_PACKED = 1100
 
 # Names are not paths: "~tilde", "/x" and "H/E" are names, and so is "C:x". A path of the machine is a drive,
 # a share or two folders deep at least, wherever in a text it stands; places of an h5ad look the same.
@@ -79,7 +83,15 @@ def check(path: Path) -> list[Problem]:
         Empty when the file follows the contract.
     """
     try:
+        if has_endless_heap(path):
+            return [
+                Problem("file", "it has zeros where texts should be, as a broken copy has", "copy it again")
+            ]
         with h5py.File(path, "r", locking=False) as file:
+            # Before anything is read: what is not in the file would be made up, however much it is.
+            unheld = list(_ask(_size_rule, file))
+            if unheld:
+                return unheld
             return [problem for rule in _RULES for problem in _ask(rule, file)]
     except FileNotFoundError:
         return [Problem("file", "there is no such file", "give the path of an h5ad")]
@@ -122,6 +134,25 @@ def _ask(rule: Rule, file: h5py.File) -> Iterator[Problem]:
             "layout",
             f"it is not laid out like an AnnData file: {subject} cannot be read ({reason})",
             "write the file with anndata, or embed the slide again",
+        )
+
+
+def _size_rule(file: h5py.File) -> Iterator[Problem]:
+    """Find what is declared to be larger than what the file holds of it could ever unpack to."""
+    unheld: list[str] = []
+
+    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            most = _MOST_TIMES_PACKED * item.id.get_storage_size() + _BLOCK_BYTES
+            if (item.size or 0) * item.dtype.itemsize > most:
+                unheld.append(f"{name} ({' x '.join(map(str, item.shape))})")
+
+    file.visititems(visit)
+    if unheld:
+        yield Problem(
+            "sizes",
+            f"declares more values than it holds: {', '.join(unheld[:5])}",
+            "copy it again, or embed the slide again",
         )
 
 

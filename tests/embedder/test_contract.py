@@ -272,3 +272,14 @@ def test_what_would_be_refused_at_the_end_is_known_before():
     assert foresee({"slide": {"name": "~tilde"}}, {}) == []
     assert foresee({"encoder": {"source": "from /home/ann/w.pth"}}, {})[0].rule == "no-paths"
     assert foresee({"slide": {"name": "scan\udce9"}}, {})[0].rule == "names"
+
+
+@pytest.mark.parametrize("place", ["X", "obs/y0", "obs/_index", "obsm/spatial"])
+def test_what_a_file_only_declares_is_never_read(h5ad, place):
+    with h5py.File(h5ad, "r+") as file:
+        kind, shape, attributes = file[place].dtype, file[place].shape, dict(file[place].attrs)
+        del file[place]
+        shape = (10**12, *shape[1:])
+        file.create_dataset(place, shape, kind, chunks=(64, *shape[1:]), compression="gzip")
+        file[place].attrs.update(attributes)
+    assert [each.rule for each in check(h5ad)] == ["sizes"]
