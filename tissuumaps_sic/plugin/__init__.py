@@ -58,38 +58,6 @@ ENDPOINTS = {
     "run": True,
     "write": True,
 }
-# Of these endpoints, each of which may wait for a lock that another program holds, so many at a time in all,
-# so that threads are left for tiles; and of one slide so few once the first has waited for a second.
-_WAITING = ("change", "merge", "write")
-_MOST_WAITING, _MOST_OF_A_SLIDE, _A_WHILE = 24, 8, 1.0
-
-
-class _Queue:
-    """Requests that change something, by their slide: who comes when too many wait is told so at once."""
-
-    def __init__(self) -> None:
-        self._begun: defaultdict[str, list[float]] = defaultdict(list)
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def place(self, h5ad: str) -> Iterator[None]:
-        now = time.monotonic()
-        with self._lock:
-            waiting = self._begun.get(h5ad, [])
-            is_stuck = len(waiting) >= _MOST_OF_A_SLIDE and now - waiting[0] > _A_WHILE
-            if is_stuck or sum(map(len, self._begun.values())) >= _MOST_WAITING:
-                raise RequestError(503, "many others are changing this slide; try again in a moment")
-            self._begun[h5ad].append(now)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._begun[h5ad].remove(now)
-                if not self._begun[h5ad]:
-                    del self._begun[h5ad]
-
-
-_QUEUE = _Queue()
 
 
 class Plugin:
@@ -117,9 +85,8 @@ def _answer(app: Flask, endpoint: str, content: Any) -> Response:
         root = Path(app.basedir)  # type: ignore[attr-defined]  # set by TissUUmaps
         auth = _authorize(root, content)
         # What a session names is read only where the same password opens it.
-        with (
-            only_from(lambda path: path.is_relative_to(root.resolve()) and nearest_auth(path.parent) == auth),
-            _QUEUE.place(content["h5ad"]) if endpoint in _WAITING else nullcontext(),
+        with only_from(
+            lambda path: path.is_relative_to(root.resolve()) and nearest_auth(path.parent) == auth
         ):
             if endpoint == "worklist":
                 found = _ANNOTATOR.worklist(root, content, makes_pages=bool(app.config.get(MAKES_PAGES)))
