@@ -6,11 +6,7 @@ TissUUmaps executes ``SIC.py`` anew at every request, so all state lives here an
 from __future__ import annotations
 
 import logging
-import threading
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
