@@ -213,10 +213,12 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
             scores = field.scores(stretch.part(0.95, 1.0))
             n_iter = field.n_iter
         elif n_classes == 2:
-            labels, positive, n_iter, history = self._published(prepared.rows, seeds, metric, stretch)
+            labels, positive, n_iter, history = self._published(prepared.rows.held(), seeds, metric, stretch)
             scores = np.column_stack([1.0 - positive, positive]).astype(np.float32)
         else:
-            scores, n_iter, history = self._one_by_one(prepared.rows, seeds, n_classes, metric, stretch)
+            scores, n_iter, history = self._one_by_one(
+                prepared.rows.held(), seeds, n_classes, metric, stretch
+            )
         if self.method == "refine" or n_classes > 2:
             # Of the scores as they are kept, where rounding may have made two of them equal.
             labels = scores.argmax(axis=1)
