@@ -172,8 +172,8 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         ----------
         X : array-like of shape (n_patches, n_features), or Prepared
             Embeddings, one row a patch; may be a memory map. float16 and float32 are read as they are, and
-            "sic" makes nothing as large as X of them, where X is in memory or mapped. `Prepared`, built once a slide with the same
-            `normalize`, saves later fits all that does not depend on the seeds.
+            "sic" makes nothing as large as X of them, where X is in memory or mapped. `Prepared`, built once
+            a slide with the same `normalize`, saves later fits all that does not depend on the seeds.
         y : array-like of shape (n_patches,), int
             Seeds: -1 unlabelled, else the class, 0 to n_classes - 1. Every class has at least one seed.
         coords : array-like of shape (n_patches, 2), optional
