@@ -172,8 +172,8 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         ----------
         X : array-like of shape (n_patches, n_features), or Prepared
             Embeddings, one row a patch; may be a memory map. float16 and float32 are read as they are, and
-            "sic" makes nothing as large as X of them. `Prepared`, built once a slide with the same
-            `normalize`, saves later fits all that does not depend on the seeds.
+            "sic" makes nothing as large as X of them, where X is in memory or mapped. `Prepared`, built once
+            a slide with the same `normalize`, saves later fits all that does not depend on the seeds.
         y : array-like of shape (n_patches,), int
             Seeds: -1 unlabelled, else the class, 0 to n_classes - 1. Every class has at least one seed.
         coords : array-like of shape (n_patches, 2), optional
@@ -213,10 +213,12 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
             scores = field.scores(stretch.part(0.95, 1.0))
             n_iter = field.n_iter
         elif n_classes == 2:
-            labels, positive, n_iter, history = self._published(prepared.rows, seeds, metric, stretch)
+            labels, positive, n_iter, history = self._published(prepared.rows.held(), seeds, metric, stretch)
             scores = np.column_stack([1.0 - positive, positive]).astype(np.float32)
         else:
-            scores, n_iter, history = self._one_by_one(prepared.rows, seeds, n_classes, metric, stretch)
+            scores, n_iter, history = self._one_by_one(
+                prepared.rows.held(), seeds, n_classes, metric, stretch
+            )
         if self.method == "refine" or n_classes > 2:
             # Of the scores as they are kept, where rounding may have made two of them equal.
             labels = scores.argmax(axis=1)

@@ -21,6 +21,7 @@ D. Arthur, S. Vassilvitskii, "k-means++: the advantages of careful seeding", SOD
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,6 +47,8 @@ _SAMPLE_ROWS = 1024
 _LARGE_ROWS = 8192
 # As many products with each row keep all processors busy in a block that is too large for the cache.
 _MANY_PRODUCTS = 8
+# Of X that is held in memory for a division.
+_MOST_HELD = 2**30
 # Finite numbers in half precision are smaller; see `_from_half`.
 _BEYOND_HALF = 65536.0
 # Share of what is left that one of Lloyd's iterations is told to be: most divisions take ten to thirty.
@@ -250,6 +253,17 @@ class Rows:
         """Return the scaled rows at `index`, (n, n_features), in double precision; for a few of them."""
         found: Doubles = self._X[index].astype(np.float64) * self.scale(index)
         return found
+
+    def held(self) -> Rows:
+        """Return the same rows with X in memory, for as long as who goes over it many times needs them.
+
+        What is larger than a gigabyte goes on being read from its file, at up to half as much time again.
+        """
+        if self._reader is None or self._X.dtype.itemsize * self.n_patches * self.n_features > _MOST_HELD:
+            return self
+        rows = copy.copy(self)
+        rows._X, rows._reader = self._X[:], None
+        return rows
 
     def whole(self) -> Part:
         """Return all patches as a part."""

@@ -163,7 +163,7 @@ def test_without_an_image_squares_meet_as_in_the_remote_halfs_projects(folder):
 def test_what_is_no_slide_has_no_project(folder):
     adata = anndata.AnnData(np.zeros((3, 4), np.float32))
     adata.write_h5ad(folder / "cells.h5ad")
-    with pytest.raises(SlideFileError, match=r"obsm\['spatial'\] is not one"):
+    with pytest.raises(SlideFileError, match=r"has no obsm/spatial"):
         make_project(folder / "cells.h5ad")
     adata.obsm["spatial"] = np.full((3, 2), np.nan)
     adata.write_h5ad(folder / "cells.h5ad")

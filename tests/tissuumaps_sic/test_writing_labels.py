@@ -104,7 +104,7 @@ def test_labels_of_embeddings_that_were_replaced_since_are_not_written(known, sm
     other = write_small_h5ad(tmp_path / "new" / "small.h5ad", seed=5)
     other.replace(small_h5ad)
     whole = small_h5ad.read_bytes()
-    with pytest.raises(ExportError, match="has changed it since it was opened; nothing was written"):
+    with pytest.raises(ExportError, match="has changed its embeddings since it was opened; nothing was"):
         write(known)
     assert small_h5ad.read_bytes() == whole
 

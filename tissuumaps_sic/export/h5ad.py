@@ -20,7 +20,7 @@ from tissuumaps_sic.export.labels import ExportError, distinct, replay
 from tissuumaps_sic.session import Session, editing
 from tissuumaps_sic.slidefile.h5ad import opened, require_own, stamp_of
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
-from tissuumaps_sic.slides import EmbeddedSlide, patch_names_of
+from tissuumaps_sic.slides import EmbeddedSlide, open_slide_file, patch_names_of
 
 # More than the HDF5 library takes for the structure around a few columns.
 _ROOM_BYTES = 2**19
@@ -80,16 +80,21 @@ def write_labels(
             )
             write_elem(uns, "sic_label_colors", colors)
             write_elem(uns, "sic", told)
-        if slide.stamp not in (None, before):
+        if slide.stamp not in (None, before) and _has_other_embeddings(slide):
             raise ExportError(
-                f"{slide.path.name}: another program has changed it since it was opened; nothing was "
-                "written, run the clustering again"
+                f"{slide.path.name}: another program has changed its embeddings since it was opened; nothing "
+                "was written, run the clustering again"
             )
         if stamp_of(slide.path) != before:
             raise ExportError(
                 f"{slide.path.name}: another program has changed it at this moment; nothing was written, "
                 "write the labels again"
             )
+
+
+def _has_other_embeddings(slide: EmbeddedSlide) -> bool:
+    """Whether the slide's file holds others now than those that the slide was opened with."""
+    return open_slide_file(slide.path, slide.embedding).sample != slide.sample
 
 
 def _sweep(h5ad: Path) -> None:
