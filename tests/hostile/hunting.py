@@ -486,7 +486,7 @@ KNOWN = [
     (r"geojson(\.gz)?|xml", r"^unexpected", "branch tables: one reader of polygons"),
     (
         r"h5ad|tmap",
-        r"^(unexpected|not in one line|hang)",
+        r"^(unexpected|not in one line|hang|memory)",
         "branch door: an h5ad is looked at when it is opened",
     ),
     (r"sic\.json|seeds\.csv|list\.csv", r"^(unexpected|not in one line)", "branches sessions and tables"),
