@@ -489,7 +489,11 @@ KNOWN = [
         r"^(unexpected|not in one line|hang|memory)",
         "branch door: an h5ad is looked at when it is opened",
     ),
-    (r"sic\.json|seeds\.csv|list\.csv", r"^(unexpected|not in one line)", "branches sessions and tables"),
+    (
+        r"sic\.json|seeds\.csv|list\.csv",
+        r"^(unexpected|not in one line|does not name)",
+        "branches sessions and tables",
+    ),
 ]
 
 
