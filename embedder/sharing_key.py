@@ -63,10 +63,10 @@ def _existing_key(path: Path) -> bytes:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_KEY_BYTES:
         raise ShareError(f"{path}: is no file of a secret; name one that is not there yet, and it is made")
-    if os.name == "posix" and status.st_mode & 0o077:
-        log.warning("%s: can be read by others; chmod 600 keeps the secret yours", path)
     key = path.read_bytes().strip()
     check_key(key, f"{path}: ")
+    if os.name == "posix" and status.st_mode & 0o077:
+        log.warning("%s: can be read by others; chmod 600 keeps the secret yours", path)
     return key
 
 
