@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from embedder.contract import ContractError, check
 from embedder.files import forget_pages
+from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.failure import as_os_errors
 from tissuumaps_sic.slidefile.writing import replacing
 
@@ -153,7 +154,7 @@ def write_matrix(
 def read_places(path: Path) -> tuple[npt.NDArray[np.float64], float]:
     """Return the centre of each patch of a file, (n, 2), and its grid's stride; level-0 pixels."""
     with h5py.File(path, "r", locking=False) as file:
-        grid = json.loads(file["uns/embedder"].asstr()[()])["grid"]
+        grid = parse_json(file["uns/embedder"].asstr()[()])["grid"]
         return file["obsm/spatial"][()], grid["stride"] * grid["scale"]
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from embedder import locks
 from embedder.contract import ContractError, check
+from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.failure import as_os_errors
 from tissuumaps_sic.slidefile.kind import tell_kind
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
@@ -165,7 +166,7 @@ def _provenance(path: Path) -> dict[str, Any]:
         raise CombineError(f"{path.name}: no such file; embed the slide first (embedder embed)")
     try:
         with h5py.File(path, "r", locking=False) as file:
-            known = json.loads(file["uns/embedder"].asstr()[()])
+            known = parse_json(file["uns/embedder"].asstr()[()])
     except (OSError, KeyError, ValueError, AttributeError, TypeError) as error:
         kind = tell_kind(path) if isinstance(error, OSError) else None
         if kind is not None:

@@ -6,7 +6,6 @@ a reader map the embeddings into memory. `anndata_io` writes it; `check` takes a
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.heaps import has_endless_heap
 
 
@@ -513,7 +513,7 @@ def _uns_rule(file: h5py.File) -> Iterator[Problem]:
         yield Problem("uns-spatial", "uns['spatial'] holds no libraries", "delete it")
     if tmap is not None:
         try:
-            markers = json.loads(_text(tmap) or "")["markerFiles"]
+            markers = parse_json(_text(tmap) or "")["markerFiles"]
             fine = isinstance(markers, list) and bool(markers)
         except (ValueError, KeyError, TypeError):
             fine = False
@@ -575,7 +575,7 @@ def _provenance(file: h5py.File) -> dict[str, Any]:
 def _json(file: h5py.File, key: str) -> dict[str, Any]:
     """Return what a JSON string of `uns` holds; nothing where there is none."""
     try:
-        known = json.loads(_text(file.get(f"uns/{key}")) or "{}")
+        known = parse_json(_text(file.get(f"uns/{key}")) or "{}")
     except ValueError:
         return {}
     return known if isinstance(known, dict) else {}

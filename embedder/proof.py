@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import re
 import socket
 import unicodedata
@@ -14,6 +13,7 @@ import h5py
 import numpy as np
 
 from embedder.contract import holds_path
+from tissuumaps_sic.slidefile.documents import parse_json
 
 # The attributes by which anndata knows what it wrote.
 ATTRIBUTES = ("encoding-type", "encoding-version", "_index", "column-order", "ordered")
@@ -175,8 +175,8 @@ def _taken_apart(text: str, depth: int = 0) -> Iterator[str]:
     if depth > 8 or text.lstrip()[:1] not in ("{", "[", '"'):
         return
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = parse_json(text)
+    except ValueError:
         return
     waiting = [value]
     while waiting:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +12,7 @@ import h5py
 from embedder.slide import Slide, require_resolution
 from embedder.tiling import PatchGrid
 from embedder.tissue import TissueMask
+from tissuumaps_sic.slidefile.documents import parse_json
 
 if TYPE_CHECKING:
     from embedder.embed import EmbedOptions
@@ -114,7 +114,7 @@ def differences(h5ad: Path, wanted: dict[str, Any], options: EmbedOptions) -> li
     """
     try:
         with h5py.File(h5ad, "r", locking=False) as file:
-            made = json.loads(file["uns/embedder"].asstr()[()])
+            made = parse_json(file["uns/embedder"].asstr()[()])
     except (OSError, KeyError, ValueError, AttributeError, TypeError):
         return ["it does not say how it was made"]
     if not isinstance(made, dict):

@@ -32,6 +32,7 @@ from embedder.contract import ContractError, check
 from embedder.proof import ATTRIBUTES, ShareError, prove_attributes, prove_strings
 from embedder.sharing_key import check_key, read_key
 from embedder.tmap import tmap_project, write_tmap
+from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.writing import replacing
 
 __all__ = ["Change", "ShareError", "Shared", "read_key", "share"]
@@ -185,7 +186,7 @@ class _Copy:
         self.keep = keep
         self.changes: list[Change] = []
         with h5py.File(source, "r", locking=False) as file:
-            known = json.loads(file["uns/embedder"].asstr()[()])
+            known = parse_json(file["uns/embedder"].asstr()[()])
             self.original = _plain_name(known["slide"]["name"])
             self.name = self.original
             if rename_key is not None:
@@ -413,7 +414,7 @@ class _Copy:
             used |= set(map(str, _used(seeds).categories))
         if "sic" not in uns:
             return
-        known = json.loads(str(read_elem(uns["sic"])))
+        known = parse_json(str(read_elem(uns["sic"])))
         known = known if isinstance(known, dict) else {}
         found = known.get("run")
         run: dict[str, Any] = found if isinstance(found, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.names import path_of
 
 if TYPE_CHECKING:
@@ -266,11 +266,11 @@ def open_image(path: Path) -> SlideImage:
 def _project(h5ad: Path) -> dict[str, Any]:
     """Return the project beside an h5ad, else the one in it; nothing where neither can be read."""
     try:
-        project = json.loads(h5ad.with_suffix(".tmap").read_bytes())
+        project = parse_json(h5ad.with_suffix(".tmap").read_bytes())
     except (OSError, ValueError):
         try:
             with h5py.File(h5ad, "r", locking=False) as file:
-                project = json.loads(file["uns/tmap"].asstr()[()])
+                project = parse_json(file["uns/tmap"].asstr()[()])
         except (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError):
             project = None
     return project if isinstance(project, dict) else {}

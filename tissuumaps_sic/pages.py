@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from tissuumaps_sic.plugin import MAKES_PAGES, MOST_BYTES
 from tissuumaps_sic.regions import scale_in
+from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.names import address, path_of, shown
 from tissuumaps_sic.slides import SlideFileError, opened, outline, spacing_of
 from tissuumaps_sic.viewer import ranges
@@ -166,7 +167,7 @@ def _menu(markers: dict[str, Any], title: str, columns: list[str]) -> dict[str, 
 def _image(file: h5py.File, folder: Path) -> str | None:
     """Return the name of the image in a file's own project, where it lies in the file's folder."""
     try:
-        layers = json.loads(file["uns/tmap"].asstr()[()])["layers"]
+        layers = parse_json(file["uns/tmap"].asstr()[()])["layers"]
         source = str(layers[0]["tileSource"])
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         return None
@@ -371,10 +372,10 @@ def _sent(request: Any, *, read_only: bool) -> Any:
     # Of requests that do not tell their length.
     request.max_content_length = MOST_BYTES
     try:
-        return json.loads(request.get_data())
+        return parse_json(request.get_data())
     except HTTPException as error:
         raise too_large from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ProjectError(400, "what was sent is no JSON; nothing is saved") from error
 
 

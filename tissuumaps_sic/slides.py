@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import threading
 from collections import OrderedDict
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from tissuumaps_sic.prepared import Prepared
 from tissuumaps_sic.progress import Stretch
+from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.h5ad import (
     Matrix,
     SlideFileError,
@@ -325,8 +325,8 @@ def provenance(path: Path, embedding: str = MAIN) -> dict[str, Any]:
     """
     with opened(path) as file:
         try:
-            known = json.loads(text_in(file, "uns/embedder") or "{}")
-        except (RecursionError, ValueError) as error:
+            known = parse_json(text_in(file, "uns/embedder") or "{}")
+        except ValueError as error:
             raise SlideFileError(
                 f"{path.name}: uns['embedder'], which tells how it was made, cannot be read ({error}); embed "
                 "the slide again, or take that out (del adata.uns['embedder'])"
@@ -337,8 +337,8 @@ def provenance(path: Path, embedding: str = MAIN) -> dict[str, Any]:
 def _known(file: h5py.File) -> dict[str, Any]:
     """Return the whole provenance of an open h5ad; nothing where it has none that can be read."""
     try:
-        known = json.loads(text_in(file, "uns/embedder") or "{}")
-    except (RecursionError, ValueError):
+        known = parse_json(text_in(file, "uns/embedder") or "{}")
+    except ValueError:
         return {}
     return known if isinstance(known, dict) else {}
 

@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -20,6 +21,8 @@ from typing import Any, TypeGuard
 import h5py
 import numpy as np
 import numpy.typing as npt
+
+from tissuumaps_sic.slidefile.heaps import has_endless_heap
 
 Floats = npt.NDArray[np.floating[Any]]
 Index = npt.NDArray[np.integer[Any]]
@@ -73,6 +76,11 @@ def opened(path: Path) -> Iterator[h5py.File]:
     if not path.is_file():
         raise SlideFileError(f"{path.name}: no such file; embed the slide first (embedder embed)")
     try:
+        if _is_endless(path, stamp_of(path)):
+            raise SlideFileError(
+                f"{path.name}: has zeros where its texts lie, as where a copy broke off; copy it again, or "
+                "embed the slide again (embedder embed)"
+            )
         with h5py.File(path, "r", locking=False) as file:
             require_own(file, path.name)
             yield file
@@ -82,6 +90,12 @@ def opened(path: Path) -> Iterator[h5py.File]:
         raise SlideFileError(
             f"{path.name}: not a readable h5ad ({reason}); embed the slide again (embedder embed)"
         ) from error
+
+
+@lru_cache(maxsize=1024)
+def _is_endless(path: Path, _stamp: Stamp) -> bool:
+    """Whether HDF5 would read the file's texts for ever; found once for each state of a file."""
+    return has_endless_heap(path)
 
 
 def require_own(file: h5py.File, name: str) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import h5py
 
@@ -65,15 +65,20 @@ def has_endless_heap(path: Path) -> bool:
 
 
 def _large_extents(path: Path) -> Iterator[tuple[int, int]]:
-    """Give where the contiguous matrices of an h5ad begin and end."""
+    """Give where the matrices of an h5ad begin and end, or each of their chunks."""
     with h5py.File(path, "r", locking=False) as file:
         obsm = file.get("obsm")
         others = list(obsm.values()) if isinstance(obsm, h5py.Group) else []
         for item in (file.get("X"), *others):
-            if isinstance(item, h5py.Dataset):
-                begin, length = item.id.get_offset(), item.id.get_storage_size()
-                if begin is not None and length > _BLOCK:
-                    yield begin, begin + length
+            if not isinstance(item, h5py.Dataset) or item.id.get_storage_size() <= _BLOCK:
+                continue
+            begin = item.id.get_offset()
+            if begin is not None:
+                yield begin, begin + item.id.get_storage_size()
+            elif item.chunks is not None:
+                chunks: list[Any] = []
+                item.id.chunk_iter(chunks.append)
+                yield from ((each.byte_offset, each.byte_offset + each.size) for each in chunks)
 
 
 def _heaps(file: BinaryIO, size: int, skipped: list[tuple[int, int]]) -> Iterator[int]:

@@ -17,6 +17,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.names import address, path_of, shown
 from tissuumaps_sic.slidefile.writing import replacing
 
@@ -436,7 +437,7 @@ def read_project(path: Path, root: Path, plugins: Collection[str]) -> tuple[dict
     problem : str or None
     """
     try:
-        project = json.loads(path.read_text(encoding="utf-8-sig"))
+        project = parse_json(path.read_text(encoding="utf-8-sig"))
         if not isinstance(project, dict):
             return {}, f"{path.name}: is no project of TissUUmaps (it is no object)"
         return upgraded(cleaned(project, path.parent, root, plugins)), None

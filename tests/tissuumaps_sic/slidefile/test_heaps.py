@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from embedder.contract import check
-from tissuumaps_sic.slidefile import heaps
+from tissuumaps_sic.slidefile import h5ad, heaps
 from tissuumaps_sic.slidefile.heaps import has_endless_heap
 
 
@@ -45,3 +45,31 @@ def test_a_heap_that_the_file_has_given_up_is_no_reason(path):
     with h5py.File(path, "r+") as file:
         file["old"] = np.frombuffer(heap[:200] + bytes(3896), np.uint8)
     assert not has_endless_heap(path)
+
+
+def test_a_compressed_file_is_looked_through_but_for_its_chunks(path, monkeypatch):
+    monkeypatch.setattr(heaps, "_PATIENCE_SECONDS", 3)
+    monkeypatch.setattr(heaps, "_SMALL", 0)
+    monkeypatch.setattr(heaps, "_BLOCK", 2**12)
+    with h5py.File(path, "r+") as file:
+        heap = b"GCOL\x01\0\0\0" + (4096).to_bytes(8, "little") + bytes(4080)
+        noise = np.random.default_rng(0).integers(0, 256, (64, 2**12), dtype=np.uint8)
+        noise[::7] = np.frombuffer(heap, np.uint8)
+        file.create_dataset("obsm/X_a", data=noise, chunks=(1, 2**12), shuffle=True)
+    assert len(list(heaps._large_extents(path))) > 64
+    assert not has_endless_heap(path)
+    spoil(path)
+    assert has_endless_heap(path)
+
+
+def test_the_viewer_tells_it_and_looks_once(path, monkeypatch):
+    monkeypatch.setattr(heaps, "_PATIENCE_SECONDS", 3)
+    asked = []
+    monkeypatch.setattr(h5ad, "has_endless_heap", lambda path: asked.append(path) or has_endless_heap(path))
+    for _ in range(2):
+        with h5ad.opened(path):
+            pass
+    assert asked == [path]
+    spoil(path)
+    with pytest.raises(h5ad.SlideFileError, match=r"a\.h5ad: has zeros"), h5ad.opened(path):
+        pass

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from tissuumaps_sic.slidefile.areas.area import Area, AreaError, Polygon
 from tissuumaps_sic.slidefile.areas.left_out import LeftOut
 from tissuumaps_sic.slidefile.areas.rings import polygon_of, short
+from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.spelling import stripped
 
 _LINES = ("Point", "MultiPoint", "LineString", "MultiLineString")
@@ -33,8 +33,8 @@ def areas_in(name: str, content: bytes) -> tuple[list[Area], LeftOut]:
         When it is no GeoJSON, or a feature is not as it should be: told by its number, from 1.
     """
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(content)
+    except ValueError as error:
         reason = " ".join(str(error).split())
         raise AreaError(f"{name}: is no GeoJSON ({reason}); export it again") from error
     is_object = isinstance(document, dict) and ("type" in document or "geometry" in document)
@@ -51,7 +51,7 @@ def areas_in(name: str, content: bytes) -> tuple[list[Area], LeftOut]:
             polygons = tuple(_polygons(geometry, number, left_out))
             if polygons:
                 areas.append(Area(values, classed, polygons))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise AreaError(
             f"{name}: feature {max(number, 1)} {error}; correct it, or export it again"
         ) from error
@@ -113,7 +113,7 @@ def _name(value: Any, what: str) -> str:
     if isinstance(value, str):
         return stripped(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return f"{value:g}"
+        return str(value) if isinstance(value, int) else f"{value:g}"
     raise ValueError(f"has a {what} that is no name ({short(value)})")
 
 
@@ -142,7 +142,7 @@ def _polygons(geometry: Any, number: int, left_out: LeftOut) -> Iterator[Polygon
                 left_out.holes.extend([number] * holes)
                 yield polygon
     else:
-        what = kind if isinstance(kind, str) else short(geometry)
+        what = short(kind if isinstance(kind, str) else geometry)
         raise ValueError(f"has a geometry {what}, which GeoJSON does not know")
 
 

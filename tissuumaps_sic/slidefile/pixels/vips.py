@@ -177,6 +177,10 @@ def find_levels(path: Path, tiff: Tiff | None) -> "list[Level] | None":
 
     try:
         first = load()
+        if _is_jpeg(first):
+            # What cannot be decoded of a JPEG is filled up with grey, which its library tells as a warning.
+            options["fail_on"] = "warning"
+            first = load()
         if tiff is None or not is_tiff(first):
             return [Level(first)]
         by_number = {page.number: page for page in tiff.images}
@@ -206,6 +210,10 @@ def find_levels(path: Path, tiff: Tiff | None) -> "list[Level] | None":
     except pyvips.Error:
         return None
     return levels
+
+
+def _is_jpeg(image: Any) -> bool:
+    return "vips-loader" in image.get_fields() and image.get("vips-loader") == "jpegload"
 
 
 def _tells_no_subsampling(page: Page) -> bool:
