@@ -353,7 +353,8 @@ def _mutate_packed(content, rng):
     return gzip.compress(found, mtime=0), what
 
 
-_VALUES = (10**400, 
+_VALUES = (
+    10**400,
     None,
     True,
     -1,
