@@ -69,12 +69,12 @@ _NAMES = ("name", "slide", "user")
 Rule = Callable[[h5py.File], Iterator[Problem]]
 
 
-def check(path: Path) -> list[Problem]:
+def check(path: Path | str) -> list[Problem]:
     """Name every rule of the contract that a file breaks.
 
     Parameters
     ----------
-    path : Path
+    path : path
         Any file at all.
 
     Returns
@@ -82,6 +82,7 @@ def check(path: Path) -> list[Problem]:
     list of Problem
         Empty when the file follows the contract.
     """
+    path = Path(path)
     try:
         if has_endless_heap(path):
             return [

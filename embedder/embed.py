@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder import anndata_io, colors, isolation, locks, provenance, rehearsal, tissue, tissue_files, tmap
-from embedder.contract import ContractError
+from embedder.contract import ContractError, foresee
 from embedder.encoders import EncoderError, load_encoder
 from embedder.inputs import SlideInput, clashes
 from embedder.network import Choice, Encoder
@@ -35,9 +35,6 @@ from tissuumaps_sic.slidefile.names import refusal
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 
 log = logging.getLogger(__name__)
-
-# Of a slide's name in bytes: with a dot before it and ".sic.lock" behind, it is as long as a name may be.
-_LONGEST_NAME = 245
 
 Progress = Callable[[int, int], None]
 
@@ -366,9 +363,6 @@ def embed_or_tell(
         What a slide needs at its end does not work here, for all alike.
     """
     path, h5ad = item.path, folder / f"{item.name}.h5ad"
-    unfit = unfit_name(item)
-    if unfit is not None:
-        return SlideResult(str(path), "failed", f"{path}: {unfit}")
     try:
         with locks.locked(folder / locks.hidden_name(item.name, ".lock")) as lock:
             return _embed(item, h5ad, encoder, options, progress, lock)
@@ -424,10 +418,15 @@ def _embed(
             embeddings=len(grid) * encoder.dimension * np.dtype(options.storage).itemsize,
             beside=len(grid) * BYTES_BESIDE,
         )
+        asked = provenance.asked(slide, mask, encoder, options)
+        image = plan_image(slide.path, h5ad.parent)
+        project = _project(slide, h5ad, image, grid.centres, grid.stride * grid.scale)
+        if problems := foresee(asked, project):
+            raise ContractError(f"{path.name}: {problems[0].what}; {problems[0].fix}")
         isolation.tell_stage("its patches were read and embedded")
         partial = Partial.open(
             h5ad.parent / locks.hidden_name(item.name, ".partial"),
-            request=_request(provenance.asked(slide, mask, encoder, options), grid, encoder, options),
+            request=_request(asked, grid, encoder, options),
             shape=(len(grid), encoder.dimension),
             dtype=options.storage,
             lock=lock,
@@ -444,8 +443,6 @@ def _embed(
         isolation.tell_stage("its file was written", limited=False)
         with clock.stage("write"):
             lock.check()
-            image = plan_image(slide.path, h5ad.parent)
-            project = _project(slide, h5ad, image, grid.centres, grid.stride * grid.scale)
             # What points to the h5ad comes after it, but room for it is found before. Where a run ends in
             # between, the next one makes it.
             with replacing(h5ad.with_suffix(".tmap")) as temporary:
@@ -517,21 +514,6 @@ def _remove_left_behind(h5ad: Path) -> None:
     """Remove what killed runs left of files half written; the lock is held."""
     for each in (h5ad, h5ad.with_suffix(".tmap")):
         remove_left_behind(each)
-
-
-def unfit_name(item: SlideInput) -> str | None:
-    """Say why no files can be made that are named after a slide; None where they can."""
-    try:
-        str(item.path).encode()
-        length = len(item.name.encode())
-    except UnicodeEncodeError:
-        return "its name is not UTF-8, which the files that are made of it cannot hold; rename it"
-    if length > _LONGEST_NAME:
-        return (
-            f"its name is {length} bytes long, and the files that are made of it need one of at most "
-            f"{_LONGEST_NAME}; rename it"
-        )
-    return None
 
 
 def find_tissue(slide: Slide, options: EmbedOptions) -> tissue.TissueMask:

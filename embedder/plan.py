@@ -23,7 +23,6 @@ from embedder.embed import (
     make_encoder,
     plan_grid,
     prepare,
-    unfit_name,
 )
 from embedder.inputs import SlideInput
 from embedder.network import Encoder
@@ -201,9 +200,6 @@ def _measure_here(item: SlideInput, options: EmbedOptions, timed: bool) -> _Meas
 
 
 def _measure(item: SlideInput, encoder: Encoder, options: EmbedOptions, *, timed: bool) -> _Measured | str:
-    unfit = unfit_name(item)
-    if unfit is not None:
-        return f"{item.path}: {unfit}"
     try:
         isolation.tell_stage("the slide was opened")
         with open_slide(item.path, mpp=item.mpp or options.slide_mpp) as slide:

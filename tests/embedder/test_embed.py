@@ -16,7 +16,7 @@ from making_embeddings import MeanEncoder, file_contents, write_ramp
 
 import embedder.embed
 from embedder import locks
-from embedder.contract import check
+from embedder.contract import Problem, check
 from embedder.embed import EmbedOptions, embed_slides, place_image
 from embedder.inputs import SlideInput
 
@@ -411,6 +411,25 @@ def test_names_that_the_files_cannot_have_are_told_in_one_line(encoder, tmp_path
     write_ramp(tmp_path / "plain.tif").rename(odd)
     results = embed_slides([long, longer, odd], tmp_path / "out", PLAIN)
     assert [each.status for each in results] == ["done", "failed", "failed"]
-    assert "its name is 246 bytes long" in results[1].message
+    assert "its name is too long (246 bytes" in results[1].message
     assert "is not UTF-8" in results[2].message
     assert check(results[0].h5ad) == []
+
+
+@pytest.mark.parametrize("name", ["~tilde", "S21 #2 A1", "C x", "%41"])
+def test_a_name_is_no_path(encoder, tmp_path, name):
+    (result,) = embed_slides([write_ramp(tmp_path / f"{name}.tif")], tmp_path / "out", PLAIN)
+    assert result.status == "done", result.message
+    assert check(result.h5ad) == []
+
+
+def test_what_the_file_would_be_refused_for_is_told_before_a_patch_is_embedded(
+    encoder, tmp_path, monkeypatch
+):
+    problem = Problem("names", "uns['tmap'] holds a name of yesterday", "rename the file")
+    monkeypatch.setattr(embedder.embed, "foresee", lambda *_: [problem])
+    (result,) = embed_slides([write_ramp(tmp_path / "ramp.tif")], tmp_path / "out", PLAIN)
+    assert result.status == "failed"
+    assert "name of yesterday; rename the file" in result.message
+    assert encoder.encoded == 0
+    assert list((tmp_path / "out").iterdir()) == []

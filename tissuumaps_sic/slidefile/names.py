@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import quote, unquote_to_bytes
 
 # What would be markup, or end an attribute of it, and the same in full width.
 _MARKUP = {ord(each): chr(ord(each) + 0xFEE0) for each in "<>&\"'"}
-# What file systems take for one name, in bytes, and what is put around a slide's name at most: a lock of a
-# session, a file that is being written, TissUUmaps' picture of it.
-_LONGEST_NAME, _AROUND = 255, 32
+# What file systems take for one name, in bytes, and what is put around a slide's: the lock of its session.
+_LONGEST_NAME, _AROUND = 255, len("." + ".sic.lock")
 
 
 def address(path: str) -> str:
@@ -91,14 +90,14 @@ def refusal(name: str) -> str | None:
     if name.startswith("."):
         return "its name begins with a dot, and the viewer shows no hidden files; rename it"
     try:
-        encoded = name.encode()
+        length = len(PurePath(name).stem.encode())
     except UnicodeEncodeError:
         return "its name is not UTF-8, so that it has no address in the viewer; rename it"
     if any(_is_control(each) for each in name):
         return "its name holds a line break or another control character; rename it"
-    if len(encoded) > _LONGEST_NAME - _AROUND:
+    if length > _LONGEST_NAME - _AROUND:
         return (
-            f"its name is too long ({len(encoded)} bytes; {_LONGEST_NAME - _AROUND} leave room for the files "
+            f"its name is too long ({length} bytes; {_LONGEST_NAME - _AROUND} leave room for the files "
             "beside it); rename it"
         )
     return None

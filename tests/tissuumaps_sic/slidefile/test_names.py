@@ -58,8 +58,8 @@ def test_what_has_an_address_is_not_refused(name):
     [
         (".hidden.svs", "begins with a dot"), ("a\nb.svs", "control character"), ("a\0.svs",
         "control character"),
-        ("a\u2028b.svs", "control character"), ("a\udc80.svs", "not UTF-8"), ("x" * 245 + ".svs", "too long"),
-        ("漢" * 80 + ".svs", "too long"),
+        ("a\u2028b.svs", "control character"), ("a\udc80.svs", "not UTF-8"), ("x" * 246 + ".svs", "too long"),
+        ("漢" * 82 + ".svs", "too long"),
     ],
 )  # fmt: skip
 def test_what_has_none_is_refused_in_words(name, why):
