@@ -35,8 +35,9 @@ from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 
 log = logging.getLogger(__name__)
 
-# Of a slide's name in bytes: with a dot before it and ".sic.lock" behind, it is as long as a name may be.
-_LONGEST_NAME = 245
+# Of a slide's name in bytes: as long as a name may be with ".h5ad" behind it, and with "." before and
+# ".sic.lock" behind, which the session of a slide needs.
+_LONGEST_NAME, _LONGEST_ANNOTATED = 250, 245
 
 Progress = Callable[[int, int], None]
 
@@ -524,6 +525,13 @@ def unfit_name(item: SlideInput) -> str | None:
         return (
             f"its name is {length} bytes long, and the files that are made of it need one of at most "
             f"{_LONGEST_NAME}; rename it"
+        )
+    if length > _LONGEST_ANNOTATED:
+        log.warning(
+            "%s: its name is %d bytes long; to annotate it, rename it to at most %d",
+            item.path,
+            length,
+            _LONGEST_ANNOTATED,
         )
     return None
 
