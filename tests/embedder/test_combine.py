@@ -299,7 +299,7 @@ def _in_doubles(path):
     ("spoil", "message"),
     [
         (lambda path: path.unlink(), "no such file"),
-        (lambda path: path.write_text("x"), "does not tell how it was embedded"),
+        (lambda path: path.write_text("x"), "cannot be read as HDF5; it is a text that begins 'x'"),
         (_without("encoder", "name"), "does not name its encoder"),
         (_without("grid", "scale"), "does not tell where its patches lie"),
         (_in_doubles, "its X is float64"),
