@@ -44,3 +44,19 @@ def demo_h5ad(demo_folder) -> Path:
 def small_h5ad(tmp_path) -> Path:
     """A slide of 12 x 8 patches whose right half is another tissue, as the file contract has it."""
     return write_small_h5ad(tmp_path / "small.h5ad")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable():
+    """Let reports tell of names that are not UTF-8, which pass from process to process by no other way."""
+    return _readable((yield))
+
+
+def _readable(told):
+    if isinstance(told, str):
+        return told.encode("utf-8", "backslashreplace").decode()
+    if isinstance(told, dict):
+        return {key: _readable(value) for key, value in told.items()}
+    if isinstance(told, list | tuple):
+        return type(told)(_readable(each) for each in told)
+    return told
