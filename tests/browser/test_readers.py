@@ -35,6 +35,7 @@ def test_the_list_of_seeds_finds_them_on_the_slide_and_takes_them_back(viewer):
     seeds = some_seeds(viewer)
     click_seeds(viewer, seeds)
     viewer.page.click("#sic-seeds summary")
+    viewer.page.wait_for_selector("#sic-seeds .sic-wall")
     by_class = {label: sorted(row for row, each in seeds.items() if each == label) for label in (1, 0)}
     assert listed_seeds(viewer) == by_class
     viewer.page.wait_for_timeout(1500)

@@ -194,7 +194,7 @@ def test_a_choice_holds_though_the_run_ended_before_its_first_checkpoint(slide, 
     assert encoder_facts(result.h5ad)["precision"] == "bfloat16"
 
 
-@pytest.mark.parametrize("name", ["x" * 245, "x" * 250, "\u5207\u7247" * 41])
+@pytest.mark.parametrize("name", ["x" * 245, "\u5207\u7247" * 40])
 def test_slides_of_the_longest_names_are_embedded(tmp_path, monkeypatch, name):
     path = write_ramp(tmp_path / "short.tif", width=300, height=300).rename(tmp_path / f"{name}.tif")
     (result,) = embed_by(MeanEncoder(), monkeypatch, [path], tmp_path / "out")

@@ -193,7 +193,7 @@ def test_polygons_from_the_bounds_are_moved_and_the_others_warned_of(slide, tmp_
     [
         (b"nothing", "is no GeoJSON"),
         (b"{}", "is no GeoJSON of polygons"),
-        (b'{"type": "Blob"}', "feature 1 has a geometry Blob"),
+        (b'{"type": "Blob"}', "feature 1 has a geometry 'Blob'"),
         (b'{"type": "Polygon", "coordinates": [[[1, 2]]]}', "holds no polygon, but 1 empty polygon"),
         (b"3", "is no GeoJSON of polygons"),
         (b"null", "is no GeoJSON of polygons"),

@@ -159,7 +159,7 @@ def test_a_metric_of_ones_own_steers_the_loop():
         (lambda X, y: (X, y[:-1]), "y has shape"),
         (
             lambda X, y: (np.where(np.arange(len(X))[:, None] == 7, np.nan, X), y),
-            "NaN or infinity, first in row 7",
+            "NaN or infinity in 1 of 50 patches, first in row 7",
         ),
         (lambda X, y: (X[:1], y[:1]), "at least two"),
         (lambda X, y: (X[:, 0], y), "1 dimensions"),

@@ -286,9 +286,11 @@ def test_annotators_begin_with_the_run_of_one_seed_and_all_strategies_alike(tmp_
 def nearest_mean(slide, method, random_state):
     """Three classes, which the estimator does not tell apart: the nearest of the seeds' means."""
 
+    X = np.asarray(slide.X)
+
     def fit(y):
-        means = np.stack([slide.X[y == number].mean(axis=0) for number in range(y.max() + 1)])
-        distances = ((slide.X[:, None] - means) ** 2).sum(axis=2)
+        means = np.stack([X[y == number].mean(axis=0) for number in range(y.max() + 1)])
+        distances = ((X[:, None] - means) ** 2).sum(axis=2)
         return SimpleNamespace(labels_=distances.argmin(axis=1), scores_=np.exp(-distances))
 
     return fit

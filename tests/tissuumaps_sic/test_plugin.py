@@ -299,7 +299,7 @@ def test_why_tells_the_most_alike_seeds_of_each_class(client, folder):
     before = (folder / "sub" / "small.sic.json").read_bytes()
     asked = {"h5ad": H5AD, "revision": 3, "patch": 40}
     answer = post(client, "why", asked).json
-    X = open_slide_file(folder / H5AD).X.astype(float)
+    X = np.asarray(open_slide_file(folder / H5AD).X, float)
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)
     cosine = unit @ unit[40]
     best = {each["label"]: each for each in answer["nearest"]}

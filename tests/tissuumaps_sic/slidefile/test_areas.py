@@ -165,7 +165,7 @@ NAN, INFINITE = float("nan"), float("inf")
         (feature({"type": "Polygon"}), "Polygon without coordinates"),
         (feature({"type": "GeometryCollection"}), "without geometries"),
         (feature({"type": "GeometryCollection", "geometries": [3]}), "which GeoJSON does not know"),
-        (feature({"type": "Blob", "coordinates": []}), "a geometry Blob"),
+        (feature({"type": "Blob", "coordinates": []}), "a geometry 'Blob'"),
         (feature({"coordinates": [BOX]}), "which GeoJSON does not know"),
         (feature(3), "which GeoJSON does not know"),
         (feature(polygon([*BOX, ["1", "2"]])), "no number"),
