@@ -11,6 +11,7 @@ import json
 import posixpath
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import h5py
 import numpy as np
@@ -230,6 +231,11 @@ class Pages:
         within = _within(request, self._folder)
         if endpoint == "index":
             return self._index(request)
+        if endpoint == "get_file_tree":
+            return self._listing(request)
+        if _names_no_folder(request, within) and not _is_of_worker(request):
+            # TissUUmaps' own dialogs lead here, and its page would then look for files at "//".
+            return redirect(_without_folder(request))
         if endpoint == "get_tree":
             return self._template(request, "filetree.html")
         if endpoint == "tmapFile_old":
@@ -245,12 +251,37 @@ class Pages:
             name = f"{values['filename']}.{values['ext']}"
             path = self._folder / within / name
             if _is_of_worker(request):
-                return ranges.answer(request, path) if path.is_file() else _missing()
+                is_here = find_below(self._folder, posixpath.join(within, name), suffix=path.suffix)
+                return ranges.answer(request, path) if is_here is not None else _missing()
             return self._made(request, posixpath.join(within, name), columns=True)
         stem = values["filename"]
         if request.method == "POST":
             return self._save(request, self._folder / within / f"{stem}.tmap")
         return self._project(request, within, stem)
+
+    def _listing(self, request: Any) -> Any:
+        """Answer with what TissUUmaps' dialogs show of a folder: what it can open, and folders.
+
+        TissUUmaps' own listing opens whatever lies there, and waits for ever at a pipe.
+        """
+        from tissuumaps.views import _dfilter, _fnfilter
+        from werkzeug.wrappers import Response
+
+        folder = self._folder / request.args.get("root", "").lstrip("/")
+        try:
+            entries = [] if self.flask.config["READ_ONLY"] else sorted(folder.iterdir())
+        except (OSError, ValueError):
+            return _missing()
+        listed = []
+        for path in entries:
+            if path.name.startswith("."):
+                continue
+            icon, more = "jstree-file", {}
+            if path.is_dir():
+                icon, more = "jstree-folder", {"state": {"opened": False}, "children": True}
+            if _dfilter(str(path)) if more else (path.is_file() and _fnfilter(str(path))):
+                listed.append({"text": path.name, "icon": icon, "data": {"isdirectory": bool(more)}, **more})
+        return Response(json.dumps(listed), mimetype="application/json")
 
     def _index(self, request: Any) -> Any:
         from werkzeug.utils import redirect
@@ -382,6 +413,16 @@ def _sent(request: Any, *, read_only: bool) -> Any:
 def _within(request: Any, folder: Path) -> str:
     """Return the folder that a page's ``path`` names."""
     return folder_of(request.args.get("path") or "", folder)
+
+
+def _names_no_folder(request: Any, within: str) -> bool:
+    return request.method in ("GET", "HEAD") and "path" in request.args and not within
+
+
+def _without_folder(request: Any) -> str:
+    """Return the address of a request without the folder, which it names by nothing."""
+    more = urlencode([each for each in request.args.items(multi=True) if each[0] != "path"])
+    return f"{quote(request.path)}{'?' if more else ''}{more}"
 
 
 def _is_of_worker(request: Any) -> bool:

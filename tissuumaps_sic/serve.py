@@ -74,7 +74,9 @@ def serve(
         )
     folder = folder.resolve()
     _understand_passwords(folder)
-    projects = [path for path in folder.rglob("*.tmap") if path.is_file()] if folder.is_dir() else []
+    found = folder.rglob("*.tmap") if folder.is_dir() else ()
+    # What a link leads out of the folder is not shown.
+    projects = [path for path in found if path.is_file() and path.resolve().is_relative_to(folder)]
     if folder.is_dir():
         there = set(projects)
         alone = (path.with_suffix(".tmap") for path in slides_below(folder))

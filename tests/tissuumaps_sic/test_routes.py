@@ -607,7 +607,7 @@ def test_a_project_that_the_page_saves_is_there_again(folder, client):
         answer = client.post(at, json=project)
         assert answer.status_code == 200
         assert answer.json["layers"] == project["layers"]
-        assert state_of(client.get(at))["rotate"] == 90
+        assert state_of(client.get(at, follow_redirects=True))["rotate"] == 90
     assert (folder / "sub" / "new #.tmap").is_file()
 
 
@@ -824,3 +824,64 @@ def test_bodies_and_waiting_are_bounded(client):
     assert set(ENDPOINTS) >= {"open", "change", "run", "write"}
     body = b'{"h5ad": "' + b"x" * MOST_BYTES + b'"}'
     assert client.post("/plugins/SIC/open", data=body, content_type="application/json").status_code == 413
+
+
+def test_passwords_of_folders_below_are_not_guessed_by_calls(folder):
+    (folder / "locked" / "auth").write_text("anna;se;cret")
+    client = client_of(folder)
+
+    def ask(h5ad, auth):
+        return client.post("/plugins/SIC/open", json={"h5ad": h5ad}, auth=auth).status_code
+
+    assert ask("locked/c.h5ad", GIVEN) == 200  # from now on it is known by its cookie
+    stranger = client_of(folder)
+    tries = [
+        stranger.post("/plugins/SIC/open", json={"h5ad": "locked/c.h5ad"}, auth=("anna", str(k))).status_code
+        for k in range(30)
+    ]
+    assert tries.count(401) <= 12
+    assert tries[-1] == 429
+    assert stranger.post("/plugins/SIC/open", json={"h5ad": "a.h5ad"}).status_code == 200
+    assert ask("locked/c.h5ad", GIVEN) == 200
+
+
+def test_a_listing_opens_no_pipe_and_shows_what_can_be_opened(folder, client):
+    os.mkfifo(folder / "sub" / "pipe.tif")
+    (folder / "sub" / "deeper").mkdir()
+    (folder / "sub" / "out.csv").symlink_to(folder.parent / "secret.csv")
+    listed = {
+        each["text"]: each["data"]["isdirectory"] for each in client.get("/get_file_tree?root=sub").json
+    }
+    assert listed == {"b.h5ad": False, "b.tmap": False, "img.tif": False, "deeper": True}
+    assert client.get("/get_file_tree").status_code == 200
+    for root in ("nowhere", "/etc", "%252e%252e", "%256cocked", "x.csv"):
+        assert client.get(f"/get_file_tree?root={root}").status_code == 404, root
+
+
+def test_only_pictures_are_followed_out_of_the_folder(folder, client):
+    outside = folder.parent
+    (outside / "secret.h5ad").write_bytes(b"secret")
+    (outside / "shown.tif").write_bytes((folder / "img.tif").read_bytes())
+    for name in ("secret.csv", "secret.h5ad", "shown.tif"):
+        (folder / f"to-{name}").symlink_to(outside / name)
+    (folder / "sub" / "out").symlink_to(outside)
+    for at in ("/to-secret.csv", "/sub/out/secret.csv", "/get_file_tree?root=sub/out"):
+        assert client.get(at).status_code == 404, at
+    for at in ("/to-secret.h5ad", "/secret.h5ad?path=sub/out"):
+        answer = client.get(at, headers={"Range": "bytes=0-9"})
+        assert answer.status_code == 404, at
+        assert b"secret" not in answer.data
+    assert client.get("/to-shown.tif.dzi").status_code == 200
+
+
+@pytest.mark.parametrize("nothing", ["path=", "path=null"])
+def test_a_folder_that_is_named_by_nothing_is_left_out_of_the_address(client, nothing):
+    answer = client.get(f"/a.tmap?{nothing}&x=1")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/a.tmap?x=1")
+    assert client.get(f"/a.h5ad?{nothing}", headers={"Range": "bytes=0-9"}).status_code == 206
+
+
+def test_a_project_of_a_name_that_is_too_long_is_refused_in_words(client):
+    answer = client.post(f"/{'n' * 251}.tmap", json={"layers": []})
+    assert answer.status_code in (403, 404, 422)
+    assert "not saved" in answer.json["error"]

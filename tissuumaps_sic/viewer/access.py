@@ -31,7 +31,14 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from tissuumaps_sic.slidefile.names import path_of
-from tissuumaps_sic.viewer.passwords import Patience, auths_below, auths_of, is_granted, nearest_auth
+from tissuumaps_sic.viewer.passwords import (
+    Patience,
+    auths_below,
+    auths_met,
+    auths_of,
+    is_granted,
+    nearest_auth,
+)
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +73,9 @@ class Route:
     Attributes
     ----------
     kind : str
-        "page" is answered by `pages` and never by TissUUmaps; "file" and "picture" are files of the folder by
-        their address; "software" is TissUUmaps' own; "plugin" are calls; "list" names the files of a folder.
+        "page" is answered by `pages` and never by TissUUmaps, as is "list", the names of a folder's files;
+        "file" and "picture" are files of the folder by their address; "software" is TissUUmaps' own; "plugin"
+        are calls.
     changes : bool
         Whether a POST is taken.
     framed : bool
@@ -179,6 +187,9 @@ class _Guard:
             return Response("There is no such address.", 404), None, None
         if (refused := _of_another_site(request, route)) is not None:
             return Response(refused, 403), None, None
+        # Only pictures are linked from elsewhere: where the scanner put them.
+        if route is not None and route.kind in ("file", "list") and not all(map(self._lies_here, paths)):
+            return Response("There is no such address.", 404), None, None
         refused, cookie = self._unasked(request, route, paths)
         if refused is not None:
             return refused, None, None
@@ -196,7 +207,7 @@ class _Guard:
             headers = {"Allow": ", ".join(allowed)}
             return Response("This address does not answer that.", 405, headers), None, cookie
         request.environ[_GRANTED_KEY] = _GRANTED
-        if route.kind == "page":
+        if route.kind in ("page", "list"):
             return self._app.page(request, endpoint, values), route, cookie
         return self._app.flask, route, cookie
 
@@ -208,6 +219,8 @@ class _Guard:
             # These name no file: the password of any folder here will do. The plugin asks again, by its file.
             asked = auths_of(self._real)
             enough = any
+            if not asked and route.kind == "plugin":
+                return self._slowed(request)
         else:
             asked = list(self._auths(paths))
             enough = all
@@ -217,8 +230,7 @@ class _Guard:
         known = self._is_known(request, asked)
         wait = 0.0 if known or given is None else self._patience.seconds_left(address)
         if wait:
-            text = "There were many wrong passwords from your address; try again in a few seconds."
-            return Response(text, 429, {"Retry-After": str(int(wait) + 1)}), None
+            return _too_many(wait), None
         if enough(is_granted(each, given) for each in asked):
             return None, None if known else self._cookie(asked)
         if given is not None:
@@ -231,6 +243,25 @@ class _Guard:
             ),
             None,
         )
+
+    def _slowed(self, request: Any) -> tuple[Any, str | None]:
+        """Return the refusal of who guesses the passwords of folders below by calls to the plugin."""
+        given, address = request.authorization, request.remote_addr or ""
+        asked = auths_met(self._real)
+        if given is None or not asked:
+            return None, None
+        if self._is_known(request, asked):
+            return None, None
+        if wait := self._patience.seconds_left(address):
+            return _too_many(wait), None
+        if any(is_granted(each, given) for each in asked):
+            return None, self._cookie(asked)
+        self._patience.note_failure(address)
+        return None, None
+
+    def _lies_here(self, path: str) -> bool:
+        named = os.path.realpath(os.path.join(self._folder, path))  # noqa: PTH118
+        return Path(named).is_relative_to(self._real)
 
     def _auths(self, paths: list[str]) -> set[Path]:
         """Return the nearest ``auth`` files of paths, by where they are named and by where links lead."""
@@ -254,6 +285,13 @@ class _Guard:
 
     def _cookie(self, asked: Collection[Path]) -> str:
         return f"{_COOKIE}={self._token(asked)}; HttpOnly; SameSite=Strict; Path=/"
+
+
+def _too_many(wait: float) -> Any:
+    from werkzeug.wrappers import Response
+
+    text = "There were many wrong passwords from your address; try again in a few seconds."
+    return Response(text, 429, {"Retry-After": str(int(wait) + 1)})
 
 
 class _Hosts:

@@ -76,6 +76,10 @@ def read_auth(path: Path) -> Credentials:
             f"{path}: has {len(lines)} lines, so that nobody could come in; write one line user;password"
         )
     user, _, password = (part.strip() for part in lines[0].partition(";"))
+    if ":" in user:
+        raise AuthFileError(
+            f"{path}: has a colon in the user name, which browsers cannot send, so that nobody could come in"
+        )
     if not password:
         raise AuthFileError(f"{path}: has no password, so that nobody could come in; write user;password")
     return Credentials(user.encode(), password.encode())
@@ -149,6 +153,11 @@ def auths_of(folder: Path) -> list[Path]:
     """Return the ``auth`` file of a folder and those below it that were met; none where none guards it."""
     nearest = nearest_auth(folder)
     return [] if nearest is None else [nearest, *(each for each in _SEEN.below(folder) if each != nearest)]
+
+
+def auths_met(folder: Path) -> list[Path]:
+    """Return the ``auth`` files below a folder that this process has met."""
+    return sorted(_SEEN.below(folder))
 
 
 def auths_below(folder: Path) -> list[Path]:

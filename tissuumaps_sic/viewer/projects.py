@@ -480,11 +480,11 @@ def save_project(target: Path, project: Any, root: Path, plugins: Collection[str
     folder = target.parent
     if not folder.is_dir() or not folder.resolve().is_relative_to(root.resolve()):
         raise ProjectError(404, "there is no such folder")
-    if target.is_symlink():
-        raise ProjectError(403, f"{target.name}: is a link to another place; save under another name")
-    if target.exists() and not target.is_file():
-        raise ProjectError(403, f"{target.name}: is no file; save under another name")
     try:
+        if target.is_symlink():
+            raise ProjectError(403, f"{target.name}: is a link to another place; save under another name")
+        if target.exists() and not target.is_file():
+            raise ProjectError(403, f"{target.name}: is no file; save under another name")
         saved = cleaned(project, folder, root, plugins)
         text = json.dumps(saved, indent=4, sort_keys=True)
         with replacing(target, follow_links=False) as temporary:
