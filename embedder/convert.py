@@ -331,7 +331,7 @@ def _read_h5ad(source: Path) -> _Found:
 
 def _finite(source: Path, found: _Found, *, drop_nan: bool) -> _Found:
     """Return what was found with a dense X, and without what is no number if that is asked for."""
-    X = _dense(found.X)
+    X = _dense(source, found.X)
     found = replace(found, X=X)
     if found.corners.shape != (len(X), 2):
         return found
@@ -383,8 +383,12 @@ def _check(source: Path, found: _Found) -> None:
         raise ConvertError(f"{source}: several patches have the same place; is --unit right?")
 
 
-def _dense(X: Any) -> npt.NDArray[np.float32]:
+def _dense(source: Path, X: Any) -> npt.NDArray[np.float32]:
     dense = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
+    if dense.dtype.kind not in "fiub":
+        raise ConvertError(
+            f"{source.name}: its embeddings are no numbers but {dense.dtype}; choose another file or table"
+        )
     return np.ascontiguousarray(dense, dtype=np.float32)
 
 

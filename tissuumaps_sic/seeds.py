@@ -111,6 +111,10 @@ def _of_session(path: Path, slide: EmbeddedSlide, positive: str | None) -> Seeds
     return Seeds(session.classes, session.seeds, last.method, last.embedding, last.border)
 
 
+# What R and spreadsheets write where there is nothing.
+_MISSING = ("NA", "N/A", "<NA>", "#N/A")
+
+
 def _check_columns(table: Table) -> None:
     known = set(table.columns)
     if "class" not in known or not ("patch" in known or {"x", "y"} <= known):
@@ -128,7 +132,7 @@ def _class_names(table: Table) -> list[str]:
     for row in table.rows:
         # Programs that keep numbers as floats write 1.0.
         name = re.sub(r"^(\d+)\.0*$", r"\1", row["class"])
-        if not name or name.casefold() == "nan":
+        if not name or name.casefold() == "nan" or name in _MISSING:
             raise table.error(row, f"has no class ({row['class']!r}); give one, or leave the line out")
         if re.fullmatch(r"-\d+(\.0*)?", name):
             raise table.error(row, f"{name} is no class; leave out patches that are no seeds")

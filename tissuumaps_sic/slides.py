@@ -209,7 +209,9 @@ class EmbeddedSlide:
             When the point lies outside every patch.
         """
         distances = np.abs(self.centres - (x, y)).max(axis=1)
-        row = int(np.argmin(distances))
+        # A patch holds its own corner, top left, and not the others: on a border the farther centre is right.
+        nearest = np.flatnonzero(distances == distances.min())
+        row = int(nearest[np.argmax(self.centres[nearest].sum(axis=1))])
         if distances[row] > self.spacing:
             raise SlideFileError(
                 f"{self.path.name}: no patch at x {x:g}, y {y:g}; the nearest is {distances[row]:.0f} "

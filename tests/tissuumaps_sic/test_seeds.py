@@ -173,3 +173,19 @@ def test_polygons_are_no_seeds_and_told_so(tmp_path, slide):
     (tmp_path / "a.geojson").write_text("{}")
     with pytest.raises(SessionError, match=r"seeds are a session \(\.json\), or a CSV"):
         read_seeds(tmp_path / "a.geojson", slide)
+
+
+def test_a_patch_holds_its_own_corner(slide):
+    step = slide.spacing / 2
+    for row in (0, slide.n_patches // 2, slide.n_patches - 1):
+        x, y = slide.centres[row] - step
+        assert slide.nearest(x, y) == row
+
+
+@pytest.mark.parametrize("name", ["NA", "N/A", "<NA>", "#N/A"])
+def test_what_programs_write_for_nothing_is_no_class(tmp_path, slide, name):
+    path = tmp_path / "seeds.csv"
+    names = slide.patch_names
+    path.write_text(f"patch,class\n{names[0]},Tumour\n{names[1]},{name}\n{names[2]},Other\n")
+    with pytest.raises(SessionError, match=r"line 3: has no class"):
+        read_seeds(path, slide)

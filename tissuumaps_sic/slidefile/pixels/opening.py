@@ -59,9 +59,9 @@ _TURNED = (2, 3, 4, 6, 7, 8)
 # Tiles with most bytes that are decoded before level 0 is believed, and larger ones that are not.
 _PROBED = 2
 _MOST_PROBED = 2**22
-# An image in 16 bits whose brightest pixel is darker than this (of 255) keeps fewer bits: 12 end at 15, 14 at
-# 63. One that is dark for other reasons was made from 8 bits.
-_TOO_DARK = 64
+# An image in 16 bits whose brightest pixels, single hot ones apart, are darker than this (of 255) keeps fewer
+# bits: 12 end at 15, 14 at 64, 15 at 127. One that is dark for other reasons was made from 8 bits.
+_TOO_DARK, _BRIGHTEST = 128, 99.9
 
 
 def open_source(path: Path) -> Source:
@@ -165,6 +165,7 @@ def _open_by_vips(path: Path, tiff: Tiff | None, refusal: str) -> VipsSource:
     _check_image(path, first)
     if tiff is not None:
         _check_pages(path, tiff, [level.pages for level in levels], (first.image.width, first.image.height))
+        _check_twins(path, tiff, first.pages, description(first.image))
     for page in first.pages:
         why = _vips_errs(page)
         if why:
@@ -195,6 +196,8 @@ def _open_tiled(path: Path, slide: openslide.OpenSlide, tiff: Tiff, *, probe: bo
         by_size.setdefault(page.size, page)
     pages = [tuple(filter(None, [by_size.get(size)])) for size in source.level_sizes]
     _check_pages(path, tiff, pages, source.level_sizes[0], beside=_associated(slide))
+    if generic:
+        _check_twins(path, tiff, pages[0], slide.properties.get("tiff.ImageDescription"))
     for level, size in enumerate(source.level_sizes):
         if not has_same_shape(size, source.level_sizes[0]):
             number = pages[level][0].number if pages[level] else "?"
@@ -334,6 +337,20 @@ def _check_pages(
             )
 
 
+def _check_twins(path: Path, tiff: Tiff, level: tuple[Page, ...], described: str | None) -> None:
+    """Refuse a TIFF with several images of level 0's size; an OME-TIFF tells what they are."""
+    if not level or ome_xml.parse_xml(described, level[0].size) is not None:
+        return
+    numbers = {page.number for page in level}
+    twins = [page for page in tiff.images if page.size == level[0].size and page.number not in numbers]
+    if twins:
+        width, height = level[0].size
+        raise SlideError(
+            f"{path.name!r} has {len(twins) + 1} images of {width} x {height} px (page {twins[0].number} is "
+            "another), and nothing says which of them is the slide; export that one as an RGB image"
+        )
+
+
 def _vips_errs(page: Page) -> str | None:
     """Tell what of a page libvips does not read, or reads as something else."""
     if page.photometric == YCBCR and page.compression != JPEG:
@@ -433,7 +450,8 @@ def _check_depth(path: Path, source: OpenSlideSource | VipsSource) -> None:
         places = blocks.largest(8) if blocks is not None else []
         squares += [(x, min(w, _COMPARED), y, min(h, _COMPARED)) for x, y, w, h in places]
     try:
-        most = max(int(source.read(x, y, w, h, level).max()) for x, w, y, h in squares)
+        looked_at = (source.read(x, y, w, h, level) for x, w, y, h in squares)
+        most = max(int(np.percentile(pixels, _BRIGHTEST)) for pixels in looked_at)
     except backend_errors() as error:
         raise _failure(path, source, level, error) from error
     if most < _TOO_DARK and not (isinstance(source, VipsSource) and source.is_widened(level)):

@@ -58,7 +58,7 @@ COMPRESSIONS = {
     50003: "PixarFilm",
     52546: "JPEG XL",
 }
-NO_COMPRESSION, JPEG, DEFLATE = 1, 7, (8, 32946)
+NO_COMPRESSION, JPEG, DEFLATE, PACKBITS = 1, 7, (8, 32946), 32773
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 _PHOTOMETRICS = {
     4: "a transparency mask",
@@ -328,11 +328,22 @@ class Blocks:
                 index
             ):
                 continue
+            if self._may_be_flat(part[0, 0]):
+                continue
             row, column = divmod(index, self._across)
             raise PixelError(
                 f"tile ({column}, {row}) has {self.counts[index]} bytes and came back in one colour, "
                 f"{tuple(int(value) for value in part[0, 0])}"
             )
+
+    def _may_be_flat(self, colour: npt.NDArray[np.uint8]) -> bool:
+        """Tell of one colour that many bytes may mean it: noise or pictures of which nothing is seen."""
+        page = self.page
+        if not colour.any():  # what libraries give of a tile that they could not decode
+            return False
+        # Under full transparency; in the lower of two bytes; under a code that repeats single bytes alone.
+        is_hidden = page.has_alpha and bool((colour == 255).all())
+        return is_hidden or max(page.bits, default=8) > 8 or page.compression == PACKBITS
 
     def _place(self, index: int) -> tuple[int, int, int, int]:
         """Return a block's (x, y, width, height) inside the page."""

@@ -602,3 +602,48 @@ def test_a_damaged_chunk_is_an_error(tmp_path):
     with pytest.raises(opening.backend_errors()):
         source.read(0, 0, 256, 256, 0)
     source.close()
+
+
+def coloured(height=512, width=512):
+    rng = np.random.default_rng(3)
+    return rng.integers(60, 250, (height, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 15])
+@pytest.mark.parametrize("hot", [False, True])
+def test_fewer_bits_than_sixteen_are_refused_whatever_single_pixels_say(tmp_path, bits, hot):
+    pixels = (coloured().astype(np.uint32) * (2**bits - 1) // 255).astype(np.uint16)
+    if hot:
+        pixels[7, 9] = 65535
+    write_tiff(tmp_path / "few.tif", page(pixels))
+    with pytest.raises(SlideError, match="16 bits, but the brightest"):
+        open_source(tmp_path / "few.tif").close()
+
+
+def test_sixteen_bits_whose_glass_is_bright_but_for_noise_are_read(tmp_path):
+    pixels = coloured().astype(np.uint16) * 257
+    noise = np.random.default_rng(0).integers(65500, 65536, (128, 128, 3), np.uint16)
+    pixels[128:256, 128:256] = noise
+    write_tiff(tmp_path / "glass.tif", page(pixels))
+    source = open_source(tmp_path / "glass.tif")
+    assert (source.read(128, 128, 128, 128, 0) == 255).all()
+    source.close()
+
+
+def test_what_full_transparency_hides_is_white(tmp_path):
+    pixels = np.dstack([coloured(), np.full((512, 512), 255, np.uint8)])
+    pixels[128:256, 128:256, 3] = 0
+    write_tiff(tmp_path / "hidden.tif", page(pixels, tags={338: 2}))
+    source = open_source(tmp_path / "hidden.tif")
+    assert (source.read(128, 128, 128, 128, 0) == 255).all()
+    assert source.read(0, 0, 128, 128, 0).std() > 20
+    source.close()
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_two_images_of_one_size_are_refused(tmp_path, samples):
+    first, second = coloured(), coloured()[::-1].copy()
+    pages = [page(each if samples == 3 else each[..., 0]) for each in (first, second)]
+    write_tiff(tmp_path / "two.tif", pages)
+    with pytest.raises(SlideError, match="2 images of 512 x 512 px"):
+        open_source(tmp_path / "two.tif").close()
