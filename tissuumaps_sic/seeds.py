@@ -146,6 +146,13 @@ def _class_names(table: Table) -> list[str]:
     return names
 
 
+def _class_of(path: Path, name: str, color: str) -> SeedClass:
+    try:
+        return make_class(name, color)
+    except SessionError as error:
+        raise SessionError(f"{path.name}: {error}") from error
+
+
 def _classes(path: Path, names: Sequence[str], positive: str | None) -> tuple[SeedClass, ...]:
     # How the file spells the class that is asked for.
     wanted = next((name for name in names if positive is not None and folded(name) == folded(positive)), None)
@@ -169,7 +176,7 @@ def _classes(path: Path, names: Sequence[str], positive: str | None) -> tuple[Se
         classes: tuple[SeedClass, ...] = ()
         for name in names:
             color = DEFAULT_CLASSES[len(classes)].color if len(classes) < 2 else next_color(classes)
-            classes += (make_class(name, color),)
+            classes += (_class_of(path, name, color),)
         return classes
     if wanted is None:
         raise SessionError(
@@ -178,7 +185,8 @@ def _classes(path: Path, names: Sequence[str], positive: str | None) -> tuple[Se
         )
     other = next(name for name in names if name != wanted)
     return tuple(
-        make_class(name, known.color) for name, known in zip((other, wanted), DEFAULT_CLASSES, strict=True)
+        _class_of(path, name, known.color)
+        for name, known in zip((other, wanted), DEFAULT_CLASSES, strict=True)
     )
 
 

@@ -189,3 +189,10 @@ def test_what_programs_write_for_nothing_is_no_class(tmp_path, slide, name):
     path.write_text(f"patch,class\n{names[0]},Tumour\n{names[1]},{name}\n{names[2]},Other\n")
     with pytest.raises(SessionError, match=r"line 3: has no class"):
         read_seeds(path, slide)
+
+
+def test_a_class_that_cannot_be_is_told_with_the_file(tmp_path, slide):
+    path = tmp_path / "seeds.csv"
+    path.write_text(f"patch,class\n{slide.patch_names[0]},<b>\n{slide.patch_names[1]},Other\n")
+    with pytest.raises(SessionError, match=r"^seeds\.csv: '<b>' cannot be a class"):
+        read_seeds(path, slide, positive="Other")
