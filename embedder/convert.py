@@ -332,6 +332,11 @@ def _read_h5ad(source: Path) -> _Found:
 def _finite(source: Path, found: _Found, *, drop_nan: bool) -> _Found:
     """Return what was found with a dense X, and without what is no number if that is asked for."""
     X = _dense(source, found.X)
+    if len(X) > 1 and (X[0] == X).all():
+        raise ConvertError(
+            f"{source.name}: all {len(X)} patches have the same embedding, which tells no tissue from "
+            "another; make the embeddings again"
+        )
     found = replace(found, X=X)
     if found.corners.shape != (len(X), 2):
         return found

@@ -21,11 +21,11 @@ _SLIDE_COLUMNS = ("slide", "path", "filename")
 # What people call a resolution, in one word or as a part of one.
 _RESOLUTION_WORDS = {
     *("um", "μm", "nm", "res", "resolution", "mag", "magnification", "objective", "power", "zoom", "scale"),
-    *("dpi", "ppi", "spacing", "micron", "microns"),
+    *("dpi", "ppi", "spacing", "micron", "microns", "appmag", "lens", "objektiv", "μ"),
 }
 _RESOLUTION_PARTS = (
     *("mpp", "micron", "micromet", "pixelsize", "pxsize", "physicalsize", "resolution", "magnif"),
-    *("umper", "μmper", "umpx", "μmpx"),
+    *("umper", "μmper", "umpx", "μmpx", "auflösung", "vergrößerung", "pixelgröße", "倍率"),
 )
 
 
@@ -202,6 +202,8 @@ def _refuse_resolutions(table: Table) -> None:
 def _is_resolution(header: str) -> bool:
     words = re.split(r"[\W_\d]+", folded(header))
     joined = "".join(words)
+    if re.fullmatch(r"\d+\s*[x\u00d7]", folded(header)):  # 40x
+        return True
     return not _RESOLUTION_WORDS.isdisjoint(words) or any(part in joined for part in _RESOLUTION_PARTS)
 
 

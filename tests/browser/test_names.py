@@ -232,3 +232,25 @@ def test_windows_and_dialogs_of_tissuumaps_go_on_working(page, tmp_path, mosaic,
     assert (tmp_path / "S #1" / "again.tmap").is_file()
     assert page.failed == []
     assert page.complaints == []
+
+
+def save_project(viewer, name):
+    """Use TissUUmaps' own menu, with a name for its question."""
+    viewer.evaluate("(name) => { interfaceUtils.prompt = () => Promise.resolve(name); }", name)
+    viewer.page.locator("span", has_text="Save project").evaluate("(item) => item.click()")
+
+
+def test_projects_are_saved_under_any_name_and_a_refusal_is_told(page, tmp_path, mosaic, image):
+    put(tmp_path / "S #1 50%", "slide", mosaic, image)
+    with served(tmp_path) as (_, address):
+        viewer = page.open(address, tmp_path)
+        viewer.wait()
+        save_project(viewer, "mine #2 50%")
+        saved = tmp_path / "S #1 50%" / "mine #2 50%.tmap"
+        for _ in range(100):
+            if saved.is_file():
+                break
+            viewer.page.wait_for_timeout(50)
+        assert json.loads(saved.read_text())["markerFiles"]
+        save_project(viewer, ".hidden")
+        viewer.page.wait_for_selector("text=The project was not saved")

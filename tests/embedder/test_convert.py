@@ -279,3 +279,17 @@ def test_a_source_that_is_something_else_is_named_and_told(tmp_path, content, to
         assert str(refused.value).startswith(f"{tmp_path / name}: ")
         assert "\n" not in str(refused.value)
         assert not (tmp_path / "target.h5ad").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [(np.zeros((35, 16), np.float32), "the same embedding"), (np.full((35, 16), b"x"), "are no numbers")],
+)
+def test_embeddings_that_tell_nothing_are_refused_by_the_files_name(tmp_path, values, told):
+    source = write_trident(tmp_path / "odd.h5")
+    with h5py.File(source, "r+") as file:
+        del file["features"]
+        file["features"] = values
+    with pytest.raises(ConvertError, match=rf"^odd\.h5: .*{told}"):
+        convert(source, tmp_path / "q.h5ad", umap=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["odd.h5"]

@@ -84,6 +84,11 @@ def test_headers_are_matched_as_they_are_meant(folder, header):
     [
         *(
             "um_per_px",
+            "AppMag",
+            "40x",
+            "20 X",
+            "Auflösung",
+            "Objektiv",
             "µm/px",
             "\u03bcm per pixel",
             "um/px",

@@ -56,7 +56,7 @@ class Source:
     ("name", "says"),
     [
         ("missing.svs", "No such file"),
-        ("broken.svs", "not a known image format"),
+        ("broken.svs", "is no slide; it is a text that begins"),
         ("osp_unreadable.svs", "pixels at"),
         ("pathml_small_dicom.dcm", "Couldn't get image flavor"),
         (".", "is a folder"),

@@ -127,7 +127,7 @@ def test_grey_and_transparent_pictures_are_rgb_on_white(tmp_path):
 
 def test_what_is_no_image_is_told(tmp_path):
     (tmp_path / "a.svs").write_text("x" * 1000)
-    with pytest.raises(ImageError, match=r"'a\.svs' is no slide that can be read.*--image"):
+    with pytest.raises(ImageError, match=r"'a\.svs' is no slide.*--image"):
         open_image(tmp_path / "a.svs")
     with pytest.raises(ImageError, match="no such file"):
         open_image(tmp_path / "b.svs")

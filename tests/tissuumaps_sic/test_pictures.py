@@ -3,6 +3,7 @@
 import io
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -70,11 +71,11 @@ def test_who_comes_when_many_wait_is_told_so_at_once(tmp_path, monkeypatch):
         raise OSError("no")
 
     monkeypatch.setattr(pictures, "locked", slow)
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(pictures._MOST_WAITING + 2) as pool:
         waiting = [pool.submit(client.get, "/img.jpg.dzi") for _ in range(pictures._MOST_WAITING + 1)]
         begun.wait()
         while sum(pictures._TURNS._waiting.values()) <= pictures._MOST_WAITING:
-            pass
+            time.sleep(0.01)
         refused = client.get("/img.jpg.dzi")
         release.set()
         assert [each.result().status_code for each in waiting] == [404] * len(waiting)

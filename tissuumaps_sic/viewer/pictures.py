@@ -31,7 +31,7 @@ _PIECE_ROWS = 1024
 # Of these at a time, since each keeps a core busy for seconds.
 _LARGE = threading.BoundedSemaphore(2)
 # So many may wait for one conversion; each waits in a thread that could serve tiles.
-_MOST_WAITING = 4
+_MOST_WAITING = 12
 _FOLDER = ".tissuumaps"
 
 

@@ -31,6 +31,7 @@ export function init(container) {
   alsoAsk(() => Promise.race([loadWorklist(), new Promise((done) => { setTimeout(done, PATIENCE); })]));
   subscriptions = [subscribe(render), subscribe(renderMap), subscribe(followSlide), follow(onPoint), follow(pointOnMap)];
   viewer.on(mouse);
+  viewer.watchSaving();
   document.addEventListener("keydown", onKey);
   document.addEventListener(viewer.LOADED, onLoaded);
   viewer.container().addEventListener("pointermove", onHover);
@@ -42,6 +43,7 @@ export function init(container) {
 export function close() {
   for (const stop of subscriptions) stop();
   viewer.off(mouse);
+  viewer.leaveSaving();
   document.removeEventListener("keydown", onKey);
   document.removeEventListener(viewer.LOADED, onLoaded);
   viewer.container().removeEventListener("pointermove", onHover);

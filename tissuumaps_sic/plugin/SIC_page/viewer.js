@@ -4,7 +4,7 @@
 
 import { pathOf } from "./address.js";
 
-/* global OpenSeadragon, d3, dataUtils, glUtils, interfaceUtils, overlayUtils, projectUtils, regionUtils, tmapp */
+/* global $, OpenSeadragon, d3, dataUtils, glUtils, interfaceUtils, overlayUtils, projectUtils, regionUtils, tmapp */
 
 const LABELS = "SICLABELS"; // TissUUmaps splits ids at "_", so the layer's id has none
 const osd = () => tmapp.ISS_viewer;
@@ -38,6 +38,30 @@ export function on(handlers) {
 
 export function off(handlers) {
   for (const [event, handler] of Object.entries(handlers)) osd().removeHandler(event, handler);
+}
+
+// TissUUmaps writes the name of a project that it saves into the address as it stands, and passes over refusals.
+const SAVED = /^\/(.*\.tmap)\?path=(.*)$/s;
+const isSaving = ({ type, url }) => type === "POST" && SAVED.test(url);
+
+/** Let projects be saved under any name, and tell what the server has against one. */
+export function watchSaving() {
+  $(document).on("ajaxSend.SIC", (event, request, options) => {
+    if (!isSaving(options)) return;
+    const [, name, folder] = options.url.match(SAVED);
+    options.url = `/${encodeURIComponent(name)}?path=${encodeURIComponent(folder)}`;
+  });
+  $(document).on("ajaxError.SIC", (event, request, options) => {
+    if (!isSaving(options)) return;
+    const why = request.responseJSON?.error ?? `the server answered ${request.status}`;
+    const told = document.createElement("p"); // TissUUmaps takes what it is told for HTML
+    told.textContent = `The project was not saved: ${why}.`;
+    interfaceUtils.alert(told.innerHTML);
+  });
+}
+
+export function leaveSaving() {
+  $(document).off(".SIC");
 }
 
 /** Whether the person draws TissUUmaps' own regions just now. */

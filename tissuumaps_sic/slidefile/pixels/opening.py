@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import openslide
 
+from tissuumaps_sic.slidefile.kind import tell_kind
 from tissuumaps_sic.slidefile.pixels import ome_xml, room
 from tissuumaps_sic.slidefile.pixels.failure import explain, names_missing_codec
 from tissuumaps_sic.slidefile.pixels.openslide import OpenSlideSource
@@ -156,6 +157,9 @@ def _open_by_vips(path: Path, tiff: Tiff | None, refusal: str) -> VipsSource:
             raise SlideError(f"{path.name!r} {reason}")
         if page is not None and (names_missing_codec(refusal) or page.compression not in COMPRESSIONS):
             raise _codec_error(path, page, refusal)
+        kind = tell_kind(path) if page is None else None
+        if kind is not None:
+            raise SlideError(f"{path.name!r} is no slide; it is {kind}")
         told = f"{refusal}; " if refusal else ""
         raise SlideError(
             f"{path.name!r} is no slide that can be read ({told}libvips: not a known image "
@@ -327,9 +331,15 @@ def _check_pages(
         reason = page.refusal()
         if reason is not None:
             raise SlideError(f"{path.name!r} {reason}")
-        beyond = Blocks(tiff, page).beyond_the_end()
+        blocks = Blocks(tiff, page)
+        beyond, lost = blocks.beyond_the_end(), blocks.in_the_header()
         if page.tile is not None:
             room.check_room(path, room.cost_of_tile(page))
+        if lost:
+            raise SlideError(
+                f"{path.name!r} is damaged: {lost} of the tiles or strips of its page {page.number} are said "
+                "to lie where the file begins; copy it again, or export it from its source again"
+            )
         if beyond:
             raise SlideError(
                 f"{path.name!r} is cut short: {beyond} of the tiles or strips of its page {page.number} lie "
@@ -428,7 +438,7 @@ def _codec_error(path: Path, page: Page, text: str) -> SlideError:
     number = re.search(r"compression: (\d+)", text)
     codec = page.codec
     if number is not None and int(number[1]) != page.compression:  # another page's
-        codec = f"{COMPRESSIONS.get(int(number[1]), 'unknown')} (TIFF compression {number[1]})"
+        codec = f"{COMPRESSIONS.get(int(number[1]), 'an unknown codec')} (TIFF compression {number[1]})"
     reason = f" ({text})" if text else ""
     return SlideError(
         f"{path.name!r} is compressed with {codec}, which cannot be decoded here{reason}; the file may well "

@@ -58,6 +58,8 @@ COMPRESSIONS = {
     50003: "PixarFilm",
     52546: "JPEG XL",
 }
+# Of the shorter of the two heads that a TIFF may have.
+_HEAD_BYTES = 8
 NO_COMPRESSION, JPEG, DEFLATE, PACKBITS = 1, 7, (8, 32946), 32773
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 _PHOTOMETRICS = {
@@ -142,7 +144,9 @@ class Page:
     @property
     def codec(self) -> str:
         """Its compression by name and number."""
-        return f"{COMPRESSIONS.get(self.compression, 'unknown')} (TIFF compression {self.compression})"
+        return (
+            f"{COMPRESSIONS.get(self.compression, 'an unknown codec')} (TIFF compression {self.compression})"
+        )
 
     @property
     def has_alpha(self) -> bool:
@@ -286,6 +290,13 @@ class Blocks:
         if len(counts) != len(places):
             return 0
         return int(((counts > 0) & (places + counts > self._tiff.bytes)).sum())
+
+    def in_the_header(self) -> int:
+        """Return how many blocks that have bytes are said to begin where the file tells that it is a TIFF."""
+        counts, places = self._tiff.numbers(self.page.counts), self._tiff.numbers(self.page.places)
+        if len(counts) != len(places):
+            return 0
+        return int(((counts > 0) & (places < _HEAD_BYTES)).sum())
 
     def filled(self, x: int, y: int, width: int, height: int) -> list[tuple[slice, slice]] | None:
         """Return the rows and columns of a read whose tiles are there; None where all are."""

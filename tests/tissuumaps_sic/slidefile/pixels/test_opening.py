@@ -92,8 +92,8 @@ def with_codec(kind, compression):
         (22610, "JPEG XR"),
         (33007, "lossy JPEG"),
         (34887, "LERC"),
-        (12345, "unknown"),
-        (0, "unknown"),
+        (12345, "an unknown codec"),
+        (0, "an unknown codec"),
     ],
 )
 def test_a_codec_that_is_not_there_is_named_and_never_called_damage(tmp_path, kind, compression, name):
@@ -647,3 +647,31 @@ def test_two_images_of_one_size_are_refused(tmp_path, samples):
     write_tiff(tmp_path / "two.tif", pages)
     with pytest.raises(SlideError, match="2 images of 512 x 512 px"):
         open_source(tmp_path / "two.tif").close()
+
+
+@pytest.mark.parametrize("compression", [1, 8])
+def test_tiles_that_are_said_to_lie_in_the_header_are_damage(tmp_path, compression):
+    odd = page(coloured(), compression=compression)
+    path = write_tiff(tmp_path / "lost.tif", odd)
+    places = read_tiff(path).numbers(read_tiff(path).pages[0].places)
+    content = path.read_bytes()
+    kept = np.asarray(places, "<u4").tobytes()
+    assert content.count(kept) == 1
+    path.write_bytes(content.replace(kept, bytes(4) + kept[4:]))
+    with pytest.raises(SlideError, match="is damaged: 1 of the tiles"):
+        open_source(path).close()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 5\n", "Git LFS"),
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "web page"),
+        (b"", "empty"),
+    ],
+)
+def test_what_is_no_slide_is_called_by_its_name(tmp_path, content, kind):
+    path = tmp_path / "slide.svs"
+    path.write_bytes(content)
+    with pytest.raises(SlideError, match=rf"'slide\.svs' is no slide; it is .*{kind}"):
+        open_source(path)
