@@ -20,12 +20,12 @@ import numpy as np
 import torch
 import torchvision
 
-from embedder.encoders import load_encoder
-from embedder.network import Encoder
-from embedder.partial import Partial
-from embedder.patches import iter_patches
-from embedder.slide import open_slide, require_resolution
-from embedder.tiling import PatchGrid
+from embedder.embedding.partial import Partial
+from embedder.encoders.network import Encoder
+from embedder.encoders.table import load_encoder
+from embedder.patches.grid import PatchGrid
+from embedder.patches.reading import iter_patches
+from tissuumaps_sic.slidefile.pixels.slide import open_slide, require_resolution
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 DEFAULT = [DATA / "slides" / "colon_section1.tif", DATA / "mosaics" / "mosaic_3.tif"]

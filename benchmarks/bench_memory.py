@@ -26,10 +26,10 @@ from pathlib import Path
 
 import torch
 
-import embedder.embed
-from embedder.embed import EmbedOptions, embed_slides
-from embedder.encoders import ENCODERS
-from embedder.network import Encoder
+import embedder.embedding.pipeline
+from embedder.embedding.pipeline import EmbedOptions, embed_slides
+from embedder.encoders.table import ENCODERS
+from embedder.encoders.network import Encoder
 
 own = 0
 def watch():
@@ -49,7 +49,7 @@ encoder = Encoder(
     ENCODERS["efficientnet-lite0"], network,
     name="random", weights_sha256="0", device="cpu", precision="float32",
 )
-embedder.embed.make_encoder = lambda options: encoder
+embedder.embedding.pipeline.make_encoder = lambda options: encoder
 options = EmbedOptions(patch_size=64, min_tissue=0, umap=sys.argv[3] == "umap")
 started = time.perf_counter()
 (result,) = embed_slides([Path(sys.argv[1])], Path(sys.argv[2]), options)

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from embedder.embed import EmbedOptions, embed_slides
-from embedder.inputs import SlideInput
-from embedder.pretrain import PretrainOptions, pretrain
-from tissuumaps_sic.evaluate import evaluate
-from tissuumaps_sic.truth import TruthClasses
+from embedder.embedding.pipeline import EmbedOptions, embed_slides
+from embedder.embedding.request import SlideInput
+from embedder.pretraining.training import PretrainOptions, pretrain
+from tissuumaps_sic.evaluation.evaluate import evaluate
+from tissuumaps_sic.evaluation.truth import TruthClasses
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 # Fields have no resolution in the file.

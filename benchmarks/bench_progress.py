@@ -13,10 +13,10 @@ import time
 
 import numpy as np
 
-from tissuumaps_sic.clustering import SeededIterativeClustering
-from tissuumaps_sic.jobs import _Job
-from tissuumaps_sic.prepared import Prepared
-from tissuumaps_sic.progress import Stretch
+from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
+from tissuumaps_sic.labelling.prepared import Prepared
+from tissuumaps_sic.labelling.progress import Stretch
+from tissuumaps_sic.viewer.jobs import _Job
 
 
 class Listener:

@@ -22,10 +22,10 @@ import openslide
 import pyvips
 from PIL import Image
 
-from embedder.patches import decoder_count, iter_patches
-from embedder.slide import Slide, SlideError, open_slide, require_resolution
-from embedder.tiling import PatchGrid
-from embedder.tissue import tissue_mask
+from embedder.patches.grid import PatchGrid
+from embedder.patches.reading import decoder_count, iter_patches
+from embedder.patches.tissue import tissue_mask
+from tissuumaps_sic.slidefile.pixels.slide import Slide, SlideError, open_slide, require_resolution
 
 DEFAULT = Path(__file__).parents[2] / "shared" / "data" / "slides" / "colon_section1.tif"
 Region = tuple[int, int, int, int]

@@ -9,8 +9,8 @@ import tracemalloc
 
 import numpy as np
 
-from tissuumaps_sic.clustering import SeededIterativeClustering
-from tissuumaps_sic.prepared import Prepared
+from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
+from tissuumaps_sic.labelling.prepared import Prepared
 
 
 def slide(n: int, d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -20,9 +20,9 @@ import anndata
 import numpy as np
 import pandas as pd
 
-from tissuumaps_sic.server import Annotator, as_json
-from tissuumaps_sic.session import Session, session_path
-from tissuumaps_sic.slides import EmbeddedSlide, open_slide_file
+from tissuumaps_sic.annotation.session import Session, session_path
+from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file
+from tissuumaps_sic.viewer.endpoints import Annotator, as_json
 
 N_FEATURES = 16
 

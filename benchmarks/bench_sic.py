@@ -24,9 +24,9 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import f1_score
 from sklearn.preprocessing import normalize
 
-from tissuumaps_sic.clustering import SeededIterativeClustering
-from tissuumaps_sic.prepared import Prepared
-from tissuumaps_sic.two_means import Rows, two_means
+from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
+from tissuumaps_sic.labelling.prepared import Prepared
+from tissuumaps_sic.labelling.two_means import Rows, two_means
 
 SHARES = np.array([0.30, 0.22, 0.16, 0.12, 0.08, 0.06, 0.04, 0.02])
 # The lumps of the tissue of interest: a sixth of the slide.

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.manifold import trustworthiness
 
-from embedder import colors
+from embedder.embedding import umap
 
 
 def write_embeddings(path: Path, n: int, features: int) -> np.ndarray:
@@ -42,15 +42,15 @@ def write_embeddings(path: Path, n: int, features: int) -> np.ndarray:
 
 
 def by_umap(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lay out as `colors.project` does, with UMAP's own search and transform."""
+    """Lay out as `umap.fit_umap` does, with UMAP's own search and transform."""
     import umap
     from umap.umap_ import nearest_neighbors
 
     chosen = np.sort(np.random.default_rng(0).choice(len(X), min(len(X), 20_000), replace=False))
     others = np.setdiff1d(np.arange(len(X)), chosen)
-    mean, axes = colors._principal_axes(X, chosen)
+    mean, axes = umap._principal_axes(X, chosen)
     components = np.concatenate(
-        [(colors._unit_rows(X[k : k + 8192]) - mean) @ axes for k in range(0, len(X), 8192)]
+        [(umap._unit_rows(X[k : k + 8192]) - mean) @ axes for k in range(0, len(X), 8192)]
     )
     random = np.random.RandomState(0)
     known = nearest_neighbors(components[chosen], 15, "euclidean", {}, False, random, n_jobs=1)
@@ -67,7 +67,7 @@ def by_umap(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def truth(X: np.ndarray, layout: np.ndarray, rows: np.ndarray) -> float:
     """Return the trustworthiness of some rows."""
-    return float(trustworthiness(colors._unit_rows(X[rows]), layout[rows], n_neighbors=15))
+    return float(trustworthiness(umap._unit_rows(X[rows]), layout[rows], n_neighbors=15))
 
 
 def own_memory() -> int:
@@ -100,7 +100,7 @@ def main() -> int:
         threading.Thread(target=watch, daemon=True).start()
         chosen = np.sort(np.random.default_rng(0).choice(len(X), min(len(X), 20_000), replace=False))
         placed = np.setdiff1d(np.arange(len(X)), chosen)
-        for name, project in [("ours", colors.project), *([("UMAP's", by_umap)] if arguments.umap else [])]:
+        for name, project in [("ours", umap.fit_umap), *([("UMAP's", by_umap)] if arguments.umap else [])]:
             peak, started = before, time.perf_counter()
             two, three = project(X)
             seconds = time.perf_counter() - started

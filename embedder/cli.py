@@ -18,9 +18,9 @@ from embedder import __version__
 from tissuumaps_sic.slidefile.console import escape_output
 
 if TYPE_CHECKING:
-    from embedder.embed import EmbedOptions, SlideResult
-    from embedder.inputs import SlideInput
-    from embedder.isolation import Limits
+    from embedder.embedding.pipeline import EmbedOptions, SlideResult
+    from embedder.embedding.request import SlideInput
+    from embedder.isolation.child import Limits
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -69,17 +69,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _expected_errors() -> tuple[type[Exception], ...]:
     """Return the errors whose message says all; asked for only once something was raised."""
-    from embedder.combine import CombineError
-    from embedder.contract import ContractError
-    from embedder.convert import ConvertError
-    from embedder.encoders import EncoderError
-    from embedder.inputs import InputError
-    from embedder.isolation import ChildError
-    from embedder.pretrain import PretrainError
-    from embedder.rehearsal import RehearsalError
-    from embedder.share import ShareError
-    from embedder.slide import SlideError
-    from embedder.workers import ClusterError
+    from embedder.cluster.machines import ClusterError
+    from embedder.embedding.rehearsal import RehearsalError
+    from embedder.embedding.request import InputError
+    from embedder.encoders.table import EncoderError
+    from embedder.files.combine import CombineError
+    from embedder.files.convert import ConvertError
+    from embedder.files.share import ShareError
+    from embedder.isolation.child import ChildError
+    from embedder.pretraining.training import PretrainError
+    from tissuumaps_sic.slidefile.contract import ContractError
+    from tissuumaps_sic.slidefile.pixels.slide import SlideError
 
     return (
         ChildError,
@@ -345,7 +345,7 @@ _not_negative.__name__ = "number"  # what argparse calls it
 
 
 def _limits(options: argparse.Namespace) -> Limits:
-    from embedder.isolation import Limits
+    from embedder.isolation.child import Limits
 
     return Limits(
         silent_seconds=60 * options.patience or None,
@@ -354,14 +354,14 @@ def _limits(options: argparse.Namespace) -> Limits:
 
 
 def _embed(options: argparse.Namespace) -> int:
-    from embedder.inputs import gather
+    from embedder.embedding.request import gather
 
     items, asked = gather(options.slides), _embed_options(options)
     with _stopped_by_terminate():
         if options.scheduler or options.slurm or options.devices or options.workers:
             results = _embed_on_cluster(items, asked, options)
         else:
-            from embedder.embed import embed_slides
+            from embedder.embedding.pipeline import embed_slides
 
             results = embed_slides(items, options.output, asked, limits=_limits(options))
     if len(results) > 1:
@@ -387,7 +387,7 @@ def _check_workers(parser: argparse.ArgumentParser, options: argparse.Namespace)
 def _embed_on_cluster(
     items: list[SlideInput], asked: EmbedOptions, options: argparse.Namespace
 ) -> list[SlideResult]:
-    from embedder.cluster import SlurmOptions, embed_on_cluster
+    from embedder.cluster.client import SlurmOptions, embed_on_cluster
 
     return embed_on_cluster(
         items,
@@ -415,7 +415,7 @@ def _stopped_by_terminate() -> Iterator[None]:
 
 
 def _embed_options(options: argparse.Namespace) -> EmbedOptions:
-    from embedder.embed import EmbedOptions
+    from embedder.embedding.pipeline import EmbedOptions
 
     given = {each.name: getattr(options, each.name) for each in fields(EmbedOptions) if each.name in options}
     return EmbedOptions(**given | {"tissue_classes": tuple(options.tissue_classes)})
@@ -443,8 +443,8 @@ def _log_summary(results: Sequence[SlideResult]) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from embedder.inputs import gather
-    from embedder.plan import plan_slides
+    from embedder.embedding.plan import plan_slides
+    from embedder.embedding.request import gather
 
     items, asked = gather(options.slides), _embed_options(options)
     with _stopped_by_terminate():
@@ -458,8 +458,8 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _pretrain(options: argparse.Namespace) -> int:
-    from embedder.inputs import gather
-    from embedder.pretrain import PretrainOptions, pretrain
+    from embedder.embedding.request import gather
+    from embedder.pretraining.training import PretrainOptions, pretrain
 
     given = {
         each.name: getattr(options, each.name) for each in fields(PretrainOptions) if each.name in options
@@ -482,7 +482,7 @@ def _pretrain(options: argparse.Namespace) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    from embedder.convert import convert
+    from embedder.files.convert import convert
 
     made = convert(
         options.source,
@@ -501,8 +501,8 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _share(options: argparse.Namespace) -> int:
-    from embedder.contract import ContractError
-    from embedder.share import ShareError, read_key, share
+    from embedder.files.share import ShareError, read_key, share
+    from tissuumaps_sic.slidefile.contract import ContractError
     from tissuumaps_sic.slidefile.failure import os_reason
 
     key = read_key(options.key, shared=options.output) if options.key else None
@@ -535,7 +535,7 @@ def _share(options: argparse.Namespace) -> int:
 
 
 def _add(options: argparse.Namespace) -> int:
-    from embedder.combine import add_embedding
+    from embedder.files.combine import add_embedding
 
     added = add_embedding(options.base, options.other, name=options.name, replace=options.replace)
     held = f"{added.n_features} features of {added.n_patches:,} patches"
@@ -544,7 +544,7 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _encoders(options: argparse.Namespace) -> int:
-    from embedder.encoders import available_encoders, table_lines
+    from embedder.encoders.table import available_encoders, table_lines
 
     statuses = available_encoders()
     if options.json:
@@ -555,7 +555,7 @@ def _encoders(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from embedder.contract import check_files
+    from tissuumaps_sic.slidefile.contract import check_files
 
     broken = False
     for path, problems in check_files(options.files):

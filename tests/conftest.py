@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from making import write_small_h5ad
+from making.files import write_small_h5ad
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -19,7 +19,7 @@ from tissuumaps_sic import __version__
 from tissuumaps_sic.slidefile.console import escape_output
 
 if TYPE_CHECKING:
-    from tissuumaps_sic.batch import Choices, Lender
+    from tissuumaps_sic.commands.batch import Choices, Lender
 
 # Heavy imports stay inside the commands: --help must answer at once.
 
@@ -39,14 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest and options.command is not _open:
         parser.error(f"unrecognised arguments: {' '.join(rest)}")
     options.rest = rest
-    from tissuumaps_sic.annotator import EvaluationError
-    from tissuumaps_sic.demo import EmbedError
+    from tissuumaps_sic.annotation.session import SessionError
+    from tissuumaps_sic.demo.folder import EmbedError
+    from tissuumaps_sic.evaluation.simulation import EvaluationError
+    from tissuumaps_sic.evaluation.truth import TruthError
     from tissuumaps_sic.export import ExportError
-    from tissuumaps_sic.serve import ServeError
-    from tissuumaps_sic.session import SessionError
     from tissuumaps_sic.slidefile.locking import BusyError
-    from tissuumaps_sic.slides import SlideFileError
-    from tissuumaps_sic.truth import TruthError
+    from tissuumaps_sic.slides.slide import SlideFileError
+    from tissuumaps_sic.viewer.serve import ServeError
 
     try:
         with _stopped_by_terminate():
@@ -377,7 +377,7 @@ def _add_address(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from tissuumaps_sic.demo import make_demo
+    from tissuumaps_sic.demo.folder import make_demo
 
     log.info("making the synthetic slide and its embeddings in %s ...", options.output)
     make_demo(options.output)
@@ -386,7 +386,7 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _open(options: argparse.Namespace) -> None:
-    from tissuumaps_sic.demo import EmbedError, embed
+    from tissuumaps_sic.demo.folder import EmbedError, embed
 
     try:
         embed(options.slides, options.output, options=options.rest)
@@ -402,7 +402,7 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _serve_folder(folder: Path, options: argparse.Namespace, *, first: str | None = None) -> None:
-    from tissuumaps_sic.serve import serve
+    from tissuumaps_sic.viewer.serve import serve
 
     def announce(addresses: list[str]) -> None:
         print("Open in a browser (stop with Ctrl-C):", flush=True)
@@ -440,11 +440,11 @@ def _home() -> Path:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from tissuumaps_sic.batch import Choices, h5ads_of, open_lender
+    from tissuumaps_sic.annotation.session import SessionError
+    from tissuumaps_sic.commands.batch import Choices, h5ads_of, open_lender
     from tissuumaps_sic.export import ExportError
-    from tissuumaps_sic.session import SessionError
     from tissuumaps_sic.slidefile.locking import BusyError
-    from tissuumaps_sic.slides import SlideFileError
+    from tissuumaps_sic.slides.slide import SlideFileError
 
     if options.border is not None and not 0 <= options.border <= 1:
         raise SystemExit(f"--border: {options.border:g} is no score; give 0 to 1")
@@ -492,11 +492,11 @@ def _run_one(
     one: bool,
 ) -> dict[str, object] | None:
     """Label one slide as `run` was told to; return what is reported, None where it was left out."""
-    from tissuumaps_sic.batch import begun, keep, label, label_file, label_from, write
-    from tissuumaps_sic.progress import bar
-    from tissuumaps_sic.seeds import read_seeds
-    from tissuumaps_sic.session import SessionError, load_session, session_path
-    from tissuumaps_sic.slides import open_slide_file
+    from tissuumaps_sic.annotation.seeds import read_seeds
+    from tissuumaps_sic.annotation.session import SessionError, load_session, session_path
+    from tissuumaps_sic.commands.batch import begun, keep, label, label_file, label_from, write
+    from tissuumaps_sic.labelling.progress import bar
+    from tissuumaps_sic.slides.slide import open_slide_file
 
     output, format_ = _output_of(path, options, one=one)
     beside = session_path(path, options.session)
@@ -585,9 +585,9 @@ def _output_of(path: Path, options: argparse.Namespace, *, one: bool) -> tuple[P
 
 
 def _export(options: argparse.Namespace) -> None:
+    from tissuumaps_sic.annotation.session import SessionError, session_path
     from tissuumaps_sic.export import ExportError
-    from tissuumaps_sic.session import SessionError, session_path
-    from tissuumaps_sic.slides import SlideFileError
+    from tissuumaps_sic.slides.slide import SlideFileError
 
     one = len(options.files) == 1 and not options.files[0].is_dir()
     for option in ("session", "image"):
@@ -676,11 +676,11 @@ def _patches_export(options: argparse.Namespace) -> Callable[[Path], Path]:
 def _compare(options: argparse.Namespace) -> None:
     import csv
 
-    from tissuumaps_sic.agreement import compare
-    from tissuumaps_sic.session import load_session, session_path
+    from tissuumaps_sic.annotation.agreement import compare
+    from tissuumaps_sic.annotation.session import load_session, session_path
     from tissuumaps_sic.slidefile.tables import as_text
     from tissuumaps_sic.slidefile.writing import replacing
-    from tissuumaps_sic.slides import open_slide_file
+    from tissuumaps_sic.slides.slide import open_slide_file
 
     slide = open_slide_file(options.file)
     first, second = (load_session(session_path(options.file, name), slide) for name in options.sessions)
@@ -712,9 +712,9 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _merge(options: argparse.Namespace) -> None:
-    from tissuumaps_sic.agreement import consensus
-    from tissuumaps_sic.session import editing, load_session, save_session, session_path
-    from tissuumaps_sic.slides import open_slide_file
+    from tissuumaps_sic.annotation.agreement import consensus
+    from tissuumaps_sic.annotation.session import editing, load_session, save_session, session_path
+    from tissuumaps_sic.slides.slide import open_slide_file
 
     slide = open_slide_file(options.file)
     target = session_path(options.file, options.into)
@@ -730,8 +730,8 @@ def _merge(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from tissuumaps_sic.evaluate import evaluate, pair_up, report, write_report
-    from tissuumaps_sic.truth import TruthClasses
+    from tissuumaps_sic.evaluation.evaluate import evaluate, pair_up, report, write_report
+    from tissuumaps_sic.evaluation.truth import TruthClasses
 
     if options.slide_size and len(options.slide_size) != 2:
         raise SystemExit("--slide-size: give WIDTH,HEIGHT")

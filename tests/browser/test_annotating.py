@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 from viewer import ARTIFACTS, Viewer, inside, served
 
-from tissuumaps_sic.clustering import SeededIterativeClustering
+from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 
 
 def truth_of(viewer):

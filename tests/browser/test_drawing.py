@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from viewer import Viewer, served
 
-from embedder.tmap import tmap_project
+from tissuumaps_sic.slidefile.project import tmap_project
 
 
 def make_grid(folder, side):

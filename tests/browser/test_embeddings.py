@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from viewer import ARTIFACTS
 
-from tissuumaps_sic.clustering import SeededIterativeClustering
+from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 
 
 @pytest.fixture

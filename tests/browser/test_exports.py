@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import shapely
 import tifffile
-from making_embeddings import write_ramp
-from making_labels import plan, write_grid_h5ad
+from making.embeddings import write_ramp
+from making.labels import plan, write_grid_h5ad
 from test_annotating import click_seeds, headless, some_seeds
 from viewer import ARTIFACTS, served
 
+from tissuumaps_sic.annotation.session import Session, cluster, save_session, session_path
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.export import FORMATS
-from tissuumaps_sic.session import Session, cluster, save_session, session_path
-from tissuumaps_sic.slides import open_slide_file
+from tissuumaps_sic.slides.slide import open_slide_file
 
 COLORS = {"Other": (0x00, 0xA6, 0xFB), "Tumour": (0xFF, 0xB0, 0x00)}
 

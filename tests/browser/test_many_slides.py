@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from making_many import write_mosaic
+from making.many import write_mosaic
 from viewer import ARTIFACTS, Viewer, served
 
+from tissuumaps_sic.annotation.session import load_session, session_path
 from tissuumaps_sic.cli import main
-from tissuumaps_sic.session import load_session, session_path
-from tissuumaps_sic.slides import open_slide_file
+from tissuumaps_sic.slides.slide import open_slide_file
 
 
 class Isolated(Viewer):

@@ -5,10 +5,10 @@ import shutil
 
 import numpy as np
 import pytest
-from making_many import COLUMNS, ROWS, STRIDE, write_mosaic
+from making.many import COLUMNS, ROWS, STRIDE, write_mosaic
 from viewer import Viewer, served
 
-from embedder.tmap import tmap_project, write_tmap
+from tissuumaps_sic.slidefile.project import tmap_project, write_tmap
 
 # What is a letter of a name to a file system, and something else in an address or on a page; two at the top,
 # two in a folder of such a name. Each name alone is asked for in `test_routes.py`.

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from making_many import write_mosaic
+from making.many import write_mosaic
 from viewer import ARTIFACTS, Viewer, served
 
 # The command line as it is, but for clusterings that take their time where a file says so.

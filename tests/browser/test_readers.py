@@ -6,9 +6,9 @@ import numpy as np
 from test_annotating import click_seeds, headless, some_seeds
 from viewer import ARTIFACTS
 
-from tissuumaps_sic.agreement import compare
-from tissuumaps_sic.session import load_session
-from tissuumaps_sic.slides import open_slide_file
+from tissuumaps_sic.annotation.agreement import compare
+from tissuumaps_sic.annotation.session import load_session
+from tissuumaps_sic.slides.slide import open_slide_file
 
 
 def listed_seeds(viewer):

@@ -9,8 +9,8 @@ import shapely
 from test_annotating import click_seeds, headless, some_seeds
 from viewer import ARTIFACTS
 
-from tissuumaps_sic.regions import scale_of
-from tissuumaps_sic.slides import open_slide_file
+from tissuumaps_sic.slides.regions import scale_of
+from tissuumaps_sic.slides.slide import open_slide_file
 
 
 @pytest.fixture

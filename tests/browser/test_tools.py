@@ -7,9 +7,9 @@ import openslide
 from test_annotating import click_seeds, headless, some_seeds
 from viewer import ARTIFACTS
 
-from tissuumaps_sic.clustering import SeededIterativeClustering
-from tissuumaps_sic.layout import read_layout
-from tissuumaps_sic.slides import open_slide_file
+from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
+from tissuumaps_sic.slides.slide import open_slide_file
+from tissuumaps_sic.slides.umap import read_layout
 
 
 def add_class(viewer, name):

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tissuumaps_sic.annotation.session import SeedClass, Session
+from tissuumaps_sic.export.geojson import write_geojson
 from tissuumaps_sic.export.labels import ExportError, distinct, replay
-from tissuumaps_sic.geojson import write_geojson
-from tissuumaps_sic.regions import Region, regions_of, scale_of
-from tissuumaps_sic.session import SeedClass, Session
-from tissuumaps_sic.slides import EmbeddedSlide
+from tissuumaps_sic.slides.regions import Region, regions_of, scale_of
+from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 
 def write_regions(

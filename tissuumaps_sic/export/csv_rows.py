@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.export.labels import replay
-from tissuumaps_sic.session import Session
 from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slidefile.writing import replacing
-from tissuumaps_sic.slides import EmbeddedSlide
+from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 
 def write_csv(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from tissuumaps_sic.annotation.session import SUFFIX, Session, load_session, session_path
 from tissuumaps_sic.export.annotations import write_regions
 from tissuumaps_sic.export.csv_rows import write_csv
 from tissuumaps_sic.export.h5ad import write_labels
@@ -16,8 +17,7 @@ from tissuumaps_sic.export.mask import write_mask
 from tissuumaps_sic.export.project import write_project
 from tissuumaps_sic.export.report_html import write_html
 from tissuumaps_sic.export.report_pdf import write_pdf
-from tissuumaps_sic.session import SUFFIX, Session, load_session, session_path
-from tissuumaps_sic.slides import EmbeddedSlide, open_slide_file
+from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file
 
 
 @dataclass(frozen=True)

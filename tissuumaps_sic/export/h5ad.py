@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 from anndata.io import write_elem
 
+from tissuumaps_sic.annotation.session import Session, editing
 from tissuumaps_sic.export.labels import ExportError, distinct, replay
-from tissuumaps_sic.session import Session, editing
 from tissuumaps_sic.slidefile.h5ad import opened, require_own, stamp_of
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
-from tissuumaps_sic.slides import EmbeddedSlide, open_slide_file, patch_names_of
+from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file, patch_names_of
 
 # More than the HDF5 library takes for the structure around a few columns.
 _ROOM_BYTES = 2**19

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tissuumaps_sic.session import SeedClass, Session, cluster, listed, seed_vector
-from tissuumaps_sic.slides import EmbeddedSlide
-from tissuumaps_sic.transfer import guests_of
+from tissuumaps_sic.annotation.lending import guests_of
+from tissuumaps_sic.annotation.session import SeedClass, Session, cluster, listed, seed_vector
+from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 # The share of patches whose labels may differ by rounding before a run counts as another one.
 _MOST_ROUNDED = 0.001

@@ -14,12 +14,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from tissuumaps_sic import __version__
+from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.export.labels import ExportError, in_order, replay
-from tissuumaps_sic.raster import LabelRaster, raster_of
-from tissuumaps_sic.regions import Scale, scale_of, slide_size_of
-from tissuumaps_sic.session import Session
 from tissuumaps_sic.slidefile.writing import replacing
-from tissuumaps_sic.slides import EmbeddedSlide
+from tissuumaps_sic.slides.raster import LabelRaster, raster_of
+from tissuumaps_sic.slides.regions import Scale, scale_of, slide_size_of
+from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 # Pixels along the shorter edge of a patch's cell, unless a resolution is asked for: 8 µm/px for patches of
 # 256 px at 0.5 µm/px that overlap by half.

@@ -18,12 +18,12 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
+from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.export.labels import ExportError, distinct, replay
 from tissuumaps_sic.export.names import safe_names
-from tissuumaps_sic.images import ImageError, SlideImage, find_image, open_image
-from tissuumaps_sic.session import Session
+from tissuumaps_sic.slidefile.placing import ImageError, SlideImage, find_image, open_image
 from tissuumaps_sic.slidefile.tables import as_text
-from tissuumaps_sic.slides import EmbeddedSlide, provenance
+from tissuumaps_sic.slides.slide import EmbeddedSlide, provenance
 
 log = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.export.labels import ExportError, in_order
-from tissuumaps_sic.images import ImageError, Pixels, find_image, open_image
-from tissuumaps_sic.raster import LabelRaster, raster_of
-from tissuumaps_sic.regions import Scale, scale_of, slide_size_of
-from tissuumaps_sic.session import Session
-from tissuumaps_sic.slides import EmbeddedSlide
+from tissuumaps_sic.slidefile.placing import ImageError, Pixels, find_image, open_image
+from tissuumaps_sic.slides.raster import LabelRaster, raster_of
+from tissuumaps_sic.slides.regions import Scale, scale_of, slide_size_of
+from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 log = logging.getLogger(__name__)
 

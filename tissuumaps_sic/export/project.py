@@ -12,16 +12,16 @@ import numpy.typing as npt
 import pandas as pd
 import shapely
 
+from tissuumaps_sic.annotation.session import SeedClass, Session
 from tissuumaps_sic.export.annotations import regions_in
 from tissuumaps_sic.export.csv_rows import write_csv
 from tissuumaps_sic.export.labels import ExportError, in_order, replay
-from tissuumaps_sic.images import ImageError, image_name, layers_of, open_image, place_image
-from tissuumaps_sic.regions import Region, scale_of, slide_size_of
-from tissuumaps_sic.session import SeedClass, Session
 from tissuumaps_sic.slidefile.names import address, shown
+from tissuumaps_sic.slidefile.placing import ImageError, image_name, layers_of, open_image, place_image
 from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slidefile.writing import replacing
-from tissuumaps_sic.slides import EmbeddedSlide
+from tissuumaps_sic.slides.regions import Region, scale_of, slide_size_of
+from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 log = logging.getLogger(__name__)
 

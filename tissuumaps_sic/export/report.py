@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.export.labels import in_order, replay
 from tissuumaps_sic.export.picture import Picture, draw
-from tissuumaps_sic.regions import Scale, scale_of, slide_size_of
-from tissuumaps_sic.session import Session
 from tissuumaps_sic.slidefile.writing import replacing
-from tissuumaps_sic.slides import EmbeddedSlide, provenance
+from tissuumaps_sic.slides.regions import Scale, scale_of, slide_size_of
+from tissuumaps_sic.slides.slide import EmbeddedSlide, provenance
 
 # Enough for a page of paper at 250 dots per inch, with two pictures side by side.
 _MOST_PIXELS = 1000

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, abort, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from tissuumaps_sic.server import Annotator, RequestError, as_json, pack, resolve
-from tissuumaps_sic.transfer import only_from
+from tissuumaps_sic.annotation.lending import only_from
+from tissuumaps_sic.viewer.endpoints import Annotator, RequestError, as_json, pack, resolve
 from tissuumaps_sic.viewer.passwords import is_granted, nearest_auth
 
 log = logging.getLogger(__name__)

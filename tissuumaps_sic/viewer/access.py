@@ -138,7 +138,7 @@ def guarded(
     first : str, optional
         The address that the bare one leads to.
     """
-    from tissuumaps_sic.pages import with_pages
+    from tissuumaps_sic.viewer.pages import with_pages
 
     folder = Path(os.path.abspath(auth.parent))  # noqa: PTH100 -- where it is named, not where it leads
     if not hasattr(app, "flask"):

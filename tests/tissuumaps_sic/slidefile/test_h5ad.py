@@ -9,11 +9,11 @@ import anndata
 import h5py
 import numpy as np
 import pytest
-from making import write_small_h5ad
+from making.files import write_small_h5ad
 
 from tissuumaps_sic.slidefile import h5ad as door
 from tissuumaps_sic.slidefile.h5ad import SlideFileError, open_matrix, opened, require_own
-from tissuumaps_sic.slides import SlideCache, open_slide_file, outline, provenance
+from tissuumaps_sic.slides.slide import SlideCache, open_slide_file, outline, provenance
 
 
 def changed(path, change):
@@ -146,7 +146,9 @@ def test_a_matrix_that_the_file_does_not_hold_is_refused_at_once(small_h5ad, n):
 
 def test_shapes_are_looked_at_before_names_and_places(small_h5ad, monkeypatch):
     changed(small_h5ad, declare(97, chunks=None))
-    monkeypatch.setattr("tissuumaps_sic.slides.read_names", lambda index: pytest.fail("names were read"))
+    monkeypatch.setattr(
+        "tissuumaps_sic.slides.slide.read_names", lambda index: pytest.fail("names were read")
+    )
     with pytest.raises(SlideFileError, match="has 96 names for 97 patches"):
         open_slide_file(small_h5ad)
 
@@ -288,7 +290,7 @@ def test_opening_one_slide_does_not_wait_for_another_and_one_is_opened_once(
             assert go_on.wait(60)
         return open_slide_file(path, embedding)
 
-    monkeypatch.setattr("tissuumaps_sic.slides.open_slide_file", slow)
+    monkeypatch.setattr("tissuumaps_sic.slides.slide.open_slide_file", slow)
     cache, found = SlideCache(), []
     threads = [threading.Thread(target=lambda: found.append(cache.get(small_h5ad))) for _ in range(3)]
     for thread in threads:

@@ -4,8 +4,8 @@ import h5py
 import numpy as np
 import pytest
 
-from embedder.contract import check
 from tissuumaps_sic.slidefile import h5ad, heaps
+from tissuumaps_sic.slidefile.contract import check
 from tissuumaps_sic.slidefile.heaps import has_endless_heap
 
 

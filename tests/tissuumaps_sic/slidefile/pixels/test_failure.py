@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from making_tiff import page, write_tiff
+from making.tiff import page, write_tiff
 
 from tissuumaps_sic.slidefile.pixels import failure, room
 from tissuumaps_sic.slidefile.pixels.failure import Stamp, explain

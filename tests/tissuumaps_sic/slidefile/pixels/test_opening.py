@@ -9,16 +9,16 @@ import numpy as np
 import openslide
 import pytest
 import zarr
-from making_tiff import FLOAT, LONG, RATIONAL, SHORT, Page, encode, page, write_tiff
+from making.tiff import FLOAT, LONG, RATIONAL, SHORT, Page, encode, page, write_tiff
 from PIL import Image
 
-from tissuumaps_sic.images import ImageError, open_image
 from tissuumaps_sic.slidefile.pixels import opening, room
 from tissuumaps_sic.slidefile.pixels.opening import open_source
 from tissuumaps_sic.slidefile.pixels.openslide import OpenSlideSource
 from tissuumaps_sic.slidefile.pixels.source import PixelError, SlideError
 from tissuumaps_sic.slidefile.pixels.tiff import read_tiff
 from tissuumaps_sic.slidefile.pixels.vips import VipsSource
+from tissuumaps_sic.slidefile.placing import ImageError, open_image
 
 WIDTH, HEIGHT = 300, 260
 

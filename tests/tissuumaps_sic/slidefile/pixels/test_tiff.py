@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-from making_tiff import LONG, page, write_tiff
+from making.tiff import LONG, page, write_tiff
 
 from tissuumaps_sic.slidefile.pixels.source import SlideError, has_same_shape
 from tissuumaps_sic.slidefile.pixels.tiff import Blocks, read_tiff

@@ -1,0 +1,294 @@
+"""The embeddings of a slide while they are being made, on disk, so that a run that dies loses little.
+
+A run may have lost the slide's lock without knowing it yet. It then never writes into the embeddings of the
+one that has it: each run keeps the file open that it began with, and goes on in another's file only when that
+run has certainly ended; else it copies what was saved. The state names the file that it speaks of.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import time
+import uuid
+import weakref
+from contextlib import suppress
+from io import FileIO
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from tissuumaps_sic.slidefile.leases import Lock, LostError
+from tissuumaps_sic.slidefile.writing import replacing
+
+# How long a run works between two checkpoints, and so what a `kill -9` costs. One takes some milliseconds.
+_CHECKPOINT_SECONDS = 10.0
+# What stands behind the embeddings in their file, and tells it from every other.
+_NAME_BYTES = 32
+_BLOCK_BYTES = 1 << 24
+
+
+class Partial:
+    """Embeddings that grow batch by batch in a folder of their own; made by `Partial.open`.
+
+    Attributes
+    ----------
+    done : int
+        Patches, in the order of `patches.iter_patches`, whose embeddings are safely on disk.
+    notes : dict
+        JSON-able facts that the run that began left for the one that goes on; see `note`.
+    seconds : float
+        Time that earlier runs took for what is done.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        request: dict[str, Any],
+        shape: tuple[int, int],
+        dtype: npt.DTypeLike,
+        lock: Lock | None,
+    ) -> None:
+        self._folder = folder
+        self._request = request
+        self._shape = shape
+        self._dtype = np.dtype(dtype)
+        self._lock = lock
+        self._writer: str | None = uuid.uuid4().hex if lock is None else lock.token
+        self.done = 0
+        self.notes: dict[str, Any] = {}
+        self.seconds = 0.0
+        self._written = 0
+        self._begun = self._saved = time.monotonic()
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        request: dict[str, Any],
+        shape: tuple[int, int],
+        dtype: npt.DTypeLike = np.float32,
+        lock: Lock | None = None,
+    ) -> Self:
+        """Go on with what a folder holds, if it was made for the same request; else begin.
+
+        Parameters
+        ----------
+        folder : Path
+        request : dict
+            JSON-able; all that the embeddings depend on. Embeddings of another request are thrown away.
+        shape : (n_patches, n_features)
+        dtype : float32 or float16
+        lock : Lock, optional
+            The slide's, which is looked at before anything is saved.
+
+        Raises
+        ------
+        LostError
+            The lock is another run's.
+        OSError
+            The folder cannot be written, or the disk is full.
+        """
+        self = cls(folder, request, shape, dtype, lock)
+        self._require_lock()
+        state = self._read_state()
+        if state is None or state["request"] != json.loads(json.dumps(request)):
+            remove_left_behind(folder)
+            folder.mkdir(exist_ok=True)
+            self._make()
+        else:
+            self.done = self._written = state["done"]
+            self.notes, self.seconds = state["notes"], state["seconds"]
+            ended = frozenset[str]() if lock is None else lock.ended
+            if state["writer"] is None or state["writer"] in ended:
+                self._hold(state["name"])
+            else:
+                self._make()
+        self.save()
+        return self
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "X"
+
+    @property
+    def _state(self) -> Path:
+        return self._folder / "state.json"
+
+    @property
+    def _bytes(self) -> int:
+        return self._shape[0] * self._shape[1] * self._dtype.itemsize
+
+    def _make(self) -> None:
+        """Make a file of our own, with a copy of what is done: the one before may still be written to."""
+        for old in self._folder.glob("X-*"):
+            old.unlink(missing_ok=True)
+        name = uuid.uuid4().hex
+        path = self._folder / f"X-{name}"
+        with path.open("xb", buffering=0) as file:
+            _reserve(file.fileno(), self._bytes + _NAME_BYTES)
+            file.truncate(self._bytes)
+            if self.done:
+                with self._data.open("rb") as before:
+                    left = self._bytes
+                    while left and (block := before.read(min(left, _BLOCK_BYTES))):
+                        _write_all(file, memoryview(block))
+                        left -= len(block)
+                if left:
+                    raise OSError(errno.EIO, "it was cut while it was copied; run again", str(self._data))
+            file.seek(self._bytes)
+            _write_all(file, memoryview(name.encode()))
+        path.replace(self._data)
+        self._hold(name)
+
+    def _hold(self, name: str) -> None:
+        """Write to the file of this name from now on, whatever becomes of its place in the folder."""
+        self._file, self._name = self._data.open("rb+", buffering=0), name
+        weakref.finalize(self, self._file.close)
+        self._file.seek(self._bytes)
+        if self._file.read() != name.encode():
+            self._require_lock()
+            raise OSError(errno.ESTALE, "another program put another file there", str(self._data))
+
+    def note(self, **facts: Any) -> None:
+        """Leave JSON-able facts for a run that goes on, and save them at once."""
+        self.notes |= facts
+        self.save()
+
+    def write(self, indices: npt.NDArray[np.int64], features: npt.NDArray[np.float32]) -> None:
+        """Write the embeddings of the next patches.
+
+        Parameters
+        ----------
+        indices : int64 array of shape (b,)
+            Their rows.
+        features : float32 array of shape (b, n_features)
+
+        Raises
+        ------
+        LostError
+            The slide's lock is another run's. What was saved before is that run's to go on with.
+        OSError
+            The disk is full, say. What was saved before stays, for the run that goes on.
+        """
+        rows = np.ascontiguousarray(features, dtype=self._dtype)
+        breaks = np.flatnonzero(np.diff(indices) != 1) + 1
+        # Not through a memory map: where the disk is full, that ends the process without a word.
+        for begin, end in zip([0, *breaks], [*breaks, len(indices)], strict=True):
+            self._file.seek(int(indices[begin]) * self._shape[1] * self._dtype.itemsize)
+            _write_all(self._file, rows[begin:end].data.cast("B"))
+        self._written += len(indices)
+        if time.monotonic() - self._saved > _CHECKPOINT_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Make sure that what was written is on disk, and say so in the folder.
+
+        Raises
+        ------
+        LostError
+            The slide's lock is another run's; nothing is saved then.
+        OSError
+            The disk is full, say.
+        """
+        self._require_lock()
+        os.fsync(self._file.fileno())
+        self.done = self._written
+        self.seconds += time.monotonic() - self._begun
+        self._begun = self._saved = time.monotonic()
+        state = {
+            "request": self._request,
+            "done": self.done,
+            "notes": self.notes,
+            "seconds": self.seconds,
+            "name": self._name,
+            "writer": self._writer,
+        }
+        try:
+            with replacing(self._state, follow_links=False) as temporary:
+                temporary.write_text(json.dumps(state), encoding="utf-8")
+        except OSError:
+            self._require_lock()  # the folder may be gone since it is another run's
+            raise
+
+    def finish(self) -> None:
+        """Save for the last time: this run writes no more. Errors are those of `save`."""
+        self._writer = None
+        self.save()
+
+    def array(self) -> npt.NDArray[Any]:
+        """Map the embeddings, (n_patches, n_features), read-only."""
+        # Of the file that this run wrote, not of the one that lies in its place now.
+        return np.memmap(self._file, dtype=self._dtype, mode="r", shape=self._shape)
+
+    def remove(self) -> None:
+        """Delete the folder, if it is still this run's; on Windows the array must be gone before."""
+        self._file.close()
+        with suppress(LostError):
+            self._require_lock()
+            remove_left_behind(self._folder)
+
+    def _require_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.check()
+
+    def _read_state(self) -> dict[str, Any] | None:
+        """Return what the folder says of itself; None where that is nothing, or not true."""
+        if not (self._state.is_file() and self._data.is_file()):  # a pipe would be waited for
+            return None
+        try:
+            state = json.loads(self._state.read_text(encoding="utf-8"))
+            with self._data.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(self._bytes)
+                name = file.read()
+            fits = (
+                size == self._bytes + _NAME_BYTES
+                and name == state["name"].encode()
+                and type(state["done"]) is int
+                and 0 <= state["done"] <= self._shape[0]
+                and isinstance(state["notes"], dict)
+                and isinstance(state["seconds"], int | float)
+                and isinstance(state["writer"], str | None)
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None
+        return state if fits and "request" in state else None
+
+
+def remove_left_behind(folder: Path) -> None:
+    """Remove the folder of a run that ended before it could; whoever calls this holds the slide's lock."""
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        folder.unlink(missing_ok=True)
+
+
+def holds_nothing(folder: Path) -> bool:
+    """Tell whether a run that ended left nothing in its folder that another one could go on with."""
+    try:
+        return not json.loads((folder / "state.json").read_text(encoding="utf-8"))["done"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Ask for the room at once where the system can: a full disk is then told before the work, not after."""
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, 0, max(1, size))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        # Else it is a file system that cannot promise room.
+
+
+def _write_all(file: FileIO, content: memoryview) -> None:
+    # An unbuffered write may write less than all, on a disk that fills up and for more than 2 GB.
+    while content:
+        content = content[file.write(content) :]

@@ -1,0 +1,164 @@
+"""Write one slide's AnnData file, whole or not at all, as `contract` has it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from embedder.embedding.mapped import forget_pages
+from tissuumaps_sic.slidefile.contract import ContractError, check
+from tissuumaps_sic.slidefile.documents import parse_json
+from tissuumaps_sic.slidefile.failure import as_os_errors
+from tissuumaps_sic.slidefile.writing import replacing
+
+# Written at once.
+_BLOCK_BYTES = 4 * 2**20
+
+Floats = npt.NDArray[np.float32]
+
+
+def write_slide(
+    path: Path,
+    *,
+    X: npt.NDArray[Any],
+    x0: npt.NDArray[np.int64],
+    y0: npt.NDArray[np.int64],
+    centres: npt.NDArray[np.float64],
+    tissue: Floats,
+    umap2: Floats | None,
+    umap3: Floats | None,
+    colors: Sequence[str],
+    slide_name: str,
+    encoder_name: str,
+    provenance: dict[str, Any],
+    tmap: dict[str, Any],
+    thumbnail: npt.NDArray[np.uint8] | None = None,
+) -> None:
+    """Write one slide's file, atomically.
+
+    Parameters
+    ----------
+    path : Path
+    X : ndarray of shape (n, n_features), float32 or float16
+        Embeddings; a memory map is written through without being loaded whole.
+    x0, y0 : ndarray of shape (n,), int64
+        Top-left corner of each patch, level-0 pixels.
+    centres : ndarray of shape (n, 2), float64
+        Centre (x, y) of each patch, level-0 pixels of the whole slide.
+    tissue : ndarray of shape (n,), float32
+        Share of each patch that is tissue.
+    umap2, umap3 : ndarray of shape (n, 2) and (n, 3), float32, or None
+    colors : sequence of n str
+        ``#rrggbb``.
+    slide_name, encoder_name : str
+    provenance : dict
+        JSON-able; holds no path and no name of a person or machine. ``slide.size`` and
+        ``grid.patch_size0`` are read here.
+    tmap : dict
+        The TissUUmaps project, as `tmap_project` makes it.
+    thumbnail : ndarray of shape (rows, columns, 3), uint8, optional
+        Kept as scanpy keeps it; the project is then left out of the file, because TissUUmaps would
+        place the patches by the thumbnail's scale.
+
+    Raises
+    ------
+    ContractError
+        When what was written breaks a rule; nothing is left behind.
+    OSError
+        When the file cannot be written; a file that was there stays as it was.
+    """
+    import anndata
+    import pandas as pd
+    from anndata.io import write_elem
+
+    # pandas 3 makes strings of its own kind of whatever it is not told to leave alone, and they are
+    # written in a form that breaks readers: index, columns and categories say `object` each.
+    names = pd.Index([f"{slide_name}_{x}_{y}" for x, y in zip(x0, y0, strict=True)], dtype=object)
+    features = np.array([f"{encoder_name}_{i:04d}" for i in range(X.shape[1])], dtype=object)
+    library = pd.Categorical.from_codes(
+        np.zeros(len(names), dtype=np.int8), categories=pd.Index([slide_name], dtype=object)
+    )
+    obs = pd.DataFrame(
+        {
+            "x0": np.asarray(x0, dtype=np.int64),
+            "y0": np.asarray(y0, dtype=np.int64),
+            "umap_rgb": pd.Series(list(colors), index=names, dtype=object),
+            "library_id": library,
+            "tissue": np.asarray(tissue, dtype=np.float32),
+        },
+        index=names,
+    )
+    obsm: dict[str, npt.NDArray[Any]] = {"spatial": np.asarray(centres, dtype=np.float64)}
+    if umap2 is not None and umap3 is not None:
+        obsm |= {"X_umap": umap2, "X_umap_3d": umap3}
+    uns: dict[str, Any] = {"embedder": json.dumps(provenance)}
+    if thumbnail is None:
+        uns["tmap"] = json.dumps(tmap)
+    else:
+        width = provenance["slide"]["size"][0]
+        uns["spatial"] = {
+            slide_name: {
+                "images": {"hires": thumbnail},
+                "scalefactors": {
+                    "tissue_hires_scalef": thumbnail.shape[1] / width,
+                    "spot_diameter_fullres": provenance["grid"]["patch_size0"],
+                },
+            }
+        }
+    var = pd.DataFrame(index=pd.Index(features, dtype=object))
+    adata = anndata.AnnData(obs=obs, var=var, obsm=obsm, uns=uns)
+    with replacing(path) as temporary:
+        # Not by `write_h5ad`, which locks the file: not every disk has locks, and it is nobody else's.
+        with as_os_errors(path), h5py.File(temporary, "w", locking=False) as file:
+            write_elem(file, "/", adata)
+            write_matrix(file, "X", X)
+        problems = check(temporary)
+        if problems:
+            told = "; ".join(f"{each.rule}: {each.what}" for each in problems)
+            raise ContractError(f"{path.name} would break the file contract ({told}); nothing was written")
+
+
+def write_matrix(
+    file: h5py.File, key: str, matrix: npt.NDArray[Any] | h5py.Dataset, *, compress: bool = False
+) -> None:
+    """Write a dense matrix as anndata does, block by block: it is never in memory whole.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Open for writing.
+    key : str
+        Such as "X" or "obsm/X_resnet18"; replaced where it is there.
+    matrix : ndarray or dataset of shape (n, n_features)
+        May be a memory map.
+    compress : bool, default=False
+        Whether to store it by gzip; else it is contiguous, and can be mapped.
+    """
+    if key in file:
+        del file[key]
+    storage = {"compression": "gzip", "chunks": True} if compress else {}
+    dataset = file.create_dataset(key, shape=matrix.shape, dtype=matrix.dtype, **storage)
+    dataset.attrs["encoding-type"], dataset.attrs["encoding-version"] = "array", "0.2.0"
+    rows = max(1, _BLOCK_BYTES // max(1, matrix.shape[1] * matrix.dtype.itemsize))
+    for start in range(0, matrix.shape[0], rows):
+        dataset[start : start + rows] = matrix[start : start + rows]
+        forget_pages(matrix)
+
+
+def read_places(path: Path) -> tuple[npt.NDArray[np.float64], float]:
+    """Return the centre of each patch of a file, (n, 2), and its grid's stride; level-0 pixels."""
+    with h5py.File(path, "r", locking=False) as file:
+        grid = parse_json(file["uns/embedder"].asstr()[()])["grid"]
+        return file["obsm/spatial"][()], grid["stride"] * grid["scale"]
+
+
+def count_patches(path: Path) -> int:
+    """Return how many patches a file has, without loading it."""
+    with h5py.File(path, "r", locking=False) as file:
+        return int(file["X"].shape[0])

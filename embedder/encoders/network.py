@@ -1,0 +1,353 @@
+"""A network with its weights, run as fast as the machine allows without changing what it says.
+
+Three things make a convolutional network faster on a processor, and none changes an embedding beyond
+rounding: channels last in memory, batch normalisation folded into the convolutions (which tracing and
+freezing do), and bfloat16 where the processor has instructions for it. Which precision is faster is measured,
+not guessed, on the first patches of a run.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+    from embedder.encoders.table import EncoderSpec
+
+log = logging.getLogger(__name__)
+
+Precision = str  # "auto", "float32" or "bfloat16"
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+# The warm-up: few enough patches to take a second, enough to fill the vectors of any processor.
+_WARM_UP_PATCHES = 8
+_WARM_UP_PASSES = 2
+# bfloat16 is chosen only for a gain that is worth its rounding, and only where the rounding is small: the
+# cosine of every embedding of the warm-up with its float32 one.
+_WORTH = 1.2
+_LEAST_COSINE = 0.999
+# A frozen network differs from the eager one by rounding alone.
+_FROZEN_COSINE = 0.99999
+
+
+class NetworkError(Exception):
+    """A network cannot be run on a device; the message says what to choose."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which precision was chosen, and why.
+
+    Attributes
+    ----------
+    precision : "float32" or "bfloat16"
+    asked : "auto", "float32" or "bfloat16"
+    speed_ratio : float or None
+        How many times as fast as float32 bfloat16 was in the warm-up; None where nothing was measured.
+    cosine : float or None
+        The least cosine of a bfloat16 embedding with its float32 one in the warm-up.
+    """
+
+    precision: str
+    asked: str
+    speed_ratio: float | None = None
+    cosine: float | None = None
+
+    def __str__(self) -> str:
+        if self.speed_ratio is None or self.cosine is None:
+            return f"{self.precision}, as asked"
+        return (
+            f"{self.precision}: bfloat16 is {self.speed_ratio:.2f} times as fast as float32 here, "
+            f"and the embeddings' least cosine with float32 is {self.cosine:.5f}"
+        )
+
+
+class Encoder:
+    """A network with its weights, on a device; made by `encoders.load_encoder`.
+
+    Attributes
+    ----------
+    spec : EncoderSpec
+    network : torch.nn.Module
+        Gives features for normalised patches, in float32; its classifier is gone.
+    name : str
+        Of the architecture, or of the checkpoint's file where one was given by its path.
+    dimension : int
+    weights_sha256 : str
+    transform : str
+        What is done to a patch before the network, in words.
+    device : str
+    choice : Choice or None
+        The precision, once it is settled: at once where it was asked for, else by `settle` or by the first
+        `encode`.
+    """
+
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        network: torch.nn.Module,
+        *,
+        name: str,
+        weights_sha256: str,
+        device: str,
+        precision: Precision,
+    ) -> None:
+        import torch
+
+        self.spec = spec
+        self.name = name
+        self.dimension = spec.dimension
+        self.weights_sha256 = weights_sha256
+        self.transform = spec.transform
+        self.device = device
+        self.choice = None if precision == "auto" else Choice(precision, precision)
+        try:
+            self.network: torch.nn.Module = network.eval().to(  # type: ignore[call-overload]
+                device, memory_format=torch.channels_last
+            )
+        except (RuntimeError, AssertionError) as error:
+            raise NetworkError(
+                f"device {device!r} cannot be used ({str(error).splitlines()[0]}); choose cpu, cuda or mps"
+            ) from error
+        # By precision and by the size of a patch: a frozen network is made for one.
+        self._forwards: dict[tuple[str, int, int], Callable[[torch.Tensor], torch.Tensor]] = {}
+
+    @property
+    def precision(self) -> str:
+        """What the network computes in: "float32" or "bfloat16"; "auto" until that is settled."""
+        return "auto" if self.choice is None else self.choice.precision
+
+    def settle(self, patches: npt.NDArray[np.uint8]) -> Choice:
+        """Settle the precision, if it is open, by timing both on a few patches.
+
+        Parameters
+        ----------
+        patches : ndarray of shape (n, rows, columns, 3), uint8
+            Such as will be embedded; the first eight are used.
+        """
+        if self.choice is None:
+            self.choice = self._measure(patches[:_WARM_UP_PATCHES])
+            log.info("precision: %s", self.choice)
+        return self.choice
+
+    def encode(self, patches: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Embed patches.
+
+        Parameters
+        ----------
+        patches : ndarray of shape (n, rows, columns, 3), uint8
+            RGB. Resized to the encoder's input size where it has one; else of any size.
+
+        Returns
+        -------
+        ndarray of shape (n, dimension), float32
+
+        Raises
+        ------
+        ValueError
+            When the patches are anything else.
+        """
+        return self.fetch(self.start(patches))
+
+    def start(self, patches: npt.NDArray[np.uint8], *, precision: str | None = None) -> torch.Tensor:
+        """Begin to embed patches; on a GPU this returns while it works, and `fetch` waits for it.
+
+        Parameters
+        ----------
+        patches : ndarray of shape (n, rows, columns, 3), uint8
+            As of `encode`, with its errors.
+        precision : "float32" or "bfloat16", optional
+            Of the run that this one goes on for; by default as it is settled.
+
+        Returns
+        -------
+        Tensor of shape (n, dimension), float32
+            On the device.
+        """
+        import torch
+
+        if patches.dtype != np.uint8 or patches.ndim != 4 or patches.shape[-1] != 3:
+            raise ValueError(
+                f"patches are {patches.dtype} of shape {patches.shape}; "
+                "give uint8 of shape (n, rows, columns, 3)"
+            )
+        forward = self._forward(precision or self.settle(patches).precision, patches)
+        with torch.inference_mode(), _exact_float32():
+            return forward(self._to_device(patches))
+
+    def fetch(self, features: torch.Tensor) -> npt.NDArray[np.float32]:
+        """Bring embeddings that `start` began to memory: ndarray of shape (n, dimension), float32."""
+        found: npt.NDArray[np.float32] = features.cpu().numpy()
+        return found
+
+    def _to_device(self, patches: npt.NDArray[np.uint8]) -> torch.Tensor:
+        import torch
+
+        with warnings.catch_warnings():
+            # A patch may be a read-only view; nothing writes to it.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            batch = torch.from_numpy(np.ascontiguousarray(patches))
+        if torch.device(self.device).type == "cuda":
+            return batch.pin_memory().to(self.device, non_blocking=True)
+        return batch.to(self.device)
+
+    def _measure(self, patches: npt.NDArray[np.uint8]) -> Choice:
+        import torch
+
+        seconds: dict[str, float] = {}
+        features: dict[str, npt.NDArray[np.float32]] = {}
+        batch = self._to_device(patches)
+        for precision in ("float32", "bfloat16"):
+            try:
+                forward = self._forward(precision, patches)
+                with torch.inference_mode(), _exact_float32():
+                    features[precision] = self.fetch(forward(batch))
+                    seconds[precision] = min(self._seconds(forward, batch) for _ in range(_WARM_UP_PASSES))
+            except RuntimeError as error:  # a device without bfloat16 says so here
+                if precision == "float32":
+                    raise
+                log.debug("bfloat16 cannot be used on %s: %s", self.device, error)
+                return Choice("float32", "auto")
+        ratio = seconds["float32"] / seconds["bfloat16"]
+        cosine = _least_cosine(features["float32"], features["bfloat16"])
+        chosen = "bfloat16" if ratio >= _WORTH and cosine >= _LEAST_COSINE else "float32"
+        return Choice(chosen, "auto", speed_ratio=round(ratio, 2), cosine=round(cosine, 6))
+
+    def _seconds(self, forward: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor) -> float:
+        started = time.perf_counter()
+        self.fetch(forward(batch))
+        return time.perf_counter() - started
+
+    def _forward(
+        self, precision: str, patches: npt.NDArray[np.uint8]
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return the function from uint8 patches to features, made at the first patches of a size."""
+        key = (precision, *patches.shape[1:3])
+        if key not in self._forwards:
+            self._forwards[key] = _make_forward(
+                self.network, self.spec, precision, self.device, self._to_device(patches[:_WARM_UP_PATCHES])
+            )
+        return self._forwards[key]
+
+
+def _make_forward(
+    network: torch.nn.Module, spec: EncoderSpec, precision: str, device: str, sample: torch.Tensor
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    import torch
+
+    kind = torch.device(device).type
+    eager = _whole(network, spec, precision, device)
+    # Folding pays where there is batch normalisation, and on a GPU the compiler behind `freeze` gains
+    # nothing that is worth its warm-up.
+    foldable = any(isinstance(each, torch.nn.modules.batchnorm._BatchNorm) for each in network.modules())
+    if kind != "cpu" or not foldable:
+        return eager
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values that tracing takes for constants: compared below
+            traced = torch.jit.trace(eager, sample, check_trace=False)  # type: ignore[no-untyped-call]
+            frozen = torch.jit.freeze(traced)
+        with torch.inference_mode():
+            # Twice: the second pass is the one in which the compiler has settled. And with another number
+            # of patches, since a trace could have taken it for a constant.
+            parts = (sample, sample, sample[: max(1, len(sample) // 2)])
+            same = all(_agree(frozen(part), eager(part), precision) for part in parts)
+    except (RuntimeError, TypeError, ValueError) as error:
+        log.debug("%s cannot be frozen: %s", spec.name, error)
+        return eager
+    return frozen if same else eager
+
+
+def _agree(frozen: torch.Tensor, eager: torch.Tensor, precision: str) -> bool:
+    # In bfloat16, folding rounds other weights than the eager network has.
+    least = _FROZEN_COSINE if precision == "float32" else _LEAST_COSINE
+    return frozen.shape == eager.shape and _least_cosine(frozen.numpy(), eager.numpy()) >= least
+
+
+def _whole(network: torch.nn.Module, spec: EncoderSpec, precision: str, device: str) -> torch.nn.Module:
+    """Return the network with all that comes before and after it: uint8 (n, rows, columns, 3) to features."""
+    import copy
+
+    import torch
+
+    low = precision == "bfloat16"
+    batch_normalised = any(
+        isinstance(each, torch.nn.modules.batchnorm._BatchNorm) for each in network.modules()
+    )
+    # A convolutional network is cast whole, which is fastest. A transformer's sums of residuals lose too
+    # much that way: autocast keeps them in float32.
+    cast = low and batch_normalised
+    body = copy.deepcopy(network).bfloat16() if cast else network
+    dtype = torch.bfloat16 if cast else torch.float32
+    device_type = torch.device(device).type
+
+    class Whole(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = body
+            shape = (1, 3, 1, 1)
+            self.mean = torch.tensor(spec.mean, device=device).view(shape)
+            self.scale = (1 / torch.tensor(spec.std, device=device)).view(shape)
+
+        def forward(self, patches: torch.Tensor) -> torch.Tensor:
+            # Channels are last in memory already: the permutation is the layout that the network wants.
+            x = patches.permute(0, 3, 1, 2).float()
+            x = _fitted(x, spec)
+            x = ((x - self.mean) * self.scale).to(dtype)
+            if low and not cast:
+                with torch.autocast(device_type, torch.bfloat16):
+                    found = self.body(x)
+            else:
+                found = self.body(x)
+            pooled: torch.Tensor = found if spec.pool is None else spec.pool(found)
+            return pooled.float()
+
+    return Whole().eval()
+
+
+def _fitted(patches: torch.Tensor, spec: EncoderSpec) -> torch.Tensor:
+    """Return patches, (n, 3, rows, columns) of 0..255, resized and cut to what the network takes."""
+    import torch
+
+    if spec.input_size is None:
+        return patches
+    edge = spec.resized or spec.input_size
+    # As Pillow does for the encoders' own transforms: along the rows, then along the columns, and after each
+    # to 8 bits, halves upwards; that cuts a cubic's overshoot.
+    for size in ([patches.shape[2], edge], [edge, edge]):
+        if list(patches.shape[2:]) != size:
+            resized = torch.nn.functional.interpolate(
+                patches, size=size, mode=spec.interpolation, antialias=True
+            )
+            patches = (resized + 0.5).floor().clamp(0, 255)
+    margin = round((edge - spec.input_size) / 2)
+    inner = slice(margin, margin + spec.input_size)
+    return patches[:, :, inner, inner]
+
+
+def _exact_float32() -> Any:
+    """Keep float32 what it is.
+
+    Left to itself, cuDNN rounds float32 to the 10 bits of TF32 and may choose its algorithm anew in each run.
+    """
+    import torch
+
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+
+
+def _least_cosine(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
+    """Return the least cosine of a row of one with the same row of the other; two zeros agree."""
+    a64, b64 = a.astype(np.float64), b.astype(np.float64)
+    lengths = np.linalg.norm(a64, axis=1) * np.linalg.norm(b64, axis=1)
+    same = (a64 == b64).all(axis=1)
+    cosines = np.where(same, 1.0, (a64 * b64).sum(axis=1) / np.where(lengths == 0, 1, lengths))
+    return float(cosines.min(initial=1.0))

@@ -1,0 +1,579 @@
+"""A copy of a slide's file that tells nothing of whose slide it is, and a list of what was taken out.
+
+The copy is a file of its own: nothing of the source is copied as it lies there, each value is read, looked at
+and written anew. What is written is on a list (`whitelist`), and the file is then looked through (`proof`).
+
+What a copy still tells: its embeddings are, bit for bit, those of the slide embedded again. Who has the slide
+can therefore name it and, by the patches' places, give the shift; so can who has a copy without rename or
+shift. Only who has neither the key nor the slide nor such a copy can undo neither. The size of a pixel and
+how the patches lie in relation to each other stay, too, since nothing could be measured without them.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import hmac
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from embedder.embedding.writing import write_matrix
+from embedder.files import whitelist
+from embedder.files.proof import ATTRIBUTES, ShareError, prove_attributes, prove_strings
+from embedder.files.sharing_key import check_key, read_key
+from tissuumaps_sic.slidefile.contract import ContractError, check
+from tissuumaps_sic.slidefile.documents import parse_json
+from tissuumaps_sic.slidefile.project import tmap_project, write_tmap
+from tissuumaps_sic.slidefile.writing import replacing
+
+__all__ = ["Change", "ShareError", "Shared", "read_key", "share"]
+
+# What may stay; whatever else somebody put into the file goes, unless it is asked for.
+_OBS = ("x0", "y0", "umap_rgb", "library_id", "tissue", "sic_label", "sic_score", "sic_seed")
+_UMAPS = {"X_umap": 2, "X_umap_3d": 3}
+_UNS = ("embedder", "sic", "sic_label_colors", "tmap")
+_GROUPS = ("obs", "var", "obsm", "uns")
+_MOST_SHIFT = 2**16
+_NAME_DIGITS = 16
+_GREY = "#808080"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that a shared file has not as its source had it.
+
+    Attributes
+    ----------
+    place : str
+        Where in the file, such as ``obs/patient``.
+    what : str
+        "removed", or what it is now.
+    why : str
+    """
+
+    place: str
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What was shared.
+
+    Attributes
+    ----------
+    path : Path
+        The h5ad; its TissUUmaps project lies beside it.
+    name : str
+        Of the slide in it.
+    changes : tuple of Change
+    """
+
+    path: Path
+    name: str
+    changes: tuple[Change, ...]
+
+
+def share(
+    source: Path,
+    folder: Path,
+    *,
+    key: bytes | None = None,
+    rename: bool = False,
+    shift: bool = False,
+    compress: bool = False,
+    keep: Sequence[str] = (),
+    allow: Sequence[str] = (),
+) -> Shared:
+    """Write a copy that holds no pixels, no paths, no names of people or machines, and nothing unknown.
+
+    Parameters
+    ----------
+    source : Path
+        An h5ad that follows the file contract.
+    folder : Path
+        Where the copy and its TissUUmaps project go; made if it is not there.
+    key : bytes, optional
+        The secret of `rename` and `shift`: the same key gives the same name and shift again.
+    rename : bool, default=False
+        Whether to name the slide by a keyed hash (HMAC-SHA256) of its name, and to leave out what singles it
+        out: hash, size and bounds, the threshold of its tissue, how long things took. Words of its name must
+        then not be in what stays, such as the classes' names.
+    shift : bool, default=False
+        Whether to move all coordinates by a keyed whole number of level-0 pixels, and to tell the extent of
+        the patches in place of the slide's size.
+    compress : bool, default=False
+        Whether to store the embeddings by gzip: smaller to send, but no reader can map them into memory.
+    keep : sequence of str
+        Places to keep beside those of the contract, such as ``obs/stage``.
+    allow : sequence of str
+        Words that may be in what stays though they are of the slide's name, or a person's or machine's.
+
+    Returns
+    -------
+    Shared
+        With all that was removed or changed.
+
+    Raises
+    ------
+    ShareError
+        There is no key where one is needed or it can be guessed, the source does not follow the contract or
+        is made of other files, too, or the copy would still hold a name or a path.
+    OSError
+        A file cannot be read or written.
+
+    Notes
+    -----
+    The embeddings stay as they are, bit for bit. So who has the slide and embeds it again can tell that the
+    copy is of it, and the shift, and so can who has a copy that was not shifted; only who has neither of
+    these and no key can undo neither.
+    """
+    if (rename or shift) and key is None:
+        raise ShareError("a new name or a shift needs a secret key; give one with --key FILE")
+    if key is not None:
+        check_key(key, "the key ")
+    _refuse_foreign(source)
+    problems = [each for each in check(source) if each.rule != "no-paths"]
+    if problems:
+        raise ShareError(
+            f"{source}: does not follow the file contract ({problems[0].what}); `embedder check` tells more"
+        )
+    try:
+        copy = _Copy(source, key if rename else None, key if shift else None, frozenset(keep))
+        project = copy.project(f"{copy.name}.h5ad")
+    except KeyError as error:
+        raise ShareError(f"{source}: uns['embedder'] has no {error}; embed the slide again") from error
+    except (LookupError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ShareError(f"{source}: cannot be read as a slide's file ({reason}); embed it again") from error
+    target = folder / f"{copy.name}.h5ad"
+    if target.exists() and target.samefile(source):
+        raise ShareError(f"{source}: would be written over itself; give another folder, or --rename")
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as temporary:
+        try:
+            copy.write(temporary, project, compress=compress)
+        except (OSError, RuntimeError) as error:
+            raise _in_one_line(error, target) from error
+        with h5py.File(temporary, "r", locking=False) as file:
+            prove_attributes(file)
+            original = copy.original if rename else None
+            prove_strings(file, name=copy.name, original=original, allow=allow)
+        problems = check(temporary)
+        # Compressed embeddings are what was asked for, and the rule is about plain chunks alone.
+        if problems:
+            raise ContractError(f"{target.name} would break the file contract ({problems[0].what})")
+    write_tmap(target.with_suffix(".tmap"), project)
+    return Shared(target, copy.name, tuple(copy.changes))
+
+
+class _Copy:
+    """What of a file may be shared, and what was done to it."""
+
+    def __init__(
+        self, source: Path, rename_key: bytes | None, shift_key: bytes | None, keep: frozenset[str]
+    ) -> None:
+        self.source = source
+        self.keep = keep
+        self.changes: list[Change] = []
+        with h5py.File(source, "r", locking=False) as file:
+            known = parse_json(file["uns/embedder"].asstr()[()])
+            self.original = _plain_name(known["slide"]["name"])
+            self.name = self.original
+            if rename_key is not None:
+                digest = hmac.new(rename_key, f"name:{self.original}".encode(), hashlib.sha256)
+                self.name = digest.hexdigest()[:_NAME_DIGITS]
+            # Where each embedding lies in the source, by where it will.
+            self.matrices = {"X": "X"}
+            self.obsm: dict[str, Any] = {}
+            self._read_matrices(file, known)
+            self._read_provenance(known, renamed=rename_key is not None, shifted=shift_key is not None)
+            corners = np.column_stack([np.asarray(file[f"obs/{key}"][()], np.int64) for key in ("x0", "y0")])
+            if shift_key is not None:
+                corners = self._shift(shift_key, corners)
+            if rename_key is not None or shift_key is not None:
+                self._tell_extent(corners)
+            self.uns: dict[str, Any] = {}
+            self._read_labels(file)
+            self.obs = self._read_obs(file["obs"], corners)
+            self.var = self._read_var(file["var"], int(file["X"].shape[1]))
+            self._read_kept(file)
+            self._list_attributes(file)
+        if rename_key is not None:
+            for place in ("obs index", "obs/library_id", "uns/embedder: slide.name", "the file's name"):
+                self._changed(place, self.name, "the slide was renamed")
+        self.uns["embedder"] = json.dumps(self.provenance)
+        self._changed("uns/tmap", "without the image layer", "the image is not shared")
+
+    def project(self, h5ad_name: str) -> dict[str, Any]:
+        """Return the TissUUmaps project of the copy."""
+        slide, grid = self.provenance["slide"], self.provenance["grid"]
+        stride, scale = _needed(grid, "stride"), _needed(grid, "scale")
+        size = slide.get("size") or self.obsm["spatial"].max(axis=0)
+        return tmap_project(
+            h5ad_name=h5ad_name,
+            slide_name=self.name,
+            image=None,
+            slide_size=(int(size[0]), int(size[1])),
+            centres=self.obsm["spatial"],
+            stride0=stride * scale,
+            mpp=(_needed(slide, "mpp_x") + _needed(slide, "mpp_y")) / 2,
+        )
+
+    def write(self, path: Path, project: dict[str, Any], *, compress: bool) -> None:
+        """Write the copy; the embeddings pass block by block."""
+        import anndata
+        from anndata.io import write_elem
+
+        uns = self.uns | {"tmap": json.dumps(project)}
+        adata = anndata.AnnData(obs=self.obs, var=self.var, obsm=self.obsm, uns=uns)
+        # The copy is nobody else's yet, and not every disk has the locks that HDF5 would take.
+        with h5py.File(self.source, "r", locking=False) as there, h5py.File(path, "w", locking=False) as here:
+            write_elem(here, "/", adata)
+            for new, old in self.matrices.items():
+                write_matrix(here, new, there[old], compress=compress)
+
+    def _removed(self, place: str, why: str) -> None:
+        self.changes.append(Change(place, "removed", why))
+
+    def _changed(self, place: str, what: str, why: str) -> None:
+        self.changes.append(Change(place, what, why))
+
+    def _read_matrices(self, file: h5py.File, known: Any) -> None:
+        """Read the places and the UMAP; of the other embeddings settle what they are called."""
+        entries = {
+            str(each.get("key")): each
+            for each in _entries(known)
+            if str(each.get("key")).startswith("obsm/X_")
+        }
+        self.obsm["spatial"] = np.array(file["obsm/spatial"][()], np.float64)
+        for name, item in file["obsm"].items():
+            place = f"obsm/{name}"
+            if name == "spatial":
+                continue
+            of_numbers = isinstance(item, h5py.Dataset) and item.dtype.kind == "f" and item.ndim == 2
+            if of_numbers and item.shape[1] == _UMAPS.get(name):
+                self.obsm[name] = np.array(item[()], np.float32)
+            elif place in entries and of_numbers:
+                new = place if place in self.keep else self._embedding_place(place, entries[place])
+                self.matrices[new] = place
+                if new != place:
+                    self._changed(place, new, "named by people; by its encoder now")
+            elif place not in self.keep:
+                self._removed(place, "a matrix that is not the file contract's")
+
+    def _embedding_place(self, place: str, entry: dict[str, Any]) -> str:
+        """Return where an added embedding goes: its encoder names it, not people."""
+        encoder, mpp = whitelist.encoder_name(entry), entry.get("target_mpp")
+        names = [encoder, f"{encoder}_{mpp:g}mpp"] if whitelist.is_number(mpp) else [encoder]
+        if place.removeprefix("obsm/X_") in names:
+            return place
+        free = [f"obsm/X_{name}" for name in [*names, *(f"{encoder}-{k}" for k in range(2, 1000))]]
+        return next(each for each in free if each not in self.matrices)
+
+    def _read_provenance(self, known: Any, *, renamed: bool, shifted: bool) -> None:
+        gone: list[str] = []
+        found = whitelist.keep(known, whitelist.PROVENANCE, gone)
+        for part in ("slide", "grid", "tissue", "encoder", "versions", "seconds"):
+            found.setdefault(part, {})
+        named = {"slide.name", "encoder.name", "encoders"}
+        self._tell_gone("uns/embedder: ", [each for each in gone if each not in named])
+        if renamed:
+            for place in whitelist.SINGLING:
+                parent = found
+                for key in place[:-1]:
+                    parent = parent.get(key) or {}
+                if parent.get(place[-1]) not in (None, {}):
+                    parent[place[-1]] = {} if place[-1] == "seconds" else None
+                    self._removed(
+                        f"uns/embedder: {'.'.join(place)}", "it tells whoever has the slide which it is"
+                    )
+        found["slide"]["name"] = self.name
+        found["encoder"]["name"] = whitelist.encoder_name(known.get("encoder"))
+        if found["encoder"]["name"] != known["encoder"].get("name"):
+            told = "an encoder's name that people gave"
+            self._changed("uns/embedder: encoder.name", found["encoder"]["name"], told)
+        if len(self.matrices) > 1 or "encoders" in known:
+            places = {old: new for new, old in self.matrices.items()}
+            found["encoders"] = [
+                whitelist.keep(each, {**whitelist.ENCODER, **whitelist.GRID}, [])
+                | {"key": places[str(each.get("key"))], "name": whitelist.encoder_name(each)}
+                for each in _entries(known)
+                if str(each.get("key")) in places
+            ]
+            for each in found["encoders"] if renamed else ():
+                each.pop("precision_choice", None)
+        before = found.get("shared", {})
+        found["shared"] = {
+            "renamed": renamed or before.get("renamed") is True,
+            "shifted": shifted or before.get("shifted") is True,
+        }
+        self.provenance = found
+
+    def _tell_gone(self, where: str, gone: Sequence[str]) -> None:
+        for place in gone:
+            self._removed(f"{where}{place}", "not what the file contract has there")
+
+    def _shift(self, key: bytes, corners: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        digest = hmac.new(key, f"shift:{self.original}".encode(), hashlib.sha256).digest()
+        moved = np.array([int.from_bytes(digest[k : k + 4], "big") % _MOST_SHIFT for k in (0, 4)], np.int64)
+        # From the first patch's corner on, so that what is left of the true place is the shift alone.
+        moved -= corners.min(axis=0)
+        self.obsm["spatial"] = self.obsm["spatial"] + moved
+        for place in ("obs/x0, obs/y0", "obs index", "obsm/spatial"):
+            self._changed(place, "shifted by a keyed number of pixels", "asked for")
+        return corners + moved
+
+    def _tell_extent(self, corners: npt.NDArray[np.int64]) -> None:
+        """Put the extent of the patches in place of the slide's size, which archives list."""
+        grid = self.provenance["grid"]
+        edges = [_needed(grid, "patch_size0")] * 2
+        edges = [grid.get(name) or edges[0] for name in ("patch_width0", "patch_height0")]
+        extent = np.ceil(corners.max(axis=0) + np.array(edges)).astype(int).tolist()
+        self.provenance["slide"] |= {"size": extent, "bounds": [0, 0, *extent]}
+        self._changed("uns/embedder: slide.size, slide.bounds", "the extent of the patches", "asked for")
+
+    def _read_obs(self, obs: h5py.Group, corners: npt.NDArray[np.int64]) -> Any:
+        import pandas as pd
+        from anndata.io import read_elem
+
+        index = pd.Index([f"{self.name}_{x}_{y}" for x, y in corners.tolist()], dtype=object)
+        columns: dict[str, Any] = {
+            "x0": corners[:, 0],
+            "y0": corners[:, 1],
+            "umap_rgb": pd.Series(list(obs["umap_rgb"].asstr()[()]), index=index, dtype=object),
+            "library_id": pd.Categorical.from_codes(
+                np.zeros(len(index), np.int8), categories=pd.Index([self.name], dtype=object)
+            ),
+            "tissue": np.array(obs["tissue"][()], np.float32),
+        }
+        if "sic_label" in obs:
+            columns["sic_label"] = _used(read_elem(obs["sic_label"]))
+            columns["sic_score"] = np.array(obs["sic_score"][()], np.float32)
+            columns["sic_seed"] = _used(read_elem(obs["sic_seed"]))
+        for name in obs:
+            if name in columns or name == obs.attrs["_index"]:
+                continue
+            if f"obs/{name}" in self.keep:
+                columns[name] = _as_column(read_elem(obs[name]), index)
+            else:
+                self._removed(f"obs/{name}", "a column that is not the file contract's")
+        return pd.DataFrame(columns, index=index)
+
+    def _read_var(self, var: h5py.Group, n_features: int) -> Any:
+        import pandas as pd
+        from anndata.io import read_elem
+
+        encoder = self.provenance["encoder"]["name"]
+        index = pd.Index([f"{encoder}_{k:04d}" for k in range(n_features)], dtype=object)
+        if list(var[var.attrs["_index"]].asstr()[()]) != list(index):
+            self._changed("var index", f"{encoder}_0000 and so on", "named by the encoder")
+        columns = {}
+        for name in var:
+            if name == var.attrs["_index"]:
+                continue
+            if f"var/{name}" in self.keep:
+                columns[name] = _as_column(read_elem(var[name]), index)
+            else:
+                self._removed(f"var/{name}", "a column that is not the file contract's")
+        return pd.DataFrame(columns, index=index)
+
+    def _read_labels(self, file: h5py.File) -> None:
+        """Read how the labels were made, and the colours of the classes that there are labels of."""
+        from anndata.io import read_elem
+
+        obs, uns = file["obs"], file["uns"]
+        names: list[str] = []
+        used: set[str] = set()
+        if "sic_label" in obs:
+            labels = read_elem(obs["sic_label"])
+            names, used = list(map(str, labels.categories)), set(map(str, _used(labels).categories))
+            if "sic_label_colors" in uns:
+                colors = [str(each) for each in uns["sic_label_colors"].asstr()[()]]
+                self.uns["sic_label_colors"] = np.array(
+                    [
+                        color if whitelist.COLOR.fullmatch(color) else _GREY
+                        for name, color in zip(names, colors, strict=True)
+                        if name in used
+                    ],
+                    dtype=object,
+                )
+            seeds = read_elem(obs["sic_seed"])
+            for column, values in (("sic_label", labels), ("sic_seed", seeds)):
+                if len(_used(values).categories) < len(values.categories):
+                    self._removed(f"obs/{column}: categories without a patch", "classes that nothing is of")
+            used |= set(map(str, _used(seeds).categories))
+        if "sic" not in uns:
+            return
+        known = parse_json(str(read_elem(uns["sic"])))
+        known = known if isinstance(known, dict) else {}
+        found = known.get("run")
+        run: dict[str, Any] = found if isinstance(found, dict) else {}
+        gone = [key for key in known if key not in ("classes", "run")]
+        kept_run = whitelist.keep(run, whitelist.RUN, gone, "run.")
+        listed = known.get("classes")
+        classes = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+        stay = [k for k, each in enumerate(classes) if each.get("name") in used]
+        counts = run.get("counts")
+        if isinstance(counts, list) and len(counts) == len(classes) and all(map(whitelist.is_whole, counts)):
+            kept_run["counts"] = [counts[k] for k in stay]
+            gone.remove("run.counts")
+        places = {old: new for new, old in self.matrices.items()}
+        embedding = run.get("embedding")
+        old = embedding if embedding == "X" else f"obsm/X_{embedding}"
+        if "embedding" in run and old in places:
+            kept_run["embedding"] = places[old].removeprefix("obsm/X_")
+            gone.remove("run.embedding")
+        given = [str(each.get("color")) for each in classes]
+        self.uns["sic"] = json.dumps(
+            {
+                "classes": [
+                    {
+                        "name": classes[k]["name"],
+                        "color": given[k] if whitelist.COLOR.fullmatch(given[k]) else _GREY,
+                    }
+                    for k in stay
+                ],
+                "run": kept_run,
+            }
+        )
+        gone += [f"classes: {classes[k].get('name')}" for k in range(len(classes)) if k not in stay]
+        if gone:
+            self._removed(f"uns/sic: {', '.join(sorted(gone))}", "who labelled which slide, and when")
+
+    def _read_kept(self, file: h5py.File) -> None:
+        """Read what was asked for beside columns, and list what of the file's other parts stays behind."""
+        from anndata.io import read_elem
+
+        for name in file["obsm"]:
+            if f"obsm/{name}" in self.keep and f"obsm/{name}" not in self.matrices and name not in self.obsm:
+                self.obsm[name] = read_elem(file[f"obsm/{name}"])
+        for name in file["uns"]:
+            if name in _UNS:
+                if name == "sic_label_colors" and name not in self.uns:
+                    self._removed("uns/sic_label_colors", "colours of labels that are not there")
+            elif f"uns/{name}" in self.keep:
+                self.uns[name] = read_elem(file[f"uns/{name}"])
+            elif name == "spatial":
+                self._removed("uns/spatial", "it holds pixels of the slide")
+            else:
+                self._removed(f"uns/{name}", "an entry that is not the file contract's")
+        for name in file:
+            if name not in (*_GROUPS, "X") and _holds_something(file.get(name)):
+                self._removed(name, "a part that is not the file contract's")
+
+    def _list_attributes(self, file: h5py.File) -> None:
+        """List what else is behind names: attributes, index names, what lies before the file's beginning."""
+        items: list[tuple[str, Any]] = [("/", file)]
+        file.visititems(lambda name, item: items.append((name, item)))
+        for name, item in items:
+            odd = [key for key in item.attrs if key not in ATTRIBUTES]
+            if odd:
+                self._removed(
+                    f"{name}: attributes {', '.join(odd)}", "attributes that anndata does not write"
+                )
+        for name in ("obs", "var"):
+            if file[name].attrs["_index"] != "_index":
+                self._removed(f"{name}: the name of its index", "named by people")
+        if file.userblock_size:
+            self._removed("the user block", "bytes before the file's beginning")
+
+
+def _refuse_foreign(source: Path) -> None:
+    """See that a file's contents are its own: others' could be copied unseen, or be of another slide.
+
+    Raises
+    ------
+    ShareError
+        It holds an external link, or a dataset whose values are in other files.
+    """
+    seen: set[int] = set()
+    try:
+        with h5py.File(source, "r", locking=False) as file:
+            waiting: list[tuple[str, h5py.Group]] = [("", file)]
+            while waiting:
+                place, group = waiting.pop()
+                for name in group:
+                    link = group.get(name, getlink=True)
+                    foreign = isinstance(link, h5py.ExternalLink)
+                    item = group[name] if isinstance(link, h5py.HardLink) else None
+                    if isinstance(item, h5py.Dataset):
+                        foreign = item.is_virtual or item.external is not None
+                    if foreign:
+                        raise ShareError(
+                            f"{source}: {place}{name} lies in another file; write the file anew with anndata"
+                        )
+                    if isinstance(item, h5py.Group):
+                        address = h5py.h5o.get_info(item.id).addr
+                        if address not in seen:
+                            seen.add(address)
+                            waiting.append((f"{place}{name}/", item))
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError):
+        return  # `check` says what is the matter
+
+
+def _plain_name(name: Any) -> str:
+    """Return a slide's name, which names files, too.
+
+    Raises
+    ------
+    ShareError
+        It would lead into another folder.
+    """
+    if not isinstance(name, str) or name in ("", "..") or "\0" in name or Path(name).name != name:
+        raise ShareError(
+            f"uns['embedder'] calls the slide {name!r:.60}, which cannot name a file; embed it again"
+        )
+    return name
+
+
+def _entries(known: Any) -> list[dict[str, Any]]:
+    listed = known.get("encoders") if isinstance(known, dict) else None
+    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+
+
+def _needed(section: dict[str, Any], key: str) -> float:
+    value = section.get(key)
+    if value is None:
+        raise KeyError(key)
+    return float(value)
+
+
+def _used(values: Any) -> Any:
+    """Return a categorical of texts with those of its categories that something is of."""
+    import pandas as pd
+
+    used = values.remove_unused_categories()
+    names = pd.Index([str(each) for each in used.categories], dtype=object)
+    return pd.Categorical.from_codes(used.codes, categories=names)
+
+
+def _as_column(values: Any, index: Any) -> Any:
+    """Return a column that was asked for as it was read, without what a categorical has no patch of."""
+    import pandas as pd
+
+    if isinstance(values, pd.Categorical):
+        return values.remove_unused_categories()
+    # pandas 3 would make strings of its own kind of them.
+    is_text = isinstance(values, np.ndarray) and values.dtype == object
+    return pd.Series(list(values), index=index, dtype=object) if is_text else values
+
+
+def _in_one_line(error: Exception, target: Path) -> OSError:
+    """Return a failure to write, of which HDF5 tells in several lines, as the system's own."""
+    code = re.search(r"errno = (\d+)", str(error))
+    number = int(code[1]) if code else (getattr(error, "errno", None) or errno.EIO)
+    return OSError(number, os.strerror(number), str(target))
+
+
+def _holds_something(item: Any) -> bool:
+    return item is not None and (not isinstance(item, h5py.Group) or len(item) > 0)

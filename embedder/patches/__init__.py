@@ -1,0 +1,1 @@
+"""From a slide to its patches: the grid, the tissue, the pixels."""

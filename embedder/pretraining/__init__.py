@@ -1,0 +1,1 @@
+"""An encoder trained on one's own slides."""

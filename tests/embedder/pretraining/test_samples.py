@@ -1,0 +1,147 @@
+"""Which patches are drawn, and that what is kept of them are the slide's own pixels."""
+
+import numpy as np
+import pytest
+import pyvips
+from making.tissue import write_tissue
+from PIL import Image
+
+import embedder.patches.reading
+import embedder.pretraining.samples
+from embedder.embedding.pipeline import EmbedOptions
+from embedder.embedding.request import SlideInput
+from embedder.pretraining.samples import PatchStore, digest, draw, draw_probes, equal_shares, plan_slides
+from tissuumaps_sic.slidefile.pixels.slide import SlideError
+
+LAYOUT = EmbedOptions(patch_size=32, min_tissue=0.5)
+
+
+@pytest.fixture
+def items(tmp_path):
+    """Three slides, the second smaller than the others."""
+    sides = {"a": 512, "b": 256, "c": 512}
+    return [
+        SlideInput(write_tissue(tmp_path / f"{name}.tif", side=side, seed=ord(name)))
+        for name, side in sides.items()
+    ]
+
+
+def patches_by_hand(drawn):
+    """Each patch's pixels, read by libvips; a level-0 pixel is a target pixel here."""
+    found = []
+    for each in drawn:
+        pixels = pyvips.Image.new_from_file(str(each.item.path)).numpy()[..., :3]
+        found += [pixels[y : y + 32, x : x + 32] for x, y in zip(each.grid.x0, each.grid.y0, strict=True)]
+    return np.stack(found)
+
+
+def test_every_slide_gives_as_much_as_the_others_where_it_can():
+    assert equal_shares([100, 100, 100], 30) == [10, 10, 10]
+    assert equal_shares([100, 4, 100], 30) == [13, 4, 13]
+    assert equal_shares([5, 4, 0], 30) == [5, 4, 0]
+    shares = equal_shares([50, 60, 70], 100)
+    assert sum(shares) == 100
+    assert max(shares) - min(shares) == 1
+    assert equal_shares([], 10) == []
+
+
+def test_what_is_drawn_depends_on_the_seed_alone(items):
+    plans, failures = plan_slides(items, options=LAYOUT)
+    assert failures == []
+    first, again, other = (draw(plans, 60, seed=seed) for seed in (0, 0, 1))
+    assert [len(each.grid) for each in first] == [20, 20, 20]
+    assert digest(first) == digest(again) != digest(other)
+    # Drawn all over the slide, and each patch once.
+    grid = first[0].grid
+    assert len(np.unique(grid.cells)) == 20
+    assert grid.column.min() < grid.columns / 3 < 2 * grid.columns / 3 < grid.column.max()
+
+
+def test_a_slide_that_fails_is_told_and_changes_nothing_for_the_others(items, tmp_path, caplog):
+    (tmp_path / "broken.svs").write_bytes(b"no slide")
+    without, _ = plan_slides(items, options=LAYOUT)
+    broken = [*items, SlideInput(tmp_path / "broken.svs"), SlideInput(tmp_path / "missing.svs")]
+    plans, failures = plan_slides(broken, options=LAYOUT)
+    assert [path for path, _ in failures] == [str(tmp_path / name) for name in ("broken.svs", "missing.svs")]
+    assert "broken.svs" in caplog.text
+    assert "left out" in caplog.text
+    assert digest(draw(plans, 60, seed=0)) == digest(draw(without, 60, seed=0))
+
+
+def test_the_store_holds_the_pixels_of_what_was_drawn(items, tmp_path):
+    drawn = draw(plan_slides(items, options=LAYOUT)[0], 60, seed=0)
+    store = PatchStore.open(tmp_path / ".patches", drawn)
+    assert np.array_equal(store.patches, patches_by_hand(drawn))
+    assert store.slides().tolist() == [0] * 20 + [1] * 20 + [2] * 20
+    store.remove()
+    assert not list(tmp_path.glob(".patches*"))
+
+
+def test_a_slide_that_is_read_in_bands_keeps_its_order(items, tmp_path, monkeypatch):
+    monkeypatch.setattr(embedder.patches.reading, "_BAND_PIXELS", 100)
+    drawn = draw(plan_slides(items, options=LAYOUT)[0], 300, seed=0)
+    store = PatchStore.open(tmp_path / ".patches", drawn)
+    assert np.array_equal(store.patches, patches_by_hand(drawn))
+
+
+def test_a_slide_that_fails_while_it_is_read_leaves_no_row(items, tmp_path, monkeypatch, caplog):
+    real = embedder.pretraining.samples.iter_patches
+
+    def failing(slide, grid, *, batch_size):
+        for number, batch in enumerate(real(slide, grid, batch_size=8)):
+            if slide.path.stem == "b" and number == 1:
+                raise SlideError("b.tif: a tile is damaged")
+            yield batch
+
+    monkeypatch.setattr(embedder.pretraining.samples, "iter_patches", failing)
+    drawn = draw(plan_slides(items, options=LAYOUT)[0], 60, seed=0)
+    expected = patches_by_hand([drawn[0], drawn[2]])
+    for _ in range(2):  # the second time it is not read again
+        store = PatchStore.open(tmp_path / ".patches", drawn)
+        assert np.array_equal(store.patches, expected)
+        assert store.failures == [(str(items[1].path), "b.tif: a tile is damaged")]
+        store.close()
+        monkeypatch.setattr(embedder.pretraining.samples, "iter_patches", None)
+    monkeypatch.setattr(embedder.pretraining.samples, "iter_patches", failing)
+    with pytest.raises(SlideError, match=r"no slide could be read: b\.tif"):
+        PatchStore.open(tmp_path / ".others", drawn[1:2])
+
+
+def test_other_patches_are_read_anew(items, tmp_path):
+    plans, _ = plan_slides(items, options=LAYOUT)
+    for seed in (0, 1):
+        drawn = draw(plans, 60, seed=seed)
+        store = PatchStore.open(tmp_path / ".patches", drawn)
+        assert np.array_equal(store.patches, patches_by_hand(drawn))
+        store.close()
+
+
+def test_probes_share_no_pixel_and_are_neighbours(items):
+    plans, _ = plan_slides(items, options=LAYOUT)
+    drawn = draw_probes(plans, 75, seed=0)
+    for each in drawn:
+        grid = each.grid
+        assert len(grid) == 25
+        assert grid.stride == 32
+        # 25 patches around one are at most a circle of five, or against an edge a wider part of one.
+        assert np.ptp(grid.column) <= 9
+        assert np.ptp(grid.row) <= 9
+        assert len({*zip(grid.x0.tolist(), grid.y0.tolist(), strict=True)}) == 25
+
+
+def test_probes_have_the_label_that_covers_them(items, tmp_path):
+    truth = tmp_path / "truth"
+    truth.mkdir()
+    # At a quarter of the scale: 5 left of level-0 x = 200, 9 right of it, for the first slide alone.
+    mask = np.full((128, 128), 9, np.uint8)
+    mask[:, :50] = 5
+    Image.fromarray(mask).save(truth / "a_mask.png")
+    plans, failures = plan_slides(items, options=LAYOUT, truth=truth)
+    assert failures == []
+    (drawn,) = draw_probes(plans, 100, seed=0)
+    assert drawn.item.name == "a"
+    assert len(drawn.labels) == len(drawn.grid) == 100
+    assert set(drawn.labels.tolist()) == {5, 9}
+    centres = drawn.grid.centres[:, 0]
+    assert (drawn.labels[centres < 190] == 5).all()
+    assert (drawn.labels[centres > 210] == 9).all()

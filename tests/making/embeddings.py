@@ -1,0 +1,71 @@
+"""A slide whose every pixel is known, and an encoder whose embeddings are."""
+
+import json
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pyvips
+
+from embedder.encoders.network import Choice
+
+
+class MeanEncoder:
+    """Embeds a patch as the mean red, green and blue of its left, right, upper and lower half."""
+
+    name, dimension, weights_sha256, transform = "means", 12, "0" * 64, "none"
+    device, precision = "cpu", "float32"
+    spec = SimpleNamespace(
+        name="means", source="arithmetic", licence="none", advice=lambda patch_size, mpp: None
+    )
+
+    def __init__(self):
+        self.choice = Choice("float32", "auto")
+        self.encoded = 0
+
+    def settle(self, patches):
+        return self.choice
+
+    def start(self, patches, *, precision=None):
+        self.encoded += len(patches)
+        half = patches.shape[1] // 2
+        parts = [patches[:, :, :half], patches[:, :, half:], patches[:, :half], patches[:, half:]]
+        return np.concatenate([part.mean(axis=(1, 2)) for part in parts], axis=1).astype(np.float32)
+
+    def fetch(self, features):
+        return features
+
+    def encode(self, patches):
+        return self.fetch(self.start(patches))
+
+
+def write_ramp(path, *, width=1400, height=1100, mpp=0.5, glass=0):
+    """A slide whose red grows with x and green with y, with `glass` columns of white on the right."""
+    y, x = np.mgrid[0:height, 0:width]
+    pixels = np.stack([x * 250 / width, y * 250 / height, np.full_like(x, 20)], axis=-1).astype(np.uint8)
+    if glass:
+        pixels[:, -glass:] = 250
+    image = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb", xres=1000 / mpp, yres=1000 / mpp)
+    image.tiffsave(str(path), tile=True, tile_width=256, tile_height=256, pyramid=True, resunit="cm")
+    return path
+
+
+def file_contents(path):
+    """Every data set and attribute of a slide's file, by its name, and the provenance without the times."""
+    found = {}
+
+    def visit(name, item):
+        found[name] = {key: np.asarray(value).tolist() for key, value in item.attrs.items()}
+        if isinstance(item, h5py.Dataset):
+            found[name] |= {
+                "type": str(item.dtype),
+                "shape": item.shape,
+                "values": np.asarray(item[()]).tolist(),
+            }
+
+    with h5py.File(path, "r") as file:
+        file.visititems(visit)
+        known = json.loads(file["uns/embedder"].asstr()[()])
+    assert known.pop("seconds")
+    found["uns/embedder"]["values"] = known
+    return found

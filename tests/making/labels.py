@@ -1,0 +1,99 @@
+"""Slides with labels that a test chooses, in files that tell how their patches lie."""
+
+import base64
+import json
+import zlib
+from types import SimpleNamespace
+
+import anndata
+import numpy as np
+import pandas as pd
+
+from embedder.patches.grid import PatchGrid
+from tissuumaps_sic.annotation.session import Run, SeedClass, Session, save_session, session_path
+from tissuumaps_sic.export.labels import columns_of
+from tissuumaps_sic.slides.slide import open_slide_file
+
+CLASSES = tuple(
+    SeedClass(name=name, color=color)
+    for name, color in (("Other", "#00a6fb"), ("Tumour", "#ffb000"), ("In situ: low", "#009e73"))
+)
+
+
+def plan(size=(2600, 1900), *, mpp=(0.5, 0.5), keep=None, **more):
+    """The embedder's own grid over a slide of `size`."""
+    grid = PatchGrid.plan(size, mpp_x=mpp[0], mpp_y=mpp[1], **more)
+    return grid if keep is None else grid.select(keep(len(grid)))
+
+
+def write_grid_h5ad(path, grid, *, told=True, image=None):
+    """Write an h5ad of a grid's patches, embeddings apart by column; `told`: with the grid in it."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(len(grid), 8)).astype(np.float32)
+    X[:, 0] += np.where(grid.column < grid.columns / 2, 8, -8)
+    names = [f"{path.stem}_{x}_{y}" for x, y in zip(grid.x0, grid.y0, strict=True)]
+    known = {
+        "slide": {
+            "size": list(grid.slide_size),
+            "bounds": list(grid.bounds),
+            "mpp_x": grid.mpp_x,
+            "mpp_y": grid.mpp_y,
+        },
+        "grid": {
+            "target_mpp": grid.target_mpp,
+            "patch_size": grid.patch_size,
+            "stride": grid.stride,
+            "patch_size0": grid.patch_size0,
+            "patch_width0": grid.patch_width0,
+            "patch_height0": grid.patch_height0,
+        },
+    }
+    adata = anndata.AnnData(
+        X=X,
+        obs=pd.DataFrame({"x0": grid.x0, "y0": grid.y0}, index=pd.Index(names, dtype=object)),
+        obsm={"spatial": grid.centres},
+    )
+    if told:
+        adata.uns["embedder"] = json.dumps(known)
+    adata.write_h5ad(path)
+    if image is not None:
+        layers = [{"name": path.stem, "tileSource": f"{image}.dzi"}]
+        path.with_suffix(".tmap").write_text(json.dumps({"layers": layers, "plugins": ["SIC"]}))
+    return path
+
+
+def labelled(h5ad, labels, *, classes=CLASSES, seeds=None, scores=None, save=False):
+    """A slide whose last run gave `labels`; with the columns that stand for a replay of it."""
+    slide = open_slide_file(h5ad)
+    labels = np.asarray(labels, np.uint8)
+    seeds = seeds or {str(slide.patch_names[0]): int(labels[0])}
+    run = Run(
+        time="2025-05-04T12:30:00+00:00",
+        seeds=seeds,
+        method="refine",
+        parameters={},
+        version="0.1.0",
+        n_iter=3,
+        counts=tuple(np.bincount(labels, minlength=len(classes)).tolist()),
+        labels=base64.b64encode(zlib.compress(labels.tobytes())).decode(),
+    )
+    session = Session.new(slide).model_copy(update={"initial_classes": tuple(classes)})
+    for name, label in seeds.items():
+        session = session.seed([name], label, user="Ada")
+    session = session.with_run(run)
+    y = np.full(slide.n_patches, -1)
+    for name, label in seeds.items():
+        y[slide.index[name]] = label
+    if scores is None:
+        scores = np.random.default_rng(1).random(slide.n_patches).astype(np.float32)
+    all_scores = np.zeros((slide.n_patches, len(classes)), np.float32)
+    all_scores[np.arange(slide.n_patches), labels] = scores
+    if save:
+        save_session(session_path(h5ad), session)
+    return SimpleNamespace(
+        slide=slide,
+        session=session,
+        labels=labels,
+        scores=scores,
+        columns=columns_of(slide, session, all_scores, y),
+    )

@@ -1,0 +1,156 @@
+"""Arguments of `write_slide` for a slide of a dozen patches; slides of formats that few programs write."""
+
+import io
+import struct
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from tissuumaps_sic.slidefile.project import tmap_project
+
+
+def slide_arguments(n=12):
+    rng = np.random.default_rng(0)
+    # Four columns and three rows, patches of 250 level-0 pixels every 125, so that x and y differ.
+    x0 = np.array([0, 125, 250, 375] * 3, dtype=np.int64)[:n]
+    y0 = np.repeat(np.array([0, 125, 250], dtype=np.int64), 4)[:n]
+    centres = np.column_stack([x0, y0]) + 125.0
+    provenance = {
+        "slide": {"name": "A b", "size": [2000, 1000]},
+        "grid": {"patch_size0": 250.0},
+        **{key: {} for key in ("tissue", "encoder", "versions", "seconds")},
+    }
+    return {
+        "X": rng.normal(size=(n, 5)).astype(np.float32),
+        "x0": x0,
+        "y0": y0,
+        "centres": centres,
+        "tissue": np.linspace(0, 1, n, dtype=np.float32),
+        "umap2": rng.normal(size=(n, 2)).astype(np.float32),
+        "umap3": rng.normal(size=(n, 3)).astype(np.float32),
+        "colors": [f"#0000{i:02x}" for i in range(n)],
+        "slide_name": "A b",
+        "encoder_name": "net",
+        "provenance": provenance,
+        "tmap": project(centres),
+    }
+
+
+def project(centres, *, image="A b.svs", stride0=125.0, slide_size=(2000, 1000)):
+    return tmap_project(
+        h5ad_name="A b.h5ad",
+        slide_name="A b",
+        image=image,
+        slide_size=slide_size,
+        centres=centres,
+        stride0=stride0,
+        mpp=0.25,
+    )
+
+
+def write_scn(path, scanned, *, collection, place, mpp=0.5):
+    """Write a Leica SCN: a scanned area somewhere on a larger slide, its macro image first.
+
+    `scanned` (rows, columns, 3) lies at `place` (x, y) of a `collection` (width, height), all in pixels.
+    """
+    nm = round(mpp * 1000)
+    (width, height), (rows, columns) = collection, scanned.shape[:2]
+    macro = np.full((height // 10, width // 10, 3), 230, np.uint8)
+
+    def image(levels, first, size, offset, objective):
+        dimensions = "".join(
+            f'<dimension sizeX="{each.shape[1]}" sizeY="{each.shape[0]}" r="{k}" ifd="{first + k}"/>'
+            for k, each in enumerate(levels)
+        )
+        wide, high, left, top = (each * nm for each in (*size, *offset))
+        view = f'sizeX="{wide}" sizeY="{high}" offsetX="{left}" offsetY="{top}"'
+        return (
+            f"<image><pixels>{dimensions}</pixels><view {view}/><scanSettings><objectiveSettings>"
+            f"<objective>{objective}</objective></objectiveSettings><illuminationSettings><illuminationSource>"
+            "brightfield</illuminationSource></illuminationSettings></scanSettings></image>"
+        )
+
+    levels = [scanned, scanned[::2, ::2]]
+    xml = (
+        '<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01">'
+        f'<collection sizeX="{width * nm}" sizeY="{height * nm}">'
+        + image([macro], 0, collection, (0, 0), 0.6)
+        + image(levels, 1, (columns, rows), place, 20)
+        + "</collection></scn>"
+    )
+    options = {"tile": (128, 128), "photometric": "rgb", "compression": "lzw", "metadata": None}
+    with tifffile.TiffWriter(path, bigtiff=True) as writer:
+        writer.write(macro, description=xml, software=None, **options)
+        for level, pixels in enumerate(levels):
+            per_cm = 10_000 / mpp / 2**level
+            writer.write(
+                pixels, subfiletype=level, resolution=(per_cm, per_cm), resolutionunit="CENTIMETER", **options
+            )
+    return path
+
+
+def write_dicom(path, image, *, series="1.2.3", instance="1.2.3.4", mpp=0.5, tile=128, flavour="VOLUME"):
+    """Write a level of a slide as the least DICOM file that OpenSlide takes for one, in JPEG tiles."""
+    rows, columns = image.shape[:2]
+    across, down = -(-columns // tile), -(-rows // tile)
+    padded = np.pad(image, ((0, down * tile - rows), (0, across * tile - columns), (0, 0)), mode="edge")
+    frames = []
+    for row in range(down):
+        for column in range(across):
+            place = np.s_[row * tile : (row + 1) * tile, column * tile : (column + 1) * tile]
+            encoded = io.BytesIO()
+            Image.fromarray(padded[place]).save(encoded, "jpeg", quality=95, subsampling=0)
+            frames.append(encoded.getvalue() + b"\0" * (len(encoded.getvalue()) % 2))
+    slide_storage, jpeg = "1.2.840.10008.5.1.4.1.1.77.1.6", "1.2.840.10008.1.2.4.50"
+    spacing = _element(0x0028, 0x0030, "DS", f"{mpp / 1000}\\{mpp / 1000}")
+    shared = _element(0x0028, 0x9110, "SQ", _item(spacing))
+    meta = (
+        _element(0x0002, 0x0001, "OB", b"\0\1")
+        + _element(0x0002, 0x0002, "UI", slide_storage)
+        + _element(0x0002, 0x0003, "UI", instance)
+        + _element(0x0002, 0x0010, "UI", jpeg)
+        + _element(0x0002, 0x0012, "UI", "1.2.3.9")
+    )
+    body = (
+        _element(0x0008, 0x0008, "CS", f"ORIGINAL\\PRIMARY\\{flavour}\\NONE")
+        + _element(0x0008, 0x0016, "UI", slide_storage)
+        + _element(0x0008, 0x0018, "UI", instance)
+        + _element(0x0008, 0x0060, "CS", "SM")
+        + _element(0x0020, 0x000D, "UI", "1.2")
+        + _element(0x0020, 0x000E, "UI", series)
+        + _element(0x0020, 0x9311, "CS", "TILED_FULL")
+        + _element(0x0028, 0x0002, "US", 3)
+        + _element(0x0028, 0x0004, "CS", "YBR_FULL_422")
+        + _element(0x0028, 0x0006, "US", 0)
+        + _element(0x0028, 0x0008, "IS", str(len(frames)))
+        + _element(0x0028, 0x0010, "US", tile)
+        + _element(0x0028, 0x0011, "US", tile)
+        + _element(0x0028, 0x0100, "US", 8)
+        + _element(0x0028, 0x0101, "US", 8)
+        + _element(0x0028, 0x0102, "US", 7)
+        + _element(0x0028, 0x0103, "US", 0)
+        + _element(0x0048, 0x0006, "UL", columns)
+        + _element(0x0048, 0x0007, "UL", rows)
+        + _element(0x5200, 0x9229, "SQ", _item(shared))
+    )
+    offsets = np.cumsum([0] + [len(frame) + 8 for frame in frames[:-1]]).astype("<u4").tobytes()
+    pixels = struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF) + _item(offsets)
+    pixels += b"".join(map(_item, frames)) + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    length = _element(0x0002, 0x0000, "UL", len(meta))
+    path.write_bytes(b"\0" * 128 + b"DICM" + length + meta + body + pixels)
+    return path
+
+
+def _element(group, number, vr, value):
+    if isinstance(value, int):
+        value = struct.pack("<H" if vr == "US" else "<I", value)
+    elif isinstance(value, str):
+        value = value.encode()
+        value += (b"\0" if vr == "UI" else b" ") * (len(value) % 2)
+    length = struct.pack("<HI", 0, len(value)) if vr in ("OB", "SQ") else struct.pack("<H", len(value))
+    return struct.pack("<HH2s", group, number, vr.encode()) + length + value
+
+
+def _item(content):
+    return struct.pack("<HHI", 0xFFFE, 0xE000, len(content)) + content

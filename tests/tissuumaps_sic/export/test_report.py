@@ -1,0 +1,237 @@
+"""Reports against labels counted by hand, as a page without scripts or other hosts, and as pictures."""
+
+import base64
+import dataclasses
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from making.embeddings import write_ramp
+from making.labels import CLASSES, labelled, plan, write_grid_h5ad
+from PIL import Image
+
+from tissuumaps_sic.annotation.session import SeedClass
+from tissuumaps_sic.export import ExportError, write_html, write_pdf
+from tissuumaps_sic.export.picture import scale_bar
+from tissuumaps_sic.export.report import ClassRow, make_report
+from tissuumaps_sic.export.report_html import to_html
+from tissuumaps_sic.export.report_pdf import to_pdf
+from tissuumaps_sic.slides.regions import regions_of, scale_of
+
+
+@pytest.fixture
+def ramp(tmp_path):
+    write_ramp(tmp_path / "ramp.tif")
+    grid = plan((1400, 1100))
+    h5ad = write_grid_h5ad(tmp_path / "ramp.h5ad", grid, image="ramp.tif")
+    names = [f"ramp_{x}_{y}" for x, y in zip(grid.x0, grid.y0, strict=True)]
+    labels = np.minimum(grid.column // 3, 2)
+    return labelled(h5ad, labels, seeds={names[0]: 0, names[3]: 1, names[4]: 1, names[8]: 2})
+
+
+class Page(HTMLParser):
+    """What a page has: tags with their attributes, cells of tables, and facts."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.rows, self.facts, self._at, self._told = [], [], {}, None, ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th", "dt", "dd"):
+            self._at, self._told = tag, ""
+
+    def handle_data(self, data):
+        self._told += data
+
+    def handle_endtag(self, tag):
+        told = " ".join(self._told.split())
+        if tag in ("td", "th") and self._at == tag:
+            self.rows[-1].append(told)
+        if tag == "dt":
+            self._name = told
+        if tag == "dd":
+            self.facts[self._name] = told
+
+
+def test_the_table_counts_patches_areas_shares_scores_and_seeds(ramp, tmp_path):
+    write_html(ramp.slide, ramp.session, tmp_path / "out.html", ramp.columns)
+    page = Page((tmp_path / "out.html").read_text())
+    areas = {
+        each.label: each.area for each in regions_of(ramp.slide.centres, ramp.labels, scale_of(ramp.slide))
+    }
+    head, *rows, total = page.rows
+    assert head[0] == "Class"
+    # As the viewer lists them.
+    for row, label in zip(rows, (1, 0, 2), strict=True):
+        mine = ramp.labels == label
+        name, patches, area, share, _, score, seeds = row
+        assert name == CLASSES[label].name
+        assert int(patches) == mine.sum()
+        assert float(area) == pytest.approx(areas[label], abs=6e-4)
+        assert float(share.removesuffix(" %")) == pytest.approx(100 * mine.mean(), abs=0.06)
+        assert float(score) == pytest.approx(ramp.scores[mine].mean(), abs=0.006)
+        assert int(seeds) == {0: 1, 1: 2, 2: 1}[label]
+    assert [total[1], total[6]] == [str(len(ramp.labels)), "4"]
+    assert float(total[2]) == pytest.approx(sum(areas.values()), abs=6e-4)
+
+
+def test_it_tells_where_the_labels_come_from(ramp, tmp_path):
+    write_html(ramp.slide, ramp.session, tmp_path / "out.html", ramp.columns, session_name="second reader")
+    facts = Page((tmp_path / "out.html").read_text()).facts
+    assert facts == {
+        "Session": "second reader",
+        "Annotated by": "Ada",
+        "Labelled": "2025-05-04 12:30 UTC",
+        "Method": "Refined",
+        "Embedding": "X, 0.5 µm/px",
+        "Border": "auto (the highest score)",
+        "Seeds": "4",
+        "Patches": f"{len(ramp.labels)} of 256 px at 0.5 µm/px, every 64 µm",
+        "Slide": "1,400 x 1,100 px, 0.5 µm/px",
+        "Version": "tissuumaps-sic 0.1.0",
+        "Fingerprint": ramp.slide.fingerprint,
+    }
+
+
+def test_the_page_is_whole_without_scripts_or_another_host(ramp, tmp_path):
+    session = ramp.session.seed(["ramp_0_0"], 1, user="<script>alert(1)</script>&")
+    write_html(ramp.slide, session, tmp_path / "out.html", ramp.columns, session_name="{{ 7 * 7 }}")
+    text = (tmp_path / "out.html").read_text()
+    page = Page(text)
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "form", "a"}
+    assert not re.search(r"https?:|url\(|@import|javascript:| on\w+=", text)
+    sources = [value for _, named in page.tags for key, value in named.items() if key in ("src", "href")]
+    assert len(sources) == 2
+    assert all(each.startswith("data:image/jpeg;base64,") for each in sources)
+    assert page.facts["Annotated by"] == "Ada, <script>alert(1)</script>&"
+    assert page.facts["Session"] == "{{ 7 * 7 }}"
+    # The seeds of the session have changed: that is told.
+    assert "The seeds have changed since this run" in text
+
+
+def pictures_of(path):
+    sources = [named["src"] for tag, named in Page(path.read_text()).tags if tag == "img"]
+    return [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(each.partition(",")[2]))).convert("RGB"))
+        for each in sources
+    ]
+
+
+def test_labels_are_drawn_over_the_slide_where_they_are(ramp, tmp_path):
+    write_html(ramp.slide, ramp.session, tmp_path / "out.html", ramp.columns)
+    labels, plain = pictures_of(tmp_path / "out.html")
+    assert labels.shape == plain.shape
+    columns = plain.shape[1]
+    # The patches' cells begin and end 64 px within their grid, and the picture a fiftieth beyond them.
+    left, top = ramp.slide.centres.min(axis=0) - 64
+    right, bottom = ramp.slide.centres.max(axis=0) + 64
+    margin = 0.02 * max(right - left, bottom - top)
+    zoom = columns / (right - left + 2 * margin)
+    for x, y in ((300, 300), (700, 500), (1100, 800)):
+        row, column = int((y - top + margin) * zoom), int((x - left + margin) * zoom)
+        assert plain[row, column] == pytest.approx([x * 250 / 1400, y * 250 / 1100, 20], abs=6)
+        cell = np.abs(ramp.slide.centres - (x, y)).max(axis=1).argmin()
+        color = CLASSES[ramp.labels[cell]].color
+        rgb = np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)])
+        assert labels[row, column] == pytest.approx(0.58 * plain[row, column] + 0.42 * rgb, abs=12)
+
+
+def test_without_the_image_the_patches_have_the_colours_of_their_labels(ramp, tmp_path):
+    (tmp_path / "ramp.tif").unlink()
+    write_html(ramp.slide, ramp.session, tmp_path / "out.html", ramp.columns)
+    (labels,) = pictures_of(tmp_path / "out.html")
+    colors, counts = np.unique(labels.reshape(-1, 3), axis=0, return_counts=True)
+    pure = {tuple(color): n for color, n in zip(colors.tolist(), counts, strict=True)}
+    for label, each in enumerate(CLASSES):
+        rgb = tuple(int(each.color[at : at + 2], 16) for at in (1, 3, 5))
+        share = pure[rgb] / sum(n for color, n in pure.items() if color != (255, 255, 255))
+        assert share == pytest.approx((ramp.labels == label).mean(), abs=0.02)
+
+
+def test_another_image_is_refused_when_asked_for_and_left_out_when_found(ramp, tmp_path, caplog):
+    write_ramp(tmp_path / "other.tif", width=900)
+    with pytest.raises(ExportError, match="is not of the size of the slide"):
+        write_html(ramp.slide, ramp.session, tmp_path / "a.html", ramp.columns, image=tmp_path / "other.tif")
+    (tmp_path / "other.tif").replace(tmp_path / "ramp.tif")
+    write_html(ramp.slide, ramp.session, tmp_path / "a.html", ramp.columns)
+    assert len(pictures_of(tmp_path / "a.html")) == 1
+    assert "the labels are drawn without it" in caplog.text
+
+
+def test_pixels_that_are_not_square_are_drawn_as_they_are_on_the_glass(tmp_path):
+    grid = plan((2000, 1000), mpp=(0.25, 0.5))
+    made = labelled(write_grid_h5ad(tmp_path / "a.h5ad", grid), np.arange(len(grid)) % 2)
+    report = make_report(made.slide, made.session, made.columns)
+    rows, columns, _ = report.picture.labels.shape
+    # 2000 x 0.25 µm by 1000 x 0.5 µm is a square.
+    assert rows == pytest.approx(columns, rel=0.05)
+
+
+def test_a_file_without_resolution_has_no_areas_and_says_so(tmp_path):
+    grid = plan()
+    made = labelled(write_grid_h5ad(tmp_path / "a.h5ad", grid, told=False), np.arange(len(grid)) % 2)
+    report = make_report(made.slide, made.session, made.columns)
+    assert report.area is None
+    assert report.picture.width_um is None
+    assert any("areas are not known" in note for note in report.notes)
+    for render in (to_html, to_pdf):
+        assert len(render(report)) > 5000
+
+
+def test_the_pdf_is_one_page_of_a4_however_many_classes(ramp, tmp_path):
+    write_pdf(ramp.slide, ramp.session, tmp_path / "out.pdf", ramp.columns)
+    content = (tmp_path / "out.pdf").read_bytes()
+    assert content.startswith(b"%PDF")
+    width, height = map(float, re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", content).groups())
+    assert (width, height) == pytest.approx((210 / 25.4 * 72, 297 / 25.4 * 72), abs=0.1)
+    report = make_report(ramp.slide, ramp.session, ramp.columns)
+    # A name that TeX would take for a formula, and letters that the font lacks.
+    many = tuple(ClassRow(rf"$\frac{k}$ 肿瘤", "#123456", 10, 1, 0.1, 1 / 64, 0.5) for k in range(64))
+    content = to_pdf(dataclasses.replace(report, rows=many, slide="s" * 300))
+    assert len(re.findall(rb"/Type /Page\b", content)) == 1
+
+
+def test_the_scale_bar_is_a_round_length_of_at_most_a_quarter():
+    for width in (10, 37, 400, 999, 1000, 7777, 123456):
+        length, told = scale_bar(width)
+        assert 0.09 * width < length <= 0.25 * width
+        assert str(length / 10 ** np.floor(np.log10(length)))[0] in "125"
+        number, unit = told.split()
+        assert float(number) * {"µm": 1, "mm": 1000}[unit] == length
+
+
+def test_classes_that_were_merged_are_one_row(ramp):
+    merged = ramp.session.remove_class(2, into=0)
+    columns = ramp.columns.assign(
+        sic_label=ramp.columns["sic_label"]
+        .astype(object)
+        .replace("In situ: low", "Other")
+        .astype("category"),
+        sic_seed=ramp.columns["sic_seed"].astype(object).replace("In situ: low", "Other").astype("category"),
+    )
+    report = make_report(ramp.slide, merged, columns)
+    assert [(row.name, row.patches, row.seeds) for row in report.rows] == [
+        ("Tumour", (ramp.labels == 1).sum(), 2),
+        ("Other", (ramp.labels != 1).sum(), 2),
+    ]
+
+
+def test_a_class_without_patches_has_no_score(ramp, tmp_path):
+    session = ramp.session.model_copy(
+        update={
+            "run": ramp.session.run.model_copy(
+                update={"classes": (*CLASSES, SeedClass(name="None", color="#000000")),
+                        "class_numbers": (0, 1, 2, 3)}
+            )
+        }
+    )  # fmt: skip
+    report = make_report(ramp.slide, session, ramp.columns)
+    assert report.rows[3] == ClassRow("None", "#000000", 0, 0, 0.0, 0.0, None)
+    assert b"None" in to_html(report)
+    assert to_pdf(report)

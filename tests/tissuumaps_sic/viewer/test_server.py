@@ -1,0 +1,427 @@
+"""What requests cost, which of them wait, and what is answered when something is not as it should be."""
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from making.files import write_small_h5ad
+
+from tissuumaps_sic.annotation import session
+from tissuumaps_sic.annotation.session import editing, load_session, session_path
+from tissuumaps_sic.slides.slide import SlideFileError, open_slide_file
+from tissuumaps_sic.viewer import endpoints
+from tissuumaps_sic.viewer.endpoints import Annotator, RequestError
+from tissuumaps_sic.viewer.jobs import FullError, Room
+
+SEEDS = {0: 0, 13: 0, 11: 1, 22: 1}
+
+
+class Page:
+    """What a browser's page does to one session of a slide."""
+
+    def __init__(self, annotator, h5ad, name=""):
+        self.annotator, self.h5ad, self.revision = annotator, h5ad, 0
+        self.about = {"h5ad": h5ad.name, "session": name}
+
+    def ask(self, endpoint, **content):
+        found = getattr(self.annotator, endpoint)(self.h5ad.parent, {**self.about, **content})
+        state, *arrays = found if isinstance(found, tuple) else (found,)
+        self.revision = state.get("revision", self.revision)
+        return (state, *arrays) if arrays else state
+
+    def change(self, **what):
+        return self.ask("change", revision=self.revision, change=what)
+
+    def seed(self, label, *rows):
+        return self.change(kind="seed", label=label, patches=list(rows))
+
+    def seed_and_run(self):
+        for row, label in SEEDS.items():
+            self.seed(label, row)
+        return self.ask("run", revision=self.revision)
+
+
+@pytest.fixture
+def annotator():
+    return Annotator()
+
+
+@pytest.fixture
+def page(annotator, small_h5ad):
+    return Page(annotator, small_h5ad)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How often actions were done and sessions read since it was cleared."""
+    count = Counter()
+
+    def counting(name, real):
+        def counted_one(*args, **options):
+            count[name] += 1
+            return real(*args, **options)
+
+        return counted_one
+
+    monkeypatch.setattr(session._Folded, "do", counting("done", session._Folded.do))
+    monkeypatch.setattr(endpoints, "load_session", counting("read", endpoints.load_session))
+    return count
+
+
+@pytest.fixture(scope="module")
+def large_h5ad(tmp_path_factory):
+    return write_small_h5ad(tmp_path_factory.mktemp("large") / "large.h5ad", columns=100, rows=100)
+
+
+def test_a_click_costs_one_action_whatever_came_before_it(annotator, large_h5ad, counted):
+    page = Page(annotator, large_h5ad, "clicks")
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        page.seed(number % 2, *np.sort(rng.choice(10_000, 5000, replace=False)).tolist())
+    lassoed = session_path(large_h5ad, "clicks").stat().st_size
+    # Of today's form it were four megabytes.
+    assert lassoed < 200_000
+    for what in ("seed", "clear", "seed"):
+        counted.clear()
+        page.change(kind="clear") if what == "clear" else page.seed(1, 7)
+        assert counted == {"done": 1}
+    assert session_path(large_h5ad, "clicks").stat().st_size < lassoed + 1000
+    counted.clear()
+    state = page.ask("open")
+    assert not counted
+    assert state["seeds"] == {"patches": [7], "labels": [1]}
+
+
+def test_going_back_to_the_first_click_costs_what_lies_between(small_h5ad, counted, monkeypatch):
+    """Not every undo all of the history."""
+    monkeypatch.setattr(session, "_SPACING", 100)
+    seeded = session.Session.new(open_slide_file(small_h5ad))
+    for number in range(90):
+        seeded = seeded.seed_rows(np.array([number]), number % 2)
+    counted.clear()
+    undone = seeded
+    for number in range(90):
+        undone = undone.undo()
+        assert undone.seed_counts == [(90 - number) // 2, (89 - number) // 2]
+    assert counted["done"] < 90 * 90 / 2 / 5
+    assert not undone.can_undo
+    for _ in range(90):
+        undone = undone.redo()
+    assert undone.seeds == seeded.seeds
+    assert list(undone.seeds) == list(seeded.seeds)
+
+
+def test_what_is_kept_of_a_session_is_bounded(annotator, large_h5ad):
+    page = Page(annotator, large_h5ad, "kept")
+    kept = page.annotator._sessions
+    rows = list(range(5000))
+    for number in range(60):
+        page.seed(number % 2, *rows)
+    (known,) = [each for path, (_, each, _) in kept._kept.items() if "kept" in path.name]
+    assert len(known._states) <= session._MOST_STATES + 2
+    for number in range(30):
+        Page(annotator, large_h5ad, f"reader {number}").seed(1, number)
+    assert len(kept._kept) == kept._MOST
+    kept._MOST_PATCHES = 35_000
+    Page(annotator, large_h5ad, "one more").seed(1, 3)
+    assert len(kept._kept) == 3
+
+
+def test_what_another_program_writes_is_read_again(annotator, small_h5ad):
+    """Another endpoints, an editor, or someone who puts an old copy back."""
+    page, other = Page(annotator, small_h5ad), Page(Annotator(), small_h5ad)
+    page.seed(1, 3)
+    path = session_path(small_h5ad)
+    shutil.copy2(path, path.with_name("copy"))
+    other.ask("open")
+    other.seed(0, 4)
+    assert page.ask("open")["seeds"] == {"patches": [3, 4], "labels": [1, 0]}
+    page.seed(0, 5)
+    path.with_name("copy").replace(path)
+    assert page.ask("open")["seeds"] == {"patches": [3], "labels": [1]}
+    saved = json.loads(path.read_text())
+    saved["actions"][0]["label"] = 0
+    path.write_text(json.dumps(saved))
+    assert page.ask("open")["seeds"] == {"patches": [3], "labels": [0]}
+    path.unlink()
+    assert page.ask("open")["seeds"]["patches"] == []
+
+
+def test_a_click_that_could_not_be_saved_is_not_there(annotator, small_h5ad, monkeypatch):
+    page = Page(annotator, small_h5ad)
+    page.seed(1, 3)
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(RequestError, match="No space left on device"):
+        page.seed(1, 4)
+    monkeypatch.undo()
+    assert page.ask("open")["seeds"]["patches"] == [3]
+    page.seed(1, 5)
+    assert load_session(session_path(small_h5ad), open_slide_file(small_h5ad)).seed_counts == [0, 2]
+
+
+def test_readers_who_run_in_one_second_get_their_own_scores(annotator, small_h5ad, monkeypatch):
+    monkeypatch.setattr(session, "_now", lambda: "2025-01-01T00:00:00+00:00")
+    anna, ben = Page(annotator, small_h5ad, "Anna"), Page(annotator, small_h5ad, "Ben")
+    found = []
+    for page, more in ((anna, 1), (ben, 2)):
+        page.seed(0, more)
+        found.append(page.seed_and_run()[1])
+    assert np.array_equal(*found), "the labels differ, so that nothing was shown"
+    kept = [page.ask("scores", revision=page.revision)[1] for page in (anna, ben)]
+    assert not np.array_equal(*kept)
+    for page, scores in zip((anna, ben), kept, strict=True):
+        page.annotator = Annotator()  # which has to find them anew
+        assert np.array_equal(page.ask("scores", revision=page.revision)[1], scores)
+
+
+def test_scores_are_kept_for_the_run_that_they_are_of(page, monkeypatch):
+    page.seed_and_run()
+    monkeypatch.setattr(endpoints, "cluster", None)
+    page.ask("scores", revision=page.revision)
+    page.seed(1, 5)
+    page.ask("scores", revision=page.revision)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [[], [0], [5], [0, 9, 10, 11, 99, 100, 2**31, 2**32 - 1], range(12_345), [7] * 99, [0, 13, 26] * 200],
+    ids=["none", "nought", "one", "of all lengths", "many", "equal", "up and down"],
+)  # fmt: skip
+def test_numbers_are_written_as_json_writes_them(numbers):
+    text = endpoints.text_of(np.array(list(numbers), np.int64))
+    assert text == ",".join(str(number) for number in numbers)
+
+
+def test_an_answer_with_many_seeds_is_the_json_of_its_lists(annotator, large_h5ad):
+    page = Page(annotator, large_h5ad, "answered")
+    state = page.seed(1, *range(0, 9000, 7))
+    told = json.loads(endpoints.as_json(state))
+    assert told["seeds"] == {"patches": list(range(0, 9000, 7)), "labels": [1] * 1286} == state["seeds"]
+    assert told.keys() == state.keys()
+    assert {**told, "seeds": None} == json.loads(json.dumps({**state, "seeds": None}))
+
+
+@pytest.fixture
+def moment(monkeypatch):
+    """Nobody waits long before he counts as waiting."""
+    monkeypatch.setattr(endpoints, "_MOMENT_SECONDS", 0.05)
+    return Annotator()
+
+
+def test_few_wait_for_a_slide_and_the_others_are_told_at_once(moment, small_h5ad):
+    """While another program keeps the session, 24 clicks must not take all of the server's threads."""
+    pages = [Page(moment, small_h5ad, f"reader {number}") for number in range(24)]
+    with ThreadPoolExecutor(24) as pool:
+        with editing(small_h5ad):
+            clicks = [pool.submit(page.seed, 1, 3) for page in pages]
+            refused = [each for each in clicks if not _waits(each, clicks)]
+            assert len(refused) == 24 - endpoints._MOST_OF_SLIDE
+            for each in refused:
+                assert each.exception().status == 503
+                assert "try again in a moment" in str(each.exception())
+            # All else is answered meanwhile.
+            assert pages[0].ask("open")["revision"] == 0
+            assert pages[0].ask("progress", job="token-of-a-page") == {"stage": None, "share": None}
+            assert pages[0].ask("cancel", job="token-of-a-page") == {"running": False}
+        waited = [each.result(60) for each in clicks if each not in refused]
+    assert all(state["revision"] == 1 for state in waited)
+    # Who was refused can come again.
+    assert Page(moment, small_h5ad, "one more").seed(1, 3)["revision"] == 1
+
+
+def _waits(click, clicks):
+    """Whether a click is one of those that wait; the others are refused first."""
+    while sum(each.done() for each in clicks) < len(clicks) - endpoints._MOST_OF_SLIDE:
+        threading.Event().wait(0.01)
+    return not click.done()
+
+
+def test_one_slide_that_is_kept_leaves_places_for_others(moment, tmp_path):
+    kept, other = (write_small_h5ad(tmp_path / f"{name}.h5ad") for name in "ab")
+    with ThreadPoolExecutor(24) as pool:
+        with editing(kept):
+            clicks = [pool.submit(Page(moment, kept, f"reader {n}").seed, 1, 3) for n in range(12)]
+            for each in clicks:
+                _waits(each, clicks)
+            assert Page(moment, other).seed_and_run()[0]["run"]["counts"]
+        for each in clicks:
+            each.exception(60)
+
+
+def test_a_run_that_is_done_is_saved_however_many_wait(moment, small_h5ad, monkeypatch):
+    runner = Page(moment, small_h5ad)
+    for row, label in SEEDS.items():
+        runner.seed(label, row)
+    begun, goes_on = threading.Event(), threading.Event()
+    quick = endpoints.cluster
+
+    def slow(*args, **options):
+        begun.set()
+        assert goes_on.wait(60)
+        return quick(*args, **options)
+
+    monkeypatch.setattr(endpoints, "cluster", slow)
+    with ThreadPoolExecutor(24) as pool:
+        running = pool.submit(runner.ask, "run", revision=runner.revision)
+        assert begun.wait(60)
+        with editing(small_h5ad):
+            clicks = [pool.submit(Page(moment, small_h5ad, f"reader {n}").seed, 1, 3) for n in range(16)]
+            while sum(each.done() for each in clicks) < 16 - endpoints._MOST_OF_SLIDE + 1:
+                goes_on.wait(0.01)
+            goes_on.set()
+            # It waits for the session with the others.
+            with pytest.raises(TimeoutError):
+                running.result(0.3)
+        assert running.result(60)[0]["run"]["counts"]
+        for each in clicks:
+            each.exception(60)
+
+
+def test_runs_beyond_those_that_may_wait_are_told_at_once(moment, small_h5ad):
+    page = Page(moment, small_h5ad)
+    for row, label in SEEDS.items():
+        page.seed(label, row)
+    with ThreadPoolExecutor(24) as pool:
+        with moment._turn(small_h5ad):
+            runs = [pool.submit(page.ask, "suggest", revision=page.revision) for _ in range(24)]
+            refused = [each for each in runs if not _waits(each, runs)]
+            assert {each.exception().status for each in refused} == {503}
+            assert page.ask("open")["revision"] == page.revision
+        assert len([each.result(60) for each in runs if each not in refused]) == endpoints._MOST_OF_SLIDE
+
+
+def test_places_are_given_back(tmp_path):
+    room = Room(3, 2, patience=0.0)
+    with room.place(tmp_path / "a"), room.place(tmp_path / "a"):
+        with pytest.raises(FullError, match="more of this slide must come later"), room.place(tmp_path / "a"):
+            pass
+        with (
+            room.place(tmp_path / "b"),
+            pytest.raises(FullError, match="more of other pages"),
+            room.place(tmp_path / "c"),
+        ):
+            pass
+        with pytest.raises(KeyError), room.place(tmp_path / "b"):
+            raise KeyError
+    assert not room._taken
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (SlideFileError("x.h5ad: no provenance"), 422),
+        (OSError(errno.EIO, "Input/output error", "/secret/x.h5ad"), 507),
+        (MemoryError(), 507),
+    ],
+)
+@pytest.mark.parametrize("endpoint", ["regions", "labels", "run", "suggest", "why", "map", "export", "open"])
+def test_a_fault_of_a_file_is_told_wherever_it_comes_up(page, monkeypatch, endpoint, fault, status):
+    page.seed_and_run()
+
+    def fail(*_, **__):
+        raise fault
+
+    for name in ("regions_in", "cluster", "fit", "read_layout", "_cosines", "session_names"):
+        monkeypatch.setattr(endpoints, name, fail)
+    monkeypatch.setitem(endpoints.FORMATS, "csv", _Failing(fail))
+    more = {
+        "why": {"patch": 3},
+        "export": {"format": "csv"},
+        **dict.fromkeys(("open", "map", "labels"), None),
+    }.get(endpoint, {})
+    content = {} if more is None else {"revision": page.revision, **more}
+    with pytest.raises(RequestError) as caught:
+        page.ask(endpoint, **content)
+    assert caught.value.status == status
+    assert "secret" not in str(caught.value)
+
+
+class _Failing:
+    ending = "csv"
+
+    def __init__(self, write):
+        self.write = write
+
+
+def test_a_mistake_of_ours_is_told_as_one(page, monkeypatch):
+    def fail(*_, **__):
+        raise KeyError("nobody expected this")
+
+    monkeypatch.setattr(endpoints, "session_names", fail)
+    with pytest.raises(KeyError):
+        page.ask("open")
+
+
+@pytest.mark.parametrize("format_", ["csv", "geojson", "h5ad", "html"])
+def test_a_temporary_folder_that_is_gone_is_named(page, tmp_path, monkeypatch, format_):
+    page.seed_and_run()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(RequestError, match=r"gone cannot be used \(No such file.*TMPDIR") as caught:
+        page.ask("export", revision=page.revision, format=format_)
+    assert caught.value.status == 507
+
+
+def test_a_temporary_folder_that_cannot_be_written_is_not_told_as_full(page, monkeypatch):
+    page.seed_and_run()
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(endpoints.tempfile, "TemporaryDirectory", refuse)
+    with pytest.raises(RequestError, match=r"cannot be used \(Permission denied\)") as caught:
+        page.ask("export", revision=page.revision, format="csv")
+    assert caught.value.status == 507
+
+
+def test_a_temporary_folder_without_room_is_named_before_anything_is_copied(page, monkeypatch):
+    page.seed_and_run()
+    usage = shutil.disk_usage(tempfile.gettempdir())
+    monkeypatch.setattr(endpoints.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    monkeypatch.setitem(endpoints.FORMATS, "h5ad", _Failing(None))
+    told = r"does not fit into the temporary folder .* about 0\.\d MB are needed and 0\.0 MB are free"
+    with pytest.raises(RequestError, match=told) as caught:
+        page.ask("export", revision=page.revision, format="h5ad")
+    assert caught.value.status == 507
+
+
+def test_a_temporary_folder_that_fills_is_named_and_left_empty(page, tmp_path, monkeypatch):
+    page.seed_and_run()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def fill(_slide, _session, target, *_):
+        target.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setitem(endpoints.FORMATS, "csv", _Failing(fill))
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(RequestError, match=r"\(No space left on device\): more is needed and .* are free"):
+        page.ask("export", revision=page.revision, format="csv")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_pipe_in_place_of_a_session_is_told_and_not_waited_for(page, small_h5ad):
+    os.mkfifo(session_path(small_h5ad))
+    for ask in (lambda: page.ask("open"), lambda: page.seed(1, 3)):
+        with pytest.raises(RequestError, match="it is a pipe") as caught:
+            ask()
+        assert caught.value.status == 409
+    (row,) = page.ask("worklist")["slides"]
+    assert "it is a pipe" in row["problem"]
+
+
+def test_a_session_keeps_its_mode(page, small_h5ad):
+    page.seed(1, 3)
+    session_path(small_h5ad).chmod(0o600)
+    page.seed(1, 4)
+    assert session_path(small_h5ad).stat().st_mode & 0o777 == 0o600

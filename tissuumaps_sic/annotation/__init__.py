@@ -1,0 +1,1 @@
+"""What a person did: classes, seeds, corrections; kept as a session, lent to other slides, compared."""

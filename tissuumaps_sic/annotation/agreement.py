@@ -1,0 +1,159 @@
+"""Two or more readers of one slide: how far they agree, where they do not, and what they agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from tissuumaps_sic.annotation.session import SeedClass, Session, SessionError
+from tissuumaps_sic.slides.slide import EmbeddedSlide
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """How far the labels of two sessions agree.
+
+    Attributes
+    ----------
+    kappa : float
+        Cohen's kappa over all patches: 1 where they agree everywhere, 0 where no more than by chance; nan
+        where both have one class alone, the same, so that there is nothing to agree on.
+    share : float
+        Of the patches that have the same label in both.
+    disputed : ndarray of shape (n_patches,), bool
+        Which patches have not.
+    table : DataFrame
+        Patches by class of the first session (rows) and of the second (columns).
+    """
+
+    kappa: float
+    share: float
+    disputed: npt.NDArray[np.bool_]
+    table: pd.DataFrame
+
+
+def compare(slide: EmbeddedSlide, first: Session, second: Session) -> Agreement:
+    """Compare the labels of the last runs of two sessions; classes are the same when their names are.
+
+    References
+    ----------
+    J. Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement 20,
+    1960.
+
+    Raises
+    ------
+    SessionError
+        When one has no labels.
+    """
+    from sklearn.metrics import cohen_kappa_score, confusion_matrix
+
+    named = [_names(slide, session) for session in (first, second)]
+    known = sorted({name for names, labels in named for name in names[np.unique(labels)]})
+    # Numbers, since names of a million patches take seconds to compare.
+    one, other = (np.array([_place(known, name) for name in names])[labels] for names, labels in named)
+    labels = np.arange(len(known))
+    table = pd.DataFrame(confusion_matrix(one, other, labels=labels), index=known, columns=known)
+    # Of one class alone scikit-learn divides nothing by nothing, and warns of it.
+    kappa = float(cohen_kappa_score(one, other, labels=labels)) if len(known) > 1 else float("nan")
+    disputed = np.asarray(one != other, dtype=np.bool_)
+    return Agreement(kappa, float(1 - disputed.mean()), disputed, table)
+
+
+def disputed_places(slide: EmbeddedSlide, disputed: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return where disputed patches lie together: a patch in the middle of each, and how many they are.
+
+    Patches lie together when they touch, at a corner too. The largest place comes first, so that whoever
+    settles them begins where most is at stake.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    disputed : ndarray of shape (n_patches,), bool
+    """
+    rows = np.flatnonzero(disputed)
+    if not rows.size:
+        return []
+    centres = slide.centres[rows]
+    # Half a stride beyond the diagonal neighbour, whose place is rounded to level-0 pixels.
+    pairs = cKDTree(centres).query_pairs(1.9 * slide.spacing, output_type="ndarray")
+    links = sparse.coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(rows.size, rows.size))
+    n_places, place = connected_components(links, directed=False)
+    sizes = np.bincount(place, minlength=n_places)
+    middles = np.column_stack([np.bincount(place, centres[:, axis]) for axis in (0, 1)]) / sizes[:, None]
+    distances = np.linalg.norm(centres - middles[place], axis=1)
+    # The nearest to the middle of each, which itself may lie in a hole.
+    order = np.lexsort((rows, distances, place))
+    first = order[np.searchsorted(place[order], np.arange(n_places))]
+    largest = np.lexsort((rows[first], -sizes))
+    return [(int(rows[first[each]]), int(sizes[each])) for each in largest]
+
+
+def consensus(sessions: Mapping[str, Session]) -> tuple[Session, list[str]]:
+    """Return a new session of the seeds that nobody disputes, and the patches that somebody does.
+
+    A patch keeps its seed when all sessions that seeded it gave it the same class, by name. Classes are those
+    of the sessions in order, each named once, in the first session's colours.
+
+    Parameters
+    ----------
+    sessions : mapping of str to Session
+        Two or more of one slide, by name; the name is kept with each seed as its user.
+
+    Raises
+    ------
+    SessionError
+        When they are fewer than two, of different slides, or of too many classes together.
+    """
+    if len(sessions) < 2:
+        raise SessionError("a consensus is of two sessions or more; name another one")
+    every = list(sessions.values())
+    if len({session.fingerprint for session in every}) > 1:
+        raise SessionError("the sessions are of different patches; choose sessions of one slide")
+    classes: dict[str, SeedClass] = {}
+    for session in every:
+        for each in session.classes:
+            classes.setdefault(each.name, each)
+    first, second, *more = classes.values()
+    merged = every[0].anew((first, second))
+    for each in more:
+        merged = merged.add_class(each)
+    votes: dict[str, dict[str, str]] = {}
+    for name, session in sessions.items():
+        named = session.classes
+        for patch, label in session.seeds.items():
+            votes.setdefault(patch, {})[name] = named[label].name
+    disputed = [patch for patch, given in votes.items() if len(set(given.values())) > 1]
+    order = {name: label for label, name in enumerate(classes)}
+    for reader in sessions:
+        for name, label in order.items():
+            # Who seeded a patch first is named with it.
+            patches = [
+                patch
+                for patch, given in votes.items()
+                if len(set(given.values())) == 1 and next(iter(given.items())) == (reader, name)
+            ]
+            if patches:
+                merged = merged.seed(patches, label, user=reader)
+    return merged, disputed
+
+
+def _place(known: list[str], name: str) -> int:
+    """Return where a name is among those that patches have; -1 where no patch has it."""
+    return known.index(name) if name in known else -1
+
+
+def _names(slide: EmbeddedSlide, session: Session) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.uint8]]:
+    """Return the names of a session's classes, and its labels, (n_patches,) uint8."""
+    if session.run is None:
+        raise SessionError("a session has no labels yet; run it first")
+    labels = session.run.unpack()
+    if len(labels) != slide.n_patches:
+        raise SessionError(f"{slide.path.name}: a session's labels are of other patches; run it again")
+    return np.array([each.name for each in session.run_classes], dtype=object), labels

@@ -1,0 +1,320 @@
+"""Labels without the viewer: of one slide or a folder, from their own seeds or another slide's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tissuumaps_sic.annotation.lending import guests_of, lend, unlike
+from tissuumaps_sic.annotation.seeds import Seeds, read_seeds
+from tissuumaps_sic.annotation.session import (
+    DEFAULT_METHOD,
+    Method,
+    Run,
+    Session,
+    SessionError,
+    cluster,
+    editing,
+    load_session,
+    save_session,
+    seed_vector,
+    session_path,
+)
+from tissuumaps_sic.export import FORMATS, columns_of
+from tissuumaps_sic.labelling.progress import Progress
+from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, open_slide_file
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How to run; what is None is as in the session's last run, and as the viewer begins where there is none.
+
+    Attributes
+    ----------
+    method : "sic" or "refine" or None
+    embedding : str or None
+    border : float or None
+        0 to 1.
+    """
+
+    method: Method | None = None
+    embedding: str | None = None
+    border: float | None = None
+
+
+@dataclass(frozen=True)
+class Lender:
+    """The slide whose seeds label others.
+
+    Attributes
+    ----------
+    slide : EmbeddedSlide
+    seeds : Seeds
+    session : str
+        Name of the session that they are from, where it is one of the slide's own.
+    """
+
+    slide: EmbeddedSlide
+    seeds: Seeds
+    session: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """A slide that has been run on.
+
+    Attributes
+    ----------
+    slide : EmbeddedSlide
+        With the embedding that was run on.
+    found : Session or None
+        What lay beside the slide before.
+    session : Session
+        With the run.
+    scores : ndarray of shape (n_patches, n_classes), float32
+    unlike : ndarray of shape (n_patches,), bool, or None
+        Which patches are unlike any seed, where some are borrowed.
+    """
+
+    slide: EmbeddedSlide
+    found: Session | None
+    session: Session
+    scores: npt.NDArray[np.float32]
+    unlike: npt.NDArray[np.bool_] | None
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        assert self.session.run is not None
+        return self.session.run
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Patches of each class, by the class's name."""
+        return {each.name: n for each, n in zip(self.session.run_classes, self.run.counts, strict=True)}
+
+
+def begun(slide: EmbeddedSlide, seeds: Seeds) -> Session:
+    """Return a session of seeds that were read from elsewhere than a session of the slide."""
+    session = Session.new(slide).model_copy(update={"initial_classes": seeds.classes})
+    for label in range(len(seeds.classes)):
+        patches = [patch for patch, each in seeds.patches.items() if each == label]
+        if patches:
+            session = session.seed(patches, label)
+    return session
+
+
+def borrowing(slide: EmbeddedSlide, lender: Lender, session: Session, choices: Choices) -> Session:
+    """Return a session that borrows the lender's seeds.
+
+    Raises
+    ------
+    SessionError
+        When they cannot be borrowed (`transfer.lend`), or a class of the lender has no seeds there.
+    """
+    for label, each in enumerate(lender.seeds.classes):
+        if label not in lender.seeds.patches.values():
+            raise SessionError(f"“{each.name}” has no seeds on {lender.slide.name}; seed it there first")
+    here = slide.with_embedding(choices.embedding or lender.seeds.embedding)
+    loan = lend(lender.slide, lender.seeds.patches, here, session=lender.session)
+    return session.borrow(loan, lender.seeds.classes)
+
+
+def label(
+    slide: EmbeddedSlide,
+    session: Session,
+    choices: Choices,
+    *,
+    like: Seeds | None = None,
+    found: Session | None = None,
+    progress: Progress | None = None,
+) -> Labelled:
+    """Run on a session's seeds, its own and those it borrows.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session : Session
+    choices : Choices
+    like : Seeds, optional
+        Whose method, embedding and border count where the session has no run and the choices are silent.
+    found : Session, optional
+        What lay beside the slide.
+    progress : callable, optional
+        As in `SeededIterativeClustering.fit`.
+
+    Raises
+    ------
+    SessionError, SlideFileError
+        When it cannot be run.
+    """
+    last = session.run
+    method = last.method if last else like.method if like else DEFAULT_METHOD
+    embedding = last.embedding if last else like.embedding if like else MAIN
+    border = last.border if last else like.border if like else None
+    here = slide.with_embedding(choices.embedding or embedding)
+    loans = session.loans
+    # Only the refined method takes seeds of another slide, whatever the slide that lends was run by.
+    chosen = choices.method or ("refine" if loans else method)
+    guests = guests_of(here, loans)
+    run, scores = cluster(
+        here,
+        session.classes,
+        session.seeds,
+        method=chosen,
+        border=border if choices.border is None else choices.border,
+        guests=guests,
+        progress=progress,
+    )
+    return Labelled(here, found, session.with_run(run), scores, unlike(here, session.seeds, guests))
+
+
+def label_file(
+    h5ad: Path,
+    choices: Choices,
+    *,
+    session: str = "",
+    lender: Lender | None = None,
+    progress: Progress | None = None,
+) -> Labelled | None:
+    """Label a slide of a folder: from its own session where that can be run, else from the lender's seeds.
+
+    Seeds of a session that lacks some of a class count together with the lender's.
+
+    Parameters
+    ----------
+    h5ad : Path
+    choices : Choices
+    session : str, default=""
+        Name of the session.
+    lender : Lender, optional
+    progress : callable, optional
+        As in `SeededIterativeClustering.fit`.
+
+    Returns
+    -------
+    Labelled or None
+        None where there is no session, and nobody who lends.
+
+    Raises
+    ------
+    SessionError, SlideFileError
+        When something cannot be read or run.
+    """
+    path = session_path(h5ad, session)
+    if not path.exists() and lender is None:
+        return None
+    slide = open_slide_file(h5ad)
+    found = load_session(path, slide) if path.exists() else None
+    own = found or Session.new(slide)
+    if lender is None or _is_seeded(own):
+        return label(slide, own, choices, found=found, progress=progress)
+    return label_from(slide, lender, choices, found=found, progress=progress)
+
+
+def label_from(
+    slide: EmbeddedSlide,
+    lender: Lender,
+    choices: Choices,
+    *,
+    found: Session | None = None,
+    progress: Progress | None = None,
+) -> Labelled:
+    """Label a slide from the seeds of another one, and those of the session `found`, where there is one.
+
+    Raises
+    ------
+    SessionError, SlideFileError
+        As `label_file`.
+    """
+    session = borrowing(slide, lender, found or Session.new(slide), choices)
+    # The border is one of the lender's own scores.
+    like = replace(lender.seeds, border=None)
+    return label(slide, session, choices, like=like, found=found, progress=progress)
+
+
+def _is_seeded(session: Session) -> bool:
+    """Whether every class of a session has seeds, of its own or borrowed."""
+    seeded = {*session.seeds.values(), *(each for loan in session.loans for each in loan.seeds.values())}
+    return seeded == set(range(len(session.classes)))
+
+
+def open_lender(h5ad: Path, seeds: Path | None, *, positive: str | None = None, session: str = "") -> Lender:
+    """Open a slide that lends its seeds.
+
+    Parameters
+    ----------
+    h5ad : Path
+    seeds : Path, optional
+        As for `seeds.read_seeds`; the slide's session of the name `session` where none is given.
+    positive : str, optional
+        As for `seeds.read_seeds`.
+    session : str, default=""
+
+    Raises
+    ------
+    SessionError, SlideFileError
+        When something cannot be read.
+    """
+    slide = open_slide_file(h5ad)
+    found = read_seeds(seeds or session_path(h5ad, session), slide, positive=positive)
+    return Lender(slide, found, "" if seeds else session)
+
+
+def write(labelled: Labelled, target: Path, *, format_: str) -> None:
+    """Write labels in one of `export.FORMATS`.
+
+    Raises
+    ------
+    ExportError, SessionError, OSError
+        When they cannot be written.
+    """
+    slide, run = labelled.slide, labelled.run
+    columns = columns_of(
+        slide, labelled.session, labelled.scores, seed_vector(slide, run.seeds), labelled.unlike
+    )
+    FORMATS[format_].write(slide, labelled.session, target, columns)
+
+
+def keep(labelled: Labelled, *, session: str = "") -> None:
+    """Keep a run in the slide's session, so that the viewer shows it.
+
+    Raises
+    ------
+    SessionError
+        When there is another session than was found, one that was changed meanwhile included.
+    BusyError, OSError
+        When it cannot be written.
+    """
+    h5ad = labelled.slide.path
+    path = session_path(h5ad, session)
+    with editing(h5ad):
+        there = load_session(path, labelled.slide) if path.exists() else None
+        if there != labelled.found:
+            raise SessionError(
+                f"{path.name}: holds other seeds than were run on; leave --save out, or move it away"
+            )
+        save_session(path, labelled.session)
+
+
+def h5ads_of(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
+    """Yield each h5ad that is named, and those of each folder that is; and whether it is of a folder.
+
+    Raises
+    ------
+    SessionError
+        When a folder holds none.
+    """
+    for path in paths:
+        if not path.is_dir():
+            yield path, False
+            continue
+        found = sorted(each for each in path.glob("*.h5ad") if not each.name.startswith("."))
+        if not found:
+            raise SessionError(f"{path}: holds no h5ad; embed slides into it first (embedder embed)")
+        for each in found:
+            yield each, True

@@ -1,0 +1,1 @@
+"""The synthetic slide that the demo shows."""

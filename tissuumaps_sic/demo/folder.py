@@ -1,0 +1,67 @@
+"""From a slide to a folder that can be served: the demo's synthetic slide, or one's own."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tissuumaps_sic.demo.synthetic import write_synthetic_slide
+
+
+class EmbedError(Exception):
+    """The slide could not be embedded; `status` is the exit status for the command line."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def make_demo(folder: Path) -> Path:
+    """Make and embed the synthetic slide in `folder`, where that is not done yet.
+
+    Returns
+    -------
+    Path
+        The slide.
+
+    Raises
+    ------
+    EmbedError
+        When the slide could not be embedded.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    slide = folder / "demo.tif"
+    if not slide.exists():
+        write_synthetic_slide(slide)
+    embed([slide], folder)
+    return slide
+
+
+def embed(slides: Sequence[Path], folder: Path, *, options: Sequence[str] = ()) -> None:
+    """Run the other half, ``embedder embed``, in a process of its own: the two never import each other.
+
+    Parameters
+    ----------
+    slides : sequence of Path
+    folder : Path
+        Where the h5ad and tmap files go.
+    options : sequence of str
+        Further options of ``embedder embed``.
+
+    Raises
+    ------
+    EmbedError
+        When the embedder is not installed, or any slide failed; it has told which and why on stderr.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise EmbedError(
+            'embedding needs torch, which is not installed here; run pip install "tissuumaps-sic[embed]", '
+            "or embed the slide on another machine and serve the files here (tissuumaps-sic serve DIR)"
+        )
+    command = [sys.executable, "-m", "embedder", "embed", *map(str, slides), "-o", str(folder), *options]
+    status = subprocess.run(command, check=False).returncode  # noqa: S603 -- our own module, no shell
+    if status:
+        raise EmbedError("not every slide could be embedded; see above", status)

@@ -1,0 +1,302 @@
+"""A simulated annotator: who seeds a slide from its truth, click by click, and how good the labels become.
+
+Nothing here reads a file; `evaluate` brings slides and truths, and this module the clicks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tissuumaps_sic.evaluation.truth import UNCOUNTED, Truth
+from tissuumaps_sic.labelling.clustering import UNLABELLED
+from tissuumaps_sic.slides.slide import EmbeddedSlide
+
+Labels = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.intp]
+
+# A raster of the patch grid beyond this many cells means that the patches lie on no grid.
+_MOST_CELLS = 50_000_000
+
+
+class EvaluationError(Exception):
+    """An evaluation cannot be run as asked, or a slide cannot take part; the message says what to do."""
+
+
+class Fitted(Protocol):
+    """What an estimator has learnt."""
+
+    @property
+    def labels_(self) -> Labels:
+        """Class of each patch, shape (n_patches,)."""
+
+    @property
+    def scores_(self) -> npt.NDArray[np.float32]:
+        """Score of each class for each patch, shape (n_patches, n_classes)."""
+
+    def suggest(self, n: int) -> Sequence[int] | Rows:
+        """Return the patches to seed next."""
+
+
+Engine = Callable[[Labels], Any]
+
+
+def draw_seeds(labels: Labels, n_seeds: int, rng: np.random.Generator) -> Labels:
+    """Return `n_seeds` seeds of each class, drawn inside the patches of the class.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_patches,), int64
+        The truth; -1 is drawn nowhere.
+    n_seeds : int
+        For each class; all of a class that has fewer.
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of shape (n_patches,), int64
+        -1 where there is no seed.
+    """
+    y = np.full(len(labels), UNLABELLED, np.int64)
+    for number in range(labels.max() + 1):
+        inside = np.flatnonzero(labels == number)
+        y[rng.choice(inside, min(n_seeds, len(inside)), replace=False)] = number
+    return y
+
+
+def measure(truth: Labels, labels: Labels, n_classes: int) -> dict[str, float]:
+    """Compare labels with the truth, over the patches that have one.
+
+    Parameters
+    ----------
+    truth, labels : ndarray of shape (n_patches,), int64
+        0 to ``n_classes - 1``; -1 in `truth` is not counted.
+    n_classes : int
+
+    Returns
+    -------
+    dict of str to float
+        ``f1``, ``precision`` and ``recall`` of class 1, or of three or more classes their mean;
+        ``macro_f1``, the mean over all classes; ``balanced_accuracy``, the mean recall. What would be
+        divided by zero is 0, as in scikit-learn.
+    """
+    counted = truth != UNCOUNTED
+    cells = truth[counted] * n_classes + labels[counted]
+    table = np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes).astype(float)
+    hits = table.diagonal()
+
+    def share(total: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.asarray(np.divide(hits, total, out=np.zeros(n_classes), where=total > 0))
+
+    recall, precision = share(table.sum(axis=1)), share(table.sum(axis=0))
+    f1 = share((table.sum(axis=0) + table.sum(axis=1)) / 2)
+    chosen = slice(1, 2) if n_classes == 2 else slice(None)
+    return {
+        "f1": float(f1[chosen].mean()),
+        "macro_f1": float(f1.mean()),
+        "precision": float(precision[chosen].mean()),
+        "recall": float(recall[chosen].mean()),
+        "balanced_accuracy": float(recall.mean()),
+    }
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where patches lie on their grid.
+
+    Attributes
+    ----------
+    rows, columns : ndarray of shape (n_patches,), intp
+    """
+
+    rows: Rows
+    columns: Rows
+
+    @classmethod
+    def of(cls, slide: EmbeddedSlide) -> Grid:
+        """Return the grid of a slide's patches.
+
+        Raises
+        ------
+        EvaluationError
+            When they lie on none.
+        """
+        columns, rows = (_steps(slide.centres[:, axis], slide.spacing) for axis in (0, 1))
+        if (columns.max() + 1) * (rows.max() + 1) > _MOST_CELLS:
+            raise EvaluationError(
+                f"{slide.path.name}: its patches do not lie on a grid, so that no annotator can be "
+                "simulated on it; give 0 clicks"
+            )
+        return cls(rows, columns)
+
+    def raster(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return a mask of patches as an image, shape (rows, columns)."""
+        image = np.zeros((self.rows.max() + 1, self.columns.max() + 1), bool)
+        image[self.rows[mask], self.columns[mask]] = True
+        return image
+
+
+def _steps(positions: npt.NDArray[np.float64], spacing: float) -> Rows:
+    """Return how many whole steps of the grid each position is from the first.
+
+    Counted from each position to the next, so that a spacing that is a little off never adds up.
+    """
+    known, inverse = np.unique(positions, return_inverse=True)
+    steps = np.rint(np.diff(known, prepend=known[0]) / spacing)
+    return np.asarray(np.cumsum(steps)[inverse.ravel()], dtype=np.intp)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What an annotator sees before a click.
+
+    Attributes
+    ----------
+    truth : ndarray of shape (n_patches,), int64
+    grid : Grid
+    seeds : ndarray of shape (n_patches,), int64
+    fitted : Fitted
+    rng : Generator
+        The annotator's own; it goes on from click to click.
+    """
+
+    truth: Labels
+    grid: Grid
+    seeds: Labels
+    fitted: Any
+    rng: np.random.Generator
+
+    @property
+    def wrong(self) -> npt.NDArray[np.bool_]:
+        """Which patches have another label than their truth; shape (n_patches,)."""
+        return np.asarray((self.truth != UNCOUNTED) & (self.truth != self.fitted.labels_))
+
+    @property
+    def free(self) -> npt.NDArray[np.bool_]:
+        """Which patches can be clicked: those with a truth and no seed; shape (n_patches,)."""
+        return np.asarray((self.truth != UNCOUNTED) & (self.seeds == UNLABELLED))
+
+
+def _largest_error(turn: Turn) -> int | None:
+    """Choose the middle of the largest area that is wrong, as a person does who looks at the labels.
+
+    Wrong patches of one true class that are neighbours by a side form an area. Its middle is the patch
+    farthest from the area's border, and of equals the one nearest to the area's centroid.
+    """
+    from scipy import ndimage
+
+    wrong, free = turn.wrong, turn.free
+    areas: list[tuple[int, int, int]] = []
+    images = []
+    for number in range(turn.truth.max() + 1):
+        image, count = ndimage.label(turn.grid.raster(wrong & (turn.truth == number)))
+        images.append(image)
+        sizes = np.bincount(image.ravel(), minlength=count + 1)[1:]
+        areas += [(-int(size), number, area) for area, size in enumerate(sizes, start=1)]
+    # The largest first; of equals the lower class, and then the first in reading order.
+    for _, number, area in sorted(areas):
+        mine = images[number][turn.grid.rows, turn.grid.columns] == area
+        members = np.flatnonzero(mine & wrong & free & (turn.truth == number))
+        if members.size:
+            return _middle(images[number] == area, members, turn.grid)
+    return None
+
+
+def _middle(area: npt.NDArray[np.bool_], members: Rows, grid: Grid) -> int:
+    from scipy import ndimage
+
+    rows, columns = np.nonzero(area)
+    box = np.pad(
+        area[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1], 1
+    )  # the border of the raster is a border of the area
+    depth = ndimage.distance_transform_edt(box)
+    mine = depth[grid.rows[members] - rows.min() + 1, grid.columns[members] - columns.min() + 1]
+    distance = np.hypot(grid.rows[members] - rows.mean(), grid.columns[members] - columns.mean())
+    # Rounded, so that what is equal by symmetry is equal in every digit.
+    best = np.lexsort((members, distance.round(6), -mine.round(6)))[0]
+    return int(members[best])
+
+
+def _random(turn: Turn) -> int | None:
+    """Choose any patch."""
+    free = np.flatnonzero(turn.free)
+    return int(turn.rng.choice(free)) if free.size else None
+
+
+def _suggested(turn: Turn) -> int | None:
+    """Choose what the estimator suggests."""
+    free = turn.free
+    # More are asked for only where the first ones have no truth.
+    for count in (1, 16, 256, len(free)):
+        for index in turn.fitted.suggest(min(count, len(free))):
+            if free[index]:
+                return int(index)
+    return None
+
+
+def _border(turn: Turn) -> int | None:
+    """Choose the patch whose two best classes are nearest to each other."""
+    free = np.flatnonzero(turn.free)
+    if not free.size:
+        return None
+    best = np.sort(turn.fitted.scores_[free], axis=1)
+    return int(free[np.argmin(best[:, -1] - best[:, -2])])
+
+
+# How a simulated annotator chooses the next patch; None when there is none left to choose.
+STRATEGIES: dict[str, Callable[[Turn], int | None]] = {
+    "largest-error": _largest_error,
+    "random": _random,
+    "suggest": _suggested,
+    "border": _border,
+}
+
+
+def simulate(
+    engine: Engine,
+    truth: Truth,
+    grid: Grid,
+    seeds: Labels,
+    *,
+    strategy: str,
+    clicks: int,
+    rng: np.random.Generator,
+) -> list[float]:
+    """Annotate a slide click by click, always truthfully.
+
+    Parameters
+    ----------
+    engine : callable
+        From seeds to a `Fitted`.
+    truth : Truth
+    grid : Grid
+    seeds : ndarray of shape (n_patches,), int64
+        The first seeds.
+    strategy : str
+        A name in `STRATEGIES`.
+    clicks : int
+        In all, the first seeds included.
+    rng : Generator
+        The annotator's own.
+
+    Returns
+    -------
+    list of float
+        F1 after the first seeds and after every further click. It stays once nothing is wrong, or nothing
+        is left to click.
+    """
+    y = seeds.copy()
+    curve: list[float] = []
+    for _ in range(int((seeds != UNLABELLED).sum()), clicks + 1):
+        fitted = engine(y)
+        curve.append(measure(truth.labels, fitted.labels_, len(truth.names))["f1"])
+        turn = Turn(truth.labels, grid, y, fitted, rng)
+        chosen = STRATEGIES[strategy](turn) if turn.wrong.any() else None
+        if chosen is None:
+            break
+        y[chosen] = truth.labels[chosen]
+    return curve + curve[-1:] * (clicks + 1 - int((seeds != UNLABELLED).sum()) - len(curve))

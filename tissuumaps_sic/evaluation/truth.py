@@ -1,0 +1,603 @@
+"""Ground truth of a slide, from a mask or drawn polygons, to the share of each class in every patch.
+
+Whatever the form, the truth becomes a raster that is read block by block, and a patch's shares are means over
+its square. Level-0 pixels count from the slide's top-left corner; pixel k covers k to k + 1.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from tissuumaps_sic.slidefile.areas.area import Area, AreaError, Areas
+from tissuumaps_sic.slidefile.areas.files import DRAWINGS, is_drawing, read_areas
+from tissuumaps_sic.slidefile.areas.fill import Mask, Shape
+from tissuumaps_sic.slidefile.areas.masks import MASKS, N_VALUES, MaskImage, open_mask, place_mask
+from tissuumaps_sic.slidefile.spelling import folded, listed
+from tissuumaps_sic.slides.slide import EmbeddedSlide, provenance
+
+log = logging.getLogger(__name__)
+
+UNCOUNTED = -1
+# What stands for every value that no class names, and for what lies in no polygon.
+OTHERS = "*"
+# How a truth is called after its slide's name, in the order of looking. Images under the bare name come
+# last: they are often the slide itself.
+ENDINGS = (
+    *("_mask.png", "_mask.tif", "_mask.tiff", ".geojson", ".geojson.gz", ".json", ".json.gz", ".xml"),
+    *(".png", ".tif", ".tiff"),
+)
+# Pixels of the raster's edge that are held at a time, beside a patch: 16 Mpx, about 80 MB with the sums.
+_BLOCK = 4096
+# Polygons are drawn at this many pixels to a patch's edge.
+_PIXELS_PER_PATCH = 64
+# Overlaps of classes are measured on so many pixels at most, and told from this share on: neighbours that are
+# drawn by hand overlap by slivers.
+_OVERLAP_SIDE = 2048
+_OVERLAP_TOLD = 0.01
+# A share is compared with one half up to the rounding of its sums.
+_HALF = 0.5 - 1e-6
+
+Classes = npt.NDArray[np.int16]
+Floats = npt.NDArray[np.float64]
+Pair = tuple[float, float]
+
+
+class TruthError(Exception):
+    """A ground truth cannot be used; the message names the file, what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class TruthClasses:
+    """Which values of a truth make which class.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Names of the classes 0, 1, ...; of two classes, 1 is the positive one.
+    values : mapping of str to int
+        Class of each value: a mask's number as text, or an annotation's class name, `folded`.
+    others : int
+        Class of every other value, and of what lies in no polygon; -1 counts it in no class.
+    """
+
+    names: tuple[str, ...]
+    values: Mapping[str, int]
+    others: int = UNCOUNTED
+
+    @classmethod
+    def binary(cls, positive: str) -> TruthClasses:
+        """Return two classes: the comma-separated values in `positive`, and everything else.
+
+        Raises
+        ------
+        TruthError
+            When a value is empty, is ``*`` or occurs twice.
+        """
+        if OTHERS in positive:
+            raise TruthError(f"--positive {positive}: names the values themselves; {OTHERS} is for --class")
+        return cls.parse(["Other=*", f"Positive={positive}"])
+
+    @classmethod
+    def parse(cls, texts: Sequence[str]) -> TruthClasses:
+        """Return classes from texts ``NAME=VALUE[,VALUE...]``, in the order of their numbers.
+
+        A value ``*`` stands for all that no class names, what lies in no polygon included. Without it, that
+        is counted in no class.
+
+        Raises
+        ------
+        TruthError
+            When a text is not of that form, there are fewer than two, or a name or value occurs twice.
+
+        Examples
+        --------
+        >>> TruthClasses.parse(["Stroma=4", "Gland=0,1,3"]).values
+        {'4': 0, '0': 1, '1': 1, '3': 1}
+        """
+        names: list[str] = []
+        values: dict[str, int] = {}
+        for number, text in enumerate(texts):
+            name, equals, listed = (part.strip() for part in text.partition("="))
+            given = [value.strip() for value in listed.split(",")]
+            if not (name and equals and all(given)):
+                raise TruthError(
+                    f"--class {text!r}: must be NAME=VALUE[,VALUE...], for example Tumour=1,2 or Other=*"
+                )
+            if name in names:
+                raise TruthError(f"--class {text!r}: there is a class {name} already; list its values there")
+            names.append(name)
+            for value in given:
+                if folded(value) in values:
+                    raise TruthError(f"--class {text!r}: {value} is in a class already; keep one of the two")
+                values[folded(value)] = number
+        if len(names) < 2:
+            raise TruthError(
+                f"{len(names)} class is named; name at least two, for example "
+                "--class Other=* --class Tumour=1, or the positive values alone: --positive 1"
+            )
+        others = values.pop(OTHERS, UNCOUNTED)
+        return cls(tuple(names), values, others)
+
+    def named(self, values: Sequence[str]) -> int | None:
+        """Return the class of the first of `values` that a class names, or None."""
+        numbers = (self.values.get(folded(value)) for value in values)
+        return next((number for number in numbers if number is not None), None)
+
+
+@dataclass(frozen=True)
+class PatchSquares:
+    """Where the patches of a slide lie.
+
+    Attributes
+    ----------
+    centres : ndarray of shape (n_patches, 2), float64
+        (x, y) in level-0 pixels of the full slide.
+    size0 : float
+        Edge of a patch in level-0 pixels.
+    slide_size : (width, height) or None
+        Of the full slide in level-0 pixels, where it is known.
+    bounds : (x, y, width, height) or None
+        What the scanner filled of it, in level-0 pixels; OpenSlide's bounds, or the whole slide.
+    """
+
+    centres: Floats
+    size0: float
+    slide_size: tuple[int, int] | None = None
+    bounds: tuple[int, int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The truth of every patch.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Names of the classes 0, 1, ...
+    labels : ndarray of shape (n_patches,), int64
+        Class of each patch, or -1 where it is not counted.
+    shares : ndarray of shape (n_patches, n_classes), float32
+        Share of the patch's area that each class covers; the rest is in no class.
+    found : tuple of str
+        The values in the file: of a mask those under the patches, of polygons all.
+    """
+
+    names: tuple[str, ...]
+    labels: npt.NDArray[np.int64]
+    shares: npt.NDArray[np.float32]
+    found: tuple[str, ...]
+
+
+def patch_squares(slide: EmbeddedSlide, *, slide_size: tuple[int, int] | None = None) -> PatchSquares:
+    """Return where the patches of an embedded slide lie.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    slide_size : (width, height), optional
+        Of the full slide in level-0 pixels; by default what the provenance tells.
+
+    Raises
+    ------
+    TruthError
+        When the file tells no edge of a patch, or patches lie outside a slide of that size.
+    """
+    known = provenance(slide.path)
+    recorded = _group(known, "slide")
+    size0 = _group(known, "grid").get("patch_size0") or _edge_by_corners(slide)
+    size = slide_size or _whole(recorded.get("size"), 2)
+    bounds = _whole(recorded.get("bounds"), 4)
+    if size is not None and (slide.centres.max(axis=0) > size).any():
+        x, y = slide.centres.max(axis=0)
+        raise TruthError(
+            f"{slide.path.name}: has a patch at x {x:.0f}, y {y:.0f}, outside a slide of "
+            f"{size[0]} x {size[1]} level-0 pixels; give the size of level 0 (--slide-size WIDTH,HEIGHT)"
+        )
+    return PatchSquares(slide.centres, float(size0), size, bounds)
+
+
+def _group(known: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    group = known.get(key)
+    return group if isinstance(group, dict) else {}
+
+
+def _whole(values: Any, count: int) -> Any:
+    if not isinstance(values, list) or len(values) != count:
+        return None
+    return tuple(int(value) for value in values)
+
+
+def _edge_by_corners(slide: EmbeddedSlide) -> float:
+    """Return a patch's edge from its corner and centre, for files without provenance."""
+    with h5py.File(slide.path, "r", locking=False) as file:
+        corners = [file[f"obs/{key}"][()] for key in ("x0", "y0") if f"obs/{key}" in file]
+    if len(corners) == 2:
+        # Corners are rounded to whole pixels; the median over the patches evens that out.
+        edge = 2 * float(np.median(slide.centres - np.column_stack(corners)))
+        if edge > 0:
+            return edge
+    raise TruthError(
+        f"{slide.path.name}: tells no size of a patch, neither in uns['embedder'] nor by obs['x0'] and "
+        "obs['y0']; embed the slide with this version"
+    )
+
+
+def find_truth(folder: Path, names: Sequence[str]) -> Path:
+    """Return the truth of a slide in a folder: the slide's name and one of `ENDINGS`, the first there is.
+
+    Parameters
+    ----------
+    folder : Path
+    names : sequence of str
+        What the slide is called: its own name, that of its h5ad.
+
+    Raises
+    ------
+    TruthError
+        When there is none.
+    """
+    for name in names:
+        for ending in ENDINGS:
+            path = folder / f"{name}{ending}"
+            if path.is_file():
+                return path
+    raise TruthError(
+        f"{folder}: holds no truth of {names[0]}; call it {names[0]}_mask.png, {names[0]}.geojson or "
+        f"{names[0]}.xml, or name the file itself"
+    )
+
+
+def read_truth(
+    path: Path, squares: PatchSquares, classes: TruthClasses, *, offset: Pair | None = None
+) -> Truth:
+    """Read the truth of a slide and compare it with the slide's patches.
+
+    A patch has the class that covers at least half of it. Of two classes, a patch that is not positive is
+    negative, as in the paper. A patch is not counted when less than half of it is in any class, or when none
+    of three or more classes covers half.
+
+    Parameters
+    ----------
+    path : Path
+        One of
+
+        - a mask (``.png``, ``.tif``, ``.tiff``, ``.bmp``): grey or palette of 8 or 16 bits, whose values are
+          classes. It covers the slide, or else its bounds, at any scale; a pyramid is read at its finest
+          level;
+        - GeoJSON (``.geojson``, ``.json``, also with ``.gz``), as QuPath writes it;
+        - the XML of ASAP (``.xml``). Splines are taken as the polygon through their points.
+
+        Classes that `classes` names lie over those it does not name, whatever the order in the file; of two
+        that it names, the one that comes later lies over the other. How much they overlap is told.
+        Annotations without a class, and those that QuPath itself ignores because their class ends in ``*``,
+        are left out unless `classes` names them.
+    squares : PatchSquares
+        The patches, as `patch_squares` gives them.
+    classes : TruthClasses
+    offset : (x, y), optional
+        Where GeoJSON's (0, 0) lies, in level-0 pixels; by default the corner of the slide's bounds, because
+        QuPath crops a slide to them. ASAP does not.
+
+    Returns
+    -------
+    Truth
+
+    Raises
+    ------
+    TruthError
+        When the file cannot be read, or does not fit the slide or the classes.
+
+    Notes
+    -----
+    Shares are exact for a mask: pixels that a patch's edge cuts count by the part inside. Polygons are drawn
+    at 64 pixels to the edge of a patch, a pixel belonging to a polygon by its centre, so that a share is
+    within 0.3 % of the patch for outlines that are smooth at that scale (usually within 0.1 %).
+    """
+    if not path.is_file():
+        raise TruthError(f"{path}: no such file; give the slide's mask, GeoJSON or XML")
+    try:
+        if is_drawing(path):
+            raster: _Raster = _read_drawing(path, squares, classes, offset)
+        elif path.suffix.lower() in MASKS:
+            raster = _read_mask(path, squares, classes)
+        else:
+            raise TruthError(
+                f"{path.name}: a truth ends in {', '.join(sorted(DRAWINGS + MASKS))}; convert the file, or "
+                "rename it"
+            )
+        shares = _shares(raster, squares, len(classes.names))
+    except AreaError as error:
+        raise TruthError(str(error)) from error
+    return Truth(classes.names, _labels(shares), shares.astype(np.float32), raster.found)
+
+
+def _labels(shares: Floats) -> npt.NDArray[np.int64]:
+    most = shares.argmax(axis=1)
+    if shares.shape[1] == 2:
+        # A tie at one half is positive.
+        most = (shares[:, 1] >= _HALF).astype(np.int64)
+        counted = shares.sum(axis=1) >= _HALF
+    else:
+        counted = shares.max(axis=1) >= _HALF
+    return np.where(counted, most, UNCOUNTED).astype(np.int64)
+
+
+# ---------------------------------------------------------------------------------------------- shares
+
+
+class _Raster(Protocol):
+    """Classes on a grid of pixels over the slide, read by rectangles."""
+
+    @property
+    def origin(self) -> Pair:
+        """Where its corner lies, (x, y) in level-0 pixels."""
+
+    @property
+    def pixel(self) -> Pair:
+        """Width and height of its pixel in level-0 pixels."""
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """Values that were met so far."""
+
+    def read(self, left: int, top: int, width: int, height: int) -> Classes:
+        """Return the classes in a rectangle, shape (height, width); -1 is no class."""
+
+
+def _shares(raster: _Raster, squares: PatchSquares, n_classes: int) -> Floats:
+    """Return the share of each class in each square, shape (n_patches, n_classes)."""
+    pixel = np.array(raster.pixel)
+    corners = (squares.centres - squares.size0 / 2 - raster.origin) / pixel
+    edges = squares.size0 / pixel
+    shares = np.zeros((len(corners), n_classes))
+    _, block_of = np.unique(np.floor(corners / _BLOCK), axis=0, return_inverse=True)
+    order = np.argsort(block_of.ravel(), kind="stable")
+    for rows in np.split(order, np.cumsum(np.bincount(block_of.ravel()))[:-1]):
+        near = np.floor(corners[rows].min(axis=0)).astype(int)
+        far = np.ceil((corners[rows] + edges).max(axis=0)).astype(int)
+        values = raster.read(*near.tolist(), *(far - near).tolist())
+        for number in range(n_classes):
+            sums = _sums(values == number)
+            shares[rows, number] = _inside(sums, corners[rows] - near, edges) / edges.prod()
+    return np.clip(shares, 0, 1)
+
+
+def _sums(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
+    """Return the true pixels above and left of each pixel corner, shape (rows + 1, columns + 1)."""
+    sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int32)
+    np.cumsum(mask, axis=0, dtype=np.int32, out=sums[1:, 1:])
+    np.cumsum(sums[1:, 1:], axis=1, out=sums[1:, 1:])
+    return sums
+
+
+def _inside(sums: npt.NDArray[np.int32], corners: Floats, edges: Floats) -> Floats:
+    """Return the true area in rectangles, in pixels; cut pixels count by the part inside."""
+    (left, top), (right, bottom) = corners.T, (corners + edges).T
+    return (
+        _before(sums, right, bottom)
+        - _before(sums, left, bottom)
+        - _before(sums, right, top)
+        + _before(sums, left, top)
+    )
+
+
+def _before(sums: npt.NDArray[np.int32], x: Floats, y: Floats) -> Floats:
+    """Return the true area above and left of points; it is bilinear inside a pixel."""
+    column = np.clip(np.floor(x).astype(np.intp), 0, sums.shape[1] - 2)
+    row = np.clip(np.floor(y).astype(np.intp), 0, sums.shape[0] - 2)
+    u, v = x - column, y - row
+    upper = sums[row, column] * (1 - u) + sums[row, column + 1] * u
+    lower = sums[row + 1, column] * (1 - u) + sums[row + 1, column + 1] * u
+    return np.asarray(upper * (1 - v) + lower * v)
+
+
+# ----------------------------------------------------------------------------------------------- masks
+
+
+@dataclass
+class _MaskClasses:
+    """The classes of a mask image."""
+
+    image: MaskImage
+    origin: Pair
+    pixel: Pair
+    class_of: Classes
+    met: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(N_VALUES, bool))
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        return tuple(str(value) for value in np.flatnonzero(self.met))
+
+    def read(self, left: int, top: int, width: int, height: int) -> Classes:
+        values = np.full((height, width), UNCOUNTED, np.int16)
+        x0, y0 = max(left, 0), max(top, 0)
+        x1, y1 = min(left + width, self.image.size[0]), min(top + height, self.image.size[1])
+        if x0 < x1 and y0 < y1:
+            inside = self.image.read(x0, y0, x1 - x0, y1 - y0)
+            self.met[inside] = True
+            values[y0 - top : y1 - top, x0 - left : x1 - left] = self.class_of[inside]
+        return values
+
+
+def _read_mask(path: Path, squares: PatchSquares, classes: TruthClasses) -> _MaskClasses:
+    class_of = np.full(N_VALUES, classes.others, np.int16)
+    for value, number in classes.values.items():
+        if not re.fullmatch(r"\d{1,5}", value) or int(value) >= N_VALUES:
+            raise TruthError(
+                f"{path.name}: is a mask, whose values are numbers from 0, and {value!r} is none; "
+                "give the mask's own, for example --positive 1"
+            )
+        class_of[int(value)] = number
+    image = open_mask(path)
+    if squares.slide_size is None:
+        raise TruthError(
+            f"{path.name}: the slide's h5ad does not tell the size of level 0, so that the mask cannot be "
+            "laid over it; give it (--slide-size WIDTH,HEIGHT)"
+        )
+    origin, pixel = place_mask(path.name, image.size, squares.slide_size, squares.bounds)
+    return _MaskClasses(image, origin, pixel, class_of)
+
+
+# -------------------------------------------------------------------------------------------- polygons
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """Polygons as a raster, later ones over earlier ones; what lies in none has the class `background`."""
+
+    origin: Pair
+    pixel: Pair
+    found: tuple[str, ...]
+    shapes: tuple[tuple[int, Shape], ...]
+    background: int
+
+    @cached_property
+    def _boxes(self) -> npt.NDArray[np.int_]:
+        """Whole pixels around each shape, shape (2, n_shapes, 2)."""
+        boxes = [[shape.low for _, shape in self.shapes], [shape.high for _, shape in self.shapes]]
+        return np.array(boxes, int).reshape(2, -1, 2)
+
+    def read(self, left: int, top: int, width: int, height: int) -> Classes:
+        values = np.full((height, width), self.background, np.int16)
+        corner, far = np.array([left, top]), np.array([left + width, top + height])
+        # Only the part of the rectangle that a polygon's own box covers is drawn.
+        low, high = np.clip(self._boxes, corner, far)
+        for position in np.flatnonzero((low < high).all(axis=1)):
+            (x0, y0), (x1, y1) = low[position] - corner, high[position] - corner
+            number, shape = self.shapes[position]
+            values[y0:y1, x0:x1][shape.fill(low[position], high[position])] = number
+        return values
+
+
+def _read_drawing(path: Path, squares: PatchSquares, classes: TruthClasses, offset: Pair | None) -> _Drawing:
+    drawn = read_areas(path)
+    if offset is None:
+        # QuPath counts from the corner of what was scanned.
+        corner = squares.bounds[:2] if squares.bounds and drawn.from_bounds else (0, 0)
+        offset = float(corner[0]), float(corner[1])
+    if squares.slide_size is not None:
+        drawn.check_place(squares.slide_size, offset)
+    named, others = _chosen(drawn, classes)
+    _tell_overlaps(path.name, named, others, classes)
+    pixel = squares.size0 / _PIXELS_PER_PATCH
+    origin = squares.centres.min(axis=0) - squares.size0 / 2
+    # What is named lies over the rest.
+    shapes = [
+        (number, Shape.of(polygon, origin=origin - offset, pixel=pixel))
+        for number, area in [*((classes.others, area) for area in others), *named]
+        for polygon in area.polygons
+    ]
+    far = (squares.centres.max(axis=0) + squares.size0 / 2 - origin) / pixel
+    if shapes and not any((shape.low < far).all() and (shape.high > 0).all() for _, shape in shapes):
+        raise TruthError(
+            f"{path.name}: none of its {len(shapes)} polygons lies on a patch; their coordinates must be "
+            "pixels of the slide's level 0"
+        )
+    return _Drawing(
+        (float(origin[0]), float(origin[1])), (pixel, pixel), drawn.classes, tuple(shapes), classes.others
+    )
+
+
+def _chosen(drawn: Areas, classes: TruthClasses) -> tuple[list[tuple[int, Area]], list[Area]]:
+    """Return the areas of named classes, each with its class, and those of classes that no option names.
+
+    Raises
+    ------
+    TruthError
+        When a named class has no area.
+    """
+    named: list[tuple[int, Area]] = []
+    others: list[Area] = []
+    nameless = 0
+    for area in drawn.areas:
+        number = classes.named(area.values)
+        if number is not None:
+            named.append((number, area))
+        elif not area.classed:
+            nameless += 1
+        elif not area.values[0].endswith(OTHERS):
+            others.append(area)
+    there = {folded(value) for _, area in named for value in area.values}
+    missing = [value for value in classes.values if value not in there]
+    what = f"its classes are {listed(drawn.classes)}"
+    if nameless:
+        what += f"; {nameless} annotation{'s have' if nameless > 1 else ' has'} no class"
+    for number, name in enumerate(classes.names):
+        values = [value for value, of in classes.values.items() if of == number]
+        if number != classes.others and not set(values) - set(missing):
+            raise TruthError(f"{drawn.name}: nothing in it is {name} ({', '.join(values)}); {what}")
+    if missing:
+        log.warning("%s: nothing in it is %s; %s", drawn.name, " or ".join(missing), what)
+    elif nameless:
+        log.warning(
+            "%s: left out %d annotation%s without a class", drawn.name, nameless, "s" if nameless > 1 else ""
+        )
+    return named, others
+
+
+def _tell_overlaps(
+    name: str, named: Sequence[tuple[int, Area]], others: Sequence[Area], classes: TruthClasses
+) -> None:
+    """Log what share of each named class something else covers, and which of the two counts there."""
+    by_value: dict[str, list[Area]] = {}
+    for area in others:
+        by_value.setdefault(area.values[0], []).append(area)
+    numbers = sorted({number for number, _ in named})
+    if len(numbers) + len(by_value) < 2:
+        return
+    corners = np.concatenate([polygon[0] for _, area in named for polygon in area.polygons])
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    pixel = float((high - low).max()) / _OVERLAP_SIDE
+    columns, rows = np.ceil((high - low) / pixel).astype(int).tolist()
+
+    def insides(area: Area) -> Iterator[tuple[tuple[slice, slice], Mask]]:
+        """Yield the part of the raster around each polygon, and which of its pixels lie inside."""
+        for polygon in area.polygons:
+            shape = Shape.of(polygon, origin=low, pixel=pixel)
+            first, behind = np.maximum(shape.low, 0), np.minimum(shape.high, (columns, rows))
+            if (first < behind).all():
+                box = slice(first[1], behind[1]), slice(first[0], behind[0])
+                yield box, shape.fill(first, behind)
+
+    masks = {number: np.zeros((rows, columns), bool) for number in numbers}
+    last = np.full((rows, columns), UNCOUNTED, np.int16)
+    for number, area in named:
+        for box, inside in insides(area):
+            masks[number][box] |= inside
+            last[box][inside] = number
+    areas = {number: max(mask.sum(), 1) for number, mask in masks.items()}
+    told = []
+    for one, two in combinations(numbers, 2):
+        both = masks[one] & masks[two]
+        small, large = sorted((one, two), key=areas.__getitem__)
+        share = both.sum() / areas[small]
+        if share >= _OVERLAP_TOLD:
+            wins = (last[both] == large).mean()
+            told.append(
+                f"{share:.0%} of {classes.names[small]} is drawn as {classes.names[large]} too; what is "
+                f"drawn later counts: {classes.names[large]} in {wins:.0%} of that"
+            )
+    for value, drawn in by_value.items():
+        mask = np.zeros((rows, columns), bool)
+        for box, inside in (each for area in drawn for each in insides(area)):
+            mask[box] |= inside
+        for number, own in masks.items():
+            share = (own & mask).sum() / areas[number]
+            if share >= _OVERLAP_TOLD and number != classes.others:
+                told.append(
+                    f"{share:.0%} of {classes.names[number]} is drawn as {value} too, which no option names; "
+                    f"it counts as {classes.names[number]}"
+                )
+    for each in told:
+        log.warning("%s: %s", name, each)

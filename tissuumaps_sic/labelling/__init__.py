@@ -1,0 +1,1 @@
+"""Numbers to numbers: embeddings and seeds to labels and scores. No file, no session."""

@@ -1,0 +1,514 @@
+"""Open any slide: its pixels at any level, its size, and its resolution with where that came from.
+
+Which library reads the pixels is the business of `slidefile.pixels`, and no library's exceptions leave this
+module: whatever is wrong with a file becomes one `SlideError` of one line.
+"""
+
+import hashlib
+import logging
+import math
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from PIL import Image
+
+from embedder.patches.grid import nearest_finer_level
+from tissuumaps_sic.slidefile.pixels.failure import Stamp, explain
+from tissuumaps_sic.slidefile.pixels.opening import backend_errors, open_source
+from tissuumaps_sic.slidefile.pixels.openslide import dicom_file
+from tissuumaps_sic.slidefile.pixels.source import Pixels, Size, SlideError, Source
+
+__all__ = ["Pixels", "Resolution", "Slide", "SlideError", "is_slide", "open_slide", "require_resolution"]
+
+log = logging.getLogger(__name__)
+
+# No light microscope's scan lies outside: an oil objective of 100x gives about 0.05, a macro camera
+# about 10 µm/px.
+PLAUSIBLE_MPP = (0.05, 10.0)
+# A tag that is so many times off what the objective gives is doubted, or wrong: scanners with a doubler call
+# themselves 20x at 0.25 µm/px, and none is ten times off, as a tag in the wrong unit is.
+_DOUBT = 1.6
+_CONTRADICTION = 4.0
+
+# The ratio of a pixel's sides beyond which a tag is wrong: no scanner has such pixels.
+_OBLONG = 4.0
+# TissUUmaps decodes the smallest level as a whole for an overview, and takes this much memory for each pixel:
+# 20,000 x 20,000 px took 3.4 GB and 8 s.
+_OVERVIEW_BYTES = 8
+_SLOW_OVERVIEW = 50_000_000
+# Pixels that are decoded without a word, and that are not decoded at all, to find the tissue: 0.1 Gpx take a
+# second or so.
+_WORTH_A_WORD, _MOST_PIXELS = 5_000_000_000, 100_000_000_000
+# After so many seconds of decoding it is known how long the rest takes.
+_SECONDS_TO_JUDGE = 2.0
+# Thumbnails are made from squares of about this edge, so that a slide never lies in memory.
+_BLOCK_PIXELS = 2048
+_HASH_BYTES = 2**20
+# Of a folder, the beginnings of so many of its largest files.
+_HASHED_FILES, _HASHED_HEAD = 64, 2**16
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """How large a level-0 pixel is.
+
+    Attributes
+    ----------
+    mpp_x, mpp_y : float
+        Width and height of a level-0 pixel in µm.
+    source : str
+        "tag" (the file says so), "objective power" (10 / power, an estimate) or "user".
+    """
+
+    mpp_x: float
+    mpp_y: float
+    source: str
+
+    @property
+    def mpp(self) -> float:
+        """Mean of the two directions, in µm per pixel."""
+        return (self.mpp_x + self.mpp_y) / 2
+
+
+class Slide:
+    """An open slide; made by `open_slide`, closed by `close` or by leaving its `with` block.
+
+    `read` and `thumbnail` may be called from several threads at once.
+
+    Attributes
+    ----------
+    path : Path
+        What the pixels are opened by: of a folder of DICOM files, one of them.
+    name : str
+        The file's name without its last suffix, or that of the folder that is the slide.
+    size : (width, height)
+        In level-0 pixels.
+    bounds : (x, y, width, height)
+        The part of level 0 that was scanned; the whole of it where the file does not say.
+    resolution : Resolution or None
+        As the file or the user says, not checked; see `require_resolution`.
+    objective_power : float or None
+        As the file says, such as 20.
+    level_sizes : tuple of (width, height)
+        Level 0, the largest, first.
+    level_downsamples : tuple of float
+        Level-0 pixels per pixel of each level.
+    tile_sizes : tuple of ((width, height) or None)
+        Of each level's tiles in the file; None where the file is not tiled.
+    """
+
+    def __init__(
+        self, path: Path, source: Source, *, resolution: Resolution | None, name: str | None = None
+    ) -> None:
+        self.path = path
+        self.name = path.stem if name is None else name
+        self.resolution = resolution
+        self.objective_power = source.objective_power
+        self.level_sizes = source.level_sizes
+        self.level_downsamples = source.level_downsamples
+        self.tile_sizes = source.tile_sizes
+        self.size = source.level_sizes[0]
+        self.bounds = _clip_bounds(source.bounds, self.size)
+        self._quick_hash = source.quick_hash
+        self._source: Source | None = source
+        self._stamp = Stamp.of(path)
+        self._reads = 0
+        self._change = threading.Condition()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Slide {self.path.name!r}, {self.size[0]} x {self.size[1]}>"
+
+    @property
+    def tile_size(self) -> Size | None:
+        """(width, height) of level 0's tiles in the file; None where it is not tiled."""
+        return self.tile_sizes[0]
+
+    def close(self) -> None:
+        """Close the file, once reads that are under way are done; closing twice does no harm."""
+        with self._change:
+            source, self._source = self._source, None
+            # Closing under a reading thread would crash the process, not raise.
+            self._change.wait_for(lambda: self._reads == 0)
+        if source is not None:
+            source.close()
+
+    def read(self, x: int, y: int, width: int, height: int, *, level: int = 0) -> Pixels:
+        """Read a rectangle of one level.
+
+        Parameters
+        ----------
+        x, y : int
+            Its top-left, in pixels of `level`; may lie outside the slide.
+        width, height : int
+            Its size, in pixels of `level`.
+        level : int, default=0
+
+        Returns
+        -------
+        uint8 array of shape (height, width, 3)
+            RGB; what lies outside the slide, or is transparent, is white. Copy it before writing to
+            it: it may be read-only.
+
+        Raises
+        ------
+        SlideError
+            The file's pixels cannot be read, or the slide is closed.
+        ValueError
+            No such level, or an empty rectangle.
+
+        Notes
+        -----
+        OpenSlide takes positions in whole level-0 pixels. Where a level's downsample is no whole
+        number it therefore reads up to half a level-0 pixel beside the place, interpolating;
+        elsewhere the pixels are the file's own.
+        """
+        if not 0 <= level < len(self.level_sizes):
+            raise ValueError(f"level {level} is not in {self.path.name!r}, which has {len(self.level_sizes)}")
+        if width < 1 or height < 1:
+            raise ValueError(f"a region must have pixels, not {width} x {height}")
+        level_width, level_height = self.level_sizes[level]
+        left, right = max(x, 0), min(x + width, level_width)
+        top, bottom = max(y, 0), min(y + height, level_height)
+        if (right - left, bottom - top) == (width, height):
+            return self._read_inside(x, y, width, height, level)
+        region = np.full((height, width, 3), 255, np.uint8)
+        if left < right and top < bottom:
+            region[top - y : bottom - y, left - x : right - x] = self._read_inside(
+                left, top, right - left, bottom - top, level
+            )
+        return region
+
+    def thumbnail(self, max_side: int) -> Pixels:
+        """Give the whole slide, small.
+
+        Parameters
+        ----------
+        max_side : int
+            Longest side of the result; a slide that is smaller already is not enlarged.
+
+        Returns
+        -------
+        uint8 array of shape (rows, columns, 3)
+            Pixel (row, column) covers the level-0 square from (column x s, row x s) to one s
+            further, where s = max(size) / max(rows, columns). The last row or column may reach
+            beyond the slide and is white there.
+        """
+        if max_side < 1:
+            raise ValueError(f"a thumbnail must have pixels; max_side is {max_side}")
+        width, height = self.size
+        scale = max(1.0, max(width, height) / max_side)
+        # A hair below the whole number counts as the whole number: 1000 / (1000 / 300) is
+        # 300.00000000000006.
+        columns, rows = (max(1, math.ceil(side / scale - 1e-6)) for side in self.size)
+        level = nearest_finer_level(self.level_downsamples, scale)
+        to_level = scale / self.level_downsamples[level]
+        factor = max(1, math.floor(to_level + 1e-6))
+        coarse = self._reduce_level(level, factor)
+        # Pillow wants the box inside the image; what is added is white, as everything outside a
+        # slide.
+        span = to_level / factor
+        box = (0.0, 0.0, columns * span, rows * span)
+        missing = (
+            max(0, math.ceil(box[3]) - coarse.shape[0]),
+            max(0, math.ceil(box[2]) - coarse.shape[1]),
+        )
+        if any(missing):
+            coarse = np.pad(coarse, ((0, missing[0]), (0, missing[1]), (0, 0)), constant_values=255)
+        small = Image.fromarray(coarse).resize((columns, rows), Image.Resampling.BILINEAR, box=box)
+        return np.asarray(small)
+
+    def fast_hash(self) -> str:
+        """Give a short name of the file's content, without reading all of it.
+
+        Returns
+        -------
+        str
+            "openslide-quickhash-1:<hex>", or, where OpenSlide gives none, "sha256-size-head-tail:<hex>" (of
+            the file's size in bytes, its first and its last MiB) or "sha256-listing:<hex>" (of the names and
+            sizes of a folder's files, of its metadata, and of the first 64 KiB of the 64 largest).
+        """
+        if self._quick_hash:
+            return f"openslide-quickhash-1:{self._quick_hash}"
+        if self.path.is_dir():
+            return f"sha256-listing:{_listing_hash(self.path)}"
+        try:
+            size = self.path.stat().st_size
+            digest = hashlib.sha256(str(size).encode())
+            with self.path.open("rb") as file:
+                digest.update(file.read(_HASH_BYTES))
+                file.seek(max(0, size - _HASH_BYTES))
+                digest.update(file.read(_HASH_BYTES))
+        except OSError as error:
+            raise SlideError(f"{self.path.name!r} cannot be read: {error.strerror or error}") from error
+        return f"sha256-size-head-tail:{digest.hexdigest()}"
+
+    def _read_inside(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
+        with self._change:
+            source = self._source
+            if source is None:
+                raise SlideError(f"{self.path.name!r} is closed; open it again to read from it")
+            self._reads += 1
+        try:
+            return source.read(x, y, width, height, level)
+        except backend_errors() as error:
+            raise SlideError(
+                f"{self.path.name!r} opens, but its pixels at ({x}, {y}) of level {level} cannot be "
+                f"read {explain(self.path, error, stamp=self._stamp)}"
+            ) from error
+        finally:
+            with self._change:
+                self._reads -= 1
+                self._change.notify_all()
+
+    def _reduce_level(self, level: int, factor: int) -> Pixels:
+        """Give a level made smaller by a whole factor (box means), read square by square."""
+        width, height = self.level_sizes[level]
+        whole = width * height
+        if whole > _MOST_PIXELS:
+            raise SlideError(
+                f"{self.path.name!r} has no level small enough to find its tissue in: {width} x {height} px, "
+                f"{whole / 1e9:.4g} billion pixels, would have to be decoded; export it as a tiled pyramidal "
+                "TIFF"
+            )
+        block = max(1, _BLOCK_PIXELS // factor) * factor
+        coarse = np.empty((math.ceil(height / factor), math.ceil(width / factor), 3), np.uint8)
+        begun, is_told, done = time.monotonic(), whole < _WORTH_A_WORD, 0
+        for y in range(0, height, block):
+            for x in range(0, width, block):
+                region = self.read(x, y, min(block, width - x), min(block, height - y), level=level)
+                small = np.asarray(Image.fromarray(region).reduce(factor))
+                top, left = y // factor, x // factor
+                coarse[top : top + small.shape[0], left : left + small.shape[1]] = small
+                done += region.shape[0] * region.shape[1]
+                seconds = time.monotonic() - begun
+                if not is_told and seconds > _SECONDS_TO_JUDGE:
+                    is_told = True
+                    log.warning(
+                        "%r has no small level: %.1f billion pixels are decoded to find its tissue, which "
+                        "takes about %.0f min; a tiled pyramidal TIFF would take none of it",
+                        self.path.name,
+                        whole / 1e9,
+                        max(1.0, seconds / 60 * (whole / done - 1)),
+                    )
+        return coarse
+
+
+def open_slide(path: Path | str, *, mpp: float | None = None) -> Slide:
+    """Open a slide and try one pixel of it.
+
+    Parameters
+    ----------
+    path : path
+        A file that OpenSlide reads (SVS, NDPI, MRXS, SCN, BIF, tiled TIFF, ...); an OME-TIFF; a folder that
+        is an OME-Zarr (`.zarr`) or holds a slide's DICOM files; or a flat JPEG, PNG or TIFF.
+    mpp : float, optional
+        µm per level-0 pixel, instead of what the file says (the command line's `--slide-mpp`).
+
+    Returns
+    -------
+    Slide
+        To be closed; use it in a `with` statement.
+
+    Raises
+    ------
+    SlideError
+        There is no such file, it is no slide, or its pixels cannot be read.
+    ValueError
+        `mpp` is not a positive number.
+
+    Notes
+    -----
+    Pixels are taken as they are stored: an EXIF orientation is not applied, nor is a colour
+    profile, so that coordinates agree with what a tile viewer shows. A JPEG, a PNG or a TIFF
+    without tiles is decoded once, when it is opened: into memory, or beyond 100 MB (libvips'
+    `VIPS_DISC_THRESHOLD`) into a temporary file that is mapped.
+    """
+    if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
+        raise ValueError(f"the slide's µm per pixel must be a positive number, not {mpp:g}")
+    path = Path(path)
+    try:
+        if path.is_dir():
+            if not is_slide(path):
+                raise SlideError(f"{path.name!r} is a folder; name the slide's file")
+            name = path.name.removesuffix(".zarr")
+            path = path if path.suffix.lower() == ".zarr" else dicom_file(path)
+        else:
+            name = path.stem
+            # Opened here only because the system's own reason ("Permission denied") is better than
+            # either library's. A named pipe would be waited for for ever.
+            if path.exists() and not path.is_file():
+                raise SlideError(f"{path.name!r} is no file but a {_kind(path)}; name the slide's file")
+            path.open("rb").close()
+    except PermissionError as error:
+        raise SlideError(
+            f"{path.name!r} cannot be opened: {error.strerror or error}; ask its owner for the right to read "
+            "it"
+        ) from error
+    except OSError as error:
+        raise SlideError(f"{path.name!r} cannot be opened: {error.strerror or error}") from error
+    source = open_source(path)
+    slide = Slide(path, source, name=name, resolution=_resolution(source, path, mpp))
+    try:
+        slide.read(slide.size[0] // 2, slide.size[1] // 2, 1, 1)
+    except SlideError:
+        slide.close()
+        raise
+    if source.overview_pixels is not None and source.overview_pixels > _SLOW_OVERVIEW:
+        log.warning(
+            "%r has no pyramid of levels: TissUUmaps will need %.1f GB of memory, and long, for one overview "
+            "of it; export it as a tiled pyramidal TIFF to annotate it with ease",
+            path.name,
+            source.overview_pixels * _OVERVIEW_BYTES / 1e9,
+        )
+    return slide
+
+
+def require_resolution(slide: Slide) -> Resolution:
+    """Give the slide's resolution, or refuse.
+
+    Raises
+    ------
+    SlideError
+        The file says nothing of its resolution, or what it says is outside 0.05 to 10 µm/px or more than
+        four times off its objective's. What the user gave is never refused.
+    """
+    resolution = slide.resolution
+    if resolution is None:
+        raise SlideError(
+            f"{slide.path.name!r} does not say its resolution; give its µm per pixel with "
+            "--slide-mpp (about 0.25 for a scan at 40x, 0.5 at 20x)"
+        )
+    low, high = PLAUSIBLE_MPP
+    power = slide.objective_power
+    if resolution.source == "tag" and power is not None and power > 0:
+        off = max(resolution.mpp * power / 10, 10 / (resolution.mpp * power))
+        if off > _CONTRADICTION:
+            raise SlideError(
+                f"{slide.path.name!r} says {resolution.mpp:.4g} µm/px and {power:g}x, which contradict each "
+                f"other ({power:g}x is about {10 / power:.3g} µm/px); give the true value with --slide-mpp"
+            )
+        if off > _DOUBT:
+            log.warning(
+                "%r says %.4g µm/px and %gx, where %.3g µm/px is usual; the former is used, --slide-mpp "
+                "corrects it",
+                slide.path.name,
+                resolution.mpp,
+                power,
+                10 / power,
+            )
+    if resolution.source != "user":
+        for mpp in (resolution.mpp_x, resolution.mpp_y):
+            if not low <= mpp <= high:
+                if resolution.source == "objective power":
+                    raise SlideError(
+                        f"{slide.path.name!r} says only its objective power, {power:g}x, which would be "
+                        f"{mpp:.4g} µm/px: no slide has that ({low:g} to {high:g} is plausible); give the "
+                        "true value with --slide-mpp, such as --slide-mpp 0.5"
+                    )
+                raise SlideError(
+                    f"{slide.path.name!r} says {mpp:.4g} µm/px ({25_400 / mpp:.4g} dpi), which no slide has "
+                    f"({low:g} to {high:g} is plausible; image programs write or assume 72 dpi "
+                    "where they know nothing); "
+                    "give the true value with --slide-mpp, such as --slide-mpp 0.5"
+                )
+        oblong = max(resolution.mpp_x / resolution.mpp_y, resolution.mpp_y / resolution.mpp_x)
+        if oblong > _OBLONG:
+            raise SlideError(
+                f"{slide.path.name!r} says {resolution.mpp_x:.4g} µm/px across and {resolution.mpp_y:.4g} "
+                "down, which no slide has; give the true value with --slide-mpp, such as --slide-mpp 0.5"
+            )
+    return resolution
+
+
+def _resolution(source: Source, path: Path, mpp: float | None) -> Resolution | None:
+    if mpp is not None:
+        return Resolution(mpp, mpp, "user")
+    if source.tagged_mpp is not None:
+        return Resolution(*source.tagged_mpp, "tag")
+    power = source.objective_power
+    if power is not None and power > 0:
+        estimate = 10 / power
+        log.warning(
+            "%r says only its objective power, %gx: its resolution is taken to be %.4g µm/px, "
+            "an estimate; give the true value with --slide-mpp",
+            path.name,
+            power,
+            estimate,
+        )
+        return Resolution(estimate, estimate, "objective power")
+    return None
+
+
+def _kind(path: Path) -> str:
+    """Name what a path is that is neither a file nor a folder."""
+    kinds = {"named pipe": path.is_fifo(), "socket": path.is_socket()}
+    return next((name for name, holds in kinds.items() if holds), "device")
+
+
+def _listing_hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        sizes = {each: each.stat().st_size for each in folder.rglob("*") if each.is_file()}
+        named = sorted((each.relative_to(folder).as_posix(), each) for each in sizes)
+        # The largest chunks hold most tissue; glass is the same in all slides.
+        sampled = set(sorted(sizes, key=lambda each: (-sizes[each], str(each)))[:_HASHED_FILES])
+        for name, path in named:
+            digest.update(f"{name}\n{sizes[path]}\n".encode())
+            if path.name in (".zattrs", ".zarray", "zarr.json"):
+                digest.update(path.read_bytes())
+            elif path in sampled:
+                with path.open("rb") as file:
+                    digest.update(file.read(_HASHED_HEAD))
+    except OSError as error:
+        raise SlideError(f"{folder.name!r} cannot be read: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
+def _clip_bounds(bounds: tuple[int, int, int, int] | None, size: Size) -> tuple[int, int, int, int]:
+    """Give the part of the bounds that lies on the slide; the whole slide where there is none."""
+    if bounds is not None:
+        x, y, width, height = bounds
+        left, right = max(x, 0), min(x + width, size[0])
+        top, bottom = max(y, 0), min(y + height, size[1])
+        if left < right and top < bottom:
+            return left, top, right - left, bottom - top
+    return 0, 0, size[0], size[1]
+
+
+# What a folder's listing takes for slides.
+_SUFFIXES = frozenset(
+    {".svs", ".svslide", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".czi", ".tif", ".tiff", ".btf"}
+    | {".jpg", ".jpeg", ".png", ".dcm"}
+)
+
+
+def is_slide(path: Path) -> bool:
+    """Tell by its name whether a path is taken for a slide in a folder of them; nothing is opened.
+
+    A folder is one where it is an OME-Zarr, or where DICOM files are all the slides that it holds.
+    """
+    if not path.is_dir():
+        return path.suffix.lower() in _SUFFIXES
+    if path.suffix.lower() == ".zarr":
+        return True
+    try:
+        inside = {each.suffix.lower() for each in path.iterdir() if not each.name.startswith(".")}
+    except PermissionError:  # a folder that is somebody else's ends no listing
+        return False
+    return inside & _SUFFIXES == {".dcm"}

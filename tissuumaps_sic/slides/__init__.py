@@ -1,0 +1,1 @@
+"""An opened h5ad: its patches, its map, its regions."""

@@ -1,0 +1,205 @@
+"""Labels of patches as regions: polygons with holes, their areas and their shares.
+
+Each patch owns the cell of one stride around its centre: cells tile the slide without gaps where patches
+overlap, too. The regions of all classes are one coverage: neighbours share their borders, before and after
+they are simplified, so that areas add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from tissuumaps_sic.slides.slide import EmbeddedSlide, provenance
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a slide's patches lie on it.
+
+    Attributes
+    ----------
+    stride : (float, float)
+        From one patch to the next, in x and in y, level-0 pixels.
+    mpp : (float, float) or None
+        Micrometres per level-0 pixel in x and in y, where the file tells.
+    origin : (float, float)
+        Corner of the part of the slide that was scanned, level-0 pixels: where QuPath counts from.
+    """
+
+    stride: tuple[float, float]
+    mpp: tuple[float, float] | None = None
+    origin: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """All that has one label.
+
+    Attributes
+    ----------
+    label : int
+    shape : MultiPolygon
+        Level-0 pixels, (x, y).
+    area : float or None
+        mm², where the resolution is known.
+    share : float
+        Of the area of all regions together, 0 to 1.
+    """
+
+    label: int
+    shape: shapely.MultiPolygon
+    area: float | None
+    share: float
+
+
+def scale_of(slide: EmbeddedSlide) -> Scale:
+    """Return how a slide's patches lie, as the file tells it, or from its centres where it does not.
+
+    Raises
+    ------
+    SlideFileError
+        When the file cannot be read.
+    """
+    return scale_in(provenance(slide.path), slide.spacing)
+
+
+def scale_in(known: Mapping[str, Any], spacing: float) -> Scale:
+    """Return how patches lie as provenance tells it (`slides.provenance`), or by their spacing."""
+    grid, whole = (_section(known, key) for key in ("grid", "slide"))
+    width, height = (
+        _positive(grid.get(key, grid.get("patch_size0"))) for key in ("patch_width0", "patch_height0")
+    )
+    step, size = _positive(grid.get("stride")), _positive(grid.get("patch_size"))
+    stride = (spacing, spacing)
+    if width and height and step and size:
+        stride = (width * step / size, height * step / size)
+    mpp_x, mpp_y = (_positive(whole.get(key)) for key in ("mpp_x", "mpp_y"))
+    bounds = whole.get("bounds")
+    corner = bounds[:2] if isinstance(bounds, list) and len(bounds) == 4 else (0, 0)
+    return Scale(stride, (mpp_x, mpp_y) if mpp_x and mpp_y else None, (float(corner[0]), float(corner[1])))
+
+
+def regions_of(
+    centres: npt.NDArray[np.float64],
+    labels: npt.NDArray[np.integer[Any]],
+    scale: Scale,
+    *,
+    simplify: float = 0.0,
+) -> list[Region]:
+    """Return the region of each label that a patch has, by label.
+
+    Parameters
+    ----------
+    centres : float64 array of shape (n_patches, 2)
+        (x, y), level-0 pixels.
+    labels : integer array of shape (n_patches,)
+    scale : Scale
+    simplify : float, default=0.0
+        How far, in level-0 pixels, borders may move to have fewer corners (`shapely.coverage_simplify`: about
+        the edge of a triangle whose corner may go). 0 keeps the cells' own.
+
+    Raises
+    ------
+    ValueError
+        When `simplify` is negative, or two patches own one cell.
+    """
+    if not simplify >= 0:
+        raise ValueError(f"simplify is {simplify:g}; give 0 or more")
+    cells = cells_of(centres, scale.stride)
+    known = np.unique(labels)
+    shapes = [shapely.coverage_union_all(cells[labels == label]) for label in known]
+    # The union keeps the corners of every cell along a straight border; those go in any case. Nothing else
+    # moves, so that no topology is at stake, whose care takes ten times as long.
+    if not simplify:
+        shapes = [shapely.simplify(each, 0, preserve_topology=False) for each in shapes]
+    if simplify:
+        shapes = list(shapely.coverage_simplify(np.array(shapes), simplify))
+    total = sum(each.area for each in shapes)
+    pixel = None if scale.mpp is None else scale.mpp[0] * scale.mpp[1] * 1e-6
+    return [
+        Region(
+            int(label),
+            each if isinstance(each, shapely.MultiPolygon) else shapely.MultiPolygon([each]),
+            None if pixel is None else each.area * pixel,
+            each.area / total,
+        )
+        for label, each in zip(known, shapes, strict=True)
+    ]
+
+
+def cells_of(centres: npt.NDArray[np.float64], stride: tuple[float, float]) -> npt.NDArray[np.object_]:
+    """Return the cell that each patch owns, (n_patches,) of polygons; neighbours share corners exactly.
+
+    Raises
+    ------
+    ValueError
+        When two patches own one cell.
+    """
+    corner, place = lattice_of(centres, stride)
+    left, top = (corner[axis] + place[:, axis] * stride[axis] for axis in (0, 1))
+    # Not left + stride: the same edge of two neighbours would differ by rounding.
+    right, bottom = (corner[axis] + (place[:, axis] + 1) * stride[axis] for axis in (0, 1))
+    cells: npt.NDArray[np.object_] = shapely.box(left, top, right, bottom)
+    return cells
+
+
+def lattice_of(
+    centres: npt.NDArray[np.float64], stride: tuple[float, float]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Return the lattice of cells that patches own.
+
+    Parameters
+    ----------
+    centres : float64 array of shape (n_patches, 2)
+        (x, y), level-0 pixels.
+    stride : (float, float)
+        Size of a cell, level-0 pixels.
+
+    Returns
+    -------
+    corner : float64 array of shape (2,)
+        Upper left corner (x, y) of the first cell, level-0 pixels.
+    place : int64 array of shape (n_patches, 2)
+        (column, row) of each patch's cell, from 0.
+
+    Raises
+    ------
+    ValueError
+        When two patches own one cell.
+    """
+    low = centres.min(axis=0)
+    # Centres are rounded to level-0 pixels, the lattice is not: edges come of places in the lattice.
+    place = np.rint((centres - low) / stride).astype(np.int64)
+    if len(np.unique(place, axis=0)) < len(place):
+        raise ValueError(
+            f"patches lie closer than their stride of {stride[0]:g} x {stride[1]:g} level-0 pixels"
+        )
+    return low - np.array(stride) / 2, place
+
+
+def slide_size_of(slide: EmbeddedSlide) -> tuple[int, int] | None:
+    """Return the (width, height) of the slide in level-0 pixels, where the file tells it.
+
+    Raises
+    ------
+    SlideFileError
+        When the file cannot be read.
+    """
+    size = _section(provenance(slide.path), "slide").get("size")
+    known = [_positive(each) for each in size] if isinstance(size, list) and len(size) == 2 else [None]
+    return (int(known[0]), int(known[1])) if known[0] and known[1] else None
+
+
+def _section(known: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    section = known.get(key)
+    return section if isinstance(section, Mapping) else {}
+
+
+def _positive(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and value > 0 else None

@@ -1,0 +1,436 @@
+"""TissUUmaps' pages, answered by us: projects, and one that is made for every h5ad that comes without.
+
+Nothing of a project that lies in an h5ad is trusted but the name of its image, and of one that lies beside
+it no more than `projects.cleaned` leaves: a project can call functions of the page, and may have come from
+anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from tissuumaps_sic.plugin import MAKES_PAGES, MOST_BYTES
+from tissuumaps_sic.slidefile.documents import parse_json
+from tissuumaps_sic.slidefile.names import address, path_of, shown
+from tissuumaps_sic.slides.regions import scale_in
+from tissuumaps_sic.slides.slide import SlideFileError, opened, outline, spacing_of
+from tissuumaps_sic.viewer import ranges
+from tissuumaps_sic.viewer.access import NONCE_KEY, WORKER, folder_of, plugins_of
+from tissuumaps_sic.viewer.projects import ProjectError, read_project, save_project, upgraded
+from tissuumaps_sic.viewer.worklist import find_below, page_at
+
+# From the edge of a square in image widths to TissUUmaps' scale factor, as measured on its screenshots: it
+# draws a square over 0.643 of a cell of its sheet of shapes (glUtils.js: draw, updateMarkerScale).
+_SCALE_PER_WIDTH = 900 / (4 * 0.8 / 0.7 * 0.643)
+# What TissUUmaps makes of coordinates that it draws on an empty canvas (dataUtils.js, updateViewOptions).
+_LEAST_EXTENT, _STRETCHED, _BORDER = 500, 5000, 1.06
+
+# Every choice of a marker layer must be given, since TissUUmaps fills in what is missing with its own.
+_OFF = (
+    *("cb_gr_rand", "cb_gr_key", "pie_check", "scale_check", "shape_col", "shape_gr", "shape_gr_rand"),
+    *("shape_gr_dict", "opacity_check", "no_fill", "collectionItem_col"),
+    *("sortby_check", "sortby_desc_check", "edges_check"),
+)
+
+
+def make_project(h5ad: Path, *, columns: bool = False) -> dict[str, Any]:
+    """Return a TissUUmaps project that shows a slide's patches and starts the plugin.
+
+    The slide's own image is shown where ``uns['tmap']`` names one that lies beside the file.
+
+    Parameters
+    ----------
+    h5ad : Path
+    columns : bool, default=False
+        Whether to offer the columns of ``obs`` to colour the patches by, as TissUUmaps does for any h5ad, in
+        place of showing the patches and starting the plugin: both are then chosen from the menus.
+
+    Raises
+    ------
+    SlideFileError
+        When the file cannot be read, or is no embedded slide.
+    """
+    told = outline(h5ad)
+    known = told.provenance["X"]
+    with opened(h5ad) as file:
+        centres = np.asarray(file["obsm/spatial"][()], np.float64)
+        colored = "umap_rgb" in file["obs"]
+        image = _image(file, h5ad.parent)
+        menus = _columns(file["obs"]) if columns else {}
+    if not len(centres) or not np.isfinite(centres).all():
+        raise SlideFileError(
+            f"{h5ad.name}: has no patch, or one whose place is no number; embed the slide again"
+        )
+    scale = scale_in(known, spacing_of(centres))
+    size = known["slide"].get("size") if isinstance(known.get("slide"), dict) else None
+    if image is not None and isinstance(size, list) and size and size[0]:
+        width, edge = float(size[0]), scale.stride[0]
+    else:
+        image = None
+        width, edge = _empty_canvas(centres, scale.stride[0])
+    header = {
+        "X": "/obsm/spatial;0",
+        "Y": "/obsm/spatial;1",
+        "shape_fixed": "square",
+        "scale_factor": round(edge / width * _SCALE_PER_WIDTH, 6),
+        "opacity": 0.75,
+    }
+    if colored:
+        header |= {"cb_col": "/obs/umap_rgb", "cb_cmap": ""}
+    else:
+        header |= {"gb_col": "", "cb_gr_dict": json.dumps({"All": "#8a8fa3"})}
+    markers = {
+        "path": address(h5ad.name),
+        "title": "Patches",
+        "name": "UMAP colours" if colored else "Patches",
+        "comment": "",
+        "uid": "patches",
+        "autoLoad": True,
+        "hideSettings": True,
+        "expectedHeader": header,
+        "expectedRadios": {
+            **dict.fromkeys(_OFF, False),
+            "cb_col": colored,
+            "cb_gr": not colored,
+            "cb_gr_dict": not colored,
+            "shape_fixed": True,
+            "_no_outline": True,
+            "collectionItem_fixed": True,
+        },
+    }
+    project: dict[str, Any] = {
+        "schemaVersion": "1.3",
+        "filename": shown(h5ad.stem),
+        "layers": []
+        if image is None
+        else [{"name": shown(h5ad.stem), "tileSource": f"{address(image)}.dzi"}],
+        "markerFiles": [
+            markers,
+            *(_menu(markers, title, options) for title, options in menus.items() if options),
+        ],
+        "plugins": ["SIC"],
+        "settings": [{"module": "pluginUtils", "function": "startPlugin", "value": ["SIC", [], True]}],
+    }
+    if columns:
+        markers["autoLoad"] = False
+        project["settings"] = []
+    if scale.mpp:
+        project["mpp"] = sum(scale.mpp) / 2
+    return project
+
+
+def _columns(obs: h5py.Group) -> dict[str, list[str]]:
+    """Return the names of the columns of numbers and of the others, by the titles of their menus."""
+    found: dict[str, list[str]] = {"Numerical observations": [], "Categorical observations": []}
+    for name, column in obs.items():
+        is_number = isinstance(column, h5py.Dataset) and column.dtype.kind in "iuf"
+        if name != obs.attrs.get("_index") and shown(name) == name:
+            found["Numerical observations" if is_number else "Categorical observations"].append(name)
+    return found
+
+
+def _menu(markers: dict[str, Any], title: str, columns: list[str]) -> dict[str, Any]:
+    """Return a menu of columns, each of which colours the patches in a layer of its own."""
+    numbers = title.startswith("Numerical")
+    options = [
+        {
+            "optionName": name,
+            "name": name,
+            "expectedHeader.cb_col": f"/obs/{name}" if numbers else "",
+            "expectedHeader.cb_cmap": "interpolateViridis" if numbers else "",
+            "expectedHeader.gb_col": "" if numbers else f"/obs/{name}",
+            "expectedHeader.cb_gr_dict": "",
+            "expectedRadios.cb_col": numbers,
+            "expectedRadios.cb_gr": not numbers,
+            "expectedRadios.cb_gr_dict": False,
+            "expectedRadios.cb_gr_key": not numbers,
+        }
+        for name in columns
+    ]
+    return {
+        **markers,
+        "title": title,
+        "name": title,
+        "uid": f"columns{int(numbers)}",
+        "autoLoad": False,
+        "dropdownOptions": options,
+    }
+
+
+def _image(file: h5py.File, folder: Path) -> str | None:
+    """Return the name of the image in a file's own project, where it lies in the file's folder."""
+    try:
+        layers = parse_json(file["uns/tmap"].asstr()[()])["layers"]
+        source = str(layers[0]["tileSource"])
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        return None
+    name = path_of(source.removesuffix(".dzi"), folder)
+    plain = name and not set(name) & set("/\0") and not name.startswith(".")
+    return name if plain and source.endswith(".dzi") and (folder / name).is_file() else None
+
+
+def _empty_canvas(centres: npt.NDArray[np.float64], edge: float) -> tuple[float, float]:
+    """Return the width of TissUUmaps' canvas without an image, and a square's edge on it."""
+    low, high = centres.min(axis=0), centres.max(axis=0)
+    if (low < 0).any() or (high < _LEAST_EXTENT).any():
+        stretch = _STRETCHED / max(float((high - low).max()), 1.0)
+        return max(float((high - low)[0]) * stretch * _BORDER, 1.0), edge * stretch
+    return float(high[0]) * _BORDER, edge
+
+
+def with_pages(app: Any, folder: Path, *, first: str | None = None) -> Pages:
+    """Return a WSGI application that answers TissUUmaps' pages: projects, made ones, images, its own dialogs.
+
+    Parameters
+    ----------
+    app : Flask
+        TissUUmaps' application, which answers everything else.
+    folder : Path
+        The served folder.
+    first : str, optional
+        The address that the bare one leads to.
+    """
+    app.config[MAKES_PAGES] = True
+    return Pages(app, folder, first)
+
+
+class Pages:
+    """TissUUmaps' pages, of which no project's own word is trusted; see `with_pages`.
+
+    Attributes
+    ----------
+    flask : Flask
+        TissUUmaps' application.
+    """
+
+    def __init__(self, app: Any, folder: Path, first: str | None) -> None:
+        self.flask = app
+        self._folder, self._first = folder.resolve(), first
+
+    def page(self, request: Any, endpoint: str, values: dict[str, Any]) -> Any:
+        """Return the answer to a request of one of TissUUmaps' pages, which whoever asks may see.
+
+        Parameters
+        ----------
+        request : werkzeug.wrappers.Request
+        endpoint : str
+            TissUUmaps' name of the page.
+        values : dict
+            What its route takes from the address.
+        """
+        from werkzeug.utils import redirect
+
+        within = _within(request, self._folder)
+        if endpoint == "index":
+            return self._index(request)
+        if endpoint == "get_file_tree":
+            return self._listing(request)
+        if _names_no_folder(request, within) and not _is_of_worker(request):
+            # TissUUmaps' own dialogs lead here, and its page would then look for files at "//".
+            return redirect(_without_folder(request))
+        if endpoint == "get_tree":
+            return self._template(request, "filetree.html")
+        if endpoint == "tmapFile_old":
+            at = posixpath.join(values["path"], values["filename"])
+            is_there = find_below(self._folder, f"{at}.tmap", suffix=".tmap") or find_below(
+                self._folder, f"{at}.h5ad"
+            )
+            return redirect(page_at(*posixpath.split(f"{at}.tmap"))) if is_there else _missing()
+        if endpoint == "slide":
+            return self._image(request, within, values["filename"])
+        if endpoint in ("h5ad", "h5adFile_old"):
+            within = values.get("path", within)
+            name = f"{values['filename']}.{values['ext']}"
+            path = self._folder / within / name
+            if _is_of_worker(request):
+                is_here = find_below(self._folder, posixpath.join(within, name), suffix=path.suffix)
+                return ranges.answer(request, path) if is_here is not None else _missing()
+            return self._made(request, posixpath.join(within, name), columns=True)
+        stem = values["filename"]
+        if request.method == "POST":
+            return self._save(request, self._folder / within / f"{stem}.tmap")
+        return self._project(request, within, stem)
+
+    def _listing(self, request: Any) -> Any:
+        """Answer with what TissUUmaps' dialogs show of a folder: what it can open, and folders.
+
+        TissUUmaps' own listing opens whatever lies there, and waits for ever at a pipe.
+        """
+        from tissuumaps.views import _dfilter, _fnfilter
+        from werkzeug.wrappers import Response
+
+        folder = self._folder / request.args.get("root", "").lstrip("/")
+        try:
+            entries = [] if self.flask.config["READ_ONLY"] else sorted(folder.iterdir())
+        except (OSError, ValueError):
+            return _missing()
+        listed = []
+        for path in entries:
+            if path.name.startswith("."):
+                continue
+            icon, more = "jstree-file", {}
+            if path.is_dir():
+                icon, more = "jstree-folder", {"state": {"opened": False}, "children": True}
+            if _dfilter(str(path)) if more else (path.is_file() and _fnfilter(str(path))):
+                listed.append({"text": path.name, "icon": icon, "data": {"isdirectory": bool(more)}, **more})
+        return Response(json.dumps(listed), mimetype="application/json")
+
+    def _index(self, request: Any) -> Any:
+        from werkzeug.utils import redirect
+
+        if self._first is not None:
+            return redirect(self._first)
+        default = self.flask.config["DEFAULT_PROJECT"]
+        if default and (self._folder / default).is_file():
+            return redirect(page_at(*posixpath.split(default)))
+        return self._viewer(request, {}, None)
+
+    def _project(self, request: Any, within: str, stem: str) -> Any:
+        """Answer with the project of a name, or else with the one that is made for the h5ad of that name."""
+        saved = find_below(self._folder, posixpath.join(within, f"{stem}.tmap"), suffix=".tmap")
+        if saved is not None:
+            # By the folder that the address names: a project may be a link, whose files lie beside the link.
+            own = self._folder / within / f"{stem}.tmap"
+            project, problem = read_project(own, self._folder, plugins_of(self.flask))
+            return self._viewer(request, project, problem)
+        return self._made(request, posixpath.join(within, f"{stem}.h5ad"))
+
+    def _made(self, request: Any, relative: str, *, columns: bool = False) -> Any:
+        h5ad = find_below(self._folder, relative)
+        if h5ad is None:
+            return _missing()
+        try:
+            return self._viewer(request, upgraded(make_project(h5ad, columns=columns)), None)
+        except SlideFileError as error:
+            return self._viewer(request, {}, str(error), status=422)
+
+    def _image(self, request: Any, within: str, name: str) -> Any:
+        path = posixpath.join(within, name)
+        if not (self._folder / path).is_file() and not (self._folder / f"{path}.dzi").is_file():
+            return _missing()
+        layer = {"name": shown(posixpath.basename(path)), "tileSource": f"{address(name)}.dzi"}
+        return self._viewer(request, {"layers": [layer], "plugins": []}, None)
+
+    def _save(self, request: Any, target: Path) -> Any:
+        from werkzeug.wrappers import Response
+
+        try:
+            project = _sent(request, read_only=bool(self.flask.config["READ_ONLY"]))
+            saved = save_project(target, project, self._folder, plugins_of(self.flask))
+        except ProjectError as error:
+            return Response(json.dumps({"error": str(error)}), error.status, mimetype="application/json")
+        return Response(json.dumps(saved), mimetype="application/json")
+
+    def _viewer(
+        self, request: Any, project: dict[str, Any], problem: str | None, *, status: int = 200
+    ) -> Any:
+        config = self.flask.config
+        return self._template(
+            request,
+            "tissuumaps.html",
+            status=status,
+            # Plugins that are not the project's own choice are offered in the menu.
+            plugins=[] if "plugins" in project or problem else plugins_of(self.flask),
+            jsonProject=project,
+            projectList=self._list(request) if config["PROJECT_LIST"] else [],
+            # It becomes part of a string in a script.
+            message=problem and shown(problem).replace("\\", "/"),
+        )
+
+    def _list(self, request: Any) -> list[dict[str, Any]]:
+        """Return the projects beside the one that is shown, for TissUUmaps' menu."""
+        within = _within(request, self._folder)
+        here = request.path.removeprefix("/")
+        return [
+            {
+                "name": path.stem,
+                "path": page_at(within, path.name).removeprefix("/"),
+                "selected": path.name == here,
+            }
+            for path in sorted((self._folder / within).glob("*.tmap"))
+            if path.is_file() and not path.name.startswith(".")
+        ]
+
+    def _template(self, request: Any, name: str, *, status: int = 200, **values: Any) -> Any:
+        """Return a page of TissUUmaps, whose own script runs by this answer's nonce."""
+        from flask import render_template
+        from tissuumaps_schema import current
+        from werkzeug.wrappers import Response
+
+        config = self.flask.config
+        with self.flask.request_context(request.environ):
+            text = render_template(
+                name,
+                isStandalone=config["isStandalone"],
+                readOnly=config["READ_ONLY"],
+                version=config["VERSION"],
+                schema_version=current.VERSION,
+                **values,
+            )
+        # A project that the address names would be read past us, and any site may lead here by a link.
+        text = text.replace("urlParams.get('tmap')", "null")
+        nonce = request.environ.get(NONCE_KEY)
+        if nonce:
+            text = text.replace("<script>", f'<script nonce="{nonce}">')
+        return Response(text, status, mimetype="text/html")
+
+
+def _sent(request: Any, *, read_only: bool) -> Any:
+    """Return the project that a request brings.
+
+    Raises
+    ------
+    ProjectError
+        When it brings none, or this server takes none.
+    """
+    from werkzeug.exceptions import HTTPException
+
+    too_large = ProjectError(413, f"a project may have {MOST_BYTES // 2**20} MB; nothing is saved")
+    if read_only:
+        raise ProjectError(403, "this server is read-only: projects cannot be saved on it")
+    if request.mimetype != "application/json":
+        raise ProjectError(415, "a project is sent as JSON; nothing is saved")
+    if (request.content_length or 0) > MOST_BYTES:
+        raise too_large
+    # Of requests that do not tell their length.
+    request.max_content_length = MOST_BYTES
+    try:
+        return parse_json(request.get_data())
+    except HTTPException as error:
+        raise too_large from error
+    except ValueError as error:
+        raise ProjectError(400, "what was sent is no JSON; nothing is saved") from error
+
+
+def _within(request: Any, folder: Path) -> str:
+    """Return the folder that a page's ``path`` names."""
+    return folder_of(request.args.get("path") or "", folder)
+
+
+def _names_no_folder(request: Any, within: str) -> bool:
+    return request.method in ("GET", "HEAD") and "path" in request.args and not within
+
+
+def _without_folder(request: Any) -> str:
+    """Return the address of a request without the folder, which it names by nothing."""
+    more = urlencode([each for each in request.args.items(multi=True) if each[0] != "path"])
+    return f"{quote(request.path)}{'?' if more else ''}{more}"
+
+
+def _is_of_worker(request: Any) -> bool:
+    """Return whether TissUUmaps' reader of HDF5 asks, which wants bytes; a person wants a page."""
+    return "Range" in request.headers or WORKER in (request.headers.get("Referer") or "")
+
+
+def _missing() -> Any:
+    from werkzeug.wrappers import Response
+
+    return Response("There is no such file.", 404)

@@ -1,0 +1,257 @@
+"""TissUUmaps' own server on a folder of slides, with the SIC plugin loaded, behind waitress."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import webbrowser
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tissuumaps_sic.plugin import FOLDER, MAKES_PAGES, MOST_BYTES
+from tissuumaps_sic.slidefile.writing import remove_unfinished
+from tissuumaps_sic.viewer import pictures
+from tissuumaps_sic.viewer.access import guarded, is_own_machine
+from tissuumaps_sic.viewer.passwords import AuthFileError, auths_below, nearest_auth, read_auth
+from tissuumaps_sic.viewer.worklist import page, slides_below
+
+__all__ = ["ServeError", "guarded", "make_app", "page", "serve"]
+
+log = logging.getLogger(__name__)
+
+
+class ServeError(Exception):
+    """The folder cannot be served; the message says what to do."""
+
+
+def serve(
+    folder: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 5100,
+    browser: bool = True,
+    first: str | None = None,
+    public: bool = False,
+    names: Collection[str] = (),
+    announce: Callable[[list[str]], None],
+) -> None:
+    """Serve a folder of h5ad and tmap files until interrupted; an h5ad without a tmap has a page too.
+
+    Parameters
+    ----------
+    folder : Path
+    host : str
+        Address to listen on.
+    port : int
+        0 takes any free port.
+    browser : bool
+        Open the first slide in the default browser.
+    first : str, optional
+        Name of the slide to come first; by default they go by the alphabet.
+    public : bool
+        Listen on an address that other machines reach although the folder has no ``auth`` file.
+    names : collection of str
+        Further names of this server, as browsers know it; a request that gives another is refused.
+    announce : callable
+        Called with the addresses of the slides once connections are accepted.
+
+    Raises
+    ------
+    ServeError
+        When the folder or the port cannot be used.
+    """
+    from waitress.server import create_server
+
+    if not public and not is_own_machine(host) and not (folder / "auth").is_file():
+        raise ServeError(
+            f"{host}: other machines would see and change the slides in {folder} without a password; put a "
+            f"line user;password into {folder / 'auth'}, or give --public as well if everyone may"
+        )
+    folder = folder.resolve()
+    _understand_passwords(folder)
+    found = folder.rglob("*.tmap") if folder.is_dir() else ()
+    # What a link leads out of the folder is not shown.
+    projects = [path for path in found if path.is_file() and path.resolve().is_relative_to(folder)]
+    if folder.is_dir():
+        there = set(projects)
+        alone = (path.with_suffix(".tmap") for path in slides_below(folder))
+        projects += [path for path in alone if path not in there]
+    # Without the ending: a.tmap, which is annotated, comes before a.labels.tmap, the result.
+    projects.sort(key=lambda path: (path.stem != first, path.with_suffix("")))
+    if not projects:
+        raise ServeError(
+            f"{folder}: holds no h5ad and no .tmap project; embed a slide into it first "
+            f"(embedder embed SLIDE -o {folder})"
+        )
+    made = not projects[0].is_file()
+    app = make_app(folder, default=None if made else projects[0])
+    first_page = page(folder, projects[0]) if made else None
+    _allow_files()
+    try:
+        server = create_server(
+            guarded(app, folder / "auth", host=host, names=names, first=first_page),
+            host=host,
+            port=port,
+            ident=None,
+            **_LIMITS,
+        )
+    except OSError as error:
+        raise ServeError(
+            f"cannot listen on {host}:{port} ({error.strerror or error}); choose another port with --port"
+        ) from error
+    base = f"http://{f'[{host}]' if ':' in host else host}:{server.effective_port}"
+    addresses = [base + page(folder, project) for project in projects]
+    announce(addresses)
+    if browser:
+        threading.Timer(0.5, webbrowser.open, args=[addresses[0]]).start()
+    with _folder_for_temporary_files():
+        try:
+            # Ends at Ctrl-C, and at SIGTERM as the command line hears it; requests under way have 5 seconds.
+            server.run()
+        finally:
+            server.close()
+            pictures.remove_temporary()
+            remove_unfinished()
+
+
+# Tiles come in bursts of dozens; more threads than cores, since most wait for the disk, some for their turn
+# to cluster, who must be told and stopped meanwhile, and some for another program's lock (`plugin`).
+_LIMITS: dict[str, Any] = {
+    "threads": 32,
+    # Before the password is asked, since a body comes before its answer.
+    "max_request_body_size": MOST_BYTES,
+    # Who connects and says nothing shuts nobody out.
+    "connection_limit": 1000,
+    "channel_timeout": 20,
+    "cleanup_interval": 5,
+    "asyncore_use_poll": True,
+    # A lasso of half a million patches needs no room in the temporary folder, nor does any answer: of one
+    # that grows, 16 MB lie in memory until they are sent, and it waits.
+    "inbuf_overflow": 4 * 2**20,
+    "outbuf_overflow": 2**40,
+}
+
+
+_TEMPORARY, _HELD = "tissuumaps-sic-", ".held"
+
+
+@contextmanager
+def _folder_for_temporary_files() -> Iterator[None]:
+    """Keep what this server puts into the temporary folder in one of its own, which goes with it.
+
+    Threads that are at work when it ends do not come to clean up. What killed servers left goes, too.
+    """
+    from filelock import FileLock
+
+    before = tempfile.tempdir
+    _remove_of_killed(Path(tempfile.gettempdir()))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY))
+    except OSError as error:
+        log.warning("the temporary folder takes no file (%s); exports will fail", error.strerror or error)
+        yield
+        return
+    held = FileLock(folder / _HELD)
+    with suppress(OSError):
+        held.acquire(timeout=0)
+    tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        held.release()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_of_killed(temporary: Path) -> None:
+    """Remove the folders of servers that were killed: those whose lock nobody holds any more."""
+    from filelock import FileLock, Timeout
+
+    for folder in temporary.glob(f"{_TEMPORARY}*"):
+        # Others' folders, and those that are being made, have none that can be taken.
+        if not (folder / _HELD).is_file() or folder.is_symlink():
+            continue
+        try:
+            with FileLock(folder / _HELD, timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
+        except (Timeout, OSError):
+            continue
+
+
+def _allow_files() -> None:
+    """Let the process have as many open files as it may have connections."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _understand_passwords(folder: Path) -> None:
+    """Refuse to serve a folder whose ``auth`` files let nobody in, which is nobody's intention.
+
+    Raises
+    ------
+    ServeError
+        When one says not who may come in.
+    """
+    above = nearest_auth(folder)
+    for path in dict.fromkeys([*([above] if above else []), *auths_below(folder)]):
+        try:
+            read_auth(path)
+        except AuthFileError as error:
+            raise ServeError(str(error)) from error
+        except OSError as error:
+            raise ServeError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def make_app(folder: Path, *, default: Path | None = None) -> Any:
+    """Return TissUUmaps' Flask application, set to serve `folder` with the plugin.
+
+    Parameters
+    ----------
+    folder : Path
+    default : Path, optional
+        The project that the bare address shows.
+    """
+    # TissUUmaps turns the root logger to INFO when it is imported, and libvips then reports every call.
+    level = logging.getLogger().level
+    _have_a_home()
+    import tissuumaps
+    import tissuumaps.views
+
+    logging.getLogger().setLevel(level)
+    for noisy in ("pyvips", "waitress.queue"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+
+    app = tissuumaps.app
+    theirs = app.config["PLUGIN_FOLDER_USER"]
+    # TissUUmaps looks in two folders; ours takes the first place and the user's own plugins the second.
+    app.config["PLUGIN_FOLDER_USER"] = str(FOLDER)
+    if Path(theirs).resolve() != FOLDER.resolve():
+        app.config["PLUGIN_FOLDER"] = theirs
+    tissuumaps.getPluginInFolder(str(FOLDER))
+    # Patch coordinates are those of the whole slide, so the image must not be cropped to its bounds.
+    app.config["DEEPZOOM_LIMIT_BOUNDS"] = False
+    app.config["SLIDE_DIR"] = f"{folder}/"
+    app.config[MAKES_PAGES] = False
+    if default is not None:
+        app.config["DEFAULT_PROJECT"] = default.relative_to(folder).as_posix()
+        app.config["PROJECT_LIST"] = len(list(folder.glob("*.tmap"))) > 1
+    tissuumaps.views.setup(app)
+    pictures.install(tissuumaps.views)
+    return app
+
+
+def _have_a_home() -> None:
+    """Name a home where the user has none: TissUUmaps would look for programs in a folder called "~" here."""
+    if os.path.expanduser("~") == "~":  # noqa: PTH111 -- pathlib's raises
+        os.environ["HOME"] = os.devnull
