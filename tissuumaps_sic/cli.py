@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.command(options)
     except EmbedError as error:
         log.error("%s", error)  # noqa: TRY400 -- a message for a person, not a trace
-        return error.status
+        return error.exit_code
     except (
         BusyError, EvaluationError, ExportError, ServeError, SessionError, SlideFileError, TruthError
     ) as error:  # fmt: skip

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.leases import LockedError, locked
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ _KEYS = ".embedder-tls-"
 _QUIET = logging.CRITICAL
 
 
-class ClusterError(Exception):
+class ClusterError(SicError):
     """Slides cannot be embedded on these machines; the message says what to change."""
 
 

@@ -20,6 +20,7 @@ from embedder.embedding.pipeline import EmbedOptions, Progress, SlideResult, emb
 from embedder.embedding.rehearsal import RehearsalError
 from embedder.embedding.request import SlideInput
 from embedder.encoders.network import Encoder
+from tissuumaps_sic.slidefile.errors import SicError
 
 # Workers tell what happens under this topic of Dask's events.
 TOPIC = "tissuumaps-sic"
@@ -57,7 +58,7 @@ class Setup:
     level: int
 
 
-class UnfitError(Exception):
+class UnfitError(SicError):
     """The worker cannot be used; the message says why, and begins with a verb."""
 
 

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from embedder.embedding.umap import rehearse
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.writing import replacing
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 _LEAST_BYTES = 100_000
 
 
-class RehearsalError(Exception):
+class RehearsalError(SicError):
     """A last step cannot be done here, for no slide; the message says which, why, and what to change."""
 
 

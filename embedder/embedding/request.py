@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.pixels.slide import is_slide
 from tissuumaps_sic.slidefile.spelling import folded
 from tissuumaps_sic.slidefile.tables import Row, Table, TableError, read_table
@@ -29,7 +30,7 @@ _RESOLUTION_PARTS = (
 )
 
 
-class InputError(Exception):
+class InputError(SicError):
     """What was given names no slides; the message says what was looked for."""
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tissuumaps_sic.slidefile.errors import SicError
+
 if TYPE_CHECKING:
     import torch
 
@@ -46,7 +48,7 @@ _LIGHTNING_CALLBACKS = (
 )
 
 
-class EncoderError(Exception):
+class EncoderError(SicError):
     """An encoder cannot be loaded or run; the message says what to do."""
 
 

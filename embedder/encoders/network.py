@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.slidefile.errors import SicError
+
 if TYPE_CHECKING:
     import torch
 
@@ -39,7 +41,7 @@ _LEAST_COSINE = 0.999
 _FROZEN_COSINE = 0.99999
 
 
-class NetworkError(Exception):
+class NetworkError(SicError):
     """A network cannot be run on a device; the message says what to choose."""
 
 

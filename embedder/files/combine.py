@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tissuumaps_sic.slidefile import leases
 from tissuumaps_sic.slidefile.contract import ContractError, check
 from tissuumaps_sic.slidefile.documents import parse_json
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.failure import as_os_errors
 from tissuumaps_sic.slidefile.kind import tell_kind
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
@@ -34,7 +35,7 @@ Centres = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 
 
-class CombineError(Exception):
+class CombineError(SicError):
     """An embedding cannot be put into a file; the message says why and what to do."""
 
 

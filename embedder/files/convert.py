@@ -16,6 +16,7 @@ import numpy.typing as npt
 from embedder.embedding import writing
 from embedder.embedding.umap import fit_umap, srgb_hex
 from tissuumaps_sic.slidefile import leases
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.kind import tell_kind
 from tissuumaps_sic.slidefile.pixels.slide import PLAUSIBLE_MPP
 from tissuumaps_sic.slidefile.project import tmap_project, write_tmap
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 _MOST_ROWS = 8
 
 
-class ConvertError(Exception):
+class ConvertError(SicError):
     """Embeddings cannot be imported; the message says what is missing and which option gives it."""
 
 

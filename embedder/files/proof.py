@@ -14,6 +14,7 @@ import numpy as np
 
 from tissuumaps_sic.slidefile.contract import holds_path
 from tissuumaps_sic.slidefile.documents import parse_json
+from tissuumaps_sic.slidefile.errors import SicError
 
 # The attributes by which anndata knows what it wrote.
 ATTRIBUTES = ("encoding-type", "encoding-version", "_index", "column-order", "ordered")
@@ -33,7 +34,7 @@ _MADE = {
 }
 
 
-class ShareError(Exception):
+class ShareError(SicError):
     """A file cannot be shared; the message says why, and nothing was written."""
 
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Self
 
 from embedder.isolation import memory
+from tissuumaps_sic.slidefile.errors import SicError
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Limits:
     memory: int | None = None
 
 
-class LostError(Exception):
+class LostError(SicError):
     """The child is gone; the message says how, and what it was doing."""
 
 
@@ -67,7 +68,7 @@ class StalledError(LostError):
     """The child was ended since nothing came of what it did."""
 
 
-class ChildError(Exception):
+class ChildError(SicError):
     """No child can be started; the message says why."""
 
 

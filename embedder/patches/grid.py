@@ -15,6 +15,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.slidefile.errors import SicError
+
 log = logging.getLogger(__name__)
 
 Integers = npt.NDArray[np.int64]
@@ -28,7 +30,7 @@ _ENLARGING_NOTED = 1.1
 _ENLARGING_MOST = 2.0
 
 
-class TilingError(ValueError):
+class TilingError(SicError, ValueError):
     """No grid of patches can be laid over the slide as asked."""
 
 

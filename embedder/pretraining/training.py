@@ -31,6 +31,7 @@ from embedder.pretraining.augment import AugmentOptions, view
 from embedder.pretraining.probes import knn_probe, linear_probe, neighbour_probe
 from embedder.pretraining.samples import Failure, PatchStore, digest, draw, draw_probes, plan_slides
 from tissuumaps_sic.slidefile import leases
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.pixels.slide import SlideError
 from tissuumaps_sic.slidefile.writing import replacing
 
@@ -52,7 +53,7 @@ _HIDDEN, _PROJECTED = 512, 128
 _PROBE_BATCH = 64
 
 
-class PretrainError(Exception):
+class PretrainError(SicError):
     """An encoder cannot be trained as asked; the message says what to change."""
 
 

@@ -73,6 +73,7 @@ from tissuumaps_sic.annotation.store import (
 from tissuumaps_sic.labelling.clustering import UNLABELLED, SeededIterativeClustering
 from tissuumaps_sic.labelling.progress import Progress, Stretch
 from tissuumaps_sic.labelling.refine import Guests
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.locking import locked
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, Stamp, stamp_of
@@ -100,12 +101,14 @@ _READING = 0.15
 FEWEST_CLASSES, MOST_CLASSES = 2, 64
 
 
-class SessionError(Exception):
+class SessionError(SicError):
     """A session cannot be read, or does not fit its slide; the message says what to do."""
 
 
 class SessionFileError(SessionError):
     """The file of a session is damaged, or of other patches than the slide's."""
+
+    status = 409
 
 
 def _now() -> str:

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from tissuumaps_sic.annotation.patch_rows import packed, unpacked
+from tissuumaps_sic.slidefile.errors import SicError
 
 # A lasso around half of the largest slides takes a few megabytes in files of 0.1.
 _MOST_BYTES = 512 * 2**20
@@ -35,7 +36,7 @@ _SCHEMA = re.compile(r"tissuumaps-sic/session/(\d+)")
 _ADVICE = "mend it, or move it away to start anew"
 
 
-class DocumentError(Exception):
+class DocumentError(SicError):
     """A file is no session; the message says what is wrong with it, where and what to do, not its name."""
 
 

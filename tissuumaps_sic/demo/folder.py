@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tissuumaps_sic.demo.synthetic import write_synthetic_slide
+from tissuumaps_sic.slidefile.errors import SicError
 
 
-class EmbedError(Exception):
-    """The slide could not be embedded; `status` is the exit status for the command line."""
+class EmbedError(SicError):
+    """The slide could not be embedded; `exit_code` is that of the embedder."""
 
-    def __init__(self, message: str, status: int = 1) -> None:
+    def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message)
-        self.status = status
+        self.exit_code = exit_code
 
 
 def make_demo(folder: Path) -> Path:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from tissuumaps_sic.evaluation.truth import UNCOUNTED, Truth
 from tissuumaps_sic.labelling.clustering import UNLABELLED
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 Labels = npt.NDArray[np.int64]
@@ -23,7 +24,7 @@ Rows = npt.NDArray[np.intp]
 _MOST_CELLS = 50_000_000
 
 
-class EvaluationError(Exception):
+class EvaluationError(SicError):
     """An evaluation cannot be run as asked, or a slide cannot take part; the message says what to do."""
 
 

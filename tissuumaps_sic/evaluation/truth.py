@@ -23,6 +23,7 @@ from tissuumaps_sic.slidefile.areas.area import Area, AreaError, Areas
 from tissuumaps_sic.slidefile.areas.files import DRAWINGS, is_drawing, read_areas
 from tissuumaps_sic.slidefile.areas.fill import Mask, Shape
 from tissuumaps_sic.slidefile.areas.masks import MASKS, N_VALUES, MaskImage, open_mask, place_mask
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.spelling import folded, listed
 from tissuumaps_sic.slides.slide import EmbeddedSlide, provenance
 
@@ -53,7 +54,7 @@ Floats = npt.NDArray[np.float64]
 Pair = tuple[float, float]
 
 
-class TruthError(Exception):
+class TruthError(SicError):
     """A ground truth cannot be used; the message names the file, what is wrong and what to do."""
 
 

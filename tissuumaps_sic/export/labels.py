@@ -10,13 +10,14 @@ import pandas as pd
 
 from tissuumaps_sic.annotation.lending import guests_of
 from tissuumaps_sic.annotation.session import SeedClass, Session, cluster, listed, seed_vector
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 # The share of patches whose labels may differ by rounding before a run counts as another one.
 _MOST_ROUNDED = 0.001
 
 
-class ExportError(Exception):
+class ExportError(SicError):
     """Labels cannot be exported; the message says what to do."""
 
 

@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tissuumaps_sic.slidefile.documents import parse_json
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.heaps import has_endless_heap
 
 
-class ContractError(Exception):
+class ContractError(SicError):
     """A file would break, or breaks, the contract; the message names the rules."""
 
 

@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.heaps import has_endless_heap
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -48,7 +49,7 @@ _FEW_ROWS = 256
 _SHOWN_ROWS = 3
 
 
-class SlideFileError(Exception):
+class SlideFileError(SicError):
     """An h5ad cannot be used; the message names the file, what is wrong and what to do."""
 
 

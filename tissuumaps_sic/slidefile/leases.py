@@ -25,6 +25,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tissuumaps_sic.slidefile.errors import SicError
+
 log = logging.getLogger(__name__)
 
 _TOUCH_SECONDS = 10.0
@@ -41,7 +43,7 @@ _DIGEST_LENGTH = 16
 _AS_IT_IS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
-class LockedError(Exception):
+class LockedError(SicError):
     """Another run is at work; the message says which, and what to do if it is not."""
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
+from tissuumaps_sic.slidefile.errors import SicError
+
 # A run on a million patches takes less.
 _PATIENCE_SECONDS = 120.0
 _LOOK_SECONDS = 0.2
@@ -22,8 +24,10 @@ _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 _HELD = threading.local()
 
 
-class BusyError(Exception):
+class BusyError(SicError):
     """Another program holds a lock; the message says which, and what to do if it is not so."""
+
+    status = 503
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tissuumaps_sic.slidefile.documents import parse_json
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.names import path_of
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/|[A-Za-z]:\\|\\\\|data:")
 _WITH_FOLDER = (".mrxs",)
 
 
-class ImageError(Exception):
+class ImageError(SicError):
     """A slide's pixels cannot be read; the message names the file, and says what to do."""
 
 

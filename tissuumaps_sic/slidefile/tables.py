@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.spelling import folded, listed, stripped
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}", re.ASCII)
 _COMPUTED = re.compile(r"[\s']*[=+\-@\uff1d\uff0b\uff0d\uff20]|'*[\t\r\n]")
 
 
-class TableError(Exception):
+class TableError(SicError):
     """A table cannot be used; the message names the file, the line, what is wrong and what to do."""
 
 

@@ -55,6 +55,7 @@ from tissuumaps_sic.annotation.session import (
 )
 from tissuumaps_sic.export import FORMATS, ExportError, ExportOptions, regions_in, write_labels
 from tissuumaps_sic.labelling.progress import Cancelled, Progress, Stretch
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.h5ad import Matrix
 from tissuumaps_sic.slidefile.locking import BusyError
 from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, SlideCache, SlideFileError, Stamp, stamp_of
@@ -104,7 +105,7 @@ def _unheard(_stage: str, _share: float) -> None:
     """Be told how far something is, for nobody."""
 
 
-class RequestError(Exception):
+class RequestError(SicError):
     """A request cannot be served; `status` is the HTTP status, the message is for the person at the page."""
 
     def __init__(self, status: int, message: str) -> None:

@@ -13,17 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tissuumaps_sic.labelling.progress import Cancelled
+from tissuumaps_sic.slidefile.errors import SicError
 
 # A page has one at a time; what is stopped before it has begun is remembered as long.
 _MOST = 256
 
 
-class TakenError(Exception):
+class TakenError(SicError):
     """A job of that name is at work on the slide already."""
 
 
-class FullError(Exception):
+class FullError(SicError):
     """As many requests as may wait are waiting; the message is for who asks now."""
+
+    status = 503
 
 
 class Room:

@@ -12,6 +12,8 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Protocol
 
+from tissuumaps_sic.slidefile.errors import SicError
+
 # A name and a password; what is longer is another file of that name.
 _MOST_BYTES = 4096
 # So many wrong passwords are answered at once, and then one in so many seconds.
@@ -19,7 +21,7 @@ _FREE_FAILURES, _SECONDS_A_FAILURE = 10, 1.0
 _MOST_ADDRESSES = 10_000
 
 
-class AuthFileError(Exception):
+class AuthFileError(SicError):
     """An ``auth`` file says not who may come in; the message says what to write."""
 
 

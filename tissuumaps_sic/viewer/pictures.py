@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.locking import locked
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 
@@ -35,11 +36,11 @@ _MOST_WAITING = 12
 _FOLDER = ".tissuumaps"
 
 
-class TooLargeError(ValueError):
+class TooLargeError(SicError, ValueError):
     """A tile covers more of a picture without a pyramid than is read for one; TissUUmaps answers 404."""
 
 
-class TooManyError(Exception):
+class TooManyError(SicError):
     """Others wait for the same picture already."""
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tissuumaps_sic.slidefile.documents import parse_json
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.names import address, path_of, shown
 from tissuumaps_sic.slidefile.writing import replacing
 
@@ -56,7 +57,7 @@ _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|//|\\\\|data:|javascript:",
 Clean = Callable[[Any], Any]
 
 
-class ProjectError(Exception):
+class ProjectError(SicError):
     """A project cannot be saved; the message says why, `status` how the server answers it."""
 
     def __init__(self, status: int, message: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tissuumaps_sic.plugin import FOLDER, MAKES_PAGES, MOST_BYTES
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.writing import remove_unfinished
 from tissuumaps_sic.viewer import pictures
 from tissuumaps_sic.viewer.access import guarded, is_own_machine
@@ -25,7 +26,7 @@ __all__ = ["ServeError", "guarded", "make_app", "page", "serve"]
 log = logging.getLogger(__name__)
 
 
-class ServeError(Exception):
+class ServeError(SicError):
     """The folder cannot be served; the message says what to do."""
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.spelling import folded, listed
 
 log = logging.getLogger(__name__)
@@ -17,7 +18,7 @@ Ring = npt.NDArray[np.float64]  # (n, 2) corners (x, y), not closed by repeating
 Polygon = tuple[Ring, ...]  # the outline, then the holes
 
 
-class AreaError(Exception):
+class AreaError(SicError):
     """A drawing or a mask cannot be used; the message names the file, what is wrong and what to do."""
 
 

@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.slidefile.errors import SicError
+
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 
@@ -14,11 +16,11 @@ Size = tuple[int, int]
 _ROUNDED = 1.5
 
 
-class SlideError(Exception):
+class SlideError(SicError):
     """A slide cannot be used; the message names the file, what is wrong, and what to do."""
 
 
-class PixelError(Exception):
+class PixelError(SicError):
     """A library did not give the pixels that it was asked for; the message is its reason."""
 
 
