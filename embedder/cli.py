@@ -555,7 +555,7 @@ def _encoders(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from tissuumaps_sic.slidefile.contract import check_files
+    from embedder.files.checking import check_files
 
     broken = False
     for path, problems in check_files(options.files):

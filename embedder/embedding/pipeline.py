@@ -20,7 +20,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from embedder.embedding import rehearsal, writing
+from embedder.embedding import provenance, rehearsal, writing
 from embedder.embedding.partial import Partial, holds_nothing
 from embedder.embedding.partial import remove_left_behind as remove_partial
 from embedder.embedding.request import SlideInput, clashes
@@ -31,7 +31,7 @@ from embedder.isolation.child import Child, Limits, LostError, StalledError, tel
 from embedder.patches import drawn, tissue
 from embedder.patches.grid import PatchGrid, TilingError
 from embedder.patches.reading import iter_patches
-from tissuumaps_sic.slidefile import leases, provenance
+from tissuumaps_sic.slidefile import leases
 from tissuumaps_sic.slidefile.contract import ContractError, foresee
 from tissuumaps_sic.slidefile.failure import os_errno, os_reason
 from tissuumaps_sic.slidefile.names import refusal

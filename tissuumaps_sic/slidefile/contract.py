@@ -7,7 +7,7 @@ a reader map the embeddings into memory. `anndata_io` writes it; `check` takes a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,25 +104,6 @@ def check(path: Path | str) -> list[Problem]:
                 "file", f"it cannot be read as HDF5 ({reason})", "copy it again, or embed the slide again"
             )
         ]
-
-
-def check_files(paths: Iterable[Path]) -> Iterator[tuple[Path, list[Problem]]]:
-    """Check files one after the other in a child process, which a damaged one may kill.
-
-    Yields
-    ------
-    (Path, list of Problem)
-        As `check` has them.
-    """
-    from embedder.isolation.child import Child, LostError
-
-    with Child() as child:
-        for path in paths:
-            try:
-                yield path, child.run(check, path)
-            except LostError as error:
-                fix = "copy it again, or embed the slide again"
-                yield path, [Problem("file", f"it cannot be read as HDF5 ({error})", fix)]
 
 
 def _ask(rule: Rule, file: h5py.File) -> Iterator[Problem]:

@@ -61,6 +61,7 @@ from tissuumaps_sic.slidefile.locking import BusyError
 from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, SlideCache, SlideFileError, Stamp, stamp_of
 from tissuumaps_sic.slides.umap import read_layout
 from tissuumaps_sic.viewer.jobs import FullError, Jobs, Room, TakenError
+from tissuumaps_sic.viewer.tables import page_tables
 from tissuumaps_sic.viewer.worklist import Worklist, find_below, nearest_auth, page
 
 log = logging.getLogger(__name__)
@@ -358,10 +359,10 @@ class Annotator:
 
     @_answering
     def open(self, root: Path, content: Any) -> dict[str, Any]:
-        """Return the state of a slide's session, a new one where there is none yet."""
+        """Return the state of a slide's session, a new one where there is none yet, and `page_tables`."""
         request = _parse(OpenRequest, content)
         slide = self._slide(resolve(root, request.h5ad))
-        return self._state(slide, self._session(slide, request), request)
+        return {**self._state(slide, self._session(slide, request), request), "tables": page_tables()}
 
     @_answering
     def change(self, root: Path, content: Any) -> dict[str, Any]:

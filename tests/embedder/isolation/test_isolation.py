@@ -17,9 +17,9 @@ import embedder.isolation.child
 from embedder.embedding.pipeline import EmbedOptions, embed_slides
 from embedder.embedding.plan import plan_slides
 from embedder.embedding.request import SlideInput
+from embedder.files.checking import check_files
 from embedder.isolation import memory
 from embedder.isolation.child import Child, Limits, LostError, StalledError
-from tissuumaps_sic.slidefile.contract import check_files
 
 OPTIONS = EmbedOptions(device="cpu", umap=False, min_tissue=0, batch_size=8)
 KILLERS = ("abort.tif", "midway.tif")

@@ -15,6 +15,8 @@ from making.files import write_small_h5ad
 
 from tissuumaps_sic.annotation import session
 from tissuumaps_sic.annotation.session import editing, load_session, session_path
+from tissuumaps_sic.export import FORMATS
+from tissuumaps_sic.labelling.clustering import METHODS
 from tissuumaps_sic.slides.slide import SlideFileError, open_slide_file
 from tissuumaps_sic.viewer import endpoints
 from tissuumaps_sic.viewer.endpoints import Annotator, RequestError
@@ -425,3 +427,18 @@ def test_a_session_keeps_its_mode(page, small_h5ad):
     session_path(small_h5ad).chmod(0o600)
     page.seed(1, 4)
     assert session_path(small_h5ad).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_page_is_sent_what_it_offers_when_a_slide_is_opened_and_not_again(page):
+    tables = page.ask("open")["tables"]
+    assert [each["name"] for each in tables["methods"]] == ["refine", "sic"]
+    assert tables["methods"][0]["name"] == session.DEFAULT_METHOD
+    assert {each["name"] for each in tables["methods"]} == set(METHODS)
+    assert [each["name"] for each in tables["exports"]] == list(FORMATS)
+    assert all(each.keys() == {"name", "words", "ending"} for each in tables["exports"])
+    assert "tables" not in page.seed(0, 0)
+    # One class more than is told is refused, and no class before.
+    for number in range(tables["most_classes"] - len(page.ask("open")["classes"])):
+        page.change(kind="add-class", name=f"Class {number}")
+    with pytest.raises(RequestError, match="the most there can be"):
+        page.change(kind="add-class", name="One more")
