@@ -9,7 +9,7 @@ import { drawSeeds } from "./overlay.js";
 import { enqueue, follow, supersede } from "./requests.js";
 import * as server from "./server.js";
 import { isShaded } from "./shading.js";
-import { app, current, layer, seededLabels, seen, tell, unseeded, update, user } from "./state.js";
+import { app, current, isSeeded, layer, seededLabels, seen, tell, update, user } from "./state.js";
 import * as viewer from "./viewer.js";
 
 const SOON = 250; // ms
@@ -70,7 +70,7 @@ async function makeChange(what, status) {
 }
 
 /** Whether every class has seeds and something has changed. */
-const canRun = () => unseeded().length === 0 && current().run?.stale !== false;
+const canRun = () => isSeeded() && current().run?.stale !== false;
 
 /** Label every patch; of several runs, and of those that changes ask for, only the newest is made. */
 export function run() {

@@ -80,10 +80,6 @@ export const seen = (more = {}) => request({ revision: current().revision, ...mo
 
 export const isSlow = () => app.busy?.isSlow ?? false;
 
-/** Names of the classes without any seed. */
-export const unseeded = () => current().classes.filter((_, label) => !current().seeds.labels.includes(label)
-  && !current().borrowed.some((loan) => loan.counts[label])).map((each) => each.name);
-
 export const user = () => localStorage.getItem("SIC.user") ?? "";
 
 /** @param {string} name */
@@ -94,13 +90,26 @@ export const canView = (view) => (view === "labels" ? Boolean(app.labels)
   : view === "confidence" ? Boolean(current().run?.scored)
     : view === "disputed" ? Boolean(app.compared) : true);
 
-/** @type {WeakMap<Session["seeds"], Map<number, number>>} */
-const seeded = new WeakMap();
-
-/** Class of each seeded patch, by row; made once of each state, since seeds may be half of a slide. */
-export function seededLabels() {
-  const { seeds } = current();
-  const known = seeded.get(seeds) ?? new Map(seeds.patches.map((row, i) => [row, seeds.labels[i]]));
-  seeded.set(seeds, known);
-  return known;
+/**
+ * Something of the seeds that is made once of each state of them, since they may be half of a slide.
+ * @template T
+ * @param {(seeds: Session["seeds"]) => T} make
+ */
+function ofSeeds(make) {
+  /** @type {WeakMap<Session["seeds"], T>} */
+  const made = new WeakMap();
+  return () => {
+    const { seeds } = current(), known = made.get(seeds) ?? make(seeds);
+    made.set(seeds, known);
+    return known;
+  };
 }
+
+/** Class of each seeded patch, by row. */
+export const seededLabels = ofSeeds(({ patches, labels }) => new Map(patches.map((row, i) => [row, labels[i]])));
+
+const seededClasses = ofSeeds(({ labels }) => new Set(labels));
+
+/** Whether every class has a seed, here or borrowed. */
+export const isSeeded = () => current().classes.every((_, label) => seededClasses().has(label)
+  || current().borrowed.some((loan) => loan.counts[label]));

@@ -74,8 +74,9 @@ function removal(state, label) {
 export const changes = {
   shows: (state) => [state.can_undo, state.can_redo, state.seeds.patches.length > 0, state.classes.length, app.tables, isSlow()],
   draw: (state) => [html("div", { class: "sic-buttons" },
-    button("+ Class", "Add a class", addNamed,
-      { id: "sic-add-class", disabled: isSlow() || state.classes.length >= tables().most_classes }),
+    state.classes.length < tables().most_classes
+      ? button("+ Class", "Add a class", addNamed, { id: "sic-add-class", disabled: isSlow() })
+      : button("+ Class", "There can be no more classes; merge some", addNamed, { id: "sic-add-class", disabled: true }),
     button("↶ Undo", "Take the last change back (Z)", undo, { id: "sic-undo", disabled: isSlow() || !state.can_undo }),
     button("↷ Redo", "Do it again (Shift-Z)", redo, { id: "sic-redo", disabled: isSlow() || !state.can_redo }),
     button("Clear", "Remove all seeds; can be undone", clear,

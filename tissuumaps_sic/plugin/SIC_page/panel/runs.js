@@ -2,13 +2,13 @@
 
 import { button, html, select, switchBox } from "../dom.js";
 import { run, suggest, toggleLive } from "../runs.js";
-import { app, isSlow, tables, unseeded, update } from "../state.js";
+import { app, isSeeded, isSlow, tables, update } from "../state.js";
 
 /** @import { Section } from "./section.js" */
 
 /** @type {Section} */
 export const runs = {
-  shows: (state) => [app.method, app.live, app.tables, state.borrowed.length > 0, unseeded().length > 0, isSlow()],
+  shows: (state) => [app.method, app.live, app.tables, state.borrowed.length > 0, isSeeded(), isSlow()],
   draw: (state) => [html("div", { class: "sic-buttons" },
     button("▶ Run", "Label every patch from the seeds (Space)", run,
       { id: "sic-run", class: "btn btn-sm btn-primary", disabled: isSlow() }),
@@ -21,7 +21,7 @@ export const runs = {
     app.method),
     switchBox("Live", "sic-live", { id: "sic-live", checked: app.live, title: "Run again after every seed (L)", onchange: toggleLive }),
     button("Suggest", "Go to the patch whose seed would tell most (N)", suggest,
-      { id: "sic-suggest", disabled: isSlow() || unseeded().length > 0 }))],
+      { id: "sic-suggest", disabled: isSlow() || !isSeeded() }))],
 };
 
 /** @type {Section} */
