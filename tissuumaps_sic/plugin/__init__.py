@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parent
 # What TissUUmaps needs of this folder.
 FILES = (
     *("SIC.py", "SIC.js", "SIC.yml"),
-    *(f"SIC_page/{path.name}" for path in sorted((FOLDER / "SIC_page").glob("*.js"))),
+    *(path.relative_to(FOLDER).as_posix() for path in sorted((FOLDER / "SIC_page").rglob("*.js"))),
 )
 
 # A lasso around a million patches, eight bytes for each, twice over.

@@ -186,9 +186,10 @@ def test_install_plugin_copies_what_tissuumaps_needs(tmp_path):
     assert main(["install-plugin", "--to", str(tmp_path / "plugins")]) == 0
     there = {path.name for path in (tmp_path / "plugins").iterdir()}
     assert there == {"SIC.py", "SIC.js", "SIC.yml", "SIC_page"}
-    modules = {path.name for path in (FOLDER / "SIC_page").glob("*.js")}
-    assert "main.js" in modules
-    assert {path.name for path in (tmp_path / "plugins" / "SIC_page").iterdir()} == modules
+    modules = {path.relative_to(FOLDER) for path in FOLDER.rglob("SIC_page/**/*.js")}
+    assert Path("SIC_page/main.js") in modules
+    copied = tmp_path / "plugins"
+    assert {path.relative_to(copied) for path in copied.rglob("SIC_page/**/*") if path.is_file()} == modules
 
 
 def test_help_imports_nothing_heavy():
