@@ -18,8 +18,9 @@ from embedder import __version__
 from tissuumaps_sic.slidefile.console import escape_output
 
 if TYPE_CHECKING:
-    from embedder.embedding.pipeline import EmbedOptions, SlideResult
+    from embedder.embedding.options import EmbedOptions
     from embedder.embedding.request import SlideInput
+    from embedder.embedding.results import SlideResult
     from embedder.isolation.child import Limits
 
 Command = Callable[[argparse.Namespace], int]
@@ -72,12 +73,12 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from embedder.cluster.machines import ClusterError
     from embedder.embedding.rehearsal import RehearsalError
     from embedder.embedding.request import InputError
-    from embedder.encoders.table import EncoderError
+    from embedder.encoders.spec import EncoderError
     from embedder.files.combine import CombineError
     from embedder.files.convert import ConvertError
     from embedder.files.share import ShareError
     from embedder.isolation.child import ChildError
-    from embedder.pretraining.training import PretrainError
+    from embedder.pretraining.options import PretrainError
     from tissuumaps_sic.slidefile.contract import ContractError
     from tissuumaps_sic.slidefile.pixels.slide import SlideError
 
@@ -415,7 +416,7 @@ def _stopped_by_terminate() -> Iterator[None]:
 
 
 def _embed_options(options: argparse.Namespace) -> EmbedOptions:
-    from embedder.embedding.pipeline import EmbedOptions
+    from embedder.embedding.options import EmbedOptions
 
     given = {each.name: getattr(options, each.name) for each in fields(EmbedOptions) if each.name in options}
     return EmbedOptions(**given | {"tissue_classes": tuple(options.tissue_classes)})
@@ -459,7 +460,8 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _pretrain(options: argparse.Namespace) -> int:
     from embedder.embedding.request import gather
-    from embedder.pretraining.training import PretrainOptions, pretrain
+    from embedder.pretraining.options import PretrainOptions
+    from embedder.pretraining.pipeline import pretrain
 
     given = {
         each.name: getattr(options, each.name) for each in fields(PretrainOptions) if each.name in options
@@ -544,13 +546,13 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _encoders(options: argparse.Namespace) -> int:
-    from embedder.encoders.table import available_encoders, table_lines
+    from embedder.encoders.load import available_encoders, format_table
 
     statuses = available_encoders()
     if options.json:
         print(json.dumps([asdict(each) for each in statuses], indent=1))
     else:
-        print("\n".join(table_lines(statuses)))
+        print("\n".join(format_table(statuses)))
     return 0
 
 

@@ -15,7 +15,7 @@ from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.pixels.slide import Slide, require_resolution
 
 if TYPE_CHECKING:
-    from embedder.embedding.pipeline import EmbedOptions
+    from embedder.embedding.options import EmbedOptions
     from embedder.encoders.network import Choice, Encoder
 
 # What `tissue.tissue_mask` calls its own way of finding tissue.
