@@ -37,6 +37,7 @@ from tissuumaps_sic.slidefile.failure import os_errno, os_reason
 from tissuumaps_sic.slidefile.names import refusal
 from tissuumaps_sic.slidefile.pixels.slide import Slide, SlideError, open_slide, require_resolution
 from tissuumaps_sic.slidefile.project import tmap_project, write_tmap
+from tissuumaps_sic.slidefile.provenance import Provenance
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 
 log = logging.getLogger(__name__)
@@ -563,14 +564,12 @@ def plan_grid(
     return grid.select(keep), shares[keep]
 
 
-def _request(
-    wanted: dict[str, Any], grid: PatchGrid, encoder: Encoder, options: EmbedOptions
-) -> dict[str, Any]:
+def _request(wanted: Provenance, grid: PatchGrid, encoder: Encoder, options: EmbedOptions) -> dict[str, Any]:
     """Return all that the embeddings depend on to the last bit, which a run must share to go on."""
     import hashlib
     from importlib.metadata import version
 
-    return wanted | {
+    return wanted.document | {
         "patches": hashlib.sha256(grid.cells.tobytes()).hexdigest(),
         "batch_size": options.batch_size,
         "precision": options.precision,
