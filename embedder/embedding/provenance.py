@@ -1,4 +1,4 @@
-"""How a slide's file was made: what is written into it, and whether that is what is asked for now."""
+"""How a slide's file is made: what is written into it, and whether that is what is asked for now."""
 
 from __future__ import annotations
 
@@ -11,8 +11,15 @@ import h5py
 
 from embedder.patches.grid import PatchGrid
 from embedder.patches.tissue import TissueMask
-from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.pixels.slide import Slide, require_resolution
+from tissuumaps_sic.slidefile.provenance import (
+    EncoderRecord,
+    GridRecord,
+    Provenance,
+    SlideRecord,
+    TissueRecord,
+    provenance_in,
+)
 
 if TYPE_CHECKING:
     from embedder.embedding.options import EmbedOptions
@@ -23,7 +30,7 @@ _OTSU = "otsu-saturation"
 _VERSIONS = ("tissuumaps-sic", "torch", "umap-learn", "openslide-python", "anndata")
 
 
-def asked(slide: Slide, mask: TissueMask | None, encoder: Encoder, options: EmbedOptions) -> dict[str, Any]:
+def asked(slide: Slide, mask: TissueMask | None, encoder: Encoder, options: EmbedOptions) -> Provenance:
     """Return what a slide's file must have been made with to be what is asked for.
 
     Everything that the embeddings and the choice of patches depend on; what only tells about a run (versions,
@@ -31,35 +38,30 @@ def asked(slide: Slide, mask: TissueMask | None, encoder: Encoder, options: Embe
     mask the tissue is what the slide's colours say.
     """
     resolution = require_resolution(slide)
-    return {
-        "slide": {
-            "name": slide.name,
-            "size": list(slide.size),
-            "bounds": list(slide.bounds),
-            "hash": slide.fast_hash(),
-            "mpp_x": resolution.mpp_x,
-            "mpp_y": resolution.mpp_y,
-        },
-        "grid": {
-            "target_mpp": options.mpp,
-            "patch_size": options.patch_size,
-            "overlap": options.overlap,
-        },
-        "tissue": {"min_tissue": options.min_tissue}
-        | (
-            {"method": _OTSU}
-            if mask is None
-            else {"method": mask.method, "parameters": dict(mask.parameters)}
+    return Provenance(
+        slide=SlideRecord(
+            name=slide.name,
+            size=slide.size,
+            bounds=slide.bounds,
+            hash=slide.fast_hash(),
+            mpp_x=resolution.mpp_x,
+            mpp_y=resolution.mpp_y,
         ),
-        "encoder": {
-            "name": encoder.name,
-            "architecture": encoder.spec.name,
-            "dimension": encoder.dimension,
-            "weights_sha256": encoder.weights_sha256,
-            "transform": encoder.transform,
-            "storage": options.storage,
-        },
-    }
+        grid=GridRecord(target_mpp=options.mpp, patch_size=options.patch_size, overlap=options.overlap),
+        tissue=TissueRecord(min_tissue=options.min_tissue, method=_OTSU)
+        if mask is None
+        else TissueRecord(
+            min_tissue=options.min_tissue, method=mask.method, parameters=dict(mask.parameters)
+        ),
+        encoder=EncoderRecord(
+            name=encoder.name,
+            architecture=encoder.spec.name,
+            dimension=encoder.dimension,
+            weights_sha256=encoder.weights_sha256,
+            transform=encoder.transform,
+            storage=options.storage,
+        ),
+    )
 
 
 def describe(
@@ -71,39 +73,46 @@ def describe(
     *,
     choice: Choice,
     seconds: dict[str, float],
-) -> dict[str, Any]:
-    """Return a slide's provenance for ``uns['embedder']``: JSON-able, with no path and no person's name."""
-    found = asked(slide, mask, encoder, options)
-    found["slide"]["mpp_source"] = require_resolution(slide).source
-    found["grid"] |= {
-        "stride": grid.stride,
-        "patch_size0": grid.patch_size0,
-        "patch_width0": grid.patch_width0,
-        "patch_height0": grid.patch_height0,
-        "scale": grid.scale,
-        "level": grid.level,
-        "level_downsample": grid.level_downsample,
-    }
-    found["encoder"] |= {
-        "source": encoder.spec.source,
-        "licence": encoder.spec.licence,
-        "device": encoder.device.partition(":")[0],
-        "precision": choice.precision,
-        "precision_choice": str(choice),
-    }
-    found["umap"] = options.umap
-    found["versions"] = {name: version(name) for name in _VERSIONS}
-    found["seconds"] = {stage: round(value, 3) for stage, value in seconds.items()}
-    return found
+) -> Provenance:
+    """Return a slide's provenance for ``uns['embedder']``, with no path and no person's name."""
+    wanted = asked(slide, mask, encoder, options)
+    return Provenance(
+        slide=wanted.slide.model_copy(update={"mpp_source": require_resolution(slide).source}),
+        grid=GridRecord(
+            target_mpp=options.mpp,
+            patch_size=options.patch_size,
+            overlap=options.overlap,
+            stride=grid.stride,
+            patch_size0=grid.patch_size0,
+            patch_width0=grid.patch_width0,
+            patch_height0=grid.patch_height0,
+            scale=grid.scale,
+            level=grid.level,
+            level_downsample=grid.level_downsample,
+        ),
+        tissue=wanted.tissue,
+        encoder=wanted.encoder.model_copy(
+            update={
+                "source": encoder.spec.source,
+                "licence": encoder.spec.licence,
+                "device": encoder.device.partition(":")[0],
+                "precision": choice.precision,
+                "precision_choice": str(choice),
+            }
+        ),
+        umap=options.umap,
+        versions={name: version(name) for name in _VERSIONS},
+        seconds={stage: round(value, 3) for stage, value in seconds.items()},
+    )
 
 
-def differences(h5ad: Path, wanted: dict[str, Any], options: EmbedOptions) -> list[str]:
+def differences(h5ad: Path, wanted: Provenance, options: EmbedOptions) -> list[str]:
     """Tell where a file was made otherwise than is asked for.
 
     Parameters
     ----------
     h5ad : Path
-    wanted : dict
+    wanted : Provenance
         As `asked` returns it.
     options : EmbedOptions
 
@@ -114,49 +123,43 @@ def differences(h5ad: Path, wanted: dict[str, Any], options: EmbedOptions) -> li
     """
     try:
         with h5py.File(h5ad, "r", locking=False) as file:
-            made = parse_json(file["uns/embedder"].asstr()[()])
+            made = provenance_in(file)
     except (OSError, KeyError, ValueError, AttributeError, TypeError):
+        made = Provenance()
+    if not made.is_told:
         return ["it does not say how it was made"]
-    if not isinstance(made, dict):
-        return ["it does not say how it was made"]
+    # Files of before there was a choice keep float32, and tell the stride in place of the overlap.
+    implied = {"overlap": _overlap(made.grid), "storage": "float32"}
     found = []
-    for part, values in wanted.items():
-        known = made.get(part)
+    for part, values in wanted.document.items():
+        known = made.document.get(part)
         for key, value in values.items():
             was = known.get(key) if isinstance(known, dict) else None
-            if key == "overlap" and was is None:
-                was = _overlap(known)
-            if key == "storage" and was is None:
-                was = "float32"  # files of before there was a choice
-            if not _same(was, value):
-                found.append(f"{part} {key.replace('_', ' ')} is {_told(was)}, not {_told(value)}")
-    encoder = made.get("encoder")
-    precision = encoder.get("precision") if isinstance(encoder, dict) else None
-    if options.precision not in ("auto", precision):
-        found.append(f"precision is {precision}, not {options.precision}")
-    if options.umap and made.get("umap") is False:
+            was = implied.get(key) if was is None else was
+            if not _is_same(was, value):
+                found.append(f"{part} {key.replace('_', ' ')} is {_shorten(was)}, not {_shorten(value)}")
+    if options.precision not in ("auto", made.encoder.precision):
+        found.append(f"precision is {made.encoder.precision}, not {options.precision}")
+    if options.umap and made.umap is False:
         found.append("it has no UMAP colours")
     return found
 
 
-def _overlap(grid: Any) -> float | None:
-    try:
-        return 1 - float(grid["stride"]) / float(grid["patch_size"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
+def _overlap(grid: GridRecord) -> float | None:
+    return 1 - grid.stride / grid.patch_size if grid.stride is not None and grid.patch_size else None
 
 
-def _same(a: Any, b: Any) -> bool:
+def _is_same(a: Any, b: Any) -> bool:
     if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+        return a.keys() == b.keys() and all(_is_same(a[key], b[key]) for key in a)
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(map(_same, a, b))
+        return len(a) == len(b) and all(map(_is_same, a, b))
     if isinstance(a, float | int) and isinstance(b, float | int):
         return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
     return bool(a == b)
 
 
-def _told(value: Any) -> str:
+def _shorten(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     text = str(value)

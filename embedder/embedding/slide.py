@@ -39,6 +39,7 @@ from tissuumaps_sic.slidefile.contract import ContractError, foresee
 from tissuumaps_sic.slidefile.failure import os_errno, os_reason
 from tissuumaps_sic.slidefile.pixels.slide import Pixels, Slide, SlideError, open_slide, require_resolution
 from tissuumaps_sic.slidefile.project import tmap_project, write_tmap
+from tissuumaps_sic.slidefile.provenance import Provenance
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ class _Layout:
     thumbnail: Pixels | None
     grid: PatchGrid
     shares: npt.NDArray[np.float32]
-    wanted: dict[str, Any]
+    wanted: Provenance
     image: Image
     project: dict[str, Any]
 
@@ -187,7 +188,7 @@ def _write(
     X: npt.NDArray[Any],
     umaps: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None,
     encoder_name: str,
-    described: dict[str, Any],
+    described: Provenance,
 ) -> None:
     """Write the file of a slide, its project, and the link to its image."""
     grid = layout.grid
@@ -268,11 +269,9 @@ def remove_half_written(h5ad: Path) -> None:
         remove_left_behind(path)
 
 
-def _request(
-    wanted: dict[str, Any], grid: PatchGrid, encoder: Encoder, options: EmbedOptions
-) -> dict[str, Any]:
+def _request(wanted: Provenance, grid: PatchGrid, encoder: Encoder, options: EmbedOptions) -> dict[str, Any]:
     """Return all that the embeddings depend on to the last bit, which a run must share to go on."""
-    return wanted | {
+    return wanted.document | {
         "patches": hashlib.sha256(grid.cells.tobytes()).hexdigest(),
         "batch_size": options.batch_size,
         "precision": options.precision,

@@ -33,7 +33,8 @@ from tissuumaps_sic.annotation.session import (
 from tissuumaps_sic.labelling import refine
 from tissuumaps_sic.labelling.progress import Progress
 from tissuumaps_sic.labelling.refine import Guests
-from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, Outline, open_slide_file, provenance
+from tissuumaps_sic.slidefile.provenance import Provenance, read_provenance
+from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, Outline, open_slide_file
 
 # What must be equal for embeddings of two slides to lie in one space: where it is recorded, and its name.
 _SAME = (
@@ -273,9 +274,9 @@ def check_comparable(source: EmbeddedSlide, target: EmbeddedSlide) -> None:
         When one has no provenance, or encoder, weights, transform, mpp or patch size differ; the message
         names what.
     """
-    one, other = (provenance(slide.path, slide.embedding) for slide in (source, target))
+    one, other = (read_provenance(each.path).of_embedding(each.embedding) for each in (source, target))
     for known, slide in ((one, source), (other, target)):
-        if not known:
+        if not known.is_told:
             which = "it" if slide.embedding == MAIN else f"its embedding {slide.embedding}"
             raise SessionError(
                 f"{slide.path.name}: does not tell how {which} was embedded (uns['embedder']), so seeds "
@@ -300,13 +301,12 @@ def spaces_of(told: Outline) -> frozenset[str]:
     found = set()
     for each in told.embeddings:
         known = told.provenance[each.name]
-        if known:
+        if known.is_told:
             facts = [_found(known, keys) for keys, _ in _SAME]
             text = json.dumps([*facts, each.n_features], sort_keys=True, default=str)
             found.add(hashlib.sha256(text.encode()).hexdigest()[:16])
     return frozenset(found)
 
 
-def _found(known: Mapping[str, Any], keys: tuple[str, str]) -> Any:
-    section = known.get(keys[0])
-    return section.get(keys[1]) if isinstance(section, Mapping) else None
+def _found(known: Provenance, keys: tuple[str, str]) -> Any:
+    return getattr(getattr(known, keys[0]), keys[1])

@@ -22,9 +22,10 @@ from tissuumaps_sic.annotation.session import (
     make_class,
     next_color,
 )
+from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.spelling import folded, listed, stripped
 from tissuumaps_sic.slidefile.tables import Row, Table, TableError, read_table
-from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, SlideFileError, provenance
+from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, SlideFileError
 
 log = logging.getLogger(__name__)
 
@@ -216,7 +217,7 @@ def _patches(table: Table, slide: EmbeddedSlide, labels: Sequence[int]) -> dict[
 def _patch_finder(table: Table, slide: EmbeddedSlide) -> Callable[[Row], str]:
     """Return what gives the name of a row's patch, by its own name where the table has one, else by place."""
     by_place = {"x", "y"} <= set(table.columns)
-    edges = _edges(slide) if by_place else None
+    edges = read_provenance(slide.path).grid.patch0 if by_place else None
     by_name = {stripped(name): name for name in slide.index}
 
     def place(row: Row) -> tuple[float, float]:
@@ -265,14 +266,3 @@ def _patch_finder(table: Table, slide: EmbeddedSlide) -> Callable[[Row], str]:
         return str(slide.patch_names[patch])
 
     return named if "patch" in table.columns else placed
-
-
-def _edges(slide: EmbeddedSlide) -> tuple[float, float] | None:
-    """Return width and height of a patch in level-0 pixels, where the file tells."""
-    grid = provenance(slide.path).get("grid")
-    if not isinstance(grid, dict):
-        return None
-    width, height = (grid.get(key, grid.get("patch_size0")) for key in ("patch_width0", "patch_height0"))
-    if not all(isinstance(each, int | float) and each > 0 for each in (width, height)):
-        return None
-    return float(width), float(height)  # type: ignore[arg-type]  # numbers, by the line above

@@ -22,8 +22,10 @@ from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.export.labels import ExportError, distinct, replay
 from tissuumaps_sic.export.names import safe_names
 from tissuumaps_sic.slidefile.placing import ImageError, SlideImage, find_image, open_image
+from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.tables import as_text
-from tissuumaps_sic.slides.slide import EmbeddedSlide, provenance
+from tissuumaps_sic.slides.regions import slide_size_of
+from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 log = logging.getLogger(__name__)
 
@@ -145,18 +147,13 @@ def window_of(slide: EmbeddedSlide) -> PatchWindow:
     SlideFileError
         When it cannot be read.
     """
-    grid = provenance(slide.path).get("grid")
-    grid = grid if isinstance(grid, Mapping) else {}
-    width, height, pixels = (
-        _positive(grid.get(key, grid.get("patch_size0")))
-        for key in ("patch_width0", "patch_height0", "patch_size")
-    )
-    if width is None or height is None or pixels is None:
+    grid = read_provenance(slide.path).grid
+    if grid.patch0 is None or grid.patch_size is None or not grid.patch_size > 0:
         raise ExportError(
             f"{slide.path.name}: does not tell how large its patches are (uns['embedder'], grid), so their "
             "pictures cannot be cut; embed the slide again, or convert the file (embedder convert)"
         )
-    return PatchWindow((width, height), round(pixels))
+    return PatchWindow(grid.patch0, round(grid.patch_size))
 
 
 @contextmanager
@@ -167,8 +164,8 @@ def _opened(slide: EmbeddedSlide, path: Path | None) -> Iterator[SlideImage]:
         raise ExportError(f"{slide.path.name}: its image is not beside it; name it with --image SLIDE")
     try:
         with open_image(found) as image:
-            size = _section(provenance(slide.path)).get("size")
-            if size is not None and tuple(size) != image.size:
+            size = slide_size_of(slide)
+            if size not in (None, image.size):
                 raise ExportError(
                     f"{found}: has {image.size[0]} x {image.size[1]} pixels, and {slide.path.name} is of a "
                     f"slide of {size[0]} x {size[1]}; name that slide's image with --image"
@@ -239,12 +236,3 @@ def _write(
                 file = file if as_text(file) == file else f"./{file}"
                 patch, seed = as_text(str(slide.patch_names[row])), as_text(seeds[row])
                 writer.writerow([file, patch, x0, y0, as_text(name), f"{scores[row]:.6f}", seed])
-
-
-def _section(known: Mapping[str, Any]) -> Mapping[str, Any]:
-    section = known.get("slide")
-    return section if isinstance(section, Mapping) else {}
-
-
-def _positive(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and value > 0 else None

@@ -13,9 +13,10 @@ import pandas as pd
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.export.labels import in_order, replay
 from tissuumaps_sic.export.picture import Picture, draw
+from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides.regions import Scale, scale_of, slide_size_of
-from tissuumaps_sic.slides.slide import EmbeddedSlide, provenance
+from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 # Enough for a page of paper at 250 dots per inch, with two pictures side by side.
 _MOST_PIXELS = 1000
@@ -197,11 +198,10 @@ def _border(session: Session) -> str:
 
 
 def _patches(slide: EmbeddedSlide, scale: Scale) -> str:
-    grid = provenance(slide.path).get("grid")
-    grid = grid if isinstance(grid, dict) else {}
+    grid = read_provenance(slide.path).grid
     told = f"{slide.n_patches:,}"
-    if isinstance(grid.get("patch_size"), int | float) and isinstance(grid.get("target_mpp"), int | float):
-        told += f" of {grid['patch_size']:g} px at {grid['target_mpp']:.3g} µm/px"
+    if grid.patch_size is not None and grid.target_mpp is not None:
+        told += f" of {grid.patch_size:g} px at {grid.target_mpp:.3g} µm/px"
     if scale.mpp:
         told += f", every {scale.stride[0] * scale.mpp[0]:.3g} µm"
     return told

@@ -70,8 +70,8 @@ def make_project(h5ad: Path, *, columns: bool = False) -> dict[str, Any]:
             f"{h5ad.name}: has no patch, or one whose place is no number; embed the slide again"
         )
     scale = scale_in(known, spacing_of(centres))
-    size = known["slide"].get("size") if isinstance(known.get("slide"), dict) else None
-    if image is not None and isinstance(size, list) and size and size[0]:
+    size = known.slide.known_size
+    if image is not None and size is not None:
         width, edge = float(size[0]), scale.stride[0]
     else:
         image = None
