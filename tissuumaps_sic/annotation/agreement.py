@@ -12,7 +12,9 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from tissuumaps_sic.annotation.session import SeedClass, Session, SessionError
+from tissuumaps_sic.annotation.classes import SeedClass
+from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 

@@ -10,18 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from tissuumaps_sic.annotation.session import (
+from tissuumaps_sic.annotation.classes import (
     DEFAULT_CLASSES,
-    DEFAULT_METHOD,
     FEWEST_CLASSES,
     MOST_CLASSES,
-    Method,
     SeedClass,
-    SessionError,
-    load_session,
     make_class,
     next_color,
 )
+from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.store import load_session
+from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.slidefile.spelling import folded, listed, stripped
 from tissuumaps_sic.slidefile.tables import Row, Table, TableError, read_table
 from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, SlideFileError, provenance
