@@ -52,14 +52,7 @@ class _Action(Record):
         """Itself as JSON, what may be large packed."""
         return self.line
 
-    def apply(self, state: State) -> None:
-        """Do it.
-
-        Raises
-        ------
-        LookupError
-            When it is of a class that there is not, makes one that there is, or leaves fewer than two.
-        """
+    def _apply(self, state: State) -> None:
         raise NotImplementedError
 
 
@@ -111,7 +104,7 @@ class SeedAction(_Action):
         """Itself as JSON, patches by their rows."""
         return to_line({**self.model_dump(exclude={"patches"}), "rows": self.patches.kept})
 
-    def apply(self, state: State) -> None:  # noqa: D102 -- as `_Action.apply`
+    def _apply(self, state: State) -> None:
         state.seed(self.patches, self.label)
 
 
@@ -120,7 +113,7 @@ class ClearAction(_Action):
 
     kind: Literal["clear"] = "clear"
 
-    def apply(self, state: State) -> None:  # noqa: D102
+    def _apply(self, state: State) -> None:
         state.clear()
 
 
@@ -133,7 +126,7 @@ class AddClassAction(_Action):
     name: str
     color: str
 
-    def apply(self, state: State) -> None:  # noqa: D102
+    def _apply(self, state: State) -> None:
         state.add_class(self.number, SeedClass(name=self.name, color=self.color))
 
 
@@ -145,7 +138,7 @@ class EditClassAction(_Action):
     name: str
     color: str
 
-    def apply(self, state: State) -> None:  # noqa: D102
+    def _apply(self, state: State) -> None:
         state.edit_class(self.label, SeedClass(name=self.name, color=self.color))
 
 
@@ -156,7 +149,7 @@ class RemoveClassAction(_Action):
     label: int = Field(ge=0)
     into: int | None = Field(default=None, ge=0)
 
-    def apply(self, state: State) -> None:  # noqa: D102
+    def _apply(self, state: State) -> None:
         state.remove_class(self.label, self.into)
 
 
@@ -180,7 +173,7 @@ class BorrowAction(_Action):
         """Itself as JSON, what is borrowed packed."""
         return to_line({**self.model_dump(exclude={"loan"}), "loan": self.loan.pack()})
 
-    def apply(self, state: State) -> None:  # noqa: D102
+    def _apply(self, state: State) -> None:
         state.borrow(self.loan, self.added, replaces=self.replaces)
 
 
@@ -190,7 +183,7 @@ class ReturnAction(_Action):
     kind: Literal["return"] = "return"
     path: str
 
-    def apply(self, state: State) -> None:  # noqa: D102
+    def _apply(self, state: State) -> None:
         state.give_back(self.path)
 
 
@@ -207,15 +200,9 @@ Action = Annotated[
 
 
 def do(state: State, action: Action) -> None:
-    """Do one more action to a state.
-
-    Raises
-    ------
-    LookupError
-        As `_Action.apply`.
-    """
+    """Do one more action to a state; what cannot be done is a `LookupError`."""
     state.cost += 10.0 + 0.02 * action.n_patches
-    action.apply(state)
+    action._apply(state)
 
 
 def fold(
@@ -227,26 +214,10 @@ def fold(
     n_patches: int,
     n_packed: int = 0,
 ) -> dict[int, State]:
-    """Return what the first so many actions come to, worked out from the nearest number that is known.
+    """Return what some numbers of actions come to, `position` among them, from the nearest that is known.
 
-    Parameters
-    ----------
-    states : mapping of int to State
-        What some numbers of the actions come to, as this or `act` returned it.
-    actions : sequence of Action
-    position : int
-        How many of them count.
-    classes : sequence of SeedClass
-        What the session began with.
-    n_patches : int
-        Of the slide.
-    n_packed : int, default=0
-        How many of the actions stand in the history of a file.
-
-    Returns
-    -------
-    dict of int to State
-        Those that are worth keeping, that of `position` among them; nobody may change them.
+    A session began with `classes` on a slide of `n_patches`; `n_packed` of its actions stand in the history
+    of its file. Nobody may change a state that is kept here.
 
     Raises
     ------
@@ -270,13 +241,7 @@ def fold(
 
 
 def act(states: Mapping[int, State], position: int, action: Action) -> dict[int, State]:
-    """Return states, as `fold` does, after one action that takes the place of those beyond `position`.
-
-    Raises
-    ------
-    LookupError
-        As `_Action.apply`.
-    """
+    """Return states, as `fold` does, after one action that takes the place of those beyond `position`."""
     state = states[position].copy()
     do(state, action)
     kept = {number: known for number, known in states.items() if number <= position}

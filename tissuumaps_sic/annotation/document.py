@@ -100,19 +100,12 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def to_session(document: dict[str, Any], index: PatchIndex) -> Session:
-    """Return the session that a file holds.
-
-    Parameters
-    ----------
-    document : dict
-        As `read_document` returned it.
-    index : PatchIndex
-        The patches of the slide that it is of.
+    """Return the session that a document is, with the patches of its slide.
 
     Raises
     ------
     DocumentError
-        When it holds none.
+        When it is none.
     """
     content, n_packed = dict(document), 0
     if "history" in content:
@@ -327,7 +320,7 @@ def to_text(session: Session) -> str:
 def _has_rows(session: Session) -> bool:
     """Whether every seeded patch is one of a slide's that is known here."""
     seeds = session.run.seeds if session.run else None
-    n_patches = session.index.n_patches
+    n_patches = session.seeds.index.n_patches
     return (
         n_patches > 0
         and all(each.patches.is_known for each in session.actions if isinstance(each, SeedAction))

@@ -94,14 +94,7 @@ class Labelled:
 
 
 def labels_of(session: Session) -> tuple[list[SeedClass], npt.NDArray[np.uint8]]:
-    """Return the classes of a session's last run, each name once, and the place of each patch's among them.
-
-    Returns
-    -------
-    classes : list of SeedClass
-        Classes that were merged after the run are one.
-    labels : ndarray of shape (n_patches,), uint8
-    """
+    """Return `Labelled.classes` and `Labelled.labels` of a session's last run."""
     assert session.run is not None
     classes = drop_repeated(session.run_classes)
     code = _code(session.run_classes, classes)

@@ -299,11 +299,6 @@ class Session(Record):
         return session
 
     @property
-    def index(self) -> PatchIndex:
-        """The patches that its seeds are of."""
-        return self._index
-
-    @property
     def n_patches(self) -> int:
         """How many patches the slide has, where it is known, and otherwise how many were ever seeded."""
         return len(self._index)
