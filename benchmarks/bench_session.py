@@ -20,7 +20,8 @@ import anndata
 import numpy as np
 import pandas as pd
 
-from tissuumaps_sic.annotation.session import Session, session_path
+from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.annotation.store import session_path
 from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file
 from tissuumaps_sic.viewer.endpoints import Annotator, as_json
 

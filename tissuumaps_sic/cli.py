@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest and options.command is not _open:
         parser.error(f"unrecognised arguments: {' '.join(rest)}")
     options.rest = rest
-    from tissuumaps_sic.annotation.session import SessionError
+    from tissuumaps_sic.annotation.records import SessionError
     from tissuumaps_sic.demo.folder import EmbedError
     from tissuumaps_sic.evaluation.simulation import EvaluationError
     from tissuumaps_sic.evaluation.truth import TruthError
@@ -440,7 +440,7 @@ def _home() -> Path:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from tissuumaps_sic.annotation.session import SessionError
+    from tissuumaps_sic.annotation.records import SessionError
     from tissuumaps_sic.commands.batch import Choices, h5ads_of, open_lender
     from tissuumaps_sic.export import ExportError
     from tissuumaps_sic.slidefile.locking import BusyError
@@ -492,9 +492,11 @@ def _run_one(
     one: bool,
 ) -> dict[str, object] | None:
     """Label one slide as `run` was told to; return what is reported, None where it was left out."""
+    from tissuumaps_sic.annotation.records import SessionError
     from tissuumaps_sic.annotation.seeds import read_seeds
-    from tissuumaps_sic.annotation.session import SessionError, load_session, session_path
-    from tissuumaps_sic.commands.batch import begun, keep, label, label_file, label_from, write
+    from tissuumaps_sic.annotation.store import load_session, session_path
+    from tissuumaps_sic.commands.batch import begun, keep, label, label_file, label_from
+    from tissuumaps_sic.export import FORMATS
     from tissuumaps_sic.labelling.progress import bar
     from tissuumaps_sic.slides.slide import open_slide_file
 
@@ -502,8 +504,8 @@ def _run_one(
     beside = session_path(path, options.session)
     if in_folder:
         with bar() as progress:
-            labelled = label_file(path, choices, session=options.session, lender=lender, progress=progress)
-        if labelled is None:
+            outcome = label_file(path, choices, session=options.session, lender=lender, progress=progress)
+        if outcome is None:
             log.info("%s: has no session yet; left out", path.name)
             return None
     else:
@@ -515,7 +517,7 @@ def _run_one(
                     f"{beside.name}: has seeds of its own; run it without --from, or leave --save out"
                 )
             with bar() as progress:
-                labelled = label_from(slide, lender, choices, found=found, progress=progress)
+                outcome = label_from(slide, lender, choices, found=found, progress=progress)
         elif options.seeds is None:
             if not beside.exists():
                 raise SessionError(
@@ -523,7 +525,7 @@ def _run_one(
                 )
             found = load_session(beside, slide)
             with bar() as progress:
-                labelled = label(slide, found, choices, found=found, progress=progress)
+                outcome = label(slide, found, choices, found=found, progress=progress)
         else:
             seeds = read_seeds(options.seeds, slide, positive=options.positive)
             session = begun(slide, seeds)
@@ -537,16 +539,17 @@ def _run_one(
                     "it away"
                 )
             with bar() as progress:
-                labelled = label(slide, found or session, choices, like=seeds, found=found, progress=progress)
+                outcome = label(slide, found or session, choices, like=seeds, found=found, progress=progress)
+    labelled = outcome.labelled
     if output:
         output.parent.mkdir(parents=True, exist_ok=True)
-        write(labelled, output, format_=format_)
+        FORMATS[format_].write(labelled, output)
     if options.save:
-        keep(labelled, session=options.session)
+        keep(outcome, session=options.session)
     run, n_patches = labelled.run, labelled.slide.n_patches
     report = {
         "slide": labelled.slide.name,
-        "labels": labelled.counts,
+        "labels": outcome.counts,
         "method": run.method,
         "embedding": run.embedding,
         "n_iter": run.n_iter,
@@ -556,7 +559,7 @@ def _run_one(
         report["unlike"] = int(labelled.unlike.sum())
         report["seeds_of"] = [loan.slide for loan in run.loans]
     if not options.json:
-        counts = ", ".join(f"{n} {name}" for name, n in labelled.counts.items())
+        counts = ", ".join(f"{n} {name}" for name, n in outcome.counts.items())
         print(f"{output or beside.name}: {counts}")
         if labelled.unlike is not None:
             print(f"{report['unlike']} of {n_patches} patches are unlike any seed; look at them first")
@@ -585,7 +588,8 @@ def _output_of(path: Path, options: argparse.Namespace, *, one: bool) -> tuple[P
 
 
 def _export(options: argparse.Namespace) -> None:
-    from tissuumaps_sic.annotation.session import SessionError, session_path
+    from tissuumaps_sic.annotation.records import SessionError
+    from tissuumaps_sic.annotation.store import session_path
     from tissuumaps_sic.export import ExportError
     from tissuumaps_sic.slides.slide import SlideFileError
 
@@ -634,7 +638,7 @@ def _refuse(options: argparse.Namespace, known: Sequence[str], what: str) -> Non
 
 def _format_export(options: argparse.Namespace, one: bool) -> Callable[[Path], Path]:
     """Return what writes a slide's labels in the format that the options ask for, and tells the file."""
-    from tissuumaps_sic.export import FORMATS, ExportOptions, export_slide, session_name_of
+    from tissuumaps_sic.export import FORMATS, ExportOptions, export_slide, name_session
 
     format_ = FORMATS[options.format or "csv"]
     _refuse(options, format_.options, f"--format {format_.name}")
@@ -645,7 +649,7 @@ def _format_export(options: argparse.Namespace, one: bool) -> Callable[[Path], P
         if options.output:
             output = options.output if one and not options.output.is_dir() else options.output / output
         output.parent.mkdir(parents=True, exist_ok=True)
-        asked = ExportOptions(**given, session_name=session_name_of(path, options.session))
+        asked = ExportOptions(**given, session_name=name_session(path, options.session))
         export_slide(path, output, format_=format_.name, session=options.session, options=asked)
         return output
 
@@ -654,7 +658,7 @@ def _format_export(options: argparse.Namespace, one: bool) -> Callable[[Path], P
 
 def _patches_export(options: argparse.Namespace) -> Callable[[Path], Path]:
     """Return what writes pictures of a slide's patches, as the options ask for, and tells the folder."""
-    from tissuumaps_sic.export import labelled_slide, write_patches
+    from tissuumaps_sic.export import open_labelled, write_patches
 
     if options.format:
         raise SystemExit("--patches: is no --format; give one of them at a time")
@@ -667,8 +671,7 @@ def _patches_export(options: argparse.Namespace) -> Callable[[Path], Path]:
     }
 
     def write(path: Path) -> Path:
-        slide, session = labelled_slide(path, options.session)
-        return write_patches(slide, session, folder, options.patches, **given)
+        return write_patches(open_labelled(path, options.session), folder, options.patches, **given)
 
     return write
 
@@ -677,7 +680,7 @@ def _compare(options: argparse.Namespace) -> None:
     import csv
 
     from tissuumaps_sic.annotation.agreement import compare
-    from tissuumaps_sic.annotation.session import load_session, session_path
+    from tissuumaps_sic.annotation.store import load_session, session_path
     from tissuumaps_sic.slidefile.tables import as_text
     from tissuumaps_sic.slidefile.writing import replacing
     from tissuumaps_sic.slides.slide import open_slide_file
@@ -713,7 +716,7 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _merge(options: argparse.Namespace) -> None:
     from tissuumaps_sic.annotation.agreement import consensus
-    from tissuumaps_sic.annotation.session import editing, load_session, save_session, session_path
+    from tissuumaps_sic.annotation.store import editing, load_session, save_session, session_path
     from tissuumaps_sic.slides.slide import open_slide_file
 
     slide = open_slide_file(options.file)

@@ -12,8 +12,8 @@ from hostile.originals import HEIGHT, MPP, N_PATCHES, TILE, WIDTH, original, pic
 from embedder.embedding.request import gather
 from embedder.patches.drawn import read_tissue
 from embedder.patches.tissue import tissue_mask
+from tissuumaps_sic.annotation.runs import cluster
 from tissuumaps_sic.annotation.seeds import read_seeds
-from tissuumaps_sic.annotation.session import cluster
 from tissuumaps_sic.evaluation.truth import TruthClasses, patch_squares, read_truth
 from tissuumaps_sic.slidefile import contract
 from tissuumaps_sic.slidefile.pixels.slide import open_slide
@@ -84,7 +84,7 @@ def _open_h5ad(path):
 
 
 def _classes():
-    from tissuumaps_sic.annotation.session import DEFAULT_CLASSES
+    from tissuumaps_sic.annotation.classes import DEFAULT_CLASSES
 
     return DEFAULT_CLASSES
 

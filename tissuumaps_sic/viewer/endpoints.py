@@ -29,31 +29,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, Val
 from shapely.geometry import mapping
 
 from tissuumaps_sic.annotation.agreement import compare, consensus, disputed_places
-from tissuumaps_sic.annotation.lending import comparable, guests_of, lend, lender_of, unlike
-from tissuumaps_sic.annotation.session import (
-    DEFAULT_METHOD,
-    MOST_CLASSES,
-    Guest,
-    Loan,
-    Method,
-    Run,
-    Session,
-    SessionError,
-    SessionFileError,
-    cluster,
-    editing,
-    fit,
-    listed,
-    load_session,
-    make_class,
-    next_color,
-    runner_up,
-    save_session,
-    seed_vector,
-    session_names,
-    session_path,
-)
+from tissuumaps_sic.annotation.classes import MOST_CLASSES, make_class, next_color, order_classes
+from tissuumaps_sic.annotation.lending import Guest, comparable, flag_unlike, guests_of, lend, lender_of
+from tissuumaps_sic.annotation.loans import Loan
+from tissuumaps_sic.annotation.records import SessionError, SessionFileError
+from tissuumaps_sic.annotation.runs import Labelled, agree, cluster, find_runner_up, fit, own_scores, replay
+from tissuumaps_sic.annotation.session import Run, Session, seed_vector
+from tissuumaps_sic.annotation.store import editing, load_session, save_session, session_names, session_path
 from tissuumaps_sic.export import FORMATS, ExportError, ExportOptions, regions_in, write_labels
+from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.labelling.progress import Cancelled, Progress, Stretch
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.h5ad import Matrix
@@ -515,15 +499,16 @@ class Annotator:
                 self._room.place(h5ad),
                 self._turn(h5ad, progress),
             ):
-                _, scores = cluster(
+                again, scores = cluster(
                     slide,
                     session.run_classes,
                     run.seeds,
                     method=run.method,
+                    border=run.border,
                     guests=self._guests(slide, run.loans),
                     progress=progress,
                 )
-            found = self._scores.put(h5ad, request.session, run, scores)
+            found = self._scores.put(h5ad, request.session, run, scores, agrees=agree(run, again))
         return {"n_patches": slide.n_patches, "border": run.border}, *found
 
     @_answering
@@ -537,7 +522,7 @@ class Annotator:
             raise RequestError(404, "nothing is borrowed: every seed is of this slide")
         try:
             with self._room.place(h5ad), self._turn(h5ad):
-                found = unlike(slide, session.seeds, self._guests(slide, session.loans))
+                found = flag_unlike(slide, session.seeds, self._guests(slide, session.loans))
         except ValueError as error:
             raise RequestError(422, str(error)) from error
         assert found is not None
@@ -608,7 +593,7 @@ class Annotator:
         if session.run is None:
             raise RequestError(404, "there are no labels yet; seed every class and run")
         found, classes = regions_in(slide, session)
-        order = listed(len(classes))
+        order = order_classes(len(classes))
         found.sort(key=lambda region: order.index(region.label))
         return {
             "regions": [
@@ -690,7 +675,7 @@ class Annotator:
             target = folder / f"{slide.name}{suffix}.{format_.ending}"
             options = ExportOptions(session_name=request.session, link=False)
             with self._room.place(h5ad), self._turn(h5ad):
-                format_.write(slide, session, target, None, options)
+                format_.write(self._labelled(h5ad, slide, session, request), target, options)
             sent = _as_one(target)
             _require_sendable(slide, request, sent.stat().st_size)
             written = np.fromfile(sent, np.uint8)
@@ -704,12 +689,11 @@ class Annotator:
         with self._editing(h5ad):
             slide = self._slide(h5ad)
             session = self._seen_session(slide, request)
-            if session.run is not None:
-                slide = self._slide(h5ad, session.run.embedding)
+            labelled = self._labelled(h5ad, slide, session, request)
             # The old file must be let go of before systems that lock open files replace it.
             self._slides.forget(h5ad)
             try:
-                write_labels(slide, session, h5ad)
+                write_labels(labelled, h5ad)
             except OSError as error:
                 raise RequestError(507, _disk_message(h5ad, error)) from error
         return {"written": h5ad.name}
@@ -720,6 +704,13 @@ class Annotator:
             return guests_of(slide, loans, opener=self._slides.get)
         except SlideFileError as error:
             raise SessionError(f"{error}; or drop the seeds that are borrowed from it") from error
+
+    def _labelled(
+        self, h5ad: Path, slide: EmbeddedSlide, session: Session, request: WriteRequest
+    ) -> Labelled:
+        """Return the labels of the last run, which runs again only where its scores are not known here."""
+        held = session.run and self._scores.get(h5ad, request.session, session.run, that_agree=True)
+        return replay(slide, session, scores=held[0] if held else None, opener=self._slides.get)
 
     def _borrowed(
         self, root: Path, slide: EmbeddedSlide, session: Session, asked: _Borrow, *, user: str
@@ -1038,20 +1029,26 @@ class _Scores:
     _MOST = 4
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[Path, str, str], tuple[npt.NDArray[Any], ...]] = OrderedDict()
+        self._kept: OrderedDict[tuple[Path, str, str], tuple[tuple[npt.NDArray[Any], ...], bool]] = (
+            OrderedDict()
+        )
         self._lock = threading.Lock()
 
-    def get(self, h5ad: Path, session: str, run: Run) -> tuple[npt.NDArray[Any], ...] | None:
+    def get(
+        self, h5ad: Path, session: str, run: Run, *, that_agree: bool = False
+    ) -> tuple[npt.NDArray[Any], ...] | None:
+        """Return what is known of a run's scores; `that_agree`: only where they are those of its labels."""
         with self._lock:
-            return self._kept.get((h5ad, session, run.identity))
+            found, agrees = self._kept.get((h5ad, session, run.identity), (None, False))
+        return found if agrees or not that_agree else None
 
     def put(
-        self, h5ad: Path, session: str, run: Run, scores: npt.NDArray[np.float32]
+        self, h5ad: Path, session: str, run: Run, scores: npt.NDArray[np.float32], *, agrees: bool = True
     ) -> tuple[npt.NDArray[Any], ...]:
-        own = scores[np.arange(len(scores)), run.unpack()]
-        found = own.astype("<f4"), scores[:, 1].astype("<f4"), runner_up(scores)
+        own = own_scores(scores, run.unpack())
+        found = own.astype("<f4"), scores[:, 1].astype("<f4"), find_runner_up(scores)
         with self._lock:
-            self._kept[h5ad, session, run.identity] = found
+            self._kept[h5ad, session, run.identity] = found, agrees
             while len(self._kept) > self._MOST:
                 self._kept.popitem(last=False)
         return found
@@ -1144,7 +1141,7 @@ def _state(
         "n_patches": slide.n_patches,
         "embeddings": [{"name": each.name, "title": each.title} for each in slide.embeddings],
         "classes": [seed_class.model_dump() for seed_class in session.classes],
-        "listed": listed(len(session.classes)),
+        "listed": order_classes(len(session.classes)),
         "seeds": SeedLists(rows, seeds[rows]),
         "borrowed": [_loan_state(loan, len(session.classes)) for loan in session.loans],
         "revision": session.revision,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tissuumaps_sic.annotation.session import MOST_CLASSES
+from tissuumaps_sic.annotation.classes import MOST_CLASSES
 from tissuumaps_sic.export import FORMATS
-from tissuumaps_sic.labelling.clustering import METHODS
-
-_METHOD_WORDS = {"refine": "Refined", "sic": "As published"}
+from tissuumaps_sic.labelling.methods import METHOD_TITLES, METHODS
 
 
 def page_tables() -> dict[str, Any]:
@@ -22,7 +20,7 @@ def page_tables() -> dict[str, Any]:
         what a person reads.
     """
     return {
-        "methods": [{"name": name, "words": _METHOD_WORDS[name]} for name in reversed(METHODS)],
+        "methods": [{"name": name, "words": METHOD_TITLES[name]} for name in reversed(METHODS)],
         "exports": [
             {"name": each.name, "words": each.title, "ending": each.ending} for each in FORMATS.values()
         ],

@@ -9,7 +9,9 @@ import pytest
 from making.many import seeds_of, write_mosaic
 
 from tissuumaps_sic.annotation.lending import guests_of, lend
-from tissuumaps_sic.annotation.session import Session, cluster, load_session, save_session, session_path
+from tissuumaps_sic.annotation.runs import cluster
+from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.annotation.store import load_session, save_session, session_path
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.slides.slide import open_slide_file
 from tissuumaps_sic.viewer.endpoints import Annotator

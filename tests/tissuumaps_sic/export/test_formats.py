@@ -11,7 +11,9 @@ from making.embeddings import write_ramp
 from making.labels import plan, write_grid_h5ad
 
 from tissuumaps_sic import cli
-from tissuumaps_sic.annotation.session import Session, cluster, save_session, session_path
+from tissuumaps_sic.annotation.runs import cluster
+from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.export import FORMATS, ExportOptions
 from tissuumaps_sic.slides.slide import open_slide_file
@@ -84,10 +86,10 @@ def test_a_folder_is_exported_in_each_format_and_one_bad_slide_ends_nothing(
 def test_a_disk_that_is_full_for_one_slide_does_not_end_the_others(folder, tmp_path, monkeypatch, caplog):
     write = FORMATS["csv"].writer
 
-    def full(slide, *others, **more):
-        if slide.name == "a":
+    def full(labelled, target):
+        if labelled.slide.name == "a":
             raise OSError(28, "No space left on device")
-        write(slide, *others, **more)
+        write(labelled, target)
 
     monkeypatch.setitem(FORMATS, "csv", type(FORMATS["csv"])("csv", "labels.csv", "", full))
     (folder / "b.h5ad").unlink()

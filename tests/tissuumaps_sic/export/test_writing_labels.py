@@ -11,7 +11,7 @@ import pytest
 from making.files import write_small_h5ad
 from making.labels import labelled
 
-from tissuumaps_sic.annotation.session import editing
+from tissuumaps_sic.annotation.store import editing
 from tissuumaps_sic.export import FORMATS, ExportError, write_labels
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.viewer.endpoints import Annotator, RequestError
@@ -24,7 +24,7 @@ def known(small_h5ad):
 
 
 def write(known, target=None):
-    write_labels(known.slide, known.session, target or known.slide.path, known.columns)
+    write_labels(known, target or known.slide.path)
 
 
 def has_labels(h5ad):
@@ -150,5 +150,5 @@ def test_no_export_fails_without_words_where_the_provenance_is_no_text(
             uns.create_group("embedder")
     words = "leads nowhere" if spoil == "dangling link" else r"uns\['embedder'\].*cannot be read"
     with pytest.raises(SlideFileError, match=words):
-        FORMATS[name].write(known.slide, known.session, tmp_path / f"out.{name}", known.columns)
+        FORMATS[name].write(known, tmp_path / f"out.{name}")
     assert not (tmp_path / f"out.{name}").exists()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from making.files import write_small_h5ad
 
-from tissuumaps_sic.annotation.session import editing
+from tissuumaps_sic.annotation.store import editing
 from tissuumaps_sic.labelling.progress import Cancelled
 from tissuumaps_sic.viewer import endpoints
 from tissuumaps_sic.viewer.endpoints import Annotator, RequestError

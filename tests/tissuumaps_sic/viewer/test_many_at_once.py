@@ -17,7 +17,8 @@ import pytest
 from making.files import write_small_h5ad
 from making.server import Client, serving, unpack
 
-from tissuumaps_sic.annotation.session import cluster, load_session, session_path
+from tissuumaps_sic.annotation.runs import cluster
+from tissuumaps_sic.annotation.store import load_session, session_path
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.slidefile.locking import BusyError, locked
 from tissuumaps_sic.slides.slide import open_slide_file

@@ -16,7 +16,8 @@ import pytest
 from making.files import write_small_h5ad
 from making.server import Client, serving, unpack
 
-from tissuumaps_sic.annotation.session import cluster, load_session, session_path
+from tissuumaps_sic.annotation.runs import Labelled, cluster
+from tissuumaps_sic.annotation.store import load_session, session_path
 from tissuumaps_sic.export import ExportError, write_labels
 from tissuumaps_sic.slides.slide import SlideCache, SlideFileError, open_slide_file
 from tissuumaps_sic.viewer.endpoints import Annotator, RequestError
@@ -167,9 +168,9 @@ def test_labels_never_overwrite_what_another_program_wrote_meanwhile(
     slide = open_slide_file(small_h5ad)
     write_small_h5ad(tmp_path / "wide.h5ad", columns=14).replace(small_h5ad)
     session = load_session(session_path(small_h5ad), slide)
-    columns = anndata.read_h5ad(small_h5ad).obs
+    labelled = Labelled.of(slide, session, np.ones(slide.n_patches, np.float32))
     with pytest.raises(ExportError, match="holds other patches than it did"):
-        write_labels(slide, session, small_h5ad, columns)
+        write_labels(labelled, small_h5ad)
 
 
 def test_files_cut_off_anywhere_are_told_in_one_line(annotator, small_h5ad):

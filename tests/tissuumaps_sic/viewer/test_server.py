@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from making.files import write_small_h5ad
 
-from tissuumaps_sic.annotation import session
-from tissuumaps_sic.annotation.session import editing, load_session, session_path
+from tissuumaps_sic.annotation import actions
+from tissuumaps_sic.annotation.store import editing, load_session, session_path
 from tissuumaps_sic.export import FORMATS
-from tissuumaps_sic.labelling.clustering import METHODS
+from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, METHODS
 from tissuumaps_sic.slides.slide import SlideFileError, open_slide_file
 from tissuumaps_sic.viewer import endpoints
 from tissuumaps_sic.viewer.endpoints import Annotator, RequestError
@@ -72,7 +72,7 @@ def counted(monkeypatch):
 
         return counted_one
 
-    monkeypatch.setattr(session._Folded, "do", counting("done", session._Folded.do))
+    monkeypatch.setattr(actions, "do", counting("done", actions.do))
     monkeypatch.setattr(endpoints, "load_session", counting("read", endpoints.load_session))
     return count
 
@@ -103,8 +103,8 @@ def test_a_click_costs_one_action_whatever_came_before_it(annotator, large_h5ad,
 
 def test_going_back_to_the_first_click_costs_what_lies_between(small_h5ad, counted, monkeypatch):
     """Not every undo all of the history."""
-    monkeypatch.setattr(session, "_SPACING", 100)
-    seeded = session.Session.new(open_slide_file(small_h5ad))
+    monkeypatch.setattr(actions, "_SPACING", 100)
+    seeded = Session.new(open_slide_file(small_h5ad))
     for number in range(90):
         seeded = seeded.seed_rows(np.array([number]), number % 2)
     counted.clear()
@@ -127,7 +127,7 @@ def test_what_is_kept_of_a_session_is_bounded(annotator, large_h5ad):
     for number in range(60):
         page.seed(number % 2, *rows)
     (known,) = [each for path, (_, each, _) in kept._kept.items() if "kept" in path.name]
-    assert len(known._states) <= session._MOST_STATES + 2
+    assert len(known._states) <= actions._MOST_STATES + 2
     for number in range(30):
         Page(annotator, large_h5ad, f"reader {number}").seed(1, number)
     assert len(kept._kept) == kept._MOST
@@ -173,7 +173,7 @@ def test_a_click_that_could_not_be_saved_is_not_there(annotator, small_h5ad, mon
 
 
 def test_readers_who_run_in_one_second_get_their_own_scores(annotator, small_h5ad, monkeypatch):
-    monkeypatch.setattr(session, "_now", lambda: "2025-01-01T00:00:00+00:00")
+    monkeypatch.setattr("tissuumaps_sic.annotation.runs.now", lambda: "2025-01-01T00:00:00+00:00")
     anna, ben = Page(annotator, small_h5ad, "Anna"), Page(annotator, small_h5ad, "Ben")
     found = []
     for page, more in ((anna, 1), (ben, 2)):
@@ -432,7 +432,7 @@ def test_a_session_keeps_its_mode(page, small_h5ad):
 def test_a_page_is_sent_what_it_offers_when_a_slide_is_opened_and_not_again(page):
     tables = page.ask("open")["tables"]
     assert [each["name"] for each in tables["methods"]] == ["refine", "sic"]
-    assert tables["methods"][0]["name"] == session.DEFAULT_METHOD
+    assert tables["methods"][0]["name"] == DEFAULT_METHOD
     assert {each["name"] for each in tables["methods"]} == set(METHODS)
     assert [each["name"] for each in tables["exports"]] == list(FORMATS)
     assert all(each.keys() == {"name", "words", "ending"} for each in tables["exports"])
