@@ -10,8 +10,9 @@ from making.files import write_small_h5ad
 
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.slides.slide import open_slide_file
-from tissuumaps_sic.viewer.endpoints import Annotator
-from tissuumaps_sic.viewer.serve import make_app, page
+from tissuumaps_sic.viewer.endpoints import Server
+from tissuumaps_sic.viewer.serve import make_app
+from tissuumaps_sic.viewer.worklist import page
 
 
 @pytest.fixture
@@ -321,7 +322,7 @@ def test_too_little_memory_is_told(client, monkeypatch):
         raise MemoryError
 
     seed_all(client)
-    monkeypatch.setattr("tissuumaps_sic.viewer.endpoints.cluster", fail)
+    monkeypatch.setattr("tissuumaps_sic.viewer.runs.cluster", fail)
     answer = post(client, "run", {"h5ad": H5AD, "revision": 4})
     assert answer.status_code == 507
     assert "too little memory" in answer.json["error"]
@@ -349,7 +350,7 @@ def test_scores_are_the_estimators_and_come_again_after_a_restart(client, folder
         assert np.array_equal(own, expected[np.arange(len(labels)), labels])
         assert np.array_equal(positive, expected[:, 1])
         assert not rest.any()
-        monkeypatch.setattr("tissuumaps_sic.plugin._ANNOTATOR", Annotator())
+        monkeypatch.setattr("tissuumaps_sic.plugin._SERVER", Server())
     assert post(client, "scores", before).status_code == 409
 
 

@@ -10,10 +10,12 @@ import pytest
 from making.many import write_mosaic
 from werkzeug.test import Client
 
-from tissuumaps_sic.plugin import ENDPOINTS, MOST_BYTES
 from tissuumaps_sic.slidefile.names import address
 from tissuumaps_sic.viewer.access import ROUTES
-from tissuumaps_sic.viewer.serve import guarded, make_app
+from tissuumaps_sic.viewer.endpoints import ENDPOINTS
+from tissuumaps_sic.viewer.guard import guarded
+from tissuumaps_sic.viewer.requests import MOST_BYTES
+from tissuumaps_sic.viewer.serve import make_app
 
 # The rules of TissUUmaps 3.2, each with an address that it answers in `folder`, None where it is refused.
 RULES = {
@@ -725,8 +727,8 @@ def test_every_name_has_an_address(tmp_path, slides, name, within):
     from tissuumaps_sic.slidefile.names import refusal
     from tissuumaps_sic.slidefile.placing import find_image
     from tissuumaps_sic.slidefile.project import tmap_project, write_tmap
-    from tissuumaps_sic.viewer.pages import make_project
-    from tissuumaps_sic.viewer.serve import page
+    from tissuumaps_sic.viewer.made_project import make_project
+    from tissuumaps_sic.viewer.worklist import page
 
     assert refusal(f"{name}.tif") is None
     folder = tmp_path / within

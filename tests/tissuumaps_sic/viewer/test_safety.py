@@ -13,8 +13,7 @@ import pytest
 from making.files import write_small_h5ad
 from making.many import write_mosaic
 
-from tissuumaps_sic.plugin import MOST_BYTES
-from tissuumaps_sic.viewer.endpoints import ChangeRequest, _parse
+from tissuumaps_sic.viewer.requests import MOST_BYTES, ChangeRequest, parse_request
 from tissuumaps_sic.viewer.serve import make_app
 
 N_REQUESTS = 10_000
@@ -302,7 +301,7 @@ def test_a_lasso_around_a_million_patches_is_not_too_large():
     patches = list(range(1_000_000))
     content["change"] = {"kind": "seed", "label": 1, "patches": patches}
     assert len(json.dumps(content)) < MOST_BYTES
-    assert _parse(ChangeRequest, content).change.patches == tuple(patches)
+    assert parse_request(ChangeRequest, content).change.patches == tuple(patches)
 
 
 @pytest.mark.parametrize(
