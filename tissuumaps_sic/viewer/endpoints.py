@@ -16,6 +16,7 @@ from tissuumaps_sic.annotation.lending import only_from
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
 from tissuumaps_sic.viewer.exports import export_labels, send_regions, write_into_h5ad
+from tissuumaps_sic.viewer.opened import Shared
 from tissuumaps_sic.viewer.overview import list_slides, send_map
 from tissuumaps_sic.viewer.readers import compare_sessions, merge_sessions
 from tissuumaps_sic.viewer.requests import (
@@ -36,7 +37,6 @@ from tissuumaps_sic.viewer.requests import (
 )
 from tissuumaps_sic.viewer.runs import run_clustering, send_labels, send_scores
 from tissuumaps_sic.viewer.sessions import change_session, open_session
-from tissuumaps_sic.viewer.shared import Shared
 from tissuumaps_sic.viewer.suggestions import explain_patch, mark_unlike, suggest_patches
 
 log = logging.getLogger(__name__)

@@ -19,10 +19,9 @@ from tissuumaps_sic.export import FORMATS, ExportOptions, regions_in, write_labe
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
-from tissuumaps_sic.viewer.opened import naming
-from tissuumaps_sic.viewer.requests import ExportRequest, RequestError, SeenRequest
+from tissuumaps_sic.viewer.opened import Shared
+from tissuumaps_sic.viewer.requests import ExportRequest, RequestError, SeenRequest, naming
 from tissuumaps_sic.viewer.runs import require_run
-from tissuumaps_sic.viewer.shared import Shared
 
 # Of an export: it lies in memory here, and in the browser.
 _MOST_SENT = 256 * 2**20

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.annotation.lending import lender_of
+from tissuumaps_sic.annotation.lending import guests_of, lender_of
 from tissuumaps_sic.annotation.session import (
+    Guest,
     Loan,
     Run,
     Session,
@@ -31,7 +33,9 @@ from tissuumaps_sic.annotation.session import (
 from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, SlideCache, SlideFileError, Stamp, stamp_of
 from tissuumaps_sic.viewer.access import require_no_link
 from tissuumaps_sic.viewer.answers import Arrays, SeedLists
-from tissuumaps_sic.viewer.requests import OpenRequest, RequestError, SeenRequest
+from tissuumaps_sic.viewer.requests import OpenRequest, RequestError, SeenRequest, naming
+from tissuumaps_sic.viewer.turns import Turns
+from tissuumaps_sic.viewer.worklist import Worklist
 
 
 class Opened:
@@ -68,6 +72,13 @@ class Opened:
                 409, "this slide was changed in another window; its seeds have been loaded again"
             )
         return session
+
+    def guests(self, slide: EmbeddedSlide, loans: Iterable[Loan]) -> tuple[Guest, ...]:
+        """Return borrowed seeds as a run takes them, from slides that stay open."""
+        try:
+            return guests_of(slide, loans, opener=self.slide)
+        except SlideFileError as error:
+            raise SessionError(f"{error}; or drop the seeds that are borrowed from it") from error
 
     def save(self, h5ad: Path, session: Session, name: str) -> None:
         """Write a session beside its slide."""
@@ -158,25 +169,6 @@ def locate_session(h5ad: Path, name: str) -> Path:
     return path
 
 
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Name the file that could not be written in the block.
-
-    Raises
-    ------
-    RequestError
-        For any `OSError`.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise RequestError(
-            507,
-            f"{path.name} could not be written ({error.strerror or error}); free some space or use a folder "
-            "that can be written",
-        ) from error
-
-
 class _Sessions:
     """The sessions read or written last, as long as their files stay as they were.
 
@@ -260,3 +252,13 @@ class Scores:
             while len(self._kept) > self._MOST:
                 self._kept.popitem(last=False)
         return arrays
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all pages of one server share; each part is safe to use from many threads."""
+
+    opened: Opened = field(default_factory=Opened)
+    scores: Scores = field(default_factory=Scores)
+    turns: Turns = field(default_factory=Turns)
+    worklist: Worklist = field(default_factory=Worklist)

@@ -10,8 +10,8 @@ import numpy as np
 from tissuumaps_sic.slides.umap import read_layout
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
+from tissuumaps_sic.viewer.opened import Shared
 from tissuumaps_sic.viewer.requests import OpenRequest
-from tissuumaps_sic.viewer.shared import Shared
 from tissuumaps_sic.viewer.worklist import Entry, page
 
 

@@ -8,10 +8,9 @@ from tissuumaps_sic.annotation.agreement import compare, consensus, disputed_pla
 from tissuumaps_sic.annotation.session import SessionError
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
-from tissuumaps_sic.viewer.opened import locate_session
+from tissuumaps_sic.viewer.opened import Shared, locate_session
 from tissuumaps_sic.viewer.requests import CompareRequest, MergeRequest
 from tissuumaps_sic.viewer.runs import require_run
-from tissuumaps_sic.viewer.shared import Shared
 
 # Places of dispute that a page is told of; who has settled so many asks again.
 _MOST_PLACES = 500

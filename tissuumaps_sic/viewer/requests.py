@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError
@@ -28,6 +31,25 @@ class RequestError(SicError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file that could not be written in the block.
+
+    Raises
+    ------
+    RequestError
+        For any `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(
+            507,
+            f"{path.name} could not be written ({error.strerror or error}); free some space or use a folder "
+            "that can be written",
+        ) from error
 
 
 class _Request(BaseModel):

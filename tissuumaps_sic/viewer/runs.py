@@ -7,9 +7,8 @@ import time
 from tissuumaps_sic.annotation.session import Run, Session, cluster
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer
-from tissuumaps_sic.viewer.borrowing import open_guests
+from tissuumaps_sic.viewer.opened import Shared
 from tissuumaps_sic.viewer.requests import OpenRequest, RequestError, RunRequest, ScoresRequest
-from tissuumaps_sic.viewer.shared import Shared
 
 
 def run_clustering(shared: Shared, reach: Reach, request: RunRequest) -> Answer:
@@ -27,7 +26,7 @@ def run_clustering(shared: Shared, reach: Reach, request: RunRequest) -> Answer:
                 session.seeds,
                 method=request.method,
                 border=request.border,
-                guests=open_guests(opened, slide, session.loans),
+                guests=opened.guests(slide, session.loans),
                 progress=progress,
             )
         seconds = time.perf_counter() - started
@@ -66,7 +65,7 @@ def send_scores(shared: Shared, reach: Reach, request: ScoresRequest) -> Answer:
                 session.run_classes,
                 run.seeds,
                 method=run.method,
-                guests=open_guests(opened, slide, run.loans),
+                guests=opened.guests(slide, run.loans),
                 progress=progress,
             )
         arrays = shared.scores.put(h5ad, request.session, run, scores)

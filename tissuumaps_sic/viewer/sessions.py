@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from tissuumaps_sic.annotation.lending import lend
 from tissuumaps_sic.annotation.session import Session, SessionError, make_class, next_color
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Header
-from tissuumaps_sic.viewer.borrowing import borrow_seeds
+from tissuumaps_sic.viewer.opened import Shared
 from tissuumaps_sic.viewer.requests import BorrowChange, ChangeRequest, OpenRequest, SeedChange
-from tissuumaps_sic.viewer.shared import Shared
 from tissuumaps_sic.viewer.tables import page_tables
 
 
@@ -31,8 +31,11 @@ def change_session(shared: Shared, reach: Reach, request: ChangeRequest) -> Head
         slide = opened.slide(reach.h5ad)
         session = opened.seen_session(slide, request)
         if isinstance(asked, BorrowChange):
-            source = reach.find(asked.source)
-            session = borrow_seeds(opened, slide, session, source, asked, user=request.user)
+            source = opened.slide(reach.find(asked.source))
+            lent = opened.session(source, asked.session)
+            here = opened.slide(reach.h5ad, asked.embedding)
+            loan = lend(source, lent.seeds, here, session=asked.session)
+            session = session.borrow(loan, lent.classes, user=request.user)
         elif isinstance(asked, SeedChange):
             session = _seed(slide, session, asked, request.user)
         else:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.annotation.lending import unlike
-from tissuumaps_sic.annotation.session import Loan, SessionError, fit
+from tissuumaps_sic.annotation.lending import comparable, lender_of, unlike
+from tissuumaps_sic.annotation.session import Loan, SessionError, fit, seed_vector
 from tissuumaps_sic.labelling.progress import Stretch
 from tissuumaps_sic.slidefile.h5ad import Matrix
 from tissuumaps_sic.slides.slide import EmbeddedSlide, SlideFileError
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
-from tissuumaps_sic.viewer.borrowing import open_guests, open_lenders
-from tissuumaps_sic.viewer.opened import read_seeds
+from tissuumaps_sic.viewer.opened import Shared, read_seeds
 from tissuumaps_sic.viewer.requests import RequestError, SuggestRequest, UnlikeRequest, WhyRequest
-from tissuumaps_sic.viewer.shared import Shared
 
 # Enough for a share that is told in whole percent, and half the time of the estimator's own number.
 _RESAMPLES = 10
@@ -44,7 +43,7 @@ def suggest_patches(shared: Shared, reach: Reach, request: SuggestRequest) -> He
             session.classes,
             session.seeds,
             method=request.method,
-            guests=open_guests(opened, slide, session.loans),
+            guests=opened.guests(slide, session.loans),
             progress=fitting,
         )
         try:
@@ -68,8 +67,12 @@ def explain_patch(shared: Shared, reach: Reach, request: WhyRequest) -> Header:
         raise RequestError(422, f"there is no patch {request.patch}; the slide has {slide.n_patches}")
     row = slide.X[request.patch]
     nearest = _list_nearest(row, slide, read_seeds(slide, session))
-    for loan, source, y in open_lenders(shared.opened, slide, session):
-        nearest += _list_nearest(row, source, y, loan)
+    for loan in session.loans:
+        # A slide that is gone is left out, and told of at the next run.
+        with suppress(SessionError, SlideFileError):
+            source = shared.opened.slide(lender_of(slide.path, loan))
+            source = comparable(source, slide, opener=shared.opened.slide)
+            nearest += _list_nearest(row, source, seed_vector(source, loan.seeds), loan)
     nearest.sort(key=lambda seeds: -seeds["similarities"][0])
     others = [seeds for seeds in nearest if seeds["label"] != nearest[0]["label"]]
     margin = nearest[0]["similarities"][0] - others[0]["similarities"][0] if others else None
@@ -128,7 +131,7 @@ def mark_unlike(shared: Shared, reach: Reach, request: UnlikeRequest) -> Answer:
         raise RequestError(404, "nothing is borrowed: every seed is of this slide")
     try:
         with turns.job(reach.h5ad, None), turns.clustering(reach.h5ad):
-            is_unlike = unlike(slide, session.seeds, open_guests(opened, slide, session.loans))
+            is_unlike = unlike(slide, session.seeds, opened.guests(slide, session.loans))
     except ValueError as error:
         raise SessionError(str(error)) from error
     assert is_unlike is not None

@@ -12,8 +12,7 @@ from pathlib import Path
 from tissuumaps_sic.annotation.session import editing, session_path
 from tissuumaps_sic.labelling.progress import Cancelled, Progress
 from tissuumaps_sic.viewer.jobs import Jobs, Room
-from tissuumaps_sic.viewer.opened import naming
-from tissuumaps_sic.viewer.requests import RequestError
+from tissuumaps_sic.viewer.requests import RequestError, naming
 
 _PATIENCE_SECONDS = 120.0
 # Each uses every core, and of a large slide gigabytes.
