@@ -422,7 +422,7 @@ def _serve_folder(folder: Path, options: argparse.Namespace, *, first: str | Non
 
 
 def _install_plugin(options: argparse.Namespace) -> None:
-    from tissuumaps_sic.plugin import FILES, FOLDER
+    from tissuumaps_sic.viewer.access import FILES, FOLDER
 
     to = options.to or _home() / ".tissuumaps" / "plugins"
     to.mkdir(parents=True, exist_ok=True)

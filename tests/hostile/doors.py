@@ -19,7 +19,7 @@ from tissuumaps_sic.slidefile import contract
 from tissuumaps_sic.slidefile.pixels.slide import open_slide
 from tissuumaps_sic.slidefile.placing import layers_of
 from tissuumaps_sic.slides.slide import open_slide_file
-from tissuumaps_sic.viewer.pages import make_project
+from tissuumaps_sic.viewer.made_project import make_project
 
 _SEEDS = {0: 1, 9: 1, 17: 1, 7: 0, 15: 0, 23: 0}
 # Less than this of a tile's variance is left when it did not come from what was stored.

@@ -15,8 +15,8 @@ from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
-from tissuumaps_sic.plugin import FOLDER
 from tissuumaps_sic.slides.slide import open_slide_file
+from tissuumaps_sic.viewer.access import FOLDER
 
 SEEDS = {"small_0_0": 0, "small_128_128": 0, "small_1408_0": 1, "small_1280_256": 1}
 

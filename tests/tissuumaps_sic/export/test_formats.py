@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from making.embeddings import write_ramp
 from making.labels import plan, write_grid_h5ad
+from making.server import ask
 
 from tissuumaps_sic import cli
 from tissuumaps_sic.annotation.runs import cluster
@@ -16,8 +17,9 @@ from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.export import FORMATS, ExportOptions
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slides.slide import open_slide_file
-from tissuumaps_sic.viewer.endpoints import Annotator, RequestError
+from tissuumaps_sic.viewer.endpoints import Server
 
 
 def annotate(h5ad, name=""):
@@ -55,8 +57,8 @@ def test_the_command_line_and_the_server_know_the_same_formats(folder):
     assert option.choices == tuple(FORMATS)
     for name in (*FORMATS, "png", "", "csv ", "__class__"):
         asked = {"h5ad": "a.h5ad", "revision": 10**6, "format": name}
-        with pytest.raises(RequestError) as error:
-            Annotator().export(folder, asked)
+        with pytest.raises(SicError) as error:
+            ask(Server(), "export", folder, asked)
         assert ("no such format" in str(error.value)) == (name not in FORMATS)
 
 
@@ -128,7 +130,7 @@ def test_the_server_sends_each_format_as_one_file_and_writes_nothing_into_the_fo
     _, session = annotate(folder / "a.h5ad", "mine")
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     asked = {"h5ad": "a.h5ad", "session": "mine", "revision": session.revision, "format": format_}
-    header, content = Annotator().export(folder, asked)
+    header, content = ask(Server(), "export", folder, asked)
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     assert header["length"] == len(content)
     ending = FORMATS[format_].ending
@@ -150,15 +152,15 @@ def test_what_is_too_large_for_the_browser_tells_the_command_instead(folder, mon
     _, session = annotate(folder / "a.h5ad", "mine")
     asked = {"h5ad": "a.h5ad", "session": "mine", "revision": session.revision}
     # More than the CSV, less than the h5ad.
-    monkeypatch.setattr("tissuumaps_sic.viewer.endpoints._MOST_SENT", 20_000)
+    monkeypatch.setattr("tissuumaps_sic.viewer.exports._MOST_SENT", 20_000)
     command = r"tissuumaps-sic export a\.h5ad --format h5ad --session a\.mine\.sic\.json"
-    with pytest.raises(RequestError, match=command) as error:
-        Annotator().export(folder, {**asked, "format": "h5ad"})
+    with pytest.raises(SicError, match=command) as error:
+        ask(Server(), "export", folder, {**asked, "format": "h5ad"})
     assert error.value.status == 422
-    assert Annotator().export(folder, {**asked, "format": "csv"})[0]["name"] == "a.mine.labels.csv"
-    monkeypatch.setattr("tissuumaps_sic.viewer.endpoints._MOST_SENT", 100)
-    with pytest.raises(RequestError, match="--format csv"):
-        Annotator().export(folder, {**asked, "format": "csv"})
+    assert ask(Server(), "export", folder, {**asked, "format": "csv"})[0]["name"] == "a.mine.labels.csv"
+    monkeypatch.setattr("tissuumaps_sic.viewer.exports._MOST_SENT", 100)
+    with pytest.raises(SicError, match="--format csv"):
+        ask(Server(), "export", folder, {**asked, "format": "csv"})
 
 
 def test_a_mask_of_a_file_without_resolution_tells_the_command_in_the_viewer_too(folder):
@@ -166,8 +168,8 @@ def test_a_mask_of_a_file_without_resolution_tells_the_command_in_the_viewer_too
         del file["uns/embedder"]
     _, session = annotate(folder / "a.h5ad")
     asked = {"h5ad": "a.h5ad", "revision": session.revision, "format": "mask"}
-    with pytest.raises(RequestError, match="--format mask --downsample 16"):
-        Annotator().export(folder, asked)
+    with pytest.raises(SicError, match="--format mask --downsample 16"):
+        ask(Server(), "export", folder, asked)
 
 
 def test_the_labels_of_all_formats_are_those_of_the_run(folder, tmp_path):
