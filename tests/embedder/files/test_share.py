@@ -221,7 +221,7 @@ def test_the_command_shares_what_it_can_and_lists_it(labelled, tmp_path, capsys)
     told = capsys.readouterr().out
     assert "obs/patient: removed" in told
     assert len(list((tmp_path / "shared").glob("*.h5ad"))) == 1
-    assert main(["share", str(labelled), "-o", str(tmp_path / "again"), "--rename"]) == 1
+    assert main(["share", str(labelled), "-o", str(tmp_path / "again"), "--rename"]) == 2
     assert main(["share", str(labelled), "-o", str(tmp_path / "plain"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["name"] == NAME
 
