@@ -293,7 +293,7 @@ def test_sigterm_ends_a_command_and_leaves_nothing(tmp_path, small_h5ad, what):
         f"    with replacing(Path({str(tmp_path / 'out.csv')!r})) as temporary:\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
         "        signal.pause()\n"
-        f"cli._{what} = slow\n"
+        f"cli.COMMANDS[{what!r}].run = slow\n"
         f"sys.exit(cli.main([{what!r}, {str(small_h5ad)!r}]))\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], check=False)
