@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tissuumaps_sic.slidefile.errors import SicError
+from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 from tissuumaps_sic.slidefile.pixels.slide import is_slide
 from tissuumaps_sic.slidefile.spelling import folded
 from tissuumaps_sic.slidefile.tables import Row, Table, TableError, read_table
@@ -32,6 +32,10 @@ _RESOLUTION_PARTS = (
 
 class InputError(SicError):
     """What was given names no slides; the message says what was looked for."""
+
+
+class NoSlidesError(InputError, WrongUseError):
+    """A folder or a pattern has none."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,10 @@ def gather(given: Sequence[str | Path]) -> list[SlideInput]:
 
     Raises
     ------
+    NoSlidesError
+        A folder or a pattern has none.
     InputError
-        A folder or a pattern has no slide, a table cannot be read, or tables list a slide with two
-        resolutions.
+        A table cannot be read, or tables list a slide with two resolutions.
     """
     found: dict[Path, _Given] = {}
     repeated = 0
@@ -145,7 +150,7 @@ def _expand(given: str) -> Iterator[_Given]:
     elif path.is_dir() and not is_slide(path):
         inside = sorted(each for each in path.iterdir() if not each.name.startswith(".") and is_slide(each))
         if not inside:
-            raise InputError(
+            raise NoSlidesError(
                 f"{path}: there is no slide in this folder; name the files, or a pattern such as "
                 f'"{path}/**/*.svs"'
             )
@@ -153,7 +158,7 @@ def _expand(given: str) -> Iterator[_Given]:
     elif not path.exists() and glob.has_magic(given):
         matching = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 -- a pattern may be absolute
         if not matching:
-            raise InputError(f"{given}: no file fits this pattern")
+            raise NoSlidesError(f"{given}: no file fits this pattern")
         yield from (_Given(SlideInput(Path(each))) for each in matching)
     else:
         yield _Given(SlideInput(path))

@@ -32,6 +32,7 @@ from embedder.files.proof import ATTRIBUTES, ShareError, prove_attributes, prove
 from embedder.files.sharing_key import check_key, read_key
 from tissuumaps_sic.slidefile.contract import ContractError, check
 from tissuumaps_sic.slidefile.documents import parse_json
+from tissuumaps_sic.slidefile.errors import WrongUseError
 from tissuumaps_sic.slidefile.project import tmap_project, write_tmap
 from tissuumaps_sic.slidefile.provenance import NEEDED, EmbeddingRecord, Provenance, provenance_in
 from tissuumaps_sic.slidefile.writing import replacing
@@ -128,8 +129,10 @@ def share(
 
     Raises
     ------
+    WrongUseError
+        There is no key where one is needed.
     ShareError
-        There is no key where one is needed or it can be guessed, the source does not follow the contract or
+        The key can be guessed, the source does not follow the contract or
         is made of other files, too, or the copy would still hold a name or a path.
     OSError
         A file cannot be read or written.
@@ -141,7 +144,7 @@ def share(
     these and no key can undo neither.
     """
     if (rename or shift) and key is None:
-        raise ShareError("a new name or a shift needs a secret key; give one with --key FILE")
+        raise WrongUseError("a new name or a shift needs a secret key; give one with --key FILE")
     if key is not None:
         check_key(key, "the key ")
     _refuse_foreign(source)

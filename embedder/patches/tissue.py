@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.slidefile.pixels.slide import Pixels, Slide, require_resolution
+from tissuumaps_sic.slidefile.pixels.slide import Slide, require_resolution
+from tissuumaps_sic.slidefile.pixels.source import Pixels
 
 Mask = npt.NDArray[np.bool_]
 

@@ -25,8 +25,8 @@ from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.session import seed_vector
 from tissuumaps_sic.labelling import refine
 from tissuumaps_sic.labelling.refine import Guests
-from tissuumaps_sic.slidefile.provenance import Provenance, read_provenance
-from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, Outline, open_slide_file
+from tissuumaps_sic.slidefile.provenance import MAIN, Provenance, read_provenance
+from tissuumaps_sic.slides.slide import EmbeddedSlide, Outline, open_slide_file
 
 # What must be equal for embeddings of two slides to lie in one space: where it is recorded, and its name.
 _SAME = (

@@ -15,7 +15,9 @@ from tissuumaps_sic.annotation.session import Run, Session
 from tissuumaps_sic.annotation.store import editing, load_session, save_session, session_path
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.labelling.progress import Progress
-from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, open_slide_file
+from tissuumaps_sic.slidefile.errors import WrongUseError
+from tissuumaps_sic.slidefile.provenance import MAIN
+from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Outcome:
         return {each.name: n for each, n in zip(classes, self.run.counts, strict=True)}
 
 
-def begun(slide: EmbeddedSlide, seeds: Seeds) -> Session:
+def start_session(slide: EmbeddedSlide, seeds: Seeds) -> Session:
     """Return a session of seeds that were read from elsewhere than a session of the slide."""
     session = Session.new(slide).model_copy(update={"initial_classes": seeds.classes})
     for label in range(len(seeds.classes)):
@@ -88,7 +90,7 @@ def begun(slide: EmbeddedSlide, seeds: Seeds) -> Session:
     return session
 
 
-def borrowing(slide: EmbeddedSlide, lender: Lender, session: Session, choices: Choices) -> Session:
+def borrow_seeds(slide: EmbeddedSlide, lender: Lender, session: Session, choices: Choices) -> Session:
     """Return a session that borrows the lender's seeds.
 
     Raises
@@ -207,10 +209,66 @@ def label_from(
     SessionError, SlideFileError
         As `label_file`.
     """
-    session = borrowing(slide, lender, found or Session.new(slide), choices)
+    session = borrow_seeds(slide, lender, found or Session.new(slide), choices)
     # The border is one of the lender's own scores.
     like = replace(lender.seeds, border=None)
     return label(slide, session, choices, like=like, found=found, progress=progress)
+
+
+def label_named(
+    h5ad: Path,
+    choices: Choices,
+    *,
+    seeds: Path | None = None,
+    positive: str | None = None,
+    session: str = "",
+    lender: Lender | None = None,
+    keeping: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Label a slide from seeds of a file, or the lender's; where neither is given, from its session.
+
+    Parameters
+    ----------
+    h5ad : Path
+    choices : Choices
+    seeds : Path, optional
+    positive : str, optional
+        As for `seeds.read_seeds`.
+    session : str, default=""
+        Name of the session.
+    lender : Lender, optional
+    keeping : bool, default=False
+        Whether the run will be kept in the session, which then may hold no other seeds.
+    progress : callable, optional
+        As in `SeededIterativeClustering.fit`.
+
+    Raises
+    ------
+    SessionError, SlideFileError
+        When something cannot be read or run, or the session holds other seeds.
+    """
+    path = session_path(h5ad, session)
+    slide = open_slide_file(h5ad)
+    found = load_session(path, slide) if keeping and path.exists() else None
+    if lender:
+        if found and (found.seeds or found.loans):
+            raise SessionError(
+                f"{path.name}: has seeds of its own; run it without --from, or leave --save out"
+            )
+        return label_from(slide, lender, choices, found=found, progress=progress)
+    if seeds is None:
+        if not path.exists():
+            raise SessionError(f"{h5ad.name}: has no session {path.name}; seed it first, or give --seeds")
+        found = load_session(path, slide)
+        return label(slide, found, choices, found=found, progress=progress)
+    read = read_seeds(seeds, slide, positive=positive)
+    own = load_session(seeds, slide) if seeds.suffix == ".json" else start_session(slide, read)
+    if found and (found.seeds, found.classes, found.loans) != (own.seeds, own.classes, own.loans):
+        raise SessionError(
+            f"{path.name}: holds other seeds than {seeds.name}; leave --save out, or move it away"
+        )
+    return label(slide, found or own, choices, like=read, found=found, progress=progress)
 
 
 def _is_seeded(session: Session) -> bool:
@@ -263,20 +321,20 @@ def keep(outcome: Outcome, *, session: str = "") -> None:
         save_session(path, labelled.session)
 
 
-def h5ads_of(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
+def find_h5ads(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
     """Yield each h5ad that is named, and those of each folder that is; and whether it is of a folder.
 
     Raises
     ------
-    SessionError
+    WrongUseError
         When a folder holds none.
     """
     for path in paths:
         if not path.is_dir():
             yield path, False
             continue
-        found = sorted(each for each in path.glob("*.h5ad") if not each.name.startswith("."))
-        if not found:
-            raise SessionError(f"{path}: holds no h5ad; embed slides into it first (embedder embed)")
-        for each in found:
-            yield each, True
+        inside = sorted(file for file in path.glob("*.h5ad") if not file.name.startswith("."))
+        if not inside:
+            raise WrongUseError(f"{path}: holds no h5ad; embed slides into it first (embedder embed)")
+        for file in inside:
+            yield file, True

@@ -19,7 +19,9 @@ from embedder.embedding.options import EmbedOptions
 from embedder.embedding.pipeline import embed_slides
 from embedder.embedding.writing import write_slide
 from embedder.files import combine, proof
-from embedder.files.share import ShareError, read_key, share
+from embedder.files.proof import ShareError
+from embedder.files.share import share
+from embedder.files.sharing_key import read_key
 from tissuumaps_sic import cli as sic
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.slidefile.contract import check
@@ -222,7 +224,7 @@ def test_the_command_shares_what_it_can_and_lists_it(labelled, tmp_path, capsys)
     told = capsys.readouterr().out
     assert "obs/patient: removed" in told
     assert len(list((tmp_path / "shared").glob("*.h5ad"))) == 1
-    assert main(["share", str(labelled), "-o", str(tmp_path / "again"), "--rename"]) == 1
+    assert main(["share", str(labelled), "-o", str(tmp_path / "again"), "--rename"]) == 2
     assert main(["share", str(labelled), "-o", str(tmp_path / "plain"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["name"] == NAME
 

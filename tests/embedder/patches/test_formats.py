@@ -25,7 +25,8 @@ from tissuumaps_sic.slidefile.contract import check
 from tissuumaps_sic.slidefile.pixels import ome_xml, opening
 from tissuumaps_sic.slidefile.pixels import openslide as by_openslide
 from tissuumaps_sic.slidefile.pixels.openslide import OpenSlideSource
-from tissuumaps_sic.slidefile.pixels.slide import Slide, SlideError, is_slide, open_slide, require_resolution
+from tissuumaps_sic.slidefile.pixels.slide import Slide, is_slide, open_slide, require_resolution
+from tissuumaps_sic.slidefile.pixels.source import SlideError
 from tissuumaps_sic.slidefile.pixels.vips import VipsSource
 
 

@@ -8,7 +8,7 @@ import openslide
 import pytest
 from PIL import Image
 
-from tissuumaps_sic.demo import synthetic
+from tissuumaps_sic.demo import layout, painting, synthetic
 from tissuumaps_sic.demo.synthetic import SyntheticSlide, write_synthetic_slide
 
 SIZE = (1536, 1024)  # not square, so that exchanged axes show
@@ -88,7 +88,7 @@ def test_the_resolution_sets_the_size_of_the_cells(tmp_path: Path) -> None:
         assert float(opened.properties["openslide.mpp-x"]) == pytest.approx(1.0, rel=1e-4)
 
     def nuclei(mpp: float) -> int:
-        return len(synthetic._lay_out((1024, 1024), mpp, 0).nuclei.x)
+        return len(layout.lay_out((1024, 1024), mpp, 0).nuclei.x)
 
     # The same number of pixels at half the resolution shows four times the area.
     assert nuclei(1.0) == pytest.approx(nuclei(0.5) * 4, rel=0.3)
@@ -98,21 +98,21 @@ def test_the_mask_is_a_sixteenth_and_holds_all_three_classes(slide: SyntheticSli
     mask = truth(slide)
     assert slide.mask_path.name == "s_mask.png"
     assert mask.shape == (SIZE[1] // 16, SIZE[0] // 16)
-    assert sorted(np.unique(mask)) == [synthetic.GLASS, synthetic.NORMAL, synthetic.TUMOUR]
+    assert sorted(np.unique(mask)) == [painting.GLASS, painting.NORMAL, painting.TUMOUR]
 
 
 @pytest.mark.parametrize("seed", [0, 5])
 @pytest.mark.parametrize("size", [(1000, 900), (1024, 2048)])
 def test_a_quarter_to_a_third_of_the_tissue_is_tumour(seed: int, size: tuple[int, int]) -> None:
-    plan = synthetic._lay_out(size, 0.5, seed)
-    tissue = plan.tissue > 0
-    assert 0.25 < (plan.tumour > 0)[tissue].mean() < 0.35
+    section = layout.lay_out(size, 0.5, seed)
+    tissue = section.tissue > 0
+    assert 0.25 < (section.tumour > 0)[tissue].mean() < 0.35
     assert 0.3 < tissue.mean() < 0.7
-    assert len(plan.glands.x)
+    assert len(section.glands.x)
 
 
 def test_glass_in_the_mask_is_glass_in_the_image(slide: SyntheticSlide) -> None:
-    glass = truth(slide) == synthetic.GLASS
+    glass = truth(slide) == painting.GLASS
     clear = looks_like_glass(per_mask_pixel(decoded(slide)))
     # Dust lies on the glass, and some lumina fill a mask pixel.
     assert clear[glass].mean() > 0.95
@@ -129,14 +129,14 @@ def test_glass_in_the_mask_is_glass_in_the_image(slide: SyntheticSlide) -> None:
 
 def test_tumour_is_darker_and_bluer_than_normal_tissue(slide: SyntheticSlide) -> None:
     mask, colours = truth(slide), per_mask_pixel(decoded(slide))
-    normal, tumour = (colours[mask == label].mean(axis=0) for label in (synthetic.NORMAL, synthetic.TUMOUR))
+    normal, tumour = (colours[mask == label].mean(axis=0) for label in (painting.NORMAL, painting.TUMOUR))
     assert tumour.mean() < normal.mean() - 15
     assert tumour[2] - tumour[0] > normal[2] - normal[0] + 20  # blue over red
 
     red = colours[..., 0]
     bluish = red < (normal[0] + tumour[0]) / 2
-    tissue = mask != synthetic.GLASS
-    assert (bluish == (mask == synthetic.TUMOUR))[tissue].mean() > 0.75
+    tissue = mask != painting.GLASS
+    assert (bluish == (mask == painting.TUMOUR))[tissue].mean() > 0.75
 
 
 def test_a_size_that_is_no_multiple_of_16_is_kept(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from making.many import PROVENANCE, write_mosaic
 from werkzeug.test import Client
 
-from tissuumaps_sic.slides.slide import SlideFileError
+from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.viewer.guard import guarded
 from tissuumaps_sic.viewer.made_project import make_project
 from tissuumaps_sic.viewer.pages import with_pages

@@ -200,7 +200,7 @@ def test_the_command_takes_names_of_the_server(folder, listening, monkeypatch):
     assert asked["names"] == ["a.example", "b.example"]
 
 
-def test_a_user_without_a_home_has_every_command(monkeypatch, capsys, tmp_path):
+def test_a_user_without_a_home_has_every_command(monkeypatch, caplog, tmp_path):
     monkeypatch.delenv("HOME", raising=False)
 
     def unknown(*_):
@@ -211,8 +211,8 @@ def test_a_user_without_a_home_has_every_command(monkeypatch, capsys, tmp_path):
         with pytest.raises(SystemExit) as ended:
             main([*command, "--help"])
         assert ended.value.code == 0
-    with pytest.raises(SystemExit, match="--to: this user has no home folder"):
-        main(["install-plugin"])
+    assert main(["install-plugin"]) == 2
+    assert "--to: this user has no home folder" in caplog.text
     assert main(["install-plugin", "--to", str(tmp_path / "plugins")]) == 0
     assert (tmp_path / "plugins" / "SIC.js").is_file()
 
@@ -295,7 +295,7 @@ def test_sigterm_ends_a_command_and_leaves_nothing(tmp_path, small_h5ad, what):
         f"    with replacing(Path({str(tmp_path / 'out.csv')!r})) as temporary:\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
         "        signal.pause()\n"
-        f"cli._{what} = slow\n"
+        f"cli.COMMANDS[{what!r}].run = slow\n"
         f"sys.exit(cli.main([{what!r}, {str(small_h5ad)!r}]))\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], check=False)

@@ -20,7 +20,8 @@ from tissuumaps_sic.annotation.store import editing, load_session, session_path
 from tissuumaps_sic.export import FORMATS
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, METHODS
 from tissuumaps_sic.slidefile.errors import SicError
-from tissuumaps_sic.slides.slide import SlideFileError, open_slide_file
+from tissuumaps_sic.slidefile.h5ad import SlideFileError
+from tissuumaps_sic.slides.slide import open_slide_file
 from tissuumaps_sic.viewer import answers, exports, opened, overview, runs, suggestions, turns
 from tissuumaps_sic.viewer.endpoints import Server
 from tissuumaps_sic.viewer.jobs import FullError, Room

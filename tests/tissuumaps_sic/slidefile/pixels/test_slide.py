@@ -10,13 +10,8 @@ import pyvips
 from making.tiff import LONG, SHORT, Page, encode, page, write_tiff
 from PIL import Image
 
-from tissuumaps_sic.slidefile.pixels.slide import (
-    Resolution,
-    Slide,
-    SlideError,
-    open_slide,
-    require_resolution,
-)
+from tissuumaps_sic.slidefile.pixels.slide import Resolution, Slide, open_slide, require_resolution
+from tissuumaps_sic.slidefile.pixels.source import SlideError
 
 
 def gradient(width: int, height: int) -> np.ndarray:

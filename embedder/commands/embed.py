@@ -1,0 +1,145 @@
+"""`embed`: slides to files of embeddings, on this machine or on many."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embedder.commands.options import (
+    EMBED,
+    add_embedding,
+    add_json,
+    add_limits,
+    add_slides,
+    print_report,
+    read_limits,
+    read_options,
+    set_defaults,
+)
+from tissuumaps_sic.slidefile.console import as_wrong_use
+from tissuumaps_sic.slidefile.errors import WrongUseError
+
+if TYPE_CHECKING:
+    from embedder.embedding.options import EmbedOptions
+    from embedder.embedding.request import SlideInput
+    from embedder.embedding.results import SlideResult
+
+log = logging.getLogger(__name__)
+
+HELP = "embed slides"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
+    add_slides(parser)
+    add_embedding(parser)
+    parser.add_argument(
+        "--thumbnail", action="store_true", help="keep a small picture of the slide in the file"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="embed anew what is there already")
+    add_limits(parser)
+    _add_machines(parser)
+    add_json(parser)
+    set_defaults(parser, EMBED)
+
+
+def _add_machines(parser: argparse.ArgumentParser) -> None:
+    many = parser.add_argument_group("many machines, or several GPUs", "A worker embeds one slide at a time.")
+    where = many.add_mutually_exclusive_group()
+    where.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="use the workers of a Dask scheduler; without TLS, its ports let anybody run programs as you",
+    )
+    where.add_argument("--slurm", action="store_true", help="start workers as SLURM jobs (examples/slurm.md)")
+    where.add_argument(
+        "--devices",
+        type=lambda text: tuple(text.split(",")),
+        default=(),
+        metavar="cuda:0,cuda:1",
+        help="start a worker on this machine for each",
+    )
+    many.add_argument("--workers", type=int, metavar="N", help="how many to start, here or by SLURM")
+    many.add_argument(
+        "--slurm-options",
+        nargs="+",
+        default=(),
+        metavar="NAME=VALUE",
+        help="such as queue=gpu gpus=1 memory=32GB walltime=08:00:00",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Embed the slides; one that fails is named, and the others are done."""
+    from embedder.embedding.options import EmbedOptions
+    from embedder.embedding.pipeline import embed_slides
+    from embedder.embedding.request import gather
+
+    _check_workers(options)
+    items, asked = gather(options.slides), read_options(EmbedOptions, options)
+    if options.scheduler or options.slurm or options.devices or options.workers:
+        results = _embed_on_cluster(items, asked, options)
+    else:
+        results = embed_slides(items, options.output, asked, limits=read_limits(options))
+    if len(results) > 1:
+        _log_summary(results)
+    if options.json:
+        print_report([asdict(result) for result in results])
+    return 1 if any(result.status == "failed" for result in results) else 0
+
+
+def _check_workers(options: argparse.Namespace) -> None:
+    if options.workers is not None and options.workers < 1:
+        raise WrongUseError(f"--workers is {options.workers}; give 1 or more")
+    if options.workers and (options.scheduler or options.devices):
+        raise WrongUseError(
+            "--workers says how many to start; a scheduler has its own, and each of --devices gets one"
+        )
+    if options.slurm and not options.workers:
+        raise WrongUseError("--slurm needs --workers, how many jobs to ask for")
+    if options.slurm_options and not options.slurm:
+        raise WrongUseError("--slurm-options needs --slurm")
+
+
+def _embed_on_cluster(
+    items: list[SlideInput], asked: EmbedOptions, options: argparse.Namespace
+) -> list[SlideResult]:
+    from embedder.cluster.client import embed_on_cluster
+    from embedder.cluster.machines import ClusterError, SlurmOptions
+
+    with as_wrong_use(ClusterError):
+        slurm = SlurmOptions.from_words(options.slurm_options) if options.slurm else None
+    return embed_on_cluster(
+        items,
+        options.output,
+        asked,
+        scheduler=options.scheduler,
+        slurm=slurm,
+        workers=options.workers,
+        devices=options.devices,
+    )
+
+
+def _log_summary(results: Sequence[SlideResult]) -> None:
+    """Log a table of what became of the slides; failures last, where eyes are."""
+    order = {"done": 0, "skipped": 1, "failed": 2}
+    width = min(60, max(len(Path(result.slide).name) for result in results))
+    log.info("%-*s  %-7s  %9s  %9s  %9s", width, "slide", "status", "patches", "seconds", "patches/s")
+    for result in sorted(results, key=lambda result: order[result.status]):
+        seconds = sum(result.seconds.values())
+        embedding = result.seconds.get("embed", 0)
+        log.info(
+            "%-*s  %-7s  %9s  %9s  %9s",
+            width,
+            Path(result.slide).name,
+            result.status,
+            f"{result.n_patches:,}" if result.n_patches else "",
+            f"{seconds:,.0f}" if seconds else "",
+            f"{result.n_patches / embedding:,.0f}" if embedding else "",
+        )
+    count = {status: sum(result.status == status for result in results) for status in order}
+    log.info("%d done, %d skipped, %d failed", count["done"], count["skipped"], count["failed"])

@@ -1,0 +1,185 @@
+"""Options that several commands share, and the values that are made of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from embedder.isolation.child import Limits
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Options = TypeVar("Options", bound="DataclassInstance")
+Number = TypeVar("Number", int, float)
+
+
+# Those of the dataclasses, which are too heavy to be asked for --help; a test keeps them the same.
+PATCHES = {"encoder": "efficientnet-lite0", "mpp": 0.5, "patch_size": 256, "overlap": 0.5}
+EMBED = {
+    **PATCHES,
+    "min_tissue": 0.25,
+    "device": "auto",
+    "precision": "auto",
+    "batch_size": 32,
+    "storage": "float32",
+    "umap": True,
+}
+PRETRAIN = {
+    **PATCHES,
+    "min_tissue": 0.5,
+    "start": "weights",
+    "patches": 20_000,
+    "epochs": 20,
+    "batch_size": 128,
+    "learning_rate": 3e-4,
+    "temperature": 0.2,
+    "device": "auto",
+    "precision": "auto",
+    "seed": 0,
+}
+
+
+def _within(kind: type[Number], holds: Callable[[Number], bool], range_: str) -> Callable[[str], Number]:
+    """Return what reads a number of an option, and refuses one that is out of its range."""
+
+    def read(text: str) -> Number:
+        try:
+            number = kind(text)
+        except ValueError:
+            number = None
+        if number is None or not holds(number):
+            raise argparse.ArgumentTypeError(f"{text!r} cannot be; give {range_}")
+        return number
+
+    return read
+
+
+_COUNT = _within(int, lambda number: number >= 1, "a whole number from 1 on")
+_POSITIVE = _within(float, lambda number: 0 < number < math.inf, "a number above 0")
+_NOT_NEGATIVE = _within(float, lambda number: 0 <= number < math.inf, "a number from 0 on")
+_SHARE = _within(float, lambda number: 0 <= number <= 1, "a number from 0 to 1")
+_OVERLAP = _within(float, lambda number: 0 <= number < 1, "a number from 0 to below 1")
+
+
+def add_slides(parser: argparse.ArgumentParser) -> None:
+    """Add the slides, and where the files go that are made of them."""
+    parser.add_argument(
+        "slides",
+        nargs="+",
+        metavar="SLIDE",
+        help="a slide, a folder of slides, a pattern, or a CSV with the columns slide and (if wanted) mpp",
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the files go")
+
+
+def add_patches(parser: argparse.ArgumentParser) -> None:
+    """Add what says by what, and which patches of slides are embedded."""
+    parser.add_argument("--encoder", help="a name (`embedder encoders`) or a checkpoint's path")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights for a named encoder")
+    parser.add_argument("--mpp", type=_POSITIVE, help="µm per pixel of a patch")
+    parser.add_argument(
+        "--slide-mpp", type=_POSITIVE, help="µm per pixel of the slides, in place of their own"
+    )
+    parser.add_argument("--patch-size", type=_COUNT, help="edge of a patch in its own pixels")
+    parser.add_argument("--overlap", type=_OVERLAP, help="share of a patch that its neighbour covers too")
+    parser.add_argument(
+        "--tissue",
+        type=Path,
+        metavar="FILE",
+        help="where the tissue is: a mask image, GeoJSON or ASAP's XML, or a folder with one for each slide",
+    )
+    parser.add_argument(
+        "--tissue-class",
+        dest="tissue_classes",
+        action="append",
+        metavar="NAME",
+        help="class of the polygons, or value of the mask, to take; may be given several times",
+    )
+    parser.add_argument(
+        "--tissue-from-bounds",
+        action="store_true",
+        help="the polygons count from the corner of the scanned part, as QuPath's do on slides with bounds",
+    )
+    parser.add_argument("--min-tissue", type=_SHARE, help="least share of tissue in a patch; 0 takes all")
+
+
+def add_device(parser: argparse.ArgumentParser, *, precision: str | None = None) -> None:
+    """Add where the encoder runs, and how precisely; `precision` is what is said of that."""
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:1 or mps")
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), help=precision)
+
+
+def add_embedding(parser: argparse.ArgumentParser) -> None:
+    """Add what says how slides are embedded: the fields of `EmbedOptions`, by their names."""
+    add_patches(parser)
+    add_device(parser, precision="of the encoder; auto measures whether bfloat16 is worth it")
+    parser.add_argument("--batch-size", type=_COUNT, help="patches in one pass of the encoder")
+    parser.add_argument("--storage", choices=("float32", "float16"), help="of the embeddings in the file")
+    add_umap(parser)
+
+
+def add_umap(parser: argparse.ArgumentParser) -> None:
+    """Add whether the file gets UMAP coordinates and colours."""
+    parser.add_argument(
+        "--umap",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="make UMAP coordinates and colours",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser, what: str = "print a report for machines") -> None:
+    """Add the report for machines."""
+    parser.add_argument("--json", action="store_true", help=what)
+
+
+def set_defaults(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -> None:
+    """Give the options of a parser the values that they have where none is given."""
+    # A list, since what is given is appended to it.
+    parser.set_defaults(**{**defaults, "tissue_classes": []})
+
+
+def read_options(kind: type[Options], options: argparse.Namespace) -> Options:
+    """Return a dataclass of the options that have its fields' names."""
+    given = {field.name: getattr(options, field.name) for field in fields(kind) if field.name in options}
+    return kind(**given | {"tissue_classes": tuple(options.tissue_classes)})
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add what a slide may take: it is read in a process of its own."""
+    parser.add_argument(
+        "--patience",
+        type=_NOT_NEGATIVE,
+        default=_minutes(Limits().silent_seconds),
+        metavar="MINUTES",
+        help="give a slide up when nothing comes of it for so long; 0 waits for ever",
+    )
+    parser.add_argument(
+        "--memory",
+        type=_NOT_NEGATIVE,
+        metavar="GB",
+        help="give a slide up that takes more than this (default: when the machine's is nearly full)",
+    )
+
+
+def _minutes(seconds: float | None) -> int:
+    return round((seconds or 0) / 60)
+
+
+def read_limits(options: argparse.Namespace) -> Limits:
+    """Return what `add_limits` was given."""
+    return Limits(
+        silent_seconds=60 * options.patience or None,
+        memory=None if not options.memory else round(options.memory * 1e9),
+    )
+
+
+def print_report(report: Any) -> None:
+    """Print a report for machines."""
+    print(json.dumps(report, indent=1, default=str))

@@ -1,0 +1,67 @@
+"""`pretrain`: an encoder of one's own slides."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+from embedder.commands.options import (
+    PRETRAIN,
+    add_device,
+    add_json,
+    add_patches,
+    add_slides,
+    print_report,
+    read_options,
+    set_defaults,
+)
+
+log = logging.getLogger(__name__)
+
+HELP = "train an encoder on your own slides (SimCLR)"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
+    add_slides(parser)
+    add_patches(parser)
+    parser.add_argument(
+        "--start", choices=("weights", "random"), help="begin with the encoder's weights, or none"
+    )
+    parser.add_argument("--patches", type=int, help="to draw from all slides together")
+    parser.add_argument("--epochs", type=int, help="how often each patch is seen")
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--learning-rate", type=float, help="at its height")
+    parser.add_argument("--temperature", type=float, help="of the NT-Xent loss")
+    add_device(parser)
+    parser.add_argument(
+        "--truth", type=Path, metavar="DIR", help="<slide>_mask.png, whose values the probes tell apart"
+    )
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--overwrite", action="store_true", help="throw away another training in the folder")
+    add_json(parser)
+    set_defaults(parser, PRETRAIN)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train the encoder, and print how to embed with it."""
+    from embedder.embedding.request import gather
+    from embedder.pretraining.options import PretrainOptions
+    from embedder.pretraining.pipeline import pretrain
+
+    asked = read_options(PretrainOptions, options)
+    result = pretrain(gather(options.slides), options.output, asked)
+    for _, message in result.failures:
+        log.error("%s", message)
+    log.info("%d steps on %d patches of %d slides", result.steps, result.n_patches, result.n_slides)
+    for name, probe in result.probes.items():
+        log.info(
+            "%s: %.3f at the start, %.3f now (%.3f by chance)", name, probe.start, probe.trained, probe.chance
+        )
+    if options.json:
+        print_report(asdict(result))
+    else:
+        print(f"embedder embed SLIDE -o DIR --encoder {result.encoder} --patch-size {options.patch_size}")
+    return 1 if result.failures else 0

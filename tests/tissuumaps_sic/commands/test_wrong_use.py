@@ -1,0 +1,100 @@
+"""Whatever cannot be meant ends with 2 and says so on stderr, before anything is written."""
+
+import inspect
+import re
+
+import pytest
+from making.files import write_small_h5ad
+
+from tissuumaps_sic.cli import COMMANDS, main, make_parser
+from tissuumaps_sic.commands import options
+from tissuumaps_sic.evaluation.evaluate import evaluate
+from tissuumaps_sic.export import FORMATS
+from tissuumaps_sic.labelling.methods import METHODS
+from tissuumaps_sic.viewer.serve import serve
+
+EVALUATE = ["evaluate", "a.h5ad", "--truth", "t.png"]
+BINARY = [*EVALUATE, "--positive", "1"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_small_h5ad(tmp_path / "small.h5ad")
+    (tmp_path / "empty").mkdir()
+
+
+def end(*arguments):
+    """Return what the program ends with, by argparse or by a command."""
+    try:
+        return main(arguments)
+    except SystemExit as ended:
+        return ended.code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "required: COMMAND"),
+        (["runn"], "invalid choice: 'runn'"),
+        *(([name, "--nonsense"], "") for name in COMMANDS),
+        (["serve", ".", "--port", "http"], "--port: http is no port"),
+        (["serve", ".", "--port", "70000"], "--port: 70000 is no port; give 0 to 65535"),
+        (["run", "small.h5ad", "--border", "2"], "--border: 2 is no score; give 0 to 1"),
+        (["run", "small.h5ad", "--border", "nan"], "--border: nan is no score; give 0 to 1"),
+        (["run", "small.h5ad", "--from", "a.h5ad", "--method", "sic"], "need --method refine"),
+        (["run", ".", "--seeds", "a.csv"], "--seeds: are of one slide"),
+        (["run", "small.h5ad", "-o", "out.png"], "out.png: the ending must be one of csv, geojson,"),
+        (["run", "small.h5ad", "--session", "../other"], "'../other': a session's name is of letters"),
+        (["run", "empty"], "empty: holds no h5ad; embed slides into it first"),
+        (["export", "empty"], "empty: holds no h5ad; embed slides into it first"),
+        (["export", ".", "--session", "a.sic.json"], "--session: is of one slide"),
+        (["export", ".", "--image", "a.tif"], "--image: is of one slide"),
+        (["export", "small.h5ad", "--min-score", "0.5"], "--min-score: has no use with --format csv"),
+        (["export", "small.h5ad", "--patches", "Tumour", "--mpp", "8"], "has no use with --patches"),
+        (["export", "small.h5ad", "--patches", "Tumour", "--format", "csv"], "is no --format"),
+        (["export", "small.h5ad", "--mpp", "1", "--downsample", "8"], "not allowed with"),
+        (["compare", "small.h5ad", "--sessions", "a"], "expected 2 arguments"),
+        (["compare", "small.h5ad", "--sessions", "a", "b/c"], "'b/c': a session's name is of letters"),
+        (["merge", "small.h5ad", "--sessions", "a"], "a consensus is of two sessions or more"),
+        (["merge", "small.h5ad", "--sessions", "a", "b", "--into", ""], "small.sic.json: is there already"),
+        (["merge", "small.h5ad", "--sessions", "a", "b", "--into", "."], "'.': a session's name is"),
+        (EVALUATE, "one of the arguments --positive --class is required"),
+        ([*EVALUATE, "--positive", "*"], "names the values themselves"),
+        ([*EVALUATE, "--class", "Tumour"], "must be NAME=VALUE"),
+        ([*EVALUATE, "--class", "Tumour=1"], "name at least two"),
+        ([*EVALUATE, "b.png", "--positive", "1"], "there are 1 slides and 2 truths"),
+        ([*BINARY, "--slide-size", "100"], "--slide-size: give WIDTH,HEIGHT"),
+        ([*BINARY, "--methods", "dbscan"], "'dbscan' is no method; there are sic, refine"),
+        ([*BINARY, "--strategies", "best"], "'best' is no strategy"),
+        ([*BINARY, "--repeats", "0"], "the number of repeats is 0; give 1 or more"),
+        ([*BINARY, "--clicks", "1"], "1 clicks are too few to seed 2 classes"),
+        ([*BINARY, "--seeds", "one"], "value: 'one'"),
+    ],
+)
+def test_wrong_use_ends_with_two(tmp_path, arguments, message, capsys, caplog):
+    (tmp_path / "small.sic.json").write_text("{}")
+    before = sorted(tmp_path.rglob("[!.]*"))
+    assert end(*arguments) == 2
+    assert message in caplog.text + capsys.readouterr().err
+    assert sorted(tmp_path.rglob("[!.]*")) == before
+
+
+def test_the_names_in_the_help_are_those_of_the_tables():
+    for names, table in ((options.FORMATS, FORMATS), (options.METHODS, METHODS)):
+        assert names == tuple(table)
+
+
+@pytest.mark.parametrize(("command", "function", "n_told"), [("evaluate", evaluate, 8), ("serve", serve, 2)])
+def test_the_defaults_in_the_help_are_those_of_the_functions(command, function, n_told):
+    """Options that are not given are not passed on, so the help alone could be wrong."""
+    commands = next(action.choices for action in make_parser()._actions if action.choices)
+    helps = {action.dest: action.help for action in commands[command]._actions}
+    told = {
+        name: (re.search(r"default: ([^)]+)", helps[name])[1].split(","), parameter.default)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if "default: " in (helps.get(name) or "")
+    }
+    assert len(told) == n_told
+    for texts, default in told.values():
+        assert texts == [str(part) for part in (default if isinstance(default, tuple) else [default])]

@@ -1,0 +1,123 @@
+"""`evaluate`: labels from simulated seeds against ground truth."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+from tissuumaps_sic.commands.options import add_json, given
+from tissuumaps_sic.slidefile.console import as_wrong_use
+from tissuumaps_sic.slidefile.errors import WrongUseError
+
+log = logging.getLogger(__name__)
+
+HELP = "measure labels from simulated seeds against ground truth"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser; what none is given of is as `evaluate` has it."""
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="h5ad of each slide and encoder")
+    _add_truth(parser)
+    parser.add_argument(
+        "--embedding",
+        dest="embeddings",
+        nargs="+",
+        metavar="NAME",
+        help="which embeddings of each FILE, each as an encoder of its own: X, NAME of obsm['X_NAME'], or "
+        "all (default: X)",
+    )
+    parser.add_argument("--methods", type=_names, help="comma-separated (default: sic,refine)")
+    parser.add_argument(
+        "--seeds",
+        dest="seeds_per_class",
+        type=_numbers,
+        metavar="N[,N]",
+        help="per class (default: 1,3,5,10)",
+    )
+    parser.add_argument("--repeats", type=int, metavar="N", help="draws of seeds (default: 5)")
+    parser.add_argument(
+        "--clicks", type=int, metavar="N", help="of a simulated annotator; 0 for none (default: 20)"
+    )
+    parser.add_argument(
+        "--strategies",
+        type=_names,
+        help="of the annotator: largest-error, random, suggest, border (default: largest-error,random)",
+    )
+    parser.add_argument(
+        "--slide-size",
+        type=_numbers,
+        metavar="WIDTH,HEIGHT",
+        help="level-0 pixels, where the h5ad does not tell",
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="slides at a time (default: 1)")
+    parser.add_argument("--random-state", type=int, metavar="N", help="default: 0")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("evaluation"), metavar="DIR", help="default: evaluation"
+    )
+    add_json(parser)
+
+
+def _add_truth(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--truth",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="a mask (.png, .tif), QuPath's GeoJSON or ASAP's XML for each FILE, or one folder that holds "
+        "<slide>_mask.png, <slide>.geojson, <slide>.xml ...",
+    )
+    of = parser.add_mutually_exclusive_group(required=True)
+    of.add_argument(
+        "--positive", metavar="VALUE[,VALUE]", help="values of the positive class; all else is class 0"
+    )
+    of.add_argument(
+        "--class",
+        dest="classes",
+        action="append",
+        metavar="NAME=VALUE[,VALUE]",
+        help="a class and its values; repeat it for class 0, 1, ... (* is all other values; without it they "
+        "are not counted)",
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(","))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Evaluate the slides; those that fail are named, and the others are done."""
+    from tissuumaps_sic.evaluation.evaluate import evaluate, pair_up, report, write_report
+    from tissuumaps_sic.evaluation.simulation import EvaluationError
+    from tissuumaps_sic.evaluation.truth import TruthClasses, TruthError
+
+    if options.slide_size and len(options.slide_size) != 2:
+        raise WrongUseError("--slide-size: give WIDTH,HEIGHT")
+    with as_wrong_use(EvaluationError, TruthError):
+        pairs = pair_up(options.files, options.truth)
+        classes = (
+            TruthClasses.binary(options.positive) if options.positive else TruthClasses.parse(options.classes)
+        )
+    chosen = given(
+        options,
+        *("embeddings", "methods", "seeds_per_class", "repeats", "clicks", "strategies"),
+        *("slide_size", "workers", "random_state"),
+    )
+    with as_wrong_use(EvaluationError):
+        # A slide that cannot be evaluated is among the failures.
+        evaluation = evaluate(pairs, classes=classes, **chosen)
+    for failure in evaluation.failures:
+        log.error("%s", failure.message)
+    files = write_report(evaluation, options.output)
+    if options.json:
+        print(json.dumps(report(evaluation)))
+    else:
+        print(evaluation.summary().to_string(index=False, float_format="%.2f"))
+        print(f"{options.output}: {', '.join(file.name for file in files)}")
+    return 1 if evaluation.failures else 0

@@ -1,0 +1,46 @@
+"""`merge`: a session of the seeds that no reader of a slide disputes."""
+
+from __future__ import annotations
+
+import argparse
+
+from tissuumaps_sic.commands.options import add_file
+from tissuumaps_sic.slidefile.console import as_wrong_use
+from tissuumaps_sic.slidefile.errors import WrongUseError
+
+HELP = "a new session of the seeds that no reader of a slide disputes"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
+    add_file(parser)
+    parser.add_argument(
+        "--sessions", nargs="+", required=True, metavar="NAME", help='two or more; "" is the shared session'
+    )
+    parser.add_argument(
+        "--into", default="consensus", metavar="NAME", help="of the new session (default: consensus)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Merge the sessions into a new one."""
+    from tissuumaps_sic.annotation.agreement import consensus
+    from tissuumaps_sic.annotation.records import SessionError
+    from tissuumaps_sic.annotation.store import editing, load_session, save_session, session_path
+    from tissuumaps_sic.slides.slide import open_slide_file
+
+    slide = open_slide_file(options.file)
+    with as_wrong_use(SessionError):
+        target = session_path(options.file, options.into)
+        paths = {name: session_path(options.file, name) for name in options.sessions}
+    if len(paths) < 2:
+        raise WrongUseError("--sessions: a consensus is of two sessions or more; name another one")
+    with editing(options.file):
+        if target.exists():
+            raise WrongUseError(f"{target}: is there already; give another --into, or move it away")
+        merged, disputed = consensus({name: load_session(path, slide) for name, path in paths.items()})
+        save_session(target, merged)
+    print(f"{target}: {len(merged.seeds)} seeds; {len(disputed)} patches are disputed and left out")
+    for patch in disputed:
+        print(f"  {patch}")
+    return 0

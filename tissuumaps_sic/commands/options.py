@@ -1,0 +1,33 @@
+"""Options that several commands share, and what the commands do with those that were given."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+# Rows of tables that are too heavy to be asked for --help; tests keep them the same.
+FORMATS = ("csv", "geojson", "geojson.gz", "mask", "tmap", "html", "pdf", "h5ad")
+METHODS = ("sic", "refine")
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Add the slides that a command goes over."""
+    parser.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help="h5ad of a slide, or a folder of them"
+    )
+
+
+def add_file(parser: argparse.ArgumentParser) -> None:
+    """Add the one slide that a command is of."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="h5ad of the slide")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add the report for machines."""
+    parser.add_argument("--json", action="store_true", help="print a report for machines")
+
+
+def given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Return the options that were given, by name: for all others the functions' own defaults hold."""
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}

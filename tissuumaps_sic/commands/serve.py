@@ -1,0 +1,66 @@
+"""`serve`: a folder of embedded slides in TissUUmaps."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tissuumaps_sic.commands.options import given
+
+HELP = "serve a folder of embedded slides in TissUUmaps"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    add_address(parser)
+
+
+def add_address(parser: argparse.ArgumentParser) -> None:
+    """Add where, and to whom, a folder is served."""
+    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=_port, help="0 takes any free one (default: 5100)")
+    parser.add_argument(
+        "--public", action="store_true", help="let other machines in although DIR has no auth file"
+    )
+    parser.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        dest="names",
+        metavar="NAME",
+        help="a further name that browsers know this server by, such as a proxy's; repeat it for more",
+    )
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port; give 0 to 65535")
+    return int(text)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve the folder until interrupted."""
+    return serve_folder(options.folder, options)
+
+
+def serve_folder(folder: Path, options: argparse.Namespace, *, first: str | None = None) -> int:
+    """Serve a folder as the options of `add_address` say, the slide named `first` first."""
+    from tissuumaps_sic.viewer.serve import serve
+
+    def announce(addresses: list[str]) -> None:
+        print("Open in a browser (stop with Ctrl-C):", flush=True)
+        for address in addresses:
+            print(f"  {address}", flush=True)
+
+    serve(
+        folder,
+        **given(options, "host", "port"),
+        browser=not options.no_browser,
+        first=first,
+        public=options.public,
+        names=options.names,
+        announce=announce,
+    )
+    return 0

@@ -1,0 +1,134 @@
+"""A made-up section of tissue: where everything lies on the slide, in level-0 pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from tissuumaps_sic.demo.fields import Doubles, Floats, Ints, ramp
+
+TEXTURE = 1024  # edge of a periodic texture, in pixels
+
+
+@dataclass(frozen=True)
+class Rings:
+    """Ovals with wobbling outlines: benign glands, or vessels. Arrays of (n,) but where it says otherwise."""
+
+    x: Doubles
+    y: Doubles
+    radius: Doubles
+    ratio: Doubles
+    angle: Doubles
+    wobble: Doubles  # (n, 4, 2) amplitude and phase of the outline's harmonics 2 to 5
+    lumen: Doubles  # share of the radius that is lumen
+    count: Ints  # cells round the ring; even, so that none is cut in two where the angle jumps
+    mucin: Floats  # (n, 64) how full of mucin each cell is, 0 to 1
+
+    @property
+    def reach(self) -> Doubles:
+        """No part of a ring is farther than this from its centre."""
+        return self.radius * self.ratio * 1.3 + 4
+
+    def polar(self, i: Any, x: Any, y: Any) -> tuple[Any, Any]:
+        """Radius, 1 at the outline, and angle of points as seen from ring `i` (an index, or one a point)."""
+        dx, dy = x - self.x[i], y - self.y[i]
+        cos, sin = np.cos(self.angle[i]), np.sin(self.angle[i])
+        u, v = (dx * cos + dy * sin) / self.ratio[i], dy * cos - dx * sin
+        theta = np.arctan2(v, u)
+        return np.hypot(u, v) / (self.radius[i] * self.outline(i, theta)), theta
+
+    def outline(self, i: Any, theta: Any) -> Any:
+        """Factor on the radius at an angle."""
+        return 1 + sum(
+            self.wobble[i, k, 0] * np.cos((k + 2) * theta + self.wobble[i, k, 1]) for k in range(4)
+        )
+
+    def point(self, i: Any, rho: Any, theta: Any) -> tuple[Any, Any]:
+        """Invert `polar`."""
+        r = rho * self.radius[i] * self.outline(i, theta)
+        u, v = r * np.cos(theta) * self.ratio[i], r * np.sin(theta)
+        cos, sin = np.cos(self.angle[i]), np.sin(self.angle[i])
+        return self.x[i] + u * cos - v * sin, self.y[i] + u * sin + v * cos
+
+    def select(self, keep: npt.NDArray[np.bool_]) -> Rings:
+        """Keep the rings where `keep`."""
+        return Rings(**{name: value[keep] for name, value in vars(self).items()})
+
+    def nearest_rho(self, x: Doubles, y: Doubles) -> Doubles:
+        """Radius of points as seen from the nearest ring, (n,); infinite where there are no rings."""
+        if not len(self.x):
+            return np.full(x.shape, np.inf)
+        nearest = cKDTree(np.column_stack([self.x, self.y])).query(np.column_stack([x, y]))[1]
+        return np.asarray(self.polar(nearest, x, y)[0])
+
+
+@dataclass(frozen=True)
+class Nests:
+    """Tumour glands: the cells of a Voronoi diagram, in coordinates that are themselves warped."""
+
+    tree: cKDTree
+    centres: Doubles  # (n, 2)
+    wall: Floats  # (n,) pixels of epithelium between the rim and the lumen; infinite in solid nests
+    debris: Floats  # (n,) how full of necrotic debris the lumen is, 0 to 1
+    pale: Floats  # (n,) share of nuclei with open chromatin: nests differ as wholes, as clones do
+
+    def depth(self, u: Any, v: Any) -> tuple[Any, Any, Any]:
+        """Pixels to the border with the next nest, the nest's index, and the angle across that border."""
+        (near, far), (i, j) = (np.moveaxis(a, -1, 0) for a in self.tree.query(np.stack([u, v], axis=-1), k=2))
+        dx, dy = np.moveaxis(self.centres[j] - self.centres[i], -1, 0)
+        return (far**2 - near**2) / (2 * np.hypot(dx, dy)), i, np.arctan2(dy, dx)
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """Where to put which sprite: x, y of the centres, (n,), and rows of `Section.sprites`, (n,)."""
+
+    x: Ints
+    y: Ints
+    sprite: Ints
+
+    def within(self, x: int, y: int, width: int, height: int, reach: int) -> npt.NDArray[np.intp]:
+        """Those that touch a block, in the order in which they were laid."""
+        touches = (self.x >= x - reach) & (self.x < x + width + reach)
+        return np.flatnonzero(touches & (self.y >= y - reach) & (self.y < y + height + reach))
+
+
+NOTHING = Stamps(*(np.empty(0, np.int64) for _ in range(3)))
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that painting a block needs. Coarse fields are (rows, columns) of mask pixels."""
+
+    px: float  # level-0 pixels in a micrometre
+    tissue: Floats  # signed distances, in pixels
+    tumour: Floats
+    blueness: Floats  # factors on either stain: sections are never evenly thick, nor evenly stained
+    pinkness: Floats
+    lamp: Floats  # factor on the light
+    fibre_u: Floats  # coordinates along and across the collagen
+    fibre_v: Floats
+    nest_u: Floats  # the nests' warped coordinates
+    nest_v: Floats
+    glands: Rings
+    vessels: Rings
+    nests: Nests
+    sprites: Floats  # (n, edge, edge)
+    nuclei: Stamps
+    red_cells: Stamps
+    dust: Stamps
+    fibres: Floats  # periodic textures, (1024, 1024), unit variance
+    grain: Floats
+    waves: Floats
+
+
+def measure_holes(section: Section, x: Any, y: Any, depth: Any, *, clear: float = 0.0) -> Any:
+    """Small round lumina deep in nests, 0 to 1, at level-0 coordinates; the larger by more of `clear`."""
+    rows, columns = np.asarray(y).astype(np.int64) % TEXTURE, np.asarray(x).astype(np.int64) % TEXTURE
+    return ramp(section.waves[rows, columns], 1.75 - clear, 2.0 - clear) * ramp(
+        depth, 9 * section.px, 12 * section.px
+    )
