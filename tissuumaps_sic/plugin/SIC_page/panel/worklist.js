@@ -38,7 +38,7 @@ export function hideWorklist() {
 }
 
 /** A slide as the list shows it: this one as it is now. @param {Slide} slide */
-function shown(slide) {
+function describe(slide) {
   const { state } = app, n_seeds = sum(Object.values(slide.seeds));
   if (slide.h5ad !== app.worklist?.here || !state) return { ...slide, n_seeds, state: slide.problem ? "problem" : slide.state };
   const n = state.seeds.labels.length, borrowed = sum(state.borrowed.flatMap((loan) => loan.counts));
@@ -46,7 +46,7 @@ function shown(slide) {
     state: state.run ? (state.run.stale ? "changed" : "labelled") : n + borrowed ? "seeded" : "new" };
 }
 
-const slides = () => (app.worklist?.slides ?? []).map(shown);
+const slides = () => (app.worklist?.slides ?? []).map(describe);
 
 /** @template {HTMLElement} E @param {string} selector @returns {E | null} */
 const find = (selector) => box?.querySelector(selector) ?? null;
@@ -118,7 +118,7 @@ function sift(text) {
   for (const row of rows.values()) row.hidden = !row.dataset.words?.includes(wanted);
 }
 
-/** @param {ReturnType<typeof shown>} slide */
+/** @param {ReturnType<typeof describe>} slide */
 function item(slide) {
   const { h5ad, name, folder, page, state, problem, n_patches, n_seeds, seeds } = slide;
   const [mark, words] = STATES[state];
