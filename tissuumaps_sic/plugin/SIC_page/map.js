@@ -5,7 +5,7 @@ import { holds } from "./grid.js";
 import { drawPointed } from "./overlay.js";
 import { seed } from "./seeding.js";
 import { shadeOf, shadedBy } from "./shading.js";
-import { app, current, layer, seededLabels, show, subscribe, tell } from "./state.js";
+import { app, current, layer, seededLabels, subscribe, tell, update } from "./state.js";
 import * as viewer from "./viewer.js";
 import { toggleMap } from "./views.js";
 
@@ -37,7 +37,7 @@ export function followMap() {
   const stops = [
     subscribe(() => [app.mapOpen, ...app.mapOpen
       ? [app.map, app.view, app.labels, shadedBy(app), app.state?.seeds, app.state?.classes, app.state?.run] : []], showMap),
-    subscribe(() => [app.pointed], () => { if (box) drawMarks(); }),
+    subscribe(() => [app.pointed], () => { if (box) drawMarks(); }, true),
   ];
   return () => { for (const stop of stops) stop(); };
 }
@@ -221,7 +221,7 @@ function nearest(place) {
 
 /** @param {number | null} row */
 function onPointed(row) {
-  show({ pointed: row });
+  update({ pointed: row });
   drawPointed(row);
 }
 

@@ -1,7 +1,7 @@
 /** Why a patch is what it is: the seeds that it is most like, asked for where the pointer rests. */
 
 import * as server from "./server.js";
-import { app, layer, sessionRequest, show, subscribe, update } from "./state.js";
+import { app, layer, sessionRequest, subscribe, update } from "./state.js";
 import * as viewer from "./viewer.js";
 
 const HOVER = 150; // ms that the pointer rests before the server is asked
@@ -13,7 +13,7 @@ const question = (row) => `${row} ${app.state?.revision}`;
 
 /** @param {PointerEvent} event */
 export function onHover(event) {
-  if (!event.buttons && app.state) show({ pointed: layer().grid.at(viewer.placeOf(event)) });
+  if (!event.buttons && app.state) update({ pointed: layer().grid.at(viewer.placeOf(event)) });
 }
 
 /** Ask why, once the pointer rests on a patch; returns how to stop that. */
@@ -23,7 +23,7 @@ export function followPointer() {
     const row = app.pointed;
     if (question(row) === asked || !(app.state?.seeds.patches.length || app.state?.borrowed.length)) return;
     rest = setTimeout(() => explain(row), HOVER);
-  });
+  }, true);
   return () => {
     clearTimeout(rest);
     stop();

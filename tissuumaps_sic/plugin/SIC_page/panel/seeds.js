@@ -3,7 +3,7 @@
 import { count, html, classTag } from "../dom.js";
 import { drawPointed } from "../overlay.js";
 import { unseed } from "../seeding.js";
-import { app, isSlow, layer, show } from "../state.js";
+import { app, isSlow, layer, update } from "../state.js";
 import * as viewer from "../viewer.js";
 
 /** @import { Session } from "../server.js" */
@@ -96,7 +96,7 @@ const lookAt = (row) => viewer.lookAt(layer().grid.x[row], layer().grid.y[row]);
 /** @param {number} row */
 function find(row) {
   drawPointed(row);
-  show({ pointed: row });
+  update({ pointed: row });
   clearTimeout(rest);
   rest = setTimeout(() => lookAt(row), REST);
 }
@@ -104,7 +104,7 @@ function find(row) {
 function lose() {
   clearTimeout(rest);
   drawPointed(null);
-  show({ pointed: null });
+  update({ pointed: null });
 }
 
 /** @param {number} row @param {HTMLElement} tile @param {Event} event */

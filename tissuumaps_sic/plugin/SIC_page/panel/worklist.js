@@ -46,8 +46,6 @@ function describe(slide) {
     state: state.run ? (state.run.stale ? "changed" : "labelled") : n + borrowed ? "seeded" : "new" };
 }
 
-const slides = () => (app.worklist?.slides ?? []).map(describe);
-
 /** @template {HTMLElement} E @param {string} selector @returns {E | null} */
 const find = (selector) => box?.querySelector(selector) ?? null;
 
@@ -81,9 +79,9 @@ function draw() {
 /** Draw what the list says of this slide. */
 function drawPresent() {
   summarize();
-  const slide = slides()[places().place], old = slide && rows.get(slide.h5ad);
+  const slide = app.worklist?.slides[places().place], old = slide && rows.get(slide.h5ad);
   if (!old) return;
-  const row = item(slide);
+  const row = item(describe(slide));
   row.hidden = old.hidden;
   old.replaceWith(row);
   rows.set(slide.h5ad, row);
@@ -92,7 +90,10 @@ function drawPresent() {
 /** How many slides have labels. */
 function summarize() {
   const line = find("#sic-labelled");
-  if (line) line.textContent = `${count(slides().filter(({ state }) => state === "labelled" || state === "changed").length)} labelled`;
+  if (!line || !app.worklist) return;
+  const { here, slides } = app.worklist;
+  const states = slides.map((each) => (each.h5ad === here ? describe(each) : each).state);
+  line.textContent = `${count(states.filter((each) => each === "labelled" || each === "changed").length)} labelled`;
 }
 
 /** Rows are made when they are first seen; what other people did meanwhile is asked for each time. @param {Event} event */
@@ -106,7 +107,7 @@ function onToggle(event) {
 /** @param {string} filter */
 function fill(filter) {
   /** @type {HTMLElement} */ (find("details")).dataset.asked = "yes";
-  rows = new Map(slides().map((slide) => [slide.h5ad, item(slide)]));
+  rows = new Map(app.worklist?.slides.map((slide) => [slide.h5ad, item(describe(slide))]));
   find(".sic-worklist-list")?.replaceChildren(...rows.values());
   sift(filter);
   rows.get(app.worklist?.here ?? "")?.scrollIntoView({ block: "nearest" });
