@@ -49,7 +49,7 @@ from tissuumaps_sic.viewer.passwords import (
 FOLDER = Path(__file__).parents[1] / "plugin"
 FILES = (
     *("SIC.py", "SIC.js", "SIC.yml"),
-    *(f"SIC_page/{path.name}" for path in sorted((FOLDER / "SIC_page").glob("*.js"))),
+    *(path.relative_to(FOLDER).as_posix() for path in sorted((FOLDER / "SIC_page").rglob("*.js"))),
 )
 
 # Set in the application's configuration by a server that has a page for every h5ad.
