@@ -73,7 +73,7 @@ def clean_project(
     known: dict[str, Clean] = {
         "schemaVersion": _plain,
         "filename": _text,
-        "description": _described,
+        "description": _description,
         "link": _link,
         "layers": _each(
             _members(
@@ -190,7 +190,7 @@ def _texts(value: Any) -> Any:
     return [_text(each) for each in value] if isinstance(value, list) else _text(value)
 
 
-def _described(value: Any) -> str:
+def _description(value: Any) -> str:
     """Return the text of a description, which may be written in HTML."""
     if not isinstance(value, str):
         raise _NothingError
