@@ -412,7 +412,7 @@ def test_a_temporary_folder_that_fills_is_named_and_left_empty(page, tmp_path, m
     page.seed_and_run()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
-    def fill(_slide, _session, target, *_):
+    def fill(_labelled, target, *_):
         target.write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
