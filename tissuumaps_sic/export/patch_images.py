@@ -21,7 +21,8 @@ from PIL import Image
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.export.labels import ExportError, distinct, replay
 from tissuumaps_sic.export.names import safe_names
-from tissuumaps_sic.slidefile.placing import ImageError, SlideImage, find_image, open_image
+from tissuumaps_sic.slidefile.pixels.slide import Slide, SlideError
+from tissuumaps_sic.slidefile.placing import find_image, open_image
 from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slides.regions import slide_size_of
@@ -157,7 +158,7 @@ def window_of(slide: EmbeddedSlide) -> PatchWindow:
 
 
 @contextmanager
-def _opened(slide: EmbeddedSlide, path: Path | None) -> Iterator[SlideImage]:
+def _opened(slide: EmbeddedSlide, path: Path | None) -> Iterator[Slide]:
     """Open the image of a slide; whatever is wrong with it is an `ExportError`."""
     found = find_image(slide.path) if path is None else path
     if found is None:
@@ -171,7 +172,7 @@ def _opened(slide: EmbeddedSlide, path: Path | None) -> Iterator[SlideImage]:
                     f"slide of {size[0]} x {size[1]}; name that slide's image with --image"
                 )
             yield image
-    except ImageError as error:
+    except SlideError as error:
         raise ExportError(str(error)) from error
 
 
@@ -189,7 +190,7 @@ def _folder(target: Path) -> Iterator[Path]:
 
 def _write(
     slide: EmbeddedSlide,
-    image: SlideImage,
+    image: Slide,
     window: PatchWindow,
     rows: Mapping[str, npt.NDArray[np.intp]],
     columns: pd.DataFrame,

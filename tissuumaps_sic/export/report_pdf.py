@@ -14,7 +14,7 @@ import pandas as pd
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.export.picture import scale_bar
 from tissuumaps_sic.export.report import Report, write_report
-from tissuumaps_sic.slidefile.placing import Pixels
+from tissuumaps_sic.slidefile.pixels.source import Pixels
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 if TYPE_CHECKING:
