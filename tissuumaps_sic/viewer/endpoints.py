@@ -56,9 +56,10 @@ from tissuumaps_sic.annotation.session import (
 from tissuumaps_sic.export import FORMATS, ExportError, ExportOptions, regions_in, write_labels
 from tissuumaps_sic.labelling.progress import Cancelled, Progress, Stretch
 from tissuumaps_sic.slidefile.errors import SicError
-from tissuumaps_sic.slidefile.h5ad import Matrix
 from tissuumaps_sic.slidefile.locking import BusyError
-from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, SlideCache, SlideFileError, Stamp, stamp_of
+from tissuumaps_sic.slidefile.matrix import Matrix
+from tissuumaps_sic.slides.cache import SlideCache
+from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, SlideFileError, Stamp, stamp_of
 from tissuumaps_sic.slides.umap import read_layout
 from tissuumaps_sic.viewer.jobs import FullError, Jobs, Room, TakenError
 from tissuumaps_sic.viewer.worklist import Worklist, find_below, nearest_auth, page

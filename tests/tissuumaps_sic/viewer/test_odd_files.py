@@ -18,7 +18,8 @@ from making.server import Client, serving, unpack
 
 from tissuumaps_sic.annotation.session import cluster, load_session, session_path
 from tissuumaps_sic.export import ExportError, write_labels
-from tissuumaps_sic.slides.slide import SlideCache, SlideFileError, open_slide_file
+from tissuumaps_sic.slides.cache import SlideCache
+from tissuumaps_sic.slides.slide import SlideFileError, open_slide_file
 from tissuumaps_sic.viewer.endpoints import Annotator, RequestError
 
 SEEDS = {0: 0, 13: 0, 11: 1, 22: 1}
