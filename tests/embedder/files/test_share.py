@@ -25,7 +25,7 @@ from embedder.files.sharing_key import read_key
 from tissuumaps_sic import cli as sic
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.slidefile.contract import check
-from tissuumaps_sic.slidefile.h5ad import StoredMatrix
+from tissuumaps_sic.slidefile.matrix import StoredMatrix
 from tissuumaps_sic.slides.slide import open_slide_file
 
 KEY = b"a secret of enough bytes"
