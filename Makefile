@@ -9,7 +9,7 @@ SLIDE ?=
 # The stamp is remade when the dependencies change.
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install $(PIP_OPTIONS) --quiet --disable-pip-version-check -e ".[embed,cluster,convert,pretrain,dev]"
+	$(BIN)/python -m pip install $(INSTALL_OPTIONS) --quiet --disable-pip-version-check -e ".[embed,cluster,convert,pretrain,dev]"
 	touch $@
 
 # make demo [SLIDE=path/to/slide.svs]: annotate the synthetic slide, or your own, in the browser.
@@ -44,11 +44,12 @@ lint: $(VENV)/.installed tests/javascript/node_modules
 bench: $(VENV)/.installed
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
-# Damaged files, each opened in a process of its own; make hunt FILES=20000 SEED=7 for others.
+# Damaged files, each opened in a process of its own, and damaged requests; make hunt FILES=20000 SEED=7 for others.
 FILES ?= 3000
 SEED ?= 0
 hunt: $(VENV)/.installed
 	cd tests && PYTHONPATH=. ../$(BIN)/python -m hostile.hunt --files $(FILES) --seed $(SEED)
+	SIC_REQUESTS=10000 $(BIN)/python -m pytest -q tests/tissuumaps_sic/viewer/test_safety.py
 
 clean:
 	rm -rf $(VENV) tests/javascript/node_modules demo test-artifacts .pytest_cache .mypy_cache .ruff_cache
