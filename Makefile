@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SLIDE ?=
 
-.PHONY: demo test quick coverage lint bench hunt clean
+.PHONY: demo test lint bench hunt clean
 
 # The stamp is remade when the dependencies change.
 $(VENV)/.installed: pyproject.toml
@@ -21,14 +21,6 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --
 test: lint
 	$(PYTEST)
 
-# What tells within two minutes whether the work at hand broke something: no browser, no cluster, no real slide.
-quick: $(VENV)/.installed
-	$(PYTEST) -m "not slow"
-
-# Lines of both packages that the tests run in their own processes; twice as slow before Python 3.12.
-coverage: $(VENV)/.installed
-	$(PYTEST) --cov=embedder --cov=tissuumaps_sic --cov-report=term:skip-covered
-
 # ESLint from npm, run by the Node of the environment.
 tests/javascript/node_modules: tests/javascript/package-lock.json $(VENV)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm ci --silent --prefix tests/javascript
@@ -43,6 +35,16 @@ lint: $(VENV)/.installed tests/javascript/node_modules
 
 bench: $(VENV)/.installed
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+# What tells within two minutes whether the work at hand broke something: no browser, no cluster, no real slide.
+quick: $(VENV)/.installed
+	$(PYTEST) -m "not slow"
+
+# Lines of both packages that the tests run in their own processes; twice as slow before Python 3.12.
+coverage: $(VENV)/.installed
+	$(PYTEST) --cov=embedder --cov=tissuumaps_sic --cov-report=term:skip-covered
+
+.PHONY: quick coverage
 
 # Damaged files, each opened in a process of its own, and damaged requests; make hunt FILES=20000 SEED=7 for others.
 FILES ?= 3000

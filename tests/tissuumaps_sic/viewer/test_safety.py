@@ -1,9 +1,8 @@
-"""Thousands of requests of all kinds: none crashes the server or touches a file that it should not."""
+"""Ten thousand requests of all kinds: none crashes the server or touches a file that it should not."""
 
 import copy
 import io
 import json
-import os
 import random
 import tracemalloc
 from collections import Counter
@@ -18,8 +17,8 @@ from tissuumaps_sic.plugin import MOST_BYTES
 from tissuumaps_sic.viewer.endpoints import ChangeRequest, _parse
 from tissuumaps_sic.viewer.serve import make_app
 
-N_REQUESTS = int(os.environ.get("SIC_REQUESTS", "4000"))  # `make hunt` sends more
-READ_ONLY_FROM = N_REQUESTS * 9 // 10
+N_REQUESTS = 10_000
+READ_ONLY_FROM = 9_000
 # Those that ask of the session that a page has seen, and the others.
 SEEN = ("suggest", "why", "change", "run", "write", "scores", "regions", "compare", "export", "unlike")
 ENDPOINTS = (*SEEN, "open", "labels", "map", "worklist", "progress", "cancel", "merge")
@@ -235,7 +234,7 @@ class Fuzzer:
         return f"/plugins/SIC/{endpoint}", options, asked if sound else None
 
 
-def test_thousands_of_requests_crash_nothing_and_touch_nothing(app, folder):
+def test_ten_thousand_requests_crash_nothing_and_touch_nothing(app, folder):
     outside = snapshot(folder.parent / "outside")
     before = snapshot(folder)
     fuzzer, client, statuses, written = Fuzzer(5), app.test_client(), Counter(), set()
@@ -276,7 +275,7 @@ def test_thousands_of_requests_crash_nothing_and_touch_nothing(app, folder):
     new = after.keys() - before.keys()
     assert all(name.endswith((".sic.json", ".sic.lock")) for name in new), new
     # The requests got far enough to be a test of anything.
-    assert all(statuses[endpoint, 200] > N_REQUESTS / 2000 for endpoint in ENDPOINTS), statuses
+    assert all(statuses[endpoint, 200] > 5 for endpoint in ENDPOINTS), statuses
     for name in new:
         if name.endswith(".sic.json"):
             json.loads(folder.joinpath(name).read_text())
