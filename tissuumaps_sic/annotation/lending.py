@@ -172,14 +172,14 @@ def _guest(slide: EmbeddedSlide, loan: Loan, opener: Opener) -> Guest:
 def unlike(
     slide: EmbeddedSlide, seeds: Mapping[str, int], guests: Sequence[Guest]
 ) -> npt.NDArray[np.bool_] | None:
-    """Return which patches are unlike any seed, borrowed or not (`refine.unlike`), (n_patches,), bool.
+    """Return which patches are unlike any seed, borrowed or not (`refine.find_unlike`), (n_patches,), bool.
 
     Their labels are guesses. None where nothing is borrowed: every seed is then of this slide.
     """
     together = joined(guests)
     if together is None:
         return None
-    return refine.unlike(slide.prepared, together, seed_vector(slide, seeds))
+    return refine.find_unlike(slide.prepared, together, seed_vector(slide, seeds))
 
 
 def transfer(
@@ -213,7 +213,7 @@ def transfer(
     scores : ndarray of shape (n_patches, n_classes), float32
         As `SeededIterativeClustering.scores_`.
     unlike : ndarray of shape (n_patches,), bool
-        Which patches are unlike any seed (`refine.unlike`): their labels are guesses.
+        Which patches are unlike any seed (`refine.find_unlike`): their labels are guesses.
 
     Raises
     ------

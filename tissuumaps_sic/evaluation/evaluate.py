@@ -42,7 +42,8 @@ from tissuumaps_sic.evaluation.truth import (
     patch_squares,
     read_truth,
 )
-from tissuumaps_sic.labelling.clustering import METHODS, UNLABELLED, SeededIterativeClustering
+from tissuumaps_sic.labelling.clustering import UNLABELLED, SeededIterativeClustering
+from tissuumaps_sic.labelling.methods import METHODS
 from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides.slide import (
