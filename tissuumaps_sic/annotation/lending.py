@@ -197,14 +197,14 @@ def join_guests(guests: Sequence[Guest]) -> Guests | None:
 def flag_unlike(
     slide: EmbeddedSlide, seeds: Mapping[str, int], guests: Sequence[Guest]
 ) -> npt.NDArray[np.bool_] | None:
-    """Return which patches are unlike any seed, borrowed or not (`refine.unlike`), (n_patches,), bool.
+    """Return which patches are unlike any seed, borrowed or not (`refine.find_unlike`), (n_patches,), bool.
 
     Their labels are guesses. None where nothing is borrowed: every seed is then of this slide.
     """
     together = join_guests(guests)
     if together is None:
         return None
-    return refine.unlike(slide.prepared, together, seed_vector(slide, seeds))
+    return refine.find_unlike(slide.prepared, together, seed_vector(slide, seeds))
 
 
 def comparable(
