@@ -17,6 +17,7 @@ import openslide
 
 from tissuumaps_sic.slidefile.kind import tell_kind
 from tissuumaps_sic.slidefile.pixels import ome_xml, room
+from tissuumaps_sic.slidefile.pixels.blocks import Blocks
 from tissuumaps_sic.slidefile.pixels.failure import explain, names_missing_codec
 from tissuumaps_sic.slidefile.pixels.openslide import OpenSlideSource
 from tissuumaps_sic.slidefile.pixels.probing import (
@@ -36,7 +37,7 @@ from tissuumaps_sic.slidefile.pixels.refusals import (
     vips_errs,
 )
 from tissuumaps_sic.slidefile.pixels.source import Size, SlideError, Source, one_line
-from tissuumaps_sic.slidefile.pixels.tiff import COMPRESSIONS, Blocks, Page, Tiff, read_tiff
+from tissuumaps_sic.slidefile.pixels.tiff import COMPRESSIONS, Page, Tiff, read_tiff
 from tissuumaps_sic.slidefile.pixels.vips import (
     Level,
     VipsSource,

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from tissuumaps_sic.slidefile.pixels import ome_xml, room
+from tissuumaps_sic.slidefile.pixels.blocks import Blocks
 from tissuumaps_sic.slidefile.pixels.source import Size, SlideError, has_same_shape
-from tissuumaps_sic.slidefile.pixels.tiff import JPEG, YCBCR, Blocks, Page, Tiff
+from tissuumaps_sic.slidefile.pixels.tiff import JPEG, YCBCR, Page, Tiff
 from tissuumaps_sic.slidefile.pixels.vips import Level
 
 # Tiles of these OpenSlide decodes by itself, as they are stored; all others it turns within themselves, as
