@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 from tissuumaps_sic.slidefile.pixels.slide import is_slide
-from tissuumaps_sic.slidefile.spelling import folded
+from tissuumaps_sic.slidefile.spelling import fold
 from tissuumaps_sic.slidefile.tables import Row, Table, TableError, read_table
 
 log = logging.getLogger(__name__)
@@ -211,9 +211,9 @@ def _refuse_resolutions(table: Table) -> None:
 
 
 def _is_resolution(header: str) -> bool:
-    words = re.split(r"[\W_\d]+", folded(header))
+    words = re.split(r"[\W_\d]+", fold(header))
     joined = "".join(words)
-    if re.fullmatch(r"\d+\s*[x\u00d7]", folded(header)):  # 40x
+    if re.fullmatch(r"\d+\s*[x\u00d7]", fold(header)):  # 40x
         return True
     return not _RESOLUTION_WORDS.isdisjoint(words) or any(part in joined for part in _RESOLUTION_PARTS)
 

@@ -12,9 +12,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tissuumaps_sic.slidefile.contract import holds_path
 from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.errors import SicError
+from tissuumaps_sic.slidefile.paths import holds_path
 
 # The attributes by which anndata knows what it wrote.
 ATTRIBUTES = ("encoding-type", "encoding-version", "_index", "column-order", "ordered")

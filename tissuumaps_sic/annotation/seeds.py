@@ -23,7 +23,7 @@ from tissuumaps_sic.annotation.store import load_session
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.slidefile.provenance import MAIN, read_provenance
-from tissuumaps_sic.slidefile.spelling import folded, listed, stripped
+from tissuumaps_sic.slidefile.spelling import fold, join_names, strip
 from tissuumaps_sic.slidefile.tables import Row, Table, TableError, read_table
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
@@ -91,17 +91,17 @@ def read_seeds(path: Path, slide: EmbeddedSlide, *, positive: str | None = None)
         table.tell_others()
         names = _class_names(table)
         classes = _classes(path, sorted(set(names)), positive)
-        labels = {folded(each.name): label for label, each in enumerate(classes)}
+        labels = {fold(each.name): label for label, each in enumerate(classes)}
         if classes == DEFAULT_CLASSES:
             labels |= {"0": 0, "1": 1}
-        return Seeds(classes, _patches(table, slide, [labels[folded(name)] for name in names]))
+        return Seeds(classes, _patches(table, slide, [labels[fold(name)] for name in names]))
     except TableError as error:
         raise SessionError(str(error)) from error
 
 
 def _of_session(path: Path, slide: EmbeddedSlide, positive: str | None) -> Seeds:
     session = load_session(path, slide)
-    if positive is not None and folded(positive) != folded(session.classes[1].name):
+    if positive is not None and fold(positive) != fold(session.classes[1].name):
         raise SessionError(
             f"{path.name}: the positive class of a session is its own, {session.classes[1].name}; leave "
             "--positive out"
@@ -121,8 +121,8 @@ def _check_columns(table: Table) -> None:
     if "class" not in known or not ("patch" in known or {"x", "y"} <= known):
         has = [*table.columns.values(), *table.others.values()]
         raise TableError(
-            f"{table.path.name}: its first line has {listed(has)}; it must name the columns, and seeds need "
-            "patch,class or x,y,class"
+            f"{table.path.name}: its first line has {join_names(has)}; it must name the columns, and seeds "
+            "need patch,class or x,y,class"
         )
 
 
@@ -137,7 +137,7 @@ def _class_names(table: Table) -> list[str]:
             raise table.error(row, f"has no class ({row['class']!r}); give one, or leave the line out")
         if re.fullmatch(r"-\d+(\.0*)?", name):
             raise table.error(row, f"{name} is no class; leave out patches that are no seeds")
-        known, spelling = first.setdefault(folded(name), (row, name))
+        known, spelling = first.setdefault(fold(name), (row, name))
         if spelling != name:
             raise table.error(
                 row,
@@ -156,9 +156,9 @@ def _class_of(path: Path, name: str, color: str) -> SeedClass:
 
 def _classes(path: Path, names: Sequence[str], positive: str | None) -> tuple[SeedClass, ...]:
     # How the file spells the class that is asked for.
-    wanted = next((name for name in names if positive is not None and folded(name) == folded(positive)), None)
+    wanted = next((name for name in names if positive is not None and fold(name) == fold(positive)), None)
     if set(names) <= {"0", "1"}:
-        if positive is not None and folded(positive) not in ("1", folded(DEFAULT_CLASSES[1].name)):
+        if positive is not None and fold(positive) not in ("1", fold(DEFAULT_CLASSES[1].name)):
             raise SessionError(
                 f"{path.name}: its classes are 0 and 1, of which 1 is the positive one; leave --positive "
                 f"{positive!r} out, or exchange the two"
@@ -166,7 +166,7 @@ def _classes(path: Path, names: Sequence[str], positive: str | None) -> tuple[Se
         return DEFAULT_CLASSES
     if positive is not None and wanted is None:
         raise SessionError(
-            f"{path.name}: has no class {stripped(positive)!r} (--positive); its classes are {listed(names)}"
+            f"{path.name}: has no class {strip(positive)!r} (--positive); its classes are {join_names(names)}"
         )
     if len(names) < FEWEST_CLASSES or len(names) > MOST_CLASSES:
         raise SessionError(
@@ -221,7 +221,7 @@ class _PatchFinder:
         self._table, self._slide = table, slide
         self._has_places = {"x", "y"} <= set(table.columns)
         self._edges = read_provenance(slide.path).grid.patch0 if self._has_places else None
-        self._by_name = {stripped(name): name for name in slide.index}
+        self._by_name = {strip(name): name for name in slide.index}
 
     def find(self, row: Row) -> str:
         """Return the name of a row's patch; a row that fits none is a `TableError`."""
@@ -229,7 +229,7 @@ class _PatchFinder:
 
     def _find_by_name(self, row: Row) -> str:
         slide, given = self._slide, row["patch"]
-        name = given if given in slide.index else self._by_name.get(stripped(given))
+        name = given if given in slide.index else self._by_name.get(strip(given))
         if name is None:
             what = f"no patch named {given}" if given else "no patch of an empty name"
             raise self._table.error(row, f"{slide.path.name} has {what}; the seeds were made on another file")

@@ -26,7 +26,7 @@ from tissuumaps_sic.slidefile.areas.masks import MASKS, N_VALUES, MaskImage, ope
 from tissuumaps_sic.slidefile.areas.sums import area_in, sum_before
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.provenance import read_provenance
-from tissuumaps_sic.slidefile.spelling import folded, listed
+from tissuumaps_sic.slidefile.spelling import fold, join_names
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 log = logging.getLogger(__name__)
@@ -121,9 +121,9 @@ class TruthClasses:
                 raise TruthError(f"--class {text!r}: there is a class {name} already; list its values there")
             names.append(name)
             for value in given:
-                if folded(value) in values:
+                if fold(value) in values:
                     raise TruthError(f"--class {text!r}: {value} is in a class already; keep one of the two")
-                values[folded(value)] = number
+                values[fold(value)] = number
         if len(names) < 2:
             raise TruthError(
                 f"{len(names)} class is named; name at least two, for example "
@@ -134,7 +134,7 @@ class TruthClasses:
 
     def named(self, values: Sequence[str]) -> int | None:
         """Return the class of the first of `values` that a class names, or None."""
-        numbers = (self.values.get(folded(value)) for value in values)
+        numbers = (self.values.get(fold(value)) for value in values)
         return next((number for number in numbers if number is not None), None)
 
 
@@ -490,9 +490,9 @@ def _chosen(drawn: Areas, classes: TruthClasses) -> tuple[list[tuple[int, Area]]
             nameless += 1
         elif not area.values[0].endswith(OTHERS):
             others.append(area)
-    there = {folded(value) for _, area in named for value in area.values}
+    there = {fold(value) for _, area in named for value in area.values}
     missing = [value for value in classes.values if value not in there]
-    what = f"its classes are {listed(drawn.classes)}"
+    what = f"its classes are {join_names(drawn.classes)}"
     if nameless:
         what += f"; {nameless} annotation{'s have' if nameless > 1 else ' has'} no class"
     for number, name in enumerate(classes.names):

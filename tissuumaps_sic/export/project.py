@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 
 from tissuumaps_sic.annotation.classes import SeedClass
@@ -17,9 +16,10 @@ from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export.annotations import regions_in
 from tissuumaps_sic.export.csv_rows import write_csv
 from tissuumaps_sic.export.errors import ExportError
-from tissuumaps_sic.slidefile.names import address, shown
+from tissuumaps_sic.slidefile.names import shown
 from tissuumaps_sic.slidefile.pixels.source import SlideError
 from tissuumaps_sic.slidefile.placing import image_name, layers_of, open_image, place_image
+from tissuumaps_sic.slidefile.project import Canvas, empty_canvas, image_layer, marker_layer, marker_scale
 from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides.regions import Region, scale_of, slide_size_of
@@ -27,20 +27,7 @@ from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 log = logging.getLogger(__name__)
 
-# What a scale factor of 1 comes to: the edge of a square marker, as a share of the width of the first image,
-# by TissUUmaps' glUtils.js at its own marker size (100), with 0.643 for the share of its cell that a square
-# fills in the sheet of shapes. Zoom and window cancel out: squares that meet do so always.
-_EDGE_PER_WIDTH = (100 / 25) * (0.8 / 0.7) * 0.643 / 900
-# Its canvas where there is no image: so much wider than the largest coordinate; coordinates that end below
-# the first number are spread over the second (dataUtils.js, updateViewOptions).
-_CANVAS, _LEAST, _SPREAD = 1.06, 500, 5000
 _OPACITY = 0.6
-_OFF = (
-    *("cb_col", "cb_gr_rand", "cb_gr_key", "pie_check", "scale_check", "shape_col", "shape_gr"),
-    *("shape_gr_rand", "shape_gr_dict", "opacity_check", "no_fill", "collectionItem_col"),
-    *("sortby_check", "sortby_desc_check", "edges_check"),
-)
-_ON = ("cb_gr", "cb_gr_dict", "shape_fixed", "_no_outline", "collectionItem_fixed")
 
 
 def write_project(labelled: Labelled, target: Path, *, simplify: float = 0.0, link: bool = True) -> None:
@@ -75,22 +62,23 @@ def write_project(labelled: Labelled, target: Path, *, simplify: float = 0.0, li
     classes = labelled.arrange().classes
     scale = scale_of(slide)
     layers = _layers(slide, target.parent, link=link)
-    width, factor, origin = _canvas(slide.centres)
+    canvas = empty_canvas(slide.centres)
     if layers and (size := _image_size(slide)) is not None:
-        width, factor, origin = float(size[0]), 1.0, None
+        canvas = Canvas(float(size[0]))
+    edge = marker_scale(canvas.zoom * scale.stride[0], width=canvas.width)
     markers = target.with_name(f"{target.name}.csv")
     project: dict[str, Any] = {
         "schemaVersion": "1.3",
         "filename": shown(f"{slide.name}: labels"),
         "layers": layers,
-        "markerFiles": [_markers(markers.name, classes, factor * scale.stride[0] / width / _EDGE_PER_WIDTH)],
+        "markerFiles": [_markers(markers.name, classes, edge)],
         "regions": {
-            name: _region(name, each, of_labels[each.label], factor, origin)
+            name: _region(name, each, of_labels[each.label], canvas)
             for name, each in ((f"label{each.label}", each) for each in regions)
         },
     }
     if scale.mpp:
-        project["mpp"] = sum(scale.mpp) / 2 / factor
+        project["mpp"] = sum(scale.mpp) / 2 / canvas.zoom
     # The project last: it is what a person opens.
     write_csv(labelled, markers)
     with replacing(target) as temporary, temporary.open("w", encoding="utf-8") as file:
@@ -99,50 +87,37 @@ def write_project(labelled: Labelled, target: Path, *, simplify: float = 0.0, li
 
 
 def _markers(path: str, classes: Sequence[SeedClass], scale_factor: float) -> dict[str, Any]:
-    return {
-        "path": address(path),
-        "title": "Labels",
-        "name": "Labels",
-        "comment": "",
-        "uid": "labels",
-        "autoLoad": True,
-        "hideSettings": True,
-        "expectedHeader": {
-            "X": "x",
-            "Y": "y",
-            "gb_col": "label",
-            # By the names as the CSV has them.
-            "cb_gr_dict": json.dumps({as_text(each.name): each.color for each in classes}),
-            "shape_fixed": "square",
-            "scale_factor": round(scale_factor, 6),
-            "coord_factor": 1,
-            "opacity": _OPACITY,
-            "collectionItem_fixed": "0",
-            "tooltip_fmt": "{key}, score {col_score}",
-        },
-        "expectedRadios": dict.fromkeys(_OFF, False) | dict.fromkeys(_ON, True),
+    header = {
+        "X": "x",
+        "Y": "y",
+        "gb_col": "label",
+        # By the names as the CSV has them.
+        "cb_gr_dict": json.dumps({as_text(each.name): each.color for each in classes}),
+        "shape_fixed": "square",
+        "scale_factor": round(scale_factor, 6),
+        "coord_factor": 1,
+        "opacity": _OPACITY,
+        "collectionItem_fixed": "0",
+        "tooltip_fmt": "{key}, score {col_score}",
     }
+    return marker_layer(
+        path, title="Labels", name="Labels", uid="labels", header=header, on=("cb_gr", "cb_gr_dict")
+    )
 
 
-def _region(
-    name: str,
-    region: Region,
-    seed_class: SeedClass,
-    factor: float,
-    origin: npt.NDArray[np.float64] | None,
-) -> dict[str, Any]:
+def _region(name: str, region: Region, seed_class: SeedClass, canvas: Canvas) -> dict[str, Any]:
     """Return a region as TissUUmaps keeps those of a project: polygons of rings of {x, y}."""
 
     def points(ring: Any) -> list[dict[str, float]]:
         coordinates = shapely.get_coordinates(ring)
-        if origin is not None:
-            coordinates = (coordinates - origin) * factor
+        if canvas.origin is not None:
+            coordinates = (coordinates - canvas.origin) * canvas.zoom
         return [{"x": x, "y": y} for x, y in np.round(coordinates, 3).tolist()]
 
     left, top, right, bottom = region.shape.bounds
-    if origin is not None:
-        left, right = ((each - origin[0]) * factor for each in (left, right))
-        top, bottom = ((each - origin[1]) * factor for each in (top, bottom))
+    if canvas.origin is not None:
+        left, right = ((each - canvas.origin[0]) * canvas.zoom for each in (left, right))
+        top, bottom = ((each - canvas.origin[1]) * canvas.zoom for each in (top, bottom))
     polygons = [
         [points(ring) for ring in (polygon.exterior, *polygon.interiors)] for polygon in region.shape.geoms
     ]
@@ -183,9 +158,7 @@ def _layers(slide: EmbeddedSlide, folder: Path, *, link: bool) -> list[dict[str,
                 folder,
             )
             continue
-        layers.append(
-            {**layer, "name": shown(str(layer.get("name", ""))), "tileSource": f"{address(str(placed))}.dzi"}
-        )
+        layers.append(layer | image_layer(str(layer.get("name", "")), str(placed)))
     return layers
 
 
@@ -201,14 +174,3 @@ def _image_size(slide: EmbeddedSlide) -> tuple[int, int] | None:
     except SlideError as error:
         log.warning("%s; its squares may not meet", error)
         return None
-
-
-def _canvas(
-    centres: npt.NDArray[np.float64],
-) -> tuple[float, float, npt.NDArray[np.float64] | None]:
-    """Return how TissUUmaps shows patches without an image: the canvas' width, and a zoom about a corner."""
-    low, high = centres.min(axis=0), centres.max(axis=0)
-    if (low < 0).any() or (high < _LEAST).any():
-        factor = _SPREAD / max(float((high - low).max()), 1.0)
-        return max(float((high - low)[0]) * factor * _CANVAS, 1.0), factor, low
-    return float(high[0]) * _CANVAS, 1.0, None

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import h5py
 import numpy as np
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.heaps import has_endless_heap
+from tissuumaps_sic.slidefile.paths import holds_path, leads_away
 from tissuumaps_sic.slidefile.provenance import KEY, Provenance
 
 
@@ -51,20 +51,6 @@ _BLOCK_BYTES = 4 * 2**20
 # gzip, the strongest packing that the contract knows, makes at most this much of a byte.
 _MOST_TIMES_PACKED = 1100
 
-# Names are not paths: "~tilde", "/x" and "H/E" are names, and so is "C:x". A path of the machine is a drive,
-# a share or two folders deep at least, wherever in a text it stands; places of an h5ad look the same.
-_PATH = re.compile(
-    r"(?<![\w/.)\]%-])/(?!(?:obs|obsm|obsp|var|varm|varp|uns|layers|raw|X)(?:[/;]|$))[^/\s]+/[^\s]"
-    r"|(?<![:\w/])//[^/\s]+/"
-    r"|(?<![\w\\])\\\\[^\\\s]+\\"
-    r"|(?<![A-Za-z0-9])[A-Za-z]:(?:\\|/(?!/))"
-    r"|(?<!\w)~(?:[A-Za-z_][\w.-]*)?[/\\]"
-    r"|(?<![\w.])\.\.[/\\]"
-    r"|\bfile:[/\\]",
-    re.IGNORECASE,
-)
-# Where a program will look for a file, a single slash in front is enough.
-_ADDRESS = re.compile(r"[/\\]|~[/\\]|[A-Za-z]:[/\\]|file:|\.\.(?:[/\\]|$)", re.IGNORECASE)
 # What a person calls something, in uns['embedder'] and uns['sic'].
 _NAMES = ("name", "slide", "user")
 
@@ -390,35 +376,6 @@ def _tells_path(name: str, text: str) -> bool:
         # A class may be called "/x", and Linux lets a slide be called "C:\\x".
         return "/" in text and holds_path(text)
     return holds_path(text) or re.match(r"[/\\][^\s/\\]+$", text) is not None
-
-
-def holds_path(text: str) -> bool:
-    r"""Whether a text holds a path of some machine, at its start or anywhere in it.
-
-    Examples
-    --------
-    >>> holds_path("weights from /home/ann/w.pth"), holds_path(r"C:\ann\w.pth"), holds_path("../w.pth")
-    (True, True, True)
-    >>> holds_path("~tilde.tif"), holds_path("/x"), holds_path("H/E"), holds_path("/obsm/spatial;0")
-    (False, False, False, False)
-    """
-    return _PATH.search(text) is not None
-
-
-def leads_away(address: str) -> bool:
-    r"""Whether an address of a TissUUmaps project leads out of the project's folder.
-
-    What is percent-encoded belongs to a name, but for slashes and dots, which servers decode.
-
-    Examples
-    --------
-    >>> leads_away("/x.tif.dzi"), leads_away("%2Fx.tif.dzi"), leads_away("below/../../x.tif.dzi")
-    (True, True, True)
-    >>> leads_away("~tilde.tif.dzi"), leads_away("C%3A%5Cx.tif.dzi"), leads_away("below/x..tif.dzi")
-    (False, False, False)
-    """
-    decoded = unquote(address)
-    return _ADDRESS.match(address) is not None or decoded.startswith("/") or ".." in decoded.split("/")
 
 
 def foresee(provenance: Provenance, project: dict[str, Any]) -> list[Problem]:

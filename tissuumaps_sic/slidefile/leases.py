@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tissuumaps_sic.slidefile.errors import SicError
+from tissuumaps_sic.slidefile.processes import identify_machine, look_up_process
 
 log = logging.getLogger(__name__)
 
@@ -322,8 +323,8 @@ def _holder(content: bytes) -> Holder | None:
 
 
 def _myself() -> Holder:
-    boot, namespace = _machine()
-    began, _ = _process(os.getpid())
+    boot, namespace = identify_machine()
+    began, _ = look_up_process(os.getpid())
     return Holder(
         host=socket.gethostname(),
         pid=os.getpid(),
@@ -332,38 +333,17 @@ def _myself() -> Holder:
         token=uuid.uuid4().hex,
         boot=boot,
         namespace=namespace,
-        renewed=_monotonic(),
+        renewed=f"{time.monotonic():017.3f}",
     )
-
-
-def _monotonic() -> str:
-    return f"{time.monotonic():017.3f}"
-
-
-def _machine() -> tuple[str, str]:
-    """Return what tells this machine, and this container on it, from others; "" for what cannot be known."""
-    if not sys.platform.startswith("linux"):
-        # A card's address; a random number, unlike every other, where there is none.
-        return f"{uuid.getnode():012x}", sys.platform
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        # In a container that has the machine's /proc, processes would be looked up by the wrong numbers.
-        if os.readlink("/proc/self") != str(os.getpid()):  # noqa: PTH115
-            return boot, ""
-        # Of time, too: it shifts the ticks at which processes began.
-        names = [path for path in map(Path, ("/proc/self/ns/pid", "/proc/self/ns/time")) if path.is_symlink()]
-        return boot, " ".join(os.readlink(name) for name in names)  # noqa: PTH115
-    except OSError:
-        return "", ""
 
 
 def _gone(holder: Holder) -> str | None:
     """Say how a holder's process ended; "" where it lives, None where that cannot be known from here."""
-    boot, namespace = _machine()
+    boot, namespace = identify_machine()
     here = (socket.gethostname(), boot, namespace)
     if not boot or not namespace or (holder.host, holder.boot, holder.namespace) != here:
         return None
-    started, ended = _process(holder.pid)
+    started, ended = look_up_process(holder.pid)
     if ended:
         return "which is gone"
     if math.isnan(started):
@@ -375,33 +355,6 @@ def _gone(holder: Holder) -> str | None:
     else:
         return None  # another process, or a clock that was set
     return "" if same else "which is gone (its pid is another's now)"
-
-
-def _process(pid: int) -> tuple[float, bool]:
-    """Return when a process began (see `Holder`; NaN where that cannot be known), and whether it is gone."""
-    if not sys.platform.startswith("linux"):
-        import psutil
-
-        try:
-            process = psutil.Process(pid)
-            return process.create_time(), process.status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return math.nan, True
-        except psutil.AccessDenied:
-            return math.nan, False
-    try:
-        # Before /proc is asked, which may hide the processes of other people.
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return math.nan, True
-    except OSError:
-        pass
-    try:
-        facts = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        # A zombie does nothing more; in containers nobody may ever clear it away.
-        return int(facts[19]), facts[0] in (b"Z", b"X")
-    except (OSError, ValueError, IndexError):
-        return math.nan, False
 
 
 def _unrenewed(path: Path, found: _Found) -> str | None:
@@ -419,7 +372,7 @@ def _unrenewed(path: Path, found: _Found) -> str | None:
 
 def _renewed_lately(holder: Holder | None) -> bool:
     """Tell whether a lock of this machine was renewed lately, by a clock that nobody sets."""
-    if holder is None or not holder.boot or holder.boot != _machine()[0]:
+    if holder is None or not holder.boot or holder.boot != identify_machine()[0]:
         return False
     try:
         return time.monotonic() - float(holder.renewed) <= _STALE_SECONDS
@@ -453,7 +406,7 @@ def _renew(lock: Lock) -> None:
         os.lseek(descriptor, 0, os.SEEK_SET)
         try:
             # Not only touched: some network file systems take the time of a touch from this machine's clock.
-            os.write(descriptor, _content(replace(holder, renewed=_monotonic())))
+            os.write(descriptor, _content(replace(holder, renewed=f"{time.monotonic():017.3f}")))
             os.fsync(descriptor)
         except OSError:  # a full disk may refuse even what takes no more room
             os.utime(lock.path)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -69,28 +72,53 @@ def find_image(h5ad: Path) -> Path | None:
     return None
 
 
-def place_image(image: Path, folder: Path) -> str | None:
-    """Make an image reachable from a folder that TissUUmaps serves; return its path there, or None.
+@dataclass(frozen=True)
+class Placement:
+    """How an image is reached from a folder that TissUUmaps serves; made by `plan_image`.
 
-    TissUUmaps serves nothing outside of the folder. An image that lies elsewhere is linked into it: by a
-    symbolic link or, where the system has none for its users, a hard one.
+    Attributes
+    ----------
+    name : str or None
+        The image's path from the folder, with forward slashes; None where it cannot be there.
+    links : tuple of (Path, Path)
+        What is linked for it, and where.
+    """
+
+    name: str | None
+    links: tuple[tuple[Path, Path], ...] = ()
+
+    def link(self) -> list[tuple[Path, Path]]:
+        """Make the links; return those that could not be made."""
+        return [pair for pair in self.links if not _link(*pair)]
+
+
+def plan_image(image: Path, folder: Path) -> Placement:
+    """Find how an image is reached from a folder that TissUUmaps serves; nothing stays there.
+
+    TissUUmaps serves nothing outside of the folder, and copying gigabytes unasked is no answer: an image
+    that lies elsewhere is linked into it, by a symbolic link or, where the system has none for its users, a
+    hard one.
     """
     within = folder.resolve()
     # Where it is named, not where it leads: the image may be a link to where the scanner put it.
     named = image.parent.resolve() / image.name
-    if named.is_relative_to(within):
-        return named.relative_to(within).as_posix()
-    source = image.resolve()
-    if source.is_relative_to(within):
-        return source.relative_to(within).as_posix()
-    if source.suffix.lower() == ".dcm":
+    for each in (named, image.resolve()):
+        if each.is_relative_to(within):
+            return Placement(each.relative_to(within).as_posix())
+    if image.suffix.lower() == ".dcm":
         # The slide is all files beside this one.
-        linked = _link(source.parent, within / named.parent.name)
-        return f"{named.parent.name}/{source.name}" if linked else None
-    parts = [(source, within / named.name)]
-    if named.suffix.lower() in _WITH_FOLDER:
-        parts.append((source.with_suffix(""), within / named.with_suffix("").name))
-    return named.name if all(_link(each, target) for each, target in parts) else None
+        source = image.resolve()
+        name, links = f"{named.parent.name}/{source.name}", [(source.parent, within / named.parent.name)]
+    else:
+        parts = [named, named.with_suffix("")] if image.suffix.lower() in _WITH_FOLDER else [named]
+        name, links = named.name, [(each.resolve(), within / each.name) for each in parts]
+    return Placement(name, tuple(links)) if all(_can_link(*pair) for pair in links) else Placement(None)
+
+
+def place_image(image: Path, folder: Path) -> str | None:
+    """Make an image reachable from a folder as `plan_image` has it; return its path there, or None."""
+    placement = plan_image(image, folder)
+    return None if placement.link() else placement.name
 
 
 def open_image(path: Path) -> Slide:
@@ -123,6 +151,20 @@ def _project(h5ad: Path) -> dict[str, Any]:
         except (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError):
             project = None
     return project if isinstance(project, dict) else {}
+
+
+def _can_link(source: Path, target: Path) -> bool:
+    try:
+        if target.exists() and (target.samefile(source) or not target.is_symlink()):
+            return target.samefile(source)  # else it is somebody else's file
+    except OSError:
+        return False
+    trial = target.with_name(f".{secrets.token_hex(8)}.link")
+    try:
+        return _link(source, trial)
+    finally:
+        with suppress(OSError):
+            trial.unlink(missing_ok=True)
 
 
 def _link(source: Path, target: Path) -> bool:

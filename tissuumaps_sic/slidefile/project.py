@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,11 @@ _SCALE_PER_WIDTH = 900 / (4 * 0.8 / 0.7 * _SQUARE_SHARE)
 _RADIOS = (
     *("cb_gr", "cb_gr_rand", "cb_gr_dict", "cb_gr_key", "pie_check", "scale_check", "shape_col", "shape_gr"),
     *("shape_gr_rand", "shape_gr_dict", "opacity_check", "no_fill", "collectionItem_col"),
-    *("sortby_check", "sortby_desc_check", "edges_check"),
+    *("sortby_check", "sortby_desc_check", "edges_check", "cb_col"),
 )
+_SQUARES = ("shape_fixed", "_no_outline", "collectionItem_fixed")
+# What TissUUmaps makes of coordinates that it draws on an empty canvas; see `empty_canvas`.
+_LEAST, _STRETCHED, _BORDER = 500, 5000, 1.06
 
 
 def tmap_project(
@@ -60,44 +65,64 @@ def tmap_project(
     """
     width, spacing = float(slide_size[0]), float(stride0)
     if image is None:
-        width, spacing = _empty_canvas(centres, stride0)
-    radios = dict.fromkeys(_RADIOS, False)
-    markers = {
-        "path": address(h5ad_name),
-        "title": "Patches",
-        "name": "UMAP colours",
-        "comment": "",
-        "uid": "patches",
-        "autoLoad": True,
-        "hideSettings": True,
-        "expectedHeader": {
-            "X": "/obsm/spatial;0",
-            "Y": "/obsm/spatial;1",
-            "cb_col": "/obs/umap_rgb",
-            "cb_cmap": "",
-            "shape_fixed": "square",
-            "scale_factor": round(marker_scale(spacing, width=width), 6),
-            "opacity": 0.75,
-        },
-        "expectedRadios": {
-            **radios,
-            "cb_col": True,
-            "shape_fixed": True,
-            "_no_outline": True,
-            "collectionItem_fixed": True,
-        },
+        canvas = empty_canvas(centres)
+        width, spacing = canvas.width, spacing * canvas.zoom
+    header = {
+        "X": "/obsm/spatial;0",
+        "Y": "/obsm/spatial;1",
+        "cb_col": "/obs/umap_rgb",
+        "cb_cmap": "",
+        "shape_fixed": "square",
+        "scale_factor": round(marker_scale(spacing, width=width), 6),
+        "opacity": 0.75,
     }
     return {
         "schemaVersion": "1.3",
         "filename": shown(slide_name),
         "mpp": mpp,
-        "layers": []
-        if image is None
-        else [{"name": shown(slide_name), "tileSource": f"{address(image)}.dzi"}],
-        "markerFiles": [markers],
+        "layers": [] if image is None else [image_layer(slide_name, image)],
+        "markerFiles": [
+            marker_layer(
+                h5ad_name, title="Patches", name="UMAP colours", uid="patches", header=header, on=("cb_col",)
+            )
+        ],
         "plugins": ["SIC"],
         # `plugins` puts the plugin into the menu; this opens it.
         "settings": [{"module": "pluginUtils", "function": "startPlugin", "value": ["SIC", [], True]}],
+    }
+
+
+def image_layer(name: str, image: str) -> dict[str, str]:
+    """Return the layer of an image, by its path from the project's folder, with forward slashes."""
+    return {"name": shown(name), "tileSource": f"{address(image)}.dzi"}
+
+
+def marker_layer(
+    path: str, *, title: str, name: str, uid: str, header: Mapping[str, Any], on: Sequence[str]
+) -> dict[str, Any]:
+    """Return a layer of markers that are squares without outlines.
+
+    Parameters
+    ----------
+    path : str
+        Of the h5ad or CSV, from the project's folder.
+    title, name, uid : str
+        Of its tab, of the layer, and what tells it from others.
+    header : mapping
+        TissUUmaps' choices with their values.
+    on : sequence of str
+        Which of the choices between them are taken, beside those of squares.
+    """
+    return {
+        "path": address(path),
+        "title": title,
+        "name": name,
+        "comment": "",
+        "uid": uid,
+        "autoLoad": True,
+        "hideSettings": True,
+        "expectedHeader": dict(header),
+        "expectedRadios": dict.fromkeys(_RADIOS, False) | dict.fromkeys((*on, *_SQUARES), True),
     }
 
 
@@ -130,14 +155,33 @@ def write_tmap(path: Path, project: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(project, indent=1), encoding="utf-8")
 
 
-def _empty_canvas(centres: npt.NDArray[np.float64], stride0: float) -> tuple[float, float]:
-    """Return the width of the canvas that TissUUmaps makes where there is no image, and the spacing on it.
+@dataclass(frozen=True)
+class Canvas:
+    """What TissUUmaps draws markers on where there is no image.
 
-    It stretches coordinates that end below 500 or begin below 0, and adds 6 % (dataUtils.js,
+    Attributes
+    ----------
+    width : float
+        In its own pixels.
+    zoom : float
+        Of those for a level-0 pixel.
+    origin : float64 array of shape (2,), or None
+        The level-0 pixel (x, y) that is drawn at its corner, where it is not (0, 0).
+    """
+
+    width: float
+    zoom: float = 1.0
+    origin: npt.NDArray[np.float64] | None = None
+
+
+def empty_canvas(centres: npt.NDArray[np.float64]) -> Canvas:
+    """Return the canvas of patches with these centres, (n, 2), level-0 pixels.
+
+    TissUUmaps stretches coordinates that end below 500 or begin below 0, and adds 6 % (dataUtils.js,
     updateViewOptions).
     """
     low, high = centres.min(axis=0), centres.max(axis=0)
-    if (low < 0).any() or (high < 500).any():
-        stretch = 5000 / max(float((high - low).max()), 1.0)
-        return max(float((high - low)[0]) * stretch * 1.06, 1.0), stride0 * stretch
-    return float(high[0]) * 1.06, stride0
+    if (low >= 0).all() and (high >= _LEAST).all():
+        return Canvas(float(high[0]) * _BORDER)
+    zoom = _STRETCHED / max(float((high - low).max()), 1.0)
+    return Canvas(max(float((high - low)[0]) * zoom * _BORDER, 1.0), zoom, low)

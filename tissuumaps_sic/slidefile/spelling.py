@@ -11,23 +11,23 @@ _UNSEEN = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 _AROUND = re.compile(rf"^[\s{_UNSEEN}]+|[\s{_UNSEEN}]+$")
 
 
-def stripped(text: str) -> str:
+def strip(text: str) -> str:
     """Return a text without the white space around it, no-break and zero-width spaces included."""
     return _AROUND.sub("", text)
 
 
-def folded(text: str) -> str:
+def fold(text: str) -> str:
     """Return what is the same for all spellings of a name: capitals, white space and forms of letters aside.
 
     Examples
     --------
-    >>> folded(" Tumor  X ") == folded("tumor x")
+    >>> fold(" Tumor  X ") == fold("tumor x")
     True
     """
-    return " ".join(unicodedata.normalize("NFKC", stripped(text)).casefold().split())
+    return " ".join(unicodedata.normalize("NFKC", strip(text)).casefold().split())
 
 
-def listed(names: Iterable[str], *, most: int = 20) -> str:
+def join_names(names: Iterable[str], *, most: int = 20) -> str:
     """Return names for a message, the first of them where there are many; "none" where there is none."""
     names = list(names)
     rest = [f"and {len(names) - most} more"] if len(names) > most else []

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tissuumaps_sic.slidefile.errors import SicError
-from tissuumaps_sic.slidefile.spelling import folded, listed, stripped
+from tissuumaps_sic.slidefile.spelling import fold, join_names, strip
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class Table:
                 "%s: the column%s %s %s not used",
                 self.path.name,
                 "" if one else "s",
-                listed(self.others.values()),
+                join_names(self.others.values()),
                 "is" if one else "are",
             )
 
@@ -167,7 +167,7 @@ def read_table(path: Path, columns: Collection[str], *, numbers: Collection[str]
             raise TableError(_ragged(path, line, cells, names, delimiter))
         rows.append(Row(line, dict(zip(names, cells, strict=True))))
     if not rows:
-        raise TableError(f"{path.name}: has a header ({listed(header)}) and no row below it")
+        raise TableError(f"{path.name}: has a header ({join_names(header)}) and no row below it")
     known = {name: own for name, own in zip(names, header, strict=True) if name in columns}
     others = {
         name: own or f"{place} (without a name)"
@@ -228,7 +228,7 @@ def _text(path: Path) -> str:
 def _records(path: Path, text: str, columns: Collection[str]) -> tuple[str, list[tuple[int, list[str]]]]:
     """Return what parts the columns, and the lines that hold something, each with its number."""
     first, skipped = text, 0
-    told = _SEPARATOR.fullmatch(stripped(re.split(r"\r|\n", text, maxsplit=1)[0].strip(" \"'")))
+    told = _SEPARATOR.fullmatch(strip(re.split(r"\r|\n", text, maxsplit=1)[0].strip(" \"'")))
     separator = told[1] if told else None
     if told is None and re.match(r"\"?sep=\t", text, re.IGNORECASE):
         separator = "\t"
@@ -280,14 +280,14 @@ def _parsed(path: Path, text: str, delimiter: str, skipped: int) -> Iterator[tup
 
 
 def _cell(text: str) -> str:
-    text = stripped(text)
+    text = strip(text)
     if len(text) > 1 and text[0] == text[-1] == '"':
-        text = stripped(text[1:-1])
+        text = strip(text[1:-1])
     return from_text(text)
 
 
 def _key(header: str) -> str:
-    return re.sub(r"[\s_-]", "", folded(header))
+    return re.sub(r"[\s_-]", "", fold(header))
 
 
 def _names(path: Path, line: int, header: Sequence[str]) -> list[str]:

@@ -10,7 +10,8 @@ import pytest
 from making.slides import slide_arguments
 
 from embedder.embedding.writing import write_slide
-from tissuumaps_sic.slidefile.contract import check, foresee, holds_path
+from tissuumaps_sic.slidefile.contract import check, foresee
+from tissuumaps_sic.slidefile.paths import holds_path
 from tissuumaps_sic.slidefile.provenance import EncoderRecord, Provenance, SlideRecord
 
 

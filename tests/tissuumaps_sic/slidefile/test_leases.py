@@ -239,7 +239,7 @@ def test_a_process_that_cannot_be_looked_at_is_judged_by_its_lease(tmp_path, mon
     """Such as another person's, where /proc hides those."""
     path = tmp_path / ".slide.lock"
     with locked(path):
-        monkeypatch.setattr(leases, "_process", lambda pid: (float("nan"), False))
+        monkeypatch.setattr(leases, "look_up_process", lambda pid: (float("nan"), False))
         with pytest.raises(LockedError, match="is at work on it"), locked(path):
             pass
 

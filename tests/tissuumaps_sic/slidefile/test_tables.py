@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from tissuumaps_sic.slidefile.spelling import folded, stripped
+from tissuumaps_sic.slidefile.spelling import fold, strip
 from tissuumaps_sic.slidefile.tables import TableError, as_text, from_text, read_table
 
 COLUMNS = ("slide", "mpp")
@@ -184,6 +184,6 @@ def test_a_text_that_was_written_is_read_again(tmp_path, text):
 
 def test_spellings_of_a_name_fold_into_one():
     names = ["Tumör  x", " tumo\u0308r X\u00a0", "\uff34UM\u00d6R\u2003x", "\ufefftumör x\u200b"]
-    assert len({folded(each) for each in names}) == 1
-    assert folded("Tumor") != folded("Tumour")
-    assert stripped("\u200b\u00a0a b\ufeff\n") == "a b"
+    assert len({fold(each) for each in names}) == 1
+    assert fold("Tumor") != fold("Tumour")
+    assert strip("\u200b\u00a0a b\ufeff\n") == "a b"

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tissuumaps_sic.slidefile.errors import SicError
-from tissuumaps_sic.slidefile.spelling import folded, listed
+from tissuumaps_sic.slidefile.spelling import fold, join_names
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Areas:
         spelt: dict[str, str] = {}
         for area in self.areas:
             for value in area.values[:1]:
-                spelt.setdefault(folded(value), value)
+                spelt.setdefault(fold(value), value)
         return tuple(sorted(spelt.values()))
 
     def of(self, classes: Sequence[str]) -> list[Area]:
@@ -76,20 +76,20 @@ class Areas:
         AreaError
             When there is none.
         """
-        wanted = {folded(each): each for each in classes}
-        chosen = [area for area in self.areas if not wanted.keys().isdisjoint(map(folded, area.values))]
+        wanted = {fold(each): each for each in classes}
+        chosen = [area for area in self.areas if not wanted.keys().isdisjoint(map(fold, area.values))]
         if not chosen:
             raise AreaError(
                 f"{self.name}: has no polygon of class {' or '.join(classes)}; its classes are "
-                f"{listed(self.classes)}"
+                f"{join_names(self.classes)}"
             )
-        missing = wanted.keys() - {folded(value) for area in chosen for value in area.values}
+        missing = wanted.keys() - {fold(value) for area in chosen for value in area.values}
         if missing:
             log.warning(
                 "%s: has no polygon of class %s; its classes are %s",
                 self.name,
                 " or ".join(wanted[each] for each in wanted if each in missing),
-                listed(self.classes),
+                join_names(self.classes),
             )
         return chosen
 

@@ -10,7 +10,7 @@ from tissuumaps_sic.slidefile.areas.area import Area, AreaError
 from tissuumaps_sic.slidefile.areas.left_out import LeftOut
 from tissuumaps_sic.slidefile.areas.rings import polygon_of
 from tissuumaps_sic.slidefile.documents import parse_xml
-from tissuumaps_sic.slidefile.spelling import folded, stripped
+from tissuumaps_sic.slidefile.spelling import fold, strip
 
 _AREAS = ("polygon", "spline", "rectangle")
 _LINES = ("dot", "pointset", "measurement", "none")
@@ -43,7 +43,7 @@ def areas_in(name: str, content: bytes) -> tuple[list[Area], LeftOut]:
             "export the annotations as GeoJSON instead"
         )
     parents = {
-        folded(group.get("Name", "")): stripped(group.get("PartOfGroup", "")) for group in root.iter("Group")
+        fold(group.get("Name", "")): strip(group.get("PartOfGroup", "")) for group in root.iter("Group")
     }
     areas: list[Area] = []
     left_out = LeftOut("annotation")
@@ -69,11 +69,11 @@ def _area(element: ET.Element, number: int, parents: Mapping[str, str], left_out
         left_out.lines.append(number)
         return None
     groups: list[str] = []
-    group = stripped(element.get("PartOfGroup", ""))
-    while folded(group) not in ("", "none", *map(folded, groups)):
+    group = strip(element.get("PartOfGroup", ""))
+    while fold(group) not in ("", "none", *map(fold, groups)):
         groups.append(group)
-        group = parents.get(folded(group), "")
-    own = stripped(element.get("Name", ""))
+        group = parents.get(fold(group), "")
+    own = strip(element.get("Name", ""))
     points = sorted(
         (_number(point, "Order"), place, [_number(point, "X"), _number(point, "Y")])
         for place, point in enumerate(element.iter("Coordinate"))

@@ -12,7 +12,7 @@ from tissuumaps_sic.slidefile.areas.area import Area, AreaError, Polygon
 from tissuumaps_sic.slidefile.areas.left_out import LeftOut
 from tissuumaps_sic.slidefile.areas.rings import polygon_of, short
 from tissuumaps_sic.slidefile.documents import parse_json
-from tissuumaps_sic.slidefile.spelling import stripped
+from tissuumaps_sic.slidefile.spelling import strip
 
 _LINES = ("Point", "MultiPoint", "LineString", "MultiLineString")
 
@@ -97,7 +97,7 @@ def _names(properties: Any) -> tuple[tuple[str, ...], bool]:
     if isinstance(known, dict):
         known = known.get("name") or known.get("names")
     if isinstance(known, list) and all(isinstance(each, str) for each in known):
-        known = ": ".join(map(stripped, known))
+        known = ": ".join(map(strip, known))
     name = _name(known, "classification")
     if name:
         ends = reversed([match.start() for match in re.finditer(r"\s*:\s+", name)])
@@ -111,7 +111,7 @@ def _name(value: Any, what: str) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return stripped(value)
+        return strip(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value) if isinstance(value, int) else f"{value:g}"
     raise ValueError(f"has a {what} that is no name ({short(value)})")

@@ -10,6 +10,7 @@ import openslide
 import openslide.lowlevel
 
 from tissuumaps_sic.slidefile.pixels import ome_xml
+from tissuumaps_sic.slidefile.pixels.blocks import Blocks
 from tissuumaps_sic.slidefile.pixels.source import (
     Pixels,
     Size,
@@ -19,7 +20,7 @@ from tissuumaps_sic.slidefile.pixels.source import (
     positive,
     size_or_none,
 )
-from tissuumaps_sic.slidefile.pixels.tiff import Blocks, Page
+from tissuumaps_sic.slidefile.pixels.tiff import Page
 
 # OpenSlide keeps decoded tiles here. It must hold two rows of tiles of the widest stretch that is
 # read at once (patches._BAND_PIXELS x 256 x 4 bytes x 2 = 32 MiB), because a level whose downsample

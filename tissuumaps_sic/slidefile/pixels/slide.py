@@ -18,8 +18,9 @@ from PIL import Image
 
 from tissuumaps_sic.slidefile.pixels.digest import digest_of
 from tissuumaps_sic.slidefile.pixels.failure import Stamp, explain
-from tissuumaps_sic.slidefile.pixels.opening import backend_errors, open_source
+from tissuumaps_sic.slidefile.pixels.opening import open_source
 from tissuumaps_sic.slidefile.pixels.openslide import dicom_file
+from tissuumaps_sic.slidefile.pixels.probing import backend_errors
 from tissuumaps_sic.slidefile.pixels.resolution import Resolution, check_resolution, find_resolution
 from tissuumaps_sic.slidefile.pixels.source import Pixels, Size, SlideError, Source, nearest_finer_level
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tissuumaps_sic.slidefile.pixels import ome_xml
+from tissuumaps_sic.slidefile.pixels.blocks import Blocks
 from tissuumaps_sic.slidefile.pixels.openslide import OpenSlideSource
 from tissuumaps_sic.slidefile.pixels.source import (
     PixelError,
@@ -21,7 +22,7 @@ from tissuumaps_sic.slidefile.pixels.source import (
     positive,
     size_or_none,
 )
-from tissuumaps_sic.slidefile.pixels.tiff import YCBCR, Blocks, Page, Tiff
+from tissuumaps_sic.slidefile.pixels.tiff import YCBCR, Page, Tiff
 
 # Edge of what is looked at to tell how many bits are in use.
 _WIDENED = 512

@@ -12,7 +12,7 @@ import zarr
 from making.tiff import FLOAT, LONG, RATIONAL, SHORT, Page, encode, page, write_tiff
 from PIL import Image
 
-from tissuumaps_sic.slidefile.pixels import opening, room
+from tissuumaps_sic.slidefile.pixels import opening, probing, room
 from tissuumaps_sic.slidefile.pixels.opening import open_source
 from tissuumaps_sic.slidefile.pixels.openslide import OpenSlideSource
 from tissuumaps_sic.slidefile.pixels.source import PixelError, SlideError
@@ -134,7 +134,7 @@ def test_an_ome_tiff_that_openslide_alone_decodes_is_read_without_its_levels(tmp
     source = open_source(path)
     assert (type(source), len(source.level_sizes)) == (VipsSource, 2)
     source.close()
-    monkeypatch.setattr(opening, "_decodes", lambda source: False)
+    monkeypatch.setattr(opening, "decodes", lambda source: False)
     source = open_source(path)
     assert (type(source), len(source.level_sizes)) == (OpenSlideSource, 1)
     assert np.array_equal(source.read(0, 0, WIDTH, HEIGHT, 0), PICTURE)
@@ -234,7 +234,7 @@ def test_damage_is_an_error_at_its_tile_and_nowhere_black(tmp_path):
     source = open_source(path)
     assert np.array_equal(source.read(0, 0, 128, 128, 0), PICTURE[:128, :128])
     for _ in range(2):
-        with pytest.raises(opening.backend_errors()):
+        with pytest.raises(probing.backend_errors()):
             source.read(256, 0, 40, 100, 0)
     source.close()
 
@@ -599,7 +599,7 @@ def test_a_damaged_chunk_is_an_error(tmp_path):
     path = write_zarr(tmp_path / "a.zarr")
     (path / "0" / "0.0.1").write_bytes(b"nothing that was compressed")
     source = open_source(path)
-    with pytest.raises(opening.backend_errors()):
+    with pytest.raises(probing.backend_errors()):
         source.read(0, 0, 256, 256, 0)
     source.close()
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from making.tiff import LONG, page, write_tiff
 
+from tissuumaps_sic.slidefile.pixels.blocks import Blocks
 from tissuumaps_sic.slidefile.pixels.source import SlideError, has_same_shape
-from tissuumaps_sic.slidefile.pixels.tiff import Blocks, read_tiff
+from tissuumaps_sic.slidefile.pixels.tiff import read_tiff
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (200, 300, 3)).astype(np.uint8)
 
