@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SLIDE ?=
 
-.PHONY: demo test lint bench hunt clean
+.PHONY: demo test lint javascript bench hunt clean
 
 # The stamp is remade when the dependencies change.
 $(VENV)/.installed: pyproject.toml
@@ -20,17 +20,23 @@ demo: $(VENV)/.installed
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# ESLint from npm, run by the Node of the environment.
+# ESLint and TypeScript from npm, run by the Node of the environment.
 tests/javascript/node_modules: tests/javascript/package-lock.json $(VENV)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm ci --silent --prefix tests/javascript
 	touch $@
 
-lint: $(VENV)/.installed tests/javascript/node_modules
+# The page's modules: their style, their types, and what those do that need no browser.
+javascript: $(VENV)/.installed tests/javascript/node_modules
 	$(BIN)/node tests/javascript/node_modules/eslint/bin/eslint.js \
-	  --config tests/javascript/eslint.config.js tissuumaps_sic/plugin
+	  --config tests/javascript/eslint.config.js tissuumaps_sic/plugin tests/javascript/*.js
+	$(BIN)/node tests/javascript/node_modules/typescript/bin/tsc --project tests/javascript
+	$(BIN)/node --disable-warning=MODULE_TYPELESS_PACKAGE_JSON --test --test-isolation=none --test-reporter=dot tests/javascript/*.test.js
+
+lint: javascript
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

@@ -21,8 +21,8 @@ import torch
 import torchvision
 
 from embedder.embedding.partial import Partial
+from embedder.encoders.load import load_encoder
 from embedder.encoders.network import Encoder
-from embedder.encoders.table import load_encoder
 from embedder.patches.grid import PatchGrid
 from embedder.patches.reading import iter_patches
 from tissuumaps_sic.slidefile.pixels.slide import open_slide, require_resolution

@@ -27,7 +27,8 @@ from pathlib import Path
 import torch
 
 import embedder.embedding.pipeline
-from embedder.embedding.pipeline import EmbedOptions, embed_slides
+from embedder.embedding.options import EmbedOptions
+from embedder.embedding.pipeline import embed_slides
 from embedder.encoders.table import ENCODERS
 from embedder.encoders.network import Encoder
 

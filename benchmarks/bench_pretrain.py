@@ -16,9 +16,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from embedder.embedding.pipeline import EmbedOptions, embed_slides
+from embedder.embedding.options import EmbedOptions
+from embedder.embedding.pipeline import embed_slides
 from embedder.embedding.request import SlideInput
-from embedder.pretraining.training import PretrainOptions, pretrain
+from embedder.pretraining.options import PretrainOptions
+from embedder.pretraining.pipeline import pretrain
 from tissuumaps_sic.evaluation.evaluate import evaluate
 from tissuumaps_sic.evaluation.truth import TruthClasses
 

@@ -1,7 +1,7 @@
 """What a click costs the server in a session with a long history: large lassos, as 0.1 wrote them.
 
 Each lasso is of half of the slide's patches at random, which is the most that there is to pack. The slide is
-made up; nothing is run. Told are the seconds within `Annotator.change`, and of the answer as JSON.
+made up; nothing is run. Told are the seconds within `Server.ask`, and of the answer as JSON.
 
     .venv/bin/python benchmarks/bench_session.py [--patches 500000] [--lassos 8] [--clicks 5]
 """
@@ -20,9 +20,12 @@ import anndata
 import numpy as np
 import pandas as pd
 
-from tissuumaps_sic.annotation.session import Session, session_path
+from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.annotation.store import session_path
 from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file
-from tissuumaps_sic.viewer.endpoints import Annotator, as_json
+from tissuumaps_sic.viewer.access import reach_of
+from tissuumaps_sic.viewer.answers import as_json
+from tissuumaps_sic.viewer.endpoints import Server
 
 N_FEATURES = 16
 
@@ -61,16 +64,15 @@ def main() -> None:
         slide = make(Path(folder), options.patches)
         write_history(slide, options.lassos)
         session = session_path(slide.path)
-        annotator, state = Annotator(), {"revision": 0}
+        server, state = Server(), {"revision": 0}
 
         def size() -> str:
             return f"session {session.stat().st_size / 1e6:.1f} MB"
 
         def ask(endpoint: str, **content: Any) -> tuple[float, float]:
             begin = time.perf_counter()
-            state.update(
-                getattr(annotator, endpoint)(slide.path.parent, {"h5ad": slide.path.name, **content})
-            )
+            asked = {"h5ad": slide.path.name, **content}
+            state.update(server.ask(endpoint, reach_of(slide.path.parent, asked), asked))
             done = time.perf_counter()
             as_json(state)
             return done - begin, time.perf_counter() - done

@@ -20,10 +20,12 @@ from typing import Any, Literal
 
 from embedder import __version__
 from embedder.cluster.machines import ClusterError, SlurmOptions, Workers, connected
-from embedder.cluster.worker import TOPIC, Setup, UnfitError, embed_slide, prepare, stop
-from embedder.embedding.pipeline import EmbedOptions, SlideResult, clash_results, tell
-from embedder.embedding.request import SlideInput
-from embedder.encoders.table import ENCODERS, EncoderError
+from embedder.cluster.worker import TOPIC, Setup, UnfitError, prepare, stop, work_on_slide
+from embedder.embedding.options import EmbedOptions
+from embedder.embedding.request import SlideInput, as_inputs
+from embedder.embedding.results import SlideResult, log_result, refuse_names
+from embedder.encoders.spec import EncoderError
+from embedder.encoders.table import ENCODERS
 from tissuumaps_sic.slidefile.leases import LockedError, locked
 
 __all__ = ["ClusterError", "SlurmOptions", "embed_on_cluster"]
@@ -99,7 +101,7 @@ def embed_on_cluster(
     ``if __name__ == "__main__":``.
     """
     options = options or EmbedOptions()
-    items = [each if isinstance(each, SlideInput) else SlideInput(each) for each in slides]
+    items = as_inputs(slides)
     folder.mkdir(parents=True, exist_ok=True)
     if devices:
         kinds = {device.partition(":")[0] for device in devices}
@@ -224,7 +226,7 @@ class _Run:
         from tqdm import tqdm
         from tqdm.contrib.logging import logging_redirect_tqdm
 
-        for place, result in clash_results(self.items).items():
+        for place, result in refuse_names(self.items).items():
             self._finish(place, result)
         self._waiting = sorted(
             (_job(place, item) for place, item in enumerate(self.items) if place not in self._results),
@@ -323,7 +325,7 @@ class _Run:
                 self._waiting.remove(job)
                 worker.job = job
                 item = replace(job.item, path=_absolute(job.item.path))
-                self._submit(worker, embed_slide, self.setup, job.place, item, seen=job.seen)
+                self._submit(worker, work_on_slide, self.setup, job.place, item, seen=job.seen)
             elif not self._waiting and self.source.release(worker.name):
                 worker.state = "released"
 
@@ -452,7 +454,7 @@ class _Run:
         """Note a result, with the paths as they were given."""
         h5ad = None if result.h5ad is None else str(self.folder / Path(result.h5ad).name)
         self._results[place] = replace(result, slide=str(self.items[place].path), h5ad=h5ad)
-        tell(result)
+        log_result(result)
 
     def _give_up(self, error: _EndError) -> None:
         if len(self._results) == 0:

@@ -16,10 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from embedder import __version__
-from embedder.embedding.pipeline import EmbedOptions, Progress, SlideResult, embed_or_tell, make_encoder
+from embedder.embedding.encoding import log_advice, make_encoder
+from embedder.embedding.options import EmbedOptions
 from embedder.embedding.rehearsal import RehearsalError
 from embedder.embedding.request import SlideInput
+from embedder.embedding.results import SlideResult
+from embedder.embedding.slide import embed_slide
 from embedder.encoders.network import Encoder
+from embedder.isolation.child import Progress
 from tissuumaps_sic.slidefile.errors import SicError
 
 # Workers tell what happens under this topic of Dask's events.
@@ -131,6 +135,7 @@ def _encoder(setup: Setup) -> Encoder:
 @functools.lru_cache(maxsize=1)
 def _load(run: str, options: EmbedOptions, threads: int) -> Encoder:  # noqa: ARG001
     encoder = make_encoder(options)
+    log_advice(encoder, options)
     import torch
 
     # Dask tells its workers to compute in one thread, since it means to run many tasks in each.
@@ -142,7 +147,7 @@ def _lacks(error: ModuleNotFoundError) -> UnfitError:
     return UnfitError(f'lacks {error.name}; there too, run pip install "tissuumaps-sic[embed,cluster]"')
 
 
-def embed_slide(setup: Setup, place: int, item: SlideInput, *, seen: bool) -> SlideResult:
+def work_on_slide(setup: Setup, place: int, item: SlideInput, *, seen: bool) -> SlideResult:
     """Embed one slide on this worker.
 
     Parameters
@@ -172,7 +177,7 @@ def embed_slide(setup: Setup, place: int, item: SlideInput, *, seen: bool) -> Sl
         made = _made_since(h5ad, setup.began)
         options = replace(setup.options, overwrite=False) if made else setup.options
         try:
-            result = embed_or_tell(item, setup.folder, encoder, options, progress=progress)
+            result = embed_slide(item, setup.folder, encoder, options, progress=progress)
         except ModuleNotFoundError as error:
             raise _lacks(error) from error
         except RehearsalError as error:

@@ -15,7 +15,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check the files."""
-    from tissuumaps_sic.slidefile.contract import check_files
+    from embedder.files.checking import check_files
 
     broken = False
     for path, problems in check_files(options.files):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedder.commands.options import (
-    EMBED,
     add_embedding,
     add_json,
     add_limits,
@@ -20,12 +19,13 @@ from embedder.commands.options import (
     read_options,
     set_defaults,
 )
+from embedder.embedding.options import EmbedOptions
 from tissuumaps_sic.slidefile.console import as_wrong_use
 from tissuumaps_sic.slidefile.errors import WrongUseError
 
 if TYPE_CHECKING:
-    from embedder.embedding.pipeline import EmbedOptions, SlideResult
     from embedder.embedding.request import SlideInput
+    from embedder.embedding.results import SlideResult
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_limits(parser)
     _add_machines(parser)
     add_json(parser)
-    set_defaults(parser, EMBED)
+    set_defaults(parser, EmbedOptions())
 
 
 def _add_machines(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +74,7 @@ def _add_machines(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Embed the slides; one that fails is named, and the others are done."""
-    from embedder.embedding.pipeline import EmbedOptions, embed_slides
+    from embedder.embedding.pipeline import embed_slides
     from embedder.embedding.request import gather
 
     _check_workers(options)

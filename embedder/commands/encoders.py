@@ -17,11 +17,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """List the encoders."""
-    from embedder.encoders.table import available_encoders, table_lines
+    from embedder.encoders.load import available_encoders, format_table
 
     statuses = available_encoders()
     if options.json:
         print_report([asdict(status) for status in statuses])
     else:
-        print("\n".join(table_lines(statuses)))
+        print("\n".join(format_table(statuses)))
     return 0

@@ -98,7 +98,7 @@ class Partial:
         self._require_lock()
         state = self._read_state()
         if state is None or state["request"] != json.loads(json.dumps(request)):
-            remove_left_behind(folder)
+            remove_partial(folder)
             folder.mkdir(exist_ok=True)
             self._make()
         else:
@@ -231,7 +231,7 @@ class Partial:
         self._file.close()
         with suppress(LostError):
             self._require_lock()
-            remove_left_behind(self._folder)
+            remove_partial(self._folder)
 
     def _require_lock(self) -> None:
         if self._lock is not None:
@@ -261,7 +261,7 @@ class Partial:
         return state if fits and "request" in state else None
 
 
-def remove_left_behind(folder: Path) -> None:
+def remove_partial(folder: Path) -> None:
     """Remove the folder of a run that ended before it could; whoever calls this holds the slide's lock."""
     if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder, ignore_errors=True)

@@ -13,21 +13,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embedder.embedding.pipeline import (
-    BYTES_BESIDE,
-    EmbedOptions,
-    clash_results,
-    find_tissue,
-    kept_encoder,
-    make_encoder,
-    plan_grid,
-    prepare,
-)
+from embedder.embedding.children import get_encoder, prepare
+from embedder.embedding.encoding import log_advice, make_encoder
+from embedder.embedding.options import EmbedOptions
 from embedder.embedding.request import SlideInput
+from embedder.embedding.results import refuse_names
+from embedder.embedding.slide import BYTES_BESIDE
 from embedder.encoders.network import Encoder
 from embedder.isolation.child import Child, Limits, LostError, tell_stage
 from embedder.patches.grid import PatchGrid, TilingError
 from embedder.patches.reading import iter_patches
+from embedder.patches.selection import find_tissue, plan_grid
 from tissuumaps_sic.slidefile.failure import os_reason
 from tissuumaps_sic.slidefile.pixels.slide import Slide, SlideError, open_slide
 
@@ -86,28 +82,26 @@ class Plan:
 
     def lines(self) -> list[str]:
         """Return the plan as a table for people."""
-        width = min(60, max(5, *(len(Path(each.slide).name) for each in self.slides)))
-        found = [f"{'slide':{width}}  {'patches':>10}  {'MB':>8}  {'minutes':>8}"]
-        found += [
-            f"{Path(each.slide).name:{width}}  {each.n_patches:>10,}  {each.n_bytes / 1e6:>8,.0f}  "
-            f"{each.minutes:>8.1f}"
-            for each in self.slides
-            if each.problem is None
+        width = min(60, max(5, *(len(Path(plan.slide).name) for plan in self.slides)))
+        lines = [f"{'slide':{width}}  {'patches':>10}  {'MB':>8}  {'minutes':>8}"]
+        lines += [
+            f"{Path(plan.slide).name:{width}}  {plan.n_patches:>10,}  {plan.n_bytes / 1e6:>8,.0f}  "
+            f"{plan.minutes:>8.1f}"
+            for plan in self.slides
+            if plan.problem is None
         ]
-        found += [each.problem for each in self.slides if each.problem is not None]
-        n_bytes, minutes = (
-            sum(each.n_bytes for each in self.slides),
-            sum(each.minutes for each in self.slides),
-        )
-        found.append(
-            f"{sum(each.n_patches for each in self.slides):,} patches, {n_bytes / 1e6:,.0f} MB of "
+        lines += [plan.problem for plan in self.slides if plan.problem is not None]
+        n_bytes = sum(plan.n_bytes for plan in self.slides)
+        minutes = sum(plan.minutes for plan in self.slides)
+        lines.append(
+            f"{sum(plan.n_patches for plan in self.slides):,} patches, {n_bytes / 1e6:,.0f} MB of "
             f"{self.free_bytes / 1e6:,.0f} MB free, {minutes:,.1f} minutes at "
             f"{self.patches_per_second:,.0f} patches/s ({self.precision})"
         )
         # The embeddings of the slide that is being made lie beside its file.
-        if n_bytes + max((each.n_bytes for each in self.slides), default=0) > self.free_bytes:
-            found.append("this does not fit the disk of the output folder")
-        return found
+        if n_bytes + max((plan.n_bytes for plan in self.slides), default=0) > self.free_bytes:
+            lines.append("this does not fit the disk of the output folder")
+        return lines
 
 
 @dataclass(frozen=True)
@@ -146,18 +140,18 @@ def plan_slides(
         No child process can be started.
     """
     options = options or EmbedOptions()
-    clashing = clash_results(items)
+    refused = refuse_names(items)
     counts: list[tuple[SlideInput, int, str | None]] = []
     speed, dimension, precision = 0.0, 0, "not measured"
     with _measuring(options, limits) as measure:
         for place, item in enumerate(items):
-            found = clashing[place].message if place in clashing else measure(item, speed == 0)
-            if isinstance(found, str):
-                counts.append((item, 0, found))
+            measured = refused[place].message if place in refused else measure(item, speed == 0)
+            if isinstance(measured, str):
+                counts.append((item, 0, measured))
                 continue
-            speed = speed or found.speed
-            dimension, precision = found.dimension, found.precision
-            counts.append((item, found.n_patches, None))
+            speed = speed or measured.speed
+            dimension, precision = measured.dimension, measured.precision
+            counts.append((item, measured.n_patches, None))
     width = dimension * (2 if options.storage == "float16" else 4) + BYTES_BESIDE
     seconds = (1 / speed if speed else 0.0) + (_UMAP_SECONDS if options.umap else 0.0)
     return Plan(
@@ -178,6 +172,7 @@ def _measuring(
     """Yield what measures a slide, with its speed or without, or tells why it would fail."""
     if limits is None:
         encoder = make_encoder(options)
+        log_advice(encoder, options)
         yield lambda item, timed: _measure(item, encoder, options, timed=timed)
         return
 
@@ -196,7 +191,7 @@ def _measuring(
 
 def _measure_here(item: SlideInput, options: EmbedOptions, timed: bool) -> _Measured | str:
     """Measure a slide in this process, which is somebody's child."""
-    return _measure(item, kept_encoder(options), options, timed=timed)
+    return _measure(item, get_encoder(options), options, timed=timed)
 
 
 def _measure(item: SlideInput, encoder: Encoder, options: EmbedOptions, *, timed: bool) -> _Measured | str:

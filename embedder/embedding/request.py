@@ -59,6 +59,11 @@ class SlideInput:
         return self.path.name.removesuffix(".zarr") if self.path.is_dir() else self.path.stem
 
 
+def as_inputs(slides: Sequence[SlideInput | Path]) -> list[SlideInput]:
+    """Return slides, some of which may be given by their path alone."""
+    return [slide if isinstance(slide, SlideInput) else SlideInput(slide) for slide in slides]
+
+
 @dataclass(frozen=True)
 class _Given:
     """A slide, and the line of the table that lists it where one does: "slides.csv, line 3"."""

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from embedder.embedding.mapped import forget_pages
 from tissuumaps_sic.slidefile.contract import ContractError, check
-from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.failure import as_os_errors
+from tissuumaps_sic.slidefile.provenance import Provenance, provenance_in
 from tissuumaps_sic.slidefile.writing import replacing
 
 # Written at once.
@@ -36,7 +36,7 @@ def write_slide(
     colors: Sequence[str],
     slide_name: str,
     encoder_name: str,
-    provenance: dict[str, Any],
+    provenance: Provenance,
     tmap: dict[str, Any],
     thumbnail: npt.NDArray[np.uint8] | None = None,
 ) -> None:
@@ -57,9 +57,8 @@ def write_slide(
     colors : sequence of n str
         ``#rrggbb``.
     slide_name, encoder_name : str
-    provenance : dict
-        JSON-able; holds no path and no name of a person or machine. ``slide.size`` and
-        ``grid.patch_size0`` are read here.
+    provenance : Provenance
+        Holds no path and no name of a person or machine.
     tmap : dict
         The TissUUmaps project, as `tmap_project` makes it.
     thumbnail : ndarray of shape (rows, columns, 3), uint8, optional
@@ -97,17 +96,17 @@ def write_slide(
     obsm: dict[str, npt.NDArray[Any]] = {"spatial": np.asarray(centres, dtype=np.float64)}
     if umap2 is not None and umap3 is not None:
         obsm |= {"X_umap": umap2, "X_umap_3d": umap3}
-    uns: dict[str, Any] = {"embedder": json.dumps(provenance)}
+    uns: dict[str, Any] = {"embedder": provenance.to_json()}
     if thumbnail is None:
         uns["tmap"] = json.dumps(tmap)
     else:
-        width = provenance["slide"]["size"][0]
+        assert provenance.slide.size is not None
         uns["spatial"] = {
             slide_name: {
                 "images": {"hires": thumbnail},
                 "scalefactors": {
-                    "tissue_hires_scalef": thumbnail.shape[1] / width,
-                    "spot_diameter_fullres": provenance["grid"]["patch_size0"],
+                    "tissue_hires_scalef": thumbnail.shape[1] / provenance.slide.size[0],
+                    "spot_diameter_fullres": provenance.grid.patch_size0,
                 },
             }
         }
@@ -154,8 +153,10 @@ def write_matrix(
 def read_places(path: Path) -> tuple[npt.NDArray[np.float64], float]:
     """Return the centre of each patch of a file, (n, 2), and its grid's stride; level-0 pixels."""
     with h5py.File(path, "r", locking=False) as file:
-        grid = parse_json(file["uns/embedder"].asstr()[()])["grid"]
-        return file["obsm/spatial"][()], grid["stride"] * grid["scale"]
+        stride0 = provenance_in(file).grid.stride0
+        if stride0 is None:
+            raise ContractError(f"{path.name} does not tell how far its patches lie apart; embed it again")
+        return file["obsm/spatial"][()], stride0
 
 
 def count_patches(path: Path) -> int:

@@ -9,19 +9,16 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tissuumaps_sic.slidefile.errors import SicError
+from embedder.encoders.spec import EncoderError, EncoderSpec
 
 if TYPE_CHECKING:
     import torch
-
-    from embedder.encoders.table import EncoderSpec
 
 State = dict[str, "torch.Tensor"]
 
@@ -46,10 +43,6 @@ _LIGHTNING_CALLBACKS = (
     ("pytorch_lightning.callbacks.early_stopping", "EarlyStopping"),
     ("pytorch_lightning.callbacks.lr_monitor", "LearningRateMonitor"),
 )
-
-
-class EncoderError(SicError):
-    """An encoder cannot be loaded or run; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +190,7 @@ def load_strictly(spec: EncoderSpec, network: torch.nn.Module, checkpoint: Check
     }
     if any(faults.values()):
         raise EncoderError(
-            f"{checkpoint.path}: does not match {spec.name}: {_listed(faults)}; "
+            f"{checkpoint.path}: does not match {spec.name}: {_list_faults(faults)}; "
             f"give a checkpoint of {spec.name}"
         )
     # In float32, whatever a file was saved in: precision is chosen later, and by measurement.
@@ -217,90 +210,6 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-# Key maps: from the spelling of a published file to that of the network.
-
-
-def lite0_keys(key: str) -> str:
-    """Rename a key of the TensorFlow port of EfficientNet-Lite0 to timm's; timm's own stay."""
-    if not key.startswith("_"):
-        return key
-    head, _, rest = key.partition(".")
-    if head != "_blocks":
-        names = {
-            "_conv_stem": "conv_stem",
-            "_bn0": "bn1",
-            "_conv_head": "conv_head",
-            "_bn1": "bn2",
-            "_fc": "classifier",
-        }
-        return f"{names.get(head, head)}.{rest}"
-    number, layer, rest = rest.split(".", 2)
-    stage, block = _LITE0_BLOCKS[int(number)]
-    # The first block widens nothing, so timm counts its layers from the depthwise convolution.
-    layers = (
-        {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-        if int(number) == 0
-        else {
-            "_expand_conv": "conv_pw",
-            "_bn0": "bn1",
-            "_depthwise_conv": "conv_dw",
-            "_bn1": "bn2",
-            "_project_conv": "conv_pwl",
-            "_bn2": "bn3",
-        }
-    )
-    return f"blocks.{stage}.{block}.{layers.get(layer, layer)}.{rest}"
-
-
-# Blocks of each stage of EfficientNet-B0, which Lite0 keeps (Tan and Le, 2019, table 1).
-_LITE0_BLOCKS = [
-    (stage, block) for stage, blocks in enumerate((1, 2, 2, 3, 3, 4, 1)) for block in range(blocks)
-]
-
-
-def transformers_keys(key: str) -> str:
-    """Rename a key of `transformers` ViTModel or Dinov2Model to timm's; timm's own stay.
-
-    Query, key and value get names of their own, which `load_strictly` makes one of, as timm has it.
-    """
-    if key in _TRANSFORMERS_STEM:
-        return _TRANSFORMERS_STEM[key]
-    found = re.fullmatch(r"encoder\.layer\.(\d+)\.(.+)\.(weight|bias|lambda1)", key)
-    if found is None:
-        return re.sub(r"^layernorm\.", "norm.", key)
-    block, layer, kind = found.groups()
-    kind = "gamma" if kind == "lambda1" else kind
-    return f"blocks.{block}.{_TRANSFORMERS_LAYERS.get(layer, layer)}.{kind}"
-
-
-_TRANSFORMERS_STEM = {
-    "embeddings.cls_token": "cls_token",
-    "embeddings.mask_token": "mask_token",
-    "embeddings.position_embeddings": "pos_embed",
-    "embeddings.patch_embeddings.projection.weight": "patch_embed.proj.weight",
-    "embeddings.patch_embeddings.projection.bias": "patch_embed.proj.bias",
-}
-_TRANSFORMERS_LAYERS = {
-    "attention.attention.query": "attn.q",
-    "attention.attention.key": "attn.k",
-    "attention.attention.value": "attn.v",
-    "attention.output.dense": "attn.proj",
-    # ViTModel
-    "layernorm_before": "norm1",
-    "layernorm_after": "norm2",
-    "intermediate.dense": "mlp.fc1",
-    "output.dense": "mlp.fc2",
-    # Dinov2Model, whose norm1, norm2, mlp.fc1 and mlp.fc2 are timm's
-    "layer_scale1": "ls1",
-    "layer_scale2": "ls2",
-}
-
-
-def conch_keys(key: str) -> str:
-    """Rename a key of CONCH's image tower to that of the tower alone; the text's stay."""
-    return key.removeprefix("visual.")
-
-
 def _read(path: Path) -> tuple[Any, dict[str, str]]:
     import torch
 
@@ -318,12 +227,12 @@ def _read(path: Path) -> tuple[Any, dict[str, str]]:
 def _harmless() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
     """Return classes that may stand in a checkpoint: they hold values and do nothing."""
 
-    def made(*_: object) -> OrderedDict[str, object]:
+    def make_dict(*_: object) -> OrderedDict[str, object]:
         # The reader fills no class of dictionaries but Python's own.
         return OrderedDict()
 
     dicts = [
-        type("AttributeDict", (), {"__module__": module, "__new__": made}) for module in _LIGHTNING_DICTS
+        type("AttributeDict", (), {"__module__": module, "__new__": make_dict}) for module in _LIGHTNING_DICTS
     ]
     callbacks = [type(name, (), {"__module__": module}) for module, name in _LIGHTNING_CALLBACKS]
     return [argparse.Namespace, *dicts, *callbacks]
@@ -331,7 +240,7 @@ def _harmless() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
 
 def _without_prefixes(state: State) -> State:
     while True:
-        shared = next((each for each in _PREFIXES if all(key.startswith(each) for key in state)), None)
+        shared = next((prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in state)), None)
         if shared is None:
             return state
         state = {key.removeprefix(shared): value for key, value in state.items()}
@@ -364,7 +273,7 @@ def _fused(state: State) -> State:
     return fused
 
 
-def _listed(faults: Mapping[str, list[str]]) -> str:
+def _list_faults(faults: Mapping[str, list[str]]) -> str:
     return "; ".join(
         f"{len(keys)} {fault}: {', '.join(keys[:5])}{' …' if len(keys) > 5 else ''}"
         for fault, keys in faults.items()
@@ -372,5 +281,5 @@ def _listed(faults: Mapping[str, list[str]]) -> str:
     )
 
 
-def _one_line(told: object) -> str:
-    return " ".join(str(told).split())[:150]
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())[:150]

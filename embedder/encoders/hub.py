@@ -1,7 +1,7 @@
 """Where weights come from: a package that ships them, an address, or the Hugging Face hub.
 
-What was once fetched is found again without a network, and `state` says, without fetching anything, what is
-there now.
+What was once fetched is found again without a network, and `find_state` says, without fetching anything, what
+is there now.
 """
 
 from __future__ import annotations
@@ -10,17 +10,13 @@ import importlib.util
 import logging
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from embedder.encoders.checkpoints import EncoderError
-
-if TYPE_CHECKING:
-    from embedder.encoders.table import EncoderSpec
+from embedder.encoders.spec import EncoderError, EncoderSpec
 
 log = logging.getLogger(__name__)
 
 READY = "ready"
-CONCH = "git+https://github.com/mahmoodlab/CONCH.git"
+_CONCH = "git+https://github.com/mahmoodlab/CONCH.git"
 
 # A file in the second form can hold code; it is read as tensors alone all the same.
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -36,61 +32,66 @@ def find_weights(spec: EncoderSpec) -> Path:
         When it is not there and cannot be fetched.
     """
     if spec.shipped is not None:
-        path = _shipped(spec.shipped)
+        path = _find_shipped(spec.shipped)
         if path is None:
             raise EncoderError(f"the weights of {spec.name} are not installed; run {_INSTALL}")
         return path
     if spec.hub is not None:
-        return _from_hub(spec, spec.hub)
+        return _fetch_from_hub(spec, spec.hub)
     assert spec.download is not None
     return _download(spec.name, spec.download)
 
 
-def state(spec: EncoderSpec) -> str:
+def find_state(spec: EncoderSpec) -> str:
     """Return "ready", or what an encoder needs first; nothing is fetched."""
     if any(importlib.util.find_spec(package) is None for package in spec.packages):
         return f"needs {_INSTALL}"
-    if spec.library == "conch" and not conch_installed():
-        return f"needs pip install {CONCH}"
-    if _is_there(spec):
+    if spec.library == "conch" and not _has_conch():
+        return f"needs pip install {_CONCH}"
+    if _is_at_hand(spec):
         return READY
     if spec.shipped is not None:
         return f"needs {_INSTALL}"
     if spec.hub is None:
         return "needs a download, made at first use, or --weights FILE"
-    if _offline():
+    if _is_offline():
         return "needs --weights FILE: HF_HUB_OFFLINE is set"
     if spec.gated and not _has_token():
-        return f"needs access ({_page(spec.hub)}) and `hf auth login`, or --weights FILE"
-    granted = f" (access: {_page(spec.hub)})" if spec.gated else ""
+        return f"needs access ({_page_of(spec.hub)}) and `hf auth login`, or --weights FILE"
+    granted = f" (access: {_page_of(spec.hub)})" if spec.gated else ""
     return f"needs a download, made at first use{granted}, or --weights FILE"
 
 
-def conch_installed() -> bool:
-    """Whether the package that CONCH's image tower is built by is installed."""
+def require_conch(spec: EncoderSpec) -> None:
+    """Raise `EncoderError` where an encoder is built by a package of its authors that is not installed."""
+    if spec.library == "conch" and not _has_conch():
+        raise EncoderError(f"{spec.name} needs its authors' package; run pip install {_CONCH}")
+
+
+def _has_conch() -> bool:
     try:
         return importlib.util.find_spec("conch.open_clip_custom") is not None
     except ModuleNotFoundError:
         return False
 
 
-def _is_there(spec: EncoderSpec) -> bool:
+def _is_at_hand(spec: EncoderSpec) -> bool:
     if spec.shipped is not None:
-        return _shipped(spec.shipped) is not None
+        return _find_shipped(spec.shipped) is not None
     if spec.hub is not None:
-        return _cached(spec.hub) is not None
+        return _find_cached(spec.hub) is not None
     assert spec.download is not None
-    return _downloaded(spec.download).is_file()
+    return _place_download(spec.download).is_file()
 
 
-def _shipped(place: tuple[str, str]) -> Path | None:
+def _find_shipped(place: tuple[str, str]) -> Path | None:
     package, relative = place
-    found = importlib.util.find_spec(package)
-    path = Path(found.origin).parent / relative if found and found.origin else None
+    module = importlib.util.find_spec(package)
+    path = Path(module.origin).parent / relative if module and module.origin else None
     return path if path is not None and path.is_file() else None
 
 
-def _downloaded(url: str) -> Path:
+def _place_download(url: str) -> Path:
     """Return where torch keeps what it downloads from an address."""
     import torch
 
@@ -100,7 +101,7 @@ def _downloaded(url: str) -> Path:
 def _download(name: str, url: str) -> Path:
     import torch
 
-    path = _downloaded(url)
+    path = _place_download(url)
     if not path.is_file():
         log.info("downloading the weights of %s from %s", name, url)
         # PyTorch's own addresses end with the beginning of the file's sha256.
@@ -110,20 +111,20 @@ def _download(name: str, url: str) -> Path:
             torch.hub.download_url_to_file(url, str(path), hash_prefix=named and named[1])
         except (OSError, RuntimeError) as error:
             raise EncoderError(
-                f"the weights of {name} could not be downloaded from {url} ({_first_line(error)}); "
+                f"the weights of {name} could not be downloaded from {url} ({_first_line_of(error)}); "
                 "download them elsewhere and give the file with --weights"
             ) from error
     return path
 
 
-def _cached(repository: str) -> Path | None:
+def _find_cached(repository: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    found = (try_to_load_from_cache(repository, name) for name in _HUB_FILES)
-    return next((Path(path) for path in found if isinstance(path, str)), None)
+    paths = (try_to_load_from_cache(repository, name) for name in _HUB_FILES)
+    return next((Path(path) for path in paths if isinstance(path, str)), None)
 
 
-def _from_hub(spec: EncoderSpec, repository: str) -> Path:
+def _fetch_from_hub(spec: EncoderSpec, repository: str) -> Path:
     import huggingface_hub
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -134,10 +135,10 @@ def _from_hub(spec: EncoderSpec, repository: str) -> Path:
     )
 
     # What was fetched once is used again without asking: faster, and the same tomorrow.
-    cached = _cached(repository)
+    cached = _find_cached(repository)
     if cached is not None:
         return cached
-    log.info("downloading the weights of %s from %s", spec.name, _page(repository))
+    log.info("downloading the weights of %s from %s", spec.name, _page_of(repository))
     absent: Exception | None = None
     for file in _HUB_FILES:
         try:
@@ -150,38 +151,38 @@ def _from_hub(spec: EncoderSpec, repository: str) -> Path:
             absent = error
         except (GatedRepoError, RepositoryNotFoundError) as error:
             # The hub says "not found", too, of what a token does not reach.
-            raise EncoderError(_no_access(spec, repository)) from error
+            raise EncoderError(_explain_no_access(spec, repository)) from error
         except (HfHubHTTPError, OSError, ValueError) as error:
             raise EncoderError(
-                f"the weights of {spec.name} could not be downloaded from {_page(repository)} "
-                f"({_first_line(error)}); download {file} elsewhere and give it with --weights"
+                f"the weights of {spec.name} could not be downloaded from {_page_of(repository)} "
+                f"({_first_line_of(error)}); download {file} elsewhere and give it with --weights"
             ) from error
-    if _offline():
+    if _is_offline():
         raise EncoderError(
             f"the weights of {spec.name} are not in the cache and HF_HUB_OFFLINE is set; unset it, "
-            f"or download them from {_page(repository)} elsewhere and give the file with --weights"
+            f"or download them from {_page_of(repository)} elsewhere and give the file with --weights"
         ) from absent
     if spec.gated and not _has_token():
-        raise EncoderError(_no_access(spec, repository)) from absent
+        raise EncoderError(_explain_no_access(spec, repository)) from absent
     raise EncoderError(
-        f"{_page(repository)} could not be reached or has neither of {' and '.join(_HUB_FILES)}; "
+        f"{_page_of(repository)} could not be reached or has neither of {' and '.join(_HUB_FILES)}; "
         f"download the weights of {spec.name} elsewhere and give the file with --weights"
     ) from absent
 
 
-def _no_access(spec: EncoderSpec, repository: str) -> str:
+def _explain_no_access(spec: EncoderSpec, repository: str) -> str:
     if not _has_token():
         return (
-            f"{spec.name} is given out on request: ask for access at {_page(repository)}, then run "
+            f"{spec.name} is given out on request: ask for access at {_page_of(repository)}, then run "
             "`hf auth login` (or set HF_TOKEN), or give the file with --weights"
         )
     return (
-        f"your Hugging Face token has no access to {spec.name}: ask for it at {_page(repository)} "
+        f"your Hugging Face token has no access to {spec.name}: ask for it at {_page_of(repository)} "
         "with the account of the token, or give the file with --weights"
     )
 
 
-def _page(repository: str) -> str:
+def _page_of(repository: str) -> str:
     return f"https://huggingface.co/{repository}"
 
 
@@ -191,11 +192,11 @@ def _has_token() -> bool:
     return get_token() is not None
 
 
-def _offline() -> bool:
+def _is_offline() -> bool:
     from huggingface_hub import constants
 
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line_of(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -18,17 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.slidefile.errors import SicError
+from embedder.encoders.spec import EncoderError, EncoderSpec
 
 if TYPE_CHECKING:
     import torch
 
-    from embedder.encoders.table import EncoderSpec
-
 log = logging.getLogger(__name__)
-
-Precision = str  # "auto", "float32" or "bfloat16"
-PRECISIONS = ("auto", "float32", "bfloat16")
 
 # The warm-up: few enough patches to take a second, enough to fill the vectors of any processor.
 _WARM_UP_PATCHES = 8
@@ -39,10 +34,6 @@ _WORTH = 1.2
 _LEAST_COSINE = 0.999
 # A frozen network differs from the eager one by rounding alone.
 _FROZEN_COSINE = 0.99999
-
-
-class NetworkError(SicError):
-    """A network cannot be run on a device; the message says what to choose."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +64,17 @@ class Choice:
         )
 
 
+def choose_device(name: str) -> str:
+    """Return the device of a name; of "auto", the fastest that is here."""
+    if name != "auto":
+        return name
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 class Encoder:
     """A network with its weights, on a device; made by `encoders.load_encoder`.
 
@@ -101,7 +103,7 @@ class Encoder:
         name: str,
         weights_sha256: str,
         device: str,
-        precision: Precision,
+        precision: str,
     ) -> None:
         import torch
 
@@ -117,7 +119,7 @@ class Encoder:
                 device, memory_format=torch.channels_last
             )
         except (RuntimeError, AssertionError) as error:
-            raise NetworkError(
+            raise EncoderError(
                 f"device {device!r} cannot be used ({str(error).splitlines()[0]}); choose cpu, cuda or mps"
             ) from error
         # By precision and by the size of a patch: a frozen network is made for one.
@@ -239,6 +241,25 @@ class Encoder:
                 self.network, self.spec, precision, self.device, self._to_device(patches[:_WARM_UP_PATCHES])
             )
         return self._forwards[key]
+
+
+def class_and_mean(tokens: torch.Tensor, *, prefix: int) -> torch.Tensor:
+    """Return the class token followed by the mean of the patches' tokens.
+
+    Parameters
+    ----------
+    tokens : Tensor of shape (n, tokens, d)
+        The class token is the first.
+    prefix : int
+        How many tokens are no patch's: the class token and the registers after it.
+
+    Returns
+    -------
+    Tensor of shape (n, 2 * d)
+    """
+    import torch
+
+    return torch.cat([tokens[:, 0], tokens[:, prefix:].mean(dim=1)], dim=-1)
 
 
 def _make_forward(

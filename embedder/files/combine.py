@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -16,18 +15,16 @@ import numpy.typing as npt
 
 from tissuumaps_sic.slidefile import leases
 from tissuumaps_sic.slidefile.contract import ContractError, check
-from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.failure import as_os_errors
 from tissuumaps_sic.slidefile.kind import tell_kind
+from tissuumaps_sic.slidefile.provenance import MAIN, EmbeddingRecord, Provenance, provenance_in
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 
 # Written at once.
 _BLOCK_BYTES = 16 * 2**20
 # Level-0 pixels by which a centre may be off: other tools round theirs.
 _ROUNDING = 1.0
-# What is of the grid in an entry of uns['embedder']['encoders'].
-_GRID_KEYS = ("target_mpp", "patch_size", "overlap", "stride")
 # obsm holds the UMAP under two of these; the others mean something where an embedding is chosen.
 _RESERVED = ("umap", "umap_3d", "X", "all")
 
@@ -127,16 +124,15 @@ def add_embedding(base: Path, other: Path, *, name: str | None = None, replace: 
 
 
 def _add(base: Path, other: Path, name: str | None, lock: leases.Lock, *, replace: bool) -> Added:
+    from anndata.io import write_elem
+
     ours, theirs = _provenance(base), _provenance(other)
     _check_same_slide(base, ours, other, theirs)
-    encoders = _encoders(ours)
-    name = _name(base, other, encoders, theirs, name, replace=replace)
+    name = _name(base, other, ours.embeddings, theirs, name, replace=replace)
     grid, other_grid = _grid(base, ours), _grid(other, theirs)
     partners, distances = _partners(grid.centres, other_grid)
     _check_partners(base, grid, other, other_grid, distances)
     key = f"obsm/X_{name}"
-    entry = {"key": key} | _part(theirs, "encoder") | _grid_entry(theirs)
-    ours["encoders"] = [each for each in encoders if each.get("key") != key] + [entry]
     remove_left_behind(base)
     with replacing(base) as temporary, as_os_errors(base):
         shutil.copyfile(base, temporary)
@@ -147,7 +143,7 @@ def _add(base: Path, other: Path, name: str | None, lock: leases.Lock, *, replac
         ):
             X = _matrix(other, source)
             _write_rows(file, key, X, partners, other)
-            _write_provenance(file, ours)
+            write_elem(file["uns"], "embedder", ours.with_embedding(key, theirs).to_json())
             added = Added(
                 base, name, len(partners), int(X.shape[1]), str(X.dtype), float(distances.max(initial=0))
             )
@@ -162,12 +158,12 @@ def _add(base: Path, other: Path, name: str | None, lock: leases.Lock, *, replac
 # -------------------------------------------------------------------------------------------- what is there
 
 
-def _provenance(path: Path) -> dict[str, Any]:
+def _provenance(path: Path) -> Provenance:
     if not path.is_file():
         raise CombineError(f"{path.name}: no such file; embed the slide first (embedder embed)")
     try:
         with h5py.File(path, "r", locking=False) as file:
-            known = parse_json(file["uns/embedder"].asstr()[()])
+            known = provenance_in(file)
     except (OSError, KeyError, ValueError, AttributeError, TypeError) as error:
         kind = tell_kind(path) if isinstance(error, OSError) else None
         if kind is not None:
@@ -176,22 +172,17 @@ def _provenance(path: Path) -> dict[str, Any]:
         raise CombineError(
             f"{path.name}: does not tell how it was embedded ({reason}); embed the slide again"
         ) from error
-    if not isinstance(known, dict):
+    if not known.is_told:
         raise CombineError(f"{path.name}: does not tell how it was embedded; embed the slide again")
     return known
 
 
-def _part(known: dict[str, Any], key: str) -> dict[str, Any]:
-    part = known.get(key)
-    return part if isinstance(part, dict) else {}
-
-
-def _check_same_slide(base: Path, ours: dict[str, Any], other: Path, theirs: dict[str, Any]) -> None:
-    one, two = _part(ours, "slide"), _part(theirs, "slide")
-    keys = ("hash",) if one.get("hash") and two.get("hash") else ("name", "size")
-    if any(one.get(key) is None or one[key] != two.get(key) for key in keys):
+def _check_same_slide(base: Path, ours: Provenance, other: Path, theirs: Provenance) -> None:
+    one, two = ours.slide, theirs.slide
+    facts = [(one.hash, two.hash)] if one.hash and two.hash else [(one.name, two.name), (one.size, two.size)]
+    if any(mine is None or mine != its for mine, its in facts):
         told = "; ".join(
-            f"{path.name} is of {slide.get('name')}, {' x '.join(map(str, slide.get('size') or '?'))} px"
+            f"{path.name} is of {slide.name}, {' x '.join(map(str, slide.size or '?'))} px"
             for path, slide in ((base, one), (other, two))
         )
         raise CombineError(
@@ -199,42 +190,27 @@ def _check_same_slide(base: Path, ours: dict[str, Any], other: Path, theirs: dic
         )
 
 
-def _grid_entry(known: dict[str, Any]) -> dict[str, Any]:
-    grid = _part(known, "grid")
-    return {key: grid[key] for key in _GRID_KEYS if key in grid}
-
-
-def _encoders(known: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what is recorded of each embedding of a file, that of ``X`` included."""
-    listed = known.get("encoders")
-    entries = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
-    if not any(each.get("key") == "X" for each in entries):
-        entries.insert(0, {"key": "X"} | _part(known, "encoder") | _grid_entry(known))
-    return entries
-
-
 def _name(
     base: Path,
     other: Path,
-    encoders: list[dict[str, Any]],
-    theirs: dict[str, Any],
+    there: Sequence[EmbeddingRecord],
+    theirs: Provenance,
     given: str | None,
     *,
     replace: bool,
 ) -> str:
     """Return what the embedding is called."""
-    encoder, mpp = _part(theirs, "encoder").get("name"), _part(theirs, "grid").get("target_mpp")
     name = given
     if name is None:
-        if not encoder:
+        if not theirs.encoder.name:
             raise CombineError(f"{other.name}: does not name its encoder; give the embedding a name (--name)")
-        name = _default_name(str(encoder), mpp, encoders)
-    name = _sanitised(name)
+        name = _default_name(theirs.encoder.name, theirs.grid.target_mpp, there)
+    name = _sanitise(name)
     if not name.strip("-"):
         raise CombineError(f"{given!r} has no letter or digit to name an embedding by; give another --name")
     if name in _RESERVED:
         raise CombineError(f"{name!r} means something else already; give the embedding another --name")
-    if any(each.get("key") == "X" and each.get("name") == name for each in encoders):
+    if any(each.key == MAIN and each.name == name for each in there):
         # Where embeddings are compared, X goes by the name of its encoder.
         raise CombineError(
             f"{base.name}: its X is of {name} already; give the embedding of {other.name} another --name"
@@ -247,17 +223,15 @@ def _name(
     return name
 
 
-def _default_name(encoder: str, mpp: Any, encoders: list[dict[str, Any]]) -> str:
-    known = [each for each in encoders if each.get("name") == encoder]
+def _default_name(encoder: str, mpp: float | None, there: Sequence[EmbeddingRecord]) -> str:
+    known = [each for each in there if each.name == encoder]
     # The first of an encoder keeps its bare name, however many scales come after it.
-    again = any(
-        each.get("key") == f"obsm/X_{_sanitised(encoder)}" and each.get("target_mpp") == mpp for each in known
-    )
-    elsewhere = any(each.get("target_mpp") != mpp for each in known)
-    return f"{encoder}_{mpp:g}mpp" if elsewhere and not again and isinstance(mpp, int | float) else encoder
+    again = any(each.key == f"obsm/X_{_sanitise(encoder)}" and each.target_mpp == mpp for each in known)
+    elsewhere = any(each.target_mpp != mpp for each in known)
+    return f"{encoder}_{mpp:g}mpp" if elsewhere and not again and mpp is not None else encoder
 
 
-def _sanitised(name: str) -> str:
+def _sanitise(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name)
 
 
@@ -274,18 +248,15 @@ def _matrix(path: Path, file: h5py.File) -> h5py.Dataset:
 # -------------------------------------------------------------------------------------------- who gets what
 
 
-def _grid(path: Path, known: dict[str, Any]) -> _Grid:
-    slide, grid = _part(known, "slide"), _part(known, "grid")
-    try:
-        x, y, width, height = slide.get("bounds") or (0, 0, *slide["size"])
-        edge, step, scale = (float(grid[key]) for key in ("patch_size0", "stride", "scale"))
-        origin, extent = np.array([x, y], dtype=np.float64), np.array([width, height], dtype=np.float64)
-    except (KeyError, TypeError, ValueError) as error:
+def _grid(path: Path, known: Provenance) -> _Grid:
+    slide, edge, stride = known.slide, known.grid.patch_size0, known.grid.stride0
+    bounds = slide.bounds or (slide.size and (0, 0, *slide.size))
+    if bounds is None or edge is None or stride is None:
         raise CombineError(
             f"{path.name}: does not tell where its patches lie (uns['embedder'] lacks the slide's size, or "
             "of the grid patch_size0, stride and scale); embed the slide again"
-        ) from error
-    stride = step * scale
+        )
+    origin, extent = np.array(bounds[:2], dtype=np.float64), np.array(bounds[2:], dtype=np.float64)
     if not (math.isfinite(edge) and math.isfinite(stride) and edge > 0 and stride > 0):
         raise CombineError(
             f"{path.name}: has patches of {edge:g} px every {stride:g} px; embed the slide again"
@@ -358,9 +329,3 @@ def _write_rows(file: h5py.File, key: str, X: h5py.Dataset, rows: Index, source:
             told = " ".join(str(error).split())
             raise CombineError(f"{source.name}: its X is damaged ({told}); copy it again") from error
         dataset[start : start + len(block)] = span[block - first]
-
-
-def _write_provenance(file: h5py.File, known: dict[str, Any]) -> None:
-    from anndata.io import write_elem
-
-    write_elem(file["uns"], "embedder", json.dumps(known))

@@ -20,6 +20,13 @@ from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.kind import tell_kind
 from tissuumaps_sic.slidefile.pixels.slide import PLAUSIBLE_MPP
 from tissuumaps_sic.slidefile.project import tmap_project, write_tmap
+from tissuumaps_sic.slidefile.provenance import (
+    EncoderRecord,
+    GridRecord,
+    Provenance,
+    SlideRecord,
+    TissueRecord,
+)
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 
 log = logging.getLogger(__name__)
@@ -414,46 +421,46 @@ def _stride(corners: npt.NDArray[np.float64]) -> float:
 
 def _provenance(
     found: _Found, name: str, slide_size: tuple[int, int], stride0: float, *, umap: bool
-) -> dict[str, Any]:
+) -> Provenance:
     assert found.mpp is not None
     assert found.size0 is not None
     patch_size = found.patch_size or round(found.size0)
     scale = found.size0 / patch_size
-    return {
-        "converted": {"from": found.kind},
-        "slide": {
-            "name": name,
-            "size": list(slide_size),
-            "bounds": [0, 0, *slide_size],
-            "hash": None,
-            "mpp_x": found.mpp,
-            "mpp_y": found.mpp,
-            "mpp_source": found.mpp_source,
-        },
-        "grid": {
-            "target_mpp": found.mpp * scale,
-            "patch_size": patch_size,
-            "overlap": max(0.0, 1 - stride0 / found.size0),
-            "stride": stride0 / scale,
-            "patch_size0": found.size0,
-            "patch_width0": found.size0,
-            "patch_height0": found.size0,
-            "scale": scale,
-        },
-        "tissue": {"method": None, "parameters": {}, "min_tissue": None},
-        "encoder": {
-            "name": found.encoder or "unknown",
-            "architecture": None,
-            "dimension": int(found.X.shape[1]),
-            "weights_sha256": None,
-            "transform": None,
-            "precision": None,
-            "storage": "float32",
-        },
-        "umap": umap,
-        "versions": {each: version(each) for each in ("tissuumaps-sic", "anndata")},
-        "seconds": {},
-    }
+    return Provenance(
+        converted={"from": found.kind},
+        slide=SlideRecord(
+            name=name,
+            size=slide_size,
+            bounds=(0, 0, *slide_size),
+            hash=None,
+            mpp_x=found.mpp,
+            mpp_y=found.mpp,
+            mpp_source=found.mpp_source,
+        ),
+        grid=GridRecord(
+            target_mpp=found.mpp * scale,
+            patch_size=patch_size,
+            overlap=max(0.0, 1 - stride0 / found.size0),
+            stride=stride0 / scale,
+            patch_size0=found.size0,
+            patch_width0=found.size0,
+            patch_height0=found.size0,
+            scale=scale,
+        ),
+        tissue=TissueRecord(min_tissue=None, method=None, parameters={}),
+        encoder=EncoderRecord(
+            name=found.encoder or "unknown",
+            architecture=None,
+            dimension=int(found.X.shape[1]),
+            weights_sha256=None,
+            transform=None,
+            storage="float32",
+            precision=None,
+        ),
+        umap=umap,
+        versions={each: version(each) for each in ("tissuumaps-sic", "anndata")},
+        seconds={},
+    )
 
 
 def _number(value: Any) -> float | None:

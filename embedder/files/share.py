@@ -20,7 +20,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -34,6 +34,7 @@ from tissuumaps_sic.slidefile.contract import ContractError, check
 from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.errors import WrongUseError
 from tissuumaps_sic.slidefile.project import tmap_project, write_tmap
+from tissuumaps_sic.slidefile.provenance import NEEDED, EmbeddingRecord, Provenance, provenance_in
 from tissuumaps_sic.slidefile.writing import replacing
 
 __all__ = ["Change", "ShareError", "Shared", "read_key", "share"]
@@ -46,6 +47,8 @@ _GROUPS = ("obs", "var", "obsm", "uns")
 _MOST_SHIFT = 2**16
 _NAME_DIGITS = 16
 _GREY = "#808080"
+
+Value = TypeVar("Value", str, float)
 
 
 @dataclass(frozen=True)
@@ -189,8 +192,8 @@ class _Copy:
         self.keep = keep
         self.changes: list[Change] = []
         with h5py.File(source, "r", locking=False) as file:
-            known = parse_json(file["uns/embedder"].asstr()[()])
-            self.original = _plain_name(known["slide"]["name"])
+            known = provenance_in(file)
+            self.original = _plain_name(_needed(known.slide.name, "slide.name"))
             self.name = self.original
             if rename_key is not None:
                 digest = hmac.new(rename_key, f"name:{self.original}".encode(), hashlib.sha256)
@@ -214,22 +217,21 @@ class _Copy:
         if rename_key is not None:
             for place in ("obs index", "obs/library_id", "uns/embedder: slide.name", "the file's name"):
                 self._changed(place, self.name, "the slide was renamed")
-        self.uns["embedder"] = json.dumps(self.provenance)
+        self.uns["embedder"] = self.provenance.to_json()
         self._changed("uns/tmap", "without the image layer", "the image is not shared")
 
     def project(self, h5ad_name: str) -> dict[str, Any]:
         """Return the TissUUmaps project of the copy."""
-        slide, grid = self.provenance["slide"], self.provenance["grid"]
-        stride, scale = _needed(grid, "stride"), _needed(grid, "scale")
-        size = slide.get("size") or self.obsm["spatial"].max(axis=0)
+        slide, grid = self.provenance.slide, self.provenance.grid
+        size = slide.size or self.obsm["spatial"].max(axis=0)
         return tmap_project(
             h5ad_name=h5ad_name,
             slide_name=self.name,
             image=None,
             slide_size=(int(size[0]), int(size[1])),
             centres=self.obsm["spatial"],
-            stride0=stride * scale,
-            mpp=(_needed(slide, "mpp_x") + _needed(slide, "mpp_y")) / 2,
+            stride0=_needed(grid.stride0, "grid.stride"),
+            mpp=(_needed(slide.mpp_x, "slide.mpp_x") + _needed(slide.mpp_y, "slide.mpp_y")) / 2,
         )
 
     def write(self, path: Path, project: dict[str, Any], *, compress: bool) -> None:
@@ -251,12 +253,12 @@ class _Copy:
     def _changed(self, place: str, what: str, why: str) -> None:
         self.changes.append(Change(place, what, why))
 
-    def _read_matrices(self, file: h5py.File, known: Any) -> None:
+    def _read_matrices(self, file: h5py.File, known: Provenance) -> None:
         """Read the places and the UMAP; of the other embeddings settle what they are called."""
         entries = {
-            str(each.get("key")): each
-            for each in _entries(known)
-            if str(each.get("key")).startswith("obsm/X_")
+            each.key: each
+            for each in known.encoders
+            if each.key is not None and each.key.startswith("obsm/X_")
         }
         self.obsm["spatial"] = np.array(file["obsm/spatial"][()], np.float64)
         for name, item in file["obsm"].items():
@@ -274,19 +276,19 @@ class _Copy:
             elif place not in self.keep:
                 self._removed(place, "a matrix that is not the file contract's")
 
-    def _embedding_place(self, place: str, entry: dict[str, Any]) -> str:
+    def _embedding_place(self, place: str, entry: EmbeddingRecord) -> str:
         """Return where an added embedding goes: its encoder names it, not people."""
-        encoder, mpp = whitelist.encoder_name(entry), entry.get("target_mpp")
+        encoder, mpp = whitelist.encoder_name(entry), entry.target_mpp
         names = [encoder, f"{encoder}_{mpp:g}mpp"] if whitelist.is_number(mpp) else [encoder]
         if place.removeprefix("obsm/X_") in names:
             return place
         free = [f"obsm/X_{name}" for name in [*names, *(f"{encoder}-{k}" for k in range(2, 1000))]]
         return next(each for each in free if each not in self.matrices)
 
-    def _read_provenance(self, known: Any, *, renamed: bool, shifted: bool) -> None:
+    def _read_provenance(self, known: Provenance, *, renamed: bool, shifted: bool) -> None:
         gone: list[str] = []
-        found = whitelist.keep(known, whitelist.PROVENANCE, gone)
-        for part in ("slide", "grid", "tissue", "encoder", "versions", "seconds"):
+        found = whitelist.keep(known.document, whitelist.PROVENANCE, gone)
+        for part in NEEDED:
             found.setdefault(part, {})
         named = {"slide.name", "encoder.name", "encoders"}
         self._tell_gone("uns/embedder: ", [each for each in gone if each not in named])
@@ -301,17 +303,19 @@ class _Copy:
                         f"uns/embedder: {'.'.join(place)}", "it tells whoever has the slide which it is"
                     )
         found["slide"]["name"] = self.name
-        found["encoder"]["name"] = whitelist.encoder_name(known.get("encoder"))
-        if found["encoder"]["name"] != known["encoder"].get("name"):
+        found["encoder"]["name"] = whitelist.encoder_name(known.encoder)
+        if found["encoder"]["name"] != known.encoder.name:
             told = "an encoder's name that people gave"
             self._changed("uns/embedder: encoder.name", found["encoder"]["name"], told)
-        if len(self.matrices) > 1 or "encoders" in known:
+        if len(self.matrices) > 1 or "encoders" in known.document:
             places = {old: new for new, old in self.matrices.items()}
             found["encoders"] = [
-                whitelist.keep(each, {**whitelist.ENCODER, **whitelist.GRID}, [])
-                | {"key": places[str(each.get("key"))], "name": whitelist.encoder_name(each)}
-                for each in _entries(known)
-                if str(each.get("key")) in places
+                whitelist.keep(
+                    each.model_dump(exclude_unset=True), {**whitelist.ENCODER, **whitelist.GRID}, []
+                )
+                | {"key": places[each.key], "name": whitelist.encoder_name(each)}
+                for each in known.encoders
+                if each.key in places
             ]
             for each in found["encoders"] if renamed else ():
                 each.pop("precision_choice", None)
@@ -320,7 +324,7 @@ class _Copy:
             "renamed": renamed or before.get("renamed") is True,
             "shifted": shifted or before.get("shifted") is True,
         }
-        self.provenance = found
+        self.provenance = Provenance.of(found)
 
     def _tell_gone(self, where: str, gone: Sequence[str]) -> None:
         for place in gone:
@@ -338,11 +342,9 @@ class _Copy:
 
     def _tell_extent(self, corners: npt.NDArray[np.int64]) -> None:
         """Put the extent of the patches in place of the slide's size, which archives list."""
-        grid = self.provenance["grid"]
-        edges = [_needed(grid, "patch_size0")] * 2
-        edges = [grid.get(name) or edges[0] for name in ("patch_width0", "patch_height0")]
+        edges = [_needed(edge, "grid.patch_size0") for edge in self.provenance.grid.edges0]
         extent = np.ceil(corners.max(axis=0) + np.array(edges)).astype(int).tolist()
-        self.provenance["slide"] |= {"size": extent, "bounds": [0, 0, *extent]}
+        self.provenance = self.provenance.with_extent((extent[0], extent[1]))
         self._changed("uns/embedder: slide.size, slide.bounds", "the extent of the patches", "asked for")
 
     def _read_obs(self, obs: h5py.Group, corners: npt.NDArray[np.int64]) -> Any:
@@ -376,7 +378,7 @@ class _Copy:
         import pandas as pd
         from anndata.io import read_elem
 
-        encoder = self.provenance["encoder"]["name"]
+        encoder = self.provenance.encoder.name
         index = pd.Index([f"{encoder}_{k:04d}" for k in range(n_features)], dtype=object)
         if list(var[var.attrs["_index"]].asstr()[()]) != list(index):
             self._changed("var index", f"{encoder}_0000 and so on", "named by the encoder")
@@ -539,16 +541,10 @@ def _plain_name(name: Any) -> str:
     return name
 
 
-def _entries(known: Any) -> list[dict[str, Any]]:
-    listed = known.get("encoders") if isinstance(known, dict) else None
-    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
-
-
-def _needed(section: dict[str, Any], key: str) -> float:
-    value = section.get(key)
+def _needed(value: Value | None, key: str) -> Value:
     if value is None:
         raise KeyError(key)
-    return float(value)
+    return value
 
 
 def _used(values: Any) -> Any:

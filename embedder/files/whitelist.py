@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from embedder.encoders.table import ENCODERS, SIMCLR
+from tissuumaps_sic.slidefile.provenance import EncoderRecord
 
 Rule = Callable[[Any], bool]
 Rules = Mapping[str, "Rule | Rules"]
@@ -177,14 +178,12 @@ def keep(value: Any, rules: Rules, gone: list[str], place: str = "") -> dict[str
     return kept
 
 
-def encoder_name(entry: Any) -> str:
+def encoder_name(encoder: EncoderRecord) -> str:
     """Return what an encoder may be called: its name where we gave it, else the beginning of its hash.
 
     A checkpoint that people give by its path is called as its file is.
     """
-    name, weights = (
-        entry.get(key) if isinstance(entry, dict) else None for key in ("name", "weights_sha256")
-    )
-    if isinstance(name, str) and (name in ENCODERS or name == SIMCLR):
-        return name
-    return f"encoder-{weights[:8]}" if isinstance(weights, str) and _HEX.fullmatch(weights) else "unknown"
+    if encoder.name is not None and (encoder.name in ENCODERS or encoder.name == SIMCLR):
+        return encoder.name
+    weights = encoder.weights_sha256 or ""
+    return f"encoder-{weights[:8]}" if _HEX.fullmatch(weights) else "unknown"

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tissuumaps_sic.slidefile.errors import SicError
+from tissuumaps_sic.slidefile.pixels.source import nearest_finer_level
 
 log = logging.getLogger(__name__)
 
@@ -283,16 +284,6 @@ class PatchGrid:
         # The hair keeps a patch that fits exactly and misses by the last binary digit.
         last = math.floor((side / scale - self.patch_size) / self.stride + 1e-6)
         return max(0, last + 1)
-
-
-def nearest_finer_level(level_downsamples: tuple[float, ...], scale: float) -> int:
-    """Give the level to read pixels of `scale` level-0 pixels from: the coarsest not coarser.
-
-    A level that is coarser by less than 1 in 1,000 still counts: downsamples such as 2.0005 come
-    from rounding the level's size to whole pixels. Level 0 where all are coarser.
-    """
-    fits = [k for k, downsample in enumerate(level_downsamples) if downsample <= scale * 1.001]
-    return max(fits, key=lambda k: level_downsamples[k]) if fits else 0
 
 
 def _check(mpp_x: float, mpp_y: float, target_mpp: float, patch_size: int, overlap: float) -> None:

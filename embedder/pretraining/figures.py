@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from embedder.pretraining.training import Probe
+    from embedder.pretraining.probes import Probe
 
 # Okabe and Ito's blue, orange and grey, told apart by people who do not see red and green.
 _START, _TRAINED, _CHANCE = "#e69f00", "#0072b2", "0.4"

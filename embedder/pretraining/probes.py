@@ -5,6 +5,7 @@ All of them compare encoders on the same patches; none says how good an encoder 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,15 @@ Features = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
 _FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one probe found, 0 to 1: of the start, of the trained encoder, and by chance."""
+
+    start: float
+    trained: float
+    chance: float
 
 
 def knn_probe(

@@ -17,7 +17,9 @@ from making.labels import plan, write_grid_h5ad
 from test_annotating import click_seeds, headless, some_seeds
 from viewer import ARTIFACTS, served
 
-from tissuumaps_sic.annotation.session import Session, cluster, save_session, session_path
+from tissuumaps_sic.annotation.runs import cluster
+from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.export import FORMATS
 from tissuumaps_sic.slides.slide import open_slide_file

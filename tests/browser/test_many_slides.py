@@ -10,7 +10,7 @@ import pytest
 from making.many import write_mosaic
 from viewer import ARTIFACTS, Viewer, served
 
-from tissuumaps_sic.annotation.session import load_session, session_path
+from tissuumaps_sic.annotation.store import load_session, session_path
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.slides.slide import open_slide_file
 

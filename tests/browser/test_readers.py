@@ -7,7 +7,7 @@ from test_annotating import click_seeds, headless, some_seeds
 from viewer import ARTIFACTS
 
 from tissuumaps_sic.annotation.agreement import compare
-from tissuumaps_sic.annotation.session import load_session
+from tissuumaps_sic.annotation.store import load_session
 from tissuumaps_sic.slides.slide import open_slide_file
 
 

@@ -12,14 +12,14 @@ from hostile.originals import HEIGHT, MPP, N_PATCHES, TILE, WIDTH, original, pic
 from embedder.embedding.request import gather
 from embedder.patches.drawn import read_tissue
 from embedder.patches.tissue import tissue_mask
+from tissuumaps_sic.annotation.runs import cluster
 from tissuumaps_sic.annotation.seeds import read_seeds
-from tissuumaps_sic.annotation.session import cluster
 from tissuumaps_sic.evaluation.truth import TruthClasses, patch_squares, read_truth
 from tissuumaps_sic.slidefile import contract
 from tissuumaps_sic.slidefile.pixels.slide import open_slide
 from tissuumaps_sic.slidefile.placing import layers_of
 from tissuumaps_sic.slides.slide import open_slide_file
-from tissuumaps_sic.viewer.pages import make_project
+from tissuumaps_sic.viewer.made_project import make_project
 
 _SEEDS = {0: 1, 9: 1, 17: 1, 7: 0, 15: 0, 23: 0}
 # Less than this of a tile's variance is left when it did not come from what was stored.
@@ -84,7 +84,7 @@ def _open_h5ad(path):
 
 
 def _classes():
-    from tissuumaps_sic.annotation.session import DEFAULT_CLASSES
+    from tissuumaps_sic.annotation.classes import DEFAULT_CLASSES
 
     return DEFAULT_CLASSES
 

@@ -183,7 +183,8 @@ def _slides():
 
 def _session():
     """A session of two classes with seeds, a correction and an undo, as the project itself writes it."""
-    from tissuumaps_sic.annotation.session import Session, save_session
+    from tissuumaps_sic.annotation.session import Session
+    from tissuumaps_sic.annotation.store import save_session
     from tissuumaps_sic.slides.slide import open_slide_file
 
     with TemporaryDirectory() as folder:

@@ -1,16 +1,20 @@
 // What keeps the page's modules small and free of TissUUmaps' globals: only viewer.js may name them.
-const js = require("@eslint/js");
-const globals = require("globals");
+import js from "@eslint/js";
+import globals from "globals";
 
-module.exports = [
+export default [
   js.configs.recommended,
   {
-    files: ["**/SIC_page/*.js"],
+    files: ["**/SIC_page/**/*.js"],
     languageOptions: { ecmaVersion: 2022, sourceType: "module", globals: globals.browser },
   },
   {
     files: ["**/SIC.js"],
     languageOptions: { ecmaVersion: 2022, sourceType: "script", globals: globals.browser },
+  },
+  {
+    files: ["**/javascript/*.js"],
+    languageOptions: { ecmaVersion: 2022, sourceType: "module", globals: globals.node },
   },
   {
     rules: {

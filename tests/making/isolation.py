@@ -9,17 +9,19 @@ import warnings
 
 from making.embeddings import MeanEncoder
 
-import embedder.embedding.pipeline
+import embedder.embedding.encoding
+import embedder.embedding.partial
 import embedder.embedding.plan
+import embedder.embedding.slide
 from embedder.isolation import child
 
 
 def prepare():
     """Put an encoder that is quick in place of the real one, and let slides of some names do harm."""
     encoder = MeanEncoder()
-    embedder.embedding.pipeline.load_encoder = lambda *args, **kwargs: encoder
+    embedder.embedding.encoding.load_encoder = lambda *args, **kwargs: encoder
     embedder.embedding.plan._MEASURED_SECONDS = 0.1
-    opened, batches = embedder.embedding.pipeline.open_slide, embedder.embedding.pipeline.iter_patches
+    opened, batches = embedder.embedding.slide.open_slide, embedder.embedding.encoding.iter_patches
 
     def open_or_die(path, **options):
         if path.name.startswith("abort"):
@@ -32,8 +34,8 @@ def prepare():
                 ctypes.string_at(0)
             yield batch
 
-    embedder.embedding.pipeline.open_slide = embedder.embedding.plan.open_slide = open_or_die
-    embedder.embedding.pipeline.iter_patches = batches_or_die
+    embedder.embedding.slide.open_slide = embedder.embedding.plan.open_slide = open_or_die
+    embedder.embedding.encoding.iter_patches = batches_or_die
     # What was done before a slide dies is kept, though it is done within seconds.
     embedder.embedding.partial._CHECKPOINT_SECONDS = 0
 

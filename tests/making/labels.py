@@ -3,15 +3,16 @@
 import base64
 import json
 import zlib
-from types import SimpleNamespace
 
 import anndata
 import numpy as np
 import pandas as pd
 
 from embedder.patches.grid import PatchGrid
-from tissuumaps_sic.annotation.session import Run, SeedClass, Session, save_session, session_path
-from tissuumaps_sic.export.labels import columns_of
+from tissuumaps_sic.annotation.classes import SeedClass
+from tissuumaps_sic.annotation.runs import Labelled
+from tissuumaps_sic.annotation.session import Run, Session
+from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.slides.slide import open_slide_file
 
 CLASSES = tuple(
@@ -63,7 +64,7 @@ def write_grid_h5ad(path, grid, *, told=True, image=None):
 
 
 def labelled(h5ad, labels, *, classes=CLASSES, seeds=None, scores=None, save=False):
-    """A slide whose last run gave `labels`; with the columns that stand for a replay of it."""
+    """A slide whose last run gave `labels`, as `runs.replay` gives them."""
     slide = open_slide_file(h5ad)
     labels = np.asarray(labels, np.uint8)
     seeds = seeds or {str(slide.patch_names[0]): int(labels[0])}
@@ -81,19 +82,8 @@ def labelled(h5ad, labels, *, classes=CLASSES, seeds=None, scores=None, save=Fal
     for name, label in seeds.items():
         session = session.seed([name], label, user="Ada")
     session = session.with_run(run)
-    y = np.full(slide.n_patches, -1)
-    for name, label in seeds.items():
-        y[slide.index[name]] = label
     if scores is None:
         scores = np.random.default_rng(1).random(slide.n_patches).astype(np.float32)
-    all_scores = np.zeros((slide.n_patches, len(classes)), np.float32)
-    all_scores[np.arange(slide.n_patches), labels] = scores
     if save:
         save_session(session_path(h5ad), session)
-    return SimpleNamespace(
-        slide=slide,
-        session=session,
-        labels=labels,
-        scores=scores,
-        columns=columns_of(slide, session, all_scores, y),
-    )
+    return Labelled.of(slide, session, np.asarray(scores, np.float32))

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from tissuumaps_sic.viewer.access import reach_of
+
 
 @contextmanager
 def serving(folder):
@@ -66,3 +68,8 @@ def unpack(body):
     """Return the state and the labels of an answer that has labels."""
     length = int.from_bytes(body[:4], "little")
     return json.loads(body[4 : 4 + length]), np.frombuffer(body[4 + length :], np.uint8)
+
+
+def ask(server, endpoint, folder, content):
+    """Ask a `Server` of this process, without Flask, as somebody who has given the password."""
+    return server.ask(endpoint, reach_of(folder, content), content)

@@ -8,6 +8,7 @@ import tifffile
 from PIL import Image
 
 from tissuumaps_sic.slidefile.project import tmap_project
+from tissuumaps_sic.slidefile.provenance import Provenance
 
 
 def slide_arguments(n=12):
@@ -32,7 +33,7 @@ def slide_arguments(n=12):
         "colors": [f"#0000{i:02x}" for i in range(n)],
         "slide_name": "A b",
         "encoder_name": "net",
-        "provenance": provenance,
+        "provenance": Provenance.of(provenance),
         "tmap": project(centres),
     }
 

@@ -46,9 +46,9 @@ class Patched(WorkerPlugin):
 
     def setup(self, worker):
         import embedder.cluster.worker
-        from embedder.encoders.table import EncoderError
+        from embedder.encoders.spec import EncoderError
 
-        embed_or_tell = embedder.cluster.worker.embed_or_tell
+        embed_slide = embedder.cluster.worker.embed_slide
 
         def load(run, options, threads):
             if options.encoder != "means":
@@ -56,7 +56,7 @@ class Patched(WorkerPlugin):
             return Encoder(self.folder)
 
         def embed(item, *arguments, **named):
-            result = embed_or_tell(item, *arguments, **named)
+            result = embed_slide(item, *arguments, **named)
             died = self.folder / "died"
             if item.name.startswith("unreported") and not died.exists():
                 died.touch()
@@ -64,7 +64,7 @@ class Patched(WorkerPlugin):
             return result
 
         embedder.cluster.worker._load = load
-        embedder.cluster.worker.embed_or_tell = embed
+        embedder.cluster.worker.embed_slide = embed
 
 
 def write_slide(path, *, blue=20, width=1400, height=700):

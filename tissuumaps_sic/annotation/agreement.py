@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,9 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from tissuumaps_sic.annotation.session import SeedClass, Session, SessionError
+from tissuumaps_sic.annotation.classes import drop_repeated
+from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 
@@ -116,32 +119,32 @@ def consensus(sessions: Mapping[str, Session]) -> tuple[Session, list[str]]:
     every = list(sessions.values())
     if len({session.fingerprint for session in every}) > 1:
         raise SessionError("the sessions are of different patches; choose sessions of one slide")
-    classes: dict[str, SeedClass] = {}
-    for session in every:
-        for each in session.classes:
-            classes.setdefault(each.name, each)
-    first, second, *more = classes.values()
+    first, second, *more = classes = drop_repeated(each for session in every for each in session.classes)
     merged = every[0].anew((first, second))
     for each in more:
         merged = merged.add_class(each)
-    votes: dict[str, dict[str, str]] = {}
-    for name, session in sessions.items():
-        named = session.classes
-        for patch, label in session.seeds.items():
-            votes.setdefault(patch, {})[name] = named[label].name
-    disputed = [patch for patch, given in votes.items() if len(set(given.values())) > 1]
-    order = {name: label for label, name in enumerate(classes)}
-    for reader in sessions:
-        for name, label in order.items():
-            # Who seeded a patch first is named with it.
-            patches = [
-                patch
-                for patch, given in votes.items()
-                if len(set(given.values())) == 1 and next(iter(given.items())) == (reader, name)
-            ]
-            if patches:
-                merged = merged.seed(patches, label, user=reader)
+    agreed, disputed = _count_votes(sessions)
+    for reader, (label, seed_class) in product(sessions, enumerate(classes)):
+        if patches := agreed.get((reader, seed_class.name)):
+            merged = merged.seed(patches, label, user=reader)
     return merged, disputed
+
+
+def _count_votes(sessions: Mapping[str, Session]) -> tuple[dict[tuple[str, str], list[str]], list[str]]:
+    """Return patches that nobody disputes, by who seeded them first and their class, and those in dispute."""
+    votes: dict[str, dict[str, str]] = {}
+    for reader, session in sessions.items():
+        classes = session.classes
+        for patch, label in session.seeds.items():
+            votes.setdefault(patch, {})[reader] = classes[label].name
+    agreed: dict[tuple[str, str], list[str]] = {}
+    disputed = []
+    for patch, given in votes.items():
+        if len(set(given.values())) > 1:
+            disputed.append(patch)
+        else:
+            agreed.setdefault(next(iter(given.items())), []).append(patch)
+    return agreed, disputed
 
 
 def _place(known: list[str], name: str) -> int:

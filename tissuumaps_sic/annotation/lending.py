@@ -1,8 +1,8 @@
 """Seeds that travel: what was seeded on one slide labels another one of the same embedding.
 
-A session borrows seeds (`lend`, `Session.borrow`); a run takes them with its own (`guests_of`, `cluster`).
-Only the seeds are kept, by the names of their patches: their embeddings are read from the slide that lends,
-which must therefore be where it was.
+A session borrows seeds (`lend`, `Session.borrow`); a run takes them with its own (`guests_of`,
+`runs.cluster`). Only the seeds are kept, by the names of their patches: their embeddings are read from the
+slide that lends, which must therefore be where it was.
 """
 
 from __future__ import annotations
@@ -13,27 +13,20 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.annotation.session import (
-    Guest,
-    Loan,
-    Run,
-    SeedClass,
-    SessionError,
-    UsedLoan,
-    cluster,
-    joined,
-    seed_vector,
-)
+from tissuumaps_sic.annotation.loans import Loan, UsedLoan
+from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.session import seed_vector
 from tissuumaps_sic.labelling import refine
-from tissuumaps_sic.labelling.progress import Progress
 from tissuumaps_sic.labelling.refine import Guests
-from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, Outline, open_slide_file, provenance
+from tissuumaps_sic.slidefile.provenance import Provenance, read_provenance
+from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, Outline, open_slide_file
 
 # What must be equal for embeddings of two slides to lie in one space: where it is recorded, and its name.
 _SAME = (
@@ -49,6 +42,22 @@ Opener = Callable[[Path, str], EmbeddedSlide]
 # Which files may be read because a session names them. A server sets this for a request, so that whatever
 # comes to replay a session in it is bound, however it got there.
 _ADMITS: ContextVar[Callable[[Path], bool] | None] = ContextVar("admits", default=None)
+
+
+@dataclass(frozen=True)
+class Guest:
+    """Seeds of another slide, with their embeddings.
+
+    Attributes
+    ----------
+    loan : UsedLoan
+        Whose they are.
+    seeds : Guests
+        What the clustering takes.
+    """
+
+    loan: UsedLoan
+    seeds: Guests
 
 
 @contextmanager
@@ -144,23 +153,7 @@ def guests_of(
 
 
 def _guest(slide: EmbeddedSlide, loan: Loan, opener: Opener) -> Guest:
-    path = lender_of(slide.path, loan)
-    source = opener(path, loan.embedding if isinstance(loan, UsedLoan) else MAIN)
-    if source.fingerprint != loan.fingerprint:
-        raise SessionError(
-            f"{loan.path}: holds other patches than when its seeds were borrowed; borrow them again, or put "
-            "the file back"
-        )
-    if isinstance(loan, UsedLoan):
-        if source.sample != loan.sample:
-            raise SessionError(
-                f"{loan.path}: its embeddings have changed since the labels were made from its seeds; run "
-                "the clustering again"
-            )
-        used = loan
-    else:
-        source = comparable(source, slide, opener=opener)
-        used = UsedLoan(**loan.model_dump(), embedding=source.embedding, sample=source.sample)
+    source, used = open_lent(slide, loan, opener=opener)
     y = seed_vector(source, loan.seeds)
     rows = np.flatnonzero(y >= 0)
     try:
@@ -169,74 +162,49 @@ def _guest(slide: EmbeddedSlide, loan: Loan, opener: Opener) -> Guest:
         raise SessionError(f"{loan.path}: {error}") from error
 
 
-def unlike(
+def open_lent(
+    slide: EmbeddedSlide, loan: Loan, *, opener: Opener = open_slide_file
+) -> tuple[EmbeddedSlide, UsedLoan]:
+    """Open the embeddings of borrowed seeds; parameters and errors are those of `guests_of`."""
+    path = lender_of(slide.path, loan)
+    source = opener(path, loan.embedding if isinstance(loan, UsedLoan) else MAIN)
+    if source.fingerprint != loan.fingerprint:
+        raise SessionError(
+            f"{loan.path}: holds other patches than when its seeds were borrowed; borrow them again, or put "
+            "the file back"
+        )
+    if not isinstance(loan, UsedLoan):
+        source = comparable(source, slide, opener=opener)
+        return source, UsedLoan(**loan.model_dump(), embedding=source.embedding, sample=source.sample)
+    if source.sample != loan.sample:
+        raise SessionError(
+            f"{loan.path}: its embeddings have changed since the labels were made from its seeds; run "
+            "the clustering again"
+        )
+    return source, loan
+
+
+def join_guests(guests: Sequence[Guest]) -> Guests | None:
+    """Return the seeds of all guests in order, as one; None where there are none."""
+    if not guests:
+        return None
+    return Guests(
+        np.concatenate([each.seeds.embeddings for each in guests]),
+        np.concatenate([each.seeds.labels for each in guests]),
+    )
+
+
+def flag_unlike(
     slide: EmbeddedSlide, seeds: Mapping[str, int], guests: Sequence[Guest]
 ) -> npt.NDArray[np.bool_] | None:
     """Return which patches are unlike any seed, borrowed or not (`refine.unlike`), (n_patches,), bool.
 
     Their labels are guesses. None where nothing is borrowed: every seed is then of this slide.
     """
-    together = joined(guests)
+    together = join_guests(guests)
     if together is None:
         return None
     return refine.unlike(slide.prepared, together, seed_vector(slide, seeds))
-
-
-def transfer(
-    source: EmbeddedSlide,
-    seeds: Mapping[str, int],
-    classes: Sequence[SeedClass],
-    target: EmbeddedSlide,
-    *,
-    progress: Progress | None = None,
-) -> tuple[Run, npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Label a slide from the seeds of another one, by the refined method.
-
-    The embeddings that the two were opened with must be comparable (`check_comparable`).
-
-    Parameters
-    ----------
-    source : EmbeddedSlide
-        The slide that was seeded.
-    seeds : mapping of str to int
-        Class of each seeded patch of `source` by the patch's name.
-    classes : sequence of SeedClass
-    target : EmbeddedSlide
-        The slide to label.
-    progress : callable, optional
-        As in `SeededIterativeClustering.fit`.
-
-    Returns
-    -------
-    run : Run
-        Labels of `target`; its loan names the slide that the seeds are from.
-    scores : ndarray of shape (n_patches, n_classes), float32
-        As `SeededIterativeClustering.scores_`.
-    unlike : ndarray of shape (n_patches,), bool
-        Which patches are unlike any seed (`refine.unlike`): their labels are guesses.
-
-    Raises
-    ------
-    SessionError
-        When the embeddings of the two slides cannot be compared, or a class has no seeds.
-    """
-    check_comparable(source, target)
-    y = seed_vector(source, seeds)
-    for label, seed_class in enumerate(classes):
-        if not (y == label).any():
-            raise SessionError(f"“{seed_class.name}” has no seeds on {source.name}; seed it there first")
-    loan = lend(source, seeds, target)
-    used = UsedLoan(**loan.model_dump(), embedding=source.embedding, sample=source.sample)
-    guests = guests_of(target, [used], opener=lambda path, _: _same(source, path))
-    run, scores = cluster(target, classes, {}, method="refine", guests=guests, progress=progress)
-    found = unlike(target, {}, guests)
-    assert found is not None
-    return run, scores, found
-
-
-def _same(source: EmbeddedSlide, path: Path) -> EmbeddedSlide:
-    assert source.path.resolve() == path
-    return source
 
 
 def comparable(
@@ -273,18 +241,18 @@ def check_comparable(source: EmbeddedSlide, target: EmbeddedSlide) -> None:
         When one has no provenance, or encoder, weights, transform, mpp or patch size differ; the message
         names what.
     """
-    one, other = (provenance(slide.path, slide.embedding) for slide in (source, target))
+    one, other = (read_provenance(each.path).of_embedding(each.embedding) for each in (source, target))
     for known, slide in ((one, source), (other, target)):
-        if not known:
+        if not known.is_told:
             which = "it" if slide.embedding == MAIN else f"its embedding {slide.embedding}"
             raise SessionError(
                 f"{slide.path.name}: does not tell how {which} was embedded (uns['embedder']), so seeds "
                 "cannot travel to or from it; embed the slide again (embedder embed)"
             )
     differing = [
-        f"{name} ({_found(one, keys)} there, {_found(other, keys)} here)"
+        f"{name} ({_fact(one, keys)} there, {_fact(other, keys)} here)"
         for keys, name in _SAME
-        if _found(one, keys) != _found(other, keys)
+        if _fact(one, keys) != _fact(other, keys)
     ]
     if source.X.shape[1] != target.X.shape[1]:
         differing.append(f"length of an embedding ({source.X.shape[1]} there, {target.X.shape[1]} here)")
@@ -295,18 +263,17 @@ def check_comparable(source: EmbeddedSlide, target: EmbeddedSlide) -> None:
         )
 
 
-def spaces_of(told: Outline) -> frozenset[str]:
+def spaces_of(outline: Outline) -> frozenset[str]:
     """Return a digest for the space of each embedding of a slide: with one in common two are comparable."""
     found = set()
-    for each in told.embeddings:
-        known = told.provenance[each.name]
-        if known:
-            facts = [_found(known, keys) for keys, _ in _SAME]
+    for each in outline.embeddings:
+        known = outline.provenance[each.name]
+        if known.is_told:
+            facts = [_fact(known, keys) for keys, _ in _SAME]
             text = json.dumps([*facts, each.n_features], sort_keys=True, default=str)
             found.add(hashlib.sha256(text.encode()).hexdigest()[:16])
     return frozenset(found)
 
 
-def _found(known: Mapping[str, Any], keys: tuple[str, str]) -> Any:
-    section = known.get(keys[0])
-    return section.get(keys[1]) if isinstance(section, Mapping) else None
+def _fact(known: Provenance, keys: tuple[str, str]) -> Any:
+    return getattr(getattr(known, keys[0]), keys[1])

@@ -28,13 +28,13 @@ _WIDTH = 4  # bytes of a packed difference
 _MOST_LABEL, _MOST_ROW = 127, 2**31 - 1
 
 
-def packed(data: bytes, *, level: int = 6) -> str:
+def pack(data: bytes, *, level: int = 6) -> str:
     """Return bytes as JSON can hold them: zlib of a `level`, base64."""
     return base64.b64encode(zlib.compress(data, level)).decode("ascii")
 
 
-def unpacked(text: str, most: int) -> bytes:
-    """Return the bytes of `packed`, as long as they are no more than `most`.
+def unpack(text: str, most: int) -> bytes:
+    """Return the bytes of `pack`, as long as they are no more than `most`.
 
     Raises
     ------
@@ -175,7 +175,7 @@ class PatchRows(Sequence[str]):
             self._kept = rows.tolist()
         elif len(rows) <= index.n_patches and rows.max() < index.n_patches:
             steps = np.diff(rows.astype(np.int64), prepend=0)
-            self._kept = packed(steps.astype("<i4").tobytes())
+            self._kept = pack(steps.astype("<i4").tobytes())
         else:
             self._kept = rows.astype(np.int64)
 
@@ -191,7 +191,7 @@ class PatchRows(Sequence[str]):
         found = object.__new__(cls)
         found.slide_index, found._kept = index, kept
         if isinstance(kept, str):
-            data = unpacked(kept, _WIDTH * index.n_patches)
+            data = unpack(kept, _WIDTH * index.n_patches)
             if len(data) % _WIDTH:
                 raise ValueError("is cut off")
             found._length = len(data) // _WIDTH
@@ -212,7 +212,7 @@ class PatchRows(Sequence[str]):
         """The rows, (n,) int64."""
         if not isinstance(self._kept, str):
             return np.asarray(self._kept, dtype=np.int64)
-        data = unpacked(self._kept, _WIDTH * self._length)
+        data = unpack(self._kept, _WIDTH * self._length)
         return np.cumsum(np.frombuffer(data, "<i4"), dtype=np.int64)
 
     @property

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tissuumaps_sic.annotation.session import (
+from tissuumaps_sic.annotation.classes import (
     DEFAULT_CLASSES,
-    DEFAULT_METHOD,
     FEWEST_CLASSES,
     MOST_CLASSES,
-    Method,
     SeedClass,
-    SessionError,
-    load_session,
     make_class,
     next_color,
 )
+from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.store import load_session
+from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
+from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.spelling import folded, listed, stripped
 from tissuumaps_sic.slidefile.tables import Row, Table, TableError, read_table
-from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, SlideFileError, provenance
+from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, SlideFileError
 
 log = logging.getLogger(__name__)
 
@@ -192,11 +192,11 @@ def _classes(path: Path, names: Sequence[str], positive: str | None) -> tuple[Se
 
 def _patches(table: Table, slide: EmbeddedSlide, labels: Sequence[int]) -> dict[str, int]:
     """Return the class of each patch that a row names; what contradicts an earlier row is refused."""
-    patch_of = _patch_finder(table, slide)
+    finder = _PatchFinder(table, slide)
     seeded: dict[str, tuple[Row, int]] = {}
     repeated = 0
     for row, label in zip(table.rows, labels, strict=True):
-        patch = patch_of(row)
+        patch = finder.find(row)
         if patch not in seeded:
             seeded[patch] = row, label
             continue
@@ -213,50 +213,51 @@ def _patches(table: Table, slide: EmbeddedSlide, labels: Sequence[int]) -> dict[
     return {patch: label for patch, (_, label) in seeded.items()}
 
 
-def _patch_finder(table: Table, slide: EmbeddedSlide) -> Callable[[Row], str]:
-    """Return what gives the name of a row's patch, by its own name where the table has one, else by place."""
-    by_place = {"x", "y"} <= set(table.columns)
-    edges = _edges(slide) if by_place else None
-    by_name = {stripped(name): name for name in slide.index}
+class _PatchFinder:
+    """Finds the patch of a row: by its name where the table has a column for names, else by its place."""
 
-    def place(row: Row) -> tuple[float, float]:
-        x, y = table.number(row, "x"), table.number(row, "y")
-        if x < 0 or y < 0:
-            raise table.error(row, f"x {x:g}, y {y:g} lies outside the slide; level-0 pixels count from 0")
-        return x, y
+    def __init__(self, table: Table, slide: EmbeddedSlide) -> None:
+        self._table, self._slide = table, slide
+        self._has_places = {"x", "y"} <= set(table.columns)
+        self._edges = read_provenance(slide.path).grid.patch0 if self._has_places else None
+        self._by_name = {stripped(name): name for name in slide.index}
 
-    def is_in(patch: int, at: tuple[float, float], reach: tuple[float, float]) -> bool:
-        across, down = np.abs(slide.centres[patch] - at).tolist()
-        return bool(across <= reach[0] + _ROUNDED and down <= reach[1] + _ROUNDED)
+    def find(self, row: Row) -> str:
+        """Return the name of a row's patch; a row that fits none is a `TableError`."""
+        return self._find_by_name(row) if "patch" in self._table.columns else self._find_by_place(row)
 
-    def named(row: Row) -> str:
-        name = row["patch"] if row["patch"] in slide.index else by_name.get(stripped(row["patch"]))
+    def _find_by_name(self, row: Row) -> str:
+        slide, given = self._slide, row["patch"]
+        name = given if given in slide.index else self._by_name.get(stripped(given))
         if name is None:
-            what = f"no patch named {row['patch']}" if row["patch"] else "no patch of an empty name"
-            raise table.error(row, f"{slide.path.name} has {what}; the seeds were made on another file")
-        if by_place and (row["x"] or row["y"]):
-            at = place(row)
-            if not is_in(slide.index[name], at, edges or (slide.spacing, slide.spacing)):
-                raise table.error(
+            what = f"no patch named {given}" if given else "no patch of an empty name"
+            raise self._table.error(row, f"{slide.path.name} has {what}; the seeds were made on another file")
+        if self._has_places and (row["x"] or row["y"]):
+            at = self._place(row)
+            if not self._is_in(slide.index[name], at, self._edges or (slide.spacing, slide.spacing)):
+                raise self._table.error(
                     row,
                     f"patch {name} is not at x {at[0]:g}, y {at[1]:g}; correct one, or leave the columns x "
                     "and y out",
                 )
         return name
 
-    def placed(row: Row) -> str:
-        at = place(row)
+    def _find_by_place(self, row: Row) -> str:
+        slide, at = self._slide, self._place(row)
         try:
             patch = slide.nearest(*at)
         except SlideFileError as error:
-            raise table.error(row, str(error)) from error
-        if edges and not is_in(patch, at, (edges[0] / 2, edges[1] / 2)):
-            raise table.error(row, f"{slide.path.name}: no patch at x {at[0]:g}, y {at[1]:g}, only beside it")
-        if not edges and not is_in(patch, at, (slide.spacing / 2, slide.spacing / 2)):
+            raise self._table.error(row, str(error)) from error
+        width, height = self._edges or (slide.spacing, slide.spacing)
+        if not self._is_in(patch, at, (width / 2, height / 2)):
+            if self._edges:
+                raise self._table.error(
+                    row, f"{slide.path.name}: no patch at x {at[0]:g}, y {at[1]:g}, only beside it"
+                )
             log.warning(
                 "%s, line %d: x %g, y %g may lie beside patch %s, which is the nearest; %s tells no size of "
                 "a patch",
-                table.path.name,
+                self._table.path.name,
                 row.line,
                 *at,
                 slide.patch_names[patch],
@@ -264,15 +265,14 @@ def _patch_finder(table: Table, slide: EmbeddedSlide) -> Callable[[Row], str]:
             )
         return str(slide.patch_names[patch])
 
-    return named if "patch" in table.columns else placed
+    def _place(self, row: Row) -> tuple[float, float]:
+        x, y = self._table.number(row, "x"), self._table.number(row, "y")
+        if x < 0 or y < 0:
+            raise self._table.error(
+                row, f"x {x:g}, y {y:g} lies outside the slide; level-0 pixels count from 0"
+            )
+        return x, y
 
-
-def _edges(slide: EmbeddedSlide) -> tuple[float, float] | None:
-    """Return width and height of a patch in level-0 pixels, where the file tells."""
-    grid = provenance(slide.path).get("grid")
-    if not isinstance(grid, dict):
-        return None
-    width, height = (grid.get(key, grid.get("patch_size0")) for key in ("patch_width0", "patch_height0"))
-    if not all(isinstance(each, int | float) and each > 0 for each in (width, height)):
-        return None
-    return float(width), float(height)  # type: ignore[arg-type]  # numbers, by the line above
+    def _is_in(self, patch: int, at: tuple[float, float], reach: tuple[float, float]) -> bool:
+        across, down = np.abs(self._slide.centres[patch] - at).tolist()
+        return bool(across <= reach[0] + _ROUNDED and down <= reach[1] + _ROUNDED)

@@ -6,25 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from tissuumaps_sic.annotation.lending import guests_of, lend, unlike
+from tissuumaps_sic.annotation import runs
+from tissuumaps_sic.annotation.lending import lend
+from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.annotation.seeds import Seeds, read_seeds
-from tissuumaps_sic.annotation.session import (
-    DEFAULT_METHOD,
-    Method,
-    Run,
-    Session,
-    SessionError,
-    cluster,
-    editing,
-    load_session,
-    save_session,
-    seed_vector,
-    session_path,
-)
-from tissuumaps_sic.export import FORMATS, columns_of
+from tissuumaps_sic.annotation.session import Run, Session
+from tissuumaps_sic.annotation.store import editing, load_session, save_session, session_path
+from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.labelling.progress import Progress
 from tissuumaps_sic.slidefile.errors import WrongUseError
 from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, open_slide_file
@@ -65,38 +54,29 @@ class Lender:
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
+class Outcome:
     """A slide that has been run on.
 
     Attributes
     ----------
-    slide : EmbeddedSlide
-        With the embedding that was run on.
+    labelled : Labelled
     found : Session or None
         What lay beside the slide before.
-    session : Session
-        With the run.
-    scores : ndarray of shape (n_patches, n_classes), float32
-    unlike : ndarray of shape (n_patches,), bool, or None
-        Which patches are unlike any seed, where some are borrowed.
     """
 
-    slide: EmbeddedSlide
+    labelled: Labelled
     found: Session | None
-    session: Session
-    scores: npt.NDArray[np.float32]
-    unlike: npt.NDArray[np.bool_] | None
 
     @property
     def run(self) -> Run:
         """The run."""
-        assert self.session.run is not None
-        return self.session.run
+        return self.labelled.run
 
     @property
     def counts(self) -> dict[str, int]:
         """Patches of each class, by the class's name."""
-        return {each.name: n for each, n in zip(self.session.run_classes, self.run.counts, strict=True)}
+        classes = self.labelled.session.run_classes
+        return {each.name: n for each, n in zip(classes, self.run.counts, strict=True)}
 
 
 def start_session(slide: EmbeddedSlide, seeds: Seeds) -> Session:
@@ -133,7 +113,7 @@ def label(
     like: Seeds | None = None,
     found: Session | None = None,
     progress: Progress | None = None,
-) -> Labelled:
+) -> Outcome:
     """Run on a session's seeds, its own and those it borrows.
 
     Parameters
@@ -158,20 +138,16 @@ def label(
     embedding = last.embedding if last else like.embedding if like else MAIN
     border = last.border if last else like.border if like else None
     here = slide.with_embedding(choices.embedding or embedding)
-    loans = session.loans
     # Only the refined method takes seeds of another slide, whatever the slide that lends was run by.
-    chosen = choices.method or ("refine" if loans else method)
-    guests = guests_of(here, loans)
-    run, scores = cluster(
+    chosen = choices.method or ("refine" if session.loans else method)
+    labelled = runs.label(
         here,
-        session.classes,
-        session.seeds,
+        session,
         method=chosen,
         border=border if choices.border is None else choices.border,
-        guests=guests,
         progress=progress,
     )
-    return Labelled(here, found, session.with_run(run), scores, unlike(here, session.seeds, guests))
+    return Outcome(labelled, found)
 
 
 def label_file(
@@ -181,7 +157,7 @@ def label_file(
     session: str = "",
     lender: Lender | None = None,
     progress: Progress | None = None,
-) -> Labelled | None:
+) -> Outcome | None:
     """Label a slide of a folder: from its own session where that can be run, else from the lender's seeds.
 
     Seeds of a session that lacks some of a class count together with the lender's.
@@ -198,7 +174,7 @@ def label_file(
 
     Returns
     -------
-    Labelled or None
+    Outcome or None
         None where there is no session, and nobody who lends.
 
     Raises
@@ -224,7 +200,7 @@ def label_from(
     *,
     found: Session | None = None,
     progress: Progress | None = None,
-) -> Labelled:
+) -> Outcome:
     """Label a slide from the seeds of another one, and those of the session `found`, where there is one.
 
     Raises
@@ -248,7 +224,7 @@ def label_named(
     lender: Lender | None = None,
     keeping: bool = False,
     progress: Progress | None = None,
-) -> Labelled:
+) -> Outcome:
     """Label a slide from seeds of a file, or the lender's; where neither is given, from its session.
 
     Parameters
@@ -322,22 +298,7 @@ def open_lender(h5ad: Path, seeds: Path | None, *, positive: str | None = None, 
     return Lender(slide, found, "" if seeds else session)
 
 
-def write(labelled: Labelled, target: Path, *, format_: str) -> None:
-    """Write labels in one of `export.FORMATS`.
-
-    Raises
-    ------
-    ExportError, SessionError, OSError
-        When they cannot be written.
-    """
-    slide, run = labelled.slide, labelled.run
-    columns = columns_of(
-        slide, labelled.session, labelled.scores, seed_vector(slide, run.seeds), labelled.unlike
-    )
-    FORMATS[format_].write(slide, labelled.session, target, columns)
-
-
-def keep(labelled: Labelled, *, session: str = "") -> None:
+def keep(outcome: Outcome, *, session: str = "") -> None:
     """Keep a run in the slide's session, so that the viewer shows it.
 
     Raises
@@ -347,11 +308,12 @@ def keep(labelled: Labelled, *, session: str = "") -> None:
     BusyError, OSError
         When it cannot be written.
     """
+    labelled = outcome.labelled
     h5ad = labelled.slide.path
     path = session_path(h5ad, session)
     with editing(h5ad):
         there = load_session(path, labelled.slide) if path.exists() else None
-        if there != labelled.found:
+        if there != outcome.found:
             raise SessionError(
                 f"{path.name}: holds other seeds than were run on; leave --save out, or move it away"
             )

@@ -33,7 +33,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compare the two sessions."""
     from tissuumaps_sic.annotation.agreement import compare
-    from tissuumaps_sic.annotation.session import SessionError, load_session, session_path
+    from tissuumaps_sic.annotation.records import SessionError
+    from tissuumaps_sic.annotation.store import load_session, session_path
     from tissuumaps_sic.slides.slide import open_slide_file
 
     slide = open_slide_file(options.file)

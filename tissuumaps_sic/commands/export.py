@@ -94,7 +94,7 @@ def _add_of_patches(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Export the slides; one that fails is named, and the others are done."""
-    from tissuumaps_sic.annotation.session import session_path
+    from tissuumaps_sic.annotation.store import session_path
     from tissuumaps_sic.commands.batch import find_h5ads
 
     one = len(options.files) == 1 and not options.files[0].is_dir()
@@ -131,7 +131,7 @@ def _refuse_others(options: argparse.Namespace, known: Sequence[str], what: str)
 
 def _write_format(options: argparse.Namespace, *, one: bool) -> Callable[[Path], Path]:
     """Return what writes a slide's labels in the format that was asked for, and returns the file."""
-    from tissuumaps_sic.export import FORMATS, ExportOptions, export_slide, session_name_of
+    from tissuumaps_sic.export import FORMATS, ExportOptions, export_slide, name_session
 
     format_ = FORMATS[options.format or "csv"]
     _refuse_others(options, format_.options, f"--format {format_.name}")
@@ -142,7 +142,7 @@ def _write_format(options: argparse.Namespace, *, one: bool) -> Callable[[Path],
             output = options.output if one and not options.output.is_dir() else options.output / output
         output.parent.mkdir(parents=True, exist_ok=True)
         asked = ExportOptions(
-            **given(options, *_OF_FORMATS), session_name=session_name_of(path, options.session)
+            **given(options, *_OF_FORMATS), session_name=name_session(path, options.session)
         )
         export_slide(path, output, format_=format_.name, session=options.session, options=asked)
         return output
@@ -152,7 +152,7 @@ def _write_format(options: argparse.Namespace, *, one: bool) -> Callable[[Path],
 
 def _write_patches(options: argparse.Namespace) -> Callable[[Path], Path]:
     """Return what writes pictures of a slide's patches as was asked for, and returns the folder."""
-    from tissuumaps_sic.export import labelled_slide, write_patches
+    from tissuumaps_sic.export import open_labelled, write_patches
 
     if options.format:
         raise WrongUseError("--patches: is no --format; give one of them at a time")
@@ -161,7 +161,6 @@ def _write_patches(options: argparse.Namespace) -> Callable[[Path], Path]:
     asked = {_OF_PATCHES[name]: value for name, value in given(options, *_OF_PATCHES).items()}
 
     def write(path: Path) -> Path:
-        slide, session = labelled_slide(path, options.session)
-        return write_patches(slide, session, folder, options.patches, **asked)
+        return write_patches(open_labelled(path, options.session), folder, options.patches, **asked)
 
     return write

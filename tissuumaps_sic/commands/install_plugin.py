@@ -18,7 +18,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Copy the plugin's files to where TissUUmaps looks for plugins."""
-    from tissuumaps_sic.plugin import FILES, FOLDER
+    from tissuumaps_sic.viewer.access import FILES, FOLDER
 
     to = options.to or _home() / ".tissuumaps" / "plugins"
     to.mkdir(parents=True, exist_ok=True)

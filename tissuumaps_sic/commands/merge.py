@@ -25,13 +25,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Merge the sessions into a new one."""
     from tissuumaps_sic.annotation.agreement import consensus
-    from tissuumaps_sic.annotation.session import (
-        SessionError,
-        editing,
-        load_session,
-        save_session,
-        session_path,
-    )
+    from tissuumaps_sic.annotation.records import SessionError
+    from tissuumaps_sic.annotation.store import editing, load_session, save_session, session_path
     from tissuumaps_sic.slides.slide import open_slide_file
 
     slide = open_slide_file(options.file)

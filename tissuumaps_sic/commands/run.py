@@ -8,12 +8,13 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tissuumaps_sic.commands.options import FORMATS, METHODS, add_files, add_json
+from tissuumaps_sic.commands.options import FORMATS, add_files, add_json
+from tissuumaps_sic.labelling.methods import METHODS
 from tissuumaps_sic.slidefile.console import as_wrong_use, report_error
 from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 
 if TYPE_CHECKING:
-    from tissuumaps_sic.commands.batch import Labelled, Lender
+    from tissuumaps_sic.commands.batch import Lender, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +133,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _format(options: argparse.Namespace, *, one: bool) -> str:
     """Return the format to write: the one that was asked for, else by the ending of the file to write."""
-    from tissuumaps_sic.annotation.session import SessionError, session_path
+    from tissuumaps_sic.annotation.records import SessionError
+    from tissuumaps_sic.annotation.store import session_path
     from tissuumaps_sic.export import FORMATS
 
     with as_wrong_use(SessionError):
@@ -169,12 +171,13 @@ def _label(
     in_folder: bool,
 ) -> dict[str, Any] | None:
     """Label one slide; return what is reported, None where it was left out."""
-    from tissuumaps_sic.commands.batch import Choices, keep, label_file, label_named, write
+    from tissuumaps_sic.commands.batch import Choices, keep, label_file, label_named
+    from tissuumaps_sic.export import FORMATS
     from tissuumaps_sic.labelling.progress import bar
 
     choices = Choices(options.method, options.embedding, options.border)
     with bar() as progress:
-        labelled = (
+        outcome = (
             label_file(path, choices, session=options.session, lender=lender, progress=progress)
             if in_folder
             else label_named(
@@ -188,25 +191,25 @@ def _label(
                 progress=progress,
             )
         )
-    if labelled is None:
+    if outcome is None:
         log.info("%s: has no session yet; left out", path.name)
         return None
     if output:
         output.parent.mkdir(parents=True, exist_ok=True)
-        write(labelled, output, format_=format_)
+        FORMATS[format_].write(outcome.labelled, output)
     if options.save:
-        keep(labelled, session=options.session)
-    return _report(labelled, options, output)
+        keep(outcome, session=options.session)
+    return _report(outcome, options, output)
 
 
-def _report(labelled: Labelled, options: argparse.Namespace, output: Path | None) -> dict[str, Any]:
+def _report(outcome: Outcome, options: argparse.Namespace, output: Path | None) -> dict[str, Any]:
     """Return what `--json` prints of a slide; without it print what people read."""
-    from tissuumaps_sic.annotation.session import session_path
+    from tissuumaps_sic.annotation.store import session_path
 
-    run, slide = labelled.run, labelled.slide
+    labelled, run, slide = outcome.labelled, outcome.run, outcome.labelled.slide
     report = {
         "slide": slide.name,
-        "labels": labelled.counts,
+        "labels": outcome.counts,
         "method": run.method,
         "embedding": run.embedding,
         "n_iter": run.n_iter,
@@ -216,7 +219,7 @@ def _report(labelled: Labelled, options: argparse.Namespace, output: Path | None
         report["unlike"] = int(labelled.unlike.sum())
         report["seeds_of"] = [loan.slide for loan in run.loans]
     if not options.json:
-        counts = ", ".join(f"{n} {name}" for name, n in labelled.counts.items())
+        counts = ", ".join(f"{n} {name}" for name, n in outcome.counts.items())
         print(f"{output or session_path(slide.path, options.session).name}: {counts}")
         if labelled.unlike is not None:
             print(f"{report['unlike']} of {slide.n_patches} patches are unlike any seed; look at them first")

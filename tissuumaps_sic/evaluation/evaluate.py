@@ -42,7 +42,9 @@ from tissuumaps_sic.evaluation.truth import (
     patch_squares,
     read_truth,
 )
-from tissuumaps_sic.labelling.clustering import METHODS, UNLABELLED, SeededIterativeClustering
+from tissuumaps_sic.labelling.clustering import UNLABELLED, SeededIterativeClustering
+from tissuumaps_sic.labelling.methods import METHODS
+from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides.slide import (
@@ -51,7 +53,6 @@ from tissuumaps_sic.slides.slide import (
     SlideFileError,
     embeddings,
     open_slide_file,
-    provenance,
 )
 
 Labels = npt.NDArray[np.int64]
@@ -340,12 +341,10 @@ def slide_and_encoders(h5ad: Path) -> tuple[str, dict[str, str]]:
         When there is no such file, or it cannot be read.
     """
     listed = embeddings(h5ad)
-    recorded = provenance(h5ad).get("slide")
-    slide = recorded.get("name") if isinstance(recorded, dict) else None
     main = listed[0].encoder or "unknown"
     # Of two that go by one name, put there by hand, the second is called as in the file.
     others = {each.name: f"X_{each.name}" if each.name == main else each.name for each in listed[1:]}
-    return str(slide or h5ad.stem), {MAIN: main} | others
+    return read_provenance(h5ad).slide.name or h5ad.stem, {MAIN: main} | others
 
 
 def _run(jobs: Sequence[_Job], plan: Plan, workers: int) -> Iterator[_SlideResult | Failure]:

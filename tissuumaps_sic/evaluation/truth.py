@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import h5py
 import numpy as np
@@ -24,8 +24,9 @@ from tissuumaps_sic.slidefile.areas.files import DRAWINGS, is_drawing, read_area
 from tissuumaps_sic.slidefile.areas.fill import Mask, Shape
 from tissuumaps_sic.slidefile.areas.masks import MASKS, N_VALUES, MaskImage, open_mask, place_mask
 from tissuumaps_sic.slidefile.errors import SicError
+from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.spelling import folded, listed
-from tissuumaps_sic.slides.slide import EmbeddedSlide, provenance
+from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 log = logging.getLogger(__name__)
 
@@ -194,29 +195,16 @@ def patch_squares(slide: EmbeddedSlide, *, slide_size: tuple[int, int] | None = 
     TruthError
         When the file tells no edge of a patch, or patches lie outside a slide of that size.
     """
-    known = provenance(slide.path)
-    recorded = _group(known, "slide")
-    size0 = _group(known, "grid").get("patch_size0") or _edge_by_corners(slide)
-    size = slide_size or _whole(recorded.get("size"), 2)
-    bounds = _whole(recorded.get("bounds"), 4)
+    known = read_provenance(slide.path)
+    size0 = known.grid.patch_size0 or _edge_by_corners(slide)
+    size = slide_size or known.slide.size
     if size is not None and (slide.centres.max(axis=0) > size).any():
         x, y = slide.centres.max(axis=0)
         raise TruthError(
             f"{slide.path.name}: has a patch at x {x:.0f}, y {y:.0f}, outside a slide of "
             f"{size[0]} x {size[1]} level-0 pixels; give the size of level 0 (--slide-size WIDTH,HEIGHT)"
         )
-    return PatchSquares(slide.centres, float(size0), size, bounds)
-
-
-def _group(known: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    group = known.get(key)
-    return group if isinstance(group, dict) else {}
-
-
-def _whole(values: Any, count: int) -> Any:
-    if not isinstance(values, list) or len(values) != count:
-        return None
-    return tuple(int(value) for value in values)
+    return PatchSquares(slide.centres, float(size0), size, known.slide.bounds)
 
 
 def _edge_by_corners(slide: EmbeddedSlide) -> float:

@@ -5,45 +5,41 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import pandas as pd
-
-from tissuumaps_sic.annotation.session import Session
-from tissuumaps_sic.export.labels import replay
+from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slidefile.writing import replacing
-from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 
-def write_csv(
-    slide: EmbeddedSlide, session: Session, target: Path, columns: pd.DataFrame | None = None
-) -> None:
+def write_csv(labelled: Labelled, target: Path) -> None:
     """Write one row a patch: name, centre in level-0 pixels, label, score and seed.
 
     Names that a spreadsheet would compute are written as `as_text` has them, and as `read_table` reads them.
-    The score is that of the patch's own label, in 0.5..1. Labels are the session's, replayed, unless
-    `columns` gives them (`columns_of`).
+    The score is that of the patch's own label, in 0.5..1. Where some seeds are borrowed a last column tells
+    which patches are unlike any seed.
 
     Raises
     ------
-    ExportError, SessionError, OSError
-        When there are no labels, they cannot be replayed, or the file cannot be written.
+    OSError
+        When the file cannot be written.
     """
-    columns = replay(slide, session) if columns is None else columns
+    # The last one is that of -1: no seed.
+    names = [*(as_text(each.name) for each in labelled.classes), ""]
+    unlike = labelled.unlike
     with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        flagged = "sic_unlike" in columns
-        writer.writerow(["patch", "x", "y", "label", "score", "seed", *(["unlike"] if flagged else [])])
-        unlike = columns["sic_unlike"].tolist() if flagged else [False] * slide.n_patches
-        for name, (x, y), label, score, seed, far in zip(
-            slide.patch_names,
-            slide.centres.tolist(),
-            columns["sic_label"],
-            columns["sic_score"].tolist(),
-            columns["sic_seed"].astype(object).fillna(""),
-            unlike,
-            strict=True,
+        columns = ["patch", "x", "y", "label", "score", "seed"]
+        writer.writerow(columns if unlike is None else [*columns, "unlike"])
+        for number, (name, (x, y), label, score, seed) in enumerate(
+            zip(
+                labelled.slide.patch_names,
+                labelled.slide.centres.tolist(),
+                labelled.labels.tolist(),
+                labelled.scores.tolist(),
+                labelled.seeds.tolist(),
+                strict=True,
+            )
         ):
             # More digits than `g` has by itself: a slide may have more than a million columns.
             place = f"{x:.10g}", f"{y:.10g}"
-            row = [as_text(str(name)), *place, as_text(label), f"{score:.6f}", as_text(seed)]
-            writer.writerow([*row, int(far)] if flagged else row)
+            row = [as_text(str(name)), *place, names[label], f"{score:.6f}", names[seed]]
+            writer.writerow(row if unlike is None else [*row, int(unlike[number])])

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from tissuumaps_sic.annotation.session import SUFFIX, Session, load_session, session_path
+from tissuumaps_sic.annotation.runs import Labelled, replay
+from tissuumaps_sic.annotation.store import SUFFIX, load_session, session_path
 from tissuumaps_sic.export.annotations import write_regions
 from tissuumaps_sic.export.csv_rows import write_csv
 from tissuumaps_sic.export.h5ad import write_labels
@@ -17,7 +16,7 @@ from tissuumaps_sic.export.mask import write_mask
 from tissuumaps_sic.export.project import write_project
 from tissuumaps_sic.export.report_html import write_html
 from tissuumaps_sic.export.report_pdf import write_pdf
-from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file
+from tissuumaps_sic.slides.slide import open_slide_file
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Format:
     title : str
         What the panel says.
     writer : callable
-        Takes the slide, the session, the file, the labels or None, and `options` by keyword.
+        Takes the labels, the file, and `options` by keyword.
     options : tuple of str
         Attributes of `ExportOptions` that it takes.
     """
@@ -75,24 +74,17 @@ class Format:
         """What tells the format of a file that a person has named: the ending without its first word."""
         return self.ending.partition(".")[2]
 
-    def write(
-        self,
-        slide: EmbeddedSlide,
-        session: Session,
-        target: Path,
-        columns: pd.DataFrame | None = None,
-        options: ExportOptions | None = None,
-    ) -> None:
-        """Write labels; the session's, replayed, unless `columns` gives them.
+    def write(self, labelled: Labelled, target: Path, options: ExportOptions | None = None) -> None:
+        """Write labels.
 
         Raises
         ------
-        ExportError, SessionError, SlideFileError, OSError
-            When there are none, they cannot be replayed, or the file cannot be written.
+        ExportError, SlideFileError, OSError
+            When the format cannot hold them, or the file cannot be written.
         """
         given = options or ExportOptions()
         chosen: dict[str, Any] = {name: getattr(given, name) for name in self.options}
-        self.writer(slide, session, target, columns, **chosen)
+        self.writer(labelled, target, **chosen)
 
 
 _REPORT = ("image", "session_name")
@@ -135,17 +127,16 @@ def export_slide(
     ExportError, SessionError, SlideFileError, OSError
         When something cannot be read, replayed or written.
     """
-    slide, loaded = labelled_slide(h5ad, session)
-    FORMATS[format_].write(slide, loaded, target, None, options)
+    FORMATS[format_].write(open_labelled(h5ad, session), target, options)
 
 
-def labelled_slide(h5ad: Path, session: Path | None = None) -> tuple[EmbeddedSlide, Session]:
-    """Open a slide and its session; parameters and errors are those of `export_slide`."""
+def open_labelled(h5ad: Path, session: Path | None = None) -> Labelled:
+    """Return the labels of a slide's session, replayed; parameters and errors are those of `export_slide`."""
     slide = open_slide_file(h5ad)
-    return slide, load_session(session or session_path(h5ad), slide)
+    return replay(slide, load_session(session or session_path(h5ad), slide))
 
 
-def session_name_of(h5ad: Path, session: Path | None) -> str:
+def name_session(h5ad: Path, session: Path | None) -> str:
     """Return what a session is called by its file: "" for that without a name."""
     if session is None:
         return ""

@@ -11,7 +11,7 @@ from typing import IO
 
 import shapely
 
-from tissuumaps_sic.annotation.session import SeedClass
+from tissuumaps_sic.annotation.classes import SeedClass
 from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides.regions import Region, Scale
 
@@ -38,7 +38,7 @@ def write_geojson(
     OSError
         When the file cannot be written.
     """
-    with replacing(target) as temporary, _opened(temporary, compressed=target.suffix == ".gz") as file:
+    with replacing(target) as temporary, _open(temporary, compressed=target.suffix == ".gz") as file:
         file.write('{"type": "FeatureCollection", "features": [')
         for place, region in enumerate(regions):
             file.write(",\n" if place else "\n")
@@ -72,7 +72,7 @@ def _feature(region: Region, seed_class: SeedClass, scale: Scale) -> Iterator[st
 
 
 @contextmanager
-def _opened(path: Path, *, compressed: bool) -> Iterator[IO[str]]:
+def _open(path: Path, *, compressed: bool) -> Iterator[IO[str]]:
     if compressed:
         with gzip.open(path, "wt", encoding="utf-8") as file:
             yield file

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 from anndata.io import write_elem
 
-from tissuumaps_sic.annotation.session import Session, editing
-from tissuumaps_sic.export.labels import ExportError, distinct, replay
+from tissuumaps_sic.annotation.runs import Labelled
+from tissuumaps_sic.annotation.store import editing
+from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.slidefile.h5ad import opened, require_own, stamp_of
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file, patch_names_of
@@ -26,34 +27,25 @@ from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file, patch_na
 _ROOM_BYTES = 2**19
 
 
-def write_labels(
-    slide: EmbeddedSlide, session: Session, target: Path, columns: pd.DataFrame | None = None
-) -> None:
+def write_labels(labelled: Labelled, target: Path) -> None:
     """Write a copy of the slide's h5ad with the labels in it; `target` may be that h5ad itself.
 
     ``obs['sic_label']`` and ``obs['sic_seed']`` are categorical, ``obs['sic_score']`` float32 (the score
     of the patch's own label), ``uns['sic_label_colors']`` the classes' colours, ``uns['sic']`` JSON text
-    that says how the labels were made. Labels are the session's, replayed, unless `columns` gives them.
+    that says how the labels were made; where some seeds are borrowed, ``obs['sic_unlike']`` tells which
+    patches are unlike any seed.
 
     What a process that was killed here left beside the slide's own file is removed.
 
     Raises
     ------
-    ExportError, SessionError, SlideFileError, OSError
-        When there are no labels, they cannot be replayed, or the file cannot be read or written.
+    ExportError, SlideFileError, OSError
+        When the file was changed since the labels were made, or cannot be read or written.
     BusyError
         When other processes keep this one from the slide's own file.
     """
-    columns = replay(slide, session) if columns is None else columns
-    assert session.run is not None
-    provenance = {
-        "slide": session.slide,
-        "fingerprint": session.fingerprint,
-        "classes": [seed_class.model_dump() for seed_class in session.run_classes],
-        # Where a slide that lent seeds lies is nobody's business who gets the file.
-        "run": session.run.model_dump(exclude={"labels": True, "loans": {"__all__": {"path"}}}),
-    }
-    told = json.dumps(provenance)
+    slide = labelled.slide
+    made = _tell(labelled)
     # Before a gigabyte is copied.
     with opened(slide.path):
         pass
@@ -65,21 +57,19 @@ def write_labels(
         before = stamp_of(slide.path)
         try:
             shutil.copyfile(slide.path, temporary)
-            _reserve(temporary, 32 * slide.n_patches + 2 * len(told) + _ROOM_BYTES)
+            _reserve(temporary, 32 * slide.n_patches + 2 * len(made) + _ROOM_BYTES)
         except OSError as error:
             # A write that fails tells no name.
             raise OSError(error.errno, error.strerror, str(target)) from error
-        with _told_as_os_error(target), h5py.File(temporary, "r+", locking=False) as file:
+        with _as_os_error(target), h5py.File(temporary, "r+", locking=False) as file:
             require_own(file, slide.path.name)
             if not np.array_equal(patch_names_of(file), slide.patch_names):
                 raise ExportError(f"{slide.path.name}: holds other patches than it did; run them again")
-            _put_columns(file["obs"], columns)
+            _put_columns(file["obs"], _columns(labelled))
             uns = file.require_group("uns")
-            colors = np.array(
-                [seed_class.color for seed_class in distinct(session.run_classes)], dtype=object
-            )
+            colors = np.array([each.color for each in labelled.classes], dtype=object)
             write_elem(uns, "sic_label_colors", colors)
-            write_elem(uns, "sic", told)
+            write_elem(uns, "sic", made)
         if slide.stamp not in (None, before) and _has_other_embeddings(slide):
             raise ExportError(
                 f"{slide.path.name}: another program has changed its embeddings since it was opened; nothing "
@@ -90,6 +80,35 @@ def write_labels(
                 f"{slide.path.name}: another program has changed it at this moment; nothing was written, "
                 "write the labels again"
             )
+
+
+def _tell(labelled: Labelled) -> str:
+    """Return how labels were made, as JSON."""
+    session = labelled.session
+    return json.dumps(
+        {
+            "slide": session.slide,
+            "fingerprint": session.fingerprint,
+            "classes": [each.model_dump() for each in session.run_classes],
+            # Where a slide that lent seeds lies is nobody's business who gets the file.
+            "run": labelled.run.model_dump(exclude={"labels": True, "loans": {"__all__": {"path"}}}),
+        }
+    )
+
+
+def _columns(labelled: Labelled) -> pd.DataFrame:
+    """Return labels as columns of n_patches rows, categorical over the classes' names."""
+    names = pd.Index([each.name for each in labelled.classes], dtype=object)
+    columns = pd.DataFrame(
+        {
+            "sic_label": pd.Categorical.from_codes(labelled.labels.astype(np.int64), categories=names),
+            "sic_score": labelled.scores,
+            "sic_seed": pd.Categorical.from_codes(labelled.seeds.astype(np.int64), categories=names),
+        }
+    )
+    if labelled.unlike is not None:
+        columns["sic_unlike"] = labelled.unlike
+    return columns
 
 
 def _has_other_embeddings(slide: EmbeddedSlide) -> bool:
@@ -118,7 +137,7 @@ def _reserve(path: Path, n_bytes: int) -> None:
 
 
 @contextmanager
-def _told_as_os_error(target: Path) -> Iterator[None]:
+def _as_os_error(target: Path) -> Iterator[None]:
     """Tell the HDF5 library's failures to write as what they are."""
     try:
         yield

@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from tissuumaps_sic import __version__
-from tissuumaps_sic.annotation.session import Session
-from tissuumaps_sic.export.labels import ExportError, in_order, replay
+from tissuumaps_sic.annotation.runs import Labelled
+from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides.raster import LabelRaster, raster_of
 from tissuumaps_sic.slides.regions import Scale, scale_of, slide_size_of
@@ -30,13 +29,7 @@ _BIG_PIXELS = 2**31
 
 
 def write_mask(
-    slide: EmbeddedSlide,
-    session: Session,
-    target: Path,
-    columns: pd.DataFrame | None = None,
-    *,
-    mpp: float | None = None,
-    downsample: float | None = None,
+    labelled: Labelled, target: Path, *, mpp: float | None = None, downsample: float | None = None
 ) -> None:
     """Write the labels of the whole slide as a tiled, pyramidal TIFF of uint8.
 
@@ -49,8 +42,8 @@ def write_mask(
 
     Parameters
     ----------
-    slide, session, target, columns
-        As for `write_csv`.
+    labelled : Labelled
+    target : Path
     mpp : float, optional
         µm per pixel of the mask. By default the shorter edge of a patch's cell is 8 pixels: 8 µm/px for
         patches of 256 px at 0.5 µm/px that overlap by half.
@@ -60,37 +53,35 @@ def write_mask(
 
     Raises
     ------
-    ExportError, SessionError, OSError
-        When there are no labels, they cannot be replayed, the file does not tell its resolution and there
-        is no `downsample`, the mask would be finer than the slide, or it cannot be written.
+    ExportError, OSError
+        When the file does not tell its resolution and there is no `downsample`, the mask would be finer than
+        the slide, or it cannot be written.
     """
-    if columns is None:
-        # A mask needs no scores, but what cannot be replayed is no result.
-        replay(slide, session)
+    slide, arranged = labelled.slide, labelled.arrange()
     scale = scale_of(slide)
     step = _step(slide, scale, mpp, downsample)
-    assert session.run is not None
-    classes, place = in_order(session)
     try:
-        raster = raster_of(slide.centres, place[session.run.unpack()] + 1, scale.stride)
+        raster = raster_of(slide.centres, arranged.labels + np.uint8(1), scale.stride)
     except ValueError as error:
         raise ExportError(f"{slide.path.name}: {error}") from error
     known = slide_size_of(slide)
     size = known or (math.ceil(raster.extent[2]), math.ceil(raster.extent[3]))
     resolution = scale.mpp and (scale.mpp[0] * step[0], scale.mpp[1] * step[1])
-    told = {
+    description = {
         "software": f"tissuumaps-sic {__version__}",
         "slide": slide.name,
         "slide_size": list(size) if known else None,
         "downsample": list(step),
         "mpp": list(resolution) if resolution else None,
-        "values": {"0": "no patch"} | {str(n): each.name for n, each in enumerate(classes, 1)},
-        "colors": {str(n): each.color for n, each in enumerate(classes, 1)},
+        "values": {"0": "no patch"} | {str(n): each.name for n, each in enumerate(arranged.classes, 1)},
+        "colors": {str(n): each.color for n, each in enumerate(arranged.classes, 1)},
     }
     # A hair below the whole number counts as the whole number: it comes of a resolution's last digit.
     shape = (max(1, math.ceil(size[0] / step[0] - 1e-6)), max(1, math.ceil(size[1] / step[1] - 1e-6)))
     with replacing(target) as temporary:
-        _save(_image(raster, shape, step), temporary, resolution=resolution, told=json.dumps(told))
+        _save(
+            _image(raster, shape, step), temporary, resolution=resolution, description=json.dumps(description)
+        )
         if resolution is None:
             _forget_unit(temporary)
 
@@ -142,13 +133,13 @@ def _image(raster: LabelRaster, shape: tuple[int, int], step: tuple[float, float
     return found.copy(interpretation="b-w")
 
 
-def _save(image: Any, target: Path, *, resolution: tuple[float, float] | None, told: str) -> None:
+def _save(image: Any, target: Path, *, resolution: tuple[float, float] | None, description: str) -> None:
     import pyvips
 
     # In pixels per mm; without a resolution the unit is taken out afterwards.
     x, y = (1000 / each for each in resolution) if resolution else (1.0, 1.0)
     image = image.copy(xres=x, yres=y)
-    image.set_type(pyvips.GValue.gstr_type, "image-description", told)
+    image.set_type(pyvips.GValue.gstr_type, "image-description", description)
     try:
         image.tiffsave(
             str(target),

@@ -15,15 +15,16 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from PIL import Image
 
-from tissuumaps_sic.annotation.session import Session
-from tissuumaps_sic.export.labels import ExportError, distinct, replay
+from tissuumaps_sic.annotation.runs import Labelled
+from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.export.names import safe_names
 from tissuumaps_sic.slidefile.placing import ImageError, SlideImage, find_image, open_image
+from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.tables import as_text
-from tissuumaps_sic.slides.slide import EmbeddedSlide, provenance
+from tissuumaps_sic.slides.regions import slide_size_of
+from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +53,9 @@ class PatchWindow:
 
 
 def write_patches(
-    slide: EmbeddedSlide,
-    session: Session,
+    labelled: Labelled,
     folder: Path,
     classes: Sequence[str],
-    columns: pd.DataFrame | None = None,
     *,
     image: Path | None = None,
     min_score: float = 0.0,
@@ -70,14 +69,10 @@ def write_patches(
 
     Parameters
     ----------
-    slide : EmbeddedSlide
-    session : Session
-        With a run.
+    labelled : Labelled
     folder : Path
     classes : sequence of str
         By name.
-    columns : DataFrame, optional
-        The labels, as `columns_of` gives them; the session's, replayed, by default.
     image : Path, optional
         The slide's image; by default that of the project beside the h5ad (`images.find_image`).
     min_score : float, default=0.0
@@ -94,12 +89,12 @@ def write_patches(
 
     Raises
     ------
-    ExportError, SessionError, OSError
-        When there are no labels, no such class, no image or one of another size, the file does not tell how
+    ExportError, OSError
+        When there is no such class, no image or one of another size, the file does not tell how
         large its patches are, the slide's folder is there already, or it cannot be written.
     """
-    columns = replay(slide, session) if columns is None else columns
-    known = [each.name for each in distinct(session.run_classes)]
+    slide = labelled.slide
+    known = [each.name for each in labelled.classes]
     unknown = [name for name in classes if name not in known]
     if unknown:
         raise ExportError(
@@ -117,19 +112,20 @@ def write_patches(
             "another -o"
         )
     wanted = [name for name in known if name in classes]
-    rows = {name: chosen(columns, name, min_score=min_score, most=most) for name in wanted}
+    rows = {name: choose_rows(labelled, name, min_score=min_score, most=most) for name in wanted}
     with _opened(slide, image) as picture, _folder(target) as temporary:
-        _write(slide, picture, window, rows, columns, temporary, format_)
+        _write(labelled, picture, window, rows, temporary, format_)
     return target
 
 
-def chosen(
-    columns: pd.DataFrame, name: str, *, min_score: float = 0.0, most: int | None = None
+def choose_rows(
+    labelled: Labelled, name: str, *, min_score: float = 0.0, most: int | None = None
 ) -> npt.NDArray[np.intp]:
     """Return the rows of the patches of a class, in the file's order, as `write_patches` chooses them."""
-    scores = columns["sic_score"].to_numpy()
+    scores = labelled.scores
+    label = [each.name for each in labelled.classes].index(name)
     # As float32: 0.9 as a float64 is above the 0.9 of a score.
-    rows = np.flatnonzero((columns["sic_label"] == name).to_numpy() & (scores >= np.float32(min_score)))
+    rows = np.flatnonzero((labelled.labels == label) & (scores >= np.float32(min_score)))
     if most is not None and len(rows) > most:
         rows = np.sort(rows[np.argsort(-scores[rows], kind="stable")[:most]])
     return rows
@@ -145,18 +141,13 @@ def window_of(slide: EmbeddedSlide) -> PatchWindow:
     SlideFileError
         When it cannot be read.
     """
-    grid = provenance(slide.path).get("grid")
-    grid = grid if isinstance(grid, Mapping) else {}
-    width, height, pixels = (
-        _positive(grid.get(key, grid.get("patch_size0")))
-        for key in ("patch_width0", "patch_height0", "patch_size")
-    )
-    if width is None or height is None or pixels is None:
+    grid = read_provenance(slide.path).grid
+    if grid.patch0 is None or grid.patch_size is None or not grid.patch_size > 0:
         raise ExportError(
             f"{slide.path.name}: does not tell how large its patches are (uns['embedder'], grid), so their "
             "pictures cannot be cut; embed the slide again, or convert the file (embedder convert)"
         )
-    return PatchWindow((width, height), round(pixels))
+    return PatchWindow(grid.patch0, round(grid.patch_size))
 
 
 @contextmanager
@@ -167,8 +158,8 @@ def _opened(slide: EmbeddedSlide, path: Path | None) -> Iterator[SlideImage]:
         raise ExportError(f"{slide.path.name}: its image is not beside it; name it with --image SLIDE")
     try:
         with open_image(found) as image:
-            size = _section(provenance(slide.path)).get("size")
-            if size is not None and tuple(size) != image.size:
+            size = slide_size_of(slide)
+            if size not in (None, image.size):
                 raise ExportError(
                     f"{found}: has {image.size[0]} x {image.size[1]} pixels, and {slide.path.name} is of a "
                     f"slide of {size[0]} x {size[1]}; name that slide's image with --image"
@@ -191,19 +182,17 @@ def _folder(target: Path) -> Iterator[Path]:
 
 
 def _write(
-    slide: EmbeddedSlide,
+    labelled: Labelled,
     image: SlideImage,
     window: PatchWindow,
     rows: Mapping[str, npt.NDArray[np.intp]],
-    columns: pd.DataFrame,
     folder: Path,
     format_: PatchFormat,
 ) -> None:
     from tqdm import tqdm
 
+    slide = labelled.slide
     corners = slide.centres - np.array(window.size0) / 2
-    seeds = columns["sic_seed"].astype(object).fillna("").to_numpy()
-    scores = columns["sic_score"].to_numpy()
     files: dict[int, str] = {}
     for name, place in zip(rows, safe_names(list(rows)), strict=True):
         (folder / place).mkdir()
@@ -228,23 +217,17 @@ def _write(
         for start in range(0, len(ordered), _AHEAD):
             for _ in pool.map(save, ordered[start : start + _AHEAD]):
                 bar.update()
+    # The last one is that of -1: no seed.
+    names = [*(as_text(each.name) for each in labelled.classes), ""]
     with (folder / MANIFEST).open("w", newline="", encoding="utf-8") as manifest:
         writer = csv.writer(manifest)
         writer.writerow(["file", "patch", "x0", "y0", "class", "score", "seed"])
         for name, of_class in rows.items():
-            for row in of_class:
+            for row in of_class.tolist():
                 x0, y0 = np.rint(corners[row]).astype(int).tolist()
-                file = files[int(row)]
+                file = files[row]
                 # A path must open as it is written, which it does not behind an apostrophe.
                 file = file if as_text(file) == file else f"./{file}"
-                patch, seed = as_text(str(slide.patch_names[row])), as_text(seeds[row])
-                writer.writerow([file, patch, x0, y0, as_text(name), f"{scores[row]:.6f}", seed])
-
-
-def _section(known: Mapping[str, Any]) -> Mapping[str, Any]:
-    section = known.get("slide")
-    return section if isinstance(section, Mapping) else {}
-
-
-def _positive(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and value > 0 else None
+                patch, seed = as_text(str(slide.patch_names[row])), names[labelled.seeds[row]]
+                score = f"{labelled.scores[row]:.6f}"
+                writer.writerow([file, patch, x0, y0, as_text(name), score, seed])

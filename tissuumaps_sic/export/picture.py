@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from tissuumaps_sic.annotation.session import Session
-from tissuumaps_sic.export.labels import ExportError, in_order
+from tissuumaps_sic.annotation.runs import Labelled
+from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.slidefile.placing import ImageError, Pixels, find_image, open_image
 from tissuumaps_sic.slides.raster import LabelRaster, raster_of
 from tissuumaps_sic.slides.regions import Scale, scale_of, slide_size_of
@@ -45,25 +45,14 @@ class Picture:
     width_um: float | None
 
 
-def draw(
-    slide: EmbeddedSlide,
-    session: Session,
-    seeds: npt.NDArray[np.int64],
-    *,
-    most_pixels: int,
-    image: Path | None = None,
-) -> Picture:
-    """Draw the labels of a session's last run, and its seeds as dots of their class with a white ring.
+def draw(labelled: Labelled, *, most_pixels: int, image: Path | None = None) -> Picture:
+    """Draw labels, and their seeds as dots of their class with a white ring.
 
     The picture is of what patches cover, and a little more.
 
     Parameters
     ----------
-    slide : EmbeddedSlide
-    session : Session
-        With a run.
-    seeds : ndarray of shape (n_patches,), int64
-        Place of each seed's class in `labels.in_order`, -1 where a patch is no seed.
+    labelled : Labelled
     most_pixels : int
         Of the longer side.
     image : Path, optional
@@ -74,17 +63,17 @@ def draw(
     ExportError
         When the patches do not lie on a grid.
     """
-    assert session.run is not None
+    slide = labelled.slide
     scale = scale_of(slide)
-    classes, place = in_order(session)
     try:
-        raster = raster_of(slide.centres, place[session.run.unpack()] + 1, scale.stride)
+        raster = raster_of(slide.centres, labelled.labels + np.uint8(1), scale.stride)
     except ValueError as error:
         raise ExportError(f"{slide.path.name}: {error}") from error
     window, size = _window(raster, scale, slide_size_of(slide), most_pixels)
     plain = _slide(slide, image, window, size)
-    labels = _over(plain, raster, window, size, [each.color for each in classes])
-    _dot(labels, slide.centres, seeds, window, [each.color for each in classes], scale)
+    colors = [each.color for each in labelled.classes]
+    labels = _over(plain, raster, window, size, colors)
+    _dot(labels, slide.centres, labelled.seeds, window, colors, scale)
     width_um = window[2] * scale.mpp[0] if scale.mpp else None
     return Picture(np.asarray(labels), plain, width_um)
 
@@ -161,7 +150,7 @@ def _over(
 def _dot(
     picture: Image.Image,
     centres: npt.NDArray[np.float64],
-    seeds: npt.NDArray[np.int64],
+    seeds: npt.NDArray[np.int16],
     window: tuple[float, float, float, float],
     colors: list[str],
     scale: Scale,

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import shapely
 
-from tissuumaps_sic.annotation.session import SeedClass, Session
+from tissuumaps_sic.annotation.classes import SeedClass
+from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export.annotations import regions_in
 from tissuumaps_sic.export.csv_rows import write_csv
-from tissuumaps_sic.export.labels import ExportError, in_order, replay
+from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.slidefile.names import address, shown
 from tissuumaps_sic.slidefile.placing import ImageError, image_name, layers_of, open_image, place_image
 from tissuumaps_sic.slidefile.tables import as_text
@@ -41,15 +42,7 @@ _OFF = (
 _ON = ("cb_gr", "cb_gr_dict", "shape_fixed", "_no_outline", "collectionItem_fixed")
 
 
-def write_project(
-    slide: EmbeddedSlide,
-    session: Session,
-    target: Path,
-    columns: pd.DataFrame | None = None,
-    *,
-    simplify: float = 0.0,
-    link: bool = True,
-) -> None:
+def write_project(labelled: Labelled, target: Path, *, simplify: float = 0.0, link: bool = True) -> None:
     """Write a TissUUmaps project with the labels as squares that meet, the regions, and the slide's image.
 
     The squares are those of a CSV beside the project, ``<project>.csv`` (`write_csv`), grouped by label; the
@@ -59,7 +52,7 @@ def write_project(
 
     Parameters
     ----------
-    slide, session, target, columns, simplify
+    labelled, target, simplify
         As for `write_regions`.
     link : bool, default=True
         Whether to link the image; without, the project names it as the one beside the h5ad does, and is to
@@ -67,18 +60,18 @@ def write_project(
 
     Raises
     ------
-    ExportError, SessionError, OSError
-        When there are no labels, they cannot be replayed, a file cannot be written, or `target` is the
-        project that the slide is annotated in.
+    ExportError, OSError
+        When the patches do not lie on a grid, a file cannot be written, or `target` is the project that the
+        slide is annotated in.
     """
+    slide = labelled.slide
     own = slide.path.with_suffix(".tmap")
     if target.resolve() == own.resolve():
         raise ExportError(
             f"{target}: is the project that the slide is annotated in; give the result another name"
         )
-    columns = replay(slide, session) if columns is None else columns
-    regions, of_labels = regions_in(slide, session, simplify=simplify)
-    classes, _ = in_order(session)
+    regions, of_labels = regions_in(slide, labelled.session, simplify=simplify)
+    classes = labelled.arrange().classes
     scale = scale_of(slide)
     layers = _layers(slide, target.parent, link=link)
     width, factor, origin = _canvas(slide.centres)
@@ -98,13 +91,13 @@ def write_project(
     if scale.mpp:
         project["mpp"] = sum(scale.mpp) / 2 / factor
     # The project last: it is what a person opens.
-    write_csv(slide, session, markers, columns)
+    write_csv(labelled, markers)
     with replacing(target) as temporary, temporary.open("w", encoding="utf-8") as file:
         for piece in json.JSONEncoder(indent=None).iterencode(project):
             file.write(piece)
 
 
-def _markers(path: str, classes: list[SeedClass], scale_factor: float) -> dict[str, Any]:
+def _markers(path: str, classes: Sequence[SeedClass], scale_factor: float) -> dict[str, Any]:
     return {
         "path": address(path),
         "title": "Labels",

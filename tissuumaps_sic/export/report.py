@@ -8,18 +8,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.annotation.session import Session
-from tissuumaps_sic.export.labels import in_order, replay
 from tissuumaps_sic.export.picture import Picture, draw
+from tissuumaps_sic.labelling.methods import METHOD_TITLES
+from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides.regions import Scale, scale_of, slide_size_of
-from tissuumaps_sic.slides.slide import EmbeddedSlide, provenance
+from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 # Enough for a page of paper at 250 dots per inch, with two pictures side by side.
 _MOST_PIXELS = 1000
-_METHODS = {"refine": "Refined", "sic": "As published (SIC)"}
 
 
 @dataclass(frozen=True)
@@ -90,23 +90,12 @@ class Report:
         return sum(areas) if len(areas) == len(self.rows) else None
 
 
-def make_report(
-    slide: EmbeddedSlide,
-    session: Session,
-    columns: pd.DataFrame | None = None,
-    *,
-    image: Path | None = None,
-    session_name: str = "",
-) -> Report:
-    """Return what a report tells of the session's last run.
+def make_report(labelled: Labelled, *, image: Path | None = None, session_name: str = "") -> Report:
+    """Return what a report tells of labels.
 
     Parameters
     ----------
-    slide : EmbeddedSlide
-    session : Session
-        With a run.
-    columns : DataFrame, optional
-        The labels, as `columns_of` gives them; the session's, replayed, by default.
+    labelled : Labelled
     image : Path, optional
         The slide's image; by default that of the project beside the h5ad, where it is there.
     session_name : str
@@ -114,29 +103,24 @@ def make_report(
 
     Raises
     ------
-    ExportError, SessionError
-        When there are no labels, they cannot be replayed, or `image` is not that of the slide.
+    ExportError
+        When `image` is not that of the slide, or the patches do not lie on a grid.
     """
-    columns = replay(slide, session) if columns is None else columns
-    run = session.run
-    assert run is not None
+    labelled = labelled.arrange()
+    slide, session = labelled.slide, labelled.session
     scale = scale_of(slide)
-    classes, _ = in_order(session)
-    names = [each.name for each in classes]
-    labels = pd.Categorical(columns["sic_label"], categories=names).codes.astype(np.int64)
-    seeds = pd.Categorical(columns["sic_seed"], categories=names).codes.astype(np.int64)
-    scores = columns["sic_score"].to_numpy(np.float64)
+    scores = labelled.scores.astype(np.float64)
     cell = scale.stride[0] * scale.stride[1] * scale.mpp[0] * scale.mpp[1] * 1e-6 if scale.mpp else None
     rows = []
-    for place, each in enumerate(classes):
-        mine = labels == place
+    for place, each in enumerate(labelled.classes):
+        mine = labelled.labels == place
         n = int(mine.sum())
         rows.append(
             ClassRow(
                 each.name,
                 each.color,
                 n,
-                int((seeds == place).sum()),
+                int((labelled.seeds == place).sum()),
                 None if cell is None else n * cell,
                 n / slide.n_patches,
                 float(scores[mine].mean()) if n else None,
@@ -151,18 +135,15 @@ def make_report(
     return Report(
         slide.name,
         tuple(rows),
-        tuple(_facts(slide, session, scale, columns, session_name)),
+        tuple(_facts(labelled, scale, session_name)),
         tuple(notes),
-        draw(slide, session, seeds, most_pixels=_MOST_PIXELS, image=image),
+        draw(labelled, most_pixels=_MOST_PIXELS, image=image),
         datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
 
-def _facts(
-    slide: EmbeddedSlide, session: Session, scale: Scale, columns: pd.DataFrame, session_name: str
-) -> list[tuple[str, str]]:
-    run = session.run
-    assert run is not None
+def _facts(labelled: Labelled, scale: Scale, session_name: str) -> list[tuple[str, str]]:
+    slide, session, run = labelled.slide, labelled.session, labelled.run
     users = dict.fromkeys(action.user for action in session.actions[: session.position] if action.user)
     titles = {each.name: each.title for each in slide.embeddings}
     size = slide_size_of(slide)
@@ -170,17 +151,17 @@ def _facts(
         ("Session", session_name or "(shared)"),
         ("Annotated by", ", ".join(users) or "not told"),
         ("Labelled", _time(run.time)),
-        ("Method", _METHODS.get(run.method, run.method)),
+        ("Method", METHOD_TITLES[run.method]),
         ("Embedding", titles.get(run.embedding, run.embedding)),
         ("Border", _border(session)),
-        ("Seeds", f"{int(columns['sic_seed'].notna().sum()):,}"),
+        ("Seeds", f"{int((labelled.seeds >= 0).sum()):,}"),
         ("Patches", _patches(slide, scale)),
     ]
     if size is not None:
         resolution = f", {_mpp(scale)} µm/px" if scale.mpp else ""
         told.append(("Slide", f"{size[0]:,} x {size[1]:,} px{resolution}"))
-    if "sic_unlike" in columns:
-        told.append(("Unlike any seed", f"{int(columns['sic_unlike'].sum()):,} patches"))
+    if labelled.unlike is not None:
+        told.append(("Unlike any seed", f"{int(labelled.unlike.sum()):,} patches"))
     return [
         *told,
         ("Version", f"tissuumaps-sic {run.version}"),
@@ -197,11 +178,10 @@ def _border(session: Session) -> str:
 
 
 def _patches(slide: EmbeddedSlide, scale: Scale) -> str:
-    grid = provenance(slide.path).get("grid")
-    grid = grid if isinstance(grid, dict) else {}
+    grid = read_provenance(slide.path).grid
     told = f"{slide.n_patches:,}"
-    if isinstance(grid.get("patch_size"), int | float) and isinstance(grid.get("target_mpp"), int | float):
-        told += f" of {grid['patch_size']:g} px at {grid['target_mpp']:.3g} µm/px"
+    if grid.patch_size is not None and grid.target_mpp is not None:
+        told += f" of {grid.patch_size:g} px at {grid.target_mpp:.3g} µm/px"
     if scale.mpp:
         told += f", every {scale.stride[0] * scale.mpp[0]:.3g} µm"
     return told
@@ -221,10 +201,8 @@ def _time(text: str) -> str:
 
 
 def write_report(
-    slide: EmbeddedSlide,
-    session: Session,
+    labelled: Labelled,
     target: Path,
-    columns: pd.DataFrame | None,
     render: Callable[[Report], bytes],
     *,
     image: Path | None = None,
@@ -234,9 +212,9 @@ def write_report(
 
     Raises
     ------
-    ExportError, SessionError, OSError
+    ExportError, OSError
         As `make_report`, or when the file cannot be written.
     """
-    content = render(make_report(slide, session, columns, image=image, session_name=session_name))
+    content = render(make_report(labelled, image=image, session_name=session_name))
     with replacing(target) as temporary:
         temporary.write_bytes(content)

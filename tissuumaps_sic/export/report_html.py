@@ -6,14 +6,12 @@ import base64
 import io
 from pathlib import Path
 
-import pandas as pd
 from PIL import Image
 
-from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export.picture import scale_bar
 from tissuumaps_sic.export.report import Report, write_report
 from tissuumaps_sic.slidefile.placing import Pixels
-from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
 _JPEG_QUALITY = 88
@@ -22,16 +20,10 @@ _WIDE, _FEW = 1.45, 16
 
 
 def write_html(
-    slide: EmbeddedSlide,
-    session: Session,
-    target: Path,
-    columns: pd.DataFrame | None = None,
-    *,
-    image: Path | None = None,
-    session_name: str = "",
+    labelled: Labelled, target: Path, *, image: Path | None = None, session_name: str = ""
 ) -> None:
     """Write the report as HTML; parameters and errors are those of `report.write_report`."""
-    write_report(slide, session, target, columns, to_html, image=image, session_name=session_name)
+    write_report(labelled, target, to_html, image=image, session_name=session_name)
 
 
 def to_html(report: Report) -> bytes:

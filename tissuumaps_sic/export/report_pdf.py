@@ -9,13 +9,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export.picture import scale_bar
 from tissuumaps_sic.export.report import Report, write_report
 from tissuumaps_sic.slidefile.placing import Pixels
-from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,17 +34,9 @@ _NONE = "-"
 _DRAWING = threading.Lock()
 
 
-def write_pdf(
-    slide: EmbeddedSlide,
-    session: Session,
-    target: Path,
-    columns: pd.DataFrame | None = None,
-    *,
-    image: Path | None = None,
-    session_name: str = "",
-) -> None:
+def write_pdf(labelled: Labelled, target: Path, *, image: Path | None = None, session_name: str = "") -> None:
     """Write the report as PDF; parameters and errors are those of `report.write_report`."""
-    write_report(slide, session, target, columns, to_pdf, image=image, session_name=session_name)
+    write_report(labelled, target, to_pdf, image=image, session_name=session_name)
 
 
 def to_pdf(report: Report) -> bytes:

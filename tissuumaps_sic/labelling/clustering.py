@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator, ClusterMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from tissuumaps_sic.labelling import refine
+from tissuumaps_sic.labelling.methods import METHODS
 from tissuumaps_sic.labelling.prepared import Prepared, prepare
 from tissuumaps_sic.labelling.progress import Progress, Stretch
 from tissuumaps_sic.labelling.two_means import Part, Rows, Split, seeded_two_means, two_means
@@ -24,9 +25,6 @@ Labels = npt.NDArray[np.int64]
 Metric = Callable[[Labels, Labels], float]
 
 UNLABELLED = -1
-METHODS = ("sic", "refine")
-# Labels are kept as bytes.
-MOST_CLASSES = 255
 # Share of a fit that reading the embeddings takes, where they are not prepared.
 _READING = 0.2
 
@@ -454,7 +452,8 @@ def check_seeds(y: npt.ArrayLike, n_patches: int, foreign: Labels) -> Labels:
     choices = "give a class from 0 on, or -1 for unlabelled"
     if not np.array_equal(seeds, given):
         raise ValueError(f"y holds values that are not whole numbers; {choices}")
-    wrong = np.flatnonzero((seeds < UNLABELLED) | (seeds >= MOST_CLASSES))
+    # Labels are kept as bytes.
+    wrong = np.flatnonzero((seeds < UNLABELLED) | (seeds >= np.iinfo(np.uint8).max))
     if wrong.size:
         raise ValueError(f"seed {seeds[wrong[0]]} of patch {wrong[0]} is out of range; {choices}")
     every = np.concatenate([seeds, foreign])

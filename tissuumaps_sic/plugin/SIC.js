@@ -11,12 +11,14 @@ if (window.SIC?.close) window.SIC.close();
 window.SIC = (function () {
   "use strict";
 
+  /** @type {typeof import("/plugins/SIC_page/main.js") | null} */
   let page = null;
   let open = false;
 
   return {
     name: "Seeded iterative clustering",
     get app() { return page?.app; },
+    /** @param {Element} container */
     async init(container) {
       open = true;
       try {

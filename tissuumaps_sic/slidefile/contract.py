@@ -7,7 +7,7 @@ a reader map the embeddings into memory. `anndata_io` writes it; `check` takes a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.heaps import has_endless_heap
+from tissuumaps_sic.slidefile.provenance import KEY, Provenance
 
 
 class ContractError(SicError):
@@ -106,25 +107,6 @@ def check(path: Path | str) -> list[Problem]:
         ]
 
 
-def check_files(paths: Iterable[Path]) -> Iterator[tuple[Path, list[Problem]]]:
-    """Check files one after the other in a child process, which a damaged one may kill.
-
-    Yields
-    ------
-    (Path, list of Problem)
-        As `check` has them.
-    """
-    from embedder.isolation.child import Child, LostError
-
-    with Child() as child:
-        for path in paths:
-            try:
-                yield path, child.run(check, path)
-            except LostError as error:
-                fix = "copy it again, or embed the slide again"
-                yield path, [Problem("file", f"it cannot be read as HDF5 ({error})", fix)]
-
-
 def _ask(rule: Rule, file: h5py.File) -> Iterator[Problem]:
     """Put a rule to a file; where the file is so odd that the rule itself fails, that is the finding."""
     try:
@@ -191,14 +173,12 @@ def _matrix_problems(name: str, matrix: h5py.Dataset, again: str) -> Iterator[Pr
 
 def _embeddings_rule(file: h5py.File) -> Iterator[Problem]:
     """Look at the embeddings beside X, of other encoders or scales, that the provenance lists."""
-    listed = _provenance(file).get("encoders")
-    for entry in listed if isinstance(listed, list) else ():
-        key = entry.get("key") if isinstance(entry, dict) else None
-        matrix = file.get(key) if isinstance(key, str) else None
-        if not isinstance(matrix, h5py.Dataset):
+    for key in (each.key for each in _known(file).encoders):
+        matrix = file.get(key) if key is not None else None
+        if key is None or not isinstance(matrix, h5py.Dataset):
             yield Problem("embeddings", f"uns['embedder'] lists {key}, which is not there", "add it again")
         elif key != "X":
-            yield from _matrix_problems(str(key), matrix, "add it again (embedder add)")
+            yield from _matrix_problems(key, matrix, "add it again (embedder add)")
 
 
 def _length_rule(file: h5py.File) -> Iterator[Problem]:
@@ -334,23 +314,11 @@ def _spatial_rule(file: h5py.File) -> Iterator[Problem]:
     if not np.isfinite(centres).all():
         yield Problem("spatial-centres", "obsm['spatial'] holds NaN or infinity", fix)
         return
-    grid = _provenance(file).get("grid")
-    # Files of before slides with pixels that are not square could be embedded have one edge alone.
-    size0 = (
-        [grid.get(key, grid.get("patch_size0")) for key in ("patch_width0", "patch_height0")]
-        if isinstance(grid, dict)
-        else [None]
-    )
+    edges = _known(file).grid.edges0
     x0, y0 = _column(file.get("obs"), "x0"), _column(file.get("obs"), "y0")
-    if (
-        not all(isinstance(each, int | float) for each in size0)
-        or x0 is None
-        or y0 is None
-        or len(x0) != len(centres)
-        or len(y0) != len(centres)
-    ):
+    if None in edges or x0 is None or y0 is None or not len(x0) == len(y0) == len(centres):
         return
-    off = np.abs(centres - np.column_stack([x0, y0]) - np.array(size0) / 2).max(initial=0)
+    off = np.abs(centres - np.column_stack([x0, y0]) - np.array(edges) / 2).max(initial=0)
     # Corners are rounded to whole pixels, centres are not.
     if off > 1:
         yield Problem(
@@ -361,7 +329,7 @@ def _spatial_rule(file: h5py.File) -> Iterator[Problem]:
 
 
 def _umap_rule(file: h5py.File) -> Iterator[Problem]:
-    if _provenance(file).get("umap") is False:
+    if _known(file).umap is False:
         return
     for key, dimensions in (("X_umap", 2), ("X_umap_3d", 3)):
         item = file.get(f"obsm/{key}")
@@ -380,15 +348,9 @@ def _umap_rule(file: h5py.File) -> Iterator[Problem]:
 
 def _provenance_rule(file: h5py.File) -> Iterator[Problem]:
     again = "embed the slide again, or convert the file"
-    text = _text(file.get("uns/embedder"))
-    if text is None:
+    if _text(file.get(KEY)) is None:
         yield Problem("uns-embedder", "uns['embedder'] is not one JSON string", again)
-        return
-    known = _provenance(file)
-    missing = [
-        key for key in ("slide", "grid", "tissue", "encoder", "versions", "seconds") if key not in known
-    ]
-    if missing:
+    elif missing := _known(file).lacks:
         yield Problem("uns-embedder", f"uns['embedder'] lacks {', '.join(missing)}", again)
 
 
@@ -457,13 +419,13 @@ def leads_away(address: str) -> bool:
     return _ADDRESS.match(address) is not None or decoded.startswith("/") or ".." in decoded.split("/")
 
 
-def foresee(provenance: dict[str, Any], project: dict[str, Any]) -> list[Problem]:
+def foresee(provenance: Provenance, project: dict[str, Any]) -> list[Problem]:
     """Name the rules that a file would break by what is written into it, before anything is embedded.
 
     Parameters
     ----------
-    provenance : dict
-        As it will stand in ``uns['embedder']``, as far as it is known (`provenance.asked`).
+    provenance : Provenance
+        As it will stand in ``uns['embedder']``, as far as it is known.
     project : dict
         As it will stand in ``uns['tmap']``.
 
@@ -472,8 +434,8 @@ def foresee(provenance: dict[str, Any], project: dict[str, Any]) -> list[Problem
     list of Problem
         Empty where a slide's names and addresses will not be what its file is refused for.
     """
-    problems = list(_path_problems(project, {"embedder": provenance}))
-    for key, value in (("embedder", provenance), ("tmap", project)):
+    problems = list(_path_problems(project, {"embedder": provenance.document}))
+    for key, value in (("embedder", provenance.document), ("tmap", project)):
         odd = [text for _, text in _named_strings(value) if not _is_storable(text)]
         if odd:
             problems.append(
@@ -570,8 +532,8 @@ _RULES: tuple[Rule, ...] = (
 )
 
 
-def _provenance(file: h5py.File) -> dict[str, Any]:
-    return _json(file, "embedder")
+def _known(file: h5py.File) -> Provenance:
+    return Provenance.of(_json(file, "embedder"))
 
 
 def _json(file: h5py.File, key: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ they are simplified, so that areas add up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from tissuumaps_sic.slides.slide import EmbeddedSlide, provenance
+from tissuumaps_sic.slidefile.provenance import Provenance, read_provenance
+from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 
 @dataclass(frozen=True)
@@ -66,23 +66,17 @@ def scale_of(slide: EmbeddedSlide) -> Scale:
     SlideFileError
         When the file cannot be read.
     """
-    return scale_in(provenance(slide.path), slide.spacing)
+    return scale_in(read_provenance(slide.path), slide.spacing)
 
 
-def scale_in(known: Mapping[str, Any], spacing: float) -> Scale:
-    """Return how patches lie as provenance tells it (`slides.provenance`), or by their spacing."""
-    grid, whole = (_section(known, key) for key in ("grid", "slide"))
-    width, height = (
-        _positive(grid.get(key, grid.get("patch_size0"))) for key in ("patch_width0", "patch_height0")
-    )
-    step, size = _positive(grid.get("stride")), _positive(grid.get("patch_size"))
+def scale_in(known: Provenance, spacing: float) -> Scale:
+    """Return how patches lie as their provenance tells it, or by their spacing."""
+    grid, bounds = known.grid, known.slide.bounds or (0, 0)
     stride = (spacing, spacing)
-    if width and height and step and size:
-        stride = (width * step / size, height * step / size)
-    mpp_x, mpp_y = (_positive(whole.get(key)) for key in ("mpp_x", "mpp_y"))
-    bounds = whole.get("bounds")
-    corner = bounds[:2] if isinstance(bounds, list) and len(bounds) == 4 else (0, 0)
-    return Scale(stride, (mpp_x, mpp_y) if mpp_x and mpp_y else None, (float(corner[0]), float(corner[1])))
+    if grid.patch0 and grid.stride and grid.patch_size and min(grid.stride, grid.patch_size) > 0:
+        width, height = grid.patch0
+        stride = (width * grid.stride / grid.patch_size, height * grid.stride / grid.patch_size)
+    return Scale(stride, known.slide.mpp, (float(bounds[0]), float(bounds[1])))
 
 
 def regions_of(
@@ -191,15 +185,4 @@ def slide_size_of(slide: EmbeddedSlide) -> tuple[int, int] | None:
     SlideFileError
         When the file cannot be read.
     """
-    size = _section(provenance(slide.path), "slide").get("size")
-    known = [_positive(each) for each in size] if isinstance(size, list) and len(size) == 2 else [None]
-    return (int(known[0]), int(known[1])) if known[0] and known[1] else None
-
-
-def _section(known: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    section = known.get(key)
-    return section if isinstance(section, Mapping) else {}
-
-
-def _positive(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and value > 0 else None
+    return read_provenance(slide.path).slide.known_size

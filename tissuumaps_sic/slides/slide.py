@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 from tissuumaps_sic.labelling.prepared import Prepared
 from tissuumaps_sic.labelling.progress import Stretch
-from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.h5ad import (
     Matrix,
     SlideFileError,
@@ -32,9 +31,9 @@ from tissuumaps_sic.slidefile.h5ad import (
     read_names,
     require_held,
     stamp_of,
-    text_in,
     twice_named,
 )
+from tissuumaps_sic.slidefile.provenance import MAIN, EmbeddingRecord, Provenance, provenance_in
 
 __all__ = [
     "MAIN",
@@ -49,13 +48,10 @@ __all__ = [
     "opened",
     "outline",
     "patch_names_of",
-    "provenance",
     "spacing_of",
     "stamp_of",
 ]
 
-# The embedding of a file that has one only.
-MAIN = "X"
 # What has no more columns is a picture of an embedding, such as obsm['X_umap'].
 _MOST_PICTURED = 3
 # Embeddings that are made anew differ in every row, if they differ at all.
@@ -64,8 +60,6 @@ _SAMPLED = 64
 _ATTEMPTS = 3
 # Of what may be long in a message.
 _SHOWN_SLIDES, _LONGEST_NAME = 3, 80
-# What is of the grid, and not of the encoder, in an entry of uns['embedder']['encoders'].
-_GRID_KEYS = ("target_mpp", "patch_size", "overlap", "stride")
 
 
 @dataclass(frozen=True)
@@ -285,13 +279,13 @@ class Outline:
     n_patches : int
     embeddings : tuple of Embedding
         All that the file holds, that of ``X`` first.
-    provenance : dict of str to dict
-        As `provenance` gives it, by the embedding's name.
+    provenance : dict of str to Provenance
+        Of each embedding, by its name (`Provenance.of_embedding`).
     """
 
     n_patches: int
     embeddings: tuple[Embedding, ...]
-    provenance: dict[str, dict[str, Any]]
+    provenance: dict[str, Provenance]
 
 
 def outline(path: Path) -> Outline:
@@ -306,91 +300,32 @@ def outline(path: Path) -> Outline:
         X = _patches(path, file)
         listed = tuple(_listed(path, file))
         known = _known(file)
-        return Outline(int(X.shape[0]), listed, {each.name: _of(known, each.name) for each in listed})
+        return Outline(int(X.shape[0]), listed, {each.name: known.of_embedding(each.name) for each in listed})
 
 
-def provenance(path: Path, embedding: str = MAIN) -> dict[str, Any]:
-    """Return what the embedder recorded in an h5ad's ``uns['embedder']``; nothing where there is none.
-
-    Parameters
-    ----------
-    path : Path
-    embedding : str, default="X"
-        Whose ``encoder`` and ``grid`` are wanted. Of an embedding other than ``X`` the grid says only how its
-        patches were seen (``target_mpp``, ``patch_size``, ``overlap``, ``stride``), since they lie elsewhere;
-        nothing at all is returned where its making is not recorded.
-
-    Raises
-    ------
-    SlideFileError
-        When the file cannot be read.
-    """
-    with opened(path) as file:
-        try:
-            known = parse_json(text_in(file, "uns/embedder") or "{}")
-        except ValueError as error:
-            raise SlideFileError(
-                f"{path.name}: uns['embedder'], which tells how it was made, cannot be read ({error}); embed "
-                "the slide again, or take that out (del adata.uns['embedder'])"
-            ) from error
-    return _of(known, embedding)
-
-
-def _known(file: h5py.File) -> dict[str, Any]:
-    """Return the whole provenance of an open h5ad; nothing where it has none that can be read."""
+def _known(file: h5py.File) -> Provenance:
+    """Return the provenance of an open h5ad, which tells nothing where it cannot be read."""
     try:
-        known = parse_json(text_in(file, "uns/embedder") or "{}")
+        return provenance_in(file)
     except ValueError:
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
-def _of(known: Any, embedding: str) -> dict[str, Any]:
-    """Return what a file's whole provenance tells of one embedding."""
-    if not isinstance(known, dict):
-        return {}
-    if embedding == MAIN:
-        return known
-    entry = _entries(known).get(f"obsm/X_{embedding}")
-    if entry is None:
-        return {}
-    grid = {key: entry.pop(key) for key in _GRID_KEYS if key in entry}
-    return known | {"encoder": entry, "grid": grid}
-
-
-def _entries(known: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what is recorded of each embedding by its key, such as "obsm/X_resnet18"."""
-    listed = known.get("encoders")
-    return {
-        str(each["key"]): {key: value for key, value in each.items() if key != "key"}
-        for each in (listed if isinstance(listed, list) else ())
-        if isinstance(each, dict) and "key" in each
-    }
+        return Provenance()
 
 
 def _listed(path: Path, file: h5py.File) -> Iterator[Embedding]:
     X = file.get("X")
     _check_dense(path, MAIN, X)
     known = _known(file)
-    parts = [known.get(key) for key in ("encoder", "grid")]
-    encoder, grid = (part if isinstance(part, dict) else {} for part in parts)
-    name = encoder.get("name") or _feature_prefix(file)
-    yield _embedding(MAIN, {"name": name, "target_mpp": grid.get("target_mpp")}, X)
-    obsm, entries = file.get("obsm"), _entries(known)
+    yield _embedding(MAIN, known.encoder.name or _feature_prefix(file), known.grid.target_mpp, X)
+    obsm, records = file.get("obsm"), {each.key: each for each in known.embeddings}
     for key, item in obsm.items() if isinstance(obsm, h5py.Group) else ():
         # X itself would be shadowed by an X_X.
         if key.startswith("X_") and key not in ("X_", "X_X") and _is_embedding(item, X.shape[0]):
-            yield _embedding(key[2:], entries.get(f"obsm/{key}", {}), item)
+            record = records.get(f"obsm/{key}", EmbeddingRecord())
+            yield _embedding(key[2:], record.name, record.target_mpp, item)
 
 
-def _embedding(name: str, entry: dict[str, Any], matrix: h5py.Dataset) -> Embedding:
-    encoder, mpp = entry.get("name"), entry.get("target_mpp")
-    return Embedding(
-        name,
-        str(encoder) if encoder else None,
-        float(mpp) if isinstance(mpp, int | float) else None,
-        int(matrix.shape[1]),
-    )
+def _embedding(name: str, encoder: str | None, mpp: float | None, matrix: h5py.Dataset) -> Embedding:
+    return Embedding(name, encoder or None, None if mpp is None else float(mpp), int(matrix.shape[1]))
 
 
 def _is_embedding(item: Any, n_patches: int) -> bool:

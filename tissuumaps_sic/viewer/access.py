@@ -1,37 +1,42 @@
 """Who may see what: the whole policy, on one page.
 
 TissUUmaps' routes run in our process, so what they may do is ours. `ROUTES` lists all of them and what each
-may answer; one that is not listed is refused, as a newer TissUUmaps may bring some. Before a route is asked,
+may answer; one that is not listed is refused, as a newer TissUUmaps may bring some. Of each request, in this
+order (`guard` asks, `Access` decides):
 
-1. the request must be for this server by one of its names (`Host`): a web site whose name is pointed at this
-   machine gets nothing;
-2. what its address, ``path`` and ``root`` name must lie in the served folder;
+1. it must be for this server by one of its names (`Hosts`): a web site whose name is pointed at this machine
+   gets nothing;
+2. what its address, ``path`` and ``root`` name must lie in the served folder, and be neither hidden nor a
+   password (`stays_within`); only pictures are followed by links out of it;
 3. pages of other sites get nothing but pages, by a link that a person follows, and change nothing;
-4. the nearest ``auth`` file of each of these paths must be satisfied (`passwords`);
-5. every answer says what the browser may do with it (`_Policy`).
+4. the nearest ``auth`` file of each of these paths must be satisfied, where it is named and where links lead
+   (`passwords` reads these files and slows who guesses);
+5. the route must be listed, and take the method; of TissUUmaps' plugins only ours and the user's own run.
+
+The plugin is asked once more, since it runs in a plain TissUUmaps, too: `require_call` is who may call it and
+what a read-only server refuses, `Reach` is which slides a call may read, those that its sessions name
+included. What is written goes to no link (`require_no_link`, `require_place`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import ipaddress
-import logging
 import os
 import posixpath
 import re
 import secrets
 import socket
-from base64 import b64encode
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.names import path_of
 from tissuumaps_sic.viewer.passwords import (
+    Given,
     Patience,
     auths_below,
     auths_met,
@@ -40,28 +45,16 @@ from tissuumaps_sic.viewer.passwords import (
     nearest_auth,
 )
 
-log = logging.getLogger(__name__)
+# The plugin's folder, and what TissUUmaps needs of it.
+FOLDER = Path(__file__).parents[1] / "plugin"
+FILES = (
+    *("SIC.py", "SIC.js", "SIC.yml"),
+    *(path.relative_to(FOLDER).as_posix() for path in sorted((FOLDER / "SIC_page").rglob("*.js"))),
+)
 
-# What runs in TissUUmaps' page: its own files, and the one script of the page itself, by its nonce. Nothing
-# comes from other hosts or goes there. Its menus set styles everywhere; it draws from data: and blob:.
-_PAGE = (
-    "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'unsafe-hashes' {handlers}; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
-    "connect-src 'self' data: blob:; worker-src 'self' blob:; frame-src 'self'; manifest-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors {framed}"
-)
-# Its reader of HDF5 makes functions from text; it is a worker, sees no page, and speaks to this server only.
-_WORKER = (
-    "default-src 'none'; script-src 'self' 'unsafe-eval' 'wasm-unsafe-eval'; connect-src 'self'; "
-    "frame-ancestors 'none'"
-)
-_DATA = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox; frame-ancestors {framed}"
-# TissUUmaps' scripts write one handler into the windows that they open, and these are their names.
-_WINDOWS = (
-    *("messagebox", "default", "loading", "editJSON"),
-    *("scale_messagebox", "move_messagebox", "dilate_messagebox"),
-)
-WORKER = "/static/js/utils/h5Utils_worker.js"
+# Set in the application's configuration by a server that has a page for every h5ad.
+MAKES_PAGES = "SIC_MAKES_PAGES"
+_LONGEST_PATH = 4096
 
 Kind = Literal["page", "file", "picture", "software", "plugin", "list"]
 
@@ -113,167 +106,160 @@ ROUTES: dict[str, Route | None] = {
     "pluginJS": Route("plugin", changes=True),
 }
 _TILES = ("jpeg", "jpg", "png")
-
-# Set in the environment of a request that was let in: TissUUmaps then need not ask again, in its own way.
-_GRANTED = object()
-_GRANTED_KEY = "tissuumaps_sic.granted"
-NONCE_KEY = "tissuumaps_sic.nonce"
 _COOKIE = "tissuumaps_sic"
+_ASKS = {"WWW-Authenticate": 'Basic realm="Login Required"'}
 
 
-def guarded(
-    app: Any, auth: Path, *, host: str = "127.0.0.1", names: Collection[str] = (), first: str | None = None
-) -> Any:
-    """Return a WSGI application that lets pass what the policy allows, and answers TissUUmaps' pages itself.
+class AccessError(SicError):
+    """Whoever asks may not have this; `status` and `headers` are of the HTTP answer."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.headers = status, dict(headers or {})
+
+
+def _no_such_address() -> AccessError:
+    return AccessError(404, "There is no such address.")
+
+
+class Access:
+    """The policy of one served folder; safe to use from many threads.
 
     Parameters
     ----------
-    app : Flask or WSGI application of `with_pages`
-    auth : Path
-        The ``auth`` file of the served folder, whether it is there or not.
-    host : str
-        The address that is listened on.
-    names : collection of str
-        Further names of this server, as browsers know it.
-    first : str, optional
-        The address that the bare one leads to.
+    flask : Flask
+        TissUUmaps' application.
+    folder : Path
+        As it is named: links stay links.
+    hosts : Hosts
+    calls : collection of str
+        What our plugin answers.
     """
-    from tissuumaps_sic.viewer.pages import with_pages
 
-    folder = Path(os.path.abspath(auth.parent))  # noqa: PTH100 -- where it is named, not where it leads
-    if not hasattr(app, "flask"):
-        app = with_pages(app, folder, first=first)
-    _let_us_ask(app.flask)
-    # Those that are there now guard until the end.
-    auths_below(folder)
-    return _Guard(app, folder, _Hosts(host, names))
-
-
-class _Guard:
-    def __init__(self, app: Any, folder: Path, hosts: _Hosts) -> None:
-        self._app = app
+    def __init__(self, flask: Any, folder: Path, hosts: Hosts, calls: Collection[str]) -> None:
+        self._flask, self._hosts, self._calls = flask, hosts, calls
         self._folder, self._real = folder, Path(os.path.realpath(folder))
-        self._hosts = hosts
         self._patience = Patience()
         self._secret = secrets.token_bytes(32)
-        self._policy = _Policy(app.flask)
+        # Those that are there now guard until the end.
+        auths_below(folder)
 
-    def __call__(self, environ: Any, start: Any) -> Any:
-        from werkzeug.wrappers import Request
+    def require_host(self, request: Any) -> None:
+        """Refuse what is meant for a server of another name."""
+        self._hosts.require(request.environ.get("HTTP_HOST"))
 
-        request = Request(environ)
-        nonce = secrets.token_urlsafe(16)
-        environ[NONCE_KEY] = nonce
-        answer, route, cookie = self._answer(request)
-
-        def told(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
-            headers = [*headers, *self._policy.headers(request, route, nonce, headers)]
-            if cookie:
-                headers.append(("Set-Cookie", cookie))
-            return start(status, headers, *more)
-
-        return answer(environ, told)
-
-    def _answer(self, request: Any) -> tuple[Any, Route | None, str | None]:
-        """Return what answers a request, by which route, and a cookie for who has just come in."""
-        from werkzeug.wrappers import Response
-
-        if not self._hosts.know(request.environ.get("HTTP_HOST")):
-            return Response(self._hosts.refusal(request.environ["HTTP_HOST"]), 421), None, None
-        endpoint, values, problem = _matched(self._app.flask, request)
-        route = ROUTES.get(endpoint or "")
-        paths = list(_paths(request, route, values, self._folder))
-        if _leads_out(request.path) or not all(_stays_within(each) for each in paths):
-            return Response("There is no such address.", 404), None, None
-        if (refused := _of_another_site(request, route)) is not None:
-            return Response(refused, 403), None, None
+    def let_in(self, request: Any, route: Route | None, values: Mapping[str, Any]) -> str | None:
+        """Refuse who may not see what a request names; return a cookie for who has just come in."""
+        paths = list(self._paths(request, route, values))
+        if leads_out(request.path) or not all(map(stays_within, paths)):
+            raise _no_such_address()
+        _require_own_site(request, route)
         # Only pictures are linked from elsewhere: where the scanner put them.
         if route is not None and route.kind in ("file", "list") and not all(map(self._lies_here, paths)):
-            return Response("There is no such address.", 404), None, None
-        refused, cookie = self._unasked(request, route, paths)
-        if refused is not None:
-            return refused, None, None
-        if problem is not None:
-            return problem, None, cookie
+            raise _no_such_address()
+        if route is None or route.kind not in ("software", "plugin"):
+            return self._require_password(request, self._auths(paths), enough=all)
+        # These name no file: the password of any folder here will do. The plugin asks again, by its file.
+        asked = auths_of(self._real)
+        if not asked and route.kind == "plugin":
+            return self._slow_guesses(request)
+        return self._require_password(request, asked, enough=any)
+
+    def require_allowed(
+        self, request: Any, route: Route | None, endpoint: str | None, values: Mapping[str, Any]
+    ) -> None:
+        """Refuse what nobody may ask for."""
         if route is not None and route.kind == "page" and "dl" in request.args:
-            text = "This server packs no projects with their files; copy them from its folder."
-            return Response(text, 403), None, cookie
+            raise AccessError(
+                403, "This server packs no projects with their files; copy them from its folder."
+            )
         # By ``tmap`` the page would read a project past us.
-        past_us = "tmap" in request.args
-        if route is None or past_us or not _is_allowed(self._app.flask, endpoint or "", values):
-            return Response("There is no such address.", 404), None, cookie
+        if route is None or "tmap" in request.args or not self._is_allowed(endpoint, values):
+            raise _no_such_address()
         allowed = ("GET", "HEAD", "POST") if route.changes else ("GET", "HEAD")
         if request.method not in allowed:
-            headers = {"Allow": ", ".join(allowed)}
-            return Response("This address does not answer that.", 405, headers), None, cookie
-        request.environ[_GRANTED_KEY] = _GRANTED
-        if route.kind in ("page", "list"):
-            return self._app.page(request, endpoint, values), route, cookie
-        return self._app.flask, route, cookie
+            raise AccessError(405, "This address does not answer that.", {"Allow": ", ".join(allowed)})
 
-    def _unasked(self, request: Any, route: Route | None, paths: list[str]) -> tuple[Any, str | None]:
-        """Return the refusal of who has not given the passwords, and a cookie for who has."""
-        from werkzeug.wrappers import Response
+    def _is_allowed(self, endpoint: str | None, values: Mapping[str, Any]) -> bool:
+        """Return whether a route may be asked for just this."""
+        name = values.get("pluginName")
+        if endpoint == "runPlugin":
+            return f"{name}.js" in FILES or name in plugins_of(self._flask)
+        if endpoint == "pluginJS":
+            method = values["method"]
+            if name == "SIC":
+                return method in self._calls
+            return name in plugins_of(self._flask) and method.isidentifier() and not method.startswith("_")
+        # A folder of tiles may hold files of any kind, and a script among them would be one of this site.
+        return endpoint != "tile" or str(values["format"]).lower() in _TILES
 
+    def _paths(self, request: Any, route: Route | None, values: Mapping[str, Any]) -> Iterator[str]:
+        """Yield every path below the folder that a request names, in whatever way."""
         if route is not None and route.kind in ("software", "plugin"):
-            # These name no file: the password of any folder here will do. The plugin asks again, by its file.
-            asked = auths_of(self._real)
-            enough = any
-            if not asked and route.kind == "plugin":
-                return self._slowed(request)
-        else:
-            asked = list(self._auths(paths))
-            enough = all
-        if not asked:
-            return None, None
-        given, address = request.authorization, request.remote_addr or ""
-        known = self._is_known(request, asked)
-        wait = 0.0 if known or given is None else self._patience.seconds_left(address)
-        if wait:
-            return _too_many(wait), None
-        if enough(is_granted(each, given) for each in asked):
-            return None, None if known else self._cookie(asked)
-        if given is not None:
-            self._patience.note_failure(address)
-        return (
-            Response(
-                "This folder needs a user name and a password.",
-                401,
-                {"WWW-Authenticate": 'Basic realm="Login Required"'},
-            ),
-            None,
-        )
-
-    def _slowed(self, request: Any) -> tuple[Any, str | None]:
-        """Return the refusal of who guesses the passwords of folders below by calls to the plugin."""
-        given, address = request.authorization, request.remote_addr or ""
-        asked = auths_met(self._real)
-        if given is None or not asked:
-            return None, None
-        if self._is_known(request, asked):
-            return None, None
-        if wait := self._patience.seconds_left(address):
-            return _too_many(wait), None
-        if any(is_granted(each, given) for each in asked):
-            return None, self._cookie(asked)
-        self._patience.note_failure(address)
-        return None, None
+            return
+        own = request.path.lstrip("/")
+        given = [folder_of(path, self._folder) for path in request.args.getlist("path")]
+        named = [own]
+        if route is not None and route.kind == "picture":
+            # The file whose pixels they are may be a link.
+            named.append(values["path"])
+        elif own.endswith(".tmap"):
+            named.append(f"{own.removesuffix('.tmap')}.h5ad")
+        if route is not None and route.kind == "page" and given:
+            yield from (posixpath.join(within, name) for within in given for name in named)
+        elif route is None or route.kind != "list":
+            yield from named
+        yield from given
+        yield from (root.lstrip("/") for root in request.args.getlist("root"))
 
     def _lies_here(self, path: str) -> bool:
         named = os.path.realpath(os.path.join(self._folder, path))  # noqa: PTH118
         return Path(named).is_relative_to(self._real)
 
-    def _auths(self, paths: list[str]) -> set[Path]:
+    def _auths(self, paths: list[str]) -> list[Path]:
         """Return the nearest ``auth`` files of paths, by where they are named and by where links lead."""
-        found = set()
-        for each in paths:
-            named = os.path.normpath(os.path.join(self._folder, each))  # noqa: PTH118 -- links stay links
-            found.add(nearest_auth(_folder_at(named)))
+        places = set()
+        for path in paths:
+            named = os.path.normpath(os.path.join(self._folder, path))  # noqa: PTH118 -- links stay links
+            places.add(named)
             real = os.path.realpath(named)
-            if real != named and Path(real).is_relative_to(self._real):
-                found.add(nearest_auth(_folder_at(real)))
-        found.discard(None)
-        return found  # type: ignore[return-value]
+            if Path(real).is_relative_to(self._real):
+                places.add(real)
+        return list({auth for place in places if (auth := nearest_auth(_folder_at(place))) is not None})
+
+    def _require_password(self, request: Any, asked: Collection[Path], *, enough: Any) -> str | None:
+        """Refuse who has not given the passwords, all or any of them; return a cookie for who has."""
+        if not asked:
+            return None
+        given, address = request.authorization, request.remote_addr or ""
+        known = self._is_known(request, asked)
+        if given is not None and not known:
+            self._require_patience(address)
+        if enough(is_granted(auth, given) for auth in asked):
+            return None if known else self._cookie(asked)
+        if given is not None:
+            self._patience.note_failure(address)
+        raise AccessError(401, "This folder needs a user name and a password.", _ASKS)
+
+    def _slow_guesses(self, request: Any) -> str | None:
+        """Refuse who guesses the passwords of folders below by calls to the plugin."""
+        given, address = request.authorization, request.remote_addr or ""
+        asked = auths_met(self._real)
+        if given is None or not asked or self._is_known(request, asked):
+            return None
+        self._require_patience(address)
+        if any(is_granted(auth, given) for auth in asked):
+            return self._cookie(asked)
+        self._patience.note_failure(address)
+        return None
+
+    def _require_patience(self, address: str) -> None:
+        if wait := self._patience.seconds_left(address):
+            raise AccessError(
+                429,
+                "There were many wrong passwords from your address; try again in a few seconds.",
+                {"Retry-After": str(int(wait) + 1)},
+            )
 
     def _is_known(self, request: Any, asked: Collection[Path]) -> bool:
         """Return whether a browser came in before, so that an attacker at its address cannot keep it out."""
@@ -287,18 +273,21 @@ class _Guard:
         return f"{_COOKIE}={self._token(asked)}; HttpOnly; SameSite=Strict; Path=/"
 
 
-def _too_many(wait: float) -> Any:
-    from werkzeug.wrappers import Response
-
-    text = "There were many wrong passwords from your address; try again in a few seconds."
-    return Response(text, 429, {"Retry-After": str(int(wait) + 1)})
+# Names of the server, and other sites
 
 
-class _Hosts:
+class Hosts:
     """The names that browsers know this server by.
 
     An address of numbers cannot be pointed elsewhere, a name can; so where others may connect all of the
     first are taken, and of the second those that are known.
+
+    Parameters
+    ----------
+    host : str
+        The address that is listened on.
+    names : collection of str
+        Further names of this server, as browsers know it.
     """
 
     def __init__(self, host: str, names: Collection[str]) -> None:
@@ -310,28 +299,27 @@ class _Hosts:
             known |= {name.partition(".")[0] for name in own}
         self._names = {name.strip("[]").rstrip(".").casefold() for name in known if name}
 
-    def know(self, host: str | None) -> bool:
+    def require(self, host: str | None) -> None:
+        """Refuse a name that is not this server's.
+
+        Raises
+        ------
+        AccessError
+            421; the message says how to make it one.
+        """
         # Browsers always send one; who does not is none, and cannot be led here by a web site.
         if not host:
-            return True
-        name = _host_name(host)
-        if name is None:
-            return False
-        return name in self._names or (not self._on_loopback and _is_address(name))
-
-    def refusal(self, host: str) -> str:
-        name = _host_name(host)
-        if name is None:
-            return "This server is not called that."
-        return (
-            f"This server is not called {name}. If that is its name, start it with --allowed-host {name}; "
-            "if you came here by a link, the site that it was on tried to reach your slides."
-        )
-
-
-def _host_name(host: str) -> str | None:
-    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?", host.strip())
-    return match[1].strip("[]").rstrip(".").casefold() if match else None
+            return
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?", host.strip())
+        if match is None:
+            raise AccessError(421, "This server is not called that.")
+        name = match[1].strip("[]").rstrip(".").casefold()
+        if name not in self._names and (self._on_loopback or not _is_address(name)):
+            raise AccessError(
+                421,
+                f"This server is not called {name}. If that is its name, start it with --allowed-host "
+                f"{name}; if you came here by a link, the site that it was on tried to reach your slides.",
+            )
 
 
 def _is_address(name: str) -> bool:
@@ -344,52 +332,151 @@ def _is_address(name: str) -> bool:
 
 def is_own_machine(host: str) -> bool:
     """Return whether an address is of this machine alone; a name that is no address counts as public."""
-    if host == "localhost":
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def is_open_to_all(folder: Path, host: str) -> bool:
+    """Return whether other machines would see a folder without a password."""
+    return not is_own_machine(host) and not (folder / "auth").is_file()
+
+
+def _require_own_site(request: Any, route: Route | None) -> None:
+    """Refuse what a page of another site asks for."""
+    # What a browser says of who asks; "none" is a person who typed the address.
+    site = request.headers.get("Sec-Fetch-Site")
+    is_own = site in (None, "same-origin", "none") and _is_of(request.headers.get("Origin"), request.host)
+    if request.method in ("GET", "HEAD"):
+        kind = request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest")
+        if route is not None and route.kind == "page":
+            # A link that a person follows shows the page, and to nobody else.
+            is_own = is_own or kind == ("navigate", "document")
+        elif site is None and not _is_of(request.headers.get("Referer"), request.host):
+            is_own = False
+    if not is_own:
+        raise AccessError(403, "Requests from other sites are refused.")
+
+
+def _is_of(address: str | None, host: str) -> bool:
+    """Return whether an address is of a host; where there is none it may be."""
+    if not address:
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return urlsplit(address).netloc.casefold() == host.casefold()
     except ValueError:
         return False
 
 
-def _matched(flask: Any, request: Any) -> tuple[str | None, dict[str, Any], Any]:
-    """Return which of TissUUmaps' routes a request is for, with what of its address, or else the answer."""
-    from werkzeug.exceptions import HTTPException, MethodNotAllowed
-    from werkzeug.routing import RequestRedirect
-    from werkzeug.wrappers import Response
-
-    adapter = flask.url_map.bind_to_environ(request.environ)
-    method = "GET" if request.method == "HEAD" else request.method
-    try:
-        endpoint, values = adapter.match(method=method)
-    except RequestRedirect as redirect:
-        return None, {}, redirect.get_response(request.environ)
-    except MethodNotAllowed as error:
-        text = "This address does not answer that."
-        return None, {}, Response(text, 405, {"Allow": ", ".join(error.valid_methods or ())})
-    except HTTPException:
-        return None, {}, Response("There is no such address.", 404)
-    return endpoint, values, None
+# Calls of the plugin
 
 
-def _paths(request: Any, route: Route | None, values: dict[str, Any], folder: Path) -> Iterator[str]:
-    """Yield every path below the folder that a request names, in whatever way."""
-    if route is not None and route.kind in ("software", "plugin"):
-        return
-    own = request.path.lstrip("/")
-    given = [folder_of(each, folder) for each in request.args.getlist("path")]
-    named = [own]
-    if route is not None and route.kind == "picture":
-        # The file whose pixels they are may be a link.
-        named.append(values["path"])
-    elif own.endswith(".tmap"):
-        named.append(f"{own.removesuffix('.tmap')}.h5ad")
-    if route is not None and route.kind == "page" and given:
-        yield from (posixpath.join(within, each) for within in given for each in named)
-    elif route is None or route.kind != "list":
-        yield from named
-    yield from given
-    yield from (each.lstrip("/") for each in request.args.getlist("root"))
+@dataclass(frozen=True)
+class Reach:
+    """Which slides one call of the plugin may read: its own, and those that the same password opens.
+
+    Attributes
+    ----------
+    root : Path
+        The served folder, with all links followed.
+    h5ad : Path
+        The slide that the call is about, with all links followed.
+    auth : Path or None
+        The ``auth`` file that guards it.
+    makes_pages : bool
+        Whether the server has a page for every h5ad, that without a project included.
+    """
+
+    root: Path
+    h5ad: Path
+    auth: Path | None
+    makes_pages: bool = False
+
+    def admits(self, path: Path) -> bool:
+        """Return whether a file may be read, with all links followed."""
+        return path.is_relative_to(self.root) and nearest_auth(path.parent) == self.auth
+
+    def find(self, relative: str) -> Path:
+        """Return another slide by its path below the served folder.
+
+        Raises
+        ------
+        AccessError
+            When there is none, or none that may be read.
+        """
+        path = find_below(self.root, relative)
+        if path is None or not self.admits(path):
+            raise _no_such_slide(relative)
+        return path
+
+
+def reach_of(root: Path, content: Any, *, makes_pages: bool = False) -> Reach:
+    """Return what a call may reach: that is told by the slide that its content names.
+
+    Raises
+    ------
+    AccessError
+        When it names none, or one that is not in the served folder, by whatever path.
+    """
+    if not isinstance(content, dict) or not isinstance(content.get("h5ad"), str):
+        raise AccessError(422, "the request is not understood: h5ad is missing")
+    h5ad = find_below(root, content["h5ad"])
+    if h5ad is None:
+        raise _no_such_slide(content["h5ad"])
+    # The folder that counts is the one in which it lies, whatever leads there.
+    return Reach(root.resolve(), h5ad, nearest_auth(h5ad.parent), makes_pages)
+
+
+def _no_such_slide(relative: str) -> AccessError:
+    return AccessError(404, f"no h5ad of that name in the served folder: {relative[:200]!r}")
+
+
+def require_password(reach: Reach, given: Given | None) -> None:
+    """Refuse who has not given the password of a slide: TissUUmaps' own route to plugins asks nobody.
+
+    Raises
+    ------
+    AccessError
+        401.
+    """
+    if reach.auth is not None and not is_granted(reach.auth, given):
+        raise AccessError(401, "this folder needs a user name and a password; load the page again", _ASKS)
+
+
+def require_call(request: Any, *, writes: bool, read_only: bool) -> None:
+    """Refuse a call of the plugin that our own page did not make, or that a read-only server does not take.
+
+    Raises
+    ------
+    AccessError
+        405 or 403.
+    """
+    if request.method != "POST":
+        raise AccessError(405, "this address answers POST requests of the SIC plugin only")
+    if not _is_of(request.headers.get("Origin"), request.host):
+        raise AccessError(403, "requests from other sites are refused")
+    if writes:
+        require_writable("seeds and labels cannot be changed", read_only=read_only)
+
+
+def require_writable(refused: str, *, read_only: bool) -> None:
+    """Refuse to write on a server that is read-only; `refused` is what then cannot be done.
+
+    Raises
+    ------
+    AccessError
+        403.
+    """
+    if read_only:
+        raise AccessError(403, f"this server is read-only: {refused} on it")
+
+
+def plugins_of(flask: Any) -> list[str]:
+    """Return the names of the plugins that may be called: ours, and those of the user's own folder."""
+    own = Path(flask.config["PLUGIN_FOLDER"])
+    named = (str(plugin["module"]) for plugin in flask.config["PLUGINS"])
+    return ["SIC", *(name for name in named if name != "SIC" and (own / f"{name}.py").is_file())]
+
+
+# Paths and links
 
 
 def folder_of(given: str, folder: Path) -> str:
@@ -405,14 +492,14 @@ def _folder_at(path: str) -> Path:
     return Path(path if os.path.isdir(path) else os.path.dirname(path))  # noqa: PTH112, PTH120
 
 
-def _leads_out(path: str) -> bool:
+def leads_out(path: str) -> bool:
     """Return whether a path has a step that leaves its folder, or a letter that no file's name has."""
     return "\0" in path or ".." in path.split("/") or (os.sep == "\\" and bool(set(path) & set("\\:")))
 
 
-def _stays_within(path: str) -> bool:
+def stays_within(path: str) -> bool:
     """Return whether a path stays below the folder and names nothing hidden; links in it may lead out."""
-    if _leads_out(path) or path.startswith("/"):
+    if leads_out(path) or path.startswith("/"):
         return False
     # What begins with a dot is being written, or a lock, or TissUUmaps' own; `auth` holds a password.
     return not any(
@@ -421,116 +508,52 @@ def _stays_within(path: str) -> bool:
     )
 
 
-def _of_another_site(request: Any, route: Route | None) -> str | None:
-    """Return why a request that a page of another site makes is refused, None for those of our own."""
-    refused = "Requests from other sites are refused."
-    # What a browser says of who asks; "none" is a person who typed the address.
-    site = request.headers.get("Sec-Fetch-Site")
-    is_own = site in (None, "same-origin", "none") and _is_of(request.headers.get("Origin"), request.host)
-    if request.method not in ("GET", "HEAD"):
-        return None if is_own else refused
-    if route is not None and route.kind == "page":
-        # A link that a person follows shows the page, and to nobody else.
-        kind = request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest")
-        return None if is_own or kind == ("navigate", "document") else refused
-    if site is None and not _is_of(request.headers.get("Referer"), request.host):
-        return refused
-    return None if is_own else refused
+def find_below(root: Path, relative: str, *, suffix: str = ".h5ad") -> Path | None:
+    """Return the file at a path below a folder, with all links followed; None where there is none.
 
-
-def _is_of(address: str | None, host: str) -> bool:
-    """Return whether an address is of a host; where there is none it may be."""
-    if not address:
-        return True
+    None as well where the path, or a link in it, leaves the folder, and where the file has another ending.
+    """
+    if len(relative) > _LONGEST_PATH or "\0" in relative or (os.sep == "\\" and "\\" in relative):
+        return None
+    base = root.resolve()
     try:
-        return urlsplit(address).netloc.casefold() == host.casefold()
-    except ValueError:
-        return False
+        path = (base / relative).resolve()
+        is_there = path.is_relative_to(base) and path.suffix == suffix and path.is_file()
+    except (OSError, ValueError, RuntimeError):
+        is_there = False
+    return path if is_there else None
 
 
-def plugins_of(flask: Any) -> list[str]:
-    """Return the names of the plugins that may be called: ours, and those of the user's own folder."""
-    own = Path(flask.config["PLUGIN_FOLDER"])
-    named = (str(each["module"]) for each in flask.config["PLUGINS"])
-    return ["SIC", *(name for name in named if name != "SIC" and (own / f"{name}.py").is_file())]
+def find_picture(root: Path, relative: str) -> Path | None:
+    """Return the picture at a path below a folder; a link may lead out of it, to where a scanner put it."""
+    base = os.path.abspath(root)  # noqa: PTH100 -- links stay links
+    path = Path(os.path.abspath(os.path.join(base, relative)))  # noqa: PTH100, PTH118
+    return path if path.is_relative_to(base) and path.is_file() else None
 
 
-def _is_allowed(flask: Any, endpoint: str, values: dict[str, Any]) -> bool:
-    """Return whether a route may be asked for just this."""
-    from tissuumaps_sic.plugin import ENDPOINTS, FILES
+def require_no_link(path: Path) -> None:
+    """Refuse a session that is a link: it would be read, and written, elsewhere.
 
-    if endpoint == "runPlugin":
-        name = values["pluginName"]
-        return f"{name}.js" in FILES or name in plugins_of(flask)
-    if endpoint == "pluginJS":
-        name, method = values["pluginName"], values["method"]
-        if name == "SIC":
-            return method in ENDPOINTS
-        return name in plugins_of(flask) and method.isidentifier() and not method.startswith("_")
-    if endpoint == "tile":
-        # A folder of tiles may hold files of any kind, and a script among them would be one of this site.
-        return str(values["format"]).lower() in _TILES
-    return True
-
-
-def _let_us_ask(flask: Any) -> None:
-    """Spare TissUUmaps its own look at ``auth`` where the guard has asked.
-
-    It asks in the folder that the Referer names, and fails where a password holds a semicolon.
+    Raises
+    ------
+    AccessError
+        422.
     """
-    from flask import request
-
-    def asked_by_us(theirs: Any) -> Any:
-        def view(*args: Any, **values: Any) -> Any:
-            was_asked = request.environ.get(_GRANTED_KEY) is _GRANTED
-            return (theirs.__wrapped__ if was_asked else theirs)(*args, **values)
-
-        view.is_ours = True  # type: ignore[attr-defined]
-        return view
-
-    for endpoint, view in flask.view_functions.items():
-        if hasattr(view, "__wrapped__") and not getattr(view, "is_ours", False):
-            flask.view_functions[endpoint] = asked_by_us(view)
+    if path.is_symlink():
+        raise AccessError(422, f"{path.name}: is a link to another place; put the session itself there")
 
 
-class _Policy:
-    """What browsers may do with our answers."""
+def require_place(target: Path, root: Path) -> None:
+    """Refuse to save a project anywhere but as a file in a folder below the served one.
 
-    def __init__(self, flask: Any) -> None:
-        self._handlers = " ".join(_handlers(Path(flask.root_path, flask.template_folder)))
-
-    def headers(
-        self, request: Any, route: Route | None, nonce: str, given: list[tuple[str, str]]
-    ) -> list[tuple[str, str]]:
-        framed = route is not None and route.framed
-        ancestors = "'self'" if framed else "'none'"
-        if route is not None and route.kind == "page":
-            policy = _PAGE.format(nonce=nonce, handlers=self._handlers, framed=ancestors)
-        elif request.path == WORKER:
-            policy = _WORKER
-        else:
-            policy = _DATA.format(framed=ancestors)
-        ours = {
-            "Content-Security-Policy": policy,
-            "X-Frame-Options": "SAMEORIGIN" if framed else "DENY",
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "same-origin",
-            "Cross-Origin-Resource-Policy": "same-origin",
-            "Cross-Origin-Opener-Policy": "same-origin",
-        }
-        there = {name.lower() for name, _ in given}
-        return [(name, value) for name, value in ours.items() if name.lower() not in there]
-
-
-@cache
-def _handlers(templates: Path) -> list[str]:
-    """Return the hashes of the handlers that TissUUmaps' page and windows bring in attributes.
-
-    They are read from its own files, never from an answer, in which a name of a file could bring one, too.
+    Raises
+    ------
+    AccessError
+        404 or 403.
     """
-    found = {f"$('#{name}_modal').modal('hide');;" for name in _WINDOWS}
-    for template in sorted(templates.glob("*.html")):
-        found |= set(re.findall(r'\son[a-z]+="([^"{}]*)"', template.read_text(encoding="utf-8")))
-    return [
-        f"'sha256-{b64encode(hashlib.sha256(each.encode()).digest()).decode()}'" for each in sorted(found)
-    ]
+    if not target.parent.is_dir() or not target.parent.resolve().is_relative_to(root.resolve()):
+        raise AccessError(404, "there is no such folder")
+    if target.is_symlink():
+        raise AccessError(403, f"{target.name}: is a link to another place; save under another name")
+    if target.exists() and not target.is_file():
+        raise AccessError(403, f"{target.name}: is no file; save under another name")

@@ -103,7 +103,7 @@ class Jobs:
         self._lock = threading.Lock()
 
     @contextmanager
-    def begun(self, h5ad: Path, token: str | None) -> Iterator[_Job]:
+    def begin(self, h5ad: Path, token: str | None) -> Iterator[_Job]:
         """Keep a job while the block runs; without a token it cannot be asked for.
 
         Yields

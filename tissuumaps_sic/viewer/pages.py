@@ -1,8 +1,7 @@
 """TissUUmaps' pages, answered by us: projects, and one that is made for every h5ad that comes without.
 
-Nothing of a project that lies in an h5ad is trusted but the name of its image, and of one that lies beside
-it no more than `projects.cleaned` leaves: a project can call functions of the page, and may have come from
-anywhere.
+Of a project no more is trusted than `cleaning` leaves: it can call functions of the page, and may have come
+from anywhere.
 """
 
 from __future__ import annotations
@@ -13,177 +12,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import h5py
-import numpy as np
-import numpy.typing as npt
-
-from tissuumaps_sic.plugin import MAKES_PAGES, MOST_BYTES
 from tissuumaps_sic.slidefile.documents import parse_json
-from tissuumaps_sic.slidefile.names import address, path_of, shown
-from tissuumaps_sic.slides.regions import scale_in
-from tissuumaps_sic.slides.slide import SlideFileError, opened, outline, spacing_of
+from tissuumaps_sic.slidefile.errors import SicError
+from tissuumaps_sic.slidefile.names import address, shown
+from tissuumaps_sic.slides.slide import SlideFileError
 from tissuumaps_sic.viewer import ranges
-from tissuumaps_sic.viewer.access import NONCE_KEY, WORKER, folder_of, plugins_of
-from tissuumaps_sic.viewer.projects import ProjectError, read_project, save_project, upgraded
-from tissuumaps_sic.viewer.worklist import find_below, page_at
+from tissuumaps_sic.viewer.access import MAKES_PAGES, find_below, folder_of, plugins_of, require_writable
+from tissuumaps_sic.viewer.made_project import make_project
+from tissuumaps_sic.viewer.projects import ProjectError, read_project, save_project, upgrade_project
+from tissuumaps_sic.viewer.requests import MOST_BYTES
+from tissuumaps_sic.viewer.worklist import page_at
 
-# From the edge of a square in image widths to TissUUmaps' scale factor, as measured on its screenshots: it
-# draws a square over 0.643 of a cell of its sheet of shapes (glUtils.js: draw, updateMarkerScale).
-_SCALE_PER_WIDTH = 900 / (4 * 0.8 / 0.7 * 0.643)
-# What TissUUmaps makes of coordinates that it draws on an empty canvas (dataUtils.js, updateViewOptions).
-_LEAST_EXTENT, _STRETCHED, _BORDER = 500, 5000, 1.06
-
-# Every choice of a marker layer must be given, since TissUUmaps fills in what is missing with its own.
-_OFF = (
-    *("cb_gr_rand", "cb_gr_key", "pie_check", "scale_check", "shape_col", "shape_gr", "shape_gr_rand"),
-    *("shape_gr_dict", "opacity_check", "no_fill", "collectionItem_col"),
-    *("sortby_check", "sortby_desc_check", "edges_check"),
-)
-
-
-def make_project(h5ad: Path, *, columns: bool = False) -> dict[str, Any]:
-    """Return a TissUUmaps project that shows a slide's patches and starts the plugin.
-
-    The slide's own image is shown where ``uns['tmap']`` names one that lies beside the file.
-
-    Parameters
-    ----------
-    h5ad : Path
-    columns : bool, default=False
-        Whether to offer the columns of ``obs`` to colour the patches by, as TissUUmaps does for any h5ad, in
-        place of showing the patches and starting the plugin: both are then chosen from the menus.
-
-    Raises
-    ------
-    SlideFileError
-        When the file cannot be read, or is no embedded slide.
-    """
-    told = outline(h5ad)
-    known = told.provenance["X"]
-    with opened(h5ad) as file:
-        centres = np.asarray(file["obsm/spatial"][()], np.float64)
-        colored = "umap_rgb" in file["obs"]
-        image = _image(file, h5ad.parent)
-        menus = _columns(file["obs"]) if columns else {}
-    if not len(centres) or not np.isfinite(centres).all():
-        raise SlideFileError(
-            f"{h5ad.name}: has no patch, or one whose place is no number; embed the slide again"
-        )
-    scale = scale_in(known, spacing_of(centres))
-    size = known["slide"].get("size") if isinstance(known.get("slide"), dict) else None
-    if image is not None and isinstance(size, list) and size and size[0]:
-        width, edge = float(size[0]), scale.stride[0]
-    else:
-        image = None
-        width, edge = _empty_canvas(centres, scale.stride[0])
-    header = {
-        "X": "/obsm/spatial;0",
-        "Y": "/obsm/spatial;1",
-        "shape_fixed": "square",
-        "scale_factor": round(edge / width * _SCALE_PER_WIDTH, 6),
-        "opacity": 0.75,
-    }
-    if colored:
-        header |= {"cb_col": "/obs/umap_rgb", "cb_cmap": ""}
-    else:
-        header |= {"gb_col": "", "cb_gr_dict": json.dumps({"All": "#8a8fa3"})}
-    markers = {
-        "path": address(h5ad.name),
-        "title": "Patches",
-        "name": "UMAP colours" if colored else "Patches",
-        "comment": "",
-        "uid": "patches",
-        "autoLoad": True,
-        "hideSettings": True,
-        "expectedHeader": header,
-        "expectedRadios": {
-            **dict.fromkeys(_OFF, False),
-            "cb_col": colored,
-            "cb_gr": not colored,
-            "cb_gr_dict": not colored,
-            "shape_fixed": True,
-            "_no_outline": True,
-            "collectionItem_fixed": True,
-        },
-    }
-    project: dict[str, Any] = {
-        "schemaVersion": "1.3",
-        "filename": shown(h5ad.stem),
-        "layers": []
-        if image is None
-        else [{"name": shown(h5ad.stem), "tileSource": f"{address(image)}.dzi"}],
-        "markerFiles": [
-            markers,
-            *(_menu(markers, title, options) for title, options in menus.items() if options),
-        ],
-        "plugins": ["SIC"],
-        "settings": [{"module": "pluginUtils", "function": "startPlugin", "value": ["SIC", [], True]}],
-    }
-    if columns:
-        markers["autoLoad"] = False
-        project["settings"] = []
-    if scale.mpp:
-        project["mpp"] = sum(scale.mpp) / 2
-    return project
-
-
-def _columns(obs: h5py.Group) -> dict[str, list[str]]:
-    """Return the names of the columns of numbers and of the others, by the titles of their menus."""
-    found: dict[str, list[str]] = {"Numerical observations": [], "Categorical observations": []}
-    for name, column in obs.items():
-        is_number = isinstance(column, h5py.Dataset) and column.dtype.kind in "iuf"
-        if name != obs.attrs.get("_index") and shown(name) == name:
-            found["Numerical observations" if is_number else "Categorical observations"].append(name)
-    return found
-
-
-def _menu(markers: dict[str, Any], title: str, columns: list[str]) -> dict[str, Any]:
-    """Return a menu of columns, each of which colours the patches in a layer of its own."""
-    numbers = title.startswith("Numerical")
-    options = [
-        {
-            "optionName": name,
-            "name": name,
-            "expectedHeader.cb_col": f"/obs/{name}" if numbers else "",
-            "expectedHeader.cb_cmap": "interpolateViridis" if numbers else "",
-            "expectedHeader.gb_col": "" if numbers else f"/obs/{name}",
-            "expectedHeader.cb_gr_dict": "",
-            "expectedRadios.cb_col": numbers,
-            "expectedRadios.cb_gr": not numbers,
-            "expectedRadios.cb_gr_dict": False,
-            "expectedRadios.cb_gr_key": not numbers,
-        }
-        for name in columns
-    ]
-    return {
-        **markers,
-        "title": title,
-        "name": title,
-        "uid": f"columns{int(numbers)}",
-        "autoLoad": False,
-        "dropdownOptions": options,
-    }
-
-
-def _image(file: h5py.File, folder: Path) -> str | None:
-    """Return the name of the image in a file's own project, where it lies in the file's folder."""
-    try:
-        layers = parse_json(file["uns/tmap"].asstr()[()])["layers"]
-        source = str(layers[0]["tileSource"])
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-        return None
-    name = path_of(source.removesuffix(".dzi"), folder)
-    plain = name and not set(name) & set("/\0") and not name.startswith(".")
-    return name if plain and source.endswith(".dzi") and (folder / name).is_file() else None
-
-
-def _empty_canvas(centres: npt.NDArray[np.float64], edge: float) -> tuple[float, float]:
-    """Return the width of TissUUmaps' canvas without an image, and a square's edge on it."""
-    low, high = centres.min(axis=0), centres.max(axis=0)
-    if (low < 0).any() or (high < _LEAST_EXTENT).any():
-        stretch = _STRETCHED / max(float((high - low).max()), 1.0)
-        return max(float((high - low)[0]) * stretch * _BORDER, 1.0), edge * stretch
-    return float(high[0]) * _BORDER, edge
+NONCE_KEY = "tissuumaps_sic.nonce"
+WORKER = "/static/js/utils/h5Utils_worker.js"
 
 
 def with_pages(app: Any, folder: Path, *, first: str | None = None) -> Pages:
@@ -308,7 +149,7 @@ class Pages:
         if h5ad is None:
             return _missing()
         try:
-            return self._viewer(request, upgraded(make_project(h5ad, columns=columns)), None)
+            return self._viewer(request, upgrade_project(make_project(h5ad, columns=columns)), None)
         except SlideFileError as error:
             return self._viewer(request, {}, str(error), status=422)
 
@@ -325,7 +166,7 @@ class Pages:
         try:
             project = _sent(request, read_only=bool(self.flask.config["READ_ONLY"]))
             saved = save_project(target, project, self._folder, plugins_of(self.flask))
-        except ProjectError as error:
+        except SicError as error:
             return Response(json.dumps({"error": str(error)}), error.status, mimetype="application/json")
         return Response(json.dumps(saved), mimetype="application/json")
 
@@ -388,14 +229,13 @@ def _sent(request: Any, *, read_only: bool) -> Any:
 
     Raises
     ------
-    ProjectError
+    ProjectError, AccessError
         When it brings none, or this server takes none.
     """
     from werkzeug.exceptions import HTTPException
 
     too_large = ProjectError(413, f"a project may have {MOST_BYTES // 2**20} MB; nothing is saved")
-    if read_only:
-        raise ProjectError(403, "this server is read-only: projects cannot be saved on it")
+    require_writable("projects cannot be saved", read_only=read_only)
     if request.mimetype != "application/json":
         raise ProjectError(415, "a project is sent as JSON; nothing is saved")
     if (request.content_length or 0) > MOST_BYTES:

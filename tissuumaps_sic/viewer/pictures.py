@@ -21,6 +21,7 @@ from typing import Any
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.locking import locked
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
+from tissuumaps_sic.viewer.access import find_picture
 
 log = logging.getLogger(__name__)
 
@@ -108,9 +109,8 @@ def open_picture(views: Any, relative: str) -> Any:
     from werkzeug.exceptions import NotFound, ServiceUnavailable
 
     app = views.app
-    base = os.path.abspath(app.basedir)  # noqa: PTH100 -- links in the folder may lead out of it
-    path = Path(os.path.abspath(os.path.join(base, relative)))  # noqa: PTH100, PTH118
-    if not path.is_relative_to(base) or not path.is_file():
+    path = find_picture(Path(app.basedir), relative)
+    if path is None:
         raise NotFound
     try:
         slide = app.cache.get(str(path), None)

@@ -13,15 +13,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tissuumaps_sic.plugin import FOLDER, MAKES_PAGES, MOST_BYTES
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.writing import remove_unfinished
 from tissuumaps_sic.viewer import pictures
-from tissuumaps_sic.viewer.access import guarded, is_own_machine
+from tissuumaps_sic.viewer.access import FOLDER, MAKES_PAGES, find_below, is_open_to_all
+from tissuumaps_sic.viewer.guard import guarded
 from tissuumaps_sic.viewer.passwords import AuthFileError, auths_below, nearest_auth, read_auth
+from tissuumaps_sic.viewer.requests import MOST_BYTES
 from tissuumaps_sic.viewer.worklist import page, slides_below
-
-__all__ = ["ServeError", "guarded", "make_app", "page", "serve"]
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +67,7 @@ def serve(
     """
     from waitress.server import create_server
 
-    if not public and not is_own_machine(host) and not (folder / "auth").is_file():
+    if not public and is_open_to_all(folder, host):
         raise ServeError(
             f"{host}: other machines would see and change the slides in {folder} without a password; put a "
             f"line user;password into {folder / 'auth'}, or give --public as well if everyone may"
@@ -77,7 +76,9 @@ def serve(
     _understand_passwords(folder)
     found = folder.rglob("*.tmap") if folder.is_dir() else ()
     # What a link leads out of the folder is not shown.
-    projects = [path for path in found if path.is_file() and path.resolve().is_relative_to(folder)]
+    projects = [
+        path for path in found if find_below(folder, path.relative_to(folder).as_posix(), suffix=".tmap")
+    ]
     if folder.is_dir():
         there = set(projects)
         alone = (path.with_suffix(".tmap") for path in slides_below(folder))

@@ -16,26 +16,12 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from tissuumaps_sic.annotation.lending import spaces_of
-from tissuumaps_sic.annotation.session import (
-    SUFFIX,
-    SessionError,
-    is_session_name,
-    read_session,
-    sessions_among,
-)
+from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.store import SUFFIX, is_session_name, read_session, sessions_among
 from tissuumaps_sic.slidefile.names import address
 from tissuumaps_sic.slides.slide import SlideFileError, Stamp, outline, stamp_of
+from tissuumaps_sic.viewer.access import AccessError, find_below, require_no_link
 from tissuumaps_sic.viewer.passwords import nearest_auth
-
-__all__ = [
-    "Entry",
-    "Worklist",
-    "find_below",
-    "nearest_auth",
-    "page",
-    "page_at",
-    "slides_below",
-]
 
 # Of a slide that cannot be read, to read its session all the same.
 _MOST_PATCHES = 2**24
@@ -193,11 +179,10 @@ def _read_slide(path: Path) -> tuple[int, frozenset[str]] | str:
 
 
 def _read_session(path: Path, n_patches: int) -> _Progress | str:
-    if path.is_symlink():
-        return f"{path.name} is a link to another place; put the session itself there"
     try:
+        require_no_link(path)
         session = read_session(path, n_patches)
-    except SessionError as error:
+    except (AccessError, SessionError) as error:
         return str(error).replace(f"{path.name}: not a session", f"{path.name} is not a session")
     seeds: Counter[str] = Counter()
     for each, count in zip(session.classes, session.seed_counts, strict=True):
@@ -235,22 +220,6 @@ def _folders(base: Path) -> Iterator[tuple[Path, frozenset[str]]]:
         # Those whose names begin with a dot are TissUUmaps' own, and files that are being written.
         below[:] = sorted(name for name in below if not name.startswith("."))
         yield Path(folder), frozenset(name for name in names if not name.startswith("."))
-
-
-def find_below(root: Path, relative: str, *, suffix: str = ".h5ad") -> Path | None:
-    """Return the file at a path below a folder, with all links followed; None where there is none.
-
-    None as well where the path, or a link in it, leaves the folder, and where the file has another ending.
-    """
-    if "\0" in relative or (os.sep == "\\" and "\\" in relative):
-        return None
-    base = root.resolve()
-    try:
-        path = (base / relative).resolve()
-        found = path.is_relative_to(base) and path.suffix == suffix and path.is_file()
-    except (OSError, ValueError, RuntimeError):
-        found = False
-    return path if found else None
 
 
 def page(folder: Path, project: Path) -> str:

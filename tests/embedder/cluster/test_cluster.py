@@ -29,14 +29,15 @@ from making.workers import KILLS, WAITS, Patched, write_slide
 import embedder.cluster.client
 import embedder.cluster.machines
 import embedder.cluster.worker
-import embedder.embedding.pipeline
+import embedder.embedding.encoding
 from embedder import __version__
 from embedder.cluster.client import embed_on_cluster
 from embedder.cluster.machines import ClusterError, SlurmOptions, connected, slurm_cluster
-from embedder.cluster.worker import Setup, UnfitError, _load, embed_slide, prepare
-from embedder.embedding.pipeline import EmbedOptions, embed_slides
+from embedder.cluster.worker import Setup, UnfitError, _load, prepare, work_on_slide
+from embedder.embedding.options import EmbedOptions
+from embedder.embedding.pipeline import embed_slides
 from embedder.embedding.request import SlideInput
-from embedder.encoders.table import EncoderError
+from embedder.encoders.spec import EncoderError
 
 OPTIONS = EmbedOptions(
     encoder="means", umap=False, patch_size=64, overlap=0, batch_size=4, min_tissue=0, device="cpu"
@@ -140,7 +141,7 @@ def test_slides_on_workers_are_what_they_are_one_after_the_other(address, tmp_pa
     out = tmp_path.relative_to(tmp_path) / "out"
     results = embed_on_cluster(given, out, OPTIONS, scheduler=address)
     assert f"{address} asks for no certificate" in caplog.text
-    monkeypatch.setattr(embedder.embedding.pipeline, "load_encoder", lambda *args, **kwargs: MeanEncoder())
+    monkeypatch.setattr(embedder.embedding.encoding, "load_encoder", lambda *args, **kwargs: MeanEncoder())
     expected = embed_slides(given, tmp_path / "expected", OPTIONS)
     assert [each.slide for each in results] == [str(item.path) for item in given]
     assert [each.status for each in results] == ["done"] * 3 + ["failed"] * 3
@@ -282,7 +283,7 @@ def test_a_worker_that_does_not_share_the_folder_is_unfit(tmp_path, monkeypatch)
     with pytest.raises(UnfitError, match=r"another folder.*shared file system"):
         prepare(setup)
     with pytest.raises(UnfitError, match=r"does not see .*gone\.tif.*shared file system"):
-        embed_slide(setup, 0, SlideInput(tmp_path / "gone.tif"), seen=True)
+        work_on_slide(setup, 0, SlideInput(tmp_path / "gone.tif"), seen=True)
 
 
 def test_a_slide_that_the_workers_do_not_see_ends_the_run_once(address, tmp_path, monkeypatch):

@@ -4,9 +4,9 @@ import pytest
 
 from embedder.cli import COMMANDS, main, make_parser
 from embedder.commands import options
-from embedder.embedding.pipeline import EmbedOptions
+from embedder.embedding.options import EmbedOptions
 from embedder.isolation.child import Limits
-from embedder.pretraining.training import PretrainOptions
+from embedder.pretraining.options import PretrainOptions
 
 EMBED = ["embed", "a.svs", "-o", "out"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from embedder.embedding import partial
-from embedder.embedding.partial import Partial, remove_left_behind
+from embedder.embedding.partial import Partial, remove_partial
 from tissuumaps_sic.slidefile.leases import Lock, LostError, locked
 
 REQUEST = {"slide": "x", "patches": 10}
@@ -196,9 +196,9 @@ def test_what_was_left_behind_is_removed_under_the_lock(tmp_path):
     folder = tmp_path / ".x.partial"
     with locked(tmp_path / ".x.lock") as lock:
         begin(tmp_path, lock=lock).save()
-        remove_left_behind(folder)
+        remove_partial(folder)
         assert not folder.exists()
-        remove_left_behind(folder)
+        remove_partial(folder)
         (tmp_path / "elsewhere").mkdir()
         (tmp_path / "elsewhere" / "X").write_text("somebody else's")
         folder.symlink_to(tmp_path / "elsewhere")

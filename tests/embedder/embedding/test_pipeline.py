@@ -14,8 +14,13 @@ import pyvips
 import torch
 from making.embeddings import MeanEncoder, file_contents, write_ramp
 
-import embedder.embedding.pipeline
-from embedder.embedding.pipeline import EmbedOptions, embed_slides, place_image
+import embedder.embedding.encoding
+import embedder.embedding.partial
+import embedder.embedding.slide
+import embedder.embedding.writing
+from embedder.embedding.image import place_image
+from embedder.embedding.options import EmbedOptions
+from embedder.embedding.pipeline import embed_slides
 from embedder.embedding.request import SlideInput
 from tissuumaps_sic.slidefile import leases
 from tissuumaps_sic.slidefile.contract import Problem, check
@@ -24,7 +29,7 @@ from tissuumaps_sic.slidefile.contract import Problem, check
 @pytest.fixture
 def encoder(monkeypatch):
     encoder = MeanEncoder()
-    monkeypatch.setattr(embedder.embedding.pipeline, "load_encoder", lambda *args, **kwargs: encoder)
+    monkeypatch.setattr(embedder.embedding.encoding, "load_encoder", lambda *args, **kwargs: encoder)
     return encoder
 
 
@@ -207,7 +212,7 @@ def test_a_full_disk_is_told_in_one_line_and_the_next_run_goes_on(encoder, tmp_p
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(embedder.embedding.pipeline.anndata_io, "write_slide", full)
+        patched.setattr(embedder.embedding.slide.writing, "write_slide", full)
         (result,) = embed_slides([slide], tmp_path / "out", PLAIN)
     assert result.status == "failed"
     assert "No space left on device" in result.message
@@ -244,8 +249,9 @@ def test_a_disk_that_fills_up_while_embedding_keeps_what_was_done(encoder, tmp_p
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import embedder.embedding.pipeline, embedder.embedding.partial
-from embedder.embedding.pipeline import EmbedOptions, embed_slides
+import embedder.embedding.partial
+from embedder.embedding.options import EmbedOptions
+from embedder.embedding.pipeline import embed_slides
 from embedder.encoders.network import Choice, Encoder
 
 batches = int(sys.argv[4])
@@ -355,14 +361,14 @@ def test_the_folder_of_a_mirax_slide_comes_along(tmp_path):
 
 def test_the_h5ad_is_there_before_what_points_to_it(encoder, tmp_path, monkeypatch):
     slide, out = write_ramp(tmp_path / "ramp.tif"), tmp_path / "out"
-    write = embedder.embedding.pipeline.anndata_io.write_slide
+    write = embedder.embedding.slide.writing.write_slide
     seen = []
 
     def look(path, **parts):
         write(path, **parts)
         seen.extend(each.name for each in out.iterdir() if not each.name.startswith("."))
 
-    monkeypatch.setattr(embedder.embedding.pipeline.anndata_io, "write_slide", look)
+    monkeypatch.setattr(embedder.embedding.slide.writing, "write_slide", look)
     embed_slides([slide], out, PLAIN)
     assert seen == ["ramp.h5ad"]
 
@@ -427,7 +433,7 @@ def test_what_the_file_would_be_refused_for_is_told_before_a_patch_is_embedded(
     encoder, tmp_path, monkeypatch
 ):
     problem = Problem("names", "uns['tmap'] holds a name of yesterday", "rename the file")
-    monkeypatch.setattr(embedder.embedding.pipeline, "foresee", lambda *_: [problem])
+    monkeypatch.setattr(embedder.embedding.slide, "foresee", lambda *_: [problem])
     (result,) = embed_slides([write_ramp(tmp_path / "ramp.tif")], tmp_path / "out", PLAIN)
     assert result.status == "failed"
     assert "name of yesterday; rename the file" in result.message

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import pytest
 from making.embeddings import MeanEncoder, write_ramp
 
-import embedder.embedding.pipeline
+import embedder.embedding.encoding
 import embedder.embedding.plan
 import embedder.isolation.child
 from embedder.cli import main
-from embedder.embedding.pipeline import EmbedOptions, embed_slides
+from embedder.embedding.options import EmbedOptions
+from embedder.embedding.pipeline import embed_slides
 from embedder.embedding.plan import plan_slides
 from embedder.embedding.request import SlideInput
 
@@ -22,7 +23,7 @@ PLAIN = EmbedOptions(umap=False, min_tissue=0.5)
 def encoder(monkeypatch):
     monkeypatch.setattr(embedder.embedding.plan, "_MEASURED_SECONDS", 0.1)
     encoder = MeanEncoder()
-    monkeypatch.setattr(embedder.embedding.pipeline, "load_encoder", lambda *args, **kwargs: encoder)
+    monkeypatch.setattr(embedder.embedding.encoding, "load_encoder", lambda *args, **kwargs: encoder)
     return encoder
 
 

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from making.embeddings import MeanEncoder, write_ramp
 
-import embedder.embedding.pipeline
+import embedder.embedding.encoding
+import embedder.embedding.rehearsal
+import embedder.embedding.slide
 from embedder.embedding import rehearsal, umap
-from embedder.embedding.pipeline import EmbedOptions, embed_slides
+from embedder.embedding.options import EmbedOptions
+from embedder.embedding.pipeline import embed_slides
 from embedder.embedding.rehearsal import RehearsalError
 from embedder.files.combine import add_embedding
 from embedder.files.convert import convert
@@ -25,7 +28,7 @@ PLAIN = EmbedOptions(umap=False, min_tissue=0.5)
 @pytest.fixture
 def encoder(monkeypatch):
     encoder = MeanEncoder()
-    monkeypatch.setattr(embedder.embedding.pipeline, "load_encoder", lambda *args, **kwargs: encoder)
+    monkeypatch.setattr(embedder.embedding.encoding, "load_encoder", lambda *args, **kwargs: encoder)
     return encoder
 
 
@@ -60,14 +63,14 @@ def test_a_umap_that_fails_at_the_end_loses_nothing(encoder, tmp_path, monkeypat
         raise MemoryError
 
     with monkeypatch.context() as patched:
-        patched.setattr("embedder.embedding.pipeline.fit_umap", fail)
+        patched.setattr("embedder.embedding.slide.fit_umap", fail)
         (result,) = embed_slides([slide], tmp_path / "out", options)
     assert result.status == "failed"
     assert "memory" in result.message
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".a.partial"]
     encoded = encoder.encoded
     monkeypatch.setattr(
-        "embedder.embedding.pipeline.fit_umap",
+        "embedder.embedding.slide.fit_umap",
         lambda X: (np.zeros((len(X), 2), "f4"), np.zeros((len(X), 3), "f4")),
     )
     (again,) = embed_slides([slide], tmp_path / "out", options)

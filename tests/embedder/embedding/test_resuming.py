@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from making.embeddings import MeanEncoder, write_ramp
 
-import embedder.embedding.pipeline
+import embedder.embedding.encoding
 from embedder.embedding import partial
-from embedder.embedding.pipeline import EmbedOptions, embed_slides
+from embedder.embedding.options import EmbedOptions
+from embedder.embedding.pipeline import embed_slides
 from embedder.encoders.network import Choice
 from tissuumaps_sic.slidefile import leases
 from tissuumaps_sic.slidefile.contract import check
@@ -42,7 +43,7 @@ def slide(tmp_path_factory):
 def runs(monkeypatch):
     """Encoders by their name; each run takes the lock of the one before, as another machine may."""
     encoders = {"one": Marking(1000), "two": Marking(2000)}
-    monkeypatch.setattr(embedder.embedding.pipeline, "load_encoder", lambda name, **_: encoders[name])
+    monkeypatch.setattr(embedder.embedding.encoding, "load_encoder", lambda name, **_: encoders[name])
     monkeypatch.setattr(leases, "_gone", lambda holder: None)
     monkeypatch.setattr(leases, "_STALE_SECONDS", -1)
     return encoders
@@ -92,11 +93,8 @@ def test_of_two_runs_at_a_slide_the_file_is_that_of_one(slide, runs, tmp_path, m
     two = Run(slide, tmp_path / "out", twos)
     with monkeypatch.context() as patched:
         if when == "one writes its file":
-            patched.setattr(
-                embedder.embedding.pipeline,
-                "_colors",
-                lambda X, umap: one.pause() or (None, None, ["#000"] * len(X)),
-            )
+            array = partial.Partial.array
+            patched.setattr(partial.Partial, "array", lambda self: one.pause() or array(self))
         else:
             runs["one"].before[3] = one.pause
         one.start()
@@ -154,7 +152,7 @@ class Measuring(MeanEncoder):
 
 
 def embed_by(encoder, monkeypatch, slides, folder):
-    monkeypatch.setattr(embedder.embedding.pipeline, "load_encoder", lambda *args, **kwargs: encoder)
+    monkeypatch.setattr(embedder.embedding.encoding, "load_encoder", lambda *args, **kwargs: encoder)
     return embed_slides(slides, folder, PLAIN)
 
 

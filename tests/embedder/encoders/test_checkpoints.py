@@ -14,7 +14,9 @@ import torch.nn.functional as F  # noqa: E402, N812
 import torchvision  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from embedder.encoders.table import ENCODERS, EncoderError, load_encoder  # noqa: E402
+from embedder.encoders.load import load_encoder  # noqa: E402
+from embedder.encoders.spec import EncoderError  # noqa: E402
+from embedder.encoders.table import ENCODERS  # noqa: E402
 
 
 @pytest.fixture(scope="module")

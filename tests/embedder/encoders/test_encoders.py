@@ -14,15 +14,12 @@ import torchvision  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
 from embedder.encoders import hub  # noqa: E402
+from embedder.encoders.build import build  # noqa: E402
 from embedder.encoders.checkpoints import load_strictly, read_checkpoint  # noqa: E402
+from embedder.encoders.load import available_encoders, format_table, load_encoder  # noqa: E402
 from embedder.encoders.network import _fitted  # noqa: E402
-from embedder.encoders.table import (  # noqa: E402
-    ENCODERS,
-    EncoderError,
-    available_encoders,
-    load_encoder,
-    table_lines,
-)
+from embedder.encoders.spec import EncoderError  # noqa: E402
+from embedder.encoders.table import ENCODERS  # noqa: E402
 
 
 def lite0_checkpoint() -> Path:
@@ -88,7 +85,7 @@ def test_lite0_embeds_as_the_raw_checkpoint_does_by_hand(patches):
 def test_lite0s_classifier_is_loaded_from_the_raw_checkpoint_too(patches):
     """Every key of the checkpoint has its place, those that no embedding needs included."""
     spec = ENCODERS["efficientnet-lite0"]
-    network = spec.build().eval()
+    network = build(spec).eval()
     checkpoint = read_checkpoint(lite0_checkpoint(), remedy="")
     assert sorted(map(spec.keys, checkpoint.state)) == sorted(network.state_dict())
     load_strictly(spec, network, checkpoint)
@@ -517,7 +514,7 @@ def test_transformers_embed_as_their_cards_do_by_hand(name, patches, tmp_path, m
     spec = shrunken(name)
     monkeypatch.setitem(ENCODERS, name, spec)
     with torch.device("cpu"):
-        state = at_random(spec.build())
+        state = at_random(build(spec))
     if name == "virchow":
         torch.save({key: value.half() for key, value in state.items()}, tmp_path / "pytorch_model.bin")
         path, state = (
@@ -568,7 +565,7 @@ def cosine_with(a, b):
 def test_whole_transformers_have_the_published_size_and_the_dimension_claimed(name):
     """On the meta device, which holds shapes and no numbers."""
     spec = ENCODERS[name]
-    network = spec.build().eval()
+    network = build(spec).eval()
     millions = sum(each.numel() for each in network.parameters()) / 1e6
     assert abs(millions / CARDS[name][-1] - 1) < 0.02
     found = network(torch.empty(2, 3, spec.input_size, spec.input_size, device="meta"))
@@ -581,7 +578,7 @@ def test_whole_transformers_have_the_published_size_and_the_dimension_claimed(na
     [("efficientnet-lite0", 4.65), ("resnet18", 11.69), ("resnet50", 25.56), ("histossl", 11.69)],
 )
 def test_whole_convolutional_networks_have_the_published_size(name, millions):
-    network = ENCODERS[name].build()
+    network = build(ENCODERS[name])
     assert abs(sum(each.numel() for each in network.parameters()) / 1e6 / millions - 1) < 0.01
 
 
@@ -615,7 +612,7 @@ def test_a_transformer_in_bfloat16_stays_close_to_float32(patches, tmp_path, mon
     spec = shrunken("virchow2")
     monkeypatch.setitem(ENCODERS, "virchow2", spec)
     with torch.device("cpu"):
-        save_file(at_random(spec.build()), tmp_path / "model.safetensors")
+        save_file(at_random(build(spec)), tmp_path / "model.safetensors")
     full, half = (
         load_encoder("virchow2", weights=tmp_path / "model.safetensors", precision=precision).encode(
             patches[:1]
@@ -630,7 +627,7 @@ def test_a_transformers_checkpoint_of_another_one_is_refused_with_its_keys(tmp_p
     for name in ("virchow", "virchow2", "uni"):
         monkeypatch.setitem(ENCODERS, name, shrunken(name))
     with torch.device("cpu"):
-        state = at_random(ENCODERS["virchow2"].build())
+        state = at_random(build(ENCODERS["virchow2"]))
     path = tmp_path / "model.safetensors"
     save_file(state | {"head.weight": torch.ones(2, 48)}, path)
     assert load_encoder("virchow2", weights=path).dimension == 96
@@ -777,7 +774,7 @@ def test_advice_is_given_where_patches_do_not_suit(name, patch_size, mpp, told):
 
 
 def test_the_table_lists_every_encoder_in_aligned_columns():
-    lines = table_lines(available_encoders())
+    lines = format_table(available_encoders())
     heading, rows = lines[0], lines[1:-1]
     assert [row.split()[0] for row in rows] == [*ENCODERS, "simclr"]
     for column in ("embedding", "licence", "state", "source"):

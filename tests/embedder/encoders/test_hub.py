@@ -11,7 +11,10 @@ huggingface_hub = pytest.importorskip("huggingface_hub")
 from huggingface_hub import constants, errors  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from embedder.encoders.table import ENCODERS, EncoderError, available_encoders, load_encoder  # noqa: E402
+from embedder.encoders.build import build  # noqa: E402
+from embedder.encoders.load import available_encoders, load_encoder  # noqa: E402
+from embedder.encoders.spec import EncoderError  # noqa: E402
+from embedder.encoders.table import ENCODERS  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +61,7 @@ def hub(monkeypatch):
 def weights(name, path):
     with torch.device("cpu"):
         state = {
-            key: torch.full(value.shape, 0.1) for key, value in ENCODERS[name].build().state_dict().items()
+            key: torch.full(value.shape, 0.1) for key, value in build(ENCODERS[name]).state_dict().items()
         }
     if path.suffix == ".safetensors":
         save_file(state, path)

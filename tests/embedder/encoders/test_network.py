@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from embedder.encoders import network
-from embedder.encoders.network import Choice, Encoder, NetworkError
+from embedder.encoders.network import Choice, Encoder
+from embedder.encoders.spec import EncoderError
 from embedder.encoders.table import ENCODERS
 
 
@@ -156,7 +157,7 @@ def test_what_is_no_patch_is_refused(wrong):
 
 def test_a_device_that_is_not_there_is_told():
     spec = replace(ENCODERS["resnet18"], dimension=12)
-    with pytest.raises(NetworkError, match=r"device 'cuda:7' cannot be used .*; choose cpu"):
+    with pytest.raises(EncoderError, match=r"device 'cuda:7' cannot be used .*; choose cpu"):
         Encoder(spec, make_network(), name="x", weights_sha256="0", device="cuda:7", precision="float32")
 
 

@@ -14,6 +14,7 @@ from embedder.files.combine import CombineError, add_embedding
 from embedder.patches.grid import PatchGrid
 from tissuumaps_sic.slidefile import leases
 from tissuumaps_sic.slidefile.contract import ContractError, Problem, check
+from tissuumaps_sic.slidefile.provenance import Provenance
 
 SIZE = (1500, 1190)  # wider than high, and a multiple of no stride
 
@@ -55,7 +56,7 @@ def write(
         colors=["#808080"] * len(rows),
         slide_name="slide",
         encoder_name=encoder,
-        provenance={
+        provenance=Provenance.of({
             "slide": {
                 "name": "slide", "size": list(size), "bounds": list(bounds or (0, 0, *size)), "hash": digest,
             },
@@ -65,7 +66,7 @@ def write(
             },
             "encoder": {"name": encoder, "weights_sha256": encoder * 2, "transform": "none"},
             **{key: {} for key in ("tissue", "versions", "seconds")},
-        },
+        }),
         tmap=project(centres, image="slide.svs"),
     )  # fmt: skip
     with h5py.File(path, "r+") as file:

@@ -13,9 +13,10 @@ import pytest
 from making.embeddings import MeanEncoder, write_ramp
 from making.slides import slide_arguments
 
-import embedder.embedding.pipeline
+import embedder.embedding.encoding
 from embedder.cli import main
-from embedder.embedding.pipeline import EmbedOptions, embed_slides
+from embedder.embedding.options import EmbedOptions
+from embedder.embedding.pipeline import embed_slides
 from embedder.embedding.writing import write_slide
 from embedder.files import combine, proof
 from embedder.files.share import ShareError, read_key, share
@@ -36,7 +37,7 @@ def made(tmp_path_factory):
     slide = write_ramp(folder / f"{NAME}.tif", width=1900)
     options = EmbedOptions(umap=False, min_tissue=0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embedder.embedding.pipeline, "load_encoder", lambda *args, **kwargs: MeanEncoder())
+        patch.setattr(embedder.embedding.encoding, "load_encoder", lambda *args, **kwargs: MeanEncoder())
         embed_slides([slide], folder, options)
         (folder / "other").mkdir()
         other = embed_slides([slide], folder / "other", options)[0].h5ad
@@ -147,7 +148,7 @@ def test_the_project_shows_the_patches_without_the_image(labelled, tmp_path):
 
 
 def test_pixels_are_never_shared(tmp_path, monkeypatch):
-    monkeypatch.setattr(embedder.embedding.pipeline, "load_encoder", lambda *args, **kwargs: MeanEncoder())
+    monkeypatch.setattr(embedder.embedding.encoding, "load_encoder", lambda *args, **kwargs: MeanEncoder())
     slide = write_ramp(tmp_path / "ramp.tif")
     embed_slides([slide], tmp_path / "made", EmbedOptions(umap=False, min_tissue=0, thumbnail=True))
     shared = share(tmp_path / "made" / "ramp.h5ad", tmp_path / "shared")

@@ -12,14 +12,16 @@ import pytest
 from making import isolation
 from making.embeddings import write_ramp
 
-import embedder.embedding.pipeline
+import embedder.embedding.encoding
+import embedder.embedding.progress
 import embedder.isolation.child
-from embedder.embedding.pipeline import EmbedOptions, embed_slides
+from embedder.embedding.options import EmbedOptions
+from embedder.embedding.pipeline import embed_slides
 from embedder.embedding.plan import plan_slides
 from embedder.embedding.request import SlideInput
+from embedder.files.checking import check_files
 from embedder.isolation import memory
 from embedder.isolation.child import Child, Limits, LostError, StalledError
-from tissuumaps_sic.slidefile.contract import check_files
 
 OPTIONS = EmbedOptions(device="cpu", umap=False, min_tissue=0, batch_size=8)
 KILLERS = ("abort.tif", "midway.tif")
@@ -81,7 +83,7 @@ def test_of_a_slide_that_killed_nothing_is_left_but_what_was_embedded(runs, fold
 
 def test_the_files_are_those_of_a_run_without_a_child(runs, folder, monkeypatch):
     encoder = isolation.MeanEncoder()
-    monkeypatch.setattr(embedder.embedding.pipeline, "load_encoder", lambda *args, **kwargs: encoder)
+    monkeypatch.setattr(embedder.embedding.encoding, "load_encoder", lambda *args, **kwargs: encoder)
     embed_slides([folder / "a.tif"], folder / "here", OPTIONS)
     one, two = (content(folder / place / "a.h5ad") for place in ("out", "here"))
     assert one == two
@@ -111,7 +113,7 @@ def test_a_run_that_is_stopped_saves_what_the_child_did(prepared, folder, monkey
         if done >= 16:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(embedder.embedding.pipeline._Bar, "__call__", interrupt)
+    monkeypatch.setattr(embedder.embedding.progress.Bar, "__call__", interrupt)
     with pytest.raises(KeyboardInterrupt):
         embed_slides([folder / "a.tif"], folder / "stopped", OPTIONS, limits=Limits())
     assert [path.name for path in (folder / "stopped").iterdir()] == [".a.partial"]

@@ -9,8 +9,9 @@ import pytest
 from making.embeddings import MeanEncoder, write_ramp
 from PIL import Image
 
-import embedder.embedding.pipeline
-from embedder.embedding.pipeline import EmbedOptions, embed_slides
+import embedder.embedding.encoding
+from embedder.embedding.options import EmbedOptions
+from embedder.embedding.pipeline import embed_slides
 from embedder.patches.drawn import read_tissue
 from tissuumaps_sic.slidefile.pixels.slide import SlideError, open_slide
 
@@ -293,7 +294,7 @@ def test_a_folder_has_a_file_for_each_slide(slide, tmp_path):
 
 
 def test_only_what_was_drawn_is_embedded_and_another_drawing_is_another_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(embedder.embedding.pipeline, "load_encoder", lambda *args, **kwargs: MeanEncoder())
+    monkeypatch.setattr(embedder.embedding.encoding, "load_encoder", lambda *args, **kwargs: MeanEncoder())
     path = write_ramp(tmp_path / "ramp.tif", width=1600, height=1200)
     drawn = tmp_path / "a.geojson"
     drawn.write_text(json.dumps({"type": "Polygon", "coordinates": [SQUARE]}))

@@ -14,8 +14,10 @@ import zarr
 from making.embeddings import MeanEncoder, write_ramp
 from making.slides import write_dicom, write_scn
 
-import embedder.embedding.pipeline
-from embedder.embedding.pipeline import EmbedOptions, embed_slides
+import embedder.embedding.encoding
+import embedder.embedding.image
+from embedder.embedding.options import EmbedOptions
+from embedder.embedding.pipeline import embed_slides
 from embedder.embedding.request import SlideInput, gather
 from embedder.patches.grid import PatchGrid
 from embedder.patches.reading import iter_patches
@@ -252,7 +254,7 @@ def test_the_hash_of_a_folder_sees_pixels_that_change_no_size(tmp_path):
 
 
 def test_an_ome_zarr_is_embedded_like_the_tiff_of_the_same_pixels(tmp_path, monkeypatch):
-    monkeypatch.setattr(embedder.embedding.pipeline, "load_encoder", lambda *args, **kwargs: MeanEncoder())
+    monkeypatch.setattr(embedder.embedding.encoding, "load_encoder", lambda *args, **kwargs: MeanEncoder())
     tiff = write_ramp(tmp_path / "ramp.tif", width=900, height=700)
     pixels = np.asarray(pyvips.Image.new_from_file(str(tiff)))
     folder = write_zarr(tmp_path / "other.zarr", pixels, mpp=0.5)
@@ -307,7 +309,7 @@ def test_a_folder_of_dicom_files_is_one_slide(dicom, tmp_path):
 def test_the_viewer_gets_all_files_of_a_dicom_slide(dicom, tmp_path):
     folder = dicom(full=("VOLUME", "1.2.3"), half=("VOLUME", "1.2.3"))
     (tmp_path / "out").mkdir()
-    assert embedder.embedding.pipeline.place_image(folder / "full.dcm", tmp_path / "out") == "case.1/full.dcm"
+    assert embedder.embedding.image.place_image(folder / "full.dcm", tmp_path / "out") == "case.1/full.dcm"
     assert (tmp_path / "out" / "case.1" / "half.dcm").exists()
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedder.patches.grid import PatchGrid, TilingError, nearest_finer_level
+from embedder.patches.grid import PatchGrid, TilingError
+from tissuumaps_sic.slidefile.pixels.source import nearest_finer_level
 
 
 def plan(size: tuple[int, int] = (5000, 3000), **options: Any) -> PatchGrid:

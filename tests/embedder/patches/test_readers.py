@@ -17,8 +17,8 @@ from embedder.files.share import share
 def path(request, tmp_path):
     embedded = tmp_path / "A b.h5ad"
     given = slide_arguments()
-    given["provenance"]["slide"] |= {"mpp_x": 0.5, "mpp_y": 0.5}
-    given["provenance"]["grid"] |= {"stride": 64, "scale": 125 / 64}
+    given["provenance"].document["slide"] |= {"mpp_x": 0.5, "mpp_y": 0.5}
+    given["provenance"].document["grid"] |= {"stride": 64, "scale": 125 / 64}
     write_slide(embedded, **given)
     if request.param == "shared":
         key = b"a secret of enough bytes"

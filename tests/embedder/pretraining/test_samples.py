@@ -7,10 +7,11 @@ from making.tissue import write_tissue
 from PIL import Image
 
 import embedder.patches.reading
-import embedder.pretraining.samples
-from embedder.embedding.pipeline import EmbedOptions
+import embedder.pretraining.store
+from embedder.embedding.options import EmbedOptions
 from embedder.embedding.request import SlideInput
-from embedder.pretraining.samples import PatchStore, digest, draw, draw_probes, equal_shares, plan_slides
+from embedder.pretraining.samples import digest, draw, draw_probes, equal_shares, find_candidates
+from embedder.pretraining.store import PatchStore
 from tissuumaps_sic.slidefile.pixels.slide import SlideError
 
 LAYOUT = EmbedOptions(patch_size=32, min_tissue=0.5)
@@ -46,7 +47,7 @@ def test_every_slide_gives_as_much_as_the_others_where_it_can():
 
 
 def test_what_is_drawn_depends_on_the_seed_alone(items):
-    plans, failures = plan_slides(items, options=LAYOUT)
+    plans, failures = find_candidates(items, options=LAYOUT)
     assert failures == []
     first, again, other = (draw(plans, 60, seed=seed) for seed in (0, 0, 1))
     assert [len(each.grid) for each in first] == [20, 20, 20]
@@ -59,9 +60,9 @@ def test_what_is_drawn_depends_on_the_seed_alone(items):
 
 def test_a_slide_that_fails_is_told_and_changes_nothing_for_the_others(items, tmp_path, caplog):
     (tmp_path / "broken.svs").write_bytes(b"no slide")
-    without, _ = plan_slides(items, options=LAYOUT)
+    without, _ = find_candidates(items, options=LAYOUT)
     broken = [*items, SlideInput(tmp_path / "broken.svs"), SlideInput(tmp_path / "missing.svs")]
-    plans, failures = plan_slides(broken, options=LAYOUT)
+    plans, failures = find_candidates(broken, options=LAYOUT)
     assert [path for path, _ in failures] == [str(tmp_path / name) for name in ("broken.svs", "missing.svs")]
     assert "broken.svs" in caplog.text
     assert "left out" in caplog.text
@@ -69,7 +70,7 @@ def test_a_slide_that_fails_is_told_and_changes_nothing_for_the_others(items, tm
 
 
 def test_the_store_holds_the_pixels_of_what_was_drawn(items, tmp_path):
-    drawn = draw(plan_slides(items, options=LAYOUT)[0], 60, seed=0)
+    drawn = draw(find_candidates(items, options=LAYOUT)[0], 60, seed=0)
     store = PatchStore.open(tmp_path / ".patches", drawn)
     assert np.array_equal(store.patches, patches_by_hand(drawn))
     assert store.slides().tolist() == [0] * 20 + [1] * 20 + [2] * 20
@@ -79,13 +80,13 @@ def test_the_store_holds_the_pixels_of_what_was_drawn(items, tmp_path):
 
 def test_a_slide_that_is_read_in_bands_keeps_its_order(items, tmp_path, monkeypatch):
     monkeypatch.setattr(embedder.patches.reading, "_BAND_PIXELS", 100)
-    drawn = draw(plan_slides(items, options=LAYOUT)[0], 300, seed=0)
+    drawn = draw(find_candidates(items, options=LAYOUT)[0], 300, seed=0)
     store = PatchStore.open(tmp_path / ".patches", drawn)
     assert np.array_equal(store.patches, patches_by_hand(drawn))
 
 
 def test_a_slide_that_fails_while_it_is_read_leaves_no_row(items, tmp_path, monkeypatch, caplog):
-    real = embedder.pretraining.samples.iter_patches
+    real = embedder.pretraining.store.iter_patches
 
     def failing(slide, grid, *, batch_size):
         for number, batch in enumerate(real(slide, grid, batch_size=8)):
@@ -93,22 +94,22 @@ def test_a_slide_that_fails_while_it_is_read_leaves_no_row(items, tmp_path, monk
                 raise SlideError("b.tif: a tile is damaged")
             yield batch
 
-    monkeypatch.setattr(embedder.pretraining.samples, "iter_patches", failing)
-    drawn = draw(plan_slides(items, options=LAYOUT)[0], 60, seed=0)
+    monkeypatch.setattr(embedder.pretraining.store, "iter_patches", failing)
+    drawn = draw(find_candidates(items, options=LAYOUT)[0], 60, seed=0)
     expected = patches_by_hand([drawn[0], drawn[2]])
     for _ in range(2):  # the second time it is not read again
         store = PatchStore.open(tmp_path / ".patches", drawn)
         assert np.array_equal(store.patches, expected)
         assert store.failures == [(str(items[1].path), "b.tif: a tile is damaged")]
         store.close()
-        monkeypatch.setattr(embedder.pretraining.samples, "iter_patches", None)
-    monkeypatch.setattr(embedder.pretraining.samples, "iter_patches", failing)
+        monkeypatch.setattr(embedder.pretraining.store, "iter_patches", None)
+    monkeypatch.setattr(embedder.pretraining.store, "iter_patches", failing)
     with pytest.raises(SlideError, match=r"no slide could be read: b\.tif"):
         PatchStore.open(tmp_path / ".others", drawn[1:2])
 
 
 def test_other_patches_are_read_anew(items, tmp_path):
-    plans, _ = plan_slides(items, options=LAYOUT)
+    plans, _ = find_candidates(items, options=LAYOUT)
     for seed in (0, 1):
         drawn = draw(plans, 60, seed=seed)
         store = PatchStore.open(tmp_path / ".patches", drawn)
@@ -117,7 +118,7 @@ def test_other_patches_are_read_anew(items, tmp_path):
 
 
 def test_probes_share_no_pixel_and_are_neighbours(items):
-    plans, _ = plan_slides(items, options=LAYOUT)
+    plans, _ = find_candidates(items, options=LAYOUT)
     drawn = draw_probes(plans, 75, seed=0)
     for each in drawn:
         grid = each.grid
@@ -136,7 +137,7 @@ def test_probes_have_the_label_that_covers_them(items, tmp_path):
     mask = np.full((128, 128), 9, np.uint8)
     mask[:, :50] = 5
     Image.fromarray(mask).save(truth / "a_mask.png")
-    plans, failures = plan_slides(items, options=LAYOUT, truth=truth)
+    plans, failures = find_candidates(items, options=LAYOUT, truth=truth)
     assert failures == []
     (drawn,) = draw_probes(plans, 100, seed=0)
     assert drawn.item.name == "a"

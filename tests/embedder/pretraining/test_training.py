@@ -15,17 +15,13 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-import embedder.pretraining.samples
+import embedder.pretraining.store
 import embedder.pretraining.training
-from embedder.encoders.table import load_encoder
+from embedder.encoders.load import load_encoder
 from embedder.pretraining.augment import AugmentOptions
-from embedder.pretraining.training import (
-    PretrainError,
-    PretrainOptions,
-    learning_rate,
-    pretrain,
-    start_encoder,
-)
+from embedder.pretraining.options import PretrainError, PretrainOptions
+from embedder.pretraining.pipeline import pretrain
+from embedder.pretraining.training import Training, learning_rate, start_encoder
 from tissuumaps_sic.slidefile import leases
 from tissuumaps_sic.slidefile.pixels.slide import SlideError
 
@@ -85,7 +81,7 @@ def make_training(**changes):
     random = np.random.default_rng(0)
     patches = random.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
     encoder = start_encoder(options)
-    return embedder.pretraining.training._Training(encoder, patches, options, 4, "{}"), encoder
+    return Training(encoder, patches, options, "{}"), encoder
 
 
 # A step.
@@ -272,7 +268,7 @@ def test_a_slide_that_fails_is_left_out(trained, slides, tmp_path):
 
 
 def test_what_is_done_is_not_done_again(trained, slides, monkeypatch):
-    monkeypatch.setattr(embedder.pretraining.training._Training, "run", None)
+    monkeypatch.setattr(Training, "run", None)
     assert pretrain(slides, trained.encoder.parent, SMALL) == trained
 
 
@@ -357,14 +353,14 @@ def test_no_slide_no_truth_and_a_busy_folder_are_told(slides, tmp_path):
 
 
 def test_a_training_whose_slides_cannot_be_read_writes_no_encoder(slides, tmp_path, monkeypatch):
-    real = embedder.pretraining.samples.iter_patches
+    real = embedder.pretraining.store.iter_patches
 
     def failing(slide, grid, *, batch_size):
         if slide.path.stem == "smith_1":
             raise SlideError("smith_1.tif: a tile is damaged")
         yield from real(slide, grid, batch_size=batch_size)
 
-    monkeypatch.setattr(embedder.pretraining.samples, "iter_patches", failing)
+    monkeypatch.setattr(embedder.pretraining.store, "iter_patches", failing)
     with pytest.raises(PretrainError, match="have 8 patches of tissue, fewer than a batch of 16"):
         pretrain(slides, tmp_path, replace(SMALL, batch_size=16))
     assert not (tmp_path / "encoder.safetensors").exists()

@@ -8,15 +8,11 @@ import numpy as np
 import pytest
 
 from tissuumaps_sic.annotation.agreement import compare, consensus, disputed_places
-from tissuumaps_sic.annotation.session import (
-    SeedClass,
-    Session,
-    SessionError,
-    cluster,
-    load_session,
-    save_session,
-    session_path,
-)
+from tissuumaps_sic.annotation.classes import SeedClass
+from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.runs import cluster
+from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.annotation.store import load_session, save_session, session_path
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.slides.slide import open_slide_file
 

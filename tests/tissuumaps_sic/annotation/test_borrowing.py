@@ -8,19 +8,14 @@ import numpy as np
 import pytest
 from making.many import seeds_of, write_mosaic
 
-from tissuumaps_sic.annotation.lending import guests_of, lend, only_from, unlike
-from tissuumaps_sic.annotation.session import (
-    Loan,
-    SeedClass,
-    Session,
-    SessionError,
-    cluster,
-    load_session,
-    make_class,
-    save_session,
-    session_path,
-)
-from tissuumaps_sic.export import ExportError, replay, write_labels
+from tissuumaps_sic.annotation.classes import SeedClass, make_class
+from tissuumaps_sic.annotation.lending import flag_unlike, guests_of, lend, only_from
+from tissuumaps_sic.annotation.loans import Loan
+from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.runs import cluster, replay
+from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.annotation.store import load_session, save_session, session_path
+from tissuumaps_sic.export import write_labels
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.labelling.refine import Guests
 from tissuumaps_sic.slides.slide import open_slide_file
@@ -95,8 +90,8 @@ def test_merging_and_removing_classes_takes_borrowed_seeds_along(slide, lender):
     assert removed.remove_class([e.name for e in removed.classes].index("Other")).loans == ()
     assert removed.undo().loans == session.loans
     # A class added later never has the number of one that came with a loan.
-    numbers = session.undo().add_class(make_class("New", "#112233"))._folded().numbers
-    assert numbers[-1] not in session._folded().numbers[-1:]
+    numbers = session.undo().add_class(make_class("New", "#112233")).state.numbers
+    assert numbers[-1] not in session.state.numbers[-1:]
 
 
 def test_own_seeds_and_borrowed_ones_label_together_as_the_estimator_does(slide, lender):
@@ -128,14 +123,14 @@ def test_a_borrowed_run_is_replayed_bit_for_bit_from_its_file(slide, lender, tmp
     again = open_slide_file(slide.path)
     loaded = load_session(session_path(slide.path), again)
     assert loaded == session
-    table = replay(again, loaded)
-    names = np.array([each.name for each in session.run_classes])
-    assert table["sic_label"].tolist() == names[session.run.unpack()].tolist()
+    labelled = replay(again, loaded)
+    assert labelled.classes == session.run_classes
     labels = session.run.unpack()
-    assert np.array_equal(table["sic_score"], scores[np.arange(len(labels)), labels])
+    assert np.array_equal(labelled.labels, labels)
+    assert np.array_equal(labelled.scores, scores[np.arange(len(labels)), labels])
     # Seeds that came or went since do not change what was run.
-    assert replay(again, loaded.give_back("cases/there.h5ad"))["sic_label"].equals(table["sic_label"])
-    write_labels(again, loaded, tmp_path / "out.h5ad")
+    assert np.array_equal(replay(again, loaded.give_back("cases/there.h5ad")).labels, labels)
+    write_labels(labelled, tmp_path / "out.h5ad")
     told = json.loads(anndata.read_h5ad(tmp_path / "out.h5ad").uns["sic"])
     assert told["run"]["loans"][0]["slide"] == "there"
     assert "cases" not in json.dumps(told)
@@ -158,7 +153,7 @@ def test_what_cannot_be_replayed_says_why(slide, lender):
     with pytest.raises(SessionError, match="holds other patches than when its seeds were borrowed"):
         replay(slide, session)
     away.replace(path)
-    assert len(replay(slide, session)) == slide.n_patches
+    assert len(replay(slide, session).labels) == slide.n_patches
 
 
 def test_only_admitted_files_lend(slide, lender):
@@ -167,8 +162,8 @@ def test_only_admitted_files_lend(slide, lender):
     with beside, pytest.raises(SessionError, match="is not there"):
         replay(slide, session)
     with only_from(lambda path: path == lender[0].path.resolve()):
-        assert len(replay(slide, session)) == slide.n_patches
-    assert len(replay(slide, session)) == slide.n_patches
+        assert len(replay(slide, session).labels) == slide.n_patches
+    assert len(replay(slide, session).labels) == slide.n_patches
 
 
 def test_a_slide_of_another_embedding_lends_nothing(slide, tmp_path):
@@ -195,22 +190,22 @@ def test_the_embedding_that_is_alike_is_found_under_another_name(slide, lender):
     source = open_slide_file(source.path)
     session, _ = ran(slide, borrowed(slide, (source, seeds)))
     assert session.run.loans[0].embedding == "net"
-    assert len(replay(slide, session)) == slide.n_patches
+    assert len(replay(slide, session).labels) == slide.n_patches
 
 
 def test_unlike_patches_are_those_of_a_tissue_that_nobody_seeded_until_somebody_does(slide, lender):
     strange = np.arange(slide.n_patches) >= 24 * 13
     guests = guests_of(slide, borrowed(slide, lender).loans)
-    found = unlike(slide, {}, guests)
+    found = flag_unlike(slide, {}, guests)
     assert found[strange].mean() > 0.9
     assert found[~strange].mean() < 0.3
     seeds = {str(name): 1 for name in slide.patch_names[24 * 13 :: 5]}
-    assert unlike(slide, seeds, guests)[strange].mean() < 0.1
-    assert unlike(slide, seeds, ()) is None
+    assert flag_unlike(slide, seeds, guests)[strange].mean() < 0.1
+    assert flag_unlike(slide, seeds, ()) is None
 
 
 def test_suggestions_and_the_stop_sign_work_with_borrowed_seeds_alone(slide, lender):
-    from tissuumaps_sic.annotation.session import fit
+    from tissuumaps_sic.annotation.runs import fit
 
     session = borrowed(slide, lender)
     estimator = fit(slide, session.classes, {}, guests=guests_of(slide, session.loans))
@@ -261,7 +256,7 @@ def test_a_spoilt_loan_is_told_and_not_used(slide, lender, tmp_path, change):
 def test_a_loan_of_a_run_without_its_seeds_is_not_replayed(slide, lender):
     session, _ = ran(slide, borrowed(slide, lender))
     bare = session.model_copy(update={"run": session.run.model_copy(update={"loans": ()})})
-    with pytest.raises(ExportError, match="came from the seeds of another slide"):
+    with pytest.raises(SessionError, match="came from the seeds of another slide"):
         replay(slide, bare)
 
 

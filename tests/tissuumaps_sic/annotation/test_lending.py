@@ -8,14 +8,13 @@ import anndata
 import numpy as np
 import pytest
 
-from tissuumaps_sic.annotation.lending import transfer
-from tissuumaps_sic.annotation.session import (
-    DEFAULT_CLASSES,
-    Session,
-    SessionError,
-    save_session,
-    session_path,
-)
+from tissuumaps_sic.annotation import runs
+from tissuumaps_sic.annotation.classes import DEFAULT_CLASSES
+from tissuumaps_sic.annotation.lending import lend
+from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.runs import cluster, own_scores
+from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.slides.slide import open_slide_file
 
@@ -52,13 +51,18 @@ def seeds_of(source, truth, per_class=5):
     }
 
 
+def label_from(source, seeds, target):
+    return runs.label(target, Session.new(target).borrow(lend(source, seeds, target), DEFAULT_CLASSES))
+
+
 def test_seeds_of_one_slide_label_another_and_flag_what_they_do_not_know(tmp_path):
     source, there = slide(tmp_path, "a")
     target, here = slide(tmp_path, "b", strange=True, seed=2)
-    run, scores, unlike = transfer(source, seeds_of(source, there), DEFAULT_CLASSES, target)
+    labelled = label_from(source, seeds_of(source, there), target)
+    run, unlike = labelled.run, labelled.unlike
     known = here < 2
     assert (run.unpack()[known] == here[known]).mean() > 0.95
-    assert scores.shape == (256, 2)
+    assert labelled.scores.shape == (256,)
     inner = np.flatnonzero((here == 2) & (target.centres[:, 1] > 13 * 128))
     assert unlike[inner].mean() > 0.9
     assert unlike[known].mean() < 0.2
@@ -70,15 +74,13 @@ def test_seeds_that_come_home_give_what_they_give_at_home(tmp_path):
     source, truth = slide(tmp_path, "a")
     seeds = seeds_of(source, truth)
     shutil.copy(source.path, tmp_path / "b.h5ad")
-    from tissuumaps_sic.annotation.session import cluster
-
-    run, scores, unlike = transfer(source, seeds, DEFAULT_CLASSES, open_slide_file(tmp_path / "b.h5ad"))
+    labelled = label_from(source, seeds, open_slide_file(tmp_path / "b.h5ad"))
     at_home, home_scores = cluster(source, DEFAULT_CLASSES, seeds)
-    assert np.array_equal(run.unpack(), at_home.unpack())
+    assert np.array_equal(labelled.labels, at_home.unpack())
     # Only the seeds themselves are honoured at home and not abroad.
     free = [row for row, name in enumerate(source.patch_names) if name not in seeds]
-    assert np.allclose(scores[free], home_scores[free], atol=1e-3)
-    assert not unlike[[source.index[name] for name in seeds]].any()
+    assert np.allclose(labelled.scores[free], own_scores(home_scores, labelled.labels)[free], atol=1e-3)
+    assert not labelled.unlike[[source.index[name] for name in seeds]].any()
 
 
 @pytest.mark.parametrize(
@@ -96,14 +98,14 @@ def test_slides_that_were_embedded_otherwise_are_refused_by_name(tmp_path, secti
     known[section][key] = value
     target, _ = slide(tmp_path, "b", known=known)
     with pytest.raises(SessionError, match=message):
-        transfer(source, seeds_of(source, truth), DEFAULT_CLASSES, target)
+        lend(source, seeds_of(source, truth), target)
 
 
 def test_a_slide_without_provenance_is_refused(tmp_path):
     source, truth = slide(tmp_path, "a")
     target, _ = slide(tmp_path, "b", known=None)
     with pytest.raises(SessionError, match=r"b\.h5ad: does not tell how it was embedded"):
-        transfer(source, seeds_of(source, truth), DEFAULT_CLASSES, target)
+        lend(source, seeds_of(source, truth), target)
 
 
 def test_run_takes_a_session_from_another_slide(tmp_path, monkeypatch, capsys, caplog):
@@ -118,7 +120,7 @@ def test_run_takes_a_session_from_another_slide(tmp_path, monkeypatch, capsys, c
     assert main([*command, "-o", "out.csv"]) == 0
     assert "are unlike any seed" in capsys.readouterr().out
     rows = list(csv.DictReader((tmp_path / "out.csv").open()))
-    _, _, unlike = transfer(source, session.seeds, session.classes, target)
+    unlike = label_from(source, session.seeds, target).unlike
     assert [bool(int(row["unlike"])) for row in rows] == unlike.tolist()
     assert main([*command, "-o", "out.h5ad"]) == 0
     labelled = anndata.read_h5ad(tmp_path / "out.h5ad")

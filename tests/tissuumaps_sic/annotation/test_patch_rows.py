@@ -6,7 +6,7 @@ from base64 import b64encode
 import numpy as np
 import pytest
 
-from tissuumaps_sic.annotation.patch_rows import PatchIndex, PatchRows, SeedMap, packed, unpacked
+from tissuumaps_sic.annotation.patch_rows import PatchIndex, PatchRows, SeedMap, pack, unpack
 
 NAMES = np.array([f"s_{row}_0" for row in range(5000)], dtype=object)
 
@@ -35,7 +35,7 @@ def test_a_lasso_is_small_and_any_reader_can_unpack_it(index):
     lasso = np.concatenate([np.arange(70) + 100 * line for line in range(50)])
     kept = PatchRows(index, lasso).kept
     assert len(kept) < 200
-    steps = np.frombuffer(unpacked(kept, 10**6), "<i4")
+    steps = np.frombuffer(unpack(kept, 10**6), "<i4")
     assert np.array_equal(np.cumsum(steps), lasso)
 
 
@@ -51,11 +51,11 @@ def test_a_lasso_is_small_and_any_reader_can_unpack_it(index):
         (None, "neither a list"),
         ("!", "is cut off"),
         ("AAAA", "no packed text"),
-        (packed(np.array([1, 1, 2**30], "<i4").tobytes()), "there is no patch 1073741826"),
-        (packed(np.array([1, -2], "<i4").tobytes()), "there is no patch -1"),
-        (packed(b"\1\0\0\0\1"), "is cut off"),
-        (packed(np.ones(4000, "<i4").tobytes())[:-8], "is cut off"),
-        (packed(bytes(4 * 5001)), "more than the 20,000 bytes"),
+        (pack(np.array([1, 1, 2**30], "<i4").tobytes()), "there is no patch 1073741826"),
+        (pack(np.array([1, -2], "<i4").tobytes()), "there is no patch -1"),
+        (pack(b"\1\0\0\0\1"), "is cut off"),
+        (pack(np.ones(4000, "<i4").tobytes())[:-8], "is cut off"),
+        (pack(bytes(4 * 5001)), "more than the 20,000 bytes"),
     ],
 )
 def test_damaged_rows_are_told(index, kept, told):
@@ -68,7 +68,7 @@ def test_what_unpacks_to_gigabytes_takes_no_memory():
     bomb = b"".join([*(squeeze.compress(bytes(2**20)) for _ in range(64)), squeeze.flush()])
     tracemalloc.start()
     with pytest.raises(ValueError, match="unpacks to more than the 100,000 bytes"):
-        unpacked(b64encode(bomb).decode(), 100_000)
+        unpack(b64encode(bomb).decode(), 100_000)
     assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
     tracemalloc.stop()
 

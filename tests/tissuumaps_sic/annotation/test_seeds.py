@@ -6,8 +6,9 @@ import h5py
 import pytest
 from making.files import write_small_h5ad
 
+from tissuumaps_sic.annotation.classes import DEFAULT_CLASSES
+from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.seeds import read_seeds
-from tissuumaps_sic.annotation.session import DEFAULT_CLASSES, SessionError
 from tissuumaps_sic.slides.slide import open_slide_file
 
 # Patches of 256 px, 128 apart, five a row; small_X_Y by their corners.

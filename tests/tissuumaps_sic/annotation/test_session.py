@@ -4,20 +4,11 @@ import numpy as np
 import pytest
 from making.files import write_small_h5ad
 
-from tissuumaps_sic.annotation.session import (
-    SeedClass,
-    Session,
-    SessionError,
-    bordered,
-    cluster,
-    listed,
-    load_session,
-    next_color,
-    save_session,
-    seed_vector,
-    session_names,
-    session_path,
-)
+from tissuumaps_sic.annotation.classes import SeedClass, next_color, order_classes
+from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.runs import apply_border, cluster
+from tissuumaps_sic.annotation.session import Session, seed_vector
+from tissuumaps_sic.annotation.store import load_session, save_session, session_names, session_path
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.slides.slide import open_slide_file
 
@@ -193,10 +184,10 @@ def test_classes_come_and_go_and_come_back(slide):
     stroma = SeedClass(name="Stroma", color="#009e73")
     three = begun.add_class(stroma).seed(names[4:5], 2)
     assert [each.name for each in three.classes] == ["Other", "Tumour", "Stroma"]
-    assert [three.classes[label].name for label in listed(3)] == ["Tumour", "Other", "Stroma"]
+    assert [three.classes[label].name for label in order_classes(3)] == ["Tumour", "Other", "Stroma"]
     # On the page the others stay in their order.
     fewer = three.remove_class(0)
-    assert [fewer.classes[label].name for label in listed(2)] == ["Tumour", "Stroma"]
+    assert [fewer.classes[label].name for label in order_classes(2)] == ["Tumour", "Stroma"]
     assert by_name(fewer) == {names[2]: "Tumour", names[3]: "Tumour", names[4]: "Stroma"}
     merged = three.remove_class(2, into=0)
     assert by_name(merged) == {
@@ -330,5 +321,5 @@ def test_sessions_have_names_that_stay_in_the_folder(slide):
 def test_below_the_border_a_patch_is_of_the_best_other_class():
     scores = np.array([[0.1, 0.6, 0.3], [0.3, 0.6, 0.1], [0.1, 0.7, 0.2], [0.5, 0.2, 0.3]], np.float32)
     seeded = np.array([False, True, False, False])
-    assert bordered(scores, scores.argmax(axis=1), seeded, 0.65).tolist() == [2, 1, 1, 0]
-    assert bordered(scores, scores.argmax(axis=1), seeded, 0.2).tolist() == [1, 1, 1, 1]
+    assert apply_border(scores, scores.argmax(axis=1), seeded, 0.65).tolist() == [2, 1, 1, 0]
+    assert apply_border(scores, scores.argmax(axis=1), seeded, 0.2).tolist() == [1, 1, 1, 1]

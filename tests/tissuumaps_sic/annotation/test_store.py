@@ -12,19 +12,15 @@ import numpy as np
 import pytest
 from making.files import write_small_h5ad
 
-from tissuumaps_sic.annotation import store
+from tissuumaps_sic.annotation import document
 from tissuumaps_sic.annotation.agreement import compare
-from tissuumaps_sic.annotation.session import (
-    Loan,
-    SeedClass,
-    Session,
-    SessionError,
-    cluster,
-    load_session,
-    read_session,
-    save_session,
-    session_path,
-)
+from tissuumaps_sic.annotation.classes import SeedClass
+from tissuumaps_sic.annotation.loans import Loan
+from tissuumaps_sic.annotation.patch_rows import pack
+from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.runs import cluster
+from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.annotation.store import load_session, read_session, save_session, session_path
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.slides.slide import open_slide_file
 
@@ -125,10 +121,10 @@ def test_old_actions_are_packed_once_and_undone_to_the_first(slide, path):
     for row in range(1400):
         session = session.seed_rows(np.array([row]), row % 2, user="Anna")
         if row >= 1300:
-            store._packed_text.cache_clear() if row == 1300 else None
+            document._pack_text.cache_clear() if row == 1300 else None
             save_session(path, session)
             sizes.append(path.stat().st_size)
-    packed_anew = store._packed_text.cache_info().misses
+    packed_anew = document._pack_text.cache_info().misses
     # Four pieces at first, and one more once there are enough actions for it.
     assert packed_anew == 4
     # 1,400 clicks that are spelt out take ten times this.
@@ -287,11 +283,11 @@ def test_damage_is_told_by_its_place(slide, path, spoil, told):
     [
         ({"history": "x"}, r"history: is no list"),
         ({"history": ["AAAA"]}, r"history\[0\]: is no packed text"),
-        ({"history": [store.packed(b"5")]}, r"history\[0\]: is no list of actions"),
-        ({"history": [store.packed(b"[")]}, r"history\[0\]: Expecting value"),
-        ({"history": [store.packed(bytes(2**21))]}, r"history\[0\]: unpacks to more than"),
+        ({"history": [pack(b"5")]}, r"history\[0\]: is no list of actions"),
+        ({"history": [pack(b"[")]}, r"history\[0\]: Expecting value"),
+        ({"history": [pack(bytes(2**21))]}, r"history\[0\]: unpacks to more than"),
         (
-            {"history": [store.packed(b"[5]")], "position": 0},
+            {"history": [pack(b"[5]")], "position": 0},
             r"\(action 0 of the history: Input should be a valid dictionary",
         ),
         (

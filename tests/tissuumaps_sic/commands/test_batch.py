@@ -7,12 +7,15 @@ import anndata
 import numpy as np
 import pytest
 from making.many import seeds_of, write_mosaic
+from making.server import ask
 
 from tissuumaps_sic.annotation.lending import guests_of, lend
-from tissuumaps_sic.annotation.session import Session, cluster, load_session, save_session, session_path
+from tissuumaps_sic.annotation.runs import cluster
+from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.annotation.store import load_session, save_session, session_path
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.slides.slide import open_slide_file
-from tissuumaps_sic.viewer.endpoints import Annotator
+from tissuumaps_sic.viewer.endpoints import Server
 
 
 @pytest.fixture
@@ -91,7 +94,7 @@ def test_saved_runs_are_what_the_viewer_shows_and_export_replays(folder, tmp_pat
     # Nothing but the sessions was written.
     assert list(tmp_path.joinpath("elsewhere").iterdir()) == []
     for name in "bc":
-        state = Annotator().open(folder, {"h5ad": f"{name}.h5ad"})
+        state = ask(Server(), "open", folder, {"h5ad": f"{name}.h5ad"})
         assert state["borrowed"][0]["slide"] == "a"
         assert not state["run"]["stale"]
     assert session_of(folder, "b").undo().loans == ()

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tissuumaps_sic.annotation.session import Session, cluster, save_session, session_path
+from tissuumaps_sic.annotation.runs import cluster
+from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
-from tissuumaps_sic.plugin import FOLDER
 from tissuumaps_sic.slides.slide import open_slide_file
+from tissuumaps_sic.viewer.access import FOLDER
 
 SEEDS = {"small_0_0": 0, "small_128_128": 0, "small_1408_0": 1, "small_1280_256": 1}
 
@@ -185,9 +187,10 @@ def test_install_plugin_copies_what_tissuumaps_needs(tmp_path):
     assert main(["install-plugin", "--to", str(tmp_path / "plugins")]) == 0
     there = {path.name for path in (tmp_path / "plugins").iterdir()}
     assert there == {"SIC.py", "SIC.js", "SIC.yml", "SIC_page"}
-    modules = {path.name for path in (FOLDER / "SIC_page").glob("*.js")}
-    assert "main.js" in modules
-    assert {path.name for path in (tmp_path / "plugins" / "SIC_page").iterdir()} == modules
+    modules = {path.relative_to(FOLDER) for path in FOLDER.rglob("SIC_page/**/*.js")}
+    assert Path("SIC_page/main.js") in modules
+    copied = tmp_path / "plugins"
+    assert {path.relative_to(copied) for path in copied.rglob("SIC_page/**/*") if path.is_file()} == modules
 
 
 def test_help_imports_nothing_heavy():
@@ -246,7 +249,7 @@ def test_a_border_of_one_leaves_the_positive_class_its_seeds(small_h5ad, tmp_pat
 HALF_WAY = """
 import os, signal, sys, time
 from tissuumaps_sic import cli
-from tissuumaps_sic.annotation import session
+from tissuumaps_sic.annotation import runs
 
 def fitted(quick):
     def fit(*args, progress, **options):
@@ -259,7 +262,7 @@ def fitted(quick):
     return fit
 
 told = []
-session.fit = fitted(session.fit)
+runs.fit = fitted(runs.fit)
 sys.exit(cli.main())
 """
 

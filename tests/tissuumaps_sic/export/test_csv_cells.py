@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import anndata
@@ -12,8 +13,9 @@ import pytest
 from making.embeddings import write_ramp
 from making.labels import labelled, plan, write_grid_h5ad
 
+from tissuumaps_sic.annotation.classes import SeedClass
 from tissuumaps_sic.annotation.seeds import read_seeds
-from tissuumaps_sic.annotation.session import SeedClass, Session, save_session, session_path
+from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.evaluation.evaluate import Evaluation, write_report
 from tissuumaps_sic.export import FORMATS, write_csv, write_patches
@@ -58,7 +60,7 @@ def names_in(path, column):
 
 def test_labels_of_patches(slide, tmp_path):
     path = tmp_path / "a.csv"
-    write_csv(slide.slide, slide.session, path, slide.columns)
+    write_csv(slide, path)
     assert computed(path) == []
     assert names_in(path, "patch") == list(slide.slide.patch_names)
     assert names_in(path, "label") == [CLASSES[label].name for label in slide.labels]
@@ -73,7 +75,7 @@ def test_labels_of_patches(slide, tmp_path):
 def test_labels_are_seeds_again(slide, tmp_path):
     """What was written is read by the reader of seeds, names of patches and classes alike."""
     path = tmp_path / "a.csv"
-    write_csv(slide.slide, slide.session, path, slide.columns)
+    write_csv(slide, path)
     path.write_text(path.read_text().replace("label", "class", 1))
     seeds = read_seeds(path, slide.slide)
     found = {patch: seeds.classes[label].name for patch, label in seeds.patches.items()}
@@ -84,9 +86,7 @@ def test_labels_are_seeds_again(slide, tmp_path):
 
 
 def test_the_manifest_of_patches_and_its_files_open(slide, tmp_path):
-    folder = write_patches(
-        slide.slide, slide.session, tmp_path / "out", [each.name for each in CLASSES], slide.columns
-    )
+    folder = write_patches(slide, tmp_path / "out", [each.name for each in CLASSES])
     path = folder / "manifest.csv"
     assert computed(path) == []
     assert sorted(names_in(path, "patch")) == sorted(slide.slide.patch_names)
@@ -97,7 +97,7 @@ def test_the_manifest_of_patches_and_its_files_open(slide, tmp_path):
 
 def test_a_projects_groups_are_named_as_its_csv_has_them(slide, tmp_path):
     target = tmp_path / "a.tmap"
-    FORMATS["tmap"].write(slide.slide, slide.session, target, slide.columns)
+    FORMATS["tmap"].write(slide, target)
     path = tmp_path / "a.tmap.csv"
     assert computed(path) == []
     header = json.loads(target.read_text())["markerFiles"][0]["expectedHeader"]
@@ -143,6 +143,6 @@ def test_an_evaluation(tmp_path, monkeypatch):
 def test_coordinates_keep_their_halves_on_slides_of_a_million_pixels(slide, tmp_path):
     opened = open_slide_file(slide.slide.path)
     opened.centres[:] += 1_234_567.5
-    write_csv(opened, Session.new(opened), tmp_path / "a.csv", slide.columns)
+    write_csv(replace(slide, slide=opened), tmp_path / "a.csv")
     table = read_table(tmp_path / "a.csv", ("x",), numbers=("x",))
     assert [table.number(row, "x") for row in table.rows] == opened.centres[:, 0].tolist()

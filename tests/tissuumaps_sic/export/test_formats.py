@@ -1,7 +1,6 @@
 """The table of formats: who goes by it, and that each can be written."""
 
 import json
-import re
 import shutil
 import zipfile
 
@@ -10,14 +9,17 @@ import numpy as np
 import pytest
 from making.embeddings import write_ramp
 from making.labels import plan, write_grid_h5ad
+from making.server import ask
 
 from tissuumaps_sic import cli
-from tissuumaps_sic.annotation.session import Session, cluster, save_session, session_path
+from tissuumaps_sic.annotation.runs import cluster
+from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.export import FORMATS, ExportOptions
-from tissuumaps_sic.plugin import FOLDER
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slides.slide import open_slide_file
-from tissuumaps_sic.viewer.endpoints import Annotator, RequestError
+from tissuumaps_sic.viewer.endpoints import Server
 
 
 def annotate(h5ad, name=""):
@@ -48,19 +50,15 @@ def folder(tmp_path):
     return folder
 
 
-def test_the_command_line_the_panel_and_the_server_know_the_same_formats(folder):
+def test_the_command_line_and_the_server_know_the_same_formats(folder):
     parser = cli.make_parser()
     commands = next(action.choices for action in parser._actions if getattr(action, "choices", None))
     option = next(each for each in commands["export"]._actions if "--format" in each.option_strings)
     assert option.choices == tuple(FORMATS)
-    text = (FOLDER / "SIC_page" / "exports.js").read_text()
-    assert re.findall(r'^  "([\w.]+)": \["([^"]+)"', text, re.MULTILINE) == [
-        (each.name, each.title) for each in FORMATS.values()
-    ]
     for name in (*FORMATS, "png", "", "csv ", "__class__"):
         asked = {"h5ad": "a.h5ad", "revision": 10**6, "format": name}
-        with pytest.raises(RequestError) as error:
-            Annotator().export(folder, asked)
+        with pytest.raises(SicError) as error:
+            ask(Server(), "export", folder, asked)
         assert ("no such format" in str(error.value)) == (name not in FORMATS)
 
 
@@ -88,10 +86,10 @@ def test_a_folder_is_exported_in_each_format_and_one_bad_slide_ends_nothing(
 def test_a_disk_that_is_full_for_one_slide_does_not_end_the_others(folder, tmp_path, monkeypatch, caplog):
     write = FORMATS["csv"].writer
 
-    def full(slide, *others, **more):
-        if slide.name == "a":
+    def full(labelled, target):
+        if labelled.slide.name == "a":
             raise OSError(28, "No space left on device")
-        write(slide, *others, **more)
+        write(labelled, target)
 
     monkeypatch.setitem(FORMATS, "csv", type(FORMATS["csv"])("csv", "labels.csv", "", full))
     (folder / "b.h5ad").unlink()
@@ -128,7 +126,7 @@ def test_the_server_sends_each_format_as_one_file_and_writes_nothing_into_the_fo
     _, session = annotate(folder / "a.h5ad", "mine")
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     asked = {"h5ad": "a.h5ad", "session": "mine", "revision": session.revision, "format": format_}
-    header, content = Annotator().export(folder, asked)
+    header, content = ask(Server(), "export", folder, asked)
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     assert header["length"] == len(content)
     ending = FORMATS[format_].ending
@@ -150,15 +148,15 @@ def test_what_is_too_large_for_the_browser_tells_the_command_instead(folder, mon
     _, session = annotate(folder / "a.h5ad", "mine")
     asked = {"h5ad": "a.h5ad", "session": "mine", "revision": session.revision}
     # More than the CSV, less than the h5ad.
-    monkeypatch.setattr("tissuumaps_sic.viewer.endpoints._MOST_SENT", 20_000)
+    monkeypatch.setattr("tissuumaps_sic.viewer.exports._MOST_SENT", 20_000)
     command = r"tissuumaps-sic export a\.h5ad --format h5ad --session a\.mine\.sic\.json"
-    with pytest.raises(RequestError, match=command) as error:
-        Annotator().export(folder, {**asked, "format": "h5ad"})
+    with pytest.raises(SicError, match=command) as error:
+        ask(Server(), "export", folder, {**asked, "format": "h5ad"})
     assert error.value.status == 422
-    assert Annotator().export(folder, {**asked, "format": "csv"})[0]["name"] == "a.mine.labels.csv"
-    monkeypatch.setattr("tissuumaps_sic.viewer.endpoints._MOST_SENT", 100)
-    with pytest.raises(RequestError, match="--format csv"):
-        Annotator().export(folder, {**asked, "format": "csv"})
+    assert ask(Server(), "export", folder, {**asked, "format": "csv"})[0]["name"] == "a.mine.labels.csv"
+    monkeypatch.setattr("tissuumaps_sic.viewer.exports._MOST_SENT", 100)
+    with pytest.raises(SicError, match="--format csv"):
+        ask(Server(), "export", folder, {**asked, "format": "csv"})
 
 
 def test_a_mask_of_a_file_without_resolution_tells_the_command_in_the_viewer_too(folder):
@@ -166,8 +164,8 @@ def test_a_mask_of_a_file_without_resolution_tells_the_command_in_the_viewer_too
         del file["uns/embedder"]
     _, session = annotate(folder / "a.h5ad")
     asked = {"h5ad": "a.h5ad", "revision": session.revision, "format": "mask"}
-    with pytest.raises(RequestError, match="--format mask --downsample 16"):
-        Annotator().export(folder, asked)
+    with pytest.raises(SicError, match="--format mask --downsample 16"):
+        ask(Server(), "export", folder, asked)
 
 
 def test_the_labels_of_all_formats_are_those_of_the_run(folder, tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from making.labels import CLASSES, labelled, plan, write_grid_h5ad
 from PIL import Image
 
 from embedder.patches.reading import iter_patches
-from tissuumaps_sic.annotation.session import SeedClass
+from tissuumaps_sic.annotation.classes import SeedClass
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.export import ExportError, write_patches
 from tissuumaps_sic.export.names import safe_names
@@ -37,7 +38,7 @@ def pixels_of(path):
 
 
 def test_each_patch_of_the_classes_is_written_with_its_own_pixels(ramp, tmp_path):
-    folder = write_patches(ramp.slide, ramp.session, tmp_path / "out", ["Tumour", "Other"], ramp.columns)
+    folder = write_patches(ramp, tmp_path / "out", ["Tumour", "Other"])
     assert folder == tmp_path / "out" / "ramp"
     y, x = np.mgrid[0:1100, 0:1400]
     known = np.stack([x * 250 / 1400, y * 250 / 1100, np.full_like(x, 20)], axis=-1).astype(np.uint8)
@@ -77,7 +78,7 @@ def test_patches_of_another_scale_are_those_that_were_embedded(tmp_path, mpp, ta
     made = labelled(
         write_grid_h5ad(tmp_path / "ramp.h5ad", grid, image="ramp.tif"), np.zeros(len(grid)), scores=None
     )
-    folder = write_patches(made.slide, made.session, tmp_path / "out", ["Other"], made.columns)
+    folder = write_patches(made, tmp_path / "out", ["Other"])
     rows = manifest(folder)
     assert len(rows) == len(grid)
     for row in rows:
@@ -96,7 +97,7 @@ def test_a_real_slide_gives_the_patches_that_were_embedded(shared_data, tmp_path
     made = labelled(
         write_grid_h5ad(tmp_path / "cmu.h5ad", grid), np.arange(len(grid)) % 2, classes=CLASSES[:2]
     )
-    folder = write_patches(made.slide, made.session, tmp_path / "out", ["Tumour"], made.columns, image=source)
+    folder = write_patches(made, tmp_path / "out", ["Tumour"], image=source)
     rows = manifest(folder)
     assert len(rows) == (made.labels == 1).sum()
     for row in rows:
@@ -109,9 +110,7 @@ def test_what_openslide_refuses_is_read_by_libvips(ramp, tmp_path):
     y, x = np.mgrid[0:1100, 0:1400]
     known = np.stack([x * 250 / 1400, y * 250 / 1100, np.full_like(x, 20)], axis=-1).astype(np.uint8)
     Image.fromarray(known).save(tmp_path / "flat.png")
-    folder = write_patches(
-        ramp.slide, ramp.session, tmp_path / "out", ["Tumour"], ramp.columns, image=tmp_path / "flat.png"
-    )
+    folder = write_patches(ramp, tmp_path / "out", ["Tumour"], image=tmp_path / "flat.png")
     for row in manifest(folder):
         x0, y0 = int(row["x0"]), int(row["y0"])
         assert np.array_equal(pixels_of(folder / row["file"]), known[y0 : y0 + 256, x0 : x0 + 256])
@@ -122,25 +121,23 @@ def test_the_most_and_the_least_score_choose_the_same_patches_every_time(ramp, t
     best = mine[np.argsort(-ramp.scores[mine], kind="stable")]
     for number in range(2):
         out = tmp_path / str(number)
-        folder = write_patches(ramp.slide, ramp.session, out, ["Tumour"], ramp.columns, most=5)
+        folder = write_patches(ramp, out, ["Tumour"], most=5)
         assert [row["patch"] for row in manifest(folder)] == list(ramp.slide.patch_names[np.sort(best[:5])])
     # The least counts too.
     least = float(ramp.scores[best[2]])
-    folder = write_patches(
-        ramp.slide, ramp.session, tmp_path / "least", ["Tumour"], ramp.columns, min_score=least, most=9
-    )
+    folder = write_patches(ramp, tmp_path / "least", ["Tumour"], min_score=least, most=9)
     assert [row["patch"] for row in manifest(folder)] == list(ramp.slide.patch_names[np.sort(best[:3])])
 
 
 def test_equal_scores_are_taken_in_the_order_of_the_file(ramp, tmp_path):
-    columns = ramp.columns.assign(sic_score=np.float32(0.5))
-    folder = write_patches(ramp.slide, ramp.session, tmp_path / "o", ["Tumour"], columns, most=4)
+    even = replace(ramp, scores=np.full(ramp.slide.n_patches, 0.5, np.float32))
+    folder = write_patches(even, tmp_path / "o", ["Tumour"], most=4)
     first = ramp.slide.patch_names[ramp.labels == 1][:4]
     assert [row["patch"] for row in manifest(folder)] == list(first)
 
 
 def test_class_names_become_folders_that_every_system_takes(ramp, tmp_path):
-    folder = write_patches(ramp.slide, ramp.session, tmp_path / "out", ["In situ: low"], ramp.columns)
+    folder = write_patches(ramp, tmp_path / "out", ["In situ: low"])
     assert {path.name for path in folder.iterdir()} == {"manifest.csv", "In situ_ low"}
     assert {row["class"] for row in manifest(folder)} == {"In situ: low"}
     for name in ("..", "/etc", "a/../../b", "CON", "nul.png", "x" * 300, " . ", "a\\b", "a:b"):
@@ -159,10 +156,8 @@ def test_class_names_become_folders_that_every_system_takes(ramp, tmp_path):
 
 
 def test_jpeg_is_smaller_and_looks_the_same(ramp, tmp_path):
-    folder = write_patches(
-        ramp.slide, ramp.session, tmp_path / "out", ["Tumour"], ramp.columns, most=1, format_="jpg"
-    )
-    png = write_patches(ramp.slide, ramp.session, tmp_path / "png", ["Tumour"], ramp.columns, most=1)
+    folder = write_patches(ramp, tmp_path / "out", ["Tumour"], most=1, format_="jpg")
+    png = write_patches(ramp, tmp_path / "png", ["Tumour"], most=1)
     (row,), (other,) = manifest(folder), manifest(png)
     assert row["file"].endswith(".jpg")
     mine, exact = pixels_of(folder / row["file"]), pixels_of(png / other["file"])
@@ -181,7 +176,7 @@ def test_what_makes_no_sense_is_refused(ramp, tmp_path, how, message):
     how = {"classes": ["Tumour"], **how}
     classes = how.pop("classes")
     with pytest.raises(ExportError, match=message):
-        write_patches(ramp.slide, ramp.session, tmp_path / "out", classes, ramp.columns, **how)
+        write_patches(ramp, tmp_path / "out", classes, **how)
     assert not (tmp_path / "out").exists()
 
 
@@ -196,7 +191,7 @@ def test_without_the_right_image_nothing_is_written(ramp, tmp_path):
         (tmp_path / "text.svs", "is no slide"),
     ):
         with pytest.raises(ExportError, match=message):
-            write_patches(ramp.slide, ramp.session, tmp_path / "out", ["Tumour"], ramp.columns, image=image)
+            write_patches(ramp, tmp_path / "out", ["Tumour"], image=image)
         assert not list((tmp_path / "out").glob("*"))
 
 
@@ -211,14 +206,14 @@ def test_an_image_that_breaks_off_leaves_no_half_folder(ramp, tmp_path, monkeypa
 
     monkeypatch.setattr(SlideImage, "picture", break_off)
     with pytest.raises(ExportError, match="cut short"):
-        write_patches(ramp.slide, ramp.session, tmp_path / "out", ["Tumour"], ramp.columns)
+        write_patches(ramp, tmp_path / "out", ["Tumour"])
     assert not list((tmp_path / "out").glob("*"))
 
 
 def test_patches_of_two_runs_do_not_mix(ramp, tmp_path):
-    write_patches(ramp.slide, ramp.session, tmp_path / "out", ["Tumour"], ramp.columns, most=1)
+    write_patches(ramp, tmp_path / "out", ["Tumour"], most=1)
     with pytest.raises(ExportError, match="is there already"):
-        write_patches(ramp.slide, ramp.session, tmp_path / "out", ["Tumour"], ramp.columns)
+        write_patches(ramp, tmp_path / "out", ["Tumour"])
     assert len(manifest(tmp_path / "out" / "ramp")) == 1
 
 
@@ -226,7 +221,7 @@ def test_a_file_that_does_not_tell_its_patches_size_is_refused(tmp_path):
     grid = plan()
     made = labelled(write_grid_h5ad(tmp_path / "a.h5ad", grid, told=False), np.zeros(len(grid)))
     with pytest.raises(ExportError, match="does not tell how large its patches are"):
-        write_patches(made.slide, made.session, tmp_path / "out", ["Other"], made.columns)
+        write_patches(made, tmp_path / "out", ["Other"])
 
 
 def test_two_classes_of_one_safe_name_have_folders_of_their_own(tmp_path):
@@ -238,7 +233,7 @@ def test_two_classes_of_one_safe_name_have_folders_of_their_own(tmp_path):
         np.arange(len(grid)) % 2,
         classes=classes,
     )
-    folder = write_patches(made.slide, made.session, tmp_path / "o", ["a: b", "a/ b"], made.columns, most=2)
+    folder = write_patches(made, tmp_path / "o", ["a: b", "a/ b"], most=2)
     assert {row["class"]: row["file"].split("/")[0] for row in manifest(folder)} == {
         "a: b": "a_ b",
         "a/ b": "a_ b-2",
@@ -246,7 +241,7 @@ def test_two_classes_of_one_safe_name_have_folders_of_their_own(tmp_path):
 
 
 def test_the_command_line_goes_over_a_folder(ramp, tmp_path, monkeypatch, caplog, capsys):
-    monkeypatch.setattr("tissuumaps_sic.export.patch_images.replay", lambda slide, session: ramp.columns)
+    monkeypatch.setattr("tissuumaps_sic.export.formats.replay", lambda slide, session: ramp)
     (tmp_path / "b.h5ad").write_bytes(b"no h5ad")
     (tmp_path / "b.sic.json").write_text("{}")
     command = ["export", str(tmp_path), "--patches", "Tumour", "--most", "2", "-o", str(tmp_path / "o")]

@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,7 +13,8 @@ from making.embeddings import write_ramp
 from making.labels import CLASSES, labelled, plan, write_grid_h5ad
 from PIL import Image
 
-from tissuumaps_sic.annotation.session import SeedClass
+from tissuumaps_sic.annotation.classes import SeedClass
+from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export import ExportError, write_html, write_pdf
 from tissuumaps_sic.export.picture import scale_bar
 from tissuumaps_sic.export.report import ClassRow, make_report
@@ -60,7 +62,7 @@ class Page(HTMLParser):
 
 
 def test_the_table_counts_patches_areas_shares_scores_and_seeds(ramp, tmp_path):
-    write_html(ramp.slide, ramp.session, tmp_path / "out.html", ramp.columns)
+    write_html(ramp, tmp_path / "out.html")
     page = Page((tmp_path / "out.html").read_text())
     areas = {
         each.label: each.area for each in regions_of(ramp.slide.centres, ramp.labels, scale_of(ramp.slide))
@@ -82,7 +84,7 @@ def test_the_table_counts_patches_areas_shares_scores_and_seeds(ramp, tmp_path):
 
 
 def test_it_tells_where_the_labels_come_from(ramp, tmp_path):
-    write_html(ramp.slide, ramp.session, tmp_path / "out.html", ramp.columns, session_name="second reader")
+    write_html(ramp, tmp_path / "out.html", session_name="second reader")
     facts = Page((tmp_path / "out.html").read_text()).facts
     assert facts == {
         "Session": "second reader",
@@ -101,7 +103,7 @@ def test_it_tells_where_the_labels_come_from(ramp, tmp_path):
 
 def test_the_page_is_whole_without_scripts_or_another_host(ramp, tmp_path):
     session = ramp.session.seed(["ramp_0_0"], 1, user="<script>alert(1)</script>&")
-    write_html(ramp.slide, session, tmp_path / "out.html", ramp.columns, session_name="{{ 7 * 7 }}")
+    write_html(replace(ramp, session=session), tmp_path / "out.html", session_name="{{ 7 * 7 }}")
     text = (tmp_path / "out.html").read_text()
     page = Page(text)
     assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "form", "a"}
@@ -124,7 +126,7 @@ def pictures_of(path):
 
 
 def test_labels_are_drawn_over_the_slide_where_they_are(ramp, tmp_path):
-    write_html(ramp.slide, ramp.session, tmp_path / "out.html", ramp.columns)
+    write_html(ramp, tmp_path / "out.html")
     labels, plain = pictures_of(tmp_path / "out.html")
     assert labels.shape == plain.shape
     columns = plain.shape[1]
@@ -144,7 +146,7 @@ def test_labels_are_drawn_over_the_slide_where_they_are(ramp, tmp_path):
 
 def test_without_the_image_the_patches_have_the_colours_of_their_labels(ramp, tmp_path):
     (tmp_path / "ramp.tif").unlink()
-    write_html(ramp.slide, ramp.session, tmp_path / "out.html", ramp.columns)
+    write_html(ramp, tmp_path / "out.html")
     (labels,) = pictures_of(tmp_path / "out.html")
     colors, counts = np.unique(labels.reshape(-1, 3), axis=0, return_counts=True)
     pure = {tuple(color): n for color, n in zip(colors.tolist(), counts, strict=True)}
@@ -157,9 +159,9 @@ def test_without_the_image_the_patches_have_the_colours_of_their_labels(ramp, tm
 def test_another_image_is_refused_when_asked_for_and_left_out_when_found(ramp, tmp_path, caplog):
     write_ramp(tmp_path / "other.tif", width=900)
     with pytest.raises(ExportError, match="is not of the size of the slide"):
-        write_html(ramp.slide, ramp.session, tmp_path / "a.html", ramp.columns, image=tmp_path / "other.tif")
+        write_html(ramp, tmp_path / "a.html", image=tmp_path / "other.tif")
     (tmp_path / "other.tif").replace(tmp_path / "ramp.tif")
-    write_html(ramp.slide, ramp.session, tmp_path / "a.html", ramp.columns)
+    write_html(ramp, tmp_path / "a.html")
     assert len(pictures_of(tmp_path / "a.html")) == 1
     assert "the labels are drawn without it" in caplog.text
 
@@ -167,7 +169,7 @@ def test_another_image_is_refused_when_asked_for_and_left_out_when_found(ramp, t
 def test_pixels_that_are_not_square_are_drawn_as_they_are_on_the_glass(tmp_path):
     grid = plan((2000, 1000), mpp=(0.25, 0.5))
     made = labelled(write_grid_h5ad(tmp_path / "a.h5ad", grid), np.arange(len(grid)) % 2)
-    report = make_report(made.slide, made.session, made.columns)
+    report = make_report(made)
     rows, columns, _ = report.picture.labels.shape
     # 2000 x 0.25 µm by 1000 x 0.5 µm is a square.
     assert rows == pytest.approx(columns, rel=0.05)
@@ -176,7 +178,7 @@ def test_pixels_that_are_not_square_are_drawn_as_they_are_on_the_glass(tmp_path)
 def test_a_file_without_resolution_has_no_areas_and_says_so(tmp_path):
     grid = plan()
     made = labelled(write_grid_h5ad(tmp_path / "a.h5ad", grid, told=False), np.arange(len(grid)) % 2)
-    report = make_report(made.slide, made.session, made.columns)
+    report = make_report(made)
     assert report.area is None
     assert report.picture.width_um is None
     assert any("areas are not known" in note for note in report.notes)
@@ -185,12 +187,12 @@ def test_a_file_without_resolution_has_no_areas_and_says_so(tmp_path):
 
 
 def test_the_pdf_is_one_page_of_a4_however_many_classes(ramp, tmp_path):
-    write_pdf(ramp.slide, ramp.session, tmp_path / "out.pdf", ramp.columns)
+    write_pdf(ramp, tmp_path / "out.pdf")
     content = (tmp_path / "out.pdf").read_bytes()
     assert content.startswith(b"%PDF")
     width, height = map(float, re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", content).groups())
     assert (width, height) == pytest.approx((210 / 25.4 * 72, 297 / 25.4 * 72), abs=0.1)
-    report = make_report(ramp.slide, ramp.session, ramp.columns)
+    report = make_report(ramp)
     # A name that TeX would take for a formula, and letters that the font lacks.
     many = tuple(ClassRow(rf"$\frac{k}$ 肿瘤", "#123456", 10, 1, 0.1, 1 / 64, 0.5) for k in range(64))
     content = to_pdf(dataclasses.replace(report, rows=many, slide="s" * 300))
@@ -208,14 +210,7 @@ def test_the_scale_bar_is_a_round_length_of_at_most_a_quarter():
 
 def test_classes_that_were_merged_are_one_row(ramp):
     merged = ramp.session.remove_class(2, into=0)
-    columns = ramp.columns.assign(
-        sic_label=ramp.columns["sic_label"]
-        .astype(object)
-        .replace("In situ: low", "Other")
-        .astype("category"),
-        sic_seed=ramp.columns["sic_seed"].astype(object).replace("In situ: low", "Other").astype("category"),
-    )
-    report = make_report(ramp.slide, merged, columns)
+    report = make_report(Labelled.of(ramp.slide, merged, ramp.scores))
     assert [(row.name, row.patches, row.seeds) for row in report.rows] == [
         ("Tumour", (ramp.labels == 1).sum(), 2),
         ("Other", (ramp.labels != 1).sum(), 2),
@@ -231,7 +226,7 @@ def test_a_class_without_patches_has_no_score(ramp, tmp_path):
             )
         }
     )  # fmt: skip
-    report = make_report(ramp.slide, session, ramp.columns)
+    report = make_report(Labelled.of(ramp.slide, session, ramp.scores))
     assert report.rows[3] == ClassRow("None", "#000000", 0, 0, 0.0, 0.0, None)
     assert b"None" in to_html(report)
     assert to_pdf(report)

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from making.files import write_small_h5ad
 from making.labels import labelled
+from making.server import ask
 
-from tissuumaps_sic.annotation.session import editing
+from tissuumaps_sic.annotation.store import editing
 from tissuumaps_sic.export import FORMATS, ExportError, write_labels
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
-from tissuumaps_sic.viewer.endpoints import Annotator, RequestError
+from tissuumaps_sic.viewer.endpoints import Server
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def known(small_h5ad):
 
 
 def write(known, target=None):
-    write_labels(known.slide, known.session, target or known.slide.path, known.columns)
+    write_labels(known, target or known.slide.path)
 
 
 def has_labels(h5ad):
@@ -121,8 +123,8 @@ def test_labels_are_never_written_into_another_file(known, small_h5ad, tmp_path,
         file[key] = h5py.ExternalLink(str(outside), key)
     with pytest.raises(SlideFileError, match=f"{key} lies in another file"):
         write(known)
-    with pytest.raises(RequestError, match=f"{key} lies in another file") as caught:
-        Annotator().write(small_h5ad.parent, {"h5ad": small_h5ad.name, "revision": 1})
+    with pytest.raises(SicError, match=f"{key} lies in another file") as caught:
+        ask(Server(), "write", small_h5ad.parent, {"h5ad": small_h5ad.name, "revision": 1})
     assert caught.value.status == 422
     assert outside.read_bytes() == whole
 
@@ -150,5 +152,5 @@ def test_no_export_fails_without_words_where_the_provenance_is_no_text(
             uns.create_group("embedder")
     words = "leads nowhere" if spoil == "dangling link" else r"uns\['embedder'\].*cannot be read"
     with pytest.raises(SlideFileError, match=words):
-        FORMATS[name].write(known.slide, known.session, tmp_path / f"out.{name}", known.columns)
+        FORMATS[name].write(known, tmp_path / f"out.{name}")
     assert not (tmp_path / f"out.{name}").exists()

@@ -11,6 +11,7 @@ from making.slides import slide_arguments
 
 from embedder.embedding.writing import write_slide
 from tissuumaps_sic.slidefile.contract import check, foresee, holds_path
+from tissuumaps_sic.slidefile.provenance import EncoderRecord, Provenance, SlideRecord
 
 
 @pytest.fixture
@@ -263,15 +264,17 @@ BESIDE = [
 
 @pytest.mark.parametrize(("entries", "key"), [("layers", "tileSource"), ("markerFiles", "path")])
 def test_addresses_that_lead_away_are_foreseen_and_others_are_not(entries, key):
-    told = [each for each in AWAY + BESIDE if foresee({}, {entries: [{key: each}]})]
+    told = [each for each in AWAY + BESIDE if foresee(Provenance(), {entries: [{key: each}]})]
     assert told == AWAY
-    assert [each.rule for each in foresee({}, {entries: [{key: ["x.dzi", "/x.dzi"]}]})] == ["no-paths"]
+    assert [each.rule for each in foresee(Provenance(), {entries: [{key: ["x.dzi", "/x.dzi"]}]})] == [
+        "no-paths"
+    ]
 
 
 def test_what_would_be_refused_at_the_end_is_known_before():
-    assert foresee({"slide": {"name": "~tilde"}}, {}) == []
-    assert foresee({"encoder": {"source": "from /home/ann/w.pth"}}, {})[0].rule == "no-paths"
-    assert foresee({"slide": {"name": "scan\udce9"}}, {})[0].rule == "names"
+    assert foresee(Provenance(slide=SlideRecord(name="~tilde")), {}) == []
+    assert foresee(Provenance(encoder=EncoderRecord(source="from /home/ann/w.pth")), {})[0].rule == "no-paths"
+    assert foresee(Provenance(slide=SlideRecord(name="scan\udce9")), {})[0].rule == "names"
 
 
 @pytest.mark.parametrize("place", ["X", "obs/y0", "obs/_index", "obsm/spatial"])

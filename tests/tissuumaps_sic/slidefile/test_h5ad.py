@@ -13,7 +13,8 @@ from making.files import write_small_h5ad
 
 from tissuumaps_sic.slidefile import h5ad as door
 from tissuumaps_sic.slidefile.h5ad import SlideFileError, open_matrix, opened, require_own
-from tissuumaps_sic.slides.slide import SlideCache, open_slide_file, outline, provenance
+from tissuumaps_sic.slidefile.provenance import read_provenance
+from tissuumaps_sic.slides.slide import SlideCache, open_slide_file, outline
 
 
 def changed(path, change):
@@ -45,7 +46,7 @@ def test_a_link_to_another_file_is_refused_wherever_it_is_and_that_file_not_touc
     whole = other.read_bytes()
     there = key if key in ("X", "obs", "obs/x0", "obsm", "obsm/spatial", "uns", "uns/embedder") else "X"
     changed(small_h5ad, replace_by(key, h5py.ExternalLink(str(other), there)))
-    for read in (open_slide_file, outline, provenance):
+    for read in (open_slide_file, outline, read_provenance):
         with pytest.raises(
             SlideFileError, match=rf"small\.h5ad: {key} lies in another file; write"
         ) as caught:

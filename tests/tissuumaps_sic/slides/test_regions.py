@@ -9,7 +9,7 @@ import pytest
 import shapely
 import shapely.geometry
 
-from tissuumaps_sic.annotation.session import SeedClass
+from tissuumaps_sic.annotation.classes import SeedClass
 from tissuumaps_sic.export import geojson
 from tissuumaps_sic.export.geojson import write_geojson
 from tissuumaps_sic.slides.regions import Scale, cells_of, regions_of, scale_of

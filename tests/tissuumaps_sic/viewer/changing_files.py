@@ -13,9 +13,16 @@ import anndata
 
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.labelling import prepared
-from tissuumaps_sic.viewer.endpoints import Annotator, RequestError
+from tissuumaps_sic.slidefile.errors import SicError
+from tissuumaps_sic.viewer.access import reach_of
+from tissuumaps_sic.viewer.endpoints import Server
 
 SEEDS = {0: 0, 13: 0, 11: 1, 22: 1}
+
+
+def ask(server: Server, endpoint: str, folder: Path, content: dict) -> object:
+    """Ask a server of this process, as somebody who has given the password."""
+    return server.ask(endpoint, reach_of(folder, content), content)
 
 
 def write_anew(h5ad: Path) -> None:
@@ -65,23 +72,25 @@ def try_all(whole: Path) -> dict[str, dict[str, str]]:
         "patch,class\n" + "".join(f"{names[row]},{'AB'[label]}\n" for row, label in SEEDS.items())
     )
     told = {}
-    annotator = Annotator()
+    server = Server()
     for name, change in CHANGES.items():
         told[name] = {}
         for endpoint in ("run", "suggest"):
             shutil.copyfile(whole, h5ad)
             about = {"h5ad": h5ad.name}
-            revision = annotator.open(h5ad.parent, about)["revision"]
+            revision = ask(server, "open", h5ad.parent, about)["revision"]
             if not revision:
                 for row, label in SEEDS.items():
                     seed = {"kind": "seed", "label": label, "patches": [row]}
-                    state = annotator.change(h5ad.parent, {**about, "revision": revision, "change": seed})
+                    state = ask(
+                        server, "change", h5ad.parent, {**about, "revision": revision, "change": seed}
+                    )
                     revision = state["revision"]
             pending.append(change)
             try:
-                getattr(annotator, endpoint)(h5ad.parent, {**about, "revision": revision})
+                ask(server, endpoint, h5ad.parent, {**about, "revision": revision})
                 told[name][endpoint] = "answered"
-            except RequestError as error:
+            except SicError as error:
                 told[name][endpoint] = f"{error.status}: {error}"
             assert not pending
         shutil.copyfile(whole, h5ad)
@@ -91,7 +100,7 @@ def try_all(whole: Path) -> dict[str, dict[str, str]]:
         told[name]["command"] = f"{code}, {'written' if target.exists() else 'nothing written'}"
         target.unlink(missing_ok=True)
     shutil.copyfile(whole, h5ad)
-    state, labels = annotator.run(h5ad.parent, {"h5ad": h5ad.name, "revision": revision})
+    state, labels = ask(server, "run", h5ad.parent, {"h5ad": h5ad.name, "revision": revision})
     told["whole"] = {"run": f"{len(labels)} labels"}
     return told
 

@@ -14,21 +14,18 @@ from making.files import write_small_h5ad
 from PIL import Image
 from scipy import sparse
 
-from tissuumaps_sic.annotation.lending import transfer
+from tissuumaps_sic.annotation import runs
+from tissuumaps_sic.annotation.classes import DEFAULT_CLASSES
+from tissuumaps_sic.annotation.lending import check_comparable, lend
+from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.runs import cluster, replay
 from tissuumaps_sic.annotation.seeds import read_seeds
-from tissuumaps_sic.annotation.session import (
-    DEFAULT_CLASSES,
-    Session,
-    SessionError,
-    cluster,
-    load_session,
-    save_session,
-    session_path,
-)
+from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.annotation.store import load_session, save_session, session_path
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.evaluation.evaluate import evaluate, report
 from tissuumaps_sic.evaluation.truth import TruthClasses
-from tissuumaps_sic.export import replay, write_labels
+from tissuumaps_sic.export import write_labels
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.slidefile.h5ad import StoredMatrix
 from tissuumaps_sic.slides.slide import SlideCache, SlideFileError, embeddings, open_slide_file
@@ -187,8 +184,8 @@ def test_a_run_says_which_embedding_it_was_on_and_is_replayed_on_it(h5ad, tmp_pa
     # Whoever exports opens the file as always.
     main_slide = open_slide_file(h5ad)
     again = load_session(session_path(h5ad), main_slide)
-    assert np.array_equal(replay(main_slide, again)["sic_label"].cat.codes, run.unpack())
-    write_labels(main_slide, again, tmp_path / "out.h5ad")
+    assert np.array_equal(replay(main_slide, again).labels, run.unpack())
+    write_labels(replay(main_slide, again), tmp_path / "out.h5ad")
     made = anndata.read_h5ad(tmp_path / "out.h5ad")
     assert json.loads(made.uns["sic"])["run"]["embedding"] == "second"
     assert np.array_equal(made.obsm["X_second"], slide.X)
@@ -206,7 +203,7 @@ def test_a_session_of_before_there_was_a_choice_was_on_x(h5ad):
     again = load_session(session_path(h5ad), slide)
     assert again.run.embedding == "X"
     assert read_seeds(session_path(h5ad), slide).embedding == "X"
-    assert np.array_equal(replay(slide, again)["sic_label"].cat.codes, expected(h5ad, "X"))
+    assert np.array_equal(replay(slide, again).labels, expected(h5ad, "X"))
 
 
 def test_a_run_on_an_embedding_that_is_gone_is_told(h5ad):
@@ -265,13 +262,14 @@ def test_seeds_travel_between_embeddings_made_alike_wherever_they_lie(tmp_path):
     swapped.uns["embedder"] = json.dumps({"encoder": encoder, "grid": grid})
     swapped.write_h5ad(target_path)
     target = open_slide_file(target_path)
-    run, _, _ = transfer(source, SEEDS, DEFAULT_CLASSES, target)
+    session = Session.new(target).borrow(lend(source, SEEDS, target), DEFAULT_CLASSES)
+    run = runs.label(target, session).run
     lower = target.centres[:, 1] >= 512 + 128
     assert (run.unpack() == lower).mean() > 0.95
     assert run.embedding == "X"
     assert run.loans[0].embedding == "second"
     with pytest.raises(SessionError, match=r"encoder \(first there, second here\)"):
-        transfer(source.with_embedding("X"), SEEDS, DEFAULT_CLASSES, target)
+        check_comparable(source.with_embedding("X"), target)
 
 
 def test_the_embedding_that_is_used_is_what_must_be_made_alike(tmp_path):
@@ -282,14 +280,14 @@ def test_the_embedding_that_is_used_is_what_must_be_made_alike(tmp_path):
         known["encoders"][1]["target_mpp"] = 1.0
         file["uns/embedder"][()] = json.dumps(known)
     target = open_slide_file(target_path)
-    transfer(source, SEEDS, DEFAULT_CLASSES, target)
+    check_comparable(source, target)
     with pytest.raises(SessionError, match=r"mpp \(0.5 there, 1.0 here\)"):
-        transfer(source.with_embedding("second"), SEEDS, DEFAULT_CLASSES, target.with_embedding("second"))
+        check_comparable(source.with_embedding("second"), target.with_embedding("second"))
     bare = open_slide_file(write(tmp_path / "bare.h5ad", record=False), "second")
     with pytest.raises(
         SessionError, match=r"bare\.h5ad: does not tell how its embedding second was embedded"
     ):
-        transfer(source.with_embedding("second"), SEEDS, DEFAULT_CLASSES, bare)
+        check_comparable(source.with_embedding("second"), bare)
 
 
 def test_the_command_takes_seeds_of_another_slide_by_embedding(h5ad, tmp_path, monkeypatch):

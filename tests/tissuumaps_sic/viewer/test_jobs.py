@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from making.files import write_small_h5ad
+from making.server import ask
 
-from tissuumaps_sic.annotation.session import editing
+from tissuumaps_sic.annotation.store import editing
 from tissuumaps_sic.labelling.progress import Cancelled
-from tissuumaps_sic.viewer import endpoints
-from tissuumaps_sic.viewer.endpoints import Annotator, RequestError
+from tissuumaps_sic.slidefile.errors import SicError
+from tissuumaps_sic.viewer import runs, suggestions, turns
+from tissuumaps_sic.viewer.endpoints import Server
 from tissuumaps_sic.viewer.jobs import _MOST, Jobs, TakenError
 from tissuumaps_sic.viewer.serve import make_app
 
@@ -25,8 +27,8 @@ class Slow:
 
     def __init__(self, monkeypatch):
         self.begun, self.goes_on = threading.Semaphore(0), threading.Event()
-        for name in ("cluster", "fit"):
-            monkeypatch.setattr(endpoints, name, self._slowed(getattr(endpoints, name)))
+        for module, name in ((runs, "cluster"), (suggestions, "fit")):
+            monkeypatch.setattr(module, name, self._slowed(getattr(module, name)))
 
     def _slowed(self, quick):
         def slow(*args, progress, **options):
@@ -44,13 +46,13 @@ class Slow:
 class Page:
     """What one page asks of the endpoints, in threads of its own."""
 
-    def __init__(self, annotator, root, h5ad, pool):
-        self.annotator, self.root, self.pool = annotator, root, pool
+    def __init__(self, server, root, h5ad, pool):
+        self.server, self.root, self.pool = server, root, pool
         self.about = {"h5ad": h5ad}
         self.path = (root / h5ad).with_suffix(".sic.json")
 
     def ask(self, endpoint, **content):
-        return getattr(self.annotator, endpoint)(self.root, {**self.about, **content})
+        return ask(self.server, endpoint, self.root, {**self.about, **content})
 
     def later(self, endpoint, **content):
         return self.pool.submit(self.ask, endpoint, **content)
@@ -69,13 +71,13 @@ class Page:
 
 @pytest.fixture
 def page_of(tmp_path):
-    annotator = Annotator()
+    server = Server()
     with ThreadPoolExecutor(8) as pool:
 
         def make(name):
             if not (tmp_path / name).exists():
                 write_small_h5ad(tmp_path / name)
-            return Page(annotator, tmp_path, name, pool)
+            return Page(server, tmp_path, name, pool)
 
         yield make
 
@@ -89,7 +91,7 @@ def slow(monkeypatch):
 
 def refused(future):
     error = future.exception(timeout=60)
-    assert isinstance(error, RequestError), error
+    assert isinstance(error, SicError), error
     return error
 
 
@@ -130,7 +132,7 @@ def test_scores_that_are_found_again_can_be_stopped(page_of, slow):
     slow.goes_on.set()
     state, _ = page.ask("run", revision=revision)
     slow.goes_on.clear()
-    page.annotator = Annotator()  # a server that was started anew keeps no scores
+    page.server = Server()  # a server that was started anew keeps no scores
     while slow.begun.acquire(blocking=False):
         pass
     asking = page.later("scores", revision=state["revision"], job=TOKEN)
@@ -143,8 +145,8 @@ def test_a_run_that_waits_for_others_says_so_and_can_be_stopped(page_of, slow):
     busy, waiting = [page_of(f"{name}.h5ad") for name in "abc"], page_of("d.h5ad")
     for page in (*busy, waiting):
         page.seed_all()
-    runs = [page.later("run", revision=4, job=TOKEN) for page in busy[: endpoints._FITS_AT_ONCE]]
-    for _ in runs:
+    under_way = [page.later("run", revision=4, job=TOKEN) for page in busy[: turns._FITS_AT_ONCE]]
+    for _ in under_way:
         slow.wait()
     run = waiting.later("run", revision=4, job=TOKEN)
     waiting.wait_for_stage("Waiting for another run")
@@ -155,7 +157,7 @@ def test_a_run_that_waits_for_others_says_so_and_can_be_stopped(page_of, slow):
     patient = busy[-1].later("run", revision=4, job=TOKEN)
     busy[-1].wait_for_stage("Waiting for another run")
     slow.goes_on.set()
-    for run in (*runs, patient):
+    for run in (*under_way, patient):
         assert run.result(timeout=60)[0]["run"]["counts"]
 
 
@@ -235,7 +237,7 @@ def test_a_real_run_tells_stages_that_rise(page_of, monkeypatch):
     page = page_of("a.h5ad")
     page.seed_all()
     told = []
-    quick = endpoints.cluster
+    quick = runs.cluster
 
     def overheard(*args, progress, **options):
         def hear(stage, share):
@@ -245,7 +247,7 @@ def test_a_real_run_tells_stages_that_rise(page_of, monkeypatch):
 
         return quick(*args, progress=hear, **options)
 
-    monkeypatch.setattr(endpoints, "cluster", overheard)
+    monkeypatch.setattr(runs, "cluster", overheard)
     page.ask("run", revision=4, job=TOKEN)
     shares = [each["share"] for each in told]
     assert shares == sorted(shares)
@@ -257,7 +259,7 @@ def test_a_real_run_tells_stages_that_rise(page_of, monkeypatch):
 def test_tokens_that_are_none_are_refused(page_of, token):
     page = page_of("a.h5ad")
     for endpoint in ("progress", "cancel"):
-        with pytest.raises(RequestError) as caught:
+        with pytest.raises(SicError) as caught:
             page.ask(endpoint, job=token)
         assert caught.value.status == 422
 
@@ -277,7 +279,7 @@ def test_stopping_needs_the_password_of_the_slides_folder(tmp_path):
 
 def test_jobs_that_never_come_are_forgotten(tmp_path):
     jobs = Jobs()
-    with jobs.begun(tmp_path, TOKEN) as running:
+    with jobs.begin(tmp_path, TOKEN) as running:
         for number in range(3 * _MOST):
             jobs.cancel(tmp_path, f"never-{number:04}")
         assert len(jobs._jobs) == _MOST + 1
@@ -285,8 +287,8 @@ def test_jobs_that_never_come_are_forgotten(tmp_path):
         jobs.cancel(tmp_path, TOKEN)
         with pytest.raises(Cancelled):
             running.tell("Working", 0.5)
-        with pytest.raises(TakenError), jobs.begun(tmp_path, TOKEN):
+        with pytest.raises(TakenError), jobs.begin(tmp_path, TOKEN):
             pass
         assert jobs.progress(tmp_path, TOKEN) is not None
-    with jobs.begun(tmp_path, f"never-{3 * _MOST - 1:04}") as stopped, pytest.raises(Cancelled):
+    with jobs.begin(tmp_path, f"never-{3 * _MOST - 1:04}") as stopped, pytest.raises(Cancelled):
         stopped.tell("Working", 0.5)

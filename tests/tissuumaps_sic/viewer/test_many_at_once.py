@@ -15,13 +15,15 @@ from http.client import HTTPException
 import numpy as np
 import pytest
 from making.files import write_small_h5ad
-from making.server import Client, serving, unpack
+from making.server import Client, ask, serving, unpack
 
-from tissuumaps_sic.annotation.session import cluster, load_session, session_path
+from tissuumaps_sic.annotation.runs import cluster
+from tissuumaps_sic.annotation.store import load_session, session_path
 from tissuumaps_sic.cli import main
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.locking import BusyError, locked
 from tissuumaps_sic.slides.slide import open_slide_file
-from tissuumaps_sic.viewer.endpoints import Annotator, RequestError
+from tissuumaps_sic.viewer.endpoints import Server
 
 # `SIC_LOAD_SECONDS=60 pytest ...` lets the twenty clients work for a minute, in place of 50 requests each.
 LOAD_SECONDS = float(os.environ.get("SIC_LOAD_SECONDS", "0"))
@@ -119,24 +121,24 @@ def test_a_lock_of_a_killed_process_keeps_nobody_out(tmp_path, monkeypatch, befo
 def test_a_slide_that_another_program_holds_is_told(small_h5ad, monkeypatch):
     monkeypatch.setattr("tissuumaps_sic.slidefile.locking._PATIENCE_SECONDS", 0.1)
     content = {"h5ad": "small.h5ad", "revision": 0, "change": {"kind": "seed", "label": 1, "patches": [0]}}
-    annotator = Annotator()
+    server = Server()
     with held(small_h5ad.with_name(".small.sic.lock")):
-        with pytest.raises(RequestError, match=r"try again.*delete \.small\.sic\.lock") as caught:
-            annotator.change(small_h5ad.parent, content)
+        with pytest.raises(SicError, match=r"try again.*delete \.small\.sic\.lock") as caught:
+            ask(server, "change", small_h5ad.parent, content)
         assert caught.value.status == 503
-        assert annotator.open(small_h5ad.parent, {"h5ad": "small.h5ad"})["revision"] == 0
-    assert annotator.change(small_h5ad.parent, content)["revision"] == 1
+        assert ask(server, "open", small_h5ad.parent, {"h5ad": "small.h5ad"})["revision"] == 0
+    assert ask(server, "change", small_h5ad.parent, content)["revision"] == 1
 
 
 def test_a_page_that_waits_for_another_one_is_told_at_last(small_h5ad, monkeypatch):
     content = {"h5ad": "small.h5ad", "revision": 0, "change": {"kind": "seed", "label": 1, "patches": [0]}}
-    annotator = Annotator()
-    monkeypatch.setattr("tissuumaps_sic.viewer.endpoints._PATIENCE_SECONDS", 0.1)
-    with annotator._editing(small_h5ad.resolve()), ThreadPoolExecutor(1) as pool:
-        told = pool.submit(annotator.change, small_h5ad.parent, content).exception()
-    assert isinstance(told, RequestError)
+    server = Server()
+    monkeypatch.setattr("tissuumaps_sic.viewer.turns._PATIENCE_SECONDS", 0.1)
+    with server._shared.turns.writing(small_h5ad.resolve()), ThreadPoolExecutor(1) as pool:
+        told = pool.submit(ask, server, "change", small_h5ad.parent, content).exception()
+    assert isinstance(told, SicError)
     assert told.status == 503
-    assert annotator.change(small_h5ad.parent, content)["revision"] == 1
+    assert ask(server, "change", small_h5ad.parent, content)["revision"] == 1
 
 
 def test_every_acknowledged_seed_is_there_after_kill_9(tmp_path):
@@ -172,8 +174,11 @@ def test_every_acknowledged_seed_is_there_after_kill_9(tmp_path):
         assert seeds["labels"] == [row % 2 for row in seeds["patches"]]
     assert len(acknowledged) > 150
     # What a killed save left behind is gone with the next one.
-    Annotator().change(
-        tmp_path, {"h5ad": h5ad.name, "revision": session["revision"], "change": {"kind": "clear"}}
+    ask(
+        Server(),
+        "change",
+        tmp_path,
+        {"h5ad": h5ad.name, "revision": session["revision"], "change": {"kind": "clear"}},
     )
     assert not list(tmp_path.glob(".small.sic-*"))
 

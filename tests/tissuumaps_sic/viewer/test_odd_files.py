@@ -14,29 +14,31 @@ import h5py
 import numpy as np
 import pytest
 from making.files import write_small_h5ad
-from making.server import Client, serving, unpack
+from making.server import Client, ask, serving, unpack
 
-from tissuumaps_sic.annotation.session import cluster, load_session, session_path
+from tissuumaps_sic.annotation.runs import Labelled, cluster
+from tissuumaps_sic.annotation.store import load_session, session_path
 from tissuumaps_sic.export import ExportError, write_labels
+from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slides.slide import SlideCache, SlideFileError, open_slide_file
-from tissuumaps_sic.viewer.endpoints import Annotator, RequestError
+from tissuumaps_sic.viewer.endpoints import Server
 
 SEEDS = {0: 0, 13: 0, 11: 1, 22: 1}
 
 
 @pytest.fixture
-def annotator():
-    return Annotator()
+def server():
+    return Server()
 
 
 class Page:
     """What a browser's page does to one slide."""
 
-    def __init__(self, annotator, h5ad):
-        self.annotator, self.root, self.h5ad, self.revision = annotator, h5ad.parent, h5ad.name, 0
+    def __init__(self, server, h5ad):
+        self.server, self.root, self.h5ad, self.revision = server, h5ad.parent, h5ad.name, 0
 
     def ask(self, endpoint, **content):
-        found = getattr(self.annotator, endpoint)(self.root, {"h5ad": self.h5ad, **content})
+        found = ask(self.server, endpoint, self.root, {"h5ad": self.h5ad, **content})
         state, labels = found if isinstance(found, tuple) else (found, None)
         self.revision = state.get("revision", self.revision)
         return state if labels is None else (state, labels)
@@ -69,9 +71,9 @@ def other_embeddings(h5ad, target):
 
 
 def test_other_embeddings_of_the_same_patches_are_used_and_old_labels_told_apart(
-    annotator, small_h5ad, tmp_path
+    server, small_h5ad, tmp_path
 ):
-    page = Page(annotator, small_h5ad)
+    page = Page(server, small_h5ad)
     state, before = page.seed_and_run()
     assert not state["run"]["stale"]
     put(other_embeddings(small_h5ad, tmp_path / "new"), small_h5ad)
@@ -79,9 +81,7 @@ def test_other_embeddings_of_the_same_patches_are_used_and_old_labels_told_apart
     assert state["run"]["stale"]
     assert state["run"]["outdated"]
     assert np.array_equal(labels, before)
-    with pytest.raises(
-        RequestError, match=r"are not those that its seeds give here.*run the clustering again"
-    ):
+    with pytest.raises(SicError, match=r"are not those that its seeds give here.*run the clustering again"):
         page.ask("write", revision=page.revision)
     state, after = page.run()
     assert not state["run"]["stale"]
@@ -93,13 +93,13 @@ def test_other_embeddings_of_the_same_patches_are_used_and_old_labels_told_apart
     assert not page.ask("open")["run"]["stale"]
 
 
-def test_other_patches_are_told_and_the_session_stays(annotator, small_h5ad, tmp_path):
-    page = Page(annotator, small_h5ad)
+def test_other_patches_are_told_and_the_session_stays(server, small_h5ad, tmp_path):
+    page = Page(server, small_h5ad)
     page.seed_and_run()
     saved = session_path(small_h5ad).read_bytes()
     shutil.copy(small_h5ad, tmp_path / "old")
     put(write_small_h5ad(tmp_path / "new.h5ad", columns=10), small_h5ad)
-    for ask in (
+    for again in (
         lambda: page.ask("open"),
         lambda: page.ask("labels"),
         lambda: page.seed(1, 3),
@@ -108,10 +108,8 @@ def test_other_patches_are_told_and_the_session_stays(annotator, small_h5ad, tmp
         lambda: page.ask("suggest", revision=page.revision),
         lambda: page.ask("why", revision=page.revision, patch=3),
     ):
-        with pytest.raises(
-            RequestError, match=r"was made on other patches than small\.h5ad holds now"
-        ) as caught:
-            ask()
+        with pytest.raises(SicError, match=r"was made on other patches than small\.h5ad holds now") as caught:
+            again()
         assert caught.value.status == 409
     assert session_path(small_h5ad).read_bytes() == saved
     put(tmp_path / "old", small_h5ad)
@@ -147,9 +145,9 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_opened_as_one(small_h5ad,
 
 
 def test_labels_never_overwrite_what_another_program_wrote_meanwhile(
-    annotator, small_h5ad, tmp_path, monkeypatch
+    server, small_h5ad, tmp_path, monkeypatch
 ):
-    page = Page(annotator, small_h5ad)
+    page = Page(server, small_h5ad)
     page.seed_and_run()
     other = other_embeddings(small_h5ad, tmp_path / "other")
     expected = other.read_bytes()
@@ -160,25 +158,25 @@ def test_labels_never_overwrite_what_another_program_wrote_meanwhile(
         other.replace(small_h5ad)
 
     monkeypatch.setattr("tissuumaps_sic.export.h5ad.shutil.copyfile", copy_and_replace)
-    with pytest.raises(RequestError, match="another program has changed it at this moment"):
+    with pytest.raises(SicError, match="another program has changed it at this moment"):
         page.ask("write", revision=page.revision)
     assert small_h5ad.read_bytes() == expected
     monkeypatch.undo()
     slide = open_slide_file(small_h5ad)
     write_small_h5ad(tmp_path / "wide.h5ad", columns=14).replace(small_h5ad)
     session = load_session(session_path(small_h5ad), slide)
-    columns = anndata.read_h5ad(small_h5ad).obs
+    labelled = Labelled.of(slide, session, np.ones(slide.n_patches, np.float32))
     with pytest.raises(ExportError, match="holds other patches than it did"):
-        write_labels(slide, session, small_h5ad, columns)
+        write_labels(labelled, small_h5ad)
 
 
-def test_files_cut_off_anywhere_are_told_in_one_line(annotator, small_h5ad):
-    page = Page(annotator, small_h5ad)
+def test_files_cut_off_anywhere_are_told_in_one_line(server, small_h5ad):
+    page = Page(server, small_h5ad)
     page.ask("open")
     whole = small_h5ad.read_bytes()
     for length in [*range(0, len(whole) - 1, len(whole) // 60), len(whole) - 1]:
         small_h5ad.write_bytes(whole[:length])
-        with pytest.raises(RequestError, match=r"small\.h5ad.*embed the slide again") as caught:
+        with pytest.raises(SicError, match=r"small\.h5ad.*embed the slide again") as caught:
             page.ask("open")
         assert caught.value.status == 422
         assert "\n" not in str(caught.value)
@@ -214,45 +212,45 @@ def test_embeddings_in_other_files_are_refused(small_h5ad, tmp_path):
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("method", ["sic", "refine"])
-def test_embeddings_that_are_no_numbers_are_refused_in_words(annotator, small_h5ad, dtype, value, method):
+def test_embeddings_that_are_no_numbers_are_refused_in_words(server, small_h5ad, dtype, value, method):
     adata = anndata.read_h5ad(small_h5ad)
     X = adata.X.astype(dtype)
     X[40, 3] = value
     adata.X = X
     adata.write_h5ad(small_h5ad)
-    page = Page(annotator, small_h5ad)
+    page = Page(server, small_h5ad)
     page.seed(0, 0)
     page.seed(1, 11)
-    for ask in (
+    for again in (
         lambda: page.run(method=method),
         lambda: page.ask("suggest", revision=page.revision, method=method),
         lambda: page.ask("why", revision=page.revision, patch=40),
     ):
         with pytest.raises(
-            RequestError, match=r"small\.h5ad: X holds NaN or infinity.*embed them again"
+            SicError, match=r"small\.h5ad: X holds NaN or infinity.*embed them again"
         ) as caught:
-            ask()
+            again()
         assert caught.value.status == 422
     # Of a patch that is well, the answer is of numbers, as JSON has them.
     json.dumps(page.ask("why", revision=page.revision, patch=1), allow_nan=False)
 
 
-def test_a_slide_of_one_patch_opens_and_says_what_a_run_lacks(annotator, tmp_path):
-    page = Page(annotator, write_small_h5ad(tmp_path / "one.h5ad", columns=1, rows=1))
+def test_a_slide_of_one_patch_opens_and_says_what_a_run_lacks(server, tmp_path):
+    page = Page(server, write_small_h5ad(tmp_path / "one.h5ad", columns=1, rows=1))
     assert page.ask("open")["n_patches"] == 1
-    with pytest.raises(RequestError, match="“Other” has no seeds yet"):
+    with pytest.raises(SicError, match="“Other” has no seeds yet"):
         page.run()
     assert page.seed(1, 0)["seeds"] == {"patches": [0], "labels": [1]}
     assert page.ask("why", revision=page.revision, patch=0)["margin"] is None
     for method in ("sic", "refine"):
-        with pytest.raises(RequestError, match="“Other” has no seeds yet; choose it and click"):
+        with pytest.raises(SicError, match="“Other” has no seeds yet; choose it and click"):
             page.run(method=method)
-        with pytest.raises(RequestError, match="“Other” has no seeds yet"):
+        with pytest.raises(SicError, match="“Other” has no seeds yet"):
             page.ask("suggest", revision=page.revision, method=method)
 
 
-def test_a_session_with_damaged_labels_is_told(annotator, small_h5ad):
-    page = Page(annotator, small_h5ad)
+def test_a_session_with_damaged_labels_is_told(server, small_h5ad):
+    page = Page(server, small_h5ad)
     page.seed_and_run()
     path = session_path(small_h5ad)
     saved = json.loads(path.read_text())
@@ -260,13 +258,13 @@ def test_a_session_with_damaged_labels_is_told(annotator, small_h5ad):
     for labels in ("", "!", whole[:-8], "eJwDAAAAAAE="):
         saved["run"]["labels"] = labels
         path.write_text(json.dumps(saved))
-        with pytest.raises(RequestError, match="the labels of its last run are damaged") as caught:
+        with pytest.raises(SicError, match="the labels of its last run are damaged") as caught:
             page.ask("labels")
         assert caught.value.status == 409
 
 
-def test_a_session_replayed_without_the_viewer_gives_its_labels_bit_for_bit(annotator, small_h5ad, tmp_path):
-    page = Page(annotator, small_h5ad)
+def test_a_session_replayed_without_the_viewer_gives_its_labels_bit_for_bit(server, small_h5ad, tmp_path):
+    page = Page(server, small_h5ad)
     for method in ("sic", "refine"):
         page.revision = page.ask("open")["revision"]
         page.seed(0, *range(3)) if method == "sic" else page.ask(
@@ -308,24 +306,26 @@ def fill(folder, leaving=0):
 @pytest.mark.skipif(
     not Path("/proc/mounts").exists() or os.geteuid() != 0, reason="only root mounts file systems"
 )
-def test_a_full_disk_is_told_and_nothing_is_lost(annotator, tmp_path):
+def test_a_full_disk_is_told_and_nothing_is_lost(server, tmp_path):
     with small_disk(tmp_path / "disk", 2 * 2**20) as disk:
         h5ad = write_small_h5ad(disk / "small.h5ad")
-        page = Page(annotator, h5ad)
+        page = Page(server, h5ad)
         page.seed_and_run()
         session, whole = session_path(h5ad).read_bytes(), h5ad.read_bytes()
         fill(disk)
         names = sorted(path.name for path in disk.iterdir())
-        for ask in (lambda: page.seed(1, 5), page.run, lambda: page.ask("write", revision=page.revision)):
-            with pytest.raises(RequestError, match=r"No space left on device.*free some space") as caught:
-                ask()
+        for again in (
+            lambda: page.seed(1, 5),
+            page.run,
+            lambda: page.ask("write", revision=page.revision),
+        ):
+            with pytest.raises(SicError, match=r"No space left on device.*free some space") as caught:
+                again()
             assert caught.value.status == 507
         (disk / "ballast").unlink()
         # The copy fits and the labels do not, which the HDF5 library does not survive unharmed.
         fill(disk, leaving=len(whole) + 4096)
-        with pytest.raises(
-            RequestError, match=r"small\.h5ad could not be written.*free some space"
-        ) as caught:
+        with pytest.raises(SicError, match=r"small\.h5ad could not be written.*free some space") as caught:
             page.ask("write", revision=page.revision)
         assert caught.value.status == 507
         assert (session_path(h5ad).read_bytes(), h5ad.read_bytes()) == (session, whole)
@@ -341,19 +341,23 @@ def test_a_full_disk_is_told_and_nothing_is_lost(annotator, tmp_path):
 @pytest.mark.skipif(
     not Path("/proc/mounts").exists() or os.geteuid() != 0, reason="only root mounts file systems"
 )
-def test_a_folder_that_cannot_be_written_can_be_looked_at(annotator, tmp_path):
+def test_a_folder_that_cannot_be_written_can_be_looked_at(server, tmp_path):
     with small_disk(tmp_path / "disk", 2 * 2**20) as disk:
         h5ad = write_small_h5ad(disk / "small.h5ad")
-        page = Page(annotator, h5ad)
+        page = Page(server, h5ad)
         _, labels = page.seed_and_run()
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         assert np.array_equal(page.ask("labels")[1], labels)
         page.ask("suggest", revision=page.revision)
-        for ask in (lambda: page.seed(1, 5), page.run, lambda: page.ask("write", revision=page.revision)):
+        for again in (
+            lambda: page.seed(1, 5),
+            page.run,
+            lambda: page.ask("write", revision=page.revision),
+        ):
             with pytest.raises(
-                RequestError, match=r"Read-only file system.*a folder that can be written"
+                SicError, match=r"Read-only file system.*a folder that can be written"
             ) as caught:
-                ask()
+                again()
             assert caught.value.status == 507
 
 
@@ -374,10 +378,10 @@ def test_no_more_slides_are_kept_open_than_the_cache_has_room_for(tmp_path):
     first = write_small_h5ad(tmp_path / "0.h5ad")
     for number in range(1, 30):
         shutil.copy(first, tmp_path / f"{number}.h5ad")
-    annotator = Annotator()
+    server = Server()
     for _ in range(2):
         for number in range(30):
-            Page(annotator, tmp_path / f"{number}.h5ad").ask("open")
+            Page(server, tmp_path / f"{number}.h5ad").ask("open")
             assert len(handles_of(tmp_path)) <= 8
     assert handles_of(tmp_path) == {str(tmp_path / f"{number}.h5ad") for number in range(22, 30)}
 

@@ -11,8 +11,11 @@ from making.many import PROVENANCE, write_mosaic
 from werkzeug.test import Client
 
 from tissuumaps_sic.slides.slide import SlideFileError
-from tissuumaps_sic.viewer.pages import make_project, with_pages
-from tissuumaps_sic.viewer.serve import guarded, make_app, page
+from tissuumaps_sic.viewer.guard import guarded
+from tissuumaps_sic.viewer.made_project import make_project
+from tissuumaps_sic.viewer.pages import with_pages
+from tissuumaps_sic.viewer.serve import make_app
+from tissuumaps_sic.viewer.worklist import page
 
 
 @pytest.fixture

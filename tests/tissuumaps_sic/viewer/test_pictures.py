@@ -13,7 +13,8 @@ from PIL import Image
 from werkzeug.test import Client
 
 from tissuumaps_sic.viewer import pictures
-from tissuumaps_sic.viewer.serve import guarded, make_app
+from tissuumaps_sic.viewer.guard import guarded
+from tissuumaps_sic.viewer.serve import make_app
 
 
 def client_of(folder):

@@ -10,8 +10,9 @@ from making.files import write_small_h5ad
 
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.slides.slide import open_slide_file
-from tissuumaps_sic.viewer.endpoints import Annotator
-from tissuumaps_sic.viewer.serve import make_app, page
+from tissuumaps_sic.viewer.endpoints import Server
+from tissuumaps_sic.viewer.serve import make_app
+from tissuumaps_sic.viewer.worklist import page
 
 
 @pytest.fixture
@@ -94,34 +95,6 @@ def test_a_page_that_has_not_seen_the_last_change_is_refused(client):
 
 
 @pytest.mark.parametrize(
-    "path",
-    [
-        "../outside.h5ad",
-        "sub/../../outside.h5ad",
-        "/etc/passwd",
-        "..\\outside.h5ad",
-        "link.h5ad",
-        "sub/small.h5ad\0",
-        "sub/small.sic.json",
-        "sub",
-        "missing.h5ad",
-        "x" * 4000 + ".h5ad",
-    ],
-)
-def test_nothing_outside_the_folder_is_reached(client, folder, path):
-    (folder / "link.h5ad").symlink_to(folder.parent / "outside.h5ad")
-    (folder / "sub" / "small.sic.json").write_text("{}")
-    for endpoint in ("open", "run", "change", "write", "labels"):
-        content = {"h5ad": path, "revision": 0, "change": {"kind": "clear"}}
-        response = post(client, endpoint, content)
-        assert response.status_code in (404, 422)
-        assert "error" in response.json
-    absolute = post(client, "open", {"h5ad": str(folder.parent / "outside.h5ad")})
-    assert absolute.status_code == 404
-    assert not (folder.parent / "outside.sic.json").exists()
-
-
-@pytest.mark.parametrize(
     ("what", "told"),
     [
         ({"kind": "seed", "label": 1, "patches": [96]}, "there is no patch 96"),
@@ -151,42 +124,6 @@ def test_what_cannot_be_done_is_told_and_changes_nothing(client, folder, what, t
 @pytest.mark.parametrize("content", [[], "text", 5, {}, {"h5ad": 5}, {"h5ad": H5AD, "more": 1}])
 def test_odd_requests_are_refused_without_a_crash(client, content):
     assert post(client, "open", content).status_code == 422
-
-
-@pytest.mark.parametrize("name", ["__class__", "__init__", "_app", "nothing", "__dict__", "change/x"])
-def test_only_the_endpoints_exist(client, name):
-    assert post(client, name, {"h5ad": H5AD}).status_code == 404
-    assert client.get(f"/plugins/SIC/{name}").status_code == 404
-
-
-def test_get_changes_nothing(client, folder):
-    for endpoint in ("open", "change", "run", "write", "labels"):
-        assert client.get(f"/plugins/SIC/{endpoint}?h5ad={H5AD}").status_code == 405
-
-
-def test_requests_from_another_site_are_refused(client):
-    content = {"h5ad": H5AD}
-    assert post(client, "open", content, headers={"Origin": "http://evil.example"}).status_code == 403
-    assert post(client, "open", content, headers={"Origin": "http://localhost"}).status_code == 200
-
-
-def test_a_read_only_server_changes_nothing_and_says_so(app, client, folder):
-    app.config["READ_ONLY"] = True
-    response = change(client, 0, kind="seed", label=1, patches=[5])
-    assert response.status_code == 403
-    assert "read-only" in response.json["error"]
-    assert post(client, "open", {"h5ad": H5AD}).status_code == 200
-    assert not (folder / "sub" / "small.sic.json").exists()
-
-
-def test_a_folder_with_an_auth_file_needs_its_name_and_password(client, folder):
-    (folder / "sub" / "auth").write_text("ann; secret\n")
-    content = {"h5ad": H5AD}
-    refused = post(client, "open", content)
-    assert refused.status_code == 401
-    assert refused.headers["WWW-Authenticate"].startswith("Basic")
-    assert post(client, "open", content, auth=("ann", "wrong")).status_code == 401
-    assert post(client, "open", content, auth=("ann", "secret")).status_code == 200
 
 
 def test_a_full_disk_is_told_and_the_old_session_stays(client, folder, monkeypatch):
@@ -321,7 +258,7 @@ def test_too_little_memory_is_told(client, monkeypatch):
         raise MemoryError
 
     seed_all(client)
-    monkeypatch.setattr("tissuumaps_sic.viewer.endpoints.cluster", fail)
+    monkeypatch.setattr("tissuumaps_sic.viewer.runs.cluster", fail)
     answer = post(client, "run", {"h5ad": H5AD, "revision": 4})
     assert answer.status_code == 507
     assert "too little memory" in answer.json["error"]
@@ -349,7 +286,7 @@ def test_scores_are_the_estimators_and_come_again_after_a_restart(client, folder
         assert np.array_equal(own, expected[np.arange(len(labels)), labels])
         assert np.array_equal(positive, expected[:, 1])
         assert not rest.any()
-        monkeypatch.setattr("tissuumaps_sic.plugin._ANNOTATOR", Annotator())
+        monkeypatch.setattr("tissuumaps_sic.plugin._SERVER", Server())
     assert post(client, "scores", before).status_code == 409
 
 

@@ -1,8 +1,13 @@
-"""Ten thousand requests of all kinds: none crashes the server or touches a file that it should not."""
+"""Two thousand requests of all kinds: none crashes the server or touches a file that it should not.
+
+At night ten thousand, of another seed: ``SIC_REQUESTS=10000 SIC_SEED=7 pytest tests/tissuumaps_sic/viewer/
+test_safety.py``.
+"""
 
 import copy
 import io
 import json
+import os
 import random
 import tracemalloc
 from collections import Counter
@@ -13,15 +18,15 @@ import pytest
 from making.files import write_small_h5ad
 from making.many import write_mosaic
 
-from tissuumaps_sic.plugin import MOST_BYTES
-from tissuumaps_sic.viewer.endpoints import ChangeRequest, _parse
+from tissuumaps_sic.viewer.endpoints import ENDPOINTS
+from tissuumaps_sic.viewer.requests import MOST_BYTES, ChangeRequest, SeenRequest, parse_request
 from tissuumaps_sic.viewer.serve import make_app
 
-N_REQUESTS = 10_000
-READ_ONLY_FROM = 9_000
-# Those that ask of the session that a page has seen, and the others.
-SEEN = ("suggest", "why", "change", "run", "write", "scores", "regions", "compare", "export", "unlike")
-ENDPOINTS = (*SEEN, "open", "labels", "map", "worklist", "progress", "cancel", "merge")
+N_REQUESTS = int(os.environ.get("SIC_REQUESTS", "2000"))
+FUZZ_SEED = int(os.environ.get("SIC_SEED", "5"))
+READ_ONLY_FROM = N_REQUESTS * 9 // 10
+# Those that ask of the session that a page has seen.
+SEEN = [name for name, endpoint in ENDPOINTS.items() if issubclass(endpoint.request, SeenRequest)]
 
 
 @pytest.fixture
@@ -234,10 +239,10 @@ class Fuzzer:
         return f"/plugins/SIC/{endpoint}", options, asked if sound else None
 
 
-def test_ten_thousand_requests_crash_nothing_and_touch_nothing(app, folder):
+def test_requests_of_all_kinds_crash_nothing_and_touch_nothing(app, folder):
     outside = snapshot(folder.parent / "outside")
     before = snapshot(folder)
-    fuzzer, client, statuses, written = Fuzzer(5), app.test_client(), Counter(), set()
+    fuzzer, client, statuses, written = Fuzzer(FUZZ_SEED), app.test_client(), Counter(), set()
     for number in range(N_REQUESTS):
         if number == READ_ONLY_FROM:
             app.config["READ_ONLY"] = True
@@ -275,7 +280,7 @@ def test_ten_thousand_requests_crash_nothing_and_touch_nothing(app, folder):
     new = after.keys() - before.keys()
     assert all(name.endswith((".sic.json", ".sic.lock")) for name in new), new
     # The requests got far enough to be a test of anything.
-    assert all(statuses[endpoint, 200] > 5 for endpoint in ENDPOINTS), statuses
+    assert all(statuses[endpoint, 200] > N_REQUESTS // 2000 for endpoint in ENDPOINTS), statuses
     for name in new:
         if name.endswith(".sic.json"):
             json.loads(folder.joinpath(name).read_text())
@@ -302,7 +307,7 @@ def test_a_lasso_around_a_million_patches_is_not_too_large():
     patches = list(range(1_000_000))
     content["change"] = {"kind": "seed", "label": 1, "patches": patches}
     assert len(json.dumps(content)) < MOST_BYTES
-    assert _parse(ChangeRequest, content).change.patches == tuple(patches)
+    assert parse_request(ChangeRequest, content).change.patches == tuple(patches)
 
 
 @pytest.mark.parametrize(
@@ -342,15 +347,3 @@ def test_a_long_list_of_nonsense_costs_little_memory(app, change):
 def test_an_index_is_a_whole_number_and_nothing_like_it(app, change):
     content = {"h5ad": "a.h5ad", "revision": 0, "change": change}
     assert app.test_client().post("/plugins/SIC/change", json=content).status_code == 422
-
-
-def test_sessions_and_locks_that_are_links_are_not_followed(app, folder):
-    client = app.test_client()
-    outside = snapshot(folder.parent / "outside")
-    seed = {"revision": 0, "change": {"kind": "seed", "label": 1, "patches": [1]}}
-    answer = client.post("/plugins/SIC/change", json={"h5ad": "sub/b.h5ad", "session": "linked", **seed})
-    assert answer.status_code == 422
-    assert "is a link to another place" in answer.json["error"]
-    answer = client.post("/plugins/SIC/change", json={"h5ad": "linkedlock.h5ad", **seed})
-    assert answer.status_code == 507
-    assert snapshot(folder.parent / "outside") == outside

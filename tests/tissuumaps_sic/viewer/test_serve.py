@@ -16,8 +16,10 @@ from making.server import serving
 from werkzeug.test import Client
 
 from tissuumaps_sic.cli import main
-from tissuumaps_sic.plugin import FOLDER
-from tissuumaps_sic.viewer.serve import ServeError, guarded, make_app, page, serve
+from tissuumaps_sic.viewer.access import FOLDER
+from tissuumaps_sic.viewer.guard import guarded
+from tissuumaps_sic.viewer.serve import ServeError, make_app, serve
+from tissuumaps_sic.viewer.worklist import page
 
 
 @pytest.fixture

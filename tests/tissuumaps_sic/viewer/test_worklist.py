@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from making.many import seeds_of, write_mosaic
 
-from tissuumaps_sic.annotation.session import Session, cluster, save_session, session_path
+from tissuumaps_sic.annotation.runs import cluster
+from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.slides.slide import open_slide_file
 from tissuumaps_sic.viewer import worklist
 from tissuumaps_sic.viewer.serve import make_app

@@ -1,38 +1,40 @@
 /** What is asked of the server once, when it is first wanted. */
 
-import { followed } from "./progress.js";
-import { postForCompared, postForMap, postForScores, postForUnlike } from "./server.js";
-import { app, request } from "./state.js";
+import { attempt, follow } from "./requests.js";
+import * as server from "./server.js";
+import { app, current, layer, seen, update } from "./state.js";
 
 export async function askScores() {
-  app.scores ??= await followed("scores", (job) => postForScores(request({ revision: app.state.revision, job })));
+  return app.scores ?? follow("scores", async (job) => {
+    const scores = await server.scores(seen({ job }));
+    update({ scores });
+    return scores;
+  });
 }
 
 /** Ask which patches are unlike the seeds that there are now. */
 export async function askUnlike() {
-  const { revision, borrowed } = app.state;
+  const { revision, borrowed } = current();
   if (app.unlike || !borrowed.length) return;
-  const found = await postForUnlike(request({ revision, embedding: app.embedding }));
-  if (app.state.revision === revision) app.unlike = found;
+  const unlike = await server.unlike(seen({ embedding: app.embedding }));
+  if (current().revision === revision) update({ unlike });
 }
 
 export async function askMap() {
-  app.map ??= await postForMap({ h5ad: app.layer.h5ad });
+  if (!app.map) update({ map: await server.map({ h5ad: layer().h5ad }) });
 }
 
+/** Ask how far the labels agree with those of another session. @param {string} other */
 export async function askCompared(other) {
-  app.compared = { other, ...await postForCompared(request({ revision: app.state.revision, other })) };
-  app.place = -1;
+  update({ compared: { other, place: -1, ...await server.compare(seen({ other })) } });
 }
 
 /** Compare again, since labels have changed; where the other session has none any more, with nobody. */
 export async function compareAgain() {
   if (!app.compared) return;
-  try {
-    await askCompared(app.compared.other);
-  } catch (error) {
-    console.warn(`No comparison: ${error.message}`);
-    app.compared = null;
-    if (app.view === "disputed") app.view = "labels";
-  }
+  update({ compared: await attempt("No comparison", (async (other) => {
+    await askCompared(other);
+    return app.compared;
+  })(app.compared.other)) });
+  if (!app.compared && app.view === "disputed") update({ view: "labels" });
 }

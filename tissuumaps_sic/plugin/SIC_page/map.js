@@ -1,12 +1,16 @@
 /** The feature space beside the slide: each patch a point of the UMAP, alike ones together. */
 
-import { seed } from "./actions.js";
 import { button, html } from "./dom.js";
 import { holds } from "./grid.js";
 import { drawPointed } from "./overlay.js";
+import { seed } from "./seeding.js";
 import { shadeOf, shadedBy } from "./shading.js";
-import { app, point, seededLabels, tell } from "./state.js";
+import { app, current, layer, seededLabels, show, subscribe, tell } from "./state.js";
 import * as viewer from "./viewer.js";
+import { toggleMap } from "./views.js";
+
+/** @import { Layout } from "./server.js" */
+/** @import { Place } from "./grid.js" */
 
 const SIDE = 360; // CSS pixels
 const MARGIN = 14;
@@ -14,24 +18,39 @@ const NEAR = 8; // CSS pixels within which a point is pointed at
 const DRAG = 4;
 const MOST_RINGS = 500; // seeds that are marked
 
+/** @type {HTMLElement | null} */
 let box = null;
 // What lies below is drawn seldom, since it has every patch; what moves with the pointer lies above.
-let points = null;
-let canvas = null;
+/** @type {HTMLCanvasElement} */
+let points;
+/** @type {HTMLCanvasElement} */
+let canvas;
+/** @type {unknown[]} */
 let drawnOf = []; // what the points were drawn of
 let zoom = 1;
 let shift = { x: 0, y: 0 }; // of the left upper corner, in shares of the UMAP
+/** @type {{ start: Place, last: Place, moved: boolean, lasso: Place[] | null } | null} */
 let gesture = null;
 
+/** Show the map while it is open, and what is pointed at on the slide; returns how to stop that. */
+export function followMap() {
+  const stops = [
+    subscribe(() => [app.mapOpen, ...app.mapOpen
+      ? [app.map, app.view, app.labels, shadedBy(app), app.state?.seeds, app.state?.classes, app.state?.run] : []], showMap),
+    subscribe(() => [app.pointed], () => { if (box) drawMarks(); }),
+  ];
+  return () => { for (const stop of stops) stop(); };
+}
+
 /** Show the map as it is now, or none. */
-export function renderMap() {
-  if (!app.mapOpen || !app.map) {
+function showMap() {
+  if (!app.mapOpen || !app.map || !app.state) {
     closeMap();
     return;
   }
   if (!box) {
     box = make();
-    viewer.container().parentElement.append(box);
+    viewer.container().parentElement?.append(box);
     goHome();
   }
   draw();
@@ -39,14 +58,11 @@ export function renderMap() {
 
 export function closeMap() {
   box?.remove();
-  box = points = canvas = gesture = null;
+  box = gesture = null;
   drawnOf = [];
 }
 
-/** Follow what is pointed at on the slide. */
-export function pointOnMap() {
-  if (box) drawMarks();
-}
+const layout = () => /** @type {Layout} */ (app.map);
 
 function make() {
   points = html("canvas", { id: "sic-map-points", "aria-hidden": "true" });
@@ -60,7 +76,7 @@ function make() {
   canvas.addEventListener("pointerup", onUp);
   canvas.addEventListener("pointerleave", () => { if (!gesture) onPointed(null); });
   canvas.addEventListener("dblclick", () => { goHome(); draw(); });
-  const close = button("×", "Close the map", () => { app.mapOpen = false; closeMap(); tell(""); }, { id: "sic-map-close" });
+  const close = button("×", "Close the map", toggleMap, { id: "sic-map-close" });
   return html("div", { id: "sic-map", class: "sic-map" },
     html("div", { class: "sic-map-head" }, html("b", {}, "Feature space (UMAP)"), close),
     html("div", { class: "sic-map-plot" }, points, canvas));
@@ -72,28 +88,35 @@ function goHome() {
 }
 
 const scale = () => (SIDE - 2 * MARGIN) * zoom;
+/** @param {number} row */
 const toScreen = (row) => ({
-  x: MARGIN + (app.map.places[2 * row] - shift.x) * scale(),
-  y: MARGIN + (app.map.places[2 * row + 1] - shift.y) * scale(),
+  x: MARGIN + (layout().places[2 * row] - shift.x) * scale(),
+  y: MARGIN + (layout().places[2 * row + 1] - shift.y) * scale(),
 });
 
 /** What else the points are coloured by, as the slide is now. */
 const labelled = () => (app.view === "labels" ? app.labels : null);
-const classColors = () => app.state.run?.classes.map((each) => each.color) ?? [];
+const classColors = () => current().run?.classes.map((each) => each.color) ?? [];
 
+/** @param {number} red @param {number} green @param {number} blue */
 const packed = (red, green, blue) => (255 << 24) | (blue << 16) | (green << 8) | red;
-const parsed = (color) => packed(...[1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16)));
+/** @param {string} color */
+function parsed(color) {
+  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
+  return packed(red, green, blue);
+}
 
 /** Colours of the points as a canvas keeps them. */
 function colors() {
-  const n = app.state.n_patches, shares = shadedBy(), labels = labelled(), rgb = app.map.colors;
+  const n = current().n_patches, shares = shadedBy(app), labels = labelled(), rgb = layout().colors, { view } = app;
   const out = new Int32Array(n);
   if (shares) {
+    /** @type {Map<string, number>} */
     const known = new Map();
     for (let row = 0; row < n; row++) {
-      const color = shadeOf(shares[row]);
-      if (!known.has(color)) known.set(color, parsed(color));
-      out[row] = known.get(color);
+      const color = shadeOf(view, shares[row]);
+      out[row] = known.get(color) ?? parsed(color);
+      known.set(color, out[row]);
     }
   } else if (labels) {
     const ofClass = Int32Array.from(classColors(), parsed);
@@ -105,7 +128,7 @@ function colors() {
 }
 
 function draw() {
-  const of = [app.map, shadedBy(), labelled(), classColors().join(), zoom, shift.x, shift.y, window.devicePixelRatio];
+  const of = [app.map, shadedBy(app), labelled(), classColors().join(), zoom, shift.x, shift.y, window.devicePixelRatio];
   if (of.some((each, i) => each !== drawnOf[i])) {
     drawnOf = of;
     drawPoints();
@@ -113,14 +136,14 @@ function draw() {
   drawMarks();
 }
 
-/** A canvas's context, with the canvas as large as the map, in the pixels of the screen. */
+/** A canvas's context, with the canvas as large as the map, in the pixels of the screen. @param {HTMLCanvasElement} of @param {number} ratio */
 function fresh(of, ratio) {
   const size = Math.round(SIDE * ratio);
   if (of.width !== size) {
     of.width = of.height = size;
     of.style.width = of.style.height = `${SIDE}px`;
   }
-  return of.getContext("2d");
+  return viewer.contextOf(of);
 }
 
 function drawPoints() {
@@ -128,7 +151,7 @@ function drawPoints() {
   const context = fresh(points, ratio), size = points.width;
   const image = context.createImageData(size, size);
   const pixels = new Int32Array(image.data.buffer);
-  const color = colors(), n = app.state.n_patches, { places } = app.map;
+  const color = colors(), n = current().n_patches, { places } = layout();
   // Small where there are many, larger where one has come near.
   const side = Math.max(1, Math.round(ratio * Math.min(7, Math.max(2, Math.sqrt(6000 / n) * 2) * Math.sqrt(zoom))));
   const step = scale() * ratio, offsetX = MARGIN * ratio - shift.x * step - side / 2, offsetY = MARGIN * ratio - shift.y * step - side / 2;
@@ -150,7 +173,7 @@ function drawMarks() {
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   const seeds = seededLabels();
   // Of a lasso's thousands rings would hide the map.
-  if (seeds.size <= MOST_RINGS) for (const [row, label] of seeds) ring(context, row, 5, app.state.classes[label].color);
+  if (seeds.size <= MOST_RINGS) for (const [row, label] of seeds) ring(context, row, 5, current().classes[label].color);
   if (app.pointed !== null) ring(context, app.pointed, 7, "#fff");
   if (gesture?.lasso) {
     context.beginPath();
@@ -164,9 +187,10 @@ function drawMarks() {
   }
 }
 
+/** @param {CanvasRenderingContext2D} context @param {number} row @param {number} radius @param {string} color */
 function ring(context, row, radius, color) {
   const { x, y } = toScreen(row);
-  for (const [width, stroke] of [[5, "#111"], [2.5, color]]) {
+  for (const [width, stroke] of /** @type {[number, string][]} */ ([[5, "#111"], [2.5, color]])) {
     context.beginPath();
     context.arc(x, y, radius, 0, 2 * Math.PI);
     context.lineWidth = width;
@@ -175,27 +199,33 @@ function ring(context, row, radius, color) {
   }
 }
 
+/** @param {MouseEvent} event */
 const placeOf = (event) => {
   const { left, top } = canvas.getBoundingClientRect();
   return { x: event.clientX - left, y: event.clientY - top };
 };
 
+/** @param {Place} place */
 function nearest(place) {
-  let best = null, least = NEAR ** 2;
-  const { places } = app.map, step = scale();
+  /** @type {number | null} */
+  let best = null;
+  let least = NEAR ** 2;
+  const { places } = layout(), step = scale();
   const x = place.x - MARGIN + shift.x * step, y = place.y - MARGIN + shift.y * step;
-  for (let row = 0; row < app.state.n_patches; row++) {
+  for (let row = 0; row < current().n_patches; row++) {
     const distance = (places[2 * row] * step - x) ** 2 + (places[2 * row + 1] * step - y) ** 2;
     if (distance < least) { best = row; least = distance; }
   }
   return best;
 }
 
+/** @param {number | null} row */
 function onPointed(row) {
-  point(row);
+  show({ pointed: row });
   drawPointed(row);
 }
 
+/** @param {WheelEvent} event */
 function onWheel(event) {
   event.preventDefault();
   const place = placeOf(event);
@@ -208,6 +238,7 @@ function onWheel(event) {
   draw();
 }
 
+/** @param {PointerEvent} event */
 function onDown(event) {
   if (event.button !== 0) return;
   canvas.setPointerCapture(event.pointerId);
@@ -215,6 +246,7 @@ function onDown(event) {
   gesture = { start, last: start, moved: false, lasso: event.shiftKey && app.seeding ? [start] : null };
 }
 
+/** @param {PointerEvent} event */
 function onMove(event) {
   const place = placeOf(event);
   if (!gesture) {
@@ -236,8 +268,9 @@ function onUp() {
   const { start, lasso, moved } = gesture;
   gesture = null;
   if (lasso && moved) {
+    /** @type {number[]} */
     const rows = [];
-    for (let row = 0; row < app.state.n_patches; row++) {
+    for (let row = 0; row < current().n_patches; row++) {
       const { x, y } = toScreen(row);
       if (holds(lasso, x, y)) rows.push(row);
     }
@@ -246,7 +279,7 @@ function onUp() {
   } else if (!moved) {
     const row = nearest(start);
     if (row !== null && lasso) seed([row]);
-    else if (row !== null) viewer.lookAt(app.grid.x[row], app.grid.y[row]);
+    else if (row !== null) viewer.lookAt(layer().grid.x[row], layer().grid.y[row]);
   }
   draw();
 }

@@ -1,7 +1,7 @@
 /** Seeds as they are seen on the slide. */
 
 import { svg } from "./dom.js";
-import { app, seededLabels } from "./state.js";
+import { app, current, layer, seededLabels } from "./state.js";
 import * as viewer from "./viewer.js";
 
 const MOST_SQUARES = 1000; // seeds that are drawn one by one
@@ -10,7 +10,7 @@ export function clearSeeds() {
   viewer.overlay().querySelector("#SIC_seeds")?.remove();
 }
 
-/** Mark the patch that is pointed at on the map. */
+/** Mark the patch that is pointed at on the map. @param {number | null} row */
 export function drawPointed(row) {
   viewer.overlay().querySelector("#SIC_pointed")?.remove();
   if (row === null) return;
@@ -22,32 +22,39 @@ export function drawPointed(row) {
   viewer.overlay().append(group);
 }
 
-/** Attributes of a patch's square on the slide. */
+/** Attributes of a patch's square on the slide. @param {number} row */
 function square(row) {
-  const half = app.grid.spacing / 2;
-  const corner = viewer.toViewport(app.grid.x[row] - half, app.grid.y[row] - half);
-  const opposite = viewer.toViewport(app.grid.x[row] + half, app.grid.y[row] + half);
+  const { x, y, spacing } = layer().grid, half = spacing / 2;
+  const corner = viewer.toViewport(x[row] - half, y[row] - half);
+  const opposite = viewer.toViewport(x[row] + half, y[row] + half);
   return {
     x: corner.x, y: corner.y, width: opposite.x - corner.x, height: opposite.y - corner.y,
     fill: "none", "vector-effect": "non-scaling-stroke", "stroke-linejoin": "round",
   };
 }
 
-/** Draw the borders of what is seeded with one class, in place of squares that nobody could tell apart. */
+/**
+ * Draw the borders of what is seeded with one class, in place of squares that nobody could tell apart.
+ * @param {SVGElement} group
+ * @param {Map<number, number>} seeds
+ */
 function outline(group, seeds) {
-  const { grid } = app, half = grid.spacing / 2;
+  const { grid } = layer(), half = grid.spacing / 2;
   const sides = [[-1, 0], [1, 0], [0, -1], [0, 1]];
+  /** @type {Map<number, string[]>} */
   const paths = new Map();
   const corner = viewer.toViewport(0, 0), unit = viewer.toViewport(1, 1);
+  /** @param {number} x @param {number} y */
   const at = (x, y) => `${corner.x + x * (unit.x - corner.x)} ${corner.y + y * (unit.y - corner.y)}`;
   for (const [row, label] of seeds) {
     const x = grid.x[row], y = grid.y[row];
     for (const [dx, dy] of sides) {
       const beside = grid.at({ x: x + dx * grid.spacing, y: y + dy * grid.spacing });
       if (beside !== null && seeds.get(beside) === label) continue;
-      if (!paths.has(label)) paths.set(label, []);
+      const edges = paths.get(label) ?? [];
+      paths.set(label, edges);
       const from = at(x + (dx || -1) * half, y + (dy || -1) * half), to = at(x + (dx || 1) * half, y + (dy || 1) * half);
-      paths.get(label).push(`M${from}L${to}`);
+      edges.push(`M${from}L${to}`);
     }
   }
   const look = { fill: "none", "vector-effect": "non-scaling-stroke", "stroke-linecap": "square" };
@@ -55,7 +62,7 @@ function outline(group, seeds) {
     const d = edges.join("");
     group.append(
       svg("path", { ...look, d, stroke: "#111", "stroke-width": 6 }),
-      svg("path", { ...look, d, stroke: app.state.classes[label].color, "stroke-width": 3, "data-label": label }));
+      svg("path", { ...look, d, stroke: current().classes[label].color, "stroke-width": 3, "data-label": label }));
   }
 }
 
@@ -70,7 +77,7 @@ export function drawSeeds() {
     // A dark line under the coloured one: seen on pale glass, on dark nuclei, and on its own label.
     group.append(
       svg("rect", { ...place, stroke: "#111", "stroke-width": 6 }),
-      svg("rect", { ...place, stroke: app.state.classes[label].color, "stroke-width": 3,
+      svg("rect", { ...place, stroke: current().classes[label].color, "stroke-width": 3,
         "data-patch": row, "data-label": label }));
   }
   if (app.suggested !== null) {

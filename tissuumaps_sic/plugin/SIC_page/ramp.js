@@ -10,6 +10,7 @@ const table = Array.from({ length: STEPS + 1 }, (_, step) => {
   return `#${mixed.map((value) => value.toString(16).padStart(2, "0")).join("")}`;
 });
 
+/** @param {number} value */
 export const shade = (value) => table[Math.round(Math.min(Math.max(value, 0), 1) * STEPS)];
 
 // What readers label otherwise, and what they do not; neither is a colour of classes that come by default.

@@ -1,12 +1,45 @@
-/** What the page asks of the server. */
+/** What the page asks of the server: a function for each of its endpoints, which nothing else names. */
+
+import { unpack } from "./packing.js";
+
+/**
+ * @typedef {{ name: string, color: string }} SeedClass
+ * @typedef {{ slide: string, path: string, session: string, counts: number[] }} Loan seeds of each class from another slide
+ * @typedef {{ method: string, embedding: string, border: number | null, scored: boolean, classes: SeedClass[],
+ *   counts: number[], stale: boolean, outdated: boolean }} Run
+ * @typedef {{ slide: string, sessions: string[], n_patches: number, embeddings: { name: string, title: string }[],
+ *   classes: SeedClass[], listed: number[], seeds: { patches: number[], labels: number[] }, borrowed: Loan[],
+ *   revision: number, can_undo: boolean, can_redo: boolean, run: Run | null }} Session what is known of a slide's session
+ * @typedef {{ methods: { name: string, words: string }[], exports: { name: string, words: string, ending: string }[],
+ *   most_classes: number }} Tables what a person can choose from
+ * @typedef {{ n_disputed: number, kappa: number | null, is_stale: boolean, classes: SeedClass[],
+ *   places: [number, number][], disputed: Uint8Array, labels: Uint8Array }} Compared places are rows and numbers of patches
+ * @typedef {{ own: Float32Array, positive: Float32Array, rest: Uint8Array }} Scores of each patch's own label and of class 1,
+ *   and the best other class
+ * @typedef {{ places: Float32Array, tissue: Float32Array | null, colors: Uint8Array }} Layout the UMAP: places in 0..1
+ *   (x, y, x, y, …), share of tissue (null: not told), colours (r, g, b, …)
+ * @typedef {{ name: string, color: string, area: number | null, share: number, coordinates: number[][][][] }} Region
+ * @typedef {{ label: number, patches: number[], similarities: number[], slide: string | null }} Nearest
+ * @typedef {{ patch: number, nearest: Nearest[], margin: number | null }} Why
+ * @typedef {{ h5ad: string, name: string, folder: string, page: string, n_patches: number | null, seeds: Record<string, number>,
+ *   borrowed: number, state: string, problem: string, lends: boolean }} Slide
+ * @typedef {{ here: string, slides: Slide[] }} Worklist
+ * @typedef {Record<string, unknown>} Content
+ */
+
+export const STOPPED = 499, CONFLICT = 409, REFUSED = 422; // statuses
 
 export class ServerError extends Error {
+  isSuperseded = false;
+
+  /** @param {number} status @param {string} message */
   constructor(status, message) {
     super(message);
     this.status = status;
   }
 }
 
+/** @param {string} endpoint @param {Content} content */
 async function post(endpoint, content) {
   let response;
   try {
@@ -23,52 +56,70 @@ async function post(endpoint, content) {
   throw new ServerError(response.status, message);
 }
 
-export const postForState = async (endpoint, content) => (await post(endpoint, content)).json();
+/** @param {string} endpoint @param {Content} content */
+const postForJson = async (endpoint, content) => (await post(endpoint, content)).json();
 
-/** Ask for bytes: a header length (uint32), the header as JSON, then arrays one after the other. */
-async function postForBytes(endpoint, content) {
-  const buffer = await (await post(endpoint, content)).arrayBuffer();
-  const length = new DataView(buffer).getUint32(0, true);
-  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
-  let at = 4 + length;
-  // Copied, because an array of floats begins at a multiple of its width.
-  const take = (Kind, n) => new Kind(buffer.slice(at, at += n * Kind.BYTES_PER_ELEMENT));
-  return { header, take };
-}
+/** @param {string} endpoint @param {Content} content */
+const postForBytes = async (endpoint, content) => unpack(await (await post(endpoint, content)).arrayBuffer());
 
-/** Ask for labels, one byte a patch, and the state that they belong to. */
-export async function postForLabels(endpoint, content) {
+/** Ask for labels, one byte a patch, and the session that they belong to. @param {string} endpoint @param {Content} content */
+async function postForLabels(endpoint, content) {
   const { header, take } = await postForBytes(endpoint, content);
-  return { state: header, labels: take(Uint8Array, header.n_patches) };
+  return { state: /** @type {Session & { seconds: number }} */ (header), labels: take(Uint8Array, header.n_patches) };
 }
 
-/** Ask for the score of each patch's own label and that of class 1, and for the best other class. */
-export async function postForScores(content) {
+/** @type {(content: Content) => Promise<Session & { tables: Tables }>} */
+export const open = (content) => postForJson("open", content);
+/** @type {(content: Content) => Promise<Session>} */
+export const change = (content) => postForJson("change", content);
+/** @type {(content: Content) => Promise<Session & { n_disputed: number }>} */
+export const merge = (content) => postForJson("merge", content);
+/** @type {(content: Content) => Promise<{ patches: number[], flips: number }>} */
+export const suggest = (content) => postForJson("suggest", content);
+/** @type {(content: Content) => Promise<{ written: string }>} */
+export const write = (content) => postForJson("write", content);
+/** @type {(content: Content) => Promise<{ regions: Region[] }>} */
+export const regions = (content) => postForJson("regions", content);
+/** @type {(content: Content) => Promise<Why>} */
+export const why = (content) => postForJson("why", content);
+/** @type {(content: Content) => Promise<Worklist>} */
+export const worklist = (content) => postForJson("worklist", content);
+/** @type {(content: Content) => Promise<{ stage: string, share: number | null }>} */
+export const progress = (content) => postForJson("progress", content);
+/** @type {(content: Content) => Promise<unknown>} */
+export const cancel = (content) => postForJson("cancel", content);
+/** @param {Content} content */
+export const run = (content) => postForLabels("run", content);
+/** @param {Content} content */
+export const labels = (content) => postForLabels("labels", content);
+
+/** @param {Content} content @returns {Promise<Scores>} */
+export async function scores(content) {
   const { header: { n_patches: n }, take } = await postForBytes("scores", content);
   return { own: take(Float32Array, n), positive: take(Float32Array, n), rest: take(Uint8Array, n) };
 }
 
-/** Ask how far labels agree with another session's: where not (1 a patch), and that session's labels. */
-export async function postForCompared(content) {
+/** Ask how far labels agree with another session's: where not (1 a patch). @param {Content} content @returns {Promise<Compared>} */
+export async function compare(content) {
   const { header, take } = await postForBytes("compare", content);
   const disputed = take(Uint8Array, header.n_patches);
   return { ...header, disputed, labels: take(Uint8Array, header.n_patches) };
 }
 
-/** Ask which patches are unlike any seed (1), and how many there are. */
-export async function postForUnlike(content) {
-  const { header: { n_patches: n, unlike }, take } = await postForBytes("unlike", content);
-  return { rows: take(Uint8Array, n), count: unlike };
+/** Ask which patches are unlike any seed (1), and how many there are. @param {Content} content */
+export async function unlike(content) {
+  const { header: { n_patches: n, unlike: count }, take } = await postForBytes("unlike", content);
+  return { rows: take(Uint8Array, n), count: /** @type {number} */ (count) };
 }
 
-/** Ask for a file. */
-export async function postForFile(content) {
+/** Ask for a file. @param {Content} content */
+export async function file(content) {
   const { header: { name, length }, take } = await postForBytes("export", content);
-  return { name, bytes: take(Uint8Array, length) };
+  return { name: /** @type {string} */ (name), bytes: take(Uint8Array, length) };
 }
 
-/** Ask for the UMAP: places in 0..1 (x, y, x, y, …), share of tissue (null: not told), colours (r, g, b, …). */
-export async function postForMap(content) {
+/** @param {Content} content @returns {Promise<Layout>} */
+export async function map(content) {
   const { header: { n_patches: n, tissue }, take } = await postForBytes("map", content);
   const places = take(Float32Array, 2 * n), shares = take(Float32Array, n);
   return { places, tissue: tissue ? shares : null, colors: take(Uint8Array, 3 * n) };

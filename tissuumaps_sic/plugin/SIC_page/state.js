@@ -1,103 +1,115 @@
-/** What the page knows, and who is told when it changes. */
+/** What the page knows, and what follows from it. */
+
+import { makeStore } from "./store.js";
+
+/** @import { Compared, Layout, Region, Scores, Session, Tables, Why, Worklist } from "./server.js" */
+/** @import { Grid } from "./grid.js" */
+
+/**
+ * @typedef {{ uid: string, h5ad: string }} Layer
+ * @typedef {{ kind: string, h5ad: string, token: string, stage: string | null, share: number | null,
+ *   isStopping: boolean, isSuperseded: boolean }} Job what can be asked about and stopped
+ * @typedef {{ kind: string, job: Job | null, isSlow: boolean }} Request slow: for so long that a person wants to see it
+ */
 
 export const MAIN = "X"; // the embedding that every h5ad has
 
 export const TOOLS = ["lasso", "rectangle", "brush"]; // what Shift-drag does
 
-const fresh = () => ({
-  layer: null, // {uid, h5ad} of the patches
-  grid: null,
-  state: null, // what the server knows of the slide's session
-  labels: null, // Uint8Array, one a patch
-  scores: null, // {own, positive, rest} of the labels' run, once they were asked for
-  map: null, // {places, tissue, colors} of the patches, once they were asked for
+const store = makeStore({
+  layers: /** @type {Layer[]} */ ([]), // of patches, on the page
+  layer: /** @type {Layer & { grid: Grid } | null} */ (null), // the one that is labelled
+  tables: /** @type {Tables | null} */ (null), // what the server has to choose from
+  state: /** @type {Session | null} */ (null), // what the server knows of the slide's session
+  labels: /** @type {Uint8Array | null} */ (null), // one a patch
+  scores: /** @type {Scores | null} */ (null), // of the labels' run, once they were asked for
+  map: /** @type {Layout | null} */ (null), // of the patches, once it was asked for
   mapOpen: false,
-  compared: null, // with another session: {other, kappa, disputed, labels, classes, places, …}
-  place: -1, // which of the disputed places was looked at last
-  worklist: null, // {here, slides} of the folder, once it was asked for
-  unlike: null, // {rows, count}: patches unlike any seed, where some are borrowed
-  regions: null, // the labels as regions, while they are shown
-  border: null, // score from which a patch is of class 1; null is where it is the highest
+  compared: /** @type {Compared & { other: string, place: number } | null} */ (null), // place: which one was looked at last
+  worklist: /** @type {Worklist | null} */ (null), // of the folder, once it was asked for
+  unlike: /** @type {{ rows: Uint8Array, count: number } | null} */ (null), // patches unlike any seed, where some are borrowed
+  regions: /** @type {Region[] | null} */ (null), // the labels as regions, while they are shown
+  border: /** @type {number | null} */ (null), // score from which a patch is of class 1; null is where it is the highest
   active: 1, // the class that a click gives
   view: "colors",
-  method: "refine",
+  method: "", // the server's first, until one is chosen
   embedding: MAIN, // of the h5ad: which one the next run is on
   opacity: 0.65,
   seeding: true,
-  tool: "lasso", // what Shift-drag does
+  tool: "lasso",
   live: false, // run again after every change
   session: "", // name of the session; "" is the one without
-  suggested: null, // row of the patch that is best seeded next
-  pointed: null, // row of the patch under the pointer
-  hovered: null, // the one that the server was asked about
-  why: null, // which seeds it is most like, as the server tells
-  flips: null, // share of labels that change when the seeds are resampled, of this revision
-  busy: "",
-  job: null, // what can be asked about and stopped, while it is under way
-  slow: false, // busy for long enough that a person wants to see it
+  suggested: /** @type {number | null} */ (null), // row of the patch that is best seeded next
+  pointed: /** @type {number | null} */ (null), // row of the patch under the pointer, on the slide or on the map
+  why: /** @type {Why | null} */ (null), // which seeds it is most like
+  flips: /** @type {number | null} */ (null), // share of labels that change when the seeds are resampled, of this revision
+  busy: /** @type {Request | null} */ (null), // what is under way
   error: "",
   status: "",
 });
 
-export const app = fresh();
+export const { view: app, update, flush, hold, release, subscribe, reset } = store;
 
-/** Forget everything: the plugin is opened anew. */
-export function reset() {
-  Object.assign(app, fresh());
+/** Change what a person sees at once, whatever is under way. @type {typeof update} */
+export function show(patch) {
+  update(patch);
+  flush();
 }
 
-const listeners = new Set();
+/** Tell the person something. @param {string} status */
+export const tell = (status) => show({ status });
 
-/** Call `listener` whenever what the page knows has changed; returns how to stop that. */
-export function subscribe(listener) {
-  listeners.add(listener);
-  return () => listeners.delete(listener);
+/**
+ * @template T
+ * @param {T | null} value
+ */
+function here(value) {
+  if (value === null) throw new Error("No slide is open yet.");
+  return value;
 }
 
-export function changed() {
-  for (const listener of listeners) listener();
-}
+export const current = () => here(app.state);
+export const layer = () => here(app.layer);
+export const tables = () => here(app.tables);
 
-const followers = new Set();
+/** What every request says, and more. */
+export const request = (more = {}) => ({ h5ad: layer().h5ad, session: app.session, ...more });
 
-/** Call `follower` with the row (or null) that is pointed at, on the slide or on the map. */
-export function follow(follower) {
-  followers.add(follower);
-  return () => followers.delete(follower);
-}
+/** A request about the session as the page has seen it. */
+export const seen = (more = {}) => request({ revision: current().revision, ...more });
 
-export function point(row) {
-  if (row === app.pointed) return;
-  app.pointed = row;
-  for (const follower of followers) follower(row);
-}
-
-/** Tell the person something. */
-export function tell(status) {
-  app.status = status;
-  changed();
-}
-
-export const request = (more = {}) => ({ h5ad: app.layer.h5ad, session: app.session, ...more });
-
-export const unseeded = () =>
-  app.state.classes.filter((_, label) => !app.state.seeds.labels.includes(label)
-    && !app.state.borrowed.some((loan) => loan.counts[label])).map((each) => each.name);
+export const isSlow = () => app.busy?.isSlow ?? false;
 
 export const user = () => localStorage.getItem("SIC.user") ?? "";
 
+/** @param {string} name */
 export const sessionTitle = (name) => name || "(shared)";
 
-/** Whether there is what a view draws. */
-export const canView = (view) => ({
-  labels: Boolean(app.labels), confidence: Boolean(app.state.run?.scored), disputed: Boolean(app.compared),
-})[view] ?? true;
+/** Whether there is what a view draws. @param {string} view */
+export const canView = (view) => (view === "labels" ? Boolean(app.labels)
+  : view === "confidence" ? Boolean(current().run?.scored)
+    : view === "disputed" ? Boolean(app.compared) : true);
 
-const seeded = new WeakMap();
-
-/** Class of each seeded patch, by row; made once of each state, since seeds may be half of a slide. */
-export function seededLabels() {
-  const { seeds } = app.state;
-  if (!seeded.has(seeds)) seeded.set(seeds, new Map(seeds.patches.map((row, i) => [row, seeds.labels[i]])));
-  return seeded.get(seeds);
+/**
+ * Something of the seeds that is made once of each state of them, since they may be half of a slide.
+ * @template T
+ * @param {(seeds: Session["seeds"]) => T} make
+ */
+function ofSeeds(make) {
+  /** @type {WeakMap<Session["seeds"], T>} */
+  const made = new WeakMap();
+  return () => {
+    const { seeds } = current(), known = made.get(seeds) ?? make(seeds);
+    made.set(seeds, known);
+    return known;
+  };
 }
+
+/** Class of each seeded patch, by row. */
+export const seededLabels = ofSeeds(({ patches, labels }) => new Map(patches.map((row, i) => [row, labels[i]])));
+
+const seededClasses = ofSeeds(({ labels }) => new Set(labels));
+
+/** Whether every class has a seed, here or borrowed. */
+export const isSeeded = () => current().classes.every((_, label) => seededClasses().has(label)
+  || current().borrowed.some((loan) => loan.counts[label]));

@@ -4,6 +4,14 @@
 
 import { pathOf } from "./address.js";
 
+/**
+ * @typedef {{ x: number, y: number }} Place
+ * @typedef {Place & { clone: () => Point, distanceTo: (other: Place) => number }} Point of OpenSeadragon
+ * @typedef {{ position: Point, originalEvent?: PointerEvent, preventDefaultAction: boolean }} CanvasEvent
+ * @typedef {{ uid: string, names: string[], counts: Record<string, number>, colors: Record<string, string>,
+ *   shades: string[] | undefined, opacities: number[] }} Labels
+ */
+
 /* global $, OpenSeadragon, d3, dataUtils, glUtils, interfaceUtils, overlayUtils, projectUtils, regionUtils, tmapp */
 
 const LABELS = "SICLABELS"; // TissUUmaps splits ids at "_", so the layer's id has none
@@ -17,41 +25,46 @@ export function patchLayers() {
     .map(([uid, layer]) => ({ uid, h5ad: pathOf(layer._csv_path) }));
 }
 
-/** Centres of a layer's patches in the page's image pixels (TissUUmaps may have rescaled them). */
+/** Centres of a layer's patches in the page's image pixels (TissUUmaps may have rescaled them). @param {string} uid */
 export function centres(uid) {
   const layer = dataUtils.data[uid];
-  const scaled = (column) => Float64Array.from(layer._processeddata[column], (v) => v * layer._coord_factor);
+  const scaled = (/** @type {string} */ column) => Float64Array.from(layer._processeddata[column], (v) => v * layer._coord_factor);
   return { x: scaled(layer._X), y: scaled(layer._Y) };
 }
 
+/** @param {Place} position @returns {Place} */
 export function toImage(position) {
   return image().viewportToImageCoordinates(osd().viewport.pointFromPixel(position));
 }
 
+/** @param {number} x @param {number} y @returns {Place} */
 export function toViewport(x, y) {
   return image().imageToViewportCoordinates(x, y);
 }
 
+/** @param {Record<string, (event: CanvasEvent) => void>} handlers */
 export function on(handlers) {
   for (const [event, handler] of Object.entries(handlers)) osd().addHandler(event, handler);
 }
 
+/** @param {Record<string, (event: CanvasEvent) => void>} handlers */
 export function off(handlers) {
   for (const [event, handler] of Object.entries(handlers)) osd().removeHandler(event, handler);
 }
 
 // TissUUmaps writes the name of a project that it saves into the address as it stands, and passes over refusals.
 const SAVED = /^\/(.*\.tmap)\?path=(.*)$/s;
+/** @param {{ type: string, url: string }} options of a request by jQuery */
 const isSaving = ({ type, url }) => type === "POST" && SAVED.test(url);
 
 /** Let projects be saved under any name, and tell what the server has against one. */
 export function watchSaving() {
-  $(document).on("ajaxSend.SIC", (event, request, options) => {
+  $(document).on("ajaxSend.SIC", (/** @type {any[]} */ ...[, , options]) => {
     if (!isSaving(options)) return;
     const [, name, folder] = options.url.match(SAVED);
     options.url = `/${encodeURIComponent(name)}?path=${encodeURIComponent(folder)}`;
   });
-  $(document).on("ajaxError.SIC", (event, request, options) => {
+  $(document).on("ajaxError.SIC", (/** @type {any[]} */ ...[, request, options]) => {
     if (!isSaving(options)) return;
     const why = request.responseJSON?.error ?? `the server answered ${request.status}`;
     const told = document.createElement("p"); // TissUUmaps takes what it is told for HTML
@@ -74,9 +87,10 @@ export function isDrawingRegions() {
  *
  * `names` has a class name for each patch and `colors` the colour of each class; `shades`, if given, are colours of
  * the patches that are drawn instead. `opacities` are those of the patches' own layer and of the labels.
+ * @param {Labels} labels
  */
 export async function showLabels({ uid, names, counts, colors, shades, opacities }) {
-  setOpacities(uid, opacities);
+  changeOpacities(uid, opacities);
   // What TissUUmaps knows of the layer otherwise; where it stays the same, labels need no new menus and legends.
   const { _scale_factor: scale, _z_order: order } = dataUtils.data[uid];
   const made = JSON.stringify([uid, names.length, scale, order, colors, Object.keys(counts).sort(), Boolean(shades)]);
@@ -89,6 +103,7 @@ export async function showLabels({ uid, names, counts, colors, shades, opacities
   }
 }
 
+/** @param {string} uid @param {string[]} names @param {Record<string, string>} colors @param {string[] | undefined} shades @param {number} opacity */
 async function fill(uid, names, colors, shades, opacity) {
   const patches = dataUtils.data[uid];
   const { x, y } = centres(uid);
@@ -112,14 +127,20 @@ async function fill(uid, names, colors, shades, opacity) {
   await dataUtils.updateViewOptions(LABELS);
 }
 
-/** Give the layer other labels of the same classes: drawn at once, counted in the legend, found by regions. */
+/**
+ * Give the layer other labels of the same classes: drawn at once, counted in the legend, found by regions.
+ * @param {any} layer
+ * @param {string[]} names
+ * @param {Record<string, number>} counts
+ * @param {string[] | undefined} shades
+ */
 function refill(layer, names, counts, shades) {
   const data = layer._processeddata;
   data.class = names;
   data.shade = shades ?? names;
   layer._groupgarden = Object.fromEntries(Object.keys(counts).map((name) => [name, lateTree(data, names, name)]));
   forgetTrees();
-  for (const row of document.querySelectorAll(`#${LABELS}_menu-UI tbody tr`)) {
+  for (const row of /** @type {NodeListOf<any>} */ (document.querySelectorAll(`#${LABELS}_menu-UI tbody tr`))) {
     const cell = row.children[2], n = counts[row.dataset.key];
     cell.setAttribute("sorttable_customkey", -n);
     cell.firstChild.innerText = n;
@@ -131,11 +152,14 @@ function refill(layer, names, counts, shades) {
 /**
  * The patches of a class by place, as TissUUmaps keeps them for its regions; sorted when they are first looked for,
  * which takes as long as drawing the labels and is seldom done between two runs.
+ * @param {{ x: Float64Array, y: Float64Array }} centres
+ * @param {string[]} names
+ * @param {string} name
  */
 function lateTree({ x, y }, names, name) {
-  const tree = d3.quadtree().x((row) => x[row]).y((row) => y[row]);
+  const tree = d3.quadtree().x((/** @type {number} */ row) => x[row]).y((/** @type {number} */ row) => y[row]);
   tree.treeID = name;
-  tree.visit = (look) => {
+  tree.visit = (/** @type {unknown} */ look) => {
     delete tree.visit;
     const rows = Uint32Array.from(names.keys()).filter((row) => names[row] === name);
     dataUtils._quadtreeAddAll(tree, rows, dataUtils._quadtreesMaxDepth, dataUtils._quadtreesMethod === 2);
@@ -149,9 +173,11 @@ function forgetTrees() {
   dataUtils._quadtreesLastInputs = {};
 }
 
+const activeTab = () => /** @type {HTMLElement | null} */ (document.querySelector("#level-1-tabs .nav-link.active"));
+
 function makeLabelsTab() {
   // Making a tab brings it to the front; the person stays where they were.
-  const active = document.querySelector("#level-1-tabs .nav-link.active");
+  const active = activeTab();
   interfaceUtils.generateDataTabUI({ uid: LABELS, name: "SIC labels", hideSettings: true, expectedHeader: {} });
   dataUtils.createDataset(LABELS, { name: "SIC labels", filetype: "csv" });
   // A layer without a button makes TissUUmaps ask for a file when the project is saved. This one comes
@@ -163,6 +189,7 @@ function makeLabelsTab() {
   active?.click();
 }
 
+/** @param {any} layer */
 function fillMenus(layer) {
   const menus = interfaceUtils._mGenUIFuncs.getTabDropDowns(LABELS, true);
   for (const menu of Object.values(menus)) {
@@ -173,7 +200,7 @@ function fillMenus(layer) {
   interfaceUtils._mGenUIFuncs.fillDropDownsIfExpectedCSV(LABELS, layer.expectedHeader);
 }
 
-/** Bring a place of the page's image to the middle, unless it is well inside the view. */
+/** Bring a place of the page's image to the middle, unless it is well inside the view. @param {number} x @param {number} y */
 export function lookAt(x, y) {
   const point = toViewport(x, y);
   const bounds = osd().viewport.getBounds();
@@ -183,13 +210,22 @@ export function lookAt(x, y) {
   if (!inside) osd().viewport.panTo(point);
 }
 
-/** Where a pointer event is, in the page's image pixels. */
+/** Where a pointer event is, in the page's image pixels. @param {MouseEvent} event */
 export function placeOf(event) {
   const box = osd().canvas.getBoundingClientRect();
   return toImage(new OpenSeadragon.Point(event.clientX - box.left, event.clientY - box.top));
 }
 
-/** Draw a square of the slide, `side` image pixels around (x, y), into a canvas; false without an image. */
+/** @param {HTMLCanvasElement} canvas */
+export const contextOf = (canvas) => /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+
+/**
+ * Draw a square of the slide, `side` image pixels around (x, y), into a canvas; false without an image.
+ * @param {HTMLCanvasElement} canvas
+ * @param {number} x
+ * @param {number} y
+ * @param {number} side
+ */
 export async function drawSlide(canvas, x, y, side) {
   const { source } = image();
   if (!source.getTileUrl || !source.tilesUrl) return false;
@@ -199,7 +235,7 @@ export async function drawSlide(canvas, x, y, side) {
   const scale = source.getLevelScale(level), zoom = canvas.width / (side * scale);
   const left = (x - side / 2) * scale, top = (y - side / 2) * scale, reach = side * scale;
   const tile = source.getTileWidth(level), tiles = source.getNumTiles(level);
-  const context = canvas.getContext("2d");
+  const context = contextOf(canvas);
   const jobs = [];
   for (let column = Math.max(0, Math.floor(left / tile)); column * tile < left + reach && column < tiles.x; column++) {
     for (let row = Math.max(0, Math.floor(top / tile)); row * tile < top + reach && row < tiles.y; row++) {
@@ -219,30 +255,34 @@ export async function drawSlide(canvas, x, y, side) {
 
 export function removeLabels() {
   if (dataUtils.data[LABELS]) {
-    const active = document.querySelector("#level-1-tabs .nav-link.active");
+    const active = activeTab();
     interfaceUtils._mGenUIFuncs.deleteTab(LABELS);
     active?.click();
   }
 }
 
+/** The box by which TissUUmaps shows a class. @param {string} name */
+const boxOf = (name) =>
+  /** @type {HTMLInputElement | null} */ (document.getElementById(`${LABELS}_${name.replace(/ /g, "_")}_check`));
+
+/** @param {string} name @param {boolean} visible */
 export function setClassVisible(name, visible) {
-  const box = document.getElementById(`${LABELS}_${name.replace(/ /g, "_")}_check`);
+  const box = boxOf(name);
   if (!box || box.checked === visible) return;
   box.checked = visible;
   box.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
-export function isClassVisible(name) {
-  return document.getElementById(`${LABELS}_${name.replace(/ /g, "_")}_check`)?.checked ?? true;
+/** @param {string} name */
+export const isClassVisible = (name) => boxOf(name)?.checked ?? true;
+
+/** Set how strongly the patches' colours and the labels are drawn, 0..1 each. @param {string} uid @param {number[]} opacities */
+export function setOpacities(uid, opacities) {
+  if (changeOpacities(uid, opacities)) glUtils.draw();
 }
 
-/** Set how strongly the patches' colours and the labels are drawn, 0..1 each. */
-export function setOpacity(uid, patches, labels) {
-  if (setOpacities(uid, [patches, labels])) glUtils.draw();
-}
-
-/** Returns whether what is drawn must be drawn again. */
-function setOpacities(uid, opacities) {
+/** Returns whether what is drawn must be drawn again. @param {string} uid @param {number[]} opacities */
+function changeOpacities(uid, opacities) {
   let changed = false;
   [uid, LABELS].forEach((layer, place) => {
     if (!dataUtils.data[layer] || glUtils._markerOpacity[layer] === opacities[place]) return;
@@ -255,7 +295,11 @@ function setOpacities(uid, opacities) {
 
 const REGION = "SICregion"; // what the ids of our regions begin with
 
-/** Show regions as TissUUmaps' own: `coordinates` of a MultiPolygon in level-0 pixels, a name and a colour each. */
+/**
+ * Show regions as TissUUmaps' own: `coordinates` of a MultiPolygon in level-0 pixels, a name and a colour each.
+ * @param {string} uid
+ * @param {{ name: string, color: string, coordinates: number[][][][] }[]} regions
+ */
 export async function showRegions(uid, regions) {
   hideRegions();
   const factor = dataUtils.data[uid]._coord_factor;
@@ -274,7 +318,7 @@ export function hideRegions() {
   if (ours.length) regionUtils.updateAllRegionClassUI();
 }
 
-/** Regions that the person drew or loaded: class, and rings of {x, y} in the page's image pixels (even-odd). */
+/** Regions that the person drew or loaded: class, and rings of {x, y} in the page's image pixels (even-odd). @returns {{ name: string, rings: Place[][] }[]} */
 export function drawnRegions() {
   return Object.values(regionUtils._regions)
     .filter(({ id, visibility }) => visibility && !id.startsWith(REGION))

@@ -17,11 +17,10 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from embedder.patches.grid import nearest_finer_level
 from tissuumaps_sic.slidefile.pixels.failure import Stamp, explain
 from tissuumaps_sic.slidefile.pixels.opening import backend_errors, open_source
 from tissuumaps_sic.slidefile.pixels.openslide import dicom_file
-from tissuumaps_sic.slidefile.pixels.source import Pixels, Size, SlideError, Source
+from tissuumaps_sic.slidefile.pixels.source import Pixels, Size, SlideError, Source, nearest_finer_level
 
 __all__ = ["Pixels", "Resolution", "Slide", "SlideError", "is_slide", "open_slide", "require_resolution"]
 

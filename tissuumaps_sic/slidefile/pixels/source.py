@@ -82,6 +82,16 @@ def has_same_shape(small: Size, size: Size) -> bool:
     return least <= most
 
 
+def nearest_finer_level(level_downsamples: tuple[float, ...], scale: float) -> int:
+    """Give the level to read pixels of `scale` level-0 pixels from: the coarsest not coarser.
+
+    A level that is coarser by less than 1 in 1,000 still counts: downsamples such as 2.0005 come
+    from rounding the level's size to whole pixels. Level 0 where all are coarser.
+    """
+    fits = [k for k, downsample in enumerate(level_downsamples) if downsample <= scale * 1.001]
+    return max(fits, key=lambda k: level_downsamples[k]) if fits else 0
+
+
 def one_line(error: Exception | str, path: Path) -> str:
     """Give another library's message on one line, without the folder: it may name a patient.
 

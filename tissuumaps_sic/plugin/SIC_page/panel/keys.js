@@ -1,6 +1,6 @@
 /** What the keys do, for people to read. */
 
-import { html } from "./dom.js";
+import { html } from "../dom.js";
 
 const KEYS = [
   ["1 … 9", "choose a class"],
@@ -29,9 +29,11 @@ export function toggleKeys() {
   if (isOpen) list?.scrollIntoView({ block: "nearest" });
 }
 
-export function keyList() {
-  return html("details", { id: "sic-keys", open: isOpen, ontoggle: (event) => { isOpen = event.target.open; } },
+/** @type {import("./section.js").Section} */
+export const keys = {
+  shows: () => ["the same always"],
+  draw: () => [html("details", { id: "sic-keys", open: isOpen, ontoggle: (event) => { isOpen = event.target.open; } },
     html("summary", { title: "What the keys do (?)" }, "Keys"),
     html("table", {}, ...KEYS.map(([key, does]) =>
-      html("tr", {}, html("td", {}, html("kbd", {}, key)), html("td", {}, does)))));
-}
+      html("tr", {}, html("td", {}, html("kbd", {}, key)), html("td", {}, does)))))],
+};

@@ -1,6 +1,6 @@
 /** How the panel looks. */
 
-import { html } from "./dom.js";
+import { html } from "../dom.js";
 import { THUMBNAIL } from "./why.js";
 
 export function style() {

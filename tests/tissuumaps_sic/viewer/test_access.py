@@ -1,19 +1,21 @@
-"""Every route of the application is asked with every kind of attack; a new one of TissUUmaps is told."""
+"""Every route of the application is asked with every kind of attack; a new one of TissUUmaps is told.
 
-import base64
+Most of it is asked of what `serve` serves; the plugin's own door also where TissUUmaps is another's.
+"""
+
 import json
 import os
 import time
 
-import numpy as np
 import pytest
-from making.many import write_mosaic
+from making.guarded import client_of
 from werkzeug.test import Client
 
-from tissuumaps_sic.plugin import ENDPOINTS, MOST_BYTES
-from tissuumaps_sic.slidefile.names import address
 from tissuumaps_sic.viewer.access import ROUTES
-from tissuumaps_sic.viewer.serve import guarded, make_app
+from tissuumaps_sic.viewer.endpoints import ENDPOINTS
+from tissuumaps_sic.viewer.guard import guarded
+from tissuumaps_sic.viewer.requests import MOST_BYTES
+from tissuumaps_sic.viewer.serve import make_app
 
 # The rules of TissUUmaps 3.2, each with an address that it answers in `folder`, None where it is refused.
 RULES = {
@@ -39,6 +41,8 @@ RULES = {
     "/filetree": "/filetree",
     "/get_file_tree": "/get_file_tree?root=/",
 }
+
+
 # What they are below the folder that has a password of its own, and names nothing else.
 LOCKED = [
     "/c.tmap?path=locked", "/locked/c.tmap", "/c.h5ad?path=locked", "/locked/c.h5ad", "/locked/x.csv",
@@ -50,53 +54,9 @@ LOCKED = [
     "/c.tmap?path=l%256fcked", "/c.tmap?path=./locked", "/c.tmap?path=a&path=locked", "/locked/deep/y.csv",
     "/filetree?path=locked", "/?path=locked",
 ]  # fmt: skip
-ANNA = {"Authorization": "Basic " + base64.b64encode(b"anna;b:se;cret").decode()}
+
+
 GIVEN = ("anna", "se;cret")
-
-
-@pytest.fixture(scope="module")
-def slides(tmp_path_factory):
-    """What every folder of this module is a copy of: a slide, a picture with a pyramid."""
-    import pyvips
-
-    folder = tmp_path_factory.mktemp("slides")
-    write_mosaic(folder, "a", columns=6, rows=4)
-    picture = pyvips.Image.new_from_array(np.full((600, 900, 3), 200, np.uint8))
-    picture.tiffsave(str(folder / "img.tif"), tile=True, pyramid=True, compression="jpeg")
-    return folder
-
-
-@pytest.fixture
-def folder(tmp_path, slides):
-    folder = tmp_path / "served"
-    for within, name in (("", "a"), ("sub", "b"), ("locked", "c"), ("locked/deep", "d")):
-        at = folder / within
-        at.mkdir(parents=True, exist_ok=True)
-        os.link(slides / "a.h5ad", at / f"{name}.h5ad")
-        os.link(slides / "img.tif", at / "img.tif")
-        (at / f"{name}.tmap").write_text(json.dumps({"filename": name, "layers": []}))
-        for each in ("x.csv", "y.csv", "x.geojson", "other.sic.json"):
-            (at / each).write_text('{"secret": 1}')
-    (folder / "web").mkdir()
-    (folder / "web" / "page.html").write_text("<script>window.ran=1</script>")
-    (folder / "img.tif_files/1").mkdir(parents=True)
-    (folder / "img.tif_files/1/0_0.js").write_text("window.ran=1")
-    for name, target in (
-        ("link.csv", "x.csv"), ("link.tif", "img.tif"), ("link.h5ad", "c.h5ad"), ("into", "")
-    ):  # fmt: skip
-        (folder / name).symlink_to(folder / "locked" / target)
-    (tmp_path / "secret.csv").write_text("secret")
-    (tmp_path / "secret.tmap").write_text('{"secret": 1}')
-    return folder
-
-
-def client_of(folder, **options):
-    return Client(guarded(make_app(folder), folder / "auth", **options))
-
-
-@pytest.fixture
-def client(folder):
-    return client_of(folder)
 
 
 ANSWERED = [each for each in RULES.values() if each]
@@ -391,205 +351,6 @@ def test_no_project_packs_files(folder, client, at, query):
     assert b"secret" not in answer.data
 
 
-def state_of(answer):
-    text = answer.text.partition("jsonState = ")[2].partition("\n")[0]
-    return json.loads(text)
-
-
-def test_a_project_is_shown_as_its_file_has_it_where_it_is_harmless(folder, client):
-    project = {
-        "schemaVersion": "1.3",
-        "filename": "Case 7",
-        "layers": [{"name": "HE", "tileSource": "img.tif.dzi", "x": 1.5}, {"name": "old",
-        "tileSource": "/p%41 #?.tif.dzi"}],
-        "layerOpacities": {"0": "0.5"},
-        "layerVisibilities": {"0": True},
-        "layerFilters": {"0": [{"name": "Brightness", "value": 3}]},
-        "filters": ["Brightness"],
-        "compositeMode": "lighter",
-        "mpp": 0.25,
-        "rotate": 90,
-        "backgroundColor": "#ffffff",
-        "plugins": ["SIC"],
-        "markerFiles": [
-            {
-                "path": "sub/x.csv", "title": "T", "comment": "", "name": "N", "autoLoad": True, "uid": "U1",
-                "fromButton": 0,
-                "expectedHeader": {"X": "x", "Y": "y", "cb_gr_dict": '{"Tumor": "#ff0000"}'},
-                "expectedRadios": {"cb_gr": True},
-            }
-        ],
-        "regions": {
-            "r1": {"id": "r1", "regionName": "Edge", "regionClass": "T", "polycolor": "#ff0000", "len": 1,
-                   "globalPoints": [[[{"x": 1, "y": 2.5}]]]}
-        },
-        "settings": [
-            {"module": "glUtils", "function": "_globalMarkerScale", "value": 2},
-            {"module": "pluginUtils", "function": "startPlugin", "value": ["SIC", [], True]},
-        ],
-    }  # fmt: skip
-    (folder / "p%41 #?.tif").write_bytes((folder / "img.tif").read_bytes())
-    (folder / "e.tmap").write_bytes(b"\xef\xbb\xbf" + json.dumps(project).encode())
-    shown = state_of(client.get("/e.tmap"))
-    assert [each["tileSource"] for each in shown["layers"]] == ["img.tif.dzi", "p%2541%20%23%3F.tif.dzi"]
-    assert shown["layers"][0]["x"] == 1.5
-    for key in (
-        "filename",
-        "filters",
-        "compositeMode",
-        "mpp",
-        "rotate",
-        "backgroundColor",
-        "plugins",
-        "settings",
-    ):
-        assert shown[key] == project[key], key
-    assert shown["layerOpacities"] == {"0": 0.5}
-    (markers,) = shown["markerFiles"]
-    assert markers["path"] in ("sub/x.csv", ["sub/x.csv"])
-    assert markers["expectedHeader"]["cb_gr_dict"] == '{"Tumor": "#ff0000"}'
-    assert shown["regions"] == project["regions"]
-
-
-EVIL = "<img src=x onerror=alert(1)>"
-CALLS = [
-    {"module": "window", "function": "eval", "value": "x"},
-    {"module": "jQuery", "function": "ajax", "value": [{"url": "/plugins/SIC/write"}]},
-    {"module": "projectUtils", "function": "addLegend", "value": [EVIL]},
-    {"module": "glUtils", "function": "_globalMarkerScale", "value": {"x": 1}},
-    {"module": "glUtils", "function": "_globalMarkerScale", "value": EVIL},
-    {"module": "glUtils", "function": "draw", "value": []},
-    {"module": "pluginUtils", "function": "startPlugin", "value": ["evil", [], True]},
-    {
-        "module": "pluginUtils",
-        "function": "startPlugin",
-        "value": ["SIC", [{"name": "init", "value": "x"}], True],
-    },
-    {"module": "pluginUtils", "function": "startPlugin", "value": "../evil"},
-    {"module": "__proto__", "function": "x", "value": 1},
-    {"module": ["window"], "function": ["eval"], "value": "x"},
-]
-PROJECTS = {
-    "settings": {"settings": CALLS},
-    "of markers": {"markerFiles": [{"path": "x.csv", "title": "t", "settings": CALLS}]},
-    "of regions": {"regionFiles": [{"path": "x.json", "title": "t", "settings": CALLS}]},
-    "names": {
-        "filename": EVIL,
-        "description": EVIL,
-        "link": f"javascript:{EVIL}",
-        "layers": [{"name": EVIL, "tileSource": f"{EVIL}.dzi"}],
-    },
-    "markers": {
-        "markerFiles": [
-            {
-                "path": "x.csv",
-                "title": EVIL,
-                "name": EVIL,
-                "comment": EVIL,
-                "uid": EVIL,
-                "expectedHeader": {"X": EVIL, EVIL: EVIL},
-            }
-        ]
-    },
-    "regions": {
-        "regions": {
-            EVIL: {"id": EVIL, "regionName": EVIL, "regionClass": EVIL, "polycolor": EVIL, EVIL: [EVIL]}
-        }
-    },
-    "plugins": {"plugins": ["evil", "../x", EVIL, "__init__"]},
-    "menu": {"menuButtons": [{"text": EVIL, "url": "javascript:alert(1)"}, {"text": [EVIL], "url": "x"}]},
-    "elsewhere": {
-        "layers": [
-            {"name": "x", "tileSource": each}
-            for each in ("http://evil.example/x.dzi", "//evil.example/x.dzi", "../../x.dzi", "data:,x.dzi")
-        ],
-        "markerFiles": [{"title": "t", "path": "https://evil.example/x.csv"}],
-        "regionFile": "../../../x.json",
-    },
-    "options": {
-        "markerFiles": [
-            {
-                "title": "t",
-                "path": "x.csv",
-                "dropdownOptions": [
-                    {
-                        "optionName": EVIL,
-                        "name": "x",
-                        "__proto__.x": 1,
-                        "settings": CALLS,
-                        "path": "http://evil.example/",
-                    }
-                ],
-            }
-        ]
-    },
-    "unknown": {"evil": EVIL, "CPFiles": [EVIL]},
-}
-
-
-@pytest.mark.parametrize("project", PROJECTS.values(), ids=PROJECTS)
-@pytest.mark.parametrize("where", ["tmap", "h5ad", "saved"])
-def test_nothing_of_a_hostile_project_reaches_the_page(folder, client, project, where):
-    import h5py
-
-    project = {"schemaVersion": "1.3", "layers": [], **project}
-    at = "/e.tmap"
-    if where == "tmap":
-        (folder / "e.tmap").write_text(json.dumps(project))
-    elif where == "saved":
-        assert client.post("/e.tmap", json=project).status_code == 200
-        assert EVIL not in (folder / "e.tmap").read_text()
-    else:
-        at = "/e.h5ad"
-        (folder / "e.h5ad").write_bytes((folder / "a.h5ad").read_bytes())
-        with h5py.File(folder / "e.h5ad", "r+") as file:
-            file["uns/tmap"] = json.dumps(project)
-    answer = client.get(at)
-    assert answer.status_code == 200
-    text = json.dumps(state_of(answer), ensure_ascii=False)
-    for evil in (
-        "<",
-        ">",
-        "onerror=alert(1)>",
-        "eval",
-        "javascript:",
-        "evil",
-        "__proto__",
-        "ajax",
-        "addLegend",
-        "..",
-        "__init__",
-        "draw",
-    ):
-        assert evil not in text, evil
-    if where != "h5ad":
-        assert not state_of(answer).get("settings")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        f'{{"a": {EVIL}',
-        f'["{EVIL}"]',
-        f'"{EVIL}"',
-        "5",
-        "null",
-        "",
-        "[" * 100_000,
-        "\xff",
-        f'{{"schemaVersion": "{EVIL}"}}',
-        '{"schemaVersion": "99.0"}',
-        '{"layers": 7, "markerFiles": {"x": 1}}',
-    ],
-)
-def test_a_damaged_project_says_so_without_markup(folder, client, text):
-    (folder / "e.tmap").write_text(text, encoding="latin-1")
-    answer = client.get("/e.tmap")
-    assert answer.status_code in (200, 422)
-    assert EVIL not in answer.text
-    assert "onerror=alert(1)>" not in answer.text
-
-
 @pytest.mark.parametrize(
     "at", ["/a.tmap?tmap=evil.json", "/?tmap=data:,{}", "/a.h5ad?x&tmap", "/img.tif?%74map=x"]
 )
@@ -598,180 +359,12 @@ def test_no_address_reads_a_project_past_us(client, at):
     assert "urlParams.get('tmap')" not in client.get("/a.tmap").text
 
 
-# Saving a project
-
-
-def test_a_project_that_the_page_saves_is_there_again(folder, client):
-    project = {"filename": "mine", "layers": [{"name": "HE", "tileSource": "img.tif.dzi"}], "rotate": 90}
-    for at in ("/new.tmap?path=null", "/new.tmap", "/new.tmap?path=sub", "/new%20%23.tmap?path=sub"):
-        answer = client.post(at, json=project)
-        assert answer.status_code == 200
-        assert answer.json["layers"] == project["layers"]
-        assert state_of(client.get(at, follow_redirects=True))["rotate"] == 90
-    assert (folder / "sub" / "new #.tmap").is_file()
-
-
-@pytest.mark.parametrize(
-    "body", [b"5", b"null", b'"x"', b"[]", b"{}", b"{", b"", b"\xff", b"[" * 100_000, b'{"x": 1}',
-    b'{"layers": 5}',
-             b'{"layers":' * 90_000]
-)  # fmt: skip
-def test_no_junk_takes_the_place_of_a_project(folder, client, body):
-    before = (folder / "a.tmap").read_bytes()
-    answer = client.post("/a.tmap", data=body, content_type="application/json")
-    assert answer.status_code in (400, 422)
-    assert answer.json["error"]
-    assert (folder / "a.tmap").read_bytes() == before
-
-
-def test_saving_follows_no_link_and_leaves_what_is_there_when_it_fails(folder, client, monkeypatch):
-    (folder / "link.tmap").symlink_to(folder.parent / "secret.tmap")
-    (folder / "out").symlink_to(folder.parent)
-    assert client.post("/link.tmap", json={"layers": []}).status_code == 403
-    assert client.post("/secret.tmap?path=out", json={"layers": []}).status_code == 404
-    assert client.post("/new.tmap?path=nowhere", json={"layers": []}).status_code == 404
-    assert client.post("/a.tmap", data='{"layers": []}', content_type="text/plain").status_code == 415
-    big = json.dumps({"layers": [], "description": "x" * MOST_BYTES})
-    assert client.post("/a.tmap", data=big, content_type="application/json").status_code == 413
-    before = (folder / "a.tmap").read_bytes()
-
-    def full(self, *_, **__):
-        import errno
-
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("pathlib.Path.write_text", full)
-    answer = client.post("/a.tmap", json={"layers": []})
-    assert answer.status_code == 507
-    assert "No space left" in answer.json["error"]
-    assert (folder / "a.tmap").read_bytes() == before
-    assert (folder.parent / "secret.tmap").read_bytes() == b'{"secret": 1}'
-    assert not list(folder.glob(".a-*"))
-
-
 def test_a_server_that_only_reads_saves_nothing(folder, client, monkeypatch):
     monkeypatch.setitem(make_app(folder).config, "READ_ONLY", True)
     answer = client.post("/new.tmap", json={"layers": []})
     assert answer.status_code == 403
     assert "read-only" in answer.json["error"]
     assert not (folder / "new.tmap").exists()
-
-
-# Bytes of an h5ad
-
-WORKER = {"Referer": "http://localhost/static/js/utils/h5Utils_worker.js"}
-
-
-@pytest.mark.parametrize(
-    ("header", "status", "cut"),
-    [
-        ("bytes=0-99", 206, slice(0, 100)), ("bytes=10-10", 206, slice(10, 11)), ("bytes=0-", 206, slice(0,
-        None)),
-        ("bytes=-5", 206, slice(-5, None)), ("bytes=100-999999999999", 206, slice(100, None)),
-        ("bytes=-999999999", 206, slice(0, None)), ("x", 200, slice(0, None)), ("bytes=", 200, slice(0,
-        None)),
-        ("bytes=-", 200, slice(0, None)), ("bytes=5-2", 200, slice(0, None)), ("items=0-5", 200, slice(0,
-        None)),
-        ("bytes=0-1,5-9", 200, slice(0, None)), ("bytes=a-b", 200, slice(0, None)), (None, 200, slice(0,
-        None)),
-        ("bytes=999999999-", 416, None), ("bytes=-0", 416, None), ("bytes=" + "9" * 30 + "-", 200, slice(0,
-        None)),
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize("at", ["/a.h5ad", "/b.h5ad?path=sub", "/sub/b.h5ad"])
-def test_bytes_of_an_h5ad_are_given_by_ranges(folder, client, at, header, status, cut):
-    content = (folder / "a.h5ad").read_bytes()
-    answer = client.get(at, headers=WORKER | ({"Range": header} if header else {}))
-    assert answer.status_code == status
-    if cut is None:
-        assert answer.headers["Content-Range"] == f"bytes */{len(content)}"
-    else:
-        assert answer.data == content[cut]
-        assert int(answer.headers["Content-Length"]) == len(content[cut])
-    head = client.head(at, headers=WORKER)
-    assert (head.status_code, head.headers["Accept-Ranges"]) == (200, "bytes")
-    assert int(head.headers["Content-Length"]) == len(content)
-
-
-def test_a_file_of_any_size_is_given_in_pieces(folder, client):
-    import tracemalloc
-
-    with (folder / "big.h5ad").open("wb") as file:
-        file.truncate(2**31)
-    tracemalloc.start()
-    answer = client.get("/big.h5ad", headers=WORKER | {"Range": "bytes=0-"}, buffered=False)
-    first = next(answer.iter_encoded())
-    answer.close()
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert len(first) <= 2**20
-    assert peak < 2**24
-    assert int(answer.headers["Content-Length"]) == 2**31
-
-
-# Names
-
-NAMES = [
-    "S21 #2 A1", "p%41b", "q?x", "colon:x", "back\\slash", "~tilde", "-rf", "https-slide", "50%", "a;b&c=d+e",
-    "日本語 ü", "it's \"quoted\"", "<b>bold", "a.b.c", "(1) [2] {3}", " space ", "%2e%2e", "C:\\x", "null",
-    "a|b^c`",
-    "con", "x" * 200,
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("within", ["", "S #1 50%"])
-def test_every_name_has_an_address(tmp_path, slides, name, within):
-    from tissuumaps_sic.slidefile.names import refusal
-    from tissuumaps_sic.slidefile.placing import find_image
-    from tissuumaps_sic.slidefile.project import tmap_project, write_tmap
-    from tissuumaps_sic.viewer.pages import make_project
-    from tissuumaps_sic.viewer.serve import page
-
-    assert refusal(f"{name}.tif") is None
-    folder = tmp_path / within
-    folder.mkdir(exist_ok=True)
-    h5ad = folder / f"{name}.h5ad"
-    h5ad.write_bytes((slides / "a.h5ad").read_bytes())
-    image = folder / f"{name}.tif"
-    image.write_bytes((slides / "img.tif").read_bytes())
-    client = client_of(tmp_path)
-    made = state_of(client.get(page(tmp_path, h5ad.with_suffix(".tmap"))))
-    project = tmap_project(
-        h5ad_name=h5ad.name, slide_name=name, image=image.name, slide_size=(900, 600), centres=np.zeros((1,
-        2)),
-        stride0=128.0, mpp=0.5,
-    )  # fmt: skip
-    write_tmap(h5ad.with_suffix(".tmap"), project)
-    assert find_image(h5ad) == image
-    shown = state_of(client.get(page(tmp_path, h5ad.with_suffix(".tmap"))))
-    assert shown["layers"][0]["tileSource"] == project["layers"][0]["tileSource"]
-    for state in (made, shown, make_project(h5ad)):
-        assert not set(state["filename"]) & set("<>&\"'")
-        (markers,) = state["markerFiles"]
-        named = markers["path"] if isinstance(markers["path"], str) else markers["path"][0]
-        at = f"{address(within)}/{named}" if within else named
-        got = client.get(f"/{at}", headers=WORKER | {"Range": "bytes=0-7"})
-        assert got.data == b"\x89HDF\r\n\x1a\n"
-    tiles = project["layers"][0]["tileSource"].removesuffix(".dzi")
-    at = f"{address(within)}/{tiles}" if within else tiles
-    assert client.get(f"/{at}.dzi").status_code == 200
-    assert client.get(f"/{at}_files/8/0_0.jpeg").mimetype == "image/jpeg"
-
-
-def test_projects_of_before_with_plain_names_open(tmp_path, slides):
-    from tissuumaps_sic.slidefile.placing import find_image
-
-    for name in ("S21 #2 A1", "p%41b", "q?x", "50%"):
-        (tmp_path / f"{name}.tif").write_bytes((slides / "img.tif").read_bytes())
-        project = {"layers": [{"name": name, "tileSource": f"{name}.tif.dzi"}], "markerFiles": []}
-        (tmp_path / f"{name}.tmap").write_text(json.dumps(project))
-        shown = state_of(client_of(tmp_path).get(f"/{address(name)}.tmap"))
-        assert shown["layers"][0]["tileSource"] == f"{address(name)}.tif.dzi"
-        assert find_image(tmp_path / f"{name}.h5ad") == tmp_path / f"{name}.tif"
-
-
-# Passwords
 
 
 def test_wrong_passwords_are_slowed_and_shut_nobody_else_out(folder, monkeypatch):
@@ -814,9 +407,6 @@ def test_one_line_lets_in_who_it_names(folder, text, given):
     assert client.post("/plugins/SIC/open", json={"h5ad": "a.h5ad"}, auth=given).status_code == 200
 
 
-# The plugin's calls
-
-
 def test_bodies_and_waiting_are_bounded(client):
     from tissuumaps_sic.viewer.serve import _LIMITS
 
@@ -845,19 +435,6 @@ def test_passwords_of_folders_below_are_not_guessed_by_calls(folder):
     assert ask("locked/c.h5ad", GIVEN) == 200
 
 
-def test_a_listing_opens_no_pipe_and_shows_what_can_be_opened(folder, client):
-    os.mkfifo(folder / "sub" / "pipe.tif")
-    (folder / "sub" / "deeper").mkdir()
-    (folder / "sub" / "out.csv").symlink_to(folder.parent / "secret.csv")
-    listed = {
-        each["text"]: each["data"]["isdirectory"] for each in client.get("/get_file_tree?root=sub").json
-    }
-    assert listed == {"b.h5ad": False, "b.tmap": False, "img.tif": False, "deeper": True}
-    assert client.get("/get_file_tree").status_code == 200
-    for root in ("nowhere", "/etc", "%252e%252e", "%256cocked", "x.csv"):
-        assert client.get(f"/get_file_tree?root={root}").status_code == 404, root
-
-
 def test_only_pictures_are_followed_out_of_the_folder(folder, client):
     outside = folder.parent
     (outside / "secret.h5ad").write_bytes(b"secret")
@@ -874,6 +451,19 @@ def test_only_pictures_are_followed_out_of_the_folder(folder, client):
     assert client.get("/to-shown.tif.dzi").status_code == 200
 
 
+def test_a_listing_opens_no_pipe_and_shows_what_can_be_opened(folder, client):
+    os.mkfifo(folder / "sub" / "pipe.tif")
+    (folder / "sub" / "deeper").mkdir()
+    (folder / "sub" / "out.csv").symlink_to(folder.parent / "secret.csv")
+    listed = {
+        each["text"]: each["data"]["isdirectory"] for each in client.get("/get_file_tree?root=sub").json
+    }
+    assert listed == {"b.h5ad": False, "b.tmap": False, "img.tif": False, "deeper": True}
+    assert client.get("/get_file_tree").status_code == 200
+    for root in ("nowhere", "/etc", "%252e%252e", "%256cocked", "x.csv"):
+        assert client.get(f"/get_file_tree?root={root}").status_code == 404, root
+
+
 @pytest.mark.parametrize("nothing", ["path=", "path=null"])
 def test_a_folder_that_is_named_by_nothing_is_left_out_of_the_address(client, nothing):
     answer = client.get(f"/a.tmap?{nothing}&x=1")
@@ -881,7 +471,107 @@ def test_a_folder_that_is_named_by_nothing_is_left_out_of_the_address(client, no
     assert client.get(f"/a.h5ad?{nothing}", headers={"Range": "bytes=0-9"}).status_code == 206
 
 
-def test_a_project_of_a_name_that_is_too_long_is_refused_in_words(client):
-    answer = client.post(f"/{'n' * 251}.tmap", json={"layers": []})
-    assert answer.status_code in (403, 404, 422)
-    assert "not saved" in answer.json["error"]
+# The plugin's own door: where TissUUmaps is another's, nobody else asks
+
+
+@pytest.fixture
+def plain(folder):
+    """A client of TissUUmaps with the plugin, without our door."""
+    app = make_app(folder)
+    app.config["READ_ONLY"] = False
+    yield app.test_client()
+    app.config["READ_ONLY"] = False
+
+
+H5AD = "sub/b.h5ad"
+SEED = {"revision": 0, "change": {"kind": "seed", "label": 1, "patches": [5]}}
+
+
+def post(client, endpoint, content, **options):
+    return client.post(f"/plugins/SIC/{endpoint}", json=content, **options)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../outside.h5ad", "sub/../../outside.h5ad", "/etc/passwd", "..\\outside.h5ad", "out.h5ad",
+        "sub/b.h5ad\0", "sub/b.sic.json", "sub", "missing.h5ad", "x" * 4000 + ".h5ad", "x/" * 3000 + "b.h5ad",
+    ],
+)  # fmt: skip
+def test_a_call_reaches_nothing_outside_the_folder(plain, folder, path):
+    outside = folder.parent / "outside.h5ad"
+    outside.write_bytes((folder / "a.h5ad").read_bytes())
+    (folder / "out.h5ad").symlink_to(outside)
+    (folder / "sub" / "b.sic.json").write_text("{}")
+    for endpoint in ("open", "run", "change", "write", "labels"):
+        response = post(plain, endpoint, {"h5ad": path, "revision": 0, "change": {"kind": "clear"}})
+        assert response.status_code in (404, 422)
+        assert "error" in response.json
+    assert post(plain, "open", {"h5ad": str(outside)}).status_code == 404
+    assert not (folder.parent / "outside.sic.json").exists()
+
+
+@pytest.mark.parametrize("name", ["__class__", "__init__", "_app", "nothing", "__dict__", "change/x"])
+def test_a_call_finds_nothing_but_the_endpoints(plain, name):
+    assert post(plain, name, {"h5ad": H5AD}).status_code == 404
+    assert plain.get(f"/plugins/SIC/{name}").status_code == 404
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_each_endpoint_asks_for_a_post_of_our_own_page_and_for_the_password(plain, folder, name):
+    assert plain.get(f"/plugins/SIC/{name}?h5ad={H5AD}").status_code == 405
+    for headers in OTHERS:
+        if "Origin" in headers:
+            assert post(plain, name, {"h5ad": H5AD, **SEED}, headers=headers).status_code == 403
+    (folder / "sub" / "auth").write_text("ann; secret\n")
+    for given in (None, ("ann", "wrong")):
+        refused = post(plain, name, {"h5ad": H5AD, **SEED}, auth=given)
+        assert refused.status_code == 401
+        assert refused.headers["WWW-Authenticate"].startswith("Basic")
+    assert not list((folder / "sub").glob("b*.sic.json"))
+
+
+def test_our_own_page_and_who_has_the_password_are_answered(plain, folder):
+    (folder / "sub" / "auth").write_text("ann; secret\n")
+    headers = {"Origin": "http://localhost"}
+    assert post(plain, "open", {"h5ad": H5AD}, headers=headers, auth=("ann", "secret")).status_code == 200
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_a_read_only_server_refuses_each_endpoint_that_writes_and_says_so(plain, folder, name):
+    before = sorted(folder.rglob("*"))
+    plain.application.config["READ_ONLY"] = True
+    response = post(plain, name, {"h5ad": H5AD, **SEED})
+    assert (response.status_code == 403) == (name in ("change", "merge", "run", "write"))
+    assert ("read-only" in response.text) == (response.status_code == 403)
+    assert post(plain, "open", {"h5ad": H5AD}).status_code == 200
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_sessions_and_locks_that_are_links_are_not_followed(plain, folder):
+    outside = folder.parent / "secret.csv"
+    (folder / "sub" / "b.linked.sic.json").symlink_to(outside)
+    (folder / ".a.sic.lock").symlink_to(folder.parent / "lock")
+    answer = post(plain, "change", {"h5ad": H5AD, "session": "linked", **SEED})
+    assert answer.status_code == 422
+    assert "is a link to another place" in answer.json["error"]
+    (row,) = [
+        row
+        for row in post(plain, "worklist", {"h5ad": H5AD, "session": "linked"}).json["slides"]
+        if row["h5ad"] == H5AD
+    ]
+    assert "is a link to another place" in row["problem"]
+    assert post(plain, "change", {"h5ad": "a.h5ad", **SEED}).status_code == 507
+    assert outside.read_text() == "secret"
+    assert not (folder.parent / "lock").exists()
+
+
+def test_what_a_session_borrows_is_read_only_where_the_same_password_opens_it(plain, folder):
+    (folder / "locked" / "auth").write_text("ann;secret")
+    source = {"kind": "borrow", "source": "locked/c.h5ad"}
+    refused = post(plain, "change", {"h5ad": "a.h5ad", "revision": 0, "change": source})
+    assert refused.status_code == 404
+    assert "no h5ad of that name" in refused.json["error"]
+    (row,) = [row for row in post(plain, "worklist", {"h5ad": "a.h5ad"}).json["slides"] if row["name"] == "a"]
+    assert row["h5ad"] == "a.h5ad"
+    assert "locked" not in post(plain, "worklist", {"h5ad": "a.h5ad"}).text

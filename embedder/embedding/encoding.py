@@ -1,0 +1,100 @@
+"""The encoder of a run, and the patches of a slide embedded by it as they stream by."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder.embedding.options import EmbedOptions
+from embedder.embedding.partial import Partial
+from embedder.encoders.load import load_encoder
+from embedder.encoders.network import Choice, Encoder, choose_device
+from embedder.patches.grid import PatchGrid
+from embedder.patches.reading import iter_patches
+from tissuumaps_sic.slidefile import leases
+from tissuumaps_sic.slidefile.pixels.slide import Slide
+
+log = logging.getLogger(__name__)
+
+
+def make_encoder(options: EmbedOptions) -> Encoder:
+    """Load the encoder that the options name, on their device.
+
+    Raises
+    ------
+    EncoderError
+        When it cannot be loaded.
+    """
+    return load_encoder(
+        options.encoder,
+        weights=options.weights,
+        device=choose_device(options.device),
+        precision=options.precision,
+    )
+
+
+def log_advice(encoder: Encoder, options: EmbedOptions) -> None:
+    """Say what patches the encoder is meant for, where the options ask for others."""
+    advice = encoder.spec.advice(options.patch_size, options.mpp)
+    if advice:
+        log.info("%s", advice)
+
+
+def embed_patches(
+    slide: Slide,
+    grid: PatchGrid,
+    encoder: Encoder,
+    partial: Partial,
+    *,
+    batch_size: int,
+    advance: Callable[[int], None],
+) -> Choice:
+    """Embed the patches that are not done; return the precision that all of them have."""
+    choice = None
+    if "choice" in partial.notes:
+        # Measuring anew might choose otherwise. This slide's choice binds no later one of the run.
+        choice = Choice(**partial.notes["choice"])
+    if partial.done:
+        log.info("%s: going on after %d patches of an earlier run", slide.name, partial.done)
+    batches = iter_patches(slide, grid, batch_size=batch_size, start=partial.done)
+    waiting: tuple[npt.NDArray[np.int64], Any] | None = None
+    try:
+        for indices, patches in batches:
+            if choice is None:
+                choice = encoder.settle(patches)
+                partial.note(choice=asdict(choice))
+            started = encoder.start(patches, precision=choice.precision)
+            # A GPU works on this batch while the one before it is written.
+            if waiting is not None:
+                _save(waiting, encoder, partial, advance)
+            waiting = (indices, started)
+        if waiting is not None:
+            _save(waiting, encoder, partial, advance)
+    except BaseException:
+        # What was done before a failure, or Ctrl-C, need not be done again.
+        with suppress(OSError, leases.LostError):
+            partial.finish()
+        if partial.done == 0:
+            partial.remove()
+        raise
+    with suppress(OSError):
+        partial.finish()
+    assert choice is not None  # a grid has patches
+    return choice
+
+
+def _save(
+    waiting: tuple[npt.NDArray[np.int64], Any],
+    encoder: Encoder,
+    partial: Partial,
+    advance: Callable[[int], None],
+) -> None:
+    indices, started = waiting
+    partial.write(indices, encoder.fetch(started))
+    advance(len(indices))

@@ -1,0 +1,166 @@
+"""How a slide's file is made: what is written into it, and whether that is what is asked for now."""
+
+from __future__ import annotations
+
+import math
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+
+from embedder.patches.grid import PatchGrid
+from embedder.patches.tissue import TissueMask
+from tissuumaps_sic.slidefile.pixels.slide import Slide, require_resolution
+from tissuumaps_sic.slidefile.provenance import (
+    EncoderRecord,
+    GridRecord,
+    Provenance,
+    SlideRecord,
+    TissueRecord,
+    provenance_in,
+)
+
+if TYPE_CHECKING:
+    from embedder.embedding.options import EmbedOptions
+    from embedder.encoders.network import Choice, Encoder
+
+# What `tissue.tissue_mask` calls its own way of finding tissue.
+_OTSU = "otsu-saturation"
+_VERSIONS = ("tissuumaps-sic", "torch", "umap-learn", "openslide-python", "anndata")
+
+
+def asked(slide: Slide, mask: TissueMask | None, encoder: Encoder, options: EmbedOptions) -> Provenance:
+    """Return what a slide's file must have been made with to be what is asked for.
+
+    Everything that the embeddings and the choice of patches depend on; what only tells about a run (versions,
+    times, the precision that was chosen where the choice was left open) is in `describe` alone. Without a
+    mask the tissue is what the slide's colours say.
+    """
+    resolution = require_resolution(slide)
+    return Provenance(
+        slide=SlideRecord(
+            name=slide.name,
+            size=slide.size,
+            bounds=slide.bounds,
+            hash=slide.fast_hash(),
+            mpp_x=resolution.mpp_x,
+            mpp_y=resolution.mpp_y,
+        ),
+        grid=GridRecord(target_mpp=options.mpp, patch_size=options.patch_size, overlap=options.overlap),
+        tissue=TissueRecord(min_tissue=options.min_tissue, method=_OTSU)
+        if mask is None
+        else TissueRecord(
+            min_tissue=options.min_tissue, method=mask.method, parameters=dict(mask.parameters)
+        ),
+        encoder=EncoderRecord(
+            name=encoder.name,
+            architecture=encoder.spec.name,
+            dimension=encoder.dimension,
+            weights_sha256=encoder.weights_sha256,
+            transform=encoder.transform,
+            storage=options.storage,
+        ),
+    )
+
+
+def describe(
+    slide: Slide,
+    grid: PatchGrid,
+    mask: TissueMask,
+    encoder: Encoder,
+    options: EmbedOptions,
+    *,
+    choice: Choice,
+    seconds: dict[str, float],
+) -> Provenance:
+    """Return a slide's provenance for ``uns['embedder']``, with no path and no person's name."""
+    wanted = asked(slide, mask, encoder, options)
+    return Provenance(
+        slide=wanted.slide.model_copy(update={"mpp_source": require_resolution(slide).source}),
+        grid=GridRecord(
+            target_mpp=options.mpp,
+            patch_size=options.patch_size,
+            overlap=options.overlap,
+            stride=grid.stride,
+            patch_size0=grid.patch_size0,
+            patch_width0=grid.patch_width0,
+            patch_height0=grid.patch_height0,
+            scale=grid.scale,
+            level=grid.level,
+            level_downsample=grid.level_downsample,
+        ),
+        tissue=wanted.tissue,
+        encoder=wanted.encoder.model_copy(
+            update={
+                "source": encoder.spec.source,
+                "licence": encoder.spec.licence,
+                "device": encoder.device.partition(":")[0],
+                "precision": choice.precision,
+                "precision_choice": str(choice),
+            }
+        ),
+        umap=options.umap,
+        versions={name: version(name) for name in _VERSIONS},
+        seconds={stage: round(value, 3) for stage, value in seconds.items()},
+    )
+
+
+def differences(h5ad: Path, wanted: Provenance, options: EmbedOptions) -> list[str]:
+    """Tell where a file was made otherwise than is asked for.
+
+    Parameters
+    ----------
+    h5ad : Path
+    wanted : Provenance
+        As `asked` returns it.
+    options : EmbedOptions
+
+    Returns
+    -------
+    list of str
+        Such as ``"patch_size is 224, not 256"``; empty where the file is what is asked for.
+    """
+    try:
+        with h5py.File(h5ad, "r", locking=False) as file:
+            made = provenance_in(file)
+    except (OSError, KeyError, ValueError, AttributeError, TypeError):
+        made = Provenance()
+    if not made.is_told:
+        return ["it does not say how it was made"]
+    # Files of before there was a choice keep float32, and tell the stride in place of the overlap.
+    implied = {"overlap": _overlap(made.grid), "storage": "float32"}
+    found = []
+    for part, values in wanted.document.items():
+        known = made.document.get(part)
+        for key, value in values.items():
+            was = known.get(key) if isinstance(known, dict) else None
+            was = implied.get(key) if was is None else was
+            if not _is_same(was, value):
+                found.append(f"{part} {key.replace('_', ' ')} is {_shorten(was)}, not {_shorten(value)}")
+    if options.precision not in ("auto", made.encoder.precision):
+        found.append(f"precision is {made.encoder.precision}, not {options.precision}")
+    if options.umap and made.umap is False:
+        found.append("it has no UMAP colours")
+    return found
+
+
+def _overlap(grid: GridRecord) -> float | None:
+    return 1 - grid.stride / grid.patch_size if grid.stride is not None and grid.patch_size else None
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_is_same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(_is_same, a, b))
+    if isinstance(a, float | int) and isinstance(b, float | int):
+        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
+    return bool(a == b)
+
+
+def _shorten(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"

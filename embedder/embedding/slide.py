@@ -1,0 +1,310 @@
+"""One slide: it is read once, its patches are embedded as they stream by, and one file is written.
+
+A run that died goes on where it was: embeddings are kept on disk as they are made, and the result is the same
+to the last bit.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder.embedding import provenance, rehearsal, writing
+from embedder.embedding.encoding import embed_patches
+from embedder.embedding.image import Image, plan_image
+from embedder.embedding.options import EmbedOptions
+from embedder.embedding.partial import Partial, remove_partial
+from embedder.embedding.progress import show_progress
+from embedder.embedding.request import SlideInput
+from embedder.embedding.results import SlideResult
+from embedder.embedding.umap import fit_umap, srgb_hex
+from embedder.encoders.network import Encoder
+from embedder.isolation.child import Progress, tell_stage
+from embedder.patches.grid import PatchGrid, TilingError
+from embedder.patches.selection import find_tissue, plan_grid
+from embedder.patches.tissue import TissueMask
+from tissuumaps_sic.slidefile import leases
+from tissuumaps_sic.slidefile.contract import ContractError, foresee
+from tissuumaps_sic.slidefile.failure import os_errno, os_reason
+from tissuumaps_sic.slidefile.pixels.slide import Pixels, Slide, SlideError, open_slide, require_resolution
+from tissuumaps_sic.slidefile.project import tmap_project, write_tmap
+from tissuumaps_sic.slidefile.provenance import Provenance
+from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
+
+log = logging.getLogger(__name__)
+
+# Beside the embeddings, for each patch: corners, centre, names, colour, share, and two layouts.
+BYTES_BESIDE = 200
+
+
+def embed_slide(
+    item: SlideInput,
+    folder: Path,
+    encoder: Encoder,
+    options: EmbedOptions,
+    *,
+    progress: Progress | None = None,
+) -> SlideResult:
+    """Embed a slide that no other run is at, unless its file is there; every failure is a result.
+
+    Parameters
+    ----------
+    item : SlideInput
+    folder : Path
+    encoder : Encoder
+    options : EmbedOptions
+    progress : callable, optional
+        Told (patches done, patches in all) after each batch; without it a bar is drawn on stderr.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        A package is missing, for all slides alike.
+    RehearsalError
+        What a slide needs at its end does not work here, for all alike.
+    """
+    path, h5ad = item.path, folder / f"{item.name}.h5ad"
+    try:
+        with leases.locked(folder / leases.hidden_name(item.name, ".lock")) as lock:
+            return _embed(item, h5ad, encoder, options, progress, lock)
+    except leases.LostError as error:
+        return SlideResult(str(path), "failed", f"{path}: {error}")
+    except leases.LockedError as error:
+        return SlideResult(str(path), "skipped", f"{path}: {error}")
+    except (SlideError, TilingError, ContractError) as error:
+        return SlideResult(str(path), "failed", _name_slide(path, str(error)))
+    except OSError as error:
+        return SlideResult(str(path), "failed", f"{path}: {_explain_os_error(error, h5ad)}")
+    except (ModuleNotFoundError, rehearsal.RehearsalError):
+        raise
+    except MemoryError:
+        return SlideResult(str(path), "failed", f"{path}: there is too little memory for it (unexpected)")
+    except Exception as error:
+        log.debug("%s failed", path, exc_info=True)
+        message = f"{path}: {type(error).__name__}: {error} (unexpected; --verbose shows where)"
+        return SlideResult(str(path), "failed", " ".join(message.split()))
+
+
+@dataclass(frozen=True, eq=False)
+class _Layout:
+    """What is known of a slide before its first patch is embedded."""
+
+    mask: TissueMask
+    thumbnail: Pixels | None
+    grid: PatchGrid
+    shares: npt.NDArray[np.float32]
+    wanted: Provenance
+    image: Image
+    project: dict[str, Any]
+
+
+def _embed(
+    item: SlideInput,
+    h5ad: Path,
+    encoder: Encoder,
+    options: EmbedOptions,
+    progress: Progress | None,
+    lock: leases.Lock,
+) -> SlideResult:
+    """Embed one slide into an h5ad, and write the TissUUmaps project beside it."""
+    clock = _Clock()
+    remove_half_written(h5ad)
+    tell_stage("the slide was opened")
+    with open_slide(item.path, mpp=item.mpp or options.slide_mpp) as slide:
+        require_resolution(slide)
+        if h5ad.exists() and not options.overwrite:
+            return _keep_file(slide, h5ad, encoder, options)
+        layout = _lay_out(slide, h5ad, encoder, options, clock)
+        n_patches = len(layout.grid)
+        tell_stage("its patches were read and embedded")
+        partial = Partial.open(
+            partial_folder(h5ad),
+            request=_request(layout.wanted, layout.grid, encoder, options),
+            shape=(n_patches, encoder.dimension),
+            dtype=options.storage,
+            lock=lock,
+        )
+        with show_progress(progress, slide.name, n_patches, partial.done) as advance:
+            choice = embed_patches(
+                slide, layout.grid, encoder, partial, batch_size=options.batch_size, advance=advance
+            )
+        clock.seconds["embed"] = partial.seconds
+        X = partial.array()
+        tell_stage("UMAP laid its patches out", limited=False)
+        with clock.stage("umap"):
+            umaps = fit_umap(X) if options.umap else None
+        tell_stage("its file was written", limited=False)
+        with clock.stage("write"):
+            lock.check()
+            described = provenance.describe(
+                slide, layout.grid, layout.mask, encoder, options, choice=choice, seconds=clock.seconds
+            )
+            _write(h5ad, slide, layout, X, umaps, encoder.name, described)
+        del X  # Windows removes no file that is still mapped
+        partial.remove()
+    message = f"{item.path}: {n_patches} patches in {sum(clock.seconds.values()):.0f} s -> {h5ad}"
+    return SlideResult(str(item.path), "done", message, str(h5ad), n_patches, clock.seconds)
+
+
+def _lay_out(slide: Slide, h5ad: Path, encoder: Encoder, options: EmbedOptions, clock: _Clock) -> _Layout:
+    """Find the patches of a slide, and make sure that nothing which can be known now will end it later."""
+    tell_stage("its tissue was looked for")
+    with clock.stage("tissue"):
+        mask = find_tissue(slide, options)
+    thumbnail = slide.thumbnail(1024) if options.thumbnail else None
+    grid, shares = plan_grid(slide, mask, options)
+    log.info("%s: %d patches of %g µm", slide.path.name, len(grid), options.patch_size * options.mpp)
+    tell_stage("its last steps were tried", limited=False)
+    rehearsal.try_last_steps(h5ad.parent, umap=options.umap)
+    rehearsal.require_room(
+        h5ad.parent,
+        begun=partial_folder(h5ad),
+        embeddings=len(grid) * encoder.dimension * np.dtype(options.storage).itemsize,
+        beside=len(grid) * BYTES_BESIDE,
+    )
+    wanted = provenance.asked(slide, mask, encoder, options)
+    image = plan_image(slide.path, h5ad.parent)
+    project = _make_project(slide, h5ad, image, grid.centres, grid.stride * grid.scale)
+    if problems := foresee(wanted, project):
+        raise ContractError(f"{slide.path.name}: {problems[0].what}; {problems[0].fix}")
+    return _Layout(mask, thumbnail, grid, shares, wanted, image, project)
+
+
+def _write(
+    h5ad: Path,
+    slide: Slide,
+    layout: _Layout,
+    X: npt.NDArray[Any],
+    umaps: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None,
+    encoder_name: str,
+    described: Provenance,
+) -> None:
+    """Write the file of a slide, its project, and the link to its image."""
+    grid = layout.grid
+    umap2, umap3 = umaps or (None, None)
+    # What points to the h5ad comes after it, but room for it is found before. Where a run ends in between,
+    # the next one makes it.
+    with replacing(h5ad.with_suffix(".tmap")) as temporary:
+        write_tmap(temporary, layout.project)
+        writing.write_slide(
+            h5ad,
+            X=X,
+            x0=grid.x0,
+            y0=grid.y0,
+            centres=grid.centres,
+            tissue=layout.shares,
+            umap2=umap2,
+            umap3=umap3,
+            colors=["#808080"] * len(X) if umap3 is None else srgb_hex(umap3),
+            slide_name=slide.name,
+            encoder_name=encoder_name,
+            provenance=described,
+            tmap=layout.project,
+            thumbnail=layout.thumbnail,
+        )
+        layout.image.place()
+
+
+def _keep_file(slide: Slide, h5ad: Path, encoder: Encoder, options: EmbedOptions) -> SlideResult:
+    """Return what is to be said of a slide whose file is there, and make what should point to it."""
+    # Finding the tissue anew would tell nothing that the slide's hash does not, and takes a second.
+    mask = None if options.tissue is None else find_tissue(slide, options)
+    wanted = provenance.asked(slide, mask, encoder, options)
+    different = provenance.differences(h5ad, wanted, options)
+    path = slide.path
+    if different:
+        return SlideResult(
+            str(path),
+            "failed",
+            f"{path}: {h5ad} is there already, made otherwise ({'; '.join(different[:3])}); "
+            "--overwrite embeds the slide anew, or choose another -o",
+            str(h5ad),
+        )
+    # A run may have ended between the file and this.
+    remove_partial(partial_folder(h5ad))
+    message = f"{path}: {h5ad} is there already, made as asked"
+    project = h5ad.with_suffix(".tmap")
+    if not project.exists():
+        image = plan_image(path, h5ad.parent)
+        centres, stride0 = writing.read_places(h5ad)
+        image.place()
+        write_tmap(project, _make_project(slide, h5ad, image, centres, stride0))
+        message += f"; {project.name}, which was not, is made anew"
+    return SlideResult(str(path), "skipped", message, str(h5ad), writing.count_patches(h5ad))
+
+
+def _make_project(
+    slide: Slide, h5ad: Path, image: Image, centres: npt.NDArray[np.float64], stride0: float
+) -> dict[str, Any]:
+    return tmap_project(
+        h5ad_name=h5ad.name,
+        slide_name=slide.name,
+        image=image.name,
+        slide_size=slide.size,
+        centres=centres,
+        stride0=stride0,
+        mpp=require_resolution(slide).mpp,
+    )
+
+
+def partial_folder(h5ad: Path) -> Path:
+    """Return where the embeddings of a slide lie while they are made."""
+    return h5ad.parent / leases.hidden_name(h5ad.stem, ".partial")
+
+
+def remove_half_written(h5ad: Path) -> None:
+    """Remove what killed runs left of files half written; the lock is held."""
+    for path in (h5ad, h5ad.with_suffix(".tmap")):
+        remove_left_behind(path)
+
+
+def _request(wanted: Provenance, grid: PatchGrid, encoder: Encoder, options: EmbedOptions) -> dict[str, Any]:
+    """Return all that the embeddings depend on to the last bit, which a run must share to go on."""
+    return wanted.document | {
+        "patches": hashlib.sha256(grid.cells.tobytes()).hexdigest(),
+        "batch_size": options.batch_size,
+        "precision": options.precision,
+        "device": encoder.device.partition(":")[0],
+        "versions": {name: version(name) for name in ("tissuumaps-sic", "torch")},
+    }
+
+
+def _name_slide(path: Path, message: str) -> str:
+    """Put the slide's name before a message that lacks it."""
+    return message if path.name in message else f"{path}: {message}"
+
+
+def _explain_os_error(error: OSError, h5ad: Path) -> str:
+    """Return a system's error with its place, and what to do where that is known."""
+    reason, number = os_reason(error, h5ad), os_errno(error)
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return f"{reason}; make room and run again: it goes on where it stopped"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{reason}; give a folder with -o that may be written"
+    return reason
+
+
+class _Clock:
+    """How long each stage took, in seconds."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.perf_counter() - started

@@ -1,0 +1,68 @@
+"""Building the network of an encoder, still without its weights."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embedder.encoders.hub import require_conch
+from embedder.encoders.spec import EncoderSpec
+
+if TYPE_CHECKING:
+    import torch
+
+
+def build(spec: EncoderSpec) -> torch.nn.Module:
+    """Return the network of an encoder, without weights: on the ``meta`` device, until they are loaded.
+
+    Raises
+    ------
+    EncoderError
+        When a package of its authors is not installed.
+    """
+    import torch
+
+    with torch.device("meta"):
+        return _BUILDERS[spec.library](spec)
+
+
+def _build_timm(spec: EncoderSpec) -> torch.nn.Module:
+    import timm
+
+    arguments: dict[str, Any] = dict(spec.arguments)
+    if isinstance(layer := arguments.get("mlp_layer"), str):
+        arguments["mlp_layer"] = getattr(timm.layers, layer)
+    return timm.create_model(spec.architecture, pretrained=False, **arguments)
+
+
+def _build_torchvision(spec: EncoderSpec) -> torch.nn.Module:
+    import torchvision
+
+    network: torch.nn.Module = getattr(torchvision.models, spec.architecture)(weights=None, **spec.arguments)
+    return network
+
+
+def _build_conch(spec: EncoderSpec) -> torch.nn.Module:
+    """Build CONCH's image tower by its own package, so that it gives what that one's encode_image does."""
+    require_conch(spec)
+    package = importlib.import_module("conch.open_clip_custom")
+    model = importlib.import_module("conch.open_clip_custom.coca_model")
+    described = Path(next(iter(package.__path__))) / "model_configs" / f"{spec.architecture}.json"
+    settings: dict[str, Any] = json.loads(described.read_text())
+    settings.pop("custom_text", None)
+    tower: Any = model.CoCa(**settings).visual
+    # Without the projection into the space that it shares with text: the card's choice for embeddings.
+    tower.forward = partial(tower.forward_no_head, normalize=False)
+    network: torch.nn.Module = tower
+    return network
+
+
+_BUILDERS: dict[str, Callable[[EncoderSpec], torch.nn.Module]] = {
+    "timm": _build_timm,
+    "torchvision": _build_torchvision,
+    "conch": _build_conch,
+}

@@ -1,0 +1,238 @@
+"""Loading an encoder by its name or from a file, and the list of those that can be loaded here.
+
+Weights are never guessed at: a checkpoint that does not match its network key for key is refused, and its
+sha256 goes into the provenance.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from embedder.encoders.build import build
+from embedder.encoders.checkpoints import Checkpoint, load_strictly, pretrained_facts, read_checkpoint, sha256
+from embedder.encoders.hub import READY, find_state, find_weights, require_conch
+from embedder.encoders.network import Encoder
+from embedder.encoders.spec import DEFAULT_ENCODER, PRECISIONS, EncoderError, EncoderSpec, UnknownEncoderError
+from embedder.encoders.table import ENCODERS, SIMCLR, TRAINABLE
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EncoderStatus:
+    """An encoder, and what it takes to use it on this machine.
+
+    Attributes
+    ----------
+    name : str
+        As given to ``--encoder``.
+    dimension : int or None
+        Length of an embedding; None where a file tells it.
+    input_size : int or None
+        Edge in pixels that the network takes; None where that is any, or a file tells it.
+    mpp : float or None
+        µm per pixel at which it is best used; None where a file tells it.
+    licence, source : str
+        Of the weights.
+    state : str
+        "ready", or "needs ...".
+    usable : bool
+        Whether nothing has to be fetched, asked for or installed.
+    """
+
+    name: str
+    dimension: int | None
+    input_size: int | None
+    mpp: float | None
+    licence: str
+    source: str
+    state: str
+    usable: bool
+
+
+def available_encoders() -> list[EncoderStatus]:
+    """Return every encoder with what it takes to use it here; nothing is fetched."""
+    statuses = []
+    for spec in ENCODERS.values():
+        state = find_state(spec)
+        facts = (spec.name, spec.dimension, spec.input_size, spec.mpp, spec.licence, spec.source)
+        statuses.append(EncoderStatus(*facts, state, usable=state == READY))
+    state = "needs --weights FILE: the encoder.safetensors that `embedder pretrain` wrote"
+    own = EncoderStatus(SIMCLR, None, None, None, "your own", "your slides", state, usable=False)
+    return [*statuses, own]
+
+
+def format_table(encoders: Sequence[EncoderStatus]) -> list[str]:
+    """Return a table of encoders, one line each under a heading, its columns aligned."""
+    rows = [("encoder", "embedding", "input", "µm/px", "licence", "state", "source")]
+    rows += [
+        (
+            status.name,
+            "by file" if status.dimension is None else f"{status.dimension}-d",
+            "any" if status.input_size is None else f"{status.input_size} px",
+            "by file" if status.mpp is None else f"{status.mpp:g}",
+            status.licence,
+            status.state,
+            status.source,
+        )
+        for status in encoders
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    lines.append("--encoder PATH takes a checkpoint of a CNN above, or what `embedder pretrain` wrote.")
+    return lines
+
+
+def load_encoder(
+    name: str = DEFAULT_ENCODER,
+    *,
+    weights: Path | None = None,
+    device: str = "cpu",
+    precision: str = "float32",
+) -> Encoder:
+    """Load an encoder with its pretrained weights.
+
+    Parameters
+    ----------
+    name : str
+        A name of `ENCODERS`, "simclr", or the path of a checkpoint (``.pth``, ``.pt``, ``.ckpt``,
+        ``.safetensors``): what `embedder pretrain` wrote, the published HistoSSL file, or one of the
+        convolutional architectures, which its keys tell.
+    weights : Path, optional
+        Checkpoint for a named encoder, in place of its own.
+    device : str
+    precision : "auto", "float32" or "bfloat16"
+        "auto" measures on the first patches which of the two is worth it.
+
+    Raises
+    ------
+    EncoderError
+        When the name or the precision is unknown, weights are missing or not to be had, or they do not match
+        the network key for key.
+    """
+    import torch
+
+    if precision not in PRECISIONS:
+        raise UnknownEncoderError(
+            f"there is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}"
+        )
+    known, path = _find_file(name, weights)
+    remedy = "save the state_dict alone"
+    if known is not None and known.download is not None:
+        remedy += f", or take {known.download}"
+    checkpoint = read_checkpoint(path, remedy=remedy)
+    name, spec = _identify(name, known, checkpoint)
+    network = build(spec)
+    load_strictly(spec, network, checkpoint)
+    # The classifier is the last layer of every convolutional network; its place is taken by nothing.
+    for head in ("classifier", "fc"):
+        if hasattr(network, head):
+            setattr(network, head, torch.nn.Identity())
+    return Encoder(spec, network, name=name, weights_sha256=sha256(path), device=device, precision=precision)
+
+
+def _find_file(name: str, weights: Path | None) -> tuple[EncoderSpec | None, Path]:
+    """Return the facts of an encoder, where its name tells them, and the file of its weights."""
+    if name not in ENCODERS and name != SIMCLR:
+        path = Path(name)
+        if not path.is_file():
+            raise UnknownEncoderError(_explain_unknown(name))
+        if weights is not None:
+            raise UnknownEncoderError(
+                f"{name} is a checkpoint already; leave out {weights}, or name an architecture"
+            )
+        return None, path
+    if weights is not None and not weights.is_file():
+        raise EncoderError(f"{weights}: no such file; give the checkpoint of {name} with --weights")
+    if name == SIMCLR:
+        if weights is None:
+            raise EncoderError(
+                "simclr has no weights of its own; give the encoder.safetensors that `embedder pretrain` "
+                "wrote with --weights"
+            )
+        return None, weights
+    spec = ENCODERS[name]
+    require_conch(spec)  # before gigabytes are fetched for nothing
+    return spec, find_weights(spec) if weights is None else weights
+
+
+def _explain_unknown(name: str) -> str:
+    choices = [*ENCODERS, SIMCLR]
+    close = difflib.get_close_matches(name.lower(), choices, n=3, cutoff=0.5)
+    close += [choice for choice in choices if name.lower() in choice and choice not in close]
+    offered = f"did you mean {' or '.join(close)}?" if close else f"choose one of {', '.join(choices)}."
+    return f"there is no encoder {name!r}; {offered} A checkpoint is given by its path"
+
+
+def _identify(name: str, known: EncoderSpec | None, checkpoint: Checkpoint) -> tuple[str, EncoderSpec]:
+    """Return the name and the facts of an encoder, by its name or by what its file says of itself.
+
+    A file that is known gets the same name whether it was given by that or by its path.
+    """
+    if known is not None:
+        if checkpoint.pretrained:
+            # Its own mean and resolution are in the file; those of the name would be the wrong ones.
+            raise EncoderError(
+                f"{checkpoint.path}: was written by `embedder pretrain`, not {known.name}'s; "
+                f"use --encoder simclr --weights {checkpoint.path}"
+            )
+        return name, known
+    if checkpoint.pretrained or name == SIMCLR:
+        return SIMCLR, _read_own_spec(checkpoint)
+    spec = _recognise(checkpoint)
+    return (spec.name if checkpoint.histossl else checkpoint.path.stem), spec
+
+
+def _read_own_spec(checkpoint: Checkpoint) -> EncoderSpec:
+    """Return the facts that `embedder pretrain` wrote into a file."""
+    facts = pretrained_facts(checkpoint)
+    if facts.architecture not in TRAINABLE:
+        raise EncoderError(
+            f"{checkpoint.path}: holds an architecture that is not known here, {facts.architecture!r}; "
+            "use the version of tissuumaps-sic that wrote it"
+        )
+    start = f" from {facts.start_sha256[:12]}" if facts.start_sha256 else ""
+    return replace(
+        ENCODERS[TRAINABLE[facts.architecture]],
+        mean=facts.mean,
+        std=facts.std,
+        mpp=facts.mpp,
+        mpp_range=None,
+        patch_size=facts.patch_size,
+        source=f"embedder pretrain, SimCLR, {facts.steps} steps{start}",
+        licence="your own",
+        shipped=None,
+        download=None,
+    )
+
+
+def _recognise(checkpoint: Checkpoint) -> EncoderSpec:
+    """Return the encoder that a checkpoint's keys belong to."""
+    keys = checkpoint.state.keys()
+    name = None
+    if checkpoint.histossl:
+        name = "histossl"
+    elif "_conv_stem.weight" in keys or "conv_stem.weight" in keys:
+        name = "efficientnet-lite0"
+    elif "layer1.0.conv3.weight" in keys:
+        name = "resnet50"
+    elif "layer1.0.conv1.weight" in keys:
+        name = "resnet18"
+    if name is not None:
+        log.info("%s: read as a checkpoint of %s, with its mean and resolution", checkpoint.path.name, name)
+        return ENCODERS[name]
+    if not keys.isdisjoint(("embeddings.cls_token", "cls_token", "visual.trunk.cls_token")):
+        raise EncoderError(
+            f"{checkpoint.path}: is a vision transformer's, which does not tell its transform; "
+            f"name it with --encoder NAME --weights {checkpoint.path}"
+        )
+    raise EncoderError(
+        f"{checkpoint.path}: its keys belong to none of {', '.join(ENCODERS)}; "
+        f"they begin {', '.join(list(keys)[:5])}"
+    )

@@ -1,0 +1,57 @@
+"""The patches that are taken of a slide: where its tissue is, and which places of the grid hold it."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder.patches.drawn import read_tissue
+from embedder.patches.grid import PatchGrid
+from embedder.patches.options import PatchOptions
+from embedder.patches.tissue import TissueMask, tissue_mask
+from tissuumaps_sic.slidefile.pixels.slide import Slide, SlideError, require_resolution
+
+
+def find_tissue(slide: Slide, options: PatchOptions) -> TissueMask:
+    """Return where the tissue is, by the slide's colours or by the file that the options name.
+
+    Errors are those of `tissue_mask` and `read_tissue`.
+    """
+    if options.tissue is None:
+        return tissue_mask(slide)
+    return read_tissue(
+        slide, options.tissue, classes=options.tissue_classes, from_bounds=options.tissue_from_bounds
+    )
+
+
+def plan_grid(
+    slide: Slide, mask: TissueMask, options: PatchOptions
+) -> tuple[PatchGrid, npt.NDArray[np.float32]]:
+    """Return the patches that hold tissue, and the share of each that does, (n_patches,).
+
+    Raises
+    ------
+    SlideError
+        When there is no such patch, or the slide has no resolution.
+    TilingError
+        When no patch fits.
+    """
+    resolution = require_resolution(slide)
+    grid = PatchGrid.plan(
+        slide.size,
+        mpp_x=resolution.mpp_x,
+        mpp_y=resolution.mpp_y,
+        target_mpp=options.mpp,
+        patch_size=options.patch_size,
+        overlap=options.overlap,
+        bounds=slide.bounds,
+        level_downsamples=slide.level_downsamples,
+    )
+    shares = mask.share(grid.x0, grid.y0, (grid.patch_width0, grid.patch_height0))
+    keep = shares >= options.min_tissue
+    if not keep.any():
+        raise SlideError(
+            f"{slide.path.name}: no patch is at least {options.min_tissue:.0%} tissue; "
+            "lower --min-tissue (0 embeds everything) if there is tissue on this slide"
+        )
+    return grid.select(keep), shares[keep]

@@ -1,0 +1,125 @@
+"""The patches of a training in one file of their own: each is read from its slide once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder.patches.reading import iter_patches
+from embedder.pretraining.samples import Failure, Integers, Sample, digest, leave_out
+from tissuumaps_sic.slidefile.pixels.slide import SlideError, open_slide
+from tissuumaps_sic.slidefile.writing import replacing
+
+_READ_AT_ONCE = 64
+
+
+class PatchStore:
+    """Patches in a file of their own, as they will be asked for again and again.
+
+    Attributes
+    ----------
+    patches : uint8 array of shape (n, size, size, 3)
+        Mapped, read-only.
+    samples : list of Sample
+        Where they are from, row by row.
+    failures : list of (slide, message)
+        Slides of which nothing could be read.
+    """
+
+    def __init__(self, file: Path, samples: list[Sample], failures: list[Failure]) -> None:
+        self._file = file
+        self.samples = samples
+        self.failures = failures
+        n, size = sum(len(each.grid) for each in samples), samples[0].grid.patch_size
+        self.patches: npt.NDArray[np.uint8] = np.memmap(file, np.uint8, mode="r", shape=(n, size, size, 3))
+
+    @classmethod
+    def open(cls, file: Path, samples: Sequence[Sample]) -> PatchStore:
+        """Read patches into a file, unless they are in it; a slide that fails is told and left out.
+
+        Raises
+        ------
+        SlideError
+            No slide could be read.
+        OSError
+            The disk is full, say.
+        """
+        state = file.with_name(f"{file.name}.json")
+        asked = digest(samples)
+        known = _read_state(state)
+        if known is None or known["asked"] != asked or not file.is_file():
+            state.unlink(missing_ok=True)
+            failed: dict[int, str] = {}
+            with replacing(file) as temporary:
+                _fill(temporary, samples, failed)
+            known = {"asked": asked, "failed": [[place, why] for place, why in failed.items()]}
+            with replacing(state) as temporary:
+                temporary.write_text(json.dumps(known), encoding="utf-8")
+        lost = {int(place): str(why) for place, why in known["failed"]}
+        kept = [each for place, each in enumerate(samples) if place not in lost]
+        if not kept:
+            raise SlideError(f"no slide could be read: {next(iter(lost.values()), 'none was given')}")
+        return cls(file, kept, [(str(samples[place].item.path), why) for place, why in lost.items()])
+
+    def slides(self) -> Integers:
+        """Return which of the slides in `samples` each patch is of, (n,)."""
+        return np.repeat(np.arange(len(self.samples)), [len(each.grid) for each in self.samples])
+
+    def places(self) -> Integers:
+        """Return each patch's column and row in its slide's grid, (n, 2)."""
+        return np.concatenate([np.stack([each.grid.column, each.grid.row], 1) for each in self.samples])
+
+    def labels(self) -> Integers | None:
+        """Return each patch's value in the truth, (n,), where there is one."""
+        labels = [sample.labels for sample in self.samples if sample.labels is not None]
+        return np.concatenate(labels) if labels else None
+
+    def close(self) -> None:
+        """Let go of the file, which Windows else would not remove."""
+        self.patches = np.empty((0, 0, 0, 3), np.uint8)
+
+    def remove(self) -> None:
+        """Delete the file."""
+        self.close()
+        for each in (self._file, self._file.with_name(f"{self._file.name}.json")):
+            with suppress(OSError):
+                each.unlink(missing_ok=True)
+
+
+def _fill(file: Path, samples: Sequence[Sample], failed: dict[int, str]) -> None:
+    """Write the patches of one slide after the other, and note those that fail."""
+    from tqdm import tqdm
+
+    total = sum(len(each.grid) for each in samples)
+    # Not through a memory map: where the disk is full, that ends the process without a word.
+    with file.open("wb") as out, tqdm(total=total, desc="reading", unit=" patches") as bar:
+        for place, each in enumerate(samples):
+            begin = out.tell()
+            try:
+                with open_slide(each.item.path) as slide:
+                    for indices, patches in iter_patches(slide, each.grid, batch_size=_READ_AT_ONCE):
+                        for index, patch in zip(indices, patches, strict=True):
+                            # A wide slide comes in bands of columns: each patch goes to its own row.
+                            out.seek(begin + int(index) * patch.nbytes)
+                            out.write(patch.data)
+                        bar.update(len(indices))
+                out.seek(0, os.SEEK_END)
+            except SlideError as error:
+                failed[place] = leave_out(each.item, error)
+                out.seek(begin)
+                out.truncate()
+
+
+def _read_state(path: Path) -> dict[str, Any] | None:
+    try:
+        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return known if isinstance(known["failed"], list) and known["asked"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,27 @@
+import assert from "node:assert/strict";
+import { globSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { test } from "node:test";
+
+const PAGE = join(import.meta.dirname, "../../tissuumaps_sic/plugin/SIC_page");
+const modules = globSync("**/*.js", { cwd: PAGE });
+const imports = new Map(modules.map((name) => [name,
+  [...readFileSync(join(PAGE, name), "utf8").matchAll(/^(?:import|export) [^;]*? from "(\.[^"]+)";/gms)]
+    .map(([, path]) => relative(PAGE, join(PAGE, dirname(name), path)))]));
+
+test("imports run in no circle, and every module is used", () => {
+  const done = new Set();
+  const visit = (name, path) => {
+    assert.ok(!path.includes(name), `a circle: ${[...path, name].join(" → ")}`);
+    if (!done.has(name)) for (const each of imports.get(name)) visit(each, [...path, name]);
+    done.add(name);
+  };
+  visit("main.js", []);
+  assert.deepEqual([...done].sort(), modules.sort());
+});
+
+test("only server.js names an endpoint's address, and only state.js makes a store", () => {
+  const namers = (text) => modules.filter((name) => readFileSync(join(PAGE, name), "utf8").includes(text));
+  assert.deepEqual(namers("/plugins/SIC/"), ["server.js"]);
+  assert.deepEqual(namers("makeStore("), ["state.js", "store.js"]);
+});

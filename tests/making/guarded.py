@@ -1,0 +1,17 @@
+"""Clients of TissUUmaps behind our door, in this process."""
+
+import json
+
+from werkzeug.test import Client
+
+from tissuumaps_sic.viewer.guard import guarded
+from tissuumaps_sic.viewer.serve import make_app
+
+
+def client_of(folder, **options):
+    return Client(guarded(make_app(folder), folder / "auth", **options))
+
+
+def state_of(answer):
+    text = answer.text.partition("jsonState = ")[2].partition("\n")[0]
+    return json.loads(text)

@@ -1,0 +1,266 @@
+"""What a person can do to a session, and how the actions of a history come to its present state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from tissuumaps_sic.annotation.classes import NumberedClass, SeedClass
+from tissuumaps_sic.annotation.loans import Loan
+from tissuumaps_sic.annotation.patch_rows import PatchIndex, PatchRows
+from tissuumaps_sic.annotation.records import Reading, Record, to_line
+from tissuumaps_sic.annotation.state import State
+
+# What is worth keeping between two kept states of a session: microseconds of doing actions.
+_SPACING, _MOST_STATES = 30_000, 12
+
+
+def now() -> str:
+    """Return the time as sessions note it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class _Action(Record):
+    time: str = Field(default_factory=now)
+    # Who did it, where that is known.
+    user: str = Field(default="", max_length=60)
+
+    @property
+    def n_patches(self) -> int:
+        """How many patches it names."""
+        return 0
+
+    @property
+    def line(self) -> str:
+        """Itself as JSON, patches by their names."""
+        return self.model_dump_json()
+
+    @cached_property
+    def packed_line(self) -> str:
+        """Itself as JSON, what may be large packed."""
+        return self.line
+
+    def _apply(self, state: State) -> None:
+        raise NotImplementedError
+
+
+def _read_patches(given: Any, info: ValidationInfo) -> PatchRows:
+    if not isinstance(given, list | tuple | PatchRows) or not given:
+        raise ValueError("is no list of one patch or more")
+    if isinstance(given, PatchRows):
+        return given
+    wrong = next((place for place, name in enumerate(given) if not isinstance(name, str)), None)
+    if wrong is not None:
+        raise ValueError(f"[{wrong}] is {str(given[wrong])[:60]!r}, and no name of a patch")
+    try:
+        "".join(given).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"holds {error.object[error.start]!a}, which is no character") from error
+    reading = Reading.of(info)
+    index = reading.index if reading else PatchIndex()
+    return PatchRows(index, index.rows_of(given))
+
+
+class SeedAction(_Action):
+    """Patches were given a class, or (`label` None) lost theirs."""
+
+    kind: Literal["seed"] = "seed"
+    label: int | None = Field(ge=0)
+    patches: Annotated[PatchRows, PlainValidator(_read_patches), PlainSerializer(list)]
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_rows(cls, data: Any, info: ValidationInfo) -> Any:
+        reading = Reading.of(info)
+        if not isinstance(data, dict) or "rows" not in data or "patches" in data or reading is None:
+            return data
+        try:
+            patches = PatchRows.read(reading.index, data["rows"])
+        except ValueError as error:
+            raise ValueError(f"rows: {error}") from error
+        return {key: value for key, value in data.items() if key != "rows"} | {"patches": patches}
+
+    @property
+    def n_patches(self) -> int:
+        """How many patches it names."""
+        return len(self.patches)
+
+    @cached_property
+    def packed_line(self) -> str:
+        """Itself as JSON, patches by their rows."""
+        return to_line({**self.model_dump(exclude={"patches"}), "rows": self.patches.kept})
+
+    def _apply(self, state: State) -> None:
+        state.seed(self.patches, self.label)
+
+
+class ClearAction(_Action):
+    """All seeds of this slide were removed."""
+
+    kind: Literal["clear"] = "clear"
+
+    def _apply(self, state: State) -> None:
+        state.clear()
+
+
+class AddClassAction(_Action):
+    """A class was added after the others."""
+
+    kind: Literal["add-class"] = "add-class"
+    # Never that of another class, one that was undone included: an earlier run may still have labels of it.
+    number: int = Field(ge=0)
+    name: str
+    color: str
+
+    def _apply(self, state: State) -> None:
+        state.add_class(self.number, SeedClass(name=self.name, color=self.color))
+
+
+class EditClassAction(_Action):
+    """A class was renamed or recoloured."""
+
+    kind: Literal["edit-class"] = "edit-class"
+    label: int = Field(ge=0)
+    name: str
+    color: str
+
+    def _apply(self, state: State) -> None:
+        state.edit_class(self.label, SeedClass(name=self.name, color=self.color))
+
+
+class RemoveClassAction(_Action):
+    """A class was removed; its seeds went to the class `into`, or (None) with it."""
+
+    kind: Literal["remove-class"] = "remove-class"
+    label: int = Field(ge=0)
+    into: int | None = Field(default=None, ge=0)
+
+    def _apply(self, state: State) -> None:
+        state.remove_class(self.label, self.into)
+
+
+class BorrowAction(_Action):
+    """Seeds of another slide were taken over, in place of what was borrowed from it before."""
+
+    kind: Literal["borrow"] = "borrow"
+    loan: Loan
+    # Classes that this session had not.
+    added: tuple[NumberedClass, ...] = ()
+    # Whether they took the place of the classes that a session begins with, none of which was used.
+    replaces: bool = False
+
+    @property
+    def n_patches(self) -> int:
+        """How many patches it names."""
+        return len(self.loan.seeds)
+
+    @cached_property
+    def packed_line(self) -> str:
+        """Itself as JSON, what is borrowed packed."""
+        return to_line({**self.model_dump(exclude={"loan"}), "loan": self.loan.pack()})
+
+    def _apply(self, state: State) -> None:
+        state.borrow(self.loan, self.added, replaces=self.replaces)
+
+
+class ReturnAction(_Action):
+    """What was borrowed from a slide was dropped."""
+
+    kind: Literal["return"] = "return"
+    path: str
+
+    def _apply(self, state: State) -> None:
+        state.give_back(self.path)
+
+
+Action = Annotated[
+    SeedAction
+    | ClearAction
+    | AddClassAction
+    | EditClassAction
+    | RemoveClassAction
+    | BorrowAction
+    | ReturnAction,
+    Field(discriminator="kind"),
+]
+
+
+def do(state: State, action: Action) -> None:
+    """Do one more action to a state; what cannot be done is a `LookupError`."""
+    state.cost += 10.0 + 0.02 * action.n_patches
+    action._apply(state)
+
+
+def fold(
+    states: Mapping[int, State],
+    actions: Sequence[Action],
+    position: int,
+    *,
+    classes: Sequence[SeedClass],
+    n_patches: int,
+    n_packed: int = 0,
+) -> dict[int, State]:
+    """Return what some numbers of actions come to, `position` among them, from the nearest that is known.
+
+    A session began with `classes` on a slide of `n_patches`; `n_packed` of its actions stand in the history
+    of its file. Nobody may change a state that is kept here.
+
+    Raises
+    ------
+    ValueError
+        When one of the actions cannot have been.
+    """
+    start = max((number for number in states if number < position), default=0)
+    state = states[start].copy() if start in states else State.start(classes, n_patches)
+    kept = dict(states)
+    noted = state.cost
+    for number in range(start, position):
+        try:
+            do(state, actions[number])
+        except (LookupError, ValidationError) as error:
+            place = name_place(number, n_packed)
+            raise ValueError(f"{place}: an action is of a class that there was not ({error!r})") from error
+        if state.cost - noted >= _SPACING and number + 1 < position:
+            kept[number + 1], noted = state.copy(), state.cost
+    kept[position] = state
+    return _thin(kept, position)
+
+
+def act(states: Mapping[int, State], position: int, action: Action) -> dict[int, State]:
+    """Return states, as `fold` does, after one action that takes the place of those beyond `position`."""
+    state = states[position].copy()
+    do(state, action)
+    kept = {number: known for number, known in states.items() if number <= position}
+    return _thin({**kept, position + 1: state}, position + 1)
+
+
+def _thin(states: dict[int, State], now: int) -> dict[int, State]:
+    """Return those of some states that are worth their memory, that after `now` actions in any case."""
+    total = max(each.cost for each in states.values())
+    spacing = max(_SPACING, total / _MOST_STATES)
+    kept, last = {}, 0.0
+    for place in sorted(states):
+        if place == now:
+            kept[place] = states[place]
+        elif states[place].cost >= last + spacing:
+            kept[place], last = states[place], states[place].cost
+    return kept
+
+
+def name_place(number: int, n_packed: int) -> str:
+    """Return where in a file the action of a number stands."""
+    return f"action {number} of the history" if number < n_packed else f"actions[{number - n_packed}]"

@@ -1,0 +1,56 @@
+/** Labels as they are seen on the slide. */
+
+import { askScores, askUnlike, compareAgain } from "./fetched.js";
+import { showRegions } from "./regions.js";
+import { attempt } from "./requests.js";
+import { isShaded, shadeOf, shadedBy } from "./shading.js";
+import { app, current, layer, update } from "./state.js";
+import * as viewer from "./viewer.js";
+
+/** Keep new labels, or what they mean now, and draw what is seen of them. @param {Uint8Array} labels */
+export async function takeLabels(labels) {
+  update({ labels });
+  if (app.view === "confidence") await askScores();
+  await compareAgain();
+  if (app.view === "unlike") await askUnlike();
+  else lookForUnlike();
+  await drawLabels(labels);
+  applyView();
+  if (app.regions) await showRegions(); // which follow the labels
+}
+
+/** Not waited for: labels, or a seed that is saved, are what was asked for. */
+export function lookForUnlike() {
+  attempt("Patches unlike any seed", askUnlike());
+}
+
+/** @param {Uint8Array | null} labels */
+export function drawLabels(labels) {
+  // As of the run: some may have come or gone since.
+  const classes = current().run?.classes ?? [];
+  const n = current().n_patches;
+  const byClass = new Uint32Array(classes.length);
+  if (labels) for (let row = 0; row < n; row++) byClass[labels[row]]++;
+  /** @type {Record<string, number>} */
+  const counts = labels ? {} : { Patches: n };
+  // Two classes may have become one since.
+  classes.forEach(({ name }, label) => { if (byClass[label]) counts[name] = (counts[name] ?? 0) + byClass[label]; });
+  const names = classes.map((each) => each.name), shades = shadedBy(app), { view } = app;
+  return viewer.showLabels({
+    uid: layer().uid,
+    names: labels ? Array.from(labels, (label) => names[label]) : new Array(n).fill("Patches"),
+    counts,
+    colors: Object.fromEntries(classes.map((each) => [each.name, each.color])),
+    shades: shades && Array.from(shades, (value) => shadeOf(view, value)),
+    opacities: opacities(),
+  });
+}
+
+const isLabelled = () => app.view === "labels" || isShaded(app.view);
+
+/** Of the patches' colours and of the labels. */
+const opacities = () => [app.view === "colors" ? app.opacity : 0, isLabelled() ? app.opacity : 0];
+
+export function applyView() {
+  viewer.setOpacities(layer().uid, opacities());
+}

@@ -1,0 +1,26 @@
+/** The labels as files. */
+
+import { enqueue } from "./requests.js";
+import * as server from "./server.js";
+import { seen, update } from "./state.js";
+
+/** Get the labels as a file of a format. @param {string} format */
+export function exportAs(format) {
+  enqueue("Exporting", async () => {
+    const { name, bytes } = await server.file(seen({ format }));
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([bytes]));
+    link.download = name;
+    link.click();
+    URL.revokeObjectURL(link.href);
+    update({ status: `${name} is in your downloads` });
+  });
+}
+
+/** Write the labels into the h5ad itself. */
+export function write() {
+  enqueue("Writing", async () => {
+    const { written } = await server.write(seen());
+    update({ status: `Labels are in ${written} (obs: sic_label, sic_score, sic_seed)` });
+  });
+}

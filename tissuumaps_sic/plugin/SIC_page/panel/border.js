@@ -1,0 +1,28 @@
+/** From which score on a patch is of the positive class. */
+
+import { button, html } from "../dom.js";
+import { previewBorder, setBorder } from "../runs.js";
+import { app, isSlow } from "../state.js";
+
+/** @type {import("./section.js").Section} */
+export const border = {
+  shows: (state) => [state.run?.scored, state.classes[1].name, app.border, isSlow()],
+  draw(state) {
+    if (!state.run?.scored) return [];
+    const { name } = state.classes[1];
+    const value = html("span", { id: "sic-border-value", class: "sic-number" }, app.border === null ? "auto" : app.border.toFixed(2));
+    return [html("div", { class: "sic-border" },
+      html("label", { for: "sic-border", class: "text-muted" }, "Border"),
+      html("input", { type: "range", class: "form-range", id: "sic-border", min: 0, max: 1, step: 0.01,
+        value: app.border ?? 0.5, disabled: isSlow(), "aria-label": `Score from which a patch is ${name}`,
+        title: `Left: more patches are ${name}; right: only the surest are`,
+        oninput: ({ target }) => {
+          value.textContent = Number(target.value).toFixed(2);
+          previewBorder(Number(target.value));
+        },
+        onchange: ({ target }) => setBorder(Number(target.value)) }),
+      value,
+      button("Auto", "Where the score of the class is the highest", () => setBorder(null),
+        { id: "sic-border-auto", disabled: isSlow() || app.border === null }))];
+  },
+};

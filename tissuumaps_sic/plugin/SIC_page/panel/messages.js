@@ -1,0 +1,74 @@
+/** What the person is told, and how far a long request is. */
+
+import { button, html, share } from "../dom.js";
+import { stop } from "../requests.js";
+import { app, isSlow, subscribe } from "../state.js";
+
+/** @import { Job } from "../state.js" */
+
+const SETTLED = 0.02; // share of labels that hang on single seeds, below which more clicks change little
+
+/** The job that is under way, where a person wants to see it. */
+const shownJob = () => (isSlow() ? app.busy?.job ?? null : null);
+
+export const messages = () => [app.error, app.status, app.busy?.kind, isSlow(), shownJob()?.token, app.flips,
+  app.state?.run?.stale, app.state?.run?.outdated];
+
+export function drawMessages() {
+  const { busy, error, state } = app, job = shownJob();
+  return [html("div", { class: "sic-messages" },
+    error
+      ? html("div", { class: "alert alert-danger py-1 px-2 mb-1", role: "alert", id: "sic-error" },
+        error.charAt(0).toUpperCase() + error.slice(1))
+      : null,
+    job ? progressRow(job) : null,
+    html("div", { class: "text-muted", role: "status", id: "sic-status", hidden: job !== null },
+      isSlow() ? html("span", { class: "me-1", "aria-hidden": "true" }, "⏳") : null,
+      busy ? `${busy.kind} …` : app.status,
+      busy ? null : stopSign(),
+      state?.run?.stale && !busy
+        ? html("div", { class: "sic-stale" },
+          `The ${state.run.outdated ? "embeddings" : "seeds"} have changed since the last run.`)
+        : null))];
+}
+
+/** The stop sign: what is known of how much more clicks would change. */
+function stopSign() {
+  if (app.flips === null) return null;
+  const isSettled = app.flips < SETTLED;
+  return html("div", { id: "sic-stop", class: isSettled ? "sic-settled" : "" },
+    isSettled
+      ? `Settled: ${share(app.flips, 1)} of the labels hang on single seeds; more clicks will change little.`
+      : `${share(app.flips, 1)} of the labels hang on single seeds: more seeds will help.`);
+}
+
+/** How far the job is, and how to stop it; as high as two lines of text. @param {Job} job */
+function progressRow(job) {
+  const row = html("div", { id: "sic-progress", class: "sic-progress" },
+    html("div", { class: "sic-progress-text" },
+      html("span", { class: "sic-progress-stage" }), html("span", { class: "sic-progress-share sic-number" })),
+    html("div", { class: "sic-progress-line" },
+      html("div", { class: "progress", role: "progressbar", "aria-label": "How far it is", "aria-valuemin": 0, "aria-valuemax": 100 },
+        html("div", { class: "progress-bar" })),
+      button("Stop", "Stop and keep the labels as they were (Esc)", stop, { id: "sic-stop-run" })));
+  fillProgress(row, job);
+  return row;
+}
+
+/** @param {HTMLElement} row @param {Job} job */
+function fillProgress(row, { stage, share: part, isStopping }) {
+  const done = part === null ? null : Math.min(Math.floor(100 * part), 100);
+  const [words, percent, track, bar, stopping] = [".sic-progress-stage", ".sic-progress-share", ".progress", ".progress-bar", "button"]
+    .map((each) => /** @type {HTMLElement} */ (row.querySelector(each)));
+  words.textContent = isStopping ? "Stopping" : stage || (app.busy?.kind ?? "");
+  percent.textContent = done === null ? "" : `${done} %`;
+  bar.style.width = `${done ?? 0}%`;
+  if (done === null) track.removeAttribute("aria-valuenow"); else track.setAttribute("aria-valuenow", String(done));
+  stopping.toggleAttribute("disabled", isStopping);
+}
+
+/** Bring the bar up to date without making it anew, under the pointer that is about to press its button. */
+export const followProgress = () => subscribe(() => [app.busy?.job], () => {
+  const row = document.getElementById("sic-progress"), job = shownJob();
+  if (row && job) fillProgress(row, job);
+});

@@ -1,0 +1,48 @@
+/** The panel in TissUUmaps' side bar. */
+
+import { html } from "../dom.js";
+import { app } from "../state.js";
+import { borrowed } from "./borrowed.js";
+import { border } from "./border.js";
+import { changes, classes } from "./classes.js";
+import { compare } from "./compare.js";
+import { areas, outputs } from "./outputs.js";
+import { keys } from "./keys.js";
+import { drawMessages, followProgress, messages } from "./messages.js";
+import { embeddings, runs } from "./runs.js";
+import { mount, mountSection, unmount } from "./section.js";
+import { seeds } from "./seeds.js";
+import { sessions, slide } from "./sessions.js";
+import { style } from "./style.js";
+import { seeding } from "./tools.js";
+import { views } from "./views.js";
+import { why } from "./why.js";
+
+const ABOVE = [slide, sessions, compare, classes, changes, borrowed, seeding, runs, embeddings, views, border, outputs, areas];
+const BELOW = [why, seeds, keys];
+
+/** @type {HTMLElement | null} */
+let panel = null;
+// Apart from what is drawn anew: a style that comes and goes makes the browser look at the whole page again.
+/** @type {HTMLElement | null} */
+let sheet = null;
+
+/** Put the panel into an element of the page. @param {Element} container */
+export function showPanel(container) {
+  panel = html("div", { class: "sic px-1 pb-2" });
+  sheet = style();
+  container.replaceChildren(sheet, panel);
+  mount(panel, () => [!app.state && !app.error, !app.state], () => (app.state ? []
+    : [html("p", { class: "text-muted mt-2" }, app.error ? "" : "Waiting for the patches of an h5ad to load …")]));
+  for (const section of ABOVE) mountSection(panel, section);
+  mount(panel, messages, drawMessages);
+  followProgress();
+  for (const section of BELOW) mountSection(panel, section);
+}
+
+export function hidePanel() {
+  unmount();
+  panel?.remove();
+  sheet?.remove();
+  panel = sheet = null;
+}

@@ -1,0 +1,117 @@
+/** The seeds as pictures by class: a wrong one among them is seen at a glance, and found on the slide. */
+
+import { count, html, named } from "../dom.js";
+import { drawPointed } from "../overlay.js";
+import { unseed } from "../seeding.js";
+import { app, isSlow, layer, show } from "../state.js";
+import * as viewer from "../viewer.js";
+
+/** @import { Session } from "../server.js" */
+
+const SIDE = 40; // CSS pixels of a picture
+const MOST = 60; // pictures of a class
+const REST = 250; // ms that the pointer rests before the view goes to a seed that is not in it
+
+let isOpen = false;
+/** @type {Map<number, HTMLCanvasElement>} */
+let pictures = new Map(); // of each patch, drawn once
+/** @type {unknown} */
+let drawnOf = null; // the layer that they are of
+let rest = 0;
+
+/** @type {import("./section.js").Section} */
+export const seeds = {
+  shows: (state) => [state.seeds, state.classes, state.listed, app.layer, isSlow()],
+  draw(state) {
+    const { patches } = state.seeds;
+    if (!patches.length) return [];
+    if (drawnOf !== app.layer) {
+      pictures = new Map();
+      drawnOf = app.layer;
+    }
+    const list = html("details", { id: "sic-seeds", open: isOpen, ontoggle: () => {
+      if (list.open === isOpen) return;
+      isOpen = list.open;
+      if (isOpen) list.append(...walls(state));
+      else list.replaceChildren(/** @type {Node} */ (list.firstChild));
+    } }, html("summary", { title: "Every seed, with its picture" },
+      `Seeds (${count(patches.length)})`), ...(isOpen ? walls(state) : []));
+    return [list];
+  },
+};
+
+/** @param {Session} state */
+const walls = ({ classes, listed, seeds: { patches, labels } }) => listed
+  .map((label) => ({ label, rows: patches.filter((_, i) => labels[i] === label) }))
+  .filter(({ rows }) => rows.length).map(({ label, rows }) => wall(label, rows, classes[label]));
+
+/** @param {number} label @param {number[]} rows @param {import("../server.js").SeedClass} of */
+function wall(label, rows, { name, color }) {
+  const more = rows.length - MOST;
+  return html("div", { class: "sic-wall", "data-label": label },
+    html("div", { class: "sic-wall-name" }, named(color, name), html("span", { class: "text-muted" }, count(rows.length))),
+    html("div", { class: "sic-wall-seeds" }, ...rows.slice(0, MOST).map((row) => seedTile(row, name, color)),
+      more > 0 ? html("span", { class: "text-muted" }, `and ${count(more)} more`) : null));
+}
+
+/** @param {number} row @param {string} name @param {string} color */
+function seedTile(row, name, color) {
+  /** @type {HTMLElement} */
+  const tile = html("div", { class: "sic-seed", style: `border-color: ${color}`, "data-patch": row,
+    onpointerenter: () => find(row), onpointerleave: lose },
+  html("button", { type: "button", id: `sic-seed-${row}`, title: `Go to this seed of ${name} (Delete takes it back)`,
+    "aria-label": `Seed of ${name}, patch ${row}`,
+    onfocus: () => find(row), onblur: lose, onclick: () => lookAt(row),
+    onkeydown: (event) => { if (event.key === "Delete" || event.key === "Backspace") remove(row, tile, event); } },
+  picture(row, color)),
+  html("button", { type: "button", class: "sic-seed-remove", title: "Take this seed back", tabindex: -1,
+    "aria-label": `Take the seed of patch ${row} back`, disabled: isSlow(),
+    onclick: (event) => remove(row, tile, event) }, "×"));
+  return tile;
+}
+
+/** @param {number} row @param {string} color */
+function picture(row, color) {
+  const known = pictures.get(row);
+  if (known) return known;
+  const canvas = html("canvas", { width: 2 * SIDE, height: 2 * SIDE });
+  const { x, y, spacing } = layer().grid;
+  pictures.set(row, canvas);
+  viewer.drawSlide(canvas, x[row], y[row], spacing * 2)
+    .then((isDrawn) => { if (!isDrawn) fillWith(canvas, color); })
+    .catch(() => fillWith(canvas, color));
+  return canvas;
+}
+
+/** Without an image a seed has the colour that its patch has on the slide. @param {HTMLCanvasElement} canvas @param {string} color */
+function fillWith(canvas, color) {
+  const context = viewer.contextOf(canvas);
+  context.fillStyle = color;
+  context.fillRect(0, 0, canvas.width, canvas.height);
+}
+
+/** @param {number} row */
+const lookAt = (row) => viewer.lookAt(layer().grid.x[row], layer().grid.y[row]);
+
+/** @param {number} row */
+function find(row) {
+  drawPointed(row);
+  show({ pointed: row });
+  clearTimeout(rest);
+  rest = setTimeout(() => lookAt(row), REST);
+}
+
+function lose() {
+  clearTimeout(rest);
+  drawPointed(null);
+  show({ pointed: null });
+}
+
+/** @param {number} row @param {HTMLElement} tile @param {Event} event */
+async function remove(row, tile, event) {
+  event.preventDefault();
+  const next = /** @type {HTMLElement | null} */ (tile.nextElementSibling ?? tile.previousElementSibling)?.dataset.patch;
+  lose();
+  await unseed([row]);
+  if (event.type === "keydown" && next !== undefined) document.getElementById(`sic-seed-${next}`)?.focus();
+}

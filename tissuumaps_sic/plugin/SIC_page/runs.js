@@ -1,0 +1,132 @@
+/** Changes of the session, and the runs that label every patch from its seeds. */
+
+import { applyBorder } from "./border.js";
+import { count } from "./dom.js";
+import { askScores } from "./fetched.js";
+import { applyView, drawLabels, lookForUnlike, takeLabels } from "./labels.js";
+import { takeState } from "./open.js";
+import { drawSeeds } from "./overlay.js";
+import { enqueue, follow, supersede } from "./requests.js";
+import * as server from "./server.js";
+import { isShaded } from "./shading.js";
+import { app, current, isSeeded, layer, seededLabels, seen, tell, update, user } from "./state.js";
+import * as viewer from "./viewer.js";
+
+const SOON = 250; // ms
+
+let waiting = 0; // changes and runs that have not begun
+let owed = false; // whether a run gave way to those, and is to be made of what they come to
+/** @type {number | null} */
+let wanted = null; // the border that is drawn next, while its slider is moved
+
+/** What labels mean and how they look. */
+const meaning = () => current().run?.classes.map(({ name, color }) => `${color} ${name}`).join("\n");
+
+/** Nothing is owed any more where something has gone wrong, other than by giving way. @param {() => Promise<void>} work */
+async function withDebts(work) {
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof server.ServerError && error.isSuperseded)) owed = false;
+    throw error;
+  }
+}
+
+/**
+ * Change the session.
+ * @param {() => Record<string, unknown>} what makes the change, of the state that it changes
+ * @param {string} [status]
+ */
+export function change(what, status = "Saved") {
+  waiting++;
+  // Nobody waits for labels of seeds that are no longer these.
+  if (supersede() === "run") owed = true;
+  return enqueue("Saving", () => {
+    waiting--;
+    return withDebts(() => makeChange(what, status));
+  });
+}
+
+/** @param {() => Record<string, unknown>} what @param {string} status */
+async function makeChange(what, status) {
+  const before = meaning(), isUnlike = app.view === "unlike";
+  takeState(await server.change(seen({ user: user(), change: what() })));
+  update({ status });
+  const goesOn = (app.live || owed) && !waiting && canRun();
+  if (!waiting) owed = false;
+  // In one frame with the labels, where these come soon.
+  const seeds = setTimeout(drawSeeds, goesOn ? SOON : 0);
+  try {
+    // Renamed, merged, or one of these undone: the same labels mean something else.
+    // So do the patches that are unlike any seed.
+    if (isUnlike && !current().borrowed.length) update({ view: "labels" });
+    else if (meaning() === before && !isUnlike) lookForUnlike();
+    if (app.labels && (meaning() !== before || isUnlike)) await takeLabels(app.labels);
+    if (goesOn) await labelAll();
+  } finally {
+    clearTimeout(seeds);
+    drawSeeds();
+  }
+}
+
+/** Whether every class has seeds and something has changed. */
+const canRun = () => isSeeded() && current().run?.stale !== false;
+
+/** Label every patch; of several runs, and of those that changes ask for, only the newest is made. */
+export function run() {
+  waiting++;
+  supersede();
+  enqueue("Running", async () => {
+    waiting--;
+    owed = waiting > 0;
+    if (!owed) await withDebts(labelAll);
+  });
+}
+
+async function labelAll() {
+  if (app.busy) update({ busy: { ...app.busy, kind: "Running" } });
+  const { method, embedding, border } = app;
+  const { state, labels } = await follow("run", (job) => server.run(seen({ method, embedding, border, job })));
+  update({ state, scores: null, unlike: null, view: isShaded(app.view) ? app.view : "labels" });
+  await takeLabels(labels);
+  update({ status: `Labelled ${count(labels.length)} patches in ${state.seconds.toFixed(2)} s` });
+}
+
+/** Run again after every change, or no longer. */
+export function toggleLive() {
+  update({ live: !app.live });
+  tell(app.live ? "Live: runs again after every seed" : "Live is off");
+  if (app.live && canRun()) run();
+}
+
+/** Show what another border would give, while its slider is moved. @param {number} border */
+export function previewBorder(border) {
+  const isDrawing = wanted !== null;
+  wanted = border;
+  if (!isDrawing) enqueue("Drawing", async () => {
+    const scores = await askScores().finally(() => { border = wanted ?? border; wanted = null; });
+    if (!app.labels) return;
+    update({ view: "labels" });
+    await drawLabels(applyBorder(app.labels, scores, seededLabels(), border));
+    applyView();
+  }, true);
+}
+
+/** Label again with a border, or (null) with none. @param {number | null} border */
+export function setBorder(border) {
+  update({ border });
+  run();
+}
+
+/** Ask for the patch whose seed would tell most, and go there. */
+export function suggest() {
+  enqueue("Looking for the most telling patch", async () => {
+    const { method, embedding } = app;
+    const found = await follow("suggest", (job) => server.suggest(seen({ method, embedding, n: 1, job })));
+    const suggested = found.patches[0] ?? null;
+    update({ flips: found.flips, suggested,
+      status: suggested === null ? "Every patch is seeded" : "Seed the marked patch; N finds the next one" });
+    if (suggested !== null) viewer.lookAt(layer().grid.x[suggested], layer().grid.y[suggested]);
+    drawSeeds();
+  });
+}

@@ -1,0 +1,86 @@
+/** What a person changes in a session: seeds, classes, what is borrowed. */
+
+import { count } from "./dom.js";
+import { change } from "./runs.js";
+import { app, current, layer, seededLabels, show, tell, update } from "./state.js";
+import * as viewer from "./viewer.js";
+
+/** @import { Loan, SeedClass, Slide } from "./server.js" */
+
+/** Seed patches with the active class; where all of them have it already, take it from them. @param {number[]} patches */
+export function seed(patches) {
+  const label = app.active;
+  return change(() => {
+    const known = seededLabels();
+    const all = patches.every((row) => known.get(row) === label);
+    return { kind: "seed", label: all ? null : label, patches };
+  });
+}
+
+/** Take the seeds of patches back, whatever their class. @param {number[]} patches */
+export const unseed = (patches) => change(() => ({ kind: "seed", label: null, patches }));
+
+export const undo = () => change(() => ({ kind: "undo" }), "Undone");
+export const redo = () => change(() => ({ kind: "redo" }), "Done again");
+export const clear = () => change(() => ({ kind: "clear" }), "Seeds cleared; Undo brings them back");
+
+/** Add a class, which is then chosen; returns whether it is there. */
+export async function addClass() {
+  const done = await change(() => {
+    const names = new Set(current().classes.map((each) => each.name));
+    let number = names.size + 1;
+    while (names.has(`Class ${number}`)) number++;
+    return { kind: "add-class", name: `Class ${number}` };
+  }, "Added; click its name to change it");
+  if (done) show({ active: current().classes.length - 1 });
+  return done;
+}
+
+/** @param {number} label @param {number | null} into */
+export function removeClass(label, into) {
+  const { name } = current().classes[label];
+  return change(
+    () => ({ kind: "remove-class", label, into }),
+    into === null ? `“${name}” is removed; Undo brings it back` : `“${name}” is merged; Undo parts them`,
+  );
+}
+
+/** @param {number} label @param {Partial<SeedClass>} edit */
+export const editClass = (label, edit) =>
+  change(() => ({ kind: "class", label, ...current().classes[label], ...edit }));
+
+/** Seed what lies in the regions drawn in TissUUmaps: with the class of their name, else with the active one. */
+export async function seedFromRegions() {
+  const regions = viewer.drawnRegions();
+  if (!regions.length) {
+    tell("Draw a region first, in TissUUmaps' tab Regions");
+    return;
+  }
+  /** @type {Map<number, number>} */
+  const rows = new Map();
+  for (const { name, rings } of regions) {
+    const named = current().classes.findIndex((each) => each.name === name);
+    for (const row of layer().grid.within(rings)) rows.set(row, named >= 0 ? named : app.active);
+  }
+  if (!rows.size) {
+    tell("No patch centre lies in the regions");
+    return;
+  }
+  for (const label of new Set(rows.values())) {
+    const patches = [...rows.keys()].filter((row) => rows.get(row) === label);
+    const status = `${count(rows.size)} patches of ${regions.length} regions seeded`;
+    if (!await change(() => ({ kind: "seed", label, patches }), status)) return;
+  }
+}
+
+/** Let the seeds of another slide count here too. @param {Slide} slide */
+export function borrow(slide) {
+  update({ method: "refine" }); // the published method knows no other slide
+  return change(
+    () => ({ kind: "borrow", source: slide.h5ad, session: app.session, embedding: app.embedding }),
+    `The seeds of ${slide.name} count here too; run to label this slide`,
+  );
+}
+
+/** @param {Loan} loan */
+export const drop = (loan) => change(() => ({ kind: "return", path: loan.path }), `The seeds of ${loan.slide} are dropped`);

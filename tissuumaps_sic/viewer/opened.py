@@ -1,0 +1,267 @@
+"""Slides, sessions and scores that stay in memory between requests, and what a page is told of them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tissuumaps_sic.annotation.classes import order_classes
+from tissuumaps_sic.annotation.lending import Guest, guests_of, lender_of
+from tissuumaps_sic.annotation.loans import Loan
+from tissuumaps_sic.annotation.records import SessionError, SessionFileError
+from tissuumaps_sic.annotation.runs import Labelled, find_runner_up, own_scores, replay
+from tissuumaps_sic.annotation.session import Run, Session, seed_vector
+from tissuumaps_sic.annotation.store import load_session, save_session, session_names, session_path
+from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, SlideCache, SlideFileError, Stamp, stamp_of
+from tissuumaps_sic.viewer.access import require_no_link
+from tissuumaps_sic.viewer.answers import Arrays, SeedLists
+from tissuumaps_sic.viewer.requests import OpenRequest, RequestError, SeenRequest, naming
+from tissuumaps_sic.viewer.turns import Turns
+from tissuumaps_sic.viewer.worklist import Worklist
+
+
+class Opened:
+    """The slides and sessions of all pages; safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._slides = SlideCache()
+        self._sessions = _Sessions()
+
+    def slide(self, h5ad: Path, embedding: str = MAIN) -> EmbeddedSlide:
+        """Return a slide with one of its embeddings; errors are those of `SlideCache.get`."""
+        return self._slides.get(h5ad, embedding)
+
+    def let_go(self, h5ad: Path) -> None:
+        """Close a file: systems that lock open files would not let it be replaced."""
+        self._slides.forget(h5ad)
+
+    def session(self, slide: EmbeddedSlide, name: str) -> Session:
+        """Return a session of a slide, a new one where there is none of that name yet."""
+        path = locate_session(slide.path, name)
+        return self._sessions.get(path, slide) if os.path.lexists(path) else Session.new(slide)
+
+    def seen_session(self, slide: EmbeddedSlide, request: SeenRequest) -> Session:
+        """Return the session that a page asks about.
+
+        Raises
+        ------
+        RequestError
+            When it has changed since the page has seen it.
+        """
+        session = self.session(slide, request.session)
+        if session.revision != request.revision:
+            raise RequestError(
+                409, "this slide was changed in another window; its seeds have been loaded again"
+            )
+        return session
+
+    def guests(self, slide: EmbeddedSlide, loans: Iterable[Loan]) -> tuple[Guest, ...]:
+        """Return borrowed seeds as a run takes them, from slides that stay open."""
+        try:
+            return guests_of(slide, loans, opener=self.slide)
+        except SlideFileError as error:
+            raise SessionError(f"{error}; or drop the seeds that are borrowed from it") from error
+
+    def save(self, h5ad: Path, session: Session, name: str) -> None:
+        """Write a session beside its slide."""
+        path = locate_session(h5ad, name)
+        with naming(path):
+            stamp = save_session(path, session)
+        self._sessions.put(path, session, stamp)
+
+    def state(self, slide: EmbeddedSlide, session: Session, request: OpenRequest) -> dict[str, Any]:
+        """Return what a page shows of a session; patches are rows of the file."""
+        seeds = read_seeds(slide, session)
+        rows, n_classes = np.flatnonzero(seeds >= 0), len(session.classes)
+        return {
+            "slide": slide.name,
+            "session": request.session,
+            "sessions": session_names(slide.path),
+            "n_patches": slide.n_patches,
+            "embeddings": [{"name": each.name, "title": each.title} for each in slide.embeddings],
+            "classes": [seed_class.model_dump() for seed_class in session.classes],
+            "listed": order_classes(n_classes),
+            "seeds": SeedLists(rows, seeds[rows]),
+            "borrowed": [_loan_state(loan, n_classes) for loan in session.loans],
+            "revision": session.revision,
+            "can_undo": session.can_undo,
+            "can_redo": session.can_redo,
+            "run": session.run and self._run_state(slide, session, session.run),
+        }
+
+    def _run_state(self, slide: EmbeddedSlide, session: Session, run: Run) -> dict[str, Any]:
+        outdated = bool(run.sample) and self._is_outdated(slide, run)
+        return {
+            "time": run.time,
+            "method": run.method,
+            "embedding": run.embedding,
+            "border": run.border,
+            "scored": run.can_replay,
+            "n_iter": run.n_iter,
+            "classes": [seed_class.model_dump() for seed_class in session.run_classes],
+            "counts": list(run.counts),
+            "stale": session.is_stale or outdated,
+            "outdated": outdated,
+        }
+
+    def _is_outdated(self, slide: EmbeddedSlide, run: Run) -> bool:
+        """Return whether the embeddings of a run are no longer those of its files."""
+        # An embedding that the file has no longer is told of when the labels are to be written.
+        with suppress(SlideFileError):
+            if self.slide(slide.path, run.embedding).sample != run.sample:
+                return True
+        # Nor is one that a slide that lends has no longer, which is told of at the next run.
+        with suppress(SlideFileError, SessionError):
+            return any(
+                self.slide(lender_of(slide.path, loan), loan.embedding).sample != loan.sample
+                for loan in run.loans
+            )
+        return False
+
+
+def read_seeds(slide: EmbeddedSlide, session: Session) -> npt.NDArray[np.int64]:
+    """Return the seeds of a session as `seed_vector`; it is the session's fault where that cannot be."""
+    try:
+        return seed_vector(slide, session.seeds)
+    except SessionError as error:
+        raise SessionFileError(str(error)) from error
+
+
+def _loan_state(loan: Loan, n_classes: int) -> dict[str, Any]:
+    counts = np.bincount(list(loan.seeds.values()), minlength=n_classes)
+    return {"slide": loan.slide, "path": loan.path, "session": loan.session, "counts": counts.tolist()}
+
+
+def locate_session(h5ad: Path, name: str) -> Path:
+    """Return where a session lies; its name cannot leave the h5ad's folder.
+
+    Raises
+    ------
+    SessionError
+        When no session can be called that.
+    AccessError
+        When it is a link.
+    """
+    try:
+        path = session_path(h5ad, name)
+        require_no_link(path)
+    except OSError as error:
+        # With the slide's the name can be longer than the file system's names.
+        raise SessionError(f"{name}: {error.strerror}; give it another name") from error
+    return path
+
+
+class _Sessions:
+    """The sessions read or written last, as long as their files stay as they were.
+
+    What their actions come to is kept with them, so that a click costs the same whatever came before it.
+    Safe to use from many threads.
+    """
+
+    _MOST = 16
+    # Of all of them together; some ten bytes a patch, for each of a few states of the session.
+    _MOST_PATCHES = 2_000_000
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Path, tuple[Stamp, Session, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, path: Path, slide: EmbeddedSlide) -> Session:
+        """Return the session of a slide that lies at a path.
+
+        Raises
+        ------
+        SessionFileError
+            As `load_session`.
+        """
+        try:
+            stamp = stamp_of(path)
+        except OSError:
+            return load_session(path, slide)
+        with self._lock:
+            known = self._kept.get(path)
+            if known is not None and known[0] == stamp and known[1].fingerprint == slide.fingerprint:
+                self._kept.move_to_end(path)
+                return known[1]
+        session = load_session(path, slide)
+        # Of a file that was replaced meanwhile nobody knows which of the two was read.
+        if stamp_of(path) == stamp:
+            self.put(path, session, stamp)
+        return session
+
+    def put(self, path: Path, session: Session, stamp: Stamp | None) -> None:
+        """Keep a session; `stamp` is that of its file, None where another one lies there."""
+        if stamp is None:
+            return
+        with self._lock:
+            self._kept.pop(path, None)
+            self._kept[path] = stamp, session, session.n_patches
+            while len(self._kept) > 1 and (
+                len(self._kept) > self._MOST
+                or sum(n_patches for _, _, n_patches in self._kept.values()) > self._MOST_PATCHES
+            ):
+                self._kept.popitem(last=False)
+
+
+class Scores:
+    """What was asked of the scores of the last few runs; safe to use from many threads."""
+
+    _MOST = 4
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[Path, str, str], tuple[Arrays, bool]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, h5ad: Path, session: str, run: Run, *, that_agree: bool = False) -> Arrays | None:
+        """Return what `put` kept of a run; with `that_agree` only where it is of the run's own labels."""
+        with self._lock:
+            arrays, agrees = self._kept.get((h5ad, session, run.identity), (None, False))
+        return arrays if agrees or not that_agree else None
+
+    def put(
+        self, h5ad: Path, session: str, run: Run, scores: npt.NDArray[np.float32], *, agrees: bool = True
+    ) -> Arrays:
+        """Keep of the scores, (n_patches, n_classes) float32, what pages ask for.
+
+        `agrees` tells whether a run that was made again gave the labels that are kept of it.
+
+        Returns
+        -------
+        own, positive : ndarray of shape (n_patches,), float32
+            The score of each patch's own label and that of class 1.
+        rest : ndarray of shape (n_patches,), uint8
+            The best class but for class 1.
+        """
+        own = own_scores(scores, run.unpack())
+        arrays = own.astype("<f4"), scores[:, 1].astype("<f4"), find_runner_up(scores)
+        with self._lock:
+            self._kept[h5ad, session, run.identity] = arrays, agrees
+            while len(self._kept) > self._MOST:
+                self._kept.popitem(last=False)
+        return arrays
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all pages of one server share; each part is safe to use from many threads."""
+
+    opened: Opened = field(default_factory=Opened)
+    scores: Scores = field(default_factory=Scores)
+    turns: Turns = field(default_factory=Turns)
+    worklist: Worklist = field(default_factory=Worklist)
+
+    def label(self, slide: EmbeddedSlide, session: Session, request: SeenRequest) -> Labelled:
+        """Return the labels of the last run, which runs again only where its scores are not known here."""
+        run = session.run
+        held = run and self.scores.get(slide.path, request.session, run, that_agree=True)
+        scores = held[0] if held else None
+        return replay(slide, session, scores=scores, opener=self.opened.slide)

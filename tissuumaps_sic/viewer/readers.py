@@ -1,0 +1,55 @@
+"""Endpoints that compare the sessions of a slide's readers, and make one of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tissuumaps_sic.annotation.agreement import compare, consensus, disputed_places
+from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.viewer.access import Reach
+from tissuumaps_sic.viewer.answers import Answer, Header
+from tissuumaps_sic.viewer.opened import Shared, locate_session
+from tissuumaps_sic.viewer.requests import CompareRequest, MergeRequest
+from tissuumaps_sic.viewer.runs import require_run
+
+# Places of dispute that a page is told of; who has settled so many asks again.
+_MOST_PLACES = 500
+
+
+def compare_sessions(shared: Shared, reach: Reach, request: CompareRequest) -> Answer:
+    """Return how far the labels of two sessions agree, and where they do not.
+
+    Two arrays of (n_patches,) uint8: 1 where a patch is disputed, and the other session's labels, whose
+    ``classes`` are in the header. ``places`` are those of `agreement.disputed_places`.
+    """
+    slide = shared.opened.slide(reach.h5ad)
+    mine = shared.opened.seen_session(slide, request)
+    other = shared.opened.session(slide, request.other)
+    agreement = compare(slide, mine, other)
+    header = {
+        "n_patches": slide.n_patches,
+        # JSON has no NaN.
+        "kappa": agreement.kappa if np.isfinite(agreement.kappa) else None,
+        "n_disputed": int(agreement.disputed.sum()),
+        "classes": [seed_class.model_dump() for seed_class in other.run_classes],
+        "is_stale": other.is_stale,
+        "places": disputed_places(slide, agreement.disputed)[:_MOST_PLACES],
+    }
+    return header, agreement.disputed.astype(np.uint8), require_run(other).unpack()
+
+
+def merge_sessions(shared: Shared, reach: Reach, request: MergeRequest) -> Header:
+    """Save a consensus of sessions as a new one; return its state and how many seeds are disputed."""
+    h5ad, opened = reach.h5ad, shared.opened
+    if len(set(request.sessions)) < len(request.sessions):
+        raise SessionError("a session is named twice; name each once")
+    with shared.turns.writing(h5ad):
+        slide = opened.slide(h5ad)
+        if locate_session(h5ad, request.session).exists():
+            raise SessionError(f"there is a session {request.session!r} already; choose another name")
+        missing = [name for name in request.sessions if not locate_session(h5ad, name).exists()]
+        if missing:
+            raise SessionError(f"there is no session {missing[0]!r} of {slide.name}; choose one there is")
+        merged, disputed = consensus({name: opened.session(slide, name) for name in request.sessions})
+        opened.save(h5ad, merged, request.session)
+        return {**opened.state(slide, merged, request), "n_disputed": len(disputed)}

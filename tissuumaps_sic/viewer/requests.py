@@ -1,0 +1,231 @@
+"""What a page may ask of the server, each request a model, and how one is understood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError
+
+from tissuumaps_sic.annotation.classes import MOST_CLASSES
+from tissuumaps_sic.export import FORMATS
+from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
+from tissuumaps_sic.slidefile.errors import SicError
+from tissuumaps_sic.slides.slide import MAIN
+
+# A lasso around a million patches, eight bytes for each, twice over.
+MOST_BYTES = 16 * 2**20
+_LONGEST_PATH = 4096
+# More members than any object of a request has.
+_MOST_MEMBERS = 20
+# Sessions that become one consensus.
+_MOST_READERS = 20
+
+Parsed = TypeVar("Parsed", bound="OpenRequest")
+
+
+class RequestError(SicError):
+    """A request cannot be served; `status` is the HTTP status, the message is for the person at the page."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file that could not be written in the block.
+
+    Raises
+    ------
+    RequestError
+        For any `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(
+            507,
+            f"{path.name} could not be written ({error.strerror or error}); free some space or use a folder "
+            "that can be written",
+        ) from error
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# Strict: what is true or "1" is no number of a class.
+_Label = Annotated[int, Field(strict=True, ge=0, lt=MOST_CLASSES)]
+_Row = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+_Path = Annotated[str, Field(min_length=1, max_length=_LONGEST_PATH)]
+_SessionName = Annotated[str, Field(max_length=40)]
+_Embedding = Annotated[str, Field(min_length=1, max_length=200)]
+_ClassText = Annotated[str, Field(max_length=200)]
+# Of the page's own making; by it the page asks how far its request is, and stops it.
+_Token = Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{8,64}$")]
+
+
+class OpenRequest(_Request):
+    """Which h5ad, by its path below the served folder, and which session of it, "" the one without a name."""
+
+    h5ad: _Path
+    session: _SessionName = ""
+
+
+class SeedChange(_Request):
+    """Give patches a class, or take it from them."""
+
+    kind: Literal["seed"]
+    label: _Label | None
+    # Without `FailFast` a long list of nonsense would cost a kilobyte of memory for each of its items.
+    patches: Annotated[tuple[_Row, ...], FailFast(), Field(min_length=1)]
+
+
+class PlainChange(_Request):
+    """What needs no more than its name."""
+
+    kind: Literal["clear", "undo", "redo"]
+
+
+class ClassChange(_Request):
+    """Rename a class, or give it another colour."""
+
+    kind: Literal["class"]
+    label: _Label
+    name: _ClassText
+    color: _ClassText
+
+
+class AddClassChange(_Request):
+    """Add a class."""
+
+    kind: Literal["add-class"]
+    name: _ClassText
+
+
+class RemoveClassChange(_Request):
+    """Remove a class, whose seeds become those of another one or none."""
+
+    kind: Literal["remove-class"]
+    label: _Label
+    into: _Label | None = None
+
+
+class BorrowChange(_Request):
+    """Borrow seeds of another slide, by its path below the served folder, and of one of its sessions."""
+
+    kind: Literal["borrow"]
+    source: _Path
+    session: _SessionName = ""
+    embedding: _Embedding = MAIN
+
+
+class ReturnChange(_Request):
+    """Return what is borrowed; the path is that of the loan: from the folder of the slide that borrows."""
+
+    kind: Literal["return"]
+    path: _Path
+
+
+Change = (
+    SeedChange | PlainChange | ClassChange | AddClassChange | RemoveClassChange | BorrowChange | ReturnChange
+)
+
+
+class SeenRequest(OpenRequest):
+    """Ask about the session that the page has seen."""
+
+    revision: int = Field(ge=0)
+
+
+class ChangeRequest(SeenRequest):
+    """A change to the seeds or classes."""
+
+    user: str = Field(default="", max_length=60)
+    change: Annotated[Change, Field(discriminator="kind")]
+
+
+class RunRequest(SeenRequest):
+    """Run the clustering on the seeds."""
+
+    job: _Token | None = None
+    method: Method = DEFAULT_METHOD
+    embedding: _Embedding = MAIN
+    border: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+
+
+class SuggestRequest(RunRequest):
+    """Ask which patches to seed next."""
+
+    n: int = Field(default=1, strict=True, ge=1, le=100)
+
+
+class ScoresRequest(SeenRequest):
+    """Ask how sure the labels are."""
+
+    job: _Token | None = None
+
+
+class WhyRequest(SeenRequest):
+    """Ask which seeds a patch is most like."""
+
+    embedding: _Embedding = MAIN
+    patch: _Row
+
+
+class UnlikeRequest(SeenRequest):
+    """Ask which patches are unlike any seed."""
+
+    embedding: _Embedding = MAIN
+
+
+class CompareRequest(SeenRequest):
+    """Ask how far the labels agree with those of another session."""
+
+    other: _SessionName
+
+
+class MergeRequest(OpenRequest):
+    """Make a new session, the request's, of the seeds that no reader of some sessions disputes."""
+
+    sessions: tuple[_SessionName, ...] = Field(min_length=2, max_length=_MOST_READERS)
+
+
+class JobRequest(OpenRequest):
+    """Ask about a request that is under way, or stop it."""
+
+    job: _Token
+
+
+def _require_format(name: str) -> str:
+    if name not in FORMATS:
+        raise ValueError(f"no such format; there is {', '.join(FORMATS)}")
+    return name
+
+
+class ExportRequest(SeenRequest):
+    """Ask for the labels as a file."""
+
+    format: Annotated[str, Field(max_length=20), AfterValidator(_require_format)]
+
+
+def parse_request(model: type[Parsed], content: Any) -> Parsed:
+    """Return a request as its model has it.
+
+    Raises
+    ------
+    RequestError
+        When it is none.
+    """
+    given = [content, content.get("change")] if isinstance(content, dict) else []
+    if any(isinstance(members, dict) and len(members) > _MOST_MEMBERS for members in given):
+        raise RequestError(422, f"the request is not understood: more than {_MOST_MEMBERS} members")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])[:200]
+        raise RequestError(422, f"the request is not understood: {where}: {first['msg'][:200]}") from error

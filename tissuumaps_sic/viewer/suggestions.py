@@ -1,0 +1,141 @@
+"""Endpoints that help a person to seed: where next, why a patch is of its class, what is like no seed."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tissuumaps_sic.annotation.lending import comparable, flag_unlike, lender_of
+from tissuumaps_sic.annotation.loans import Loan
+from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.runs import fit
+from tissuumaps_sic.annotation.session import seed_vector
+from tissuumaps_sic.labelling.progress import Stretch
+from tissuumaps_sic.slidefile.h5ad import Matrix
+from tissuumaps_sic.slides.slide import EmbeddedSlide, SlideFileError
+from tissuumaps_sic.viewer.access import Reach
+from tissuumaps_sic.viewer.answers import Answer, Header
+from tissuumaps_sic.viewer.opened import Shared, read_seeds
+from tissuumaps_sic.viewer.requests import RequestError, SuggestRequest, UnlikeRequest, WhyRequest
+
+# Enough for a share that is told in whole percent, and half the time of the estimator's own number.
+_RESAMPLES = 10
+# Seeds of a class that are shown beside a patch.
+_SHOWN = 3
+_BLOCK_ROWS = 8192
+
+
+def suggest_patches(shared: Shared, reach: Reach, request: SuggestRequest) -> Header:
+    """Return rows of the patches to seed next, and how far the labels hang on single seeds.
+
+    ``flips`` is the share of patches whose label changes when the seeds are resampled.
+    """
+    h5ad, opened, turns = reach.h5ad, shared.opened, shared.turns
+    slide = opened.slide(h5ad, request.embedding)
+    session = opened.seen_session(slide, request)
+    with turns.job(h5ad, request.job) as progress, turns.clustering(h5ad, progress):
+        stretch = Stretch.whole(progress)
+        fitting, resampling, looking = (
+            stretch.part(*ends).follow for ends in ((0.0, 0.5), (0.5, 0.95), (0.95, 1.0))
+        )
+        estimator = fit(
+            slide,
+            session.classes,
+            session.seeds,
+            method=request.method,
+            guests=opened.guests(slide, session.loans),
+            progress=fitting,
+        )
+        try:
+            flips = estimator.flips(_RESAMPLES, progress=resampling).mean()
+            patches = estimator.suggest(request.n, progress=looking)
+        except ValueError as error:
+            raise SessionError(str(error)) from error
+        return {"patches": patches.tolist(), "flips": float(flips)}
+
+
+def explain_patch(shared: Shared, reach: Reach, request: WhyRequest) -> Header:
+    """Return the seeds of each class that a patch is most like, by cosine similarity.
+
+    ``nearest`` lists at most `_SHOWN` for each class that has any, the most alike first, and the same of
+    each slide that lends seeds, whose name is then ``slide`` and whose ``patches`` are names; ``margin``
+    is how much more alike the nearest seed is than the nearest one of another class.
+    """
+    slide = shared.opened.slide(reach.h5ad, request.embedding)
+    session = shared.opened.seen_session(slide, request)
+    if request.patch >= slide.n_patches:
+        raise RequestError(422, f"there is no patch {request.patch}; the slide has {slide.n_patches}")
+    row = slide.X[request.patch]
+    nearest = _list_nearest(row, slide, read_seeds(slide, session))
+    for loan in session.loans:
+        # A slide that is gone is left out, and told of at the next run.
+        with suppress(SessionError, SlideFileError):
+            source = shared.opened.slide(lender_of(slide.path, loan))
+            source = comparable(source, slide, opener=shared.opened.slide)
+            nearest += _list_nearest(row, source, seed_vector(source, loan.seeds), loan)
+    nearest.sort(key=lambda seeds: -seeds["similarities"][0])
+    others = [seeds for seeds in nearest if seeds["label"] != nearest[0]["label"]]
+    margin = nearest[0]["similarities"][0] - others[0]["similarities"][0] if others else None
+    return {"patch": request.patch, "nearest": nearest, "margin": margin}
+
+
+def _list_nearest(
+    row: npt.NDArray[Any], source: EmbeddedSlide, y: npt.NDArray[np.int64], loan: Loan | None = None
+) -> list[dict[str, Any]]:
+    """Return the seeds of each class that a patch's row of X is most like, as `explain_patch`."""
+    rows = np.flatnonzero(y >= 0)
+    similarities = _cosines(row, source.X, rows)
+    if loan is None and not np.isfinite(similarities).all():
+        raise SlideFileError(
+            f"{source.path.name}: X holds NaN or infinity; leave those patches out or embed them again"
+        )
+    nearest = []
+    for label in np.unique(y[rows]):
+        of_class = np.flatnonzero(y[rows] == label)
+        best = of_class[np.argsort(-similarities[of_class], kind="stable")[:_SHOWN]]
+        if np.isfinite(similarities[best]).all():
+            seeds = rows[best].tolist()
+            nearest.append(
+                {
+                    "label": int(label),
+                    "patches": [str(source.patch_names[seed]) for seed in seeds] if loan else seeds,
+                    "similarities": similarities[best].tolist(),
+                    "slide": loan and loan.slide,
+                }
+            )
+    return nearest
+
+
+def _cosines(row: npt.NDArray[Any], X: Matrix, others: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """Return the cosine of a row with each of some rows of X, float64; 0 with a row of zeros.
+
+    NaN where either row holds NaN or infinity.
+    """
+    one = np.asarray(row, np.float64)
+    cosines = np.empty(len(others))
+    # Seeds may be half of a slide, whose embeddings in double precision are gigabytes.
+    for start in range(0, len(others), _BLOCK_ROWS):
+        block = np.asarray(X[others[start : start + _BLOCK_ROWS]], np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):
+            lengths = np.linalg.norm(block, axis=1) * np.linalg.norm(one)
+            cosines[start : start + _BLOCK_ROWS] = block @ one / np.where(lengths == 0, 1, lengths)
+    return cosines
+
+
+def mark_unlike(shared: Shared, reach: Reach, request: UnlikeRequest) -> Answer:
+    """Return which patches are unlike any seed, borrowed or not, (n_patches,) uint8, and how many."""
+    opened, turns = shared.opened, shared.turns
+    slide = opened.slide(reach.h5ad, request.embedding)
+    session = opened.seen_session(slide, request)
+    if not session.loans:
+        raise RequestError(404, "nothing is borrowed: every seed is of this slide")
+    try:
+        with turns.job(reach.h5ad, None), turns.clustering(reach.h5ad):
+            is_unlike = flag_unlike(slide, session.seeds, opened.guests(slide, session.loans))
+    except ValueError as error:
+        raise SessionError(str(error)) from error
+    assert is_unlike is not None
+    return {"n_patches": slide.n_patches, "unlike": int(is_unlike.sum())}, is_unlike.astype(np.uint8)

@@ -1,0 +1,28 @@
+"""What a page lets a person choose from: made of the one home of each, and sent when a slide is opened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tissuumaps_sic.annotation.classes import MOST_CLASSES
+from tissuumaps_sic.export import FORMATS
+from tissuumaps_sic.labelling.methods import METHOD_TITLES, METHODS
+
+
+def page_tables() -> dict[str, Any]:
+    """Return the tables of a page, in the order in which it shows them.
+
+    Returns
+    -------
+    tables : dict
+        ``methods``, a list of ``{name, words}``, the first of which a page begins with; ``exports``, a list
+        of ``{name, words, ending}``; and ``most_classes``, an int. ``name`` is what a request says, ``words``
+        what a person reads.
+    """
+    return {
+        "methods": [{"name": name, "words": METHOD_TITLES[name]} for name in reversed(METHODS)],
+        "exports": [
+            {"name": each.name, "words": each.title, "ending": each.ending} for each in FORMATS.values()
+        ],
+        "most_classes": MOST_CLASSES,
+    }
