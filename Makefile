@@ -9,16 +9,17 @@ SLIDE ?=
 # The stamp is remade when the dependencies change.
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[embed,cluster,convert,pretrain,dev]"
+	$(BIN)/python -m pip install $(INSTALL_OPTIONS) --quiet --disable-pip-version-check -e ".[embed,cluster,convert,pretrain,dev]"
 	touch $@
 
 # make demo [SLIDE=path/to/slide.svs]: annotate the synthetic slide, or your own, in the browser.
 demo: $(VENV)/.installed
 	$(BIN)/tissuumaps-sic $(if $(SLIDE),open "$(SLIDE)",demo)
 
-# Two processes: whole files to each, since what they share is made once a file.
+# Two processes: whole files to each, since what they share is made once a file; in the order of tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 40
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 # ESLint and TypeScript from npm, run by the Node of the environment.
 tests/javascript/node_modules: tests/javascript/package-lock.json $(VENV)/.installed
@@ -41,11 +42,22 @@ lint: javascript
 bench: $(VENV)/.installed
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
-# Damaged files, each opened in a process of its own; make hunt FILES=20000 SEED=7 for others.
+# What tells within two minutes whether the work at hand broke something: no browser, no cluster, no real slide.
+quick: $(VENV)/.installed
+	$(PYTEST) -m "not slow"
+
+# Lines of both packages that the tests run in their own processes; twice as slow before Python 3.12.
+coverage: $(VENV)/.installed
+	$(PYTEST) --cov=embedder --cov=tissuumaps_sic --cov-report=term:skip-covered
+
+.PHONY: quick coverage
+
+# Damaged files, each opened in a process of its own, and damaged requests; make hunt FILES=20000 SEED=7 for others.
 FILES ?= 3000
 SEED ?= 0
 hunt: $(VENV)/.installed
 	cd tests && PYTHONPATH=. ../$(BIN)/python -m hostile.hunt --files $(FILES) --seed $(SEED)
+	SIC_REQUESTS=10000 $(BIN)/python -m pytest -q tests/tissuumaps_sic/viewer/test_safety.py
 
 clean:
 	rm -rf $(VENV) tests/javascript/node_modules demo test-artifacts .pytest_cache .mypy_cache .ruff_cache

@@ -25,7 +25,8 @@ from PIL import Image
 from embedder.patches.grid import PatchGrid
 from embedder.patches.reading import decoder_count, iter_patches
 from embedder.patches.tissue import tissue_mask
-from tissuumaps_sic.slidefile.pixels.slide import Slide, SlideError, open_slide, require_resolution
+from tissuumaps_sic.slidefile.pixels.slide import Slide, open_slide, require_resolution
+from tissuumaps_sic.slidefile.pixels.source import SlideError
 
 DEFAULT = Path(__file__).parents[2] / "shared" / "data" / "slides" / "colon_section1.tif"
 Region = tuple[int, int, int, int]

@@ -26,7 +26,8 @@ from sklearn.preprocessing import normalize
 
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.labelling.prepared import Prepared
-from tissuumaps_sic.labelling.two_means import Rows, two_means
+from tissuumaps_sic.labelling.rows import Rows
+from tissuumaps_sic.labelling.two_means import Part, two_means
 
 SHARES = np.array([0.30, 0.22, 0.16, 0.12, 0.08, 0.06, 0.04, 0.02])
 # The lumps of the tissue of interest: a sixth of the slide.
@@ -134,9 +135,9 @@ def measure_memory(path: Path) -> None:
     X, y = np.load(path), np.load(path.with_suffix(".seeds.npy"))
     # The products' own buffers are made once for a process, whatever the size of X; make them now.
     small = np.random.default_rng(0).random((4000, X.shape[1])).astype(X.dtype)
-    two_means(Rows(small).whole(), max_iter=3, tol=0, random_state=0)
+    two_means(Part.whole(Rows(small)), max_iter=3, tol=0, random_state=0)
     fit = peak(lambda: SeededIterativeClustering().fit(X, y))
-    division = peak(lambda: two_means(Rows(X).whole(), max_iter=300, tol=1e-4, random_state=0))
+    division = peak(lambda: two_means(Part.whole(Rows(X)), max_iter=300, tol=1e-4, random_state=0))
     print(*fit, *division)
 
 
@@ -183,7 +184,7 @@ def compare_divisions(X: np.ndarray, one_pass: float) -> None:
     theirs_labels = KMeans(2, n_init=10, random_state=0).fit(unit).labels_
     theirs = time.perf_counter() - start
     del unit
-    divide = lambda: two_means(rows.whole(), max_iter=300, tol=1e-4, random_state=0)  # noqa: E731
+    divide = lambda: two_means(Part.whole(rows), max_iter=300, tol=1e-4, random_state=0)  # noqa: E731
     ours = seconds(divide, 3)
     labels = divide().labels
     wide = KMeans(2, n_init=10, random_state=0).fit(normalize(X.astype(np.float64))).labels_

@@ -5,9 +5,47 @@ import subprocess
 import sys
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each worker has a processor: libraries that start a thread for each there is would wait for one another.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VIPS_CONCURRENCY"):
+        os.environ.setdefault(name, "1")
+
 import pytest
 from filelock import FileLock
 from making.files import write_small_h5ad
+
+TESTS = Path(__file__).parent
+# What takes more than ten seconds, the longest first. These begin, so that no worker is left with one of them
+# when the other is done, and `make quick` leaves them out. The second needs no demo, which the first makes.
+SLOW = (
+    "browser/test_annotating.py",
+    "embedder/cluster/test_cluster.py",
+    "browser/test_tools.py",
+    "embedder/commands/test_cli.py",
+    "embedder/encoders/test_encoders.py",
+    "browser",
+    "tissuumaps_sic/viewer/test_many_at_once.py",
+    "tissuumaps_sic/viewer/test_odd_files.py",
+    "tissuumaps_sic/labelling/test_real_slides.py",
+    "embedder/embedding/test_pipeline.py",
+    "embedder/pretraining/test_training.py",
+    "embedder/encoders/test_checkpoints.py",
+    "tissuumaps_sic/demo/test_synthetic.py",
+    "test_docs.py",
+    "hostile/test_hunt.py",
+    "tissuumaps_sic/viewer/test_safety.py",
+    "embedder/patches/test_reading.py",
+    "tissuumaps_sic/commands/test_cli.py",
+    "tissuumaps_sic/export/test_patch_images.py",
+    "embedder/encoders/test_hub.py",
+    "tissuumaps_sic/viewer/test_serve.py",
+    "embedder/files/test_share.py",
+    "embedder/embedding/test_plan.py",
+    "embedder/files/test_convert.py",
+    "tissuumaps_sic/export/test_mask.py",
+    "tissuumaps_sic/slides/test_regions.py",
+    "tissuumaps_sic/export/test_report.py",
+)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -44,6 +82,22 @@ def demo_h5ad(demo_folder) -> Path:
 def small_h5ad(tmp_path) -> Path:
     """A slide of 12 x 8 patches whose right half is another tissue, as the file contract has it."""
     return write_small_h5ad(tmp_path / "small.h5ad")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: in a file that takes more than ten seconds")
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the slow tests, and let them come first."""
+    rank = {}
+    for item in items:
+        path = item.path.relative_to(TESTS)
+        places = [SLOW.index(str(each)) for each in (path, *path.parents) if str(each) in SLOW]
+        if places:
+            item.add_marker("slow")
+        rank[item] = places[0] if places else len(SLOW)
+    items.sort(key=rank.get)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -106,8 +106,8 @@ def _check_workers(options: argparse.Namespace) -> None:
 def _embed_on_cluster(
     items: list[SlideInput], asked: EmbedOptions, options: argparse.Namespace
 ) -> list[SlideResult]:
-    from embedder.cluster.client import SlurmOptions, embed_on_cluster
-    from embedder.cluster.machines import ClusterError
+    from embedder.cluster.client import embed_on_cluster
+    from embedder.cluster.machines import ClusterError, SlurmOptions
 
     with as_wrong_use(ClusterError):
         slurm = SlurmOptions.from_words(options.slurm_options) if options.slurm else None

@@ -38,7 +38,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Share the files; one that cannot be is named, and the others are done."""
-    from embedder.files.share import ShareError, read_key, share
+    from embedder.files.proof import ShareError
+    from embedder.files.share import share
+    from embedder.files.sharing_key import read_key
 
     with as_wrong_use(ShareError):
         key = read_key(options.key, shared=options.output) if options.key else None

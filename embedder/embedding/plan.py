@@ -25,7 +25,8 @@ from embedder.patches.grid import PatchGrid, TilingError
 from embedder.patches.reading import iter_patches
 from embedder.patches.selection import find_tissue, plan_grid
 from tissuumaps_sic.slidefile.failure import os_reason
-from tissuumaps_sic.slidefile.pixels.slide import Slide, SlideError, open_slide
+from tissuumaps_sic.slidefile.pixels.slide import Slide, open_slide
+from tissuumaps_sic.slidefile.pixels.source import SlideError
 
 log = logging.getLogger(__name__)
 

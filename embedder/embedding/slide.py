@@ -37,7 +37,8 @@ from embedder.patches.tissue import TissueMask
 from tissuumaps_sic.slidefile import leases
 from tissuumaps_sic.slidefile.contract import ContractError, foresee
 from tissuumaps_sic.slidefile.failure import os_errno, os_reason
-from tissuumaps_sic.slidefile.pixels.slide import Pixels, Slide, SlideError, open_slide, require_resolution
+from tissuumaps_sic.slidefile.pixels.slide import Slide, open_slide, require_resolution
+from tissuumaps_sic.slidefile.pixels.source import Pixels, SlideError
 from tissuumaps_sic.slidefile.project import tmap_project, write_tmap
 from tissuumaps_sic.slidefile.provenance import Provenance
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing

@@ -18,7 +18,7 @@ from embedder.embedding.umap import fit_umap, srgb_hex
 from tissuumaps_sic.slidefile import leases
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.kind import tell_kind
-from tissuumaps_sic.slidefile.pixels.slide import PLAUSIBLE_MPP
+from tissuumaps_sic.slidefile.pixels.resolution import PLAUSIBLE_MPP
 from tissuumaps_sic.slidefile.project import tmap_project, write_tmap
 from tissuumaps_sic.slidefile.provenance import (
     EncoderRecord,

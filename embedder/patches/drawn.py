@@ -17,7 +17,8 @@ from tissuumaps_sic.slidefile.areas.area import Area, AreaError
 from tissuumaps_sic.slidefile.areas.files import DRAWINGS, is_drawing, read_areas
 from tissuumaps_sic.slidefile.areas.fill import Shape
 from tissuumaps_sic.slidefile.areas.masks import MASKS, N_VALUES, open_mask, place_mask
-from tissuumaps_sic.slidefile.pixels.slide import Slide, SlideError
+from tissuumaps_sic.slidefile.pixels.slide import Slide
+from tissuumaps_sic.slidefile.pixels.source import SlideError
 
 log = logging.getLogger(__name__)
 

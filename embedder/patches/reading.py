@@ -18,7 +18,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from embedder.patches.grid import Integers, PatchGrid
-from tissuumaps_sic.slidefile.pixels.slide import Pixels, Slide
+from tissuumaps_sic.slidefile.pixels.slide import Slide
+from tissuumaps_sic.slidefile.pixels.source import Pixels
 
 Batch = tuple[Integers, Pixels]
 

@@ -9,7 +9,8 @@ from embedder.patches.drawn import read_tissue
 from embedder.patches.grid import PatchGrid
 from embedder.patches.options import PatchOptions
 from embedder.patches.tissue import TissueMask, tissue_mask
-from tissuumaps_sic.slidefile.pixels.slide import Slide, SlideError, require_resolution
+from tissuumaps_sic.slidefile.pixels.slide import Slide, require_resolution
+from tissuumaps_sic.slidefile.pixels.source import SlideError
 
 
 def find_tissue(slide: Slide, options: PatchOptions) -> TissueMask:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.slidefile.pixels.slide import Pixels, Slide, require_resolution
+from tissuumaps_sic.slidefile.areas.sums import Sums, area_in, sum_before
+from tissuumaps_sic.slidefile.pixels.slide import Slide, require_resolution
+from tissuumaps_sic.slidefile.pixels.source import Pixels
 
 Mask = npt.NDArray[np.bool_]
 
@@ -79,35 +81,12 @@ class TissueMask:
         left = np.asarray(x0, np.float64) / self.downsample
         top = np.asarray(y0, np.float64) / self.downsample
         width, height = np.broadcast_to(np.asarray(size0, np.float64), 2) / self.downsample
-        area = (
-            self._tissue_before(left + width, top + height)
-            - self._tissue_before(left, top + height)
-            - self._tissue_before(left + width, top)
-            + self._tissue_before(left, top)
-        )
+        area = area_in(self._sums, left, top, left + width, top + height)
         return np.asarray(np.clip(area / (width * height), 0, 1), np.float32)
 
     @cached_property
-    def _integral(self) -> npt.NDArray[np.float64]:
-        """Mask pixels above and left of each pixel corner; shape (rows + 1, columns + 1)."""
-        return np.pad(self.mask.cumsum(0, dtype=np.float64).cumsum(1), ((1, 0), (1, 0)))
-
-    def _tissue_before(
-        self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.float64]:
-        """Give the area of tissue above and left of points, in mask pixels.
-
-        Inside one mask pixel it is bilinear in x and y, so interpolating is exact.
-        """
-        rows, columns = self.mask.shape
-        x, y = np.clip(x, 0, columns), np.clip(y, 0, rows)
-        column = np.minimum(x.astype(np.intp), columns - 1)
-        row = np.minimum(y.astype(np.intp), rows - 1)
-        u, v = x - column, y - row
-        corner = self._integral
-        upper = corner[row, column] * (1 - u) + corner[row, column + 1] * u
-        lower = corner[row + 1, column] * (1 - u) + corner[row + 1, column + 1] * u
-        return np.asarray(upper * (1 - v) + lower * v)
+    def _sums(self) -> Sums:
+        return sum_before(self.mask)
 
 
 def tissue_mask(slide: Slide, *, min_tissue_um2: float = 10_000, min_hole_um2: float = 20_000) -> TissueMask:

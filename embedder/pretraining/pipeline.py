@@ -22,7 +22,7 @@ from embedder.pretraining.samples import Failure, Sample, digest, draw, draw_pro
 from embedder.pretraining.store import PatchStore
 from embedder.pretraining.training import CHECKPOINT_FORMAT, Training, start_encoder
 from tissuumaps_sic.slidefile import leases
-from tissuumaps_sic.slidefile.pixels.slide import SlideError
+from tissuumaps_sic.slidefile.pixels.source import SlideError
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,8 @@ from embedder.patches.options import PatchOptions
 from embedder.patches.selection import find_tissue, plan_grid
 from tissuumaps_sic.slidefile.areas.area import AreaError
 from tissuumaps_sic.slidefile.areas.masks import open_mask
-from tissuumaps_sic.slidefile.pixels.slide import Slide, SlideError, open_slide
+from tissuumaps_sic.slidefile.pixels.slide import Slide, open_slide
+from tissuumaps_sic.slidefile.pixels.source import SlideError
 
 log = logging.getLogger(__name__)
 

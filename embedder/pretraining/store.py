@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from embedder.patches.reading import iter_patches
 from embedder.pretraining.samples import Failure, Integers, Sample, digest, leave_out
-from tissuumaps_sic.slidefile.pixels.slide import SlideError, open_slide
+from tissuumaps_sic.slidefile.pixels.slide import open_slide
+from tissuumaps_sic.slidefile.pixels.source import SlideError
 from tissuumaps_sic.slidefile.writing import replacing
 
 _READ_AT_ONCE = 64

@@ -1,19 +1,28 @@
-"""A real TissUUmaps server on a copy of the demo, and a real Chromium that looks at it."""
+"""A real TissUUmaps server on copies of the demo, and a real Chromium that looks at them."""
 
 import os
 import shutil
-import time
 
 import pytest
 from playwright.sync_api import sync_playwright
-from viewer import ARTIFACTS, Viewer, served
+from viewer import ARTIFACTS, looking, shared_server
 
-# Software rendering, so that markers are drawn on machines without a GPU; and no calls home.
+# Software rendering, so that markers are drawn on machines without a GPU, but of WebGL alone: to put the page
+# together, too, the simulated GPU takes twice the time. And no calls home.
 CHROMIUM_FLAGS = (
     *("--headless=new", "--no-sandbox", "--no-first-run"),
     *("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"),
+    "--disable-gpu-compositing",
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Let fixtures know whether their test has failed."""
+    report = yield
+    item.failed = report.failed
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -29,26 +38,30 @@ def browser():
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """One server for all tests that do not end it."""
+    with shared_server(tmp_path_factory.mktemp("served")) as server:
+        yield server
+
+
 @pytest.fixture
-def folder(demo_folder, tmp_path):
+def place(server):
+    """A folder of the test's own, which is served."""
+    with server.place() as folder:
+        yield folder
+
+
+@pytest.fixture
+def folder(demo_folder, place):
     """A copy of the demo, to be written to."""
-    copy = tmp_path / "slides"
-    shutil.copytree(demo_folder, copy)
-    return copy
+    return shutil.copytree(demo_folder, place, dirs_exist_ok=True)
 
 
 @pytest.fixture
-def viewer(browser, folder, request):
-    """The demo, opened; what goes wrong on the page fails the test, and a picture is kept of its end."""
-    with served(folder) as (process, address):
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
-        viewer = Viewer(page, folder, address, process)
-        viewer.open()
+def viewer(browser, server, folder, request):
+    """The demo, opened; of a test that fails a picture is kept."""
+    with looking(browser, folder, server.address(folder / "demo.tmap")) as viewer:
         yield viewer
-        viewer.keep_picture(ARTIFACTS, request.node.name)
-        repeated = viewer.repeated_ids
-        page.close()
-        time.sleep(0.1)
-    assert not repeated
-    assert not viewer.page_errors
-    assert not viewer.foreign_requests
+        if request.node.failed:
+            viewer.keep_picture(ARTIFACTS, request.node.name)

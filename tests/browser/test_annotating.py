@@ -9,7 +9,7 @@ import anndata
 import numpy as np
 import pandas as pd
 from PIL import Image
-from viewer import ARTIFACTS, Viewer, inside, served
+from viewer import ARTIFACTS, inside, looking, served
 
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 
@@ -76,7 +76,7 @@ def test_the_project_opens_with_every_patch_drawn_in_its_colour_and_squares_that
             }""",
             [x, y, zoom],
         )
-        alphas = [viewer.canvas_alpha(x + d, y) for d in np.linspace(-128, 128, 41)]
+        alphas = viewer.canvas_alphas([(x + d, y) for d in np.linspace(-128, 128, 41)])
         assert np.mean([abs(alpha - 0.5) < 0.02 for alpha in alphas]) > 0.9
         assert min(alphas) > 0.1
 
@@ -270,26 +270,25 @@ def test_running_without_seeds_is_told_in_the_panel(viewer):
     assert "“Tumour” has no seeds yet" in viewer.error
 
 
-def test_a_server_that_is_gone_is_told_in_the_panel(viewer):
-    row = next(iter(some_seeds(viewer)))
-    viewer.server.terminate()
-    viewer.server.wait()
-    viewer.click_patch(row)
-    assert "does not answer" in viewer.error
-    assert viewer.seeds == {}
+def test_a_server_that_is_gone_is_told_in_the_panel(browser, folder):
+    with served(folder) as (process, address), looking(browser, folder, address) as viewer:
+        row = next(iter(some_seeds(viewer)))
+        process.terminate()
+        process.wait()
+        viewer.click_patch(row)
+        assert "does not answer" in viewer.error
+        assert viewer.seeds == {}
 
 
 def test_a_second_window_never_overwrites_the_first_unseen(viewer, browser):
     rows = list(some_seeds(viewer))
-    other = Viewer(browser.new_page(viewport={"width": 1400, "height": 900}), viewer.folder, viewer.address)
-    other.open()
-    viewer.click_patch(rows[0])
-    other.click_patch(rows[1])
-    assert "another window" in other.error
-    assert other.seeds == {rows[0]: 1}
-    other.click_patch(rows[1])
+    with looking(browser, viewer.folder, viewer.address) as other:
+        viewer.click_patch(rows[0])
+        other.click_patch(rows[1])
+        assert "another window" in other.error
+        assert other.seeds == {rows[0]: 1}
+        other.click_patch(rows[1])
     assert viewer.saved_seeds == named(viewer, {rows[0]: 1, rows[1]: 1})
-    other.page.close()
 
 
 def test_classes_are_renamed_and_recoloured_and_the_layer_follows(viewer):
@@ -341,32 +340,25 @@ def test_a_project_saved_from_the_viewer_asks_nothing_and_holds_no_label_layer(v
 
 
 def test_opening_the_plugin_again_leaves_one_set_of_handlers(viewer):
-    viewer.evaluate("pluginUtils.startPlugin('SIC', [], true)")
-    viewer.page.wait_for_timeout(1500)
+    viewer.evaluate("() => { SIC.old = true; pluginUtils.startPlugin('SIC', [], true); }")
+    viewer.page.wait_for_function("!SIC.old")
     viewer.wait()
     row = next(iter(some_seeds(viewer)))
     viewer.click_patch(row)
     assert viewer.seeds == {row: 1}
 
 
-def test_patches_without_their_image_are_seeded_just_as_well(browser, demo_folder, tmp_path):
+def test_patches_without_their_image_are_seeded_just_as_well(browser, server, demo_folder, place):
     """The case of shared embeddings: TissUUmaps draws on an empty canvas of its own."""
-    folder = tmp_path / "shared"
-    folder.mkdir()
-    shutil.copy(demo_folder / "demo.h5ad", folder)
+    shutil.copy(demo_folder / "demo.h5ad", place)
     project = json.loads((demo_folder / "demo.tmap").read_text())
-    (folder / "demo.tmap").write_text(json.dumps({**project, "layers": []}))
-    with served(folder) as (_, address):
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
-        viewer = Viewer(page, folder, address)
-        viewer.open()
+    (place / "demo.tmap").write_text(json.dumps({**project, "layers": []}))
+    with looking(browser, place, server.address(place / "demo.tmap")) as viewer:
         rows = [100, 400, 700]
         for row in rows:
             viewer.click_patch(row, off=(0.3, -0.3))
         viewer.keep_picture(ARTIFACTS, "without-image")
         assert viewer.saved_seeds == named(viewer, dict.fromkeys(rows, 1))
-        assert not viewer.page_errors
-        page.close()
 
 
 def test_a_slide_in_a_folder_below_keeps_its_session_beside_it(browser, demo_folder, tmp_path):
@@ -376,28 +368,21 @@ def test_a_slide_in_a_folder_below_keeps_its_session_beside_it(browser, demo_fol
         shutil.copy(demo_folder / name, below)
     with served(tmp_path / "shared") as (_, address):
         assert "path=case" in address
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
-        viewer = Viewer(page, below, address)
-        viewer.open()
-        viewer.click_patch(300)
-        assert viewer.saved_seeds == named(viewer, {300: 1})
-        assert not viewer.page_errors
-        page.close()
+        with looking(browser, below, address) as viewer:
+            viewer.click_patch(300)
+            assert viewer.saved_seeds == named(viewer, {300: 1})
 
 
-def test_a_real_slide_is_labelled_where_it_was_clicked(browser, shared_data, tmp_path):
+def test_a_real_slide_is_labelled_where_it_was_clicked(browser, server, shared_data, place):
     """CMU-1-Small-Region: three clicks on epidermis and three on dermis, in an image of 0.499 µm/px."""
     slide = shared_data / "slides" / "CMU-1-Small-Region.svs"
-    subprocess.run([sys.executable, "-m", "embedder", "embed", slide, "-o", tmp_path], check=True)
-    with served(tmp_path) as (process, address):
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
-        viewer = Viewer(page, tmp_path, address, process)
-        viewer.open()
+    subprocess.run([sys.executable, "-m", "embedder", "embed", slide, "-o", place], check=True)
+    with looking(browser, place, server.address(place / f"{slide.stem}.tmap")) as viewer:
         places = {1: [(1250, 900), (1170, 1700), (700, 2750)], 0: [(1000, 1300), (1000, 2600), (1700, 1900)]}
         for label, points in places.items():
             viewer.choose(label)
             for point in points:
-                page.mouse.click(*viewer.screen(*point))
+                viewer.page.mouse.click(*viewer.screen(*point))
                 viewer.wait()
         # Squares of 128.3 level-0 pixels: a seed's centre is within half of one of where it was clicked.
         centres = viewer.adata.obsm["spatial"]
@@ -410,6 +395,3 @@ def test_a_real_slide_is_labelled_where_it_was_clicked(browser, shared_data, tmp
         expected = headless(viewer, viewer.seeds)
         assert viewer.layer["names"] == [("Other", "Tumour")[label] for label in expected]
         assert 0.1 < expected.mean() < 0.6
-        assert not viewer.page_errors
-        assert not viewer.foreign_requests
-        page.close()

@@ -5,7 +5,7 @@ import json
 import anndata
 import numpy as np
 import pandas as pd
-from viewer import Viewer, served
+from viewer import looking
 
 from tissuumaps_sic.slidefile.project import tmap_project
 
@@ -75,14 +75,11 @@ def test_a_hidden_class_stays_hidden_in_the_next_run(viewer):
     assert viewer.canvas_alpha(*centres[names.index("Other")]) > 0
 
 
-def test_many_seeds_are_drawn_as_the_outline_of_what_they_cover(browser, tmp_path):
+def test_many_seeds_are_drawn_as_the_outline_of_what_they_cover(browser, server, place):
     """A lasso around a part of a slide of 48 x 48 patches, more of them than are drawn one by one."""
     side, inner = 48, range(4, 44)
-    make_grid(tmp_path, side)
-    with served(tmp_path) as (process, address):
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
-        viewer = Viewer(page, tmp_path, address, process)
-        viewer.open()
+    make_grid(place, side)
+    with looking(browser, place, server.address(place / "grid.tmap")) as viewer:
         viewer.choose(1)
         low, high = inner[0] * 256, (inner[-1] + 1) * 256
         corners = [(low, low), (high, low), (high, high), (low, high)]
@@ -91,7 +88,7 @@ def test_many_seeds_are_drawn_as_the_outline_of_what_they_cover(browser, tmp_pat
         assert set(viewer.evaluate("SIC.app.state.seeds.patches")) == rows
         assert not viewer.seeds
         # The border of a square, in the pixels of the slide: each patch on it gives one edge a side.
-        drawn = page.get_attribute("#SIC_seeds path[data-label='1']", "d")
+        drawn = viewer.page.get_attribute("#SIC_seeds path[data-label='1']", "d")
         numbers = np.array([each.replace("L", " ").split() for each in drawn.split("M")[1:]], dtype=float)
         origin, unit = (
             viewer.evaluate(
@@ -112,6 +109,4 @@ def test_many_seeds_are_drawn_as_the_outline_of_what_they_cover(browser, tmp_pat
         }
         assert cells == expected
         viewer.press("undo")
-        assert page.query_selector("#SIC_seeds path") is None
-        assert not viewer.page_errors
-        page.close()
+        assert viewer.page.query_selector("#SIC_seeds path") is None

@@ -12,10 +12,9 @@ from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 
 
 @pytest.fixture
-def folder(demo_folder, tmp_path):
+def folder(demo_folder, place):
     """The demo with float16 embeddings, and a second one of its first features, as of another scale."""
-    copy = tmp_path / "slides"
-    shutil.copytree(demo_folder, copy)
+    copy = shutil.copytree(demo_folder, place, dirs_exist_ok=True)
     with h5py.File(copy / "demo.h5ad", "r+") as file:
         X = file["X"][()]
         del file["X"]

@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import zipfile
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import anndata
@@ -105,6 +106,7 @@ def result(tmp_path):
     return h5ad, slide.centres, run.unpack()
 
 
+@contextmanager
 def shown(browser, folder, name, picture):
     """What TissUUmaps shows of a project: markers, regions, and colours at places of the slide."""
     errors, foreign = [], []
@@ -118,7 +120,7 @@ def shown(browser, folder, name, picture):
         )
         page.goto(f"http://{host}/{name}")
         page.wait_for_function("window.glUtils?._numPoints?.labels > 0", timeout=60_000)
-        page.wait_for_timeout(1500)
+        page.wait_for_load_state("networkidle")
         ARTIFACTS.mkdir(exist_ok=True)
         page.screenshot(path=ARTIFACTS / picture)
         yield page
@@ -155,9 +157,8 @@ def test_the_project_shows_the_result_without_the_plugin(browser, result, tmp_pa
     if not image:
         # The exported folder alone shows it.
         shutil.rmtree(h5ad.parent)
-    for page in shown(
-        browser, out, "ramp.labels.tmap", f"project-{'with' if image else 'without'}-image.png"
-    ):
+    picture = f"project-{'with' if image else 'without'}-image.png"
+    with shown(browser, out, "ramp.labels.tmap", picture) as page:
         assert page.evaluate("typeof window.SIC") == "undefined"
         assert page.evaluate("glUtils._numPoints.labels") == len(labels)
         assert page.evaluate("dataUtils.data.labels._processeddata.label") == named(labels)

@@ -2,13 +2,13 @@
 
 import csv
 import json
-import time
+import shutil
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from making.many import write_mosaic
-from viewer import ARTIFACTS, Viewer, served
+from viewer import ARTIFACTS, Viewer, looking, served
 
 from tissuumaps_sic.annotation.store import load_session, session_path
 from tissuumaps_sic.cli import main
@@ -18,21 +18,19 @@ from tissuumaps_sic.slides.slide import open_slide_file
 class Isolated(Viewer):
     """A viewer on a page that reaches nothing but its own server, and every complaint of that page."""
 
-    def __init__(self, page, folder, address, server=None):
-        super().__init__(page, folder, address, server)
-        host = urlsplit(address).netloc
-        self.complaints = []
-        page.route("**/*", lambda route: self._pass(route, host))
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        page = self.page
+        page.route("**/*", self._pass)
         page.on("console", self._hear)
         page.on("requestfailed", self._note_failure)
         page.on("response", self._note_status)
 
-    def _pass(self, route, host):
+    def _pass(self, route):
         parts = urlsplit(route.request.url)
-        if parts.scheme in ("data", "blob") or parts.netloc == host:
+        if parts.scheme in ("data", "blob") or parts.netloc == self.host:
             route.continue_()
         else:
-            self.complaints.append(f"asked for {route.request.url}")
             route.abort()
 
     def _hear(self, message):
@@ -64,11 +62,21 @@ class Isolated(Viewer):
                 self.click_patch(row)
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One folder for all tests of several slides, emptied after each, and the address that serves it."""
+    folder = tmp_path_factory.mktemp("cases")
+    write_mosaic(folder, "mosaic_1")
+    with served(folder) as (_, address):
+        yield folder, address
+
+
 @pytest.fixture
-def truths(tmp_path):
+def truths(shared):
     """Three slides without image and project: what each patch is."""
-    folder = tmp_path / "cases"
-    folder.mkdir()
+    folder, _ = shared
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     return {
         f"mosaic_{number}": write_mosaic(
             folder, f"mosaic_{number}", seed=number, strange=number == 2, compress=number == 3
@@ -78,17 +86,11 @@ def truths(tmp_path):
 
 
 @pytest.fixture
-def cases(browser, truths, tmp_path, request):
-    with served(tmp_path / "cases") as (process, address):
-        page = browser.new_page(viewport={"width": 1400, "height": 950})
-        viewer = Isolated(page, tmp_path / "cases", address, process)
-        viewer.open()
+def cases(browser, truths, shared, request):
+    with looking(browser, *shared, kind=Isolated, height=950) as viewer:
         yield viewer
-        viewer.keep_picture(ARTIFACTS, request.node.name)
-        page.close()
-        time.sleep(0.1)
-    assert not viewer.page_errors
-    assert not viewer.complaints
+        if request.node.failed:
+            viewer.keep_picture(ARTIFACTS, request.node.name)
 
 
 def rows_of(viewer):
@@ -126,7 +128,7 @@ def test_an_h5ad_alone_is_annotated_with_nothing_but_its_own_server(cases, truth
 def test_squares_of_an_h5ad_alone_meet(cases):
     cases.page.fill("#sic-opacity", "0.5")
     x, y = 1280 + 64, 1024 + 64
-    alphas = [cases.canvas_alpha(x + d, y) for d in np.linspace(-128, 128, 41)]
+    alphas = cases.canvas_alphas([(x + d, y) for d in np.linspace(-128, 128, 41)])
     assert np.mean([abs(alpha - 0.5) < 0.02 for alpha in alphas]) > 0.9
     assert min(alphas) > 0.1
 
@@ -242,27 +244,25 @@ def test_an_h5ad_opened_by_itself_in_tissuumaps_is_annotated_too(cases):
 
 def test_a_single_slide_has_no_worklist(browser, tmp_path):
     write_mosaic(tmp_path, "only")
-    with served(tmp_path) as (process, address):
-        page = browser.new_page(viewport={"width": 1400, "height": 950})
-        viewer = Isolated(page, tmp_path, address, process)
-        viewer.open()
-        assert not page.is_visible(".sic-worklist")
-        page.keyboard.press("]")
+    with (
+        served(tmp_path) as (_, address),
+        looking(browser, tmp_path, address, kind=Isolated, height=950) as viewer,
+    ):
+        assert not viewer.page.is_visible(".sic-worklist")
+        viewer.page.keyboard.press("]")
         viewer.click_patch(3)
         assert len(viewer.seeds) == 1
-        assert not viewer.page_errors
-        assert not viewer.complaints
-        page.close()
 
 
 def test_a_thousand_slides_stay_usable(browser, tmp_path):
     path, _ = write_mosaic(tmp_path, "s0000")
     for number in range(1, 1000):
         (tmp_path / f"s{number:04d}.h5ad").hardlink_to(path)
-    with served(tmp_path) as (process, address):
-        page = browser.new_page(viewport={"width": 1400, "height": 950})
-        viewer = Isolated(page, tmp_path, address, process)
-        viewer.open()
+    with (
+        served(tmp_path) as (_, address),
+        looking(browser, tmp_path, address, kind=Isolated, height=950) as viewer,
+    ):
+        page = viewer.page
         page.wait_for_selector("#sic-place:has-text('1 of 1,000')")
         page.click("#sic-slides summary")
         page.wait_for_function("document.querySelectorAll('.sic-worklist-item').length === 1000")
@@ -279,6 +279,3 @@ def test_a_thousand_slides_stay_usable(browser, tmp_path):
         viewer.click_patch(3)
         assert viewer.evaluate("window.touched") == 1
         viewer.keep_picture(ARTIFACTS, "a-thousand")
-        assert not viewer.page_errors
-        assert not viewer.complaints
-        page.close()

@@ -168,7 +168,7 @@ def test_no_name_and_no_project_runs_script(page, browser, tmp_path, mosaic, ima
         pages += [f"{encoded}.{each}" for each in ("tmap", "h5ad", "tif")]
         for each in pages:
             page.page.goto(f"{base}/{each}")
-            page.page.wait_for_timeout(1500)
+            page.page.wait_for_load_state("networkidle")
             assert page.page.evaluate("window.ran") is None, each
             assert not page.page.query_selector("img[src=x]"), each
         # The second wall, where the first has a gap: what runs in spite of all reaches no other host.
@@ -194,7 +194,7 @@ def test_no_name_and_no_project_runs_script(page, browser, tmp_path, mosaic, ima
         assert told == [None, "blocked"]
         framed = browser.new_page()
         framed.set_content(f"<iframe src='{base}/evil.tmap'></iframe>")
-        framed.wait_for_timeout(1000)
+        framed.wait_for_load_state("networkidle")
         assert not [frame for frame in framed.frames if "ISS_viewer" in frame.content()]
         framed.close()
 

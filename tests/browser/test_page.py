@@ -35,7 +35,8 @@ def test_nothing_of_tissuumaps_is_replaced_and_nothing_is_left_behind(viewer, br
     page = browser.new_page(viewport={"width": 1400, "height": 900})
     page.goto(viewer.address.replace("demo.tmap", "plain.tmap"))
     page.wait_for_function("window.glUtils?._numPoints?.patches")
-    page.wait_for_timeout(1000)
+    # Its handlers are there once the first tiles are.
+    page.wait_for_load_state("networkidle")
     theirs = page.evaluate(FUNCTIONS)
     assert len(theirs) > 300
     assert {name for name in theirs if ours.get(name) != theirs[name]} == set()

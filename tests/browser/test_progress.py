@@ -5,13 +5,13 @@ import re
 
 import pytest
 from making.many import write_mosaic
-from viewer import ARTIFACTS, Viewer, served
+from viewer import ARTIFACTS, looking, shared_server
 
 # The command line as it is, but for clusterings that take their time where a file says so.
 SLOWED = """
-import sys, time
+import importlib, pkgutil, sys, time
 from pathlib import Path
-from tissuumaps_sic import cli, server
+from tissuumaps_sic import cli, viewer
 
 folder = Path(sys.argv[2])
 
@@ -27,33 +27,38 @@ def slowed(quick):
         return quick(*args, progress=lambda stage, share: progress(stage, 0.9 + 0.1 * share), **options)
     return slow
 
-server.cluster = slowed(server.cluster)
-server.fit = slowed(server.fit)
+for each in pkgutil.iter_modules(viewer.__path__):
+    module = importlib.import_module(f"tissuumaps_sic.viewer.{each.name}")
+    for name in {"cluster", "fit"} & vars(module).keys():
+        setattr(module, name, slowed(getattr(module, name)))
 sys.exit(cli.main())
 """
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server whose clusterings take as long as a file says."""
+    root, script = tmp_path_factory.mktemp("slowed"), tmp_path_factory.mktemp("script") / "slowed.py"
+    script.write_text(SLOWED)
+    with shared_server(root, program=[str(script)]) as server:
+        yield server
+
+
 @pytest.fixture
-def slow(browser, folder, tmp_path, request):
+def slow(browser, server, folder, request):
     """The demo on a server whose clusterings take as long as its `take` was told."""
-    (tmp_path / "slowed.py").write_text(SLOWED)
-    (folder / "seconds").write_text("0")
+    root = server.root
+    (root / "seconds").write_text("0")
     write_mosaic(folder, "second")  # so that the list of slides is on the page as well
-    with served(folder, program=[str(tmp_path / "slowed.py")]) as (process, address):
-        viewer = Viewer(browser.new_page(viewport={"width": 1400, "height": 900}), folder, address, process)
-        viewer.take = lambda seconds: (folder / "seconds").write_text(str(seconds))
-        viewer.begun = lambda: len((folder / "begun").read_text())
-        viewer.open()
+    with looking(browser, folder, server.address(folder / "demo.tmap")) as viewer:
+        viewer.take = lambda seconds: (root / "seconds").write_text(str(seconds))
+        viewer.begun = lambda: len((root / "begun").read_text())
         for label, row in ((0, 10), (1, 200)):
             viewer.choose(label)
             viewer.click_patch(row)
         yield viewer
-        viewer.keep_picture(ARTIFACTS, request.node.name)
-        repeated = viewer.repeated_ids
-        viewer.page.close()
-    assert not repeated
-    assert not viewer.page_errors
-    assert not viewer.foreign_requests
+        if request.node.failed:
+            viewer.keep_picture(ARTIFACTS, request.node.name)
 
 
 def labels_of(viewer):

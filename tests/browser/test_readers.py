@@ -38,7 +38,7 @@ def test_the_list_of_seeds_finds_them_on_the_slide_and_takes_them_back(viewer):
     viewer.page.wait_for_selector("#sic-seeds .sic-wall")
     by_class = {label: sorted(row for row, each in seeds.items() if each == label) for label in (1, 0)}
     assert listed_seeds(viewer) == by_class
-    viewer.page.wait_for_timeout(1500)
+    viewer.wait_for_thumbnails("#sic-seeds")
     viewer.keep_picture(ARTIFACTS, "seed-list")
     one, other = by_class[1][0], by_class[0][1]
     viewer.page.hover(f"#sic-seed-{one}")
@@ -56,7 +56,7 @@ def test_the_list_of_seeds_finds_them_on_the_slide_and_takes_them_back(viewer):
     )
     box = viewer.page.query_selector(".openseadragon-canvas").bounding_box()
     viewer.page.hover(f"#sic-seed-{other}")
-    viewer.page.wait_for_timeout(2500)
+    viewer.wait_to_see(*centres[other])
     left, top = viewer.screen(*centres[other])
     assert box["x"] < left < box["x"] + box["width"]
     assert box["y"] < top < box["y"] + box["height"]
@@ -94,7 +94,6 @@ def test_readers_see_where_they_differ_and_keep_what_they_agree_on(viewer):
     reading(viewer, "Ben", {**many, disputed_seed: 1 - few[disputed_seed]})
     viewer.page.select_option("#sic-compare", label="Anna")
     viewer.wait()
-    viewer.page.wait_for_timeout(500)
     viewer.keep_picture(ARTIFACTS, "compared")
     slide = open_slide_file(viewer.h5ad)
     sessions = [load_session(viewer.folder / f"demo.{name}.sic.json", slide) for name in ("Ben", "Anna")]
@@ -186,7 +185,6 @@ def test_everything_has_a_key_and_every_control_says_what_it_does(viewer):
     viewer.wait()
     press("?")
     assert viewer.page.is_visible("#sic-keys table")
-    viewer.page.wait_for_timeout(300)
     viewer.keep_picture(ARTIFACTS, "keys")
     press("?")
     assert not viewer.page.is_visible("#sic-keys table")

@@ -160,7 +160,7 @@ def test_the_most_telling_patch_is_marked_and_found(viewer):
     viewer.page.keyboard.press("n")
     viewer.wait()
     assert viewer.page.get_attribute("rect[data-suggested]", "data-suggested") == str(wanted)
-    viewer.page.wait_for_timeout(1500)
+    viewer.wait_to_see(*adata.obsm["spatial"][wanted])
     assert is_seen()
     share = 100 * float(estimator.flips(10).mean())
     told = viewer.page.inner_text("#sic-stop")
@@ -224,7 +224,7 @@ def test_pointing_at_a_patch_shows_the_seeds_that_it_is_like(viewer):
     assert f"Most like {most_like}, ahead by {cosine[by_class[0][0]] - cosine[by_class[1][0]]:.2f}" in told
     assert f"Labelled {viewer.layer['names'][row]}" in told
     # The thumbnails are of the slide: the mean colour is that of the place.
-    viewer.page.wait_for_timeout(1500)
+    viewer.wait_for_thumbnails("#sic-why")
     colors = viewer.evaluate(
         """() => [...document.querySelectorAll("#sic-why canvas")].map((canvas) => {
             const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;

@@ -6,6 +6,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import anndata
@@ -52,22 +53,61 @@ def served(folder: Path, *, program=("-m", "tissuumaps_sic")):
         process.wait(timeout=30)
 
 
+@contextmanager
+def shared_server(root: Path, **options):
+    """Serve a folder into which tests put folders of their own: its `root`, and the `address` of a project.
+
+    A server of its own costs each test five seconds of a processor.
+    """
+    (root / "start.tmap").write_text("{}")  # an empty folder is not served
+    numbers = iter(range(1000))
+    with served(root, **options) as (_, first):
+        base = first.rpartition("/")[0]
+
+        @contextmanager
+        def place():
+            """A folder for one test; hidden from the next, whose list of slides is of all that is served."""
+            folder = root / f"test{next(numbers)}"
+            folder.mkdir()
+            yield folder
+            folder.rename(root / f".{folder.name}")
+
+        def address(project):
+            return f"{base}/{project.name}?path={project.parent.relative_to(root)}"
+
+        yield SimpleNamespace(root=root, place=place, address=address)
+
+
+@contextmanager
+def looking(browser, folder: Path, address: str, *, server=None, kind=None, height=900):
+    """Look at a slide's page; whatever goes wrong there fails the test."""
+    page = browser.new_page(viewport={"width": 1400, "height": height})
+    try:
+        viewer = (kind or Viewer)(page, folder, address, server)
+        viewer.open()
+        yield viewer
+        repeated = viewer.repeated_ids
+    finally:
+        page.close()
+    assert not repeated
+    assert not viewer.complaints
+
+
 class Viewer:
     def __init__(self, page, folder: Path, address: str, server=None):
         self.page = page
         self.folder = folder
         self.address = address
         self.server = server
+        self.host = urlsplit(address).netloc
         self.name = Path(urlsplit(address).path).stem
-        self.page_errors = []
-        self.foreign_requests = []
-        host = urlsplit(address).netloc
-        page.on("pageerror", lambda error: self.page_errors.append(str(error)))
-        page.on("request", lambda request: self._note(request.url, host))
+        self.complaints = []
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda request: self._note(request.url))
 
-    def _note(self, url, host):
-        if urlsplit(url).scheme in ("http", "https", "ws") and urlsplit(url).netloc != host:
-            self.foreign_requests.append(url)
+    def _note(self, url):
+        if urlsplit(url).scheme in ("http", "https", "ws") and urlsplit(url).netloc != self.host:
+            self.complaints.append(f"asked for {url}")
 
     @property
     def h5ad(self) -> Path:
@@ -122,6 +162,27 @@ class Viewer:
                 return [pixel.x + box.left, pixel.y + box.top];
             }""",
             [float(x), float(y)],
+        )
+
+    def wait_to_see(self, x, y):
+        """Wait until a point of the slide is in the view."""
+        self.page.wait_for_function(
+            """([x, y]) => {
+                const osd = tmapp.ISS_viewer;
+                const point = osd.world.getItemAt(0).imageToViewportCoordinates(x, y);
+                return osd.viewport.getBounds(true).containsPoint(point);
+            }""",
+            arg=[float(x), float(y)],
+        )
+
+    def wait_for_thumbnails(self, selector):
+        """Wait until the pictures of patches within an element are drawn all over."""
+        self.page.wait_for_function(
+            """(selector) => [...document.querySelectorAll(`${selector} canvas`)].every((canvas) => {
+                const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+                return data.every((value, i) => i % 4 < 3 || value === 255);
+            })""",
+            arg=selector,
         )
 
     def click_patch(self, row, *, centres=None, off=(0.0, 0.0)):
@@ -202,22 +263,28 @@ class Viewer:
             row.get_attribute("data-key"): int(row.query_selector_all("td")[2].text_content()) for row in rows
         }
 
-    def canvas_alpha(self, x, y):
-        """Opacity, 0..1, of what TissUUmaps has drawn over a point of the slide."""
+    def canvas_alphas(self, places):
+        """Opacity, 0..1, of what TissUUmaps has drawn over each of some points of the slide."""
         return self.evaluate(
-            """([x, y]) => {
+            """(places) => {
                 glUtils.draw();
                 const canvas = document.getElementById("gl_canvas"), osd = tmapp.ISS_viewer;
-                const point = osd.world.getItemAt(0).imageToViewportCoordinates(x, y);
-                const pixel = osd.viewport.pixelFromPoint(point, true);
                 const gl = canvas.getContext("webgl2", glUtils._options), out = new Uint8Array(4);
                 const scale = canvas.width / osd.canvas.clientWidth;
-                gl.readPixels(pixel.x * scale, canvas.height - 1 - pixel.y * scale, 1, 1,
-                    gl.RGBA, gl.UNSIGNED_BYTE, out);
-                return out[3] / 255;
+                return places.map(([x, y]) => {
+                    const point = osd.world.getItemAt(0).imageToViewportCoordinates(x, y);
+                    const pixel = osd.viewport.pixelFromPoint(point, true);
+                    gl.readPixels(pixel.x * scale, canvas.height - 1 - pixel.y * scale, 1, 1,
+                        gl.RGBA, gl.UNSIGNED_BYTE, out);
+                    return out[3] / 255;
+                });
             }""",
-            [float(x), float(y)],
+            [[float(x), float(y)] for x, y in places],
         )
+
+    def canvas_alpha(self, x, y):
+        """Opacity, 0..1, of what TissUUmaps has drawn over a point of the slide."""
+        return self.canvas_alphas([(x, y)])[0]
 
     def keep_picture(self, folder: Path, name: str):
         folder.mkdir(exist_ok=True)

@@ -111,7 +111,7 @@ def test_whatever_happens_in_the_child_is_told(work, kind, says):
     ],
 )
 def test_a_refusal_is_one_line_that_names_the_file(message, kind):
-    from tissuumaps_sic.slidefile.pixels.slide import SlideError
+    from tissuumaps_sic.slidefile.pixels.source import SlideError
 
     def refuse():
         raise SlideError(message)

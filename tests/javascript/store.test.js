@@ -76,6 +76,16 @@ test("while it is held nobody is told, but by flush, and then at once", async ()
   assert.equal(told.a, 2);
 });
 
+test("who is prompt is told while others are held", async () => {
+  const { view, update, hold, subscribe, told } = watched({ pointed: null });
+  let prompt = 0;
+  subscribe(() => [view.pointed], () => { prompt++; }, true);
+  hold();
+  update({ pointed: 3 });
+  await null;
+  assert.deepEqual([prompt, told.pointed], [1, 0]);
+});
+
 test("who is not ready is told later", () => {
   const { view, update, flush, subscribe } = makeStore({ a: 0, isTyping: false });
   const seen = [];

@@ -4,12 +4,12 @@ import json
 
 from werkzeug.test import Client
 
-from tissuumaps_sic.viewer.guard import guarded
+from tissuumaps_sic.viewer.guard import guard_app
 from tissuumaps_sic.viewer.serve import make_app
 
 
 def client_of(folder, **options):
-    return Client(guarded(make_app(folder), folder / "auth", **options))
+    return Client(guard_app(make_app(folder), folder / "auth", **options))
 
 
 def state_of(answer):

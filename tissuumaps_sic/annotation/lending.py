@@ -25,8 +25,8 @@ from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.session import seed_vector
 from tissuumaps_sic.labelling import refine
 from tissuumaps_sic.labelling.refine import Guests
-from tissuumaps_sic.slidefile.provenance import Provenance, read_provenance
-from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, Outline, open_slide_file
+from tissuumaps_sic.slidefile.provenance import MAIN, Provenance, read_provenance
+from tissuumaps_sic.slides.slide import EmbeddedSlide, Outline, open_slide_file
 
 # What must be equal for embeddings of two slides to lie in one space: where it is recorded, and its name.
 _SAME = (
@@ -197,14 +197,14 @@ def join_guests(guests: Sequence[Guest]) -> Guests | None:
 def flag_unlike(
     slide: EmbeddedSlide, seeds: Mapping[str, int], guests: Sequence[Guest]
 ) -> npt.NDArray[np.bool_] | None:
-    """Return which patches are unlike any seed, borrowed or not (`refine.unlike`), (n_patches,), bool.
+    """Return which patches are unlike any seed, borrowed or not (`refine.find_unlike`), (n_patches,), bool.
 
     Their labels are guesses. None where nothing is borrowed: every seed is then of this slide.
     """
     together = join_guests(guests)
     if together is None:
         return None
-    return refine.unlike(slide.prepared, together, seed_vector(slide, seeds))
+    return refine.find_unlike(slide.prepared, together, seed_vector(slide, seeds))
 
 
 def comparable(

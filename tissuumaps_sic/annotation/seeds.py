@@ -21,10 +21,11 @@ from tissuumaps_sic.annotation.classes import (
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.store import load_session
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
-from tissuumaps_sic.slidefile.provenance import read_provenance
+from tissuumaps_sic.slidefile.h5ad import SlideFileError
+from tissuumaps_sic.slidefile.provenance import MAIN, read_provenance
 from tissuumaps_sic.slidefile.spelling import folded, listed, stripped
 from tissuumaps_sic.slidefile.tables import Row, Table, TableError, read_table
-from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, SlideFileError
+from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 log = logging.getLogger(__name__)
 

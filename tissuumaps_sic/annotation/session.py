@@ -52,7 +52,8 @@ from tissuumaps_sic.annotation.patch_rows import PatchIndex, PatchRows, SeedMap,
 from tissuumaps_sic.annotation.records import Reading, Record, SessionError, to_line
 from tissuumaps_sic.annotation.state import State
 from tissuumaps_sic.labelling.methods import Method
-from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide
+from tissuumaps_sic.slidefile.provenance import MAIN
+from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 SCHEMA: Literal["tissuumaps-sic/session/3"] = "tissuumaps-sic/session/3"
 # The first schema had two classes that could not be added to, the second no seeds of other slides; nothing

@@ -13,9 +13,10 @@ from tissuumaps_sic.annotation.document import DocumentError, read_document, to_
 from tissuumaps_sic.annotation.patch_rows import PatchIndex
 from tissuumaps_sic.annotation.records import SessionError, SessionFileError
 from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.slidefile.h5ad import Stamp, stamp_of
 from tissuumaps_sic.slidefile.locking import locked
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
-from tissuumaps_sic.slides.slide import EmbeddedSlide, Stamp, stamp_of
+from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 SUFFIX = ".sic.json"
 

@@ -16,7 +16,8 @@ from tissuumaps_sic.annotation.store import editing, load_session, save_session,
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.labelling.progress import Progress
 from tissuumaps_sic.slidefile.errors import WrongUseError
-from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, open_slide_file
+from tissuumaps_sic.slidefile.provenance import MAIN
+from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,8 @@ def _refuse_others(options: argparse.Namespace, known: Sequence[str], what: str)
 
 def _write_format(options: argparse.Namespace, *, one: bool) -> Callable[[Path], Path]:
     """Return what writes a slide's labels in the format that was asked for, and returns the file."""
-    from tissuumaps_sic.export import FORMATS, ExportOptions, export_slide, name_session
+    from tissuumaps_sic.export import FORMATS, ExportOptions, export_slide
+    from tissuumaps_sic.export.formats import name_session
 
     format_ = FORMATS[options.format or "csv"]
     _refuse_others(options, format_.options, f"--format {format_.name}")
@@ -152,7 +153,8 @@ def _write_format(options: argparse.Namespace, *, one: bool) -> Callable[[Path],
 
 def _write_patches(options: argparse.Namespace) -> Callable[[Path], Path]:
     """Return what writes pictures of a slide's patches as was asked for, and returns the folder."""
-    from tissuumaps_sic.export import open_labelled, write_patches
+    from tissuumaps_sic.export import write_patches
+    from tissuumaps_sic.export.formats import open_labelled
 
     if options.format:
         raise WrongUseError("--patches: is no --format; give one of them at a time")

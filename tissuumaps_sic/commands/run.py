@@ -206,7 +206,8 @@ def _report(outcome: Outcome, options: argparse.Namespace, output: Path | None) 
     """Return what `--json` prints of a slide; without it print what people read."""
     from tissuumaps_sic.annotation.store import session_path
 
-    labelled, run, slide = outcome.labelled, outcome.run, outcome.labelled.slide
+    labelled, run = outcome.labelled, outcome.run
+    slide = labelled.slide
     report = {
         "slide": slide.name,
         "labels": outcome.counts,

@@ -44,16 +44,11 @@ from tissuumaps_sic.evaluation.truth import (
 )
 from tissuumaps_sic.labelling.clustering import UNLABELLED, SeededIterativeClustering
 from tissuumaps_sic.labelling.methods import METHODS
-from tissuumaps_sic.slidefile.provenance import read_provenance
+from tissuumaps_sic.slidefile.h5ad import SlideFileError
+from tissuumaps_sic.slidefile.provenance import MAIN, read_provenance
 from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slidefile.writing import replacing
-from tissuumaps_sic.slides.slide import (
-    MAIN,
-    EmbeddedSlide,
-    SlideFileError,
-    embeddings,
-    open_slide_file,
-)
+from tissuumaps_sic.slides.slide import EmbeddedSlide, embeddings, open_slide_file
 
 Labels = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.intp]

@@ -23,6 +23,7 @@ from tissuumaps_sic.slidefile.areas.area import Area, AreaError, Areas
 from tissuumaps_sic.slidefile.areas.files import DRAWINGS, is_drawing, read_areas
 from tissuumaps_sic.slidefile.areas.fill import Mask, Shape
 from tissuumaps_sic.slidefile.areas.masks import MASKS, N_VALUES, MaskImage, open_mask, place_mask
+from tissuumaps_sic.slidefile.areas.sums import area_in, sum_before
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.spelling import folded, listed
@@ -356,39 +357,11 @@ def _shares(raster: _Raster, squares: PatchSquares, n_classes: int) -> Floats:
         near = np.floor(corners[rows].min(axis=0)).astype(int)
         far = np.ceil((corners[rows] + edges).max(axis=0)).astype(int)
         values = raster.read(*near.tolist(), *(far - near).tolist())
+        (left, top), (right, bottom) = (corners[rows] - near).T, (corners[rows] - near + edges).T
         for number in range(n_classes):
-            sums = _sums(values == number)
-            shares[rows, number] = _inside(sums, corners[rows] - near, edges) / edges.prod()
+            sums = sum_before(values == number)
+            shares[rows, number] = area_in(sums, left, top, right, bottom) / edges.prod()
     return np.clip(shares, 0, 1)
-
-
-def _sums(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
-    """Return the true pixels above and left of each pixel corner, shape (rows + 1, columns + 1)."""
-    sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int32)
-    np.cumsum(mask, axis=0, dtype=np.int32, out=sums[1:, 1:])
-    np.cumsum(sums[1:, 1:], axis=1, out=sums[1:, 1:])
-    return sums
-
-
-def _inside(sums: npt.NDArray[np.int32], corners: Floats, edges: Floats) -> Floats:
-    """Return the true area in rectangles, in pixels; cut pixels count by the part inside."""
-    (left, top), (right, bottom) = corners.T, (corners + edges).T
-    return (
-        _before(sums, right, bottom)
-        - _before(sums, left, bottom)
-        - _before(sums, right, top)
-        + _before(sums, left, top)
-    )
-
-
-def _before(sums: npt.NDArray[np.int32], x: Floats, y: Floats) -> Floats:
-    """Return the true area above and left of points; it is bilinear inside a pixel."""
-    column = np.clip(np.floor(x).astype(np.intp), 0, sums.shape[1] - 2)
-    row = np.clip(np.floor(y).astype(np.intp), 0, sums.shape[0] - 2)
-    u, v = x - column, y - row
-    upper = sums[row, column] * (1 - u) + sums[row, column + 1] * u
-    lower = sums[row + 1, column] * (1 - u) + sums[row + 1, column + 1] * u
-    return np.asarray(upper * (1 - v) + lower * v)
 
 
 # ----------------------------------------------------------------------------------------------- masks

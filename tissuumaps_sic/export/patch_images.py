@@ -20,7 +20,9 @@ from PIL import Image
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.export.names import safe_names
-from tissuumaps_sic.slidefile.placing import ImageError, SlideImage, find_image, open_image
+from tissuumaps_sic.slidefile.pixels.slide import Slide
+from tissuumaps_sic.slidefile.pixels.source import SlideError
+from tissuumaps_sic.slidefile.placing import find_image, open_image
 from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slides.regions import slide_size_of
@@ -151,7 +153,7 @@ def window_of(slide: EmbeddedSlide) -> PatchWindow:
 
 
 @contextmanager
-def _opened(slide: EmbeddedSlide, path: Path | None) -> Iterator[SlideImage]:
+def _opened(slide: EmbeddedSlide, path: Path | None) -> Iterator[Slide]:
     """Open the image of a slide; whatever is wrong with it is an `ExportError`."""
     found = find_image(slide.path) if path is None else path
     if found is None:
@@ -165,7 +167,7 @@ def _opened(slide: EmbeddedSlide, path: Path | None) -> Iterator[SlideImage]:
                     f"slide of {size[0]} x {size[1]}; name that slide's image with --image"
                 )
             yield image
-    except ImageError as error:
+    except SlideError as error:
         raise ExportError(str(error)) from error
 
 
@@ -183,7 +185,7 @@ def _folder(target: Path) -> Iterator[Path]:
 
 def _write(
     labelled: Labelled,
-    image: SlideImage,
+    image: Slide,
     window: PatchWindow,
     rows: Mapping[str, npt.NDArray[np.intp]],
     folder: Path,

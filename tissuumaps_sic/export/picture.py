@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw
 
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export.errors import ExportError
-from tissuumaps_sic.slidefile.placing import ImageError, Pixels, find_image, open_image
+from tissuumaps_sic.slidefile.pixels.source import Pixels, SlideError
+from tissuumaps_sic.slidefile.placing import find_image, open_image
 from tissuumaps_sic.slides.raster import LabelRaster, raster_of
 from tissuumaps_sic.slides.regions import Scale, scale_of, slide_size_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide
@@ -111,7 +112,7 @@ def _slide(
             if known in (None, opened.size):
                 return opened.picture(*window, size)
             told = f"{path.name}: is not of the size of the slide that was embedded"
-    except ImageError as error:
+    except SlideError as error:
         told = str(error)
     # A report without the slide is better than none, unless this image was asked for.
     if image is not None:

@@ -18,7 +18,8 @@ from tissuumaps_sic.export.annotations import regions_in
 from tissuumaps_sic.export.csv_rows import write_csv
 from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.slidefile.names import address, shown
-from tissuumaps_sic.slidefile.placing import ImageError, image_name, layers_of, open_image, place_image
+from tissuumaps_sic.slidefile.pixels.source import SlideError
+from tissuumaps_sic.slidefile.placing import image_name, layers_of, open_image, place_image
 from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides.regions import Region, scale_of, slide_size_of
@@ -197,7 +198,7 @@ def _image_size(slide: EmbeddedSlide) -> tuple[int, int] | None:
     try:
         with open_image(path) as image:
             return image.size
-    except ImageError as error:
+    except SlideError as error:
         log.warning("%s; its squares may not meet", error)
         return None
 

@@ -11,7 +11,7 @@ from PIL import Image
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export.picture import scale_bar
 from tissuumaps_sic.export.report import Report, write_report
-from tissuumaps_sic.slidefile.placing import Pixels
+from tissuumaps_sic.slidefile.pixels.source import Pixels
 
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
 _JPEG_QUALITY = 88

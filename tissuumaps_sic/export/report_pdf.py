@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export.picture import scale_bar
 from tissuumaps_sic.export.report import Report, write_report
-from tissuumaps_sic.slidefile.placing import Pixels
+from tissuumaps_sic.slidefile.pixels.source import Pixels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,58 +1,26 @@
 """Seeded iterative clustering: a few seeds of each class to a label for every patch.
 
-The estimator holds the published algorithm; the divisions it is made of are in `two_means`, the refined
-method is in `refine`, and what both find once a slide in `prepared`. Nothing here reads a file or knows of a
-viewer.
+The estimator checks what it is given and keeps what it learns. The methods are in `published` and `refine`,
+and what both find once a slide in `prepared`. Nothing here reads a file or knows of a viewer.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClusterMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from tissuumaps_sic.labelling import refine
+from tissuumaps_sic.labelling import published, refine
+from tissuumaps_sic.labelling.arrays import Index, Labels, Singles
 from tissuumaps_sic.labelling.methods import METHODS
 from tissuumaps_sic.labelling.prepared import Prepared, prepare
 from tissuumaps_sic.labelling.progress import Progress, Stretch
-from tissuumaps_sic.labelling.two_means import Part, Rows, Split, seeded_two_means, two_means
-
-Labels = npt.NDArray[np.int64]
-Metric = Callable[[Labels, Labels], float]
+from tissuumaps_sic.labelling.published import Metric, Step
 
 UNLABELLED = -1
 # Share of a fit that reading the embeddings takes, where they are not prepared.
 _READING = 0.2
-
-
-@dataclass(frozen=True)
-class Step:
-    """One pass of the outer loop of seeded iterative clustering.
-
-    Attributes
-    ----------
-    split : str
-        How the positive patches were divided: "seeded" (both classes had seeds among them) or "kmeans".
-    n_before, n_positive : int
-        Positive patches before and after the split.
-    score : float
-        The metric over all seeds after the split.
-    accepted : bool
-        Whether the score rose, so that the split was kept.
-    n_iter : int
-        Lloyd iterations that the split took.
-    """
-
-    split: str
-    n_before: int
-    n_positive: int
-    score: float
-    accepted: bool
-    n_iter: int
 
 
 class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
@@ -91,6 +59,8 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         Rows sum to 1, and a patch's label has the highest. Of two classes a patch is positive exactly when
         its second score is above one half. For "sic", how near a patch lies to each side of the last split
         that it took part in.
+    classes_ : ndarray of shape (n_classes,), int64
+        0 to n_classes - 1, the columns of `scores_`.
     n_iter_ : int
         Lloyd iterations in all; for "refine", passes of the seeded KMeans.
     history_ : list of Step
@@ -133,7 +103,8 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
     """
 
     labels_: Labels
-    scores_: npt.NDArray[np.float32]
+    scores_: Singles
+    classes_: Labels
     n_iter_: int
     history_: list[Step]
     n_features_in_: int
@@ -192,42 +163,35 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         ValueError
             When a parameter, X, y or coords cannot be used; the message says what to do.
         """
-        metric = self._check_parameters()
-        stretch = Stretch.whole(progress)
-        read_by = 0.0 if isinstance(X, Prepared) else _READING
-        prepared = prepare(
-            X, coords, normalize=self.normalize, stretch=stretch.part(0.0, read_by, "Reading the embeddings")
-        )
-        stretch = stretch.part(read_by, 1.0, "Labelling")
+        options = self._check_parameters()
         if guests is not None and self.method != "refine":
             raise ValueError("seeds of another slide need method 'refine'")
+        stretch = Stretch.whole(progress)
+        read_by = 0.0 if isinstance(X, Prepared) else _READING
+        reading = stretch.part(0.0, read_by, "Reading the embeddings")
+        prepared = prepare(X, coords, normalize=self.normalize, stretch=reading)
         foreign = np.empty(0, dtype=np.int64) if guests is None else guests.labels
         seeds = check_seeds(y, prepared.n_patches, foreign)
-        n_classes = int(max(seeds.max(), foreign.max(initial=0))) + 1
+        classes = np.arange(int(max(seeds.max(), foreign.max(initial=0))) + 1)
+        labelling = stretch.part(read_by, 1.0, "Labelling")
         field: refine.Field | None = None
         history: list[Step] = []
         if self.method == "refine":
-            field = refine.condition(prepared, seeds, n_classes, guests, stretch=stretch.part(0.0, 0.95))
-            scores = field.scores(stretch.part(0.95, 1.0))
-            n_iter = field.n_iter
-        elif n_classes == 2:
-            labels, positive, n_iter, history = self._published(prepared.rows.held(), seeds, metric, stretch)
-            scores = np.column_stack([1.0 - positive, positive]).astype(np.float32)
+            field = refine.condition(prepared, seeds, len(classes), guests, stretch=labelling.part(0.0, 0.95))
+            scores = field.score(stretch=labelling.part(0.95, 1.0))
+            labels, n_iter = scores.argmax(axis=1), field.n_iter
         else:
-            scores, n_iter, history = self._one_by_one(
-                prepared.rows.held(), seeds, n_classes, metric, stretch
+            labels, scores, n_iter, history = published.label_patches(
+                prepared.rows.hold(), seeds, len(classes), options, labelling
             )
-        if self.method == "refine" or n_classes > 2:
-            # Of the scores as they are kept, where rounding may have made two of them equal.
-            labels = scores.argmax(axis=1)
         stretch.tell(1.0)
         # All at the end: who has stopped a fit finds the one before it.
         self._prepared, self._seeds, self._foreign, self._field = prepared, seeds, foreign, field
         self.labels_, self.scores_, self.n_iter_, self.history_ = labels, scores, n_iter, history
-        self.n_features_in_ = prepared.rows.n_features
+        self.classes_, self.n_features_in_ = classes, prepared.rows.n_features
         return self
 
-    def suggest(self, n: int, *, progress: Progress | None = None) -> npt.NDArray[np.intp]:
+    def suggest(self, n: int, *, progress: Progress | None = None) -> Index:
         """Return patches to seed next, the most telling first.
 
         They are patches whose seeds would tell most about patches in doubt, whatever class they turn out to
@@ -255,12 +219,12 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         check_is_fitted(self, "labels_")
         stretch = Stretch.whole(progress).part(0.0, 1.0, "Looking for the most telling patch")
         conditioned_by = 0.0 if self._field is not None else 0.9
-        field = self._conditioned(stretch.part(0.0, conditioned_by))
+        field = self._condition(stretch.part(0.0, conditioned_by))
         found = refine.suggest(field, self.scores_, n, self.random_state, stretch.part(conditioned_by, 1.0))
         stretch.tell(1.0)
         return found
 
-    def flips(self, n_resamples: int = 20, *, progress: Progress | None = None) -> npt.NDArray[np.float32]:
+    def flips(self, n_resamples: int = 20, *, progress: Progress | None = None) -> Singles:
         """Return how often each patch changes its label when the seeds are resampled.
 
         Seeds, those of other slides too, are drawn with replacement inside each class. The mean over all
@@ -290,29 +254,27 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
                 np.concatenate(
                     [
                         rng.choice(of_class, of_class.size)
-                        for label in range(int(labels.max()) + 1)
+                        for label in self.classes_
                         for of_class in [np.flatnonzero(labels == label)]
                     ]
                 )
             )
             own, guests = kept[kept < seeded.size], kept[kept >= seeded.size] - seeded.size
             part = stretch.part(done / n_resamples, (done + 1) / n_resamples)
-            flips += self._labels_from(seeded[own], guests, part) != self.labels_
+            flips += self._label_from(seeded[own], guests, part) != self.labels_
         stretch.tell(1.0)
         if self.method == "refine":
             # What is seeded is settled.
             flips[seeded] = 0
         return flips / np.float32(n_resamples)
 
-    def _labels_from(
-        self, kept: npt.NDArray[np.intp], guests: npt.NDArray[np.intp], stretch: Stretch
-    ) -> Labels:
+    def _label_from(self, kept: Index, guests: Index, stretch: Stretch) -> Labels:
         """Return the labels that some of the seeds, and some of the guests, give."""
         if self._field is not None:
             taken = np.ones(len(self._field.targets), dtype=bool)
             seeds = np.concatenate([np.isin(self._field.rows, kept), np.isin(self._field.guests, guests)])
             taken[: seeds.size] = seeds
-            scores = self._field.scored(taken, honoured=False, stretch=stretch)
+            scores = self._field.score(taken, honour=False, stretch=stretch)
             labels: Labels = scores.argmax(axis=1)
             return labels
         y = np.full_like(self._seeds, UNLABELLED)
@@ -322,115 +284,26 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         )
         return refitted.labels_
 
-    def _conditioned(self, stretch: Stretch) -> refine.Field:
+    def _condition(self, stretch: Stretch) -> refine.Field:
         """Return the Gaussian process on the seeds, which "sic" does without until it is asked to suggest."""
         if self._field is not None:
             return self._field
-        n_classes = int(self._seeds.max()) + 1
-        return refine.condition(self._prepared, self._seeds, n_classes, stretch=stretch)
+        return refine.condition(self._prepared, self._seeds, len(self.classes_), stretch=stretch)
 
-    def _one_by_one(
-        self, rows: Rows, seeds: Labels, n_classes: int, metric: Metric, stretch: Stretch
-    ) -> tuple[npt.NDArray[np.float32], int, list[Step]]:
-        """Run the published algorithm for each class against the others; return scores, iterations, steps."""
-        scores = np.empty((rows.n_patches, n_classes))
-        n_iter, history = 0, []
-        for label in range(n_classes):
-            against = np.where(seeds == UNLABELLED, UNLABELLED, (seeds == label).astype(np.int64))
-            part = stretch.part(label / n_classes, (label + 1) / n_classes)
-            _, scores[:, label], taken, steps = self._published(rows, against, metric, part)
-            n_iter += taken
-            history += steps
-        return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32), n_iter, history
-
-    def _published(
-        self, rows: Rows, seeds: Labels, metric: Metric, stretch: Stretch
-    ) -> tuple[Labels, npt.NDArray[np.float64], int, list[Step]]:
-        """Run the published algorithm.
-
-        Returns labels and positive scores, (n_patches,), the number of iterations, and the steps.
-        """
-        seeded = seeds != UNLABELLED
-        y_seeds = seeds[seeded]
-        dividing = stretch.part(0.0, 0.9)
-        first = seeded_two_means(
-            rows.whole(), seeds, max_iter=self.max_iter, tol=self.tol, stretch=dividing.round(0, 0.5)
-        )
-        if first is None:
-            raise ValueError(
-                "the seeds of both classes have the same mean embedding, so they cannot be told apart; "
-                "seed other patches"
-            )
-        labels, kept = first.labels, [first]
-        n_iter = first.n_iter
-        best = 0.0
-        history: list[Step] = []
-        positive = first.side(1)
-        while True:
-            inside = positive.patches
-            division = self._divide(positive, seeds[inside], dividing.round(len(history) + 1, 0.5))
-            if division is None:
-                break
-            candidate = np.zeros_like(labels)
-            candidate[inside] = division.labels
-            score = float(metric(y_seeds, candidate[seeded]))
-            n_iter += division.n_iter
-            history.append(
-                Step(
-                    split=division.split,
-                    n_before=positive.size,
-                    n_positive=int(candidate.sum()),
-                    score=score,
-                    accepted=score > best,
-                    n_iter=division.n_iter,
-                )
-            )
-            if score <= best:
-                break
-            labels, best = candidate, score
-            kept.append(division)
-            positive = division.side(1)
-
-        positive_score = np.empty(rows.n_patches)
-        scoring = stretch.part(0.9, 1.0)
-        for place, split in enumerate(kept):
-            part = scoring.part(place / len(kept), (place + 1) / len(kept))
-            positive_score[split.part.patches] = split.positive_score(part)
-        return labels, positive_score, n_iter, history
-
-    def _divide(self, part: Part, seeds: Labels, stretch: Stretch) -> Split | None:
-        """Divide a part with its seeds in two, or return None where the published algorithm stops."""
-        n_positive = int((seeds == 1).sum())
-        if n_positive == 0 or part.size < 2:
-            return None
-        if (seeds == 0).any():
-            return seeded_two_means(part, seeds, max_iter=self.max_iter, tol=self.tol, stretch=stretch)
-        split = two_means(
-            part, max_iter=self.max_iter, tol=self.tol, random_state=self.random_state, stretch=stretch
-        )
-        if split is None:
-            return None
-        # The positive part is the one with more positive seeds; of two equals, the larger, then part 0.
-        in_one = int((seeds[split.labels == 1] == 1).sum())
-        size_one = int(split.labels.sum())
-        if (in_one, size_one) > (n_positive - in_one, part.size - size_one):
-            return split
-        return split.swapped()
-
-    def _check_parameters(self) -> Metric:
+    def _check_parameters(self) -> published.Options:
         if self.method not in METHODS:
             raise ValueError(f"method is {self.method!r}; give one of {', '.join(METHODS)}")
         if callable(self.metric):
-            metric = self.metric
+            metric: Metric = self.metric
         elif self.metric == "f1":
-            metric = f1
+            metric = published.f1
         else:
             raise ValueError(f"metric is {self.metric!r}; give 'f1' or a function of (y_true, y_pred)")
         if self.max_iter < 1:
             raise ValueError(f"max_iter is {self.max_iter}; give at least 1")
         if self.tol < 0:
             raise ValueError(f"tol is {self.tol}; give 0 or more")
-        return metric
+        return published.Options(metric, self.max_iter, self.tol, self.random_state)
 
 
 def check_seeds(y: npt.ArrayLike, n_patches: int, foreign: Labels) -> Labels:
@@ -461,10 +334,3 @@ def check_seeds(y: npt.ArrayLike, n_patches: int, foreign: Labels) -> Labels:
     if missing.size:
         raise ValueError(f"no seed of class {missing[-1]}; seed at least one patch of each class")
     return seeds
-
-
-def f1(y_true: Labels, y_pred: Labels) -> float:
-    """F1 of the positive class over two arrays of 0 and 1; 0.0 where nothing is or should be positive."""
-    hits = int(((y_true == 1) & (y_pred == 1)).sum())
-    misses = int((y_true != y_pred).sum())
-    return 2.0 * hits / (2.0 * hits + misses) if hits else 0.0

@@ -18,15 +18,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from tissuumaps_sic.labelling.prepared import LAGS, STEP, Prepared
+from tissuumaps_sic.labelling.arrays import Doubles, Index, Labels, Mask, Singles
+from tissuumaps_sic.labelling.places import LAGS, STEP
+from tissuumaps_sic.labelling.prepared import Prepared
 from tissuumaps_sic.labelling.progress import SILENT, Stretch
-
-Doubles = npt.NDArray[np.float64]
-Singles = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int64]
-Index = npt.NDArray[np.intp]
 
 # Variance of the noise of one seed, where the process itself has variance 1.
 NOISE = 0.3
@@ -42,6 +38,10 @@ _BLOCK_ROWS = 4096
 # The likeness of each patch to each point takes four bytes: so many in all, unless points were too few.
 _MOST_LIKENESSES = 2**28
 _FEWEST_POINTS, _MOST_POINTS = 500, 4000
+# Patches that are looked at for a suggestion.
+_POOL = 2000
+# Share of a slide's first run that is needed once, on 1,000,000 x 512 and 100,000 x 1280.
+_ONCE = 0.9
 
 
 @dataclass(frozen=True)
@@ -79,20 +79,24 @@ class Field:
     y: Labels
     n_iter: int
 
-    def scores(self, stretch: Stretch = SILENT) -> Singles:
-        """Return each patch's score for each class, (n_patches, n_classes), float32; rows sum to 1."""
-        return self.scored(np.ones(len(self.targets), dtype=bool), honoured=True, stretch=stretch)
-
-    def scored(self, taken: npt.NDArray[np.bool_], *, honoured: bool, stretch: Stretch = SILENT) -> Singles:
-        """Return scores as `scores` does, from some of the points.
+    def score(self, taken: Mask | None = None, *, honour: bool = True, stretch: Stretch = SILENT) -> Singles:
+        """Return each patch's score for each class.
 
         Parameters
         ----------
-        taken : ndarray of shape (n_points,), bool
-        honoured : bool
+        taken : ndarray of shape (n_points,), bool, optional
+            The points that count; all by default.
+        honour : bool, default=True
             Whether a seeded patch gets its class whatever the process says.
         stretch : Stretch, optional
+
+        Returns
+        -------
+        ndarray of shape (n_patches, n_classes), float32
+            Rows sum to 1.
         """
+        if taken is None:
+            taken = np.ones(len(self.targets), dtype=bool)
         gram = _likeness(self.points[taken], self.points[taken]).astype(np.float64)
         # Points that are not taken weigh nothing: to take their columns out would copy a gigabyte.
         weights = np.zeros(self.targets.shape, dtype=np.float32)
@@ -100,9 +104,9 @@ class Field:
         stretch.tell(0.1)
         field = (self.kernel @ weights).astype(np.float64)
         stretch.tell(0.4)
-        steps = self._steps(field)
-        field = self.prepared.smooth(field, steps, stretch.part(0.5, 0.9)).astype(np.float64)
-        if honoured:
+        steps = self._count_steps(field)
+        field = self.prepared.places.smooth(field, steps, stretch.part(0.5, 0.9)).astype(np.float64)
+        if honour:
             self._honour(field)
             stretch.tell(0.95)
         # For two classes this is the logistic curve of the difference, 0 at the border.
@@ -110,9 +114,9 @@ class Field:
         scores: Singles = (raised / raised.sum(axis=1, keepdims=True)).astype(np.float32)
         return scores
 
-    def _steps(self, field: Doubles) -> int:
+    def _count_steps(self, field: Doubles) -> int:
         """Return how many steps of smoothing the field's own correlation over the slide asks for."""
-        near, far = self.prepared.correlation(field)
+        near, far = self.prepared.places.correlate(field)
         near, far = np.clip(near, 0.01, 0.99), max(far, 0.005)
         # An exponential through both, exp(-distance / reach); what falls off slower than that is capped.
         reach = (LAGS[1] - LAGS[0]) / np.log(near / min(far, 0.98 * near))
@@ -130,7 +134,7 @@ class Field:
             others = np.delete(field[patch], label)
             if field[patch, label] > others.max() + 0.01:
                 continue
-            for same in self.prepared.at_one_place(int(patch)):
+            for same in self.prepared.find_doubles(int(patch)):
                 if self.y[same] in (-1, label):
                     field[same, label] = others.max() + 0.01
 
@@ -150,7 +154,7 @@ class Guests:
     labels: Labels
 
 
-def unlike(prepared: Prepared, guests: Guests, y: Labels | None = None) -> npt.NDArray[np.bool_]:
+def find_unlike(prepared: Prepared, guests: Guests, y: Labels | None = None) -> Mask:
     """Return which patches are unlike any seed of another slide, and any of this one.
 
     A patch is, when it lies further from its nearest seed than any seed does from the nearest other seed of
@@ -175,7 +179,7 @@ def unlike(prepared: Prepared, guests: Guests, y: Labels | None = None) -> npt.N
         points = np.concatenate([prepared.components[own], points])
         labels = np.concatenate([y[own], labels])
     # What is compared is a matrix of all pairs; a lasso's thousands tell no more of the spread than these.
-    kept = _thinned(labels, np.bincount(labels), _MOST_POINTS)
+    kept = _thin(labels, np.bincount(labels), _MOST_POINTS)
     points, labels = points[kept], labels[kept]
     apart = _squared_distances(points, points)
     apart[labels[:, None] != labels[None]] = np.inf
@@ -228,7 +232,7 @@ def condition(
         seed_labels = np.concatenate([seed_labels, guests.labels])
     counts = np.bincount(seed_labels, minlength=n_classes)
     means = _cluster_means(components, seeds, seed_labels, counts, stretch.part(0.0, 0.5))
-    kept = _thinned(seed_labels, counts, _most_points(prepared.n_patches))
+    kept = _thin(seed_labels, counts, _most_points(prepared.n_patches))
     n_own = seeded.size
     seeds, seed_labels, seeded = seeds[kept], seed_labels[kept], seeded[kept[kept < n_own]]
     taken = kept[kept >= n_own] - n_own
@@ -252,7 +256,7 @@ def _most_points(n_patches: int) -> int:
     return int(np.clip(_MOST_LIKENESSES // n_patches, _FEWEST_POINTS, _MOST_POINTS))
 
 
-def _thinned(labels: Labels, counts: npt.NDArray[np.int64], most: int) -> Index:
+def _thin(labels: Labels, counts: Labels, most: int) -> Index:
     """Return which of the seeds to take, in order: all, or of each class as many at even steps of the rows.
 
     Parameters
@@ -327,11 +331,6 @@ def suggest(field: Field, scores: Singles, n: int, random_state: int, stretch: S
     return free[chosen]
 
 
-_POOL = 2000
-# Share of a slide's first run that is needed once, on 1,000,000 x 512 and 100,000 x 1280.
-_ONCE = 0.9
-
-
 def _likeness(one: Singles, other: Singles) -> Singles:
     """Return exp(-d^2 / 2) of the distances between rows, (n_one, n_other), float32."""
     squares = _squared_distances(one, other)
@@ -351,7 +350,7 @@ def _cluster_means(
     components: Singles,
     points: Singles,
     labels: Labels,
-    counts: npt.NDArray[np.int64],
+    counts: Labels,
     stretch: Stretch,
 ) -> Doubles:
     """Return the means of the clusters that seeded KMeans finds, (n_classes, n_components).

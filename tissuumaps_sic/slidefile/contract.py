@@ -267,18 +267,7 @@ def _obs_rule(file: h5py.File) -> Iterator[Problem]:
         item = obs.get(column)
         if not isinstance(item, h5py.Dataset) or item.dtype != np.int64:
             yield Problem("obs-corners", f"obs[{column!r}] is not an int64 column", again)
-    names, x0, y0 = _index(obs), _column(obs, "x0"), _column(obs, "y0")
-    if names is not None:
-        if len(set(names)) < len(names):
-            yield Problem("obs-names", "names of patches are not unique", again)
-        elif x0 is not None and y0 is not None and len(names) == len(x0) == len(y0):
-            wrong = [
-                name
-                for name, x, y in zip(names, x0.tolist(), y0.tolist(), strict=True)
-                if not name.endswith(f"_{x}_{y}")
-            ]
-            if wrong:
-                yield Problem("obs-names", f"{wrong[0]} does not end with its x0 and y0", again)
+    yield from _name_problems(obs, again)
     colors = obs.get("umap_rgb")
     if (
         not isinstance(colors, h5py.Dataset)
@@ -291,6 +280,19 @@ def _obs_rule(file: h5py.File) -> Iterator[Problem]:
     share = obs.get("tissue")
     if not isinstance(share, h5py.Dataset) or share.dtype != np.float32:
         yield Problem("obs-tissue", "obs['tissue'] is not a float32 column", again)
+
+
+def _name_problems(obs: h5py.Group, again: str) -> Iterator[Problem]:
+    names, x0, y0 = _index(obs), _column(obs, "x0"), _column(obs, "y0")
+    if names is None:
+        return
+    if len(set(names)) < len(names):
+        yield Problem("obs-names", "names of patches are not unique", again)
+    elif x0 is not None and y0 is not None and len(names) == len(x0) == len(y0):
+        places = zip(names, x0.tolist(), y0.tolist(), strict=True)
+        wrong = next((name for name, x, y in places if not name.endswith(f"_{x}_{y}")), None)
+        if wrong is not None:
+            yield Problem("obs-names", f"{wrong} does not end with its x0 and y0", again)
 
 
 def _var_rule(file: h5py.File) -> Iterator[Problem]:
@@ -462,19 +464,7 @@ def _uns_rule(file: h5py.File) -> Iterator[Problem]:
             "uns['tmap'] and uns['spatial'] are both there, and TissUUmaps misplaces the patches",
             "delete one of them",
         )
-    if isinstance(spatial, h5py.Group):
-        for library, item in spatial.items():
-            if not isinstance(item, h5py.Group) or not {
-                "images/hires",
-                "scalefactors/tissue_hires_scalef",
-            } <= _inner(item):
-                yield Problem(
-                    "uns-spatial",
-                    f"uns['spatial'][{library!r}] lacks its image or its scale factor",
-                    "write both images['hires'] and scalefactors['tissue_hires_scalef'], or neither",
-                )
-    elif spatial is not None:
-        yield Problem("uns-spatial", "uns['spatial'] holds no libraries", "delete it")
+    yield from _library_problems(spatial)
     if tmap is not None:
         try:
             markers = parse_json(_text(tmap) or "")["markerFiles"]
@@ -495,6 +485,21 @@ def _uns_rule(file: h5py.File) -> Iterator[Problem]:
             "obsp['spatial_connectivities'] switches edges on for every layer in TissUUmaps",
             "delete it, or give it another name",
         )
+
+
+def _library_problems(spatial: Any) -> Iterator[Problem]:
+    """Find what is wrong with the pictures that scanpy keeps."""
+    if isinstance(spatial, h5py.Group):
+        needed = {"images/hires", "scalefactors/tissue_hires_scalef"}
+        for library, item in spatial.items():
+            if not isinstance(item, h5py.Group) or not needed <= _inner(item):
+                yield Problem(
+                    "uns-spatial",
+                    f"uns['spatial'][{library!r}] lacks its image or its scale factor",
+                    "write both images['hires'] and scalefactors['tissue_hires_scalef'], or neither",
+                )
+    elif spatial is not None:
+        yield Problem("uns-spatial", "uns['spatial'] holds no libraries", "delete it")
 
 
 def _label_rule(file: h5py.File) -> Iterator[Problem]:

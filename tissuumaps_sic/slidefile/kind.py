@@ -47,11 +47,16 @@ def tell_kind(path: Path) -> str | None:
         return "empty; copy or download it again"
     if not head.strip(b"\0"):
         return "nothing but zeros at its beginning; copy or download it again"
-    for signature, kind in _SIGNATURES:
-        if head.startswith(signature):
-            return kind
+    kind = next((kind for signature, kind in _SIGNATURES if head.startswith(signature)), None)
+    if kind is not None:
+        return kind
     if is_tar:
         return "a tar archive; unpack it and give the file that is in it"
+    return _tell_text(head)
+
+
+def _tell_text(head: bytes) -> str | None:
+    """Say what kind of text begins so; None where it is none."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if text.startswith(b"version https://git-lfs"):
         return "a pointer of Git LFS and not the file itself; fetch that with `git lfs pull`"

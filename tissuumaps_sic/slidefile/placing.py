@@ -1,44 +1,24 @@
-"""The picture of a slide: where it lies, its pixels at any place and scale."""
+"""The picture of a slide beside its h5ad: where it is looked for, and how it gets there."""
 
 from __future__ import annotations
 
-import logging
-import math
 import os
 import re
 from pathlib import Path, PurePosixPath
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import h5py
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
 from tissuumaps_sic.slidefile.documents import parse_json
-from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.names import path_of
 
 if TYPE_CHECKING:
-    from tissuumaps_sic.slidefile.pixels.source import Source
+    from tissuumaps_sic.slidefile.pixels.slide import Slide
 
-log = logging.getLogger(__name__)
-
-Pixels = npt.NDArray[np.uint8]
-
-# Beyond so many pixels of a level, it is read in pieces that are made smaller at once.
-_MOST_AT_ONCE = 2**24
-_PIECE = 2048
-# A level of a downsample of 4.0003 is one of 4: levels have whole numbers of pixels.
-_COARSER = 1.001
 # An address of another server, or of a file by its whole path.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/|[A-Za-z]:\\|\\\\|data:")
 # Files of which a folder beside them, of the same name, holds the pixels.
 _WITH_FOLDER = (".mrxs",)
-
-
-class ImageError(SicError):
-    """A slide's pixels cannot be read; the message names the file, and says what to do."""
 
 
 def layers_of(h5ad: Path) -> list[dict[str, Any]]:
@@ -113,155 +93,23 @@ def place_image(image: Path, folder: Path) -> str | None:
     return named.name if all(_link(each, target) for each, target in parts) else None
 
 
-class SlideImage:
-    """An open slide; made by `open_image`, closed by leaving its `with` block. Threads may share it.
-
-    Attributes
-    ----------
-    path : Path
-    size : (width, height)
-        Level-0 pixels.
-    """
-
-    def __init__(self, path: Path, source: Source) -> None:
-        self.path = path
-        self._source = source
-        self.size = source.level_sizes[0]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._source.close()
-
-    def picture(self, x: float, y: float, width: float, height: float, size: tuple[int, int]) -> Pixels:
-        """Return a rectangle of the slide with as many pixels as asked for.
-
-        The level is the coarsest that is fine enough. Where a pixel is a level's pixel, those are copied,
-        from the nearest whole place; else they are resampled by a triangle filter that widens as it shrinks.
-
-        Parameters
-        ----------
-        x, y, width, height : float
-            Level-0 pixels; may reach beyond the slide, where it is white.
-        size : (columns, rows)
-
-        Returns
-        -------
-        ndarray of shape (rows, columns, 3), uint8
-            RGB.
-
-        Raises
-        ------
-        ImageError
-            When the pixels cannot be read.
-        """
-        level = self._level(min(width / size[0], height / size[1]))
-        down = self._source.level_downsamples[level]
-        # Of each direction: where it begins, and level pixels per pixel of the result.
-        begins = [x / down, y / down]
-        steps = [width / down / size[0], height / down / size[1]]
-        if all(abs(step - 1) <= 1e-6 for step in steps):
-            return self._read(round(begins[0]), round(begins[1]), size[0], size[1], level)
-        first, ends = [], []
-        for begin, step, n, limit in zip(begins, steps, size, self._source.level_sizes[level], strict=True):
-            start, end = math.floor(begin + 1e-6), math.ceil(begin + step * n - 1e-6)
-            # What the filter sees beyond the rectangle, so far as there is a slide.
-            reach = math.ceil(step) + 1
-            first.append(start if start < 0 else max(start - reach, 0))
-            ends.append(end if end > limit else min(end + reach, limit))
-        spans = [end - start for start, end in zip(first, ends, strict=True)]
-        factor = max(1, math.floor(min(steps))) if spans[0] * spans[1] > _MOST_AT_ONCE else 1
-        region = self._reduced(first[0], first[1], spans[0], spans[1], level, factor)
-        box = [(begin - start) / factor for begin, start in zip(begins, first, strict=True)]
-        box += [at + step * n / factor for at, step, n in zip(box, steps, size, strict=True)]
-        # By the rounding of a last digit it may lie outside of the region.
-        limits = (region.shape[1], region.shape[0])
-        inside = [min(max(at, 0), limits[place % 2]) for place, at in enumerate(box)]
-        small = Image.fromarray(region).resize(
-            size, Image.Resampling.BILINEAR, box=(inside[0], inside[1], inside[2], inside[3])
-        )
-        return np.asarray(small)
-
-    def error(self, x: int, y: int, level: int, error: BaseException) -> ImageError:
-        """Return what to raise where a library did not read a place of a level."""
-        from tissuumaps_sic.slidefile.pixels.failure import explain
-
-        return ImageError(
-            f"{self.path.name}: its pixels at ({x}, {y}) of level {level} cannot be read "
-            f"{explain(self.path, error)}"
-        )
-
-    def _level(self, scale: float) -> int:
-        """Return the coarsest level with at most `scale` level-0 pixels per pixel; 0 where all have more."""
-        downs = self._source.level_downsamples
-        fits = [level for level, down in enumerate(downs) if down <= scale * _COARSER]
-        return max(fits, key=lambda level: downs[level]) if fits else 0
-
-    def _reduced(self, x: int, y: int, width: int, height: int, level: int, factor: int) -> Pixels:
-        """Return a rectangle of a level, made smaller by a whole factor, by means of squares."""
-        if factor == 1:
-            return self._read(x, y, width, height, level)
-        found = np.empty((math.ceil(height / factor), math.ceil(width / factor), 3), np.uint8)
-        edge = max(1, _PIECE // factor) * factor
-        for top in range(0, height, edge):
-            for left in range(0, width, edge):
-                piece = self._read(x + left, y + top, min(edge, width - left), min(edge, height - top), level)
-                small = np.asarray(Image.fromarray(piece).reduce(factor))
-                row, column = top // factor, left // factor
-                found[row : row + small.shape[0], column : column + small.shape[1]] = small
-        return found
-
-    def _read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
-        """Return a rectangle of a level, in its pixels; white outside of the slide."""
-        columns, rows = self._source.level_sizes[level]
-        left, right = max(x, 0), min(x + width, columns)
-        top, bottom = max(y, 0), min(y + height, rows)
-        whole = (right - left, bottom - top) == (width, height)
-        found = np.full((0 if whole else height, width, 3), 255, np.uint8)
-        if left >= right or top >= bottom:
-            return found
-        from tissuumaps_sic.slidefile.pixels.opening import backend_errors
-
-        try:
-            inside = self._source.read(left, top, right - left, bottom - top, level)
-        except backend_errors() as error:
-            raise self.error(left, top, level, error) from error
-        if whole:
-            return inside
-        found[top - y : bottom - y, left - x : right - x] = inside
-        return found
-
-
-def open_image(path: Path) -> SlideImage:
-    """Open a slide's image by the same readers as it was embedded by: the same pixels lie at the same places.
+def open_image(path: Path) -> Slide:
+    """Open a slide's image as it was opened to be embedded: the same pixels lie at the same places.
 
     Raises
     ------
-    ImageError
+    SlideError
         When there is no such file, or no library reads it for certain.
     """
-    from tissuumaps_sic.slidefile.pixels.opening import backend_errors, open_source
+    from tissuumaps_sic.slidefile.pixels.slide import open_pixels
     from tissuumaps_sic.slidefile.pixels.source import SlideError
 
     if not path.exists():
-        raise ImageError(f"{path}: no such file; name the slide's image with --image")
+        raise SlideError(f"{path}: no such file; name the slide's image with --image")
     try:
-        source = open_source(path)
+        return open_pixels(path)
     except SlideError as error:
-        raise ImageError(f"{error}; or name another image of the slide with --image") from error
-    image = SlideImage(path, source)
-    try:
-        source.read(0, 0, 1, 1, 0)  # some files open, and have no pixels
-    except backend_errors() as error:
-        source.close()
-        raise image.error(0, 0, 0, error) from error
-    return image
+        raise SlideError(f"{error}; or name another image of the slide with --image") from error
 
 
 def _project(h5ad: Path) -> dict[str, Any]:

@@ -1,14 +1,11 @@
-"""Opened h5ad files: the embeddings read as they are needed, a few slides kept, faults told in words."""
+"""Opened h5ad files: the embeddings read as they are needed, faults told in words."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,21 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 from tissuumaps_sic.labelling.prepared import Prepared
-from tissuumaps_sic.labelling.progress import Stretch
+from tissuumaps_sic.labelling.progress import SILENT, Stretch
 from tissuumaps_sic.slidefile.h5ad import (
-    Matrix,
     SlideFileError,
     Stamp,
     first_rows,
     library_names,
     names_in,
-    open_matrix,
     opened,
     read_names,
     require_held,
     stamp_of,
     twice_named,
 )
+from tissuumaps_sic.slidefile.matrix import Matrix, open_matrix
 from tissuumaps_sic.slidefile.provenance import MAIN, EmbeddingRecord, Provenance, provenance_in
 
 __all__ = [
@@ -40,7 +36,6 @@ __all__ = [
     "EmbeddedSlide",
     "Embedding",
     "Outline",
-    "SlideCache",
     "SlideFileError",
     "Stamp",
     "embeddings",
@@ -95,9 +90,9 @@ class Embedding:
         return f"{self.label.removesuffix(f'_{self.mpp:g}mpp')}, {self.mpp:g} µm/px"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class EmbeddedSlide:
-    """One slide's patches and one embedding of each.
+    """One slide's patches and one embedding of each; what is found of them is kept.
 
     Attributes
     ----------
@@ -125,6 +120,7 @@ class EmbeddedSlide:
     embedding: str = MAIN
     embeddings: tuple[Embedding, ...] = ()
     stamp: Stamp | None = None
+    _prepared: Prepared | None = field(default=None, init=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -146,24 +142,22 @@ class EmbeddedSlide:
         """Row of each patch by its name."""
         return {str(name): row for row, name in enumerate(self.patch_names)}
 
-    @cached_property
-    def prepared(self) -> Prepared:
-        """What every run needs of the slide, found once."""
-        return Prepared(self.X, self.centres)
-
     @property
     def is_prepared(self) -> bool:
         """Whether the pass over X that every run needs has been made."""
-        return "prepared" in vars(self)
+        return self._prepared is not None
+
+    @property
+    def prepared(self) -> Prepared:
+        """What every run needs of the slide, found once."""
+        return self.prepare(SILENT)
 
     def prepare(self, stretch: Stretch) -> Prepared:
         """Return `prepared`, and tell how far the reading of X is where that has not been read yet."""
-        # Where `cached_property` keeps it; only what is whole gets there.
-        if not self.is_prepared:
-            vars(self)["prepared"] = Prepared(
-                self.X, self.centres, stretch=stretch.part(0.0, 1.0, "Reading the embeddings")
-            )
-        return self.prepared
+        if self._prepared is None:
+            reading = stretch.part(0.0, 1.0, "Reading the embeddings")
+            self._prepared = Prepared(self.X, self.centres, stretch=reading)
+        return self._prepared
 
     @cached_property
     def fingerprint(self) -> str:
@@ -267,7 +261,7 @@ def embeddings(path: Path) -> list[Embedding]:
         When the file is missing or damaged, or its X is no dense matrix of floats.
     """
     with opened(path) as file:
-        return list(_listed(path, file))
+        return list(_list_embeddings(path, file))
 
 
 @dataclass(frozen=True)
@@ -298,7 +292,7 @@ def outline(path: Path) -> Outline:
     """
     with opened(path) as file:
         X = _patches(path, file)
-        listed = tuple(_listed(path, file))
+        listed = tuple(_list_embeddings(path, file))
         known = _known(file)
         return Outline(int(X.shape[0]), listed, {each.name: known.of_embedding(each.name) for each in listed})
 
@@ -311,7 +305,7 @@ def _known(file: h5py.File) -> Provenance:
         return Provenance()
 
 
-def _listed(path: Path, file: h5py.File) -> Iterator[Embedding]:
+def _list_embeddings(path: Path, file: h5py.File) -> Iterator[Embedding]:
     X = file.get("X")
     _check_dense(path, MAIN, X)
     known = _known(file)
@@ -350,7 +344,7 @@ def _feature_prefix(file: h5py.File) -> str | None:
 
 def _read(path: Path, file: h5py.File, embedding: str) -> EmbeddedSlide:
     n_patches = _patches(path, file).shape[0]
-    listed = tuple(_listed(path, file))
+    listed = tuple(_list_embeddings(path, file))
     if embedding not in {each.name for each in listed}:
         there = ", ".join(
             f"X ({each.label})" if each.name == MAIN and each.encoder else each.name for each in listed
@@ -454,72 +448,3 @@ def patch_names_of(file: h5py.File) -> npt.NDArray[np.object_]:
 def _check_dense(path: Path, key: str, dataset: Any) -> None:
     if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 2 or dataset.dtype.kind != "f":
         raise SlideFileError(f"{path.name}: {key} is not a dense matrix of floats; embed the slide again")
-
-
-class SlideCache:
-    """The slides opened last, reopened when their file changes; safe to share between threads.
-
-    Parameters
-    ----------
-    size : int
-        How many slides are kept at most, each embedding of a file for one.
-    patches : int
-        How many patches all of them may have together; the slide that was asked for last is kept however
-        large it is. What is kept of a patch comes to about a kilobyte, where it has been run on.
-    """
-
-    def __init__(self, size: int = 8, patches: int = 2_000_000) -> None:
-        self._size, self._patches = size, patches
-        self._slides: OrderedDict[tuple[Path, str], EmbeddedSlide] = OrderedDict()
-        self._lock = threading.Lock()
-        # A lock a path, with how many hold it or wait for it, so that none is kept for nobody.
-        self._openings: dict[Path, tuple[threading.Lock, int]] = {}
-
-    def get(self, path: Path, embedding: str = MAIN) -> EmbeddedSlide:
-        """Return an embedding of the slide at `path`, from memory where the file is still the same.
-
-        Who asks for a slide waits for others to open that one, and for no other.
-
-        Raises
-        ------
-        SlideFileError
-            As `open_slide_file`.
-        """
-        with self._opening(path):
-            try:
-                stamp = stamp_of(path)
-            except OSError as error:
-                self.forget(path)
-                raise SlideFileError(f"{path.name}: no such file; embed the slide first") from error
-            with self._lock:
-                slide = self._slides.pop((path, embedding), None)
-            if slide is None or slide.stamp != stamp:
-                slide = open_slide_file(path, embedding)
-            with self._lock:
-                self._slides[path, embedding] = slide
-                while len(self._slides) > 1 and (
-                    len(self._slides) > self._size
-                    or sum(each.n_patches for each in self._slides.values()) > self._patches
-                ):
-                    self._slides.popitem(last=False)
-            return slide
-
-    @contextmanager
-    def _opening(self, path: Path) -> Iterator[None]:
-        with self._lock:
-            lock, n_users = self._openings.get(path, (threading.Lock(), 0))
-            self._openings[path] = lock, n_users + 1
-        try:
-            with lock:
-                yield
-        finally:
-            with self._lock:
-                lock, n_users = self._openings.pop(path)
-                if n_users > 1:
-                    self._openings[path] = lock, n_users - 1
-
-    def forget(self, path: Path) -> None:
-        """Let go of a slide, so that its file can be replaced on systems that lock open files."""
-        with self._lock:
-            for key in [key for key in self._slides if key[0] == path]:
-                del self._slides[key]

@@ -73,7 +73,7 @@ def clean_project(
     known: dict[str, Clean] = {
         "schemaVersion": _plain,
         "filename": _text,
-        "description": _described,
+        "description": _description,
         "link": _link,
         "layers": _each(
             _members(
@@ -126,39 +126,48 @@ class _NothingError(Exception):
     """A value that does not reach the page."""
 
 
+def _require(value: Any, *kinds: type) -> Any:
+    if not isinstance(value, kinds):
+        raise _NothingError
+    return value
+
+
+def _attempt(clean: Clean, value: Any) -> list[Any]:
+    """Return what is left of a value, in a list; an empty one where nothing is."""
+    try:
+        return [clean(value)]
+    except _NothingError:
+        return []
+
+
 def _members(known: Mapping[str, Clean], *, needs: Collection[str] = ()) -> Clean:
     def clean(value: Any) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise _NothingError
-        found = {}
-        for key, each in known.items():
+        _require(value, dict)
+        members = {
+            key: kept
+            for key, clean_member in known.items()
             # What a model fills in where nothing is said stays nothing.
-            if value.get(key) is None:
-                continue
-            try:
-                found[key] = each(value[key])
-            except _NothingError:
-                continue
-        if not all(key in found for key in needs):
+            if value.get(key) is not None
+            for kept in _attempt(clean_member, value[key])
+        }
+        if not all(key in members for key in needs):
             raise _NothingError
-        return found
+        return members
 
     return clean
 
 
 def _each(clean: Clean) -> Clean:
-    def all_of(value: Any) -> list[Any]:
-        if not isinstance(value, list):
-            raise _NothingError
-        found = []
-        for each in value:
-            try:
-                found.append(clean(each))
-            except _NothingError:
-                continue
-        return found
+    return lambda value: [kept for item in _require(value, list) for kept in _attempt(clean, item)]
 
-    return all_of
+
+def _by_word(clean: Clean) -> Clean:
+    return lambda value: {
+        word: kept
+        for key, item in _require(value, dict).items()
+        for word in _attempt(_plain_word, key)
+        for kept in _attempt(clean, item)
+    }
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
@@ -168,11 +177,11 @@ def _plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         return value.translate(_BRACKETS)
     if isinstance(value, list):
-        return [_plain(each, depth + 1) for each in value]
+        return [_plain(item, depth + 1) for item in value]
     if isinstance(value, dict):
         return {
-            _plain(key): _plain(each, depth + 1)
-            for key, each in value.items()
+            _plain(key): _plain(item, depth + 1)
+            for key, item in value.items()
             if isinstance(key, str) and key not in ("__proto__", "constructor", "prototype")
         }
     if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
@@ -181,23 +190,19 @@ def _plain(value: Any, depth: int = 0) -> Any:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str | int | float):
-        raise _NothingError
-    return shown(str(value))
+    return shown(str(_require(value, str, int, float)))
 
 
 def _texts(value: Any) -> Any:
-    return [_text(each) for each in value] if isinstance(value, list) else _text(value)
+    return [_text(item) for item in value] if isinstance(value, list) else _text(value)
 
 
-def _described(value: Any) -> str:
+def _description(value: Any) -> str:
     """Return the text of a description, which may be written in HTML."""
-    if not isinstance(value, str):
-        raise _NothingError
     parser = _Texts()
-    parser.feed(value)
+    parser.feed(_require(value, str))
     parser.close()
-    return shown("".join(parser.found)).strip()
+    return shown("".join(parser.texts)).strip()
 
 
 class _Texts(HTMLParser):
@@ -205,22 +210,28 @@ class _Texts(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.found: list[str] = []
+        self.texts: list[str] = []
 
     def handle_data(self, data: str) -> None:
-        self.found.append(data)
+        self.texts.append(data)
 
 
 def _word(value: Any) -> str:
-    if not isinstance(value, str) or not _WORD.fullmatch(value):
+    if not _WORD.fullmatch(_require(value, str)):
         raise _NothingError
-    return value
+    return str(value)
+
+
+def _plain_word(value: Any) -> str:
+    """Return what names an element of the page, which others find by it."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", _require(value, str))[:60]
 
 
 def _color(value: Any) -> str:
-    if not isinstance(value, str) or not _COLOR.fullmatch(value.strip()):
+    color = str(_require(value, str).strip())
+    if not _COLOR.fullmatch(color):
         raise _NothingError
-    return value.strip()
+    return color
 
 
 def _number(value: Any) -> Any:
@@ -232,72 +243,51 @@ def _number(value: Any) -> Any:
             value = float(value)
         except ValueError:
             raise _NothingError from None
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if not _is_finite(_require(value, int, float)):
         raise _NothingError
     return value
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        # JSON has whole numbers of any length.
+        return False
 
 
 def _flag(value: Any) -> Any:
-    if not isinstance(value, bool | int):
-        raise _NothingError
-    return value
+    return _require(value, bool, int)
 
 
 def _link(value: Any) -> str:
     """Return an address that a person may follow: of the web, or of this server."""
-    if not isinstance(value, str) or set(value) & set("<>\"'\\") or any(ord(each) < 33 for each in value):
+    if set(_require(value, str)) & set("<>\"'\\") or any(ord(letter) < 33 for letter in value):
         raise _NothingError
     if not re.match(r"https?://|[^:]*([/?#]|$)", value, re.IGNORECASE):
         raise _NothingError
-    return value
+    return str(value)
 
 
 def _by_number(value: Any) -> dict[str, Any]:
     if isinstance(value, list):
         value = dict(enumerate(value))
-    if not isinstance(value, dict):
-        raise _NothingError
-    return {str(key): _plain(each) for key, each in value.items() if re.fullmatch(r"\d{1,6}", str(key))}
+    items = _require(value, dict).items()
+    return {str(key): _plain(item) for key, item in items if re.fullmatch(r"\d{1,6}", str(key))}
 
 
-def _by_word(clean: Clean) -> Clean:
-    def all_of(value: Any) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise _NothingError
-        found = {}
-        for key, each in value.items():
-            try:
-                found[_plain_word(key)] = clean(each)
-            except _NothingError:
-                continue
-        return found
-
-    return all_of
-
-
-def _plain_word(value: Any) -> str:
-    """Return what names an element of the page, which others find by it."""
-    if not isinstance(value, str):
-        raise _NothingError
-    return re.sub(r"[^A-Za-z0-9_-]", "_", value)[:60]
+_REGION: dict[str, Clean] = {
+    "id": _plain_word,
+    "regionName": _text,
+    "regionClass": _text,
+    "polycolor": _color,
+}
 
 
 def _region(value: Any) -> Any:
-    if not isinstance(value, dict):
-        raise _NothingError
-    region = _plain({key: each for key, each in value.items() if key not in ("regionName", "regionClass")})
-    for key, clean in {
-        "id": _plain_word,
-        "regionName": _text,
-        "regionClass": _text,
-        "polycolor": _color,
-    }.items():
-        if value.get(key) is not None:
-            try:
-                region[key] = clean(value[key])
-            except _NothingError:
-                region.pop(key, None)
-    return region
+    _require(value, dict)
+    others = _plain({key: item for key, item in value.items() if key not in _REGION})
+    return {**others, **_members(_REGION)(value)}
 
 
 def _marker_file(files: _Files, settings: _Settings) -> dict[str, Clean]:
@@ -315,21 +305,23 @@ def _marker_file(files: _Files, settings: _Settings) -> dict[str, Clean]:
 
 
 def _dropdown(files: _Files) -> Clean:
+    known: dict[str, Clean] = {
+        **dict.fromkeys(("optionName", "name", "title", "comment"), _text),
+        "path": files.one_or_more,
+    }
+
     def clean(value: Any) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise _NothingError
-        found = {}
-        for key, each in value.items():
-            try:
-                if key in ("optionName", "name", "title", "comment"):
-                    found[key] = _text(each)
-                elif key == "path":
-                    found[key] = files.one_or_more(each)
-                elif re.fullmatch(r"expected(Header|Radios)\.\w{1,40}", str(key)):
-                    found[key] = _plain(each)
-            except _NothingError:
-                continue
-        return found
+        expected = {
+            key: _plain
+            for key in _require(value, dict)
+            if re.fullmatch(r"expected(Header|Radios)\.\w{1,40}", str(key))
+        }
+        return {
+            key: kept
+            for key, clean_member in {**known, **expected}.items()
+            if key in value
+            for kept in _attempt(clean_member, value[key])
+        }
 
     return clean
 
@@ -390,7 +382,7 @@ class _Settings:
         if kind is bool:
             return isinstance(value, bool)
         if kind is float:
-            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            return isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value)
         return isinstance(kind, tuple) and value in kind
 
     def _is_start(self, value: Any) -> bool:

@@ -41,7 +41,7 @@ _GRANTED = object()
 _GRANTED_KEY = "tissuumaps_sic.granted"
 
 
-def guarded(
+def guard_app(
     app: Any, auth: Path, *, host: str = "127.0.0.1", names: Collection[str] = (), first: str | None = None
 ) -> Any:
     """Return a WSGI application that lets pass what the policy allows, and answers TissUUmaps' pages itself.
@@ -65,7 +65,7 @@ def guarded(
 
 
 class _Guard:
-    """The WSGI application of `guarded`."""
+    """The WSGI application of `guard_app`."""
 
     def __init__(self, pages: Pages, access: Access) -> None:
         self._pages, self._access = pages, access

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tissuumaps_sic.slidefile.documents import parse_json
+from tissuumaps_sic.slidefile.h5ad import SlideFileError, opened
 from tissuumaps_sic.slidefile.names import address, path_of, shown
 from tissuumaps_sic.slides.regions import scale_in
-from tissuumaps_sic.slides.slide import SlideFileError, opened, outline, spacing_of
+from tissuumaps_sic.slides.slide import outline, spacing_of
 
 # From the edge of a square in image widths to TissUUmaps' scale factor, as measured on its screenshots: it
 # draws a square over 0.643 of a cell of its sheet of shapes (glUtils.js: draw, updateMarkerScale).

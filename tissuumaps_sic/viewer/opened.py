@@ -21,7 +21,10 @@ from tissuumaps_sic.annotation.records import SessionError, SessionFileError
 from tissuumaps_sic.annotation.runs import Labelled, find_runner_up, own_scores, replay
 from tissuumaps_sic.annotation.session import Run, Session, seed_vector
 from tissuumaps_sic.annotation.store import load_session, save_session, session_names, session_path
-from tissuumaps_sic.slides.slide import MAIN, EmbeddedSlide, SlideCache, SlideFileError, Stamp, stamp_of
+from tissuumaps_sic.slidefile.h5ad import SlideFileError, Stamp, stamp_of
+from tissuumaps_sic.slidefile.provenance import MAIN
+from tissuumaps_sic.slides.cache import SlideCache
+from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.access import require_no_link
 from tissuumaps_sic.viewer.answers import Arrays, SeedLists
 from tissuumaps_sic.viewer.requests import OpenRequest, RequestError, SeenRequest, naming

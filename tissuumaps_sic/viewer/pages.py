@@ -14,8 +14,8 @@ from urllib.parse import quote, urlencode
 
 from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.errors import SicError
+from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.slidefile.names import address, shown
-from tissuumaps_sic.slides.slide import SlideFileError
 from tissuumaps_sic.viewer import ranges
 from tissuumaps_sic.viewer.access import MAKES_PAGES, find_below, folder_of, plugins_of, require_writable
 from tissuumaps_sic.viewer.made_project import make_project

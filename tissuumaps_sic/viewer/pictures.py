@@ -14,7 +14,8 @@ import shutil
 import tempfile
 import threading
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,34 +54,22 @@ class _Turns:
         self._waiting: defaultdict[Path, int] = defaultdict(int)
         self._own = threading.Lock()
 
-    def __call__(self, path: Path) -> _Turn:
-        return _Turn(self, path)
-
-    def enter(self, path: Path) -> None:
+    @contextmanager
+    def of(self, path: Path) -> Iterator[None]:
+        """Wait for one's turn, and keep it while the block runs."""
         with self._own:
             if self._waiting[path] > _MOST_WAITING:
                 raise TooManyError
             self._waiting[path] += 1
             lock = self._locks[path]
-        lock.acquire()
-
-    def leave(self, path: Path) -> None:
-        with self._own:
-            self._locks[path].release()
-            self._waiting[path] -= 1
-            if not self._waiting[path]:
-                del self._waiting[path], self._locks[path]
-
-
-class _Turn:
-    def __init__(self, turns: _Turns, path: Path) -> None:
-        self._turns, self._path = turns, path
-
-    def __enter__(self) -> None:
-        self._turns.enter(self._path)
-
-    def __exit__(self, *_: object) -> None:
-        self._turns.leave(self._path)
+        try:
+            with lock:
+                yield
+        finally:
+            with self._own:
+                self._waiting[path] -= 1
+                if not self._waiting[path]:
+                    del self._waiting[path], self._locks[path]
 
 
 _TURNS = _Turns()
@@ -116,7 +105,7 @@ def open_picture(views: Any, relative: str) -> Any:
         slide = app.cache.get(str(path), None)
     except Exception:  # noqa: BLE001 -- of any library
         try:
-            slide = app.cache.get(str(_converted(views, path)), str(path))
+            slide = app.cache.get(str(_convert(views, path)), str(path))
             # Its properties are shown to whoever sees the slide; the machine's folders are nobody's business.
             slide.properties = {"File": path.name}
         except TooManyError as error:
@@ -126,20 +115,20 @@ def open_picture(views: Any, relative: str) -> Any:
             raise NotFound from error
     slide.filename = path.name
     if "get_tile" not in vars(slide):
-        slide.get_tile = _bounded(slide)
+        slide.get_tile = _bound_tiles(slide)
     return slide
 
 
-def _converted(views: Any, picture: Path) -> Path:
+def _convert(views: Any, picture: Path) -> Path:
     """Return a pyramid of a flat picture, made now where there is none, or an older or damaged one."""
-    target = _place(picture)
+    target = _place_pyramid(picture)
     if _is_good(target, picture):
         return target
-    with _TURNS(target), locked(target.with_name(f"{target.name}.lock")):
+    with _TURNS.of(target), locked(target.with_name(f"{target.name}.lock")):
         if _is_good(target, picture):
             return target
         remove_left_behind(target, follow_links=False)
-        _forget_read()
+        _let_vips_forget()
         # One that was replaced while it was read is older than its picture, and made again.
         before = picture.stat()
         with replacing(target, follow_links=False) as temporary:
@@ -174,7 +163,7 @@ def _is_good(target: Path, picture: Path) -> bool:
     return False
 
 
-def _forget_read() -> None:
+def _let_vips_forget() -> None:
     """Let libvips forget what it read, by name, of files that may be others now."""
     import pyvips
 
@@ -186,7 +175,7 @@ def _forget_read() -> None:
 _ELSEWHERE: list[Path] = []
 
 
-def _place(picture: Path) -> Path:
+def _place_pyramid(picture: Path) -> Path:
     """Return where the pyramid of a picture goes: beside it, else to a temporary folder."""
     # Under the whole name, so that a.jpg and a.png are two; TissUUmaps' own, perhaps damaged, is left alone.
     name = f"{picture.name}.whole.tif"
@@ -224,7 +213,7 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
-def _bounded(slide: Any) -> Any:
+def _bound_tiles(slide: Any) -> Any:
     """Return `get_tile` of a DeepZoomGenerator, with a bound to what it reads."""
     whole = slide.get_tile
 
@@ -235,12 +224,14 @@ def _bounded(slide: Any) -> Any:
         if width * height > _MOST_PIXELS:
             raise TooLargeError
         with _LARGE:
-            return _in_pieces(slide.osr, start, of, (width, height), slide.get_tile_dimensions(level, place))
+            return _read_in_pieces(
+                slide.osr, start, of, (width, height), slide.get_tile_dimensions(level, place)
+            )
 
     return get_tile
 
 
-def _in_pieces(
+def _read_in_pieces(
     osr: Any, start: tuple[int, int], level: int, size: tuple[int, int], wanted: tuple[int, int]
 ) -> Any:
     """Return a rectangle of a level made smaller, of which no more than some rows are held at a time."""

@@ -13,7 +13,7 @@ from tissuumaps_sic.annotation.classes import MOST_CLASSES
 from tissuumaps_sic.export import FORMATS
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.slidefile.errors import SicError
-from tissuumaps_sic.slides.slide import MAIN
+from tissuumaps_sic.slidefile.provenance import MAIN
 
 # A lasso around a million patches, eight bytes for each, twice over.
 MOST_BYTES = 16 * 2**20

@@ -17,7 +17,7 @@ from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.writing import remove_unfinished
 from tissuumaps_sic.viewer import pictures
 from tissuumaps_sic.viewer.access import FOLDER, MAKES_PAGES, find_below, is_open_to_all
-from tissuumaps_sic.viewer.guard import guarded
+from tissuumaps_sic.viewer.guard import guard_app
 from tissuumaps_sic.viewer.passwords import AuthFileError, auths_below, nearest_auth, read_auth
 from tissuumaps_sic.viewer.requests import MOST_BYTES
 from tissuumaps_sic.viewer.worklist import page, slides_below
@@ -74,29 +74,14 @@ def serve(
         )
     folder = folder.resolve()
     _understand_passwords(folder)
-    found = folder.rglob("*.tmap") if folder.is_dir() else ()
-    # What a link leads out of the folder is not shown.
-    projects = [
-        path for path in found if find_below(folder, path.relative_to(folder).as_posix(), suffix=".tmap")
-    ]
-    if folder.is_dir():
-        there = set(projects)
-        alone = (path.with_suffix(".tmap") for path in slides_below(folder))
-        projects += [path for path in alone if path not in there]
-    # Without the ending: a.tmap, which is annotated, comes before a.labels.tmap, the result.
-    projects.sort(key=lambda path: (path.stem != first, path.with_suffix("")))
-    if not projects:
-        raise ServeError(
-            f"{folder}: holds no h5ad and no .tmap project; embed a slide into it first "
-            f"(embedder embed SLIDE -o {folder})"
-        )
+    projects = _list_projects(folder, first)
     made = not projects[0].is_file()
     app = make_app(folder, default=None if made else projects[0])
     first_page = page(folder, projects[0]) if made else None
     _allow_files()
     try:
         server = create_server(
-            guarded(app, folder / "auth", host=host, names=names, first=first_page),
+            guard_app(app, folder / "auth", host=host, names=names, first=first_page),
             host=host,
             port=port,
             ident=None,
@@ -119,6 +104,30 @@ def serve(
             server.close()
             pictures.remove_temporary()
             remove_unfinished()
+
+
+def _list_projects(folder: Path, first: str | None) -> list[Path]:
+    """Return the projects below a folder, those that are made for its h5ads included, in order.
+
+    Raises
+    ------
+    ServeError
+        When there are none.
+    """
+    # What a link leads out of the folder is not shown.
+    projects = {
+        path
+        for path in folder.rglob("*.tmap")
+        if find_below(folder, path.relative_to(folder).as_posix(), suffix=".tmap")
+    }
+    projects |= {path.with_suffix(".tmap") for path in slides_below(folder)}
+    if not projects:
+        raise ServeError(
+            f"{folder}: holds no h5ad and no .tmap project; embed a slide into it first "
+            f"(embedder embed SLIDE -o {folder})"
+        )
+    # Without the ending: a.tmap, which is annotated, comes before a.labels.tmap, the result.
+    return sorted(projects, key=lambda path: (path.stem != first, path.with_suffix("")))
 
 
 # Tiles come in bursts of dozens; more threads than cores, since most wait for the disk, some for their turn

@@ -14,8 +14,9 @@ from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.runs import fit
 from tissuumaps_sic.annotation.session import seed_vector
 from tissuumaps_sic.labelling.progress import Stretch
-from tissuumaps_sic.slidefile.h5ad import Matrix
-from tissuumaps_sic.slides.slide import EmbeddedSlide, SlideFileError
+from tissuumaps_sic.slidefile.h5ad import SlideFileError
+from tissuumaps_sic.slidefile.matrix import Matrix
+from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
 from tissuumaps_sic.viewer.opened import Shared, read_seeds

@@ -18,8 +18,9 @@ from urllib.parse import quote
 from tissuumaps_sic.annotation.lending import spaces_of
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.store import SUFFIX, is_session_name, read_session, sessions_among
+from tissuumaps_sic.slidefile.h5ad import SlideFileError, Stamp, stamp_of
 from tissuumaps_sic.slidefile.names import address
-from tissuumaps_sic.slides.slide import SlideFileError, Stamp, outline, stamp_of
+from tissuumaps_sic.slides.slide import outline
 from tissuumaps_sic.viewer.access import AccessError, find_below, require_no_link
 from tissuumaps_sic.viewer.passwords import nearest_auth
 

@@ -112,7 +112,7 @@ def test_terminating_a_run_saves_what_was_done(tmp_path):
     assert not (tmp_path / "out" / ".ramp.lock").exists()
 
 
-def test_an_encoder_is_trained_by_one_command_and_embeds_by_the_one_that_is_printed(tmp_path):
+def test_an_encoder_is_trained_by_one_command_and_embeds_by_the_one_that_is_printed(tmp_path, capsys, caplog):
     slide = write_tissue(tmp_path / "a.tif", side=256)
     command = ["pretrain", tmp_path, "-o", tmp_path / "mine", "--encoder", "resnet18", "--start", "random"]
     command += [
@@ -136,8 +136,10 @@ def test_an_encoder_is_trained_by_one_command_and_embeds_by_the_one_that_is_prin
     again = embedder("embed", slide, "-o", tmp_path / "out", "--no-umap", *told[5:])
     assert again.returncode == 0, again.stderr
     assert main(["check", str(tmp_path / "out" / "a.h5ad")]) == 0
-    report = json.loads(embedder(*command, "--json").stdout)
+    command = list(map(str, command))
+    capsys.readouterr()
+    assert main([*command, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
     assert (report["steps"], report["n_patches"], len(report["loss"])) == (2, 8, 2)
-    other = embedder(*command, "--learning-rate", "0.01")
-    assert other.returncode == 1
-    assert "holds another training (different: learning_rate)" in other.stderr
+    assert main([*command, "--learning-rate", "0.01"]) == 1
+    assert "holds another training (different: learning_rate)" in caplog.text

@@ -4,15 +4,12 @@ import json
 import sys
 
 import anndata
-import geopandas
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
 import shapely
-import spatialdata
-from spatialdata.models import ShapesModel, TableModel
 
 from embedder.cli import main
 from embedder.files.convert import ConvertError, convert
@@ -108,6 +105,10 @@ def test_clams_features_need_what_they_do_not_say(tmp_path):
 
 def write_lazyslide(path, *, tables=("resnet18",), shuffle=True):
     """A store with the layout of LazySlide 0.13, as one that it wrote was seen to have."""
+    import geopandas
+    import spatialdata
+    from spatialdata.models import ShapesModel, TableModel
+
     corners = grid()
     boxes = shapely.box(*corners.T, *(corners + STEP).T)
     shapes = ShapesModel.parse(geopandas.GeoDataFrame(geometry=boxes))

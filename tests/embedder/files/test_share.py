@@ -19,11 +19,13 @@ from embedder.embedding.options import EmbedOptions
 from embedder.embedding.pipeline import embed_slides
 from embedder.embedding.writing import write_slide
 from embedder.files import combine, proof
-from embedder.files.share import ShareError, read_key, share
+from embedder.files.proof import ShareError
+from embedder.files.share import share
+from embedder.files.sharing_key import read_key
 from tissuumaps_sic import cli as sic
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.slidefile.contract import check
-from tissuumaps_sic.slidefile.h5ad import StoredMatrix
+from tissuumaps_sic.slidefile.matrix import StoredMatrix
 from tissuumaps_sic.slides.slide import open_slide_file
 
 KEY = b"a secret of enough bytes"

@@ -13,7 +13,8 @@ import embedder.embedding.encoding
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.pipeline import embed_slides
 from embedder.patches.drawn import read_tissue
-from tissuumaps_sic.slidefile.pixels.slide import SlideError, open_slide
+from tissuumaps_sic.slidefile.pixels.slide import open_slide
+from tissuumaps_sic.slidefile.pixels.source import SlideError
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ from tissuumaps_sic.slidefile.contract import check
 from tissuumaps_sic.slidefile.pixels import ome_xml, opening
 from tissuumaps_sic.slidefile.pixels import openslide as by_openslide
 from tissuumaps_sic.slidefile.pixels.openslide import OpenSlideSource
-from tissuumaps_sic.slidefile.pixels.slide import Slide, SlideError, is_slide, open_slide, require_resolution
+from tissuumaps_sic.slidefile.pixels.slide import Slide, is_slide, open_slide, require_resolution
+from tissuumaps_sic.slidefile.pixels.source import SlideError
 from tissuumaps_sic.slidefile.pixels.vips import VipsSource
 
 
@@ -461,7 +462,7 @@ def test_a_tag_ten_times_off_its_objective_is_refused_and_twice_is_doubted(tmp_p
 
 @pytest.mark.parametrize("text", [None, "", "Aperio Image", "<OME", "<OME></OME>", "<a>OME</a>"])
 def test_a_description_that_is_no_ome_xml_says_nothing(text):
-    assert ome_xml.parse_xml(text, (1, 1)) is None
+    assert ome_xml.read_ome_xml(text, (1, 1)) is None
 
 
 def test_a_size_of_nothing_or_in_unknown_units_is_none():

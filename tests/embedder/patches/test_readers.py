@@ -3,10 +3,7 @@
 import anndata
 import numpy as np
 import pytest
-import scanpy
-import squidpy
 from making.slides import slide_arguments
-from spatialdata.models import TableModel
 
 from embedder.embedding.writing import write_slide
 from embedder.files.convert import convert
@@ -33,6 +30,8 @@ def path(request, tmp_path):
 
 
 def test_scanpy_computes_on_it(path):
+    import scanpy  # takes seconds, which every process would spend that only collects the tests
+
     adata = scanpy.read_h5ad(path)
     assert np.array_equal(adata.X, slide_arguments()["X"])
     scanpy.pp.neighbors(adata, n_neighbors=5, use_rep="X")
@@ -40,7 +39,9 @@ def test_scanpy_computes_on_it(path):
 
 
 def test_squidpy_finds_the_neighbours_on_the_slide(path):
-    adata = scanpy.read_h5ad(path)
+    import squidpy
+
+    adata = anndata.read_h5ad(path)
     squidpy.gr.spatial_neighbors(adata, coord_type="generic", n_neighs=4)
     near = adata.obsp["spatial_distances"].toarray()
     centres = adata.obsm["spatial"]
@@ -50,6 +51,8 @@ def test_squidpy_finds_the_neighbours_on_the_slide(path):
 
 
 def test_spatialdata_takes_it_for_a_table(path):
+    from spatialdata.models import TableModel
+
     adata = anndata.read_h5ad(path)
     adata.obs["instance"] = np.arange(adata.n_obs)
     library = str(adata.obs["library_id"].iloc[0])

@@ -12,7 +12,8 @@ from PIL import Image
 
 from embedder.patches.grid import PatchGrid
 from embedder.patches.reading import iter_patches
-from tissuumaps_sic.slidefile.pixels.slide import Slide, SlideError, open_slide
+from tissuumaps_sic.slidefile.pixels.slide import Slide, open_slide
+from tissuumaps_sic.slidefile.pixels.source import SlideError
 
 
 def gradient(width: int, height: int) -> np.ndarray:

@@ -6,7 +6,8 @@ import pyvips
 from PIL import Image
 
 from embedder.patches.tissue import TissueMask, tissue_mask
-from tissuumaps_sic.slidefile.pixels.slide import SlideError, open_slide
+from tissuumaps_sic.slidefile.pixels.slide import open_slide
+from tissuumaps_sic.slidefile.pixels.source import SlideError
 
 GLASS = (243, 243, 242)
 STAINED = (200, 120, 180)

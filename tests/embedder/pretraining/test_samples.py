@@ -12,7 +12,7 @@ from embedder.embedding.options import EmbedOptions
 from embedder.embedding.request import SlideInput
 from embedder.pretraining.samples import digest, draw, draw_probes, equal_shares, find_candidates
 from embedder.pretraining.store import PatchStore
-from tissuumaps_sic.slidefile.pixels.slide import SlideError
+from tissuumaps_sic.slidefile.pixels.source import SlideError
 
 LAYOUT = EmbedOptions(patch_size=32, min_tissue=0.5)
 

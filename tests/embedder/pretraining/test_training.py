@@ -23,7 +23,7 @@ from embedder.pretraining.options import PretrainError, PretrainOptions
 from embedder.pretraining.pipeline import pretrain
 from embedder.pretraining.training import Training, learning_rate, start_encoder
 from tissuumaps_sic.slidefile import leases
-from tissuumaps_sic.slidefile.pixels.slide import SlideError
+from tissuumaps_sic.slidefile.pixels.source import SlideError
 
 # Two epochs of two steps.
 SMALL = PretrainOptions(

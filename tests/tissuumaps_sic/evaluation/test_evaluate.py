@@ -16,7 +16,6 @@ from threadpoolctl import threadpool_info
 from tissuumaps_sic.evaluation import evaluate as module
 from tissuumaps_sic.evaluation.evaluate import (
     Evaluation,
-    EvaluationError,
     evaluate,
     generator,
     pair_up,
@@ -25,7 +24,15 @@ from tissuumaps_sic.evaluation.evaluate import (
     write_report,
 )
 from tissuumaps_sic.evaluation.figures import f1_by_clicks, f1_by_seeds
-from tissuumaps_sic.evaluation.simulation import STRATEGIES, Grid, Turn, draw_seeds, measure, simulate
+from tissuumaps_sic.evaluation.simulation import (
+    STRATEGIES,
+    EvaluationError,
+    Grid,
+    Turn,
+    draw_seeds,
+    measure,
+    simulate,
+)
 from tissuumaps_sic.evaluation.truth import Truth, TruthClasses
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.slides.slide import open_slide_file

@@ -193,9 +193,9 @@ values = np.random.default_rng(0).integers(0, 5, (702, 702)).astype(np.uint8)
 raster = LabelRaster((0.0, 0.0), (160.0, 160.0), values)
 def most():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-_save(_image(raster, (300, 300), (8.0, 8.0)), Path(sys.argv[1]), resolution=(8.0, 8.0), told="{}")
+_save(_image(raster, (300, 300), (8.0, 8.0)), Path(sys.argv[1]), resolution=(8.0, 8.0), description="{}")
 before = most()
-_save(_image(raster, (14000, 14000), (8.0, 8.0)), Path(sys.argv[1]), resolution=(8.0, 8.0), told="{}")
+_save(_image(raster, (14000, 14000), (8.0, 8.0)), Path(sys.argv[1]), resolution=(8.0, 8.0), description="{}")
 print(most() - before)
 """
 

@@ -15,8 +15,8 @@ from tissuumaps_sic.annotation.classes import SeedClass
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.export import ExportError, write_patches
 from tissuumaps_sic.export.names import safe_names
-from tissuumaps_sic.slidefile.pixels.slide import open_slide
-from tissuumaps_sic.slidefile.placing import ImageError, SlideImage
+from tissuumaps_sic.slidefile.pixels.slide import Slide, open_slide
+from tissuumaps_sic.slidefile.pixels.source import SlideError
 
 
 @pytest.fixture
@@ -196,15 +196,15 @@ def test_without_the_right_image_nothing_is_written(ramp, tmp_path):
 
 
 def test_an_image_that_breaks_off_leaves_no_half_folder(ramp, tmp_path, monkeypatch):
-    picture, read = SlideImage.picture, []
+    picture, read = Slide.picture, []
 
     def break_off(self, *where):
         read.append(where)
         if len(read) > 3:
-            raise ImageError("ramp.tif: is cut short")
+            raise SlideError("ramp.tif: is cut short")
         return picture(self, *where)
 
-    monkeypatch.setattr(SlideImage, "picture", break_off)
+    monkeypatch.setattr(Slide, "picture", break_off)
     with pytest.raises(ExportError, match="cut short"):
         write_patches(ramp, tmp_path / "out", ["Tumour"])
     assert not list((tmp_path / "out").glob("*"))

@@ -5,7 +5,8 @@ import pytest
 from making.oracle import oracle
 
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
-from tissuumaps_sic.labelling.two_means import Rows, seeded_two_means
+from tissuumaps_sic.labelling.rows import Rows
+from tissuumaps_sic.labelling.two_means import Part, seeded_two_means
 
 
 def blobs(rng, n, d, separation, share, dtype):
@@ -114,7 +115,7 @@ def test_permuting_the_patches_permutes_a_seeded_division():
     y = seeds_of(rng, truth, 3)
     order = rng.permutation(400)
     found, again = (
-        seeded_two_means(Rows(X[rows], normalize=False).whole(), y[rows], max_iter=300, tol=1e-4)
+        seeded_two_means(Part.whole(Rows(X[rows], normalize=False)), y[rows], max_iter=300, tol=1e-4)
         for rows in (np.arange(400), order)
     )
     assert np.array_equal(again.labels, found.labels[order])

@@ -7,7 +7,8 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import normalize
 
-from tissuumaps_sic.labelling.two_means import Rows, seeded_two_means, two_means
+from tissuumaps_sic.labelling.rows import Rows
+from tissuumaps_sic.labelling.two_means import Part, seeded_two_means, two_means
 
 
 def embeddings(n=3000, d=96, dtype=np.float32):
@@ -21,7 +22,7 @@ def embeddings(n=3000, d=96, dtype=np.float32):
 
 
 def divide(rows, y):
-    return seeded_two_means(rows.whole(), y, max_iter=300, tol=1e-4)
+    return seeded_two_means(Part.whole(rows), y, max_iter=300, tol=1e-4)
 
 
 @pytest.mark.parametrize("normalized", [True, False])
@@ -38,7 +39,7 @@ def test_both_divisions_are_those_of_scikit_learn(dtype, normalized):
     assert ours.n_iter > 3
     assert np.allclose(ours.centers, theirs.cluster_centers_, atol=1e-6)
     theirs = KMeans(2, n_init=10, random_state=0).fit(wide)
-    ours = two_means(rows.whole(), max_iter=300, tol=1e-4, random_state=0)
+    ours = two_means(Part.whole(rows), max_iter=300, tol=1e-4, random_state=0)
     assert np.array_equal(ours.labels, theirs.labels_)
 
 
@@ -57,7 +58,7 @@ def test_a_part_divides_as_its_rows_alone_do():
     X, y = embeddings()
     rows = Rows(X)
     index = np.flatnonzero(np.arange(len(X)) % 3 > 0)
-    part = seeded_two_means(rows.part(index), y[index], max_iter=300, tol=1e-4)
+    part = seeded_two_means(Part.of(rows, index), y[index], max_iter=300, tol=1e-4)
     alone = divide(Rows(X[index]), y[index])
     assert np.array_equal(part.labels, alone.labels)
     assert np.array_equal(part.side(1).patches, index[alone.labels == 1])
@@ -70,7 +71,7 @@ def test_scores_are_nearness_to_the_second_centre():
     squares = ((wide[:, None] - split.centers[None]) ** 2).sum(axis=2)
     assert np.allclose(split.positive_score(), squares[:, 0] / squares.sum(axis=1), atol=1e-5)
     assert np.array_equal(split.positive_score() > 0.5, split.labels == 1)
-    assert np.array_equal(split.swapped().positive_score() > 0.5, split.labels == 0)
+    assert np.array_equal(split.swap().positive_score() > 0.5, split.labels == 0)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
@@ -88,7 +89,7 @@ def test_nothing_as_large_as_x_is_made(dtype):
 
 
 def test_rows_all_alike_do_not_divide():
-    assert two_means(Rows(np.ones((9, 3))).whole(), max_iter=9, tol=0, random_state=0) is None
+    assert two_means(Part.whole(Rows(np.ones((9, 3)))), max_iter=9, tol=0, random_state=0) is None
 
 
 def test_a_row_of_zeros_stays_zero():

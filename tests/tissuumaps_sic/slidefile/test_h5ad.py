@@ -12,9 +12,12 @@ import pytest
 from making.files import write_small_h5ad
 
 from tissuumaps_sic.slidefile import h5ad as door
-from tissuumaps_sic.slidefile.h5ad import SlideFileError, open_matrix, opened, require_own
+from tissuumaps_sic.slidefile import matrix
+from tissuumaps_sic.slidefile.h5ad import SlideFileError, opened, require_own
+from tissuumaps_sic.slidefile.matrix import open_matrix
 from tissuumaps_sic.slidefile.provenance import read_provenance
-from tissuumaps_sic.slides.slide import SlideCache, open_slide_file, outline
+from tissuumaps_sic.slides.cache import SlideCache
+from tissuumaps_sic.slides.slide import open_slide_file, outline
 
 
 def changed(path, change):
@@ -184,8 +187,8 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_rows_are_those_that_numpy_would_give(tmp_path, layout, monkeypatch):
-    monkeypatch.setattr(door, "_GAP_BYTES", 60)
-    monkeypatch.setattr(door, "_SPAN_BYTES", 200)
+    monkeypatch.setattr(matrix, "_GAP_BYTES", 60)
+    monkeypatch.setattr(matrix, "_SPAN_BYTES", 200)
     made, dtype = LAYOUTS[layout]
     rng = np.random.default_rng(0)
     values = rng.normal(size=(50, 5)).astype(dtype)
@@ -291,7 +294,7 @@ def test_opening_one_slide_does_not_wait_for_another_and_one_is_opened_once(
             assert go_on.wait(60)
         return open_slide_file(path, embedding)
 
-    monkeypatch.setattr("tissuumaps_sic.slides.slide.open_slide_file", slow)
+    monkeypatch.setattr("tissuumaps_sic.slides.cache.open_slide_file", slow)
     cache, found = SlideCache(), []
     threads = [threading.Thread(target=lambda: found.append(cache.get(small_h5ad))) for _ in range(3)]
     for thread in threads:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tissuumaps_sic.slidefile.placing import ImageError, find_image, layers_of, open_image, place_image
+from tissuumaps_sic.slidefile.pixels.source import SlideError
+from tissuumaps_sic.slidefile.placing import find_image, layers_of, open_image, place_image
 
 
 def project(path, *sources):
@@ -103,8 +104,8 @@ def test_pictures_of_any_scale_are_means_of_the_pixels_below(tmp_path, monkeypat
         assert np.array_equal(image.picture(100, 50, 300, 200, (300, 200)), pixels[50:250, 100:400])
         whole = image.picture(0, 0, 900, 600, (90, 60)).astype(int)
         # In pieces, each made smaller at once, as a slide that does not fit the memory.
-        monkeypatch.setattr("tissuumaps_sic.slidefile.placing._MOST_AT_ONCE", 1000)
-        monkeypatch.setattr("tissuumaps_sic.slidefile.placing._PIECE", 128)
+        monkeypatch.setattr("tissuumaps_sic.slidefile.pixels.slide._MOST_AT_ONCE", 1000)
+        monkeypatch.setattr("tissuumaps_sic.slidefile.pixels.slide._BLOCK_PIXELS", 128)
         pieces = image.picture(0, 0, 900, 600, (90, 60)).astype(int)
         means = pixels.reshape(60, 10, 90, 10, 3).mean(axis=(1, 3))
         assert np.abs(pieces - means).max() <= 1
@@ -127,7 +128,7 @@ def test_grey_and_transparent_pictures_are_rgb_on_white(tmp_path):
 
 def test_what_is_no_image_is_told(tmp_path):
     (tmp_path / "a.svs").write_text("x" * 1000)
-    with pytest.raises(ImageError, match=r"'a\.svs' is no slide.*--image"):
+    with pytest.raises(SlideError, match=r"'a\.svs' is no slide.*--image"):
         open_image(tmp_path / "a.svs")
-    with pytest.raises(ImageError, match="no such file"):
+    with pytest.raises(SlideError, match="no such file"):
         open_image(tmp_path / "b.svs")

@@ -175,14 +175,14 @@ def test_regions_of_many_pieces_are_written_in_small_ones(tmp_path, monkeypatch)
             for line in lines:
                 self.write(line)
 
-    opened = geojson._opened
+    opened = geojson._open
 
     @contextmanager
     def noting(path, *, compressed):
         with opened(path, compressed=compressed) as file:
             yield Noted(file)
 
-    monkeypatch.setattr(geojson, "_opened", noting)
+    monkeypatch.setattr(geojson, "_open", noting)
     write_geojson(regions, CLASSES, scale, tmp_path / "a.geojson")
     assert sum(pieces) == (tmp_path / "a.geojson").stat().st_size > 2_000_000
     assert max(pieces) < 20_000

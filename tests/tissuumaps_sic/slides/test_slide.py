@@ -9,9 +9,11 @@ import pytest
 from making.files import write_small_h5ad
 from scipy import sparse
 
-from tissuumaps_sic.slidefile.h5ad import StoredMatrix
+from tissuumaps_sic.slidefile.h5ad import SlideFileError
+from tissuumaps_sic.slidefile.matrix import StoredMatrix
 from tissuumaps_sic.slidefile.provenance import read_provenance
-from tissuumaps_sic.slides.slide import SlideCache, SlideFileError, open_slide_file, outline
+from tissuumaps_sic.slides.cache import SlideCache
+from tissuumaps_sic.slides.slide import open_slide_file, outline
 
 
 def test_embeddings_are_read_where_they_lie_and_equal_what_anndata_reads(small_h5ad):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from making.files import write_small_h5ad
 
-from tissuumaps_sic.slides.slide import SlideFileError
+from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.slides.umap import read_layout
 
 

@@ -13,7 +13,7 @@ from werkzeug.test import Client
 
 from tissuumaps_sic.viewer.access import ROUTES
 from tissuumaps_sic.viewer.endpoints import ENDPOINTS
-from tissuumaps_sic.viewer.guard import guarded
+from tissuumaps_sic.viewer.guard import guard_app
 from tissuumaps_sic.viewer.requests import MOST_BYTES
 from tissuumaps_sic.viewer.serve import make_app
 
@@ -238,7 +238,7 @@ def test_the_users_own_plugins_are_called_by_their_names(folder, tmp_path, monke
     app = make_app(folder)
     monkeypatch.setitem(app.config, "PLUGIN_FOLDER", str(theirs))
     monkeypatch.setitem(app.config, "PLUGINS", [*app.config["PLUGINS"], {"module": "Mine"}])
-    client = Client(guarded(app, folder / "auth"))
+    client = Client(guard_app(app, folder / "auth"))
     assert client.post("/plugins/Mine/do", json={}).data == b"done"
     assert client.get("/plugins/Mine.js").status_code == 200
     for at in ("/plugins/Mine/__init__", "/plugins/Mine/_x", "/plugins/Mine/do/it", "/plugins/unlisted/do"):

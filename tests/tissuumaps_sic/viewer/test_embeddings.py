@@ -27,8 +27,10 @@ from tissuumaps_sic.evaluation.evaluate import evaluate, report
 from tissuumaps_sic.evaluation.truth import TruthClasses
 from tissuumaps_sic.export import write_labels
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
-from tissuumaps_sic.slidefile.h5ad import StoredMatrix
-from tissuumaps_sic.slides.slide import SlideCache, SlideFileError, embeddings, open_slide_file
+from tissuumaps_sic.slidefile.h5ad import SlideFileError
+from tissuumaps_sic.slidefile.matrix import StoredMatrix
+from tissuumaps_sic.slides.cache import SlideCache
+from tissuumaps_sic.slides.slide import embeddings, open_slide_file
 from tissuumaps_sic.viewer.serve import make_app
 
 # In the upper left and the lower right corner: X parts them by left and right, the other by up and down.

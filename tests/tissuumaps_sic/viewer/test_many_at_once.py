@@ -29,37 +29,51 @@ from tissuumaps_sic.viewer.endpoints import Server
 LOAD_SECONDS = float(os.environ.get("SIC_LOAD_SECONDS", "0"))
 
 
-def test_two_servers_on_one_folder_lose_no_acknowledged_seed(small_h5ad):
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    """The addresses of two servers on one folder, in which each test has its own, and that folder."""
+    root = tmp_path_factory.mktemp("served")
+    with serving(root) as one, serving(root) as other:
+        yield (one.netloc, other.netloc), root
+
+
+@pytest.fixture
+def served(servers, request):
+    """The addresses of two servers, a slide of this test, and what the servers call it."""
+    netlocs, root = servers
+    folder = root / request.node.name
+    folder.mkdir()
+    h5ad = write_small_h5ad(folder / "small.h5ad")
+    return netlocs, h5ad, h5ad.relative_to(root).as_posix()
+
+
+def test_two_servers_on_one_folder_lose_no_acknowledged_seed(served):
     """What one server saves the other must have read before it saves."""
-    with serving(small_h5ad.parent) as one, serving(small_h5ad.parent) as other:
+    netlocs, small_h5ad, name = served
 
-        def seed(start):
-            client = Client((one, other)[start % 2].netloc)
-            return sum(client.seed(row, row % 2) for row in range(start, 96, 4))
+    def seed(start):
+        client = Client(netlocs[start % 2], name)
+        return sum(client.seed(row, row % 2) for row in range(start, 96, 4))
 
-        with ThreadPoolExecutor(4) as pool:
-            refused = sum(pool.map(seed, range(4)))
-        for server in (one, other):
-            assert Client(server.netloc).state()["seeds"] == {
-                "patches": list(range(96)),
-                "labels": [0, 1] * 48,
-            }
+    with ThreadPoolExecutor(4) as pool:
+        refused = sum(pool.map(seed, range(4)))
+    for netloc in netlocs:
+        assert Client(netloc, name).state()["seeds"] == {"patches": list(range(96)), "labels": [0, 1] * 48}
     assert refused > 0, "the servers never met, so that nothing was shown"
     slide = open_slide_file(small_h5ad)
     assert load_session(session_path(small_h5ad), slide).revision == 96
     assert sorted(path.name for path in small_h5ad.parent.iterdir()) == [
         ".small.sic.lock",
-        "any.tmap",
         "small.h5ad",
         "small.sic.json",
     ]
 
 
-def test_a_merge_waits_for_the_server_and_is_whole(small_h5ad, capsys):
+def test_a_merge_waits_for_the_server_and_is_whole(served, capsys):
     """The command writes a session under the same lock."""
-    with serving(small_h5ad.parent) as server:
-        for session in ("Anna", "Ben"):
-            Client(server.netloc, session=session).seed(3, 1)
+    (netloc, _), small_h5ad, name = served
+    for session in ("Anna", "Ben"):
+        Client(netloc, name, session).seed(3, 1)
     lock = small_h5ad.with_name(".small.sic.lock")
     target = session_path(small_h5ad, "consensus")
     with locked(lock):
@@ -142,7 +156,7 @@ def test_a_page_that_waits_for_another_one_is_told_at_last(small_h5ad, monkeypat
 
 
 def test_every_acknowledged_seed_is_there_after_kill_9(tmp_path):
-    """The server is killed three times within two hundred saves."""
+    """The server is killed three times within two hundred saves; each next one has them."""
     h5ad = write_small_h5ad(tmp_path / "small.h5ad", columns=25)
     rows, sent, acknowledged = iter(range(200)), set(), set()
     enough = threading.Event()
@@ -157,69 +171,76 @@ def test_every_acknowledged_seed_is_there_after_kill_9(tmp_path):
                 if len(acknowledged) >= limit:
                     enough.set()
 
-    for limit in (50, 100, 150, 200):
+    def check(server):
+        """What was acknowledged is there, and the session is that of whole actions."""
+        session = json.loads(session_path(h5ad).read_text())
+        assert session["revision"] == len(session["actions"])
+        seeds = Client(server.netloc).state()["seeds"]
+        assert acknowledged <= set(seeds["patches"]) <= sent
+        assert seeds["labels"] == [row % 2 for row in seeds["patches"]]
+        return session["revision"]
+
+    for limit in (65, 130, 195):
         enough.clear()
         with serving(tmp_path) as server, ThreadPoolExecutor(4) as pool:
+            if acknowledged:
+                check(server)
             working = [pool.submit(seed, server.netloc, limit) for _ in range(4)]
             while not enough.wait(0.05) and not all(each.done() for each in working):
                 pass
             server.kill()
             for each in working:
                 each.result()
-        session = json.loads(session_path(h5ad).read_text())
-        assert session["revision"] == len(session["actions"])
-        with serving(tmp_path) as server:
-            seeds = Client(server.netloc).state()["seeds"]
-        assert acknowledged <= set(seeds["patches"]) <= sent
-        assert seeds["labels"] == [row % 2 for row in seeds["patches"]]
+    with serving(tmp_path) as server:
+        revision = check(server)
     assert len(acknowledged) > 150
     # What a killed save left behind is gone with the next one.
     ask(
         Server(),
         "change",
         tmp_path,
-        {"h5ad": h5ad.name, "revision": session["revision"], "change": {"kind": "clear"}},
+        {"h5ad": h5ad.name, "revision": revision, "change": {"kind": "clear"}},
     )
     assert not list(tmp_path.glob(".small.sic-*"))
 
 
-def test_twenty_clients_at_once_get_equal_labels_and_lose_nothing(small_h5ad):
+def test_twenty_clients_at_once_get_equal_labels_and_lose_nothing(served):
     """Each reads the labels of one session, and they all change another one."""
+    (netloc, _), small_h5ad, name = served
     begin = time.perf_counter()
 
     def is_done(count):
         return time.perf_counter() - begin > LOAD_SECONDS if LOAD_SECONDS else count >= 50
 
-    with serving(small_h5ad.parent) as server:
-        reader = Client(server.netloc)
-        for row, label in ((0, 0), (13, 0), (11, 1), (22, 1)):
-            reader.seed(row, label)
-        status, first = reader.post("run", revision=4)
-        assert status == 200
-        Client(server.netloc, session="shared").seed(0, 0)
-        expected = reader.post("labels")
+    reader = Client(netloc, name)
+    for row, label in ((0, 0), (13, 0), (11, 1), (22, 1)):
+        reader.seed(row, label)
+    status, first = reader.post("run", revision=4)
+    assert status == 200
+    Client(netloc, name, "shared").seed(0, 0)
+    expected = reader.post("labels")
 
-        def work(number):
-            mine, shared = Client(server.netloc), Client(server.netloc, session="shared")
-            random = np.random.default_rng(number)
-            count, done, refused, answers = 0, {}, 0, set()
-            revision = shared.state()["revision"]
-            while not is_done(count):
-                answers.add(mine.post("labels"))
-                seed = {"label": int(random.integers(2)), "patches": [int(random.integers(96))]}
-                status, body = shared.change(revision, kind="seed", **seed)
-                assert status in (200, 409), body
-                if status == 200:
-                    revision = json.loads(body)["revision"]
-                    done[revision] = seed
-                else:
-                    refused += 1
-                    revision = shared.state()["revision"]
-                count += 3 - (status == 200)
-            return count, done, refused, answers
+    def work(number):
+        mine, shared = Client(netloc, name), Client(netloc, name, "shared")
+        random = np.random.default_rng(number)
+        count, done, refused, answers = 0, {}, 0, set()
+        revision = shared.state()["revision"]
+        while not is_done(count):
+            answers.add(mine.post("labels"))
+            seed = {"label": int(random.integers(2)), "patches": [int(random.integers(96))]}
+            status, body = shared.change(revision, kind="seed", **seed)
+            assert status in (200, 409), body
+            if status == 200:
+                revision = json.loads(body)["revision"]
+                done[revision] = seed
+            else:
+                refused += 1
+                revision = shared.state()["revision"]
+            count += 3 - (status == 200)
+        return count, done, refused, answers
 
-        with ThreadPoolExecutor(20) as pool:
-            worked = list(pool.map(work, range(20)))
+    with ThreadPoolExecutor(20) as pool:
+        worked = list(pool.map(work, range(20)))
     slide = open_slide_file(small_h5ad)
     labels = unpack(expected[1])[1]
     assert np.array_equal(labels, unpack(first)[1])

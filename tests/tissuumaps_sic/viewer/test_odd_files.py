@@ -20,7 +20,9 @@ from tissuumaps_sic.annotation.runs import Labelled, cluster
 from tissuumaps_sic.annotation.store import load_session, session_path
 from tissuumaps_sic.export import ExportError, write_labels
 from tissuumaps_sic.slidefile.errors import SicError
-from tissuumaps_sic.slides.slide import SlideCache, SlideFileError, open_slide_file
+from tissuumaps_sic.slidefile.h5ad import SlideFileError
+from tissuumaps_sic.slides.cache import SlideCache
+from tissuumaps_sic.slides.slide import open_slide_file
 from tissuumaps_sic.viewer.endpoints import Server
 
 SEEDS = {0: 0, 13: 0, 11: 1, 22: 1}

@@ -10,8 +10,8 @@ import pytest
 from making.many import PROVENANCE, write_mosaic
 from werkzeug.test import Client
 
-from tissuumaps_sic.slides.slide import SlideFileError
-from tissuumaps_sic.viewer.guard import guarded
+from tissuumaps_sic.slidefile.h5ad import SlideFileError
+from tissuumaps_sic.viewer.guard import guard_app
 from tissuumaps_sic.viewer.made_project import make_project
 from tissuumaps_sic.viewer.pages import with_pages
 from tissuumaps_sic.viewer.serve import make_app
@@ -30,7 +30,7 @@ def folder(tmp_path):
 @pytest.fixture
 def client(folder):
     app = make_app(folder)
-    return Client(guarded(with_pages(app, folder, first="/alone.tmap"), folder / "auth"))
+    return Client(guard_app(with_pages(app, folder, first="/alone.tmap"), folder / "auth"))
 
 
 def project_in(response):

@@ -13,12 +13,12 @@ from PIL import Image
 from werkzeug.test import Client
 
 from tissuumaps_sic.viewer import pictures
-from tissuumaps_sic.viewer.guard import guarded
+from tissuumaps_sic.viewer.guard import guard_app
 from tissuumaps_sic.viewer.serve import make_app
 
 
 def client_of(folder):
-    return Client(guarded(make_app(folder), folder / "auth"))
+    return Client(guard_app(make_app(folder), folder / "auth"))
 
 
 def write_flat(path, color, *, size=1500):

@@ -258,3 +258,15 @@ def test_a_project_of_a_name_that_is_too_long_is_refused_in_words(client):
     answer = client.post(f"/{'n' * 251}.tmap", json={"layers": []})
     assert answer.status_code in (403, 404, 422)
     assert "not saved" in answer.json["error"]
+
+
+def test_a_number_without_end_is_left_out_of_a_project_that_is_shown_and_saved_all_the_same(folder, client):
+    endless = 10**400
+    layers = [{"name": "HE", "tileSource": "img.tif.dzi", "x": endless}]
+    settings = [{"module": "glUtils", "function": "_markerScale", "value": endless}]
+    project = {"schemaVersion": "1.3", "layers": layers, "mpp": endless, "settings": settings, "rotate": 90}
+    (folder / "e.tmap").write_text(json.dumps(project))
+    assert state_of(client.get("/e.tmap"))["rotate"] == 90
+    saved = client.post("/e.tmap", json=project)
+    assert saved.status_code == 200
+    assert not {"mpp", "settings"} & {key for key, value in saved.json.items() if value}

@@ -17,7 +17,7 @@ from werkzeug.test import Client
 
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.viewer.access import FOLDER
-from tissuumaps_sic.viewer.guard import guarded
+from tissuumaps_sic.viewer.guard import guard_app
 from tissuumaps_sic.viewer.serve import ServeError, make_app, serve
 from tissuumaps_sic.viewer.worklist import page
 
@@ -98,7 +98,7 @@ def test_with_an_auth_file_nothing_is_answered_without_the_password(folder, addr
     (folder / "secret.csv").write_text("a,b")
     (folder / "sub").mkdir()
     (folder / "sub" / "a.tmap").write_text("{}")
-    client = Client(guarded(make_app(folder), folder / "auth"))
+    client = Client(guard_app(make_app(folder), folder / "auth"))
     assert client.get(address, headers=headers).status_code == 200
     (folder / "auth").write_text("anna;secret\n")
     refused = client.get(address, headers=headers)
@@ -136,7 +136,7 @@ def test_no_address_leaves_the_folder(tmp_path, address, query, method):
     if address.startswith("/plugins"):
         up = os.path.relpath(tmp_path / "evil", FOLDER)
         address = f"/plugins/{up}/run"
-    client = Client(guarded(make_app(folder), folder / "auth"))
+    client = Client(guard_app(make_app(folder), folder / "auth"))
     answer = client.open(address, method=method, query_string=query, json={} if method == "POST" else None)
     assert answer.status_code == 404
     assert b"secret" not in answer.data
@@ -150,7 +150,7 @@ def test_an_image_may_be_a_link_and_a_project_lie_below(tmp_path):
     (folder / "sub" / "a.tmap").write_text("{}")
     (tmp_path / "elsewhere.csv").write_text("x,y")
     (folder / "sub" / "link.csv").symlink_to(tmp_path / "elsewhere.csv")
-    client = Client(guarded(make_app(folder), folder / "auth"))
+    client = Client(guard_app(make_app(folder), folder / "auth"))
     assert client.get(page(folder, folder / "sub" / "a.tmap")).status_code == 200
     # Pictures are linked from where the scanner put them (`test_routes.py`); tables lie in the folder.
     assert client.get("/sub/link.csv").status_code == 404
@@ -159,7 +159,7 @@ def test_an_image_may_be_a_link_and_a_project_lie_below(tmp_path):
 def test_an_auth_file_without_a_password_lets_nobody_in(folder):
     for text in (b"", b"anna", b"anna;", b"\xff\xfe"):
         (folder / "auth").write_bytes(text)
-        client = Client(guarded(make_app(folder), folder / "auth"))
+        client = Client(guard_app(make_app(folder), folder / "auth"))
         for given in (("", ""), ("anna", "")):
             assert client.get("/a.tmap", auth=given).status_code == 401
 
@@ -193,7 +193,7 @@ def test_passwords_that_let_nobody_in_are_refused_at_the_start(folder, listening
 def test_the_command_takes_names_of_the_server(folder, listening, monkeypatch):
     asked = {}
     monkeypatch.setattr(
-        "tissuumaps_sic.viewer.serve.guarded", lambda app, auth, **options: asked.update(options)
+        "tissuumaps_sic.viewer.serve.guard_app", lambda app, auth, **options: asked.update(options)
     )
     names = ["--allowed-host", "a.example", "--allowed-host", "b.example"]
     assert main(["serve", str(folder), "--no-browser", *names]) == 0

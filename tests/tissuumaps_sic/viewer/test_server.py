@@ -20,7 +20,8 @@ from tissuumaps_sic.annotation.store import editing, load_session, session_path
 from tissuumaps_sic.export import FORMATS
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, METHODS
 from tissuumaps_sic.slidefile.errors import SicError
-from tissuumaps_sic.slides.slide import SlideFileError, open_slide_file
+from tissuumaps_sic.slidefile.h5ad import SlideFileError
+from tissuumaps_sic.slides.slide import open_slide_file
 from tissuumaps_sic.viewer import answers, exports, opened, overview, runs, suggestions, turns
 from tissuumaps_sic.viewer.endpoints import Server
 from tissuumaps_sic.viewer.jobs import FullError, Room
@@ -411,7 +412,7 @@ def test_a_temporary_folder_that_fills_is_named_and_left_empty(page, tmp_path, m
     page.seed_and_run()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
-    def fill(_slide, _session, target, *_):
+    def fill(_labelled, target, *_):
         target.write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

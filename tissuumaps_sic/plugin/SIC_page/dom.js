@@ -92,4 +92,4 @@ export const switchBox = (text, className, attributes) => html("div", { class: `
   html("label", { class: "form-check-label", for: /** @type {string} */ (attributes.id) }, text));
 
 /** The name of a class beside its colour. @param {string} color @param {Child[]} name */
-export const named = (color, ...name) => html("span", { class: "sic-why-name", style: `border-color: ${color}` }, ...name);
+export const classTag = (color, ...name) => html("span", { class: "sic-why-name", style: `border-color: ${color}` }, ...name);

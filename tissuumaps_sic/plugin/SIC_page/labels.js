@@ -1,6 +1,6 @@
 /** Labels as they are seen on the slide. */
 
-import { askScores, askUnlike, compareAgain } from "./fetched.js";
+import { askScores, askUnlike, compareAgain } from "./questions.js";
 import { showRegions } from "./regions.js";
 import { attempt } from "./requests.js";
 import { isShaded, shadeOf, shadedBy } from "./shading.js";

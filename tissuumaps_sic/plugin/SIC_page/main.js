@@ -9,8 +9,8 @@ import { hideWorklist, showWorklist } from "./panel/worklist.js";
 import { onConflict } from "./requests.js";
 import { app, reset, subscribe, update } from "./state.js";
 import * as viewer from "./viewer.js";
-import { follow as followPointer, onHover } from "./why.js";
-import { follow as followWorklist, recall } from "./worklist.js";
+import { followPointer, onHover } from "./why.js";
+import { followSlide, recall } from "./worklist.js";
 
 export { app };
 
@@ -31,7 +31,7 @@ export function init(container) {
   showPanel(container);
   showWorklist(container);
   onConflict(reload);
-  stops = [followWorklist(), followPointer(), followMap(), subscribe(() => [app.seeding], mute)];
+  stops = [followSlide(), followPointer(), followMap(), subscribe(() => [app.seeding], mute)];
   viewer.on(mouse);
   viewer.watchSaving();
   document.addEventListener("keydown", onKey);

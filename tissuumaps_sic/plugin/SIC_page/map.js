@@ -5,7 +5,7 @@ import { holds } from "./grid.js";
 import { drawPointed } from "./overlay.js";
 import { seed } from "./seeding.js";
 import { shadeOf, shadedBy } from "./shading.js";
-import { app, current, layer, seededLabels, show, subscribe, tell } from "./state.js";
+import { app, current, layer, seededLabels, subscribe, tell, update } from "./state.js";
 import * as viewer from "./viewer.js";
 import { toggleMap } from "./views.js";
 
@@ -37,7 +37,7 @@ export function followMap() {
   const stops = [
     subscribe(() => [app.mapOpen, ...app.mapOpen
       ? [app.map, app.view, app.labels, shadedBy(app), app.state?.seeds, app.state?.classes, app.state?.run] : []], showMap),
-    subscribe(() => [app.pointed], () => { if (box) drawMarks(); }),
+    subscribe(() => [app.pointed], () => { if (box) drawMarks(); }, true),
   ];
   return () => { for (const stop of stops) stop(); };
 }
@@ -99,11 +99,11 @@ const labelled = () => (app.view === "labels" ? app.labels : null);
 const classColors = () => current().run?.classes.map((each) => each.color) ?? [];
 
 /** @param {number} red @param {number} green @param {number} blue */
-const packed = (red, green, blue) => (255 << 24) | (blue << 16) | (green << 8) | red;
+const pack = (red, green, blue) => (255 << 24) | (blue << 16) | (green << 8) | red;
 /** @param {string} color */
-function parsed(color) {
+function parse(color) {
   const [red, green, blue] = [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
-  return packed(red, green, blue);
+  return pack(red, green, blue);
 }
 
 /** Colours of the points as a canvas keeps them. */
@@ -115,14 +115,14 @@ function colors() {
     const known = new Map();
     for (let row = 0; row < n; row++) {
       const color = shadeOf(view, shares[row]);
-      out[row] = known.get(color) ?? parsed(color);
+      out[row] = known.get(color) ?? parse(color);
       known.set(color, out[row]);
     }
   } else if (labels) {
-    const ofClass = Int32Array.from(classColors(), parsed);
+    const ofClass = Int32Array.from(classColors(), parse);
     for (let row = 0; row < n; row++) out[row] = ofClass[labels[row]];
   } else {
-    for (let row = 0; row < n; row++) out[row] = packed(rgb[3 * row], rgb[3 * row + 1], rgb[3 * row + 2]);
+    for (let row = 0; row < n; row++) out[row] = pack(rgb[3 * row], rgb[3 * row + 1], rgb[3 * row + 2]);
   }
   return out;
 }
@@ -221,7 +221,7 @@ function nearest(place) {
 
 /** @param {number | null} row */
 function onPointed(row) {
-  show({ pointed: row });
+  update({ pointed: row });
   drawPointed(row);
 }
 

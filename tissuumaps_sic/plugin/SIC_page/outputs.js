@@ -2,12 +2,12 @@
 
 import { enqueue } from "./requests.js";
 import * as server from "./server.js";
-import { seen, update } from "./state.js";
+import { sessionRequest, update } from "./state.js";
 
 /** Get the labels as a file of a format. @param {string} format */
 export function exportAs(format) {
   enqueue("Exporting", async () => {
-    const { name, bytes } = await server.file(seen({ format }));
+    const { name, bytes } = await server.file(sessionRequest({ format }));
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([bytes]));
     link.download = name;
@@ -20,7 +20,7 @@ export function exportAs(format) {
 /** Write the labels into the h5ad itself. */
 export function write() {
   enqueue("Writing", async () => {
-    const { written } = await server.write(seen());
+    const { written } = await server.write(sessionRequest());
     update({ status: `Labels are in ${written} (obs: sic_label, sic_score, sic_seed)` });
   });
 }

@@ -1,7 +1,7 @@
 /** What a person can do with another reader's session. */
 
 import { count } from "./dom.js";
-import { askCompared } from "./fetched.js";
+import { askCompared } from "./questions.js";
 import { applyView, drawLabels } from "./labels.js";
 import { reload } from "./open.js";
 import { drawPointed } from "./overlay.js";

@@ -2,7 +2,7 @@
 
 import { enqueue } from "./requests.js";
 import * as server from "./server.js";
-import { app, current, layer, seen, tell, update } from "./state.js";
+import { app, current, layer, sessionRequest, tell, update } from "./state.js";
 import * as viewer from "./viewer.js";
 
 /** Show the regions, or take them away. */
@@ -18,7 +18,7 @@ export function toggleRegions() {
 }
 
 export async function showRegions() {
-  const { regions } = await server.regions(seen());
+  const { regions } = await server.regions(sessionRequest());
   await viewer.showRegions(layer().uid, regions);
   update({ regions });
 }

@@ -2,14 +2,14 @@
 
 import { applyBorder } from "./border.js";
 import { count } from "./dom.js";
-import { askScores } from "./fetched.js";
+import { askScores } from "./questions.js";
 import { applyView, drawLabels, lookForUnlike, takeLabels } from "./labels.js";
 import { takeState } from "./open.js";
 import { drawSeeds } from "./overlay.js";
 import { enqueue, follow, supersede } from "./requests.js";
 import * as server from "./server.js";
 import { isShaded } from "./shading.js";
-import { app, current, isSeeded, layer, seededLabels, seen, tell, update, user } from "./state.js";
+import { app, current, isSeeded, layer, seededLabels, sessionRequest, tell, update, user } from "./state.js";
 import * as viewer from "./viewer.js";
 
 const SOON = 250; // ms
@@ -50,7 +50,7 @@ export function change(what, status = "Saved") {
 /** @param {() => Record<string, unknown>} what @param {string} status */
 async function makeChange(what, status) {
   const before = meaning(), isUnlike = app.view === "unlike";
-  takeState(await server.change(seen({ user: user(), change: what() })));
+  takeState(await server.change(sessionRequest({ user: user(), change: what() })));
   update({ status });
   const goesOn = (app.live || owed) && !waiting && canRun();
   if (!waiting) owed = false;
@@ -86,7 +86,7 @@ export function run() {
 async function labelAll() {
   if (app.busy) update({ busy: { ...app.busy, kind: "Running" } });
   const { method, embedding, border } = app;
-  const { state, labels } = await follow("run", (job) => server.run(seen({ method, embedding, border, job })));
+  const { state, labels } = await follow("run", (job) => server.run(sessionRequest({ method, embedding, border, job })));
   update({ state, scores: null, unlike: null, view: isShaded(app.view) ? app.view : "labels" });
   await takeLabels(labels);
   update({ status: `Labelled ${count(labels.length)} patches in ${state.seconds.toFixed(2)} s` });
@@ -122,7 +122,7 @@ export function setBorder(border) {
 export function suggest() {
   enqueue("Looking for the most telling patch", async () => {
     const { method, embedding } = app;
-    const found = await follow("suggest", (job) => server.suggest(seen({ method, embedding, n: 1, job })));
+    const found = await follow("suggest", (job) => server.suggest(sessionRequest({ method, embedding, n: 1, job })));
     const suggested = found.patches[0] ?? null;
     update({ flips: found.flips, suggested,
       status: suggested === null ? "Every patch is seeded" : "Seed the marked patch; N finds the next one" });

@@ -63,20 +63,20 @@ export const tell = (status) => show({ status });
  * @template T
  * @param {T | null} value
  */
-function here(value) {
+function demand(value) {
   if (value === null) throw new Error("No slide is open yet.");
   return value;
 }
 
-export const current = () => here(app.state);
-export const layer = () => here(app.layer);
-export const tables = () => here(app.tables);
+export const current = () => demand(app.state);
+export const layer = () => demand(app.layer);
+export const tables = () => demand(app.tables);
 
 /** What every request says, and more. */
 export const request = (more = {}) => ({ h5ad: layer().h5ad, session: app.session, ...more });
 
 /** A request about the session as the page has seen it. */
-export const seen = (more = {}) => request({ revision: current().revision, ...more });
+export const sessionRequest = (more = {}) => request({ revision: current().revision, ...more });
 
 export const isSlow = () => app.busy?.isSlow ?? false;
 

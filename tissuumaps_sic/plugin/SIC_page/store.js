@@ -7,7 +7,7 @@
 export function makeStore(initial) {
   let state = initial;
   let isDue = false, isHeld = false;
-  /** @type {Set<{ look: () => unknown[] | null, listener: () => void, seen: unknown[] | null }>} */
+  /** @type {Set<{ look: () => unknown[] | null, listener: () => void, isPrompt: boolean, seen: unknown[] | null }>} */
   const subscriptions = new Set();
   const getters = Object.keys(initial).map((name) =>
     [name, { enumerable: true, get: () => state[/** @type {keyof T} */ (name)] }]);
@@ -30,17 +30,21 @@ export function makeStore(initial) {
   }
 
   function tellSoon() {
-    if (isDue || isHeld) return;
+    if (isDue) return;
     isDue = true;
     queueMicrotask(() => {
       isDue = false;
-      if (!isHeld) flush();
+      call(isHeld);
     });
   }
 
   /** Call those who look at what has changed, now. */
-  function flush() {
+  const flush = () => call(false);
+
+  /** @param {boolean} onlyPrompt */
+  function call(onlyPrompt) {
     for (const each of [...subscriptions]) {
+      if (onlyPrompt && !each.isPrompt) continue;
       try {
         const now = subscriptions.has(each) ? each.look() : null;
         if (!now || each.seen?.length === now.length && now.every((value, i) => Object.is(value, each.seen?.[i]))) continue;
@@ -52,7 +56,7 @@ export function makeStore(initial) {
     }
   }
 
-  /** Let nobody be called, but by `flush`, until `release`. */
+  /** Let nobody be called until `release`, but by `flush` or who is prompt. */
   function hold() { isHeld = true; }
 
   function release() {
@@ -64,10 +68,11 @@ export function makeStore(initial) {
    * Call `listener` when one of the values that `look` gives is another one; where it gives null, not yet.
    * @param {() => unknown[] | null} look
    * @param {() => void} listener
+   * @param {boolean} isPrompt whether to call it while all is held
    * @returns {() => void} how to stop that
    */
-  function subscribe(look, listener) {
-    const subscription = { look, listener, seen: look() };
+  function subscribe(look, listener, isPrompt = false) {
+    const subscription = { look, listener, isPrompt, seen: look() };
     subscriptions.add(subscription);
     return () => { subscriptions.delete(subscription); };
   }

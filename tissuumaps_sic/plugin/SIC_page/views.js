@@ -1,6 +1,6 @@
 /** What is drawn of the slide, and the map beside it. */
 
-import { askMap, askScores, askUnlike } from "./fetched.js";
+import { askMap, askScores, askUnlike } from "./questions.js";
 import { applyView, drawLabels } from "./labels.js";
 import { enqueue } from "./requests.js";
 import { isShaded } from "./shading.js";

@@ -1,7 +1,7 @@
 /** Why a patch is what it is: the seeds that it is most like, asked for where the pointer rests. */
 
 import * as server from "./server.js";
-import { app, layer, seen, show, subscribe, update } from "./state.js";
+import { app, layer, sessionRequest, subscribe, update } from "./state.js";
 import * as viewer from "./viewer.js";
 
 const HOVER = 150; // ms that the pointer rests before the server is asked
@@ -13,17 +13,17 @@ const question = (row) => `${row} ${app.state?.revision}`;
 
 /** @param {PointerEvent} event */
 export function onHover(event) {
-  if (!event.buttons && app.state) show({ pointed: layer().grid.at(viewer.placeOf(event)) });
+  if (!event.buttons && app.state) update({ pointed: layer().grid.at(viewer.placeOf(event)) });
 }
 
 /** Ask why, once the pointer rests on a patch; returns how to stop that. */
-export function follow() {
+export function followPointer() {
   const stop = subscribe(() => [app.pointed], () => {
     clearTimeout(rest);
     const row = app.pointed;
     if (question(row) === asked || !(app.state?.seeds.patches.length || app.state?.borrowed.length)) return;
     rest = setTimeout(() => explain(row), HOVER);
-  });
+  }, true);
   return () => {
     clearTimeout(rest);
     stop();
@@ -36,7 +36,7 @@ async function explain(row) {
   asked = question(row);
   if (row === null) return;
   try {
-    const why = await server.why(seen({ embedding: app.embedding, patch: row }));
+    const why = await server.why(sessionRequest({ embedding: app.embedding, patch: row }));
     // Not what was asked for a place that the pointer has left, or of seeds that are no longer these.
     if (asked === question(row)) update({ why });
   } catch {

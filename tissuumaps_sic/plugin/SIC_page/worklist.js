@@ -21,7 +21,7 @@ export function recall() {
 }
 
 /** Keep what goes along, and the list of the session that is open; returns how to stop that. */
-export function follow() {
+export function followSlide() {
   const stops = [
     subscribe(() => CARRIED.map((name) => app[name]), remember),
     subscribe(() => [app.session, app.busy], () => { if (app.worklist && asked !== app.session && !app.busy) loadWorklist(); }),

@@ -9,18 +9,12 @@ from collections.abc import Mapping
 from tissuumaps_sic.slidefile.areas.area import Area, AreaError
 from tissuumaps_sic.slidefile.areas.left_out import LeftOut
 from tissuumaps_sic.slidefile.areas.rings import polygon_of
+from tissuumaps_sic.slidefile.documents import parse_xml
 from tissuumaps_sic.slidefile.spelling import folded, stripped
 
 _AREAS = ("polygon", "spline", "rectangle")
 _LINES = ("dot", "pointset", "measurement", "none")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
-
-
-class _NoDoctype(ET.TreeBuilder):
-    """Builds a tree and refuses a document type, the only place where entities that expand are declared."""
-
-    def doctype(self, name: str, *_: str | None) -> None:
-        raise AreaError(f"declares a document type ({name}), which no annotation needs; export it again")
 
 
 def areas_in(name: str, content: bytes) -> tuple[list[Area], LeftOut]:
@@ -40,13 +34,9 @@ def areas_in(name: str, content: bytes) -> tuple[list[Area], LeftOut]:
         When it is not ASAP's XML, or an annotation is not as it should be: told by its number, from 1.
     """
     try:
-        root = ET.XML(content, ET.XMLParser(target=_NoDoctype()))  # noqa: S314 -- no doctype
-    except AreaError as error:
-        raise AreaError(f"{name}: {error}") from error
-    except (ET.ParseError, LookupError, ValueError) as error:
-        raise AreaError(
-            f"{name}: cannot be read ({' '.join(str(error).split())}); export it again"
-        ) from error
+        root = parse_xml(content)
+    except ValueError as error:
+        raise AreaError(f"{name}: cannot be read ({error}); export it again") from error
     if root.tag != "ASAP_Annotations":
         raise AreaError(
             f"{name}: begins with <{root.tag}>, and ASAP's XML with <ASAP_Annotations>; "

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
+from tissuumaps_sic.slidefile.documents import parse_xml
 from tissuumaps_sic.slidefile.pixels.source import both_directions, positive
 
 # µm in each unit of length that the schema and NGFF name and that images of tissue have.
@@ -62,7 +63,7 @@ def micrometres(value: float | str | None, unit: str | None) -> float | None:
     return None if factor is None or length is None else length * factor
 
 
-def parse_xml(text: str | None, size: tuple[int, int]) -> OmeImage | None:
+def read_ome_xml(text: str | None, size: tuple[int, int]) -> OmeImage | None:
     """Read the OME-XML of a TIFF's description; None where it is something else.
 
     Of several images that is meant which has the `size` (width, height), else the first: a slide may come
@@ -71,9 +72,8 @@ def parse_xml(text: str | None, size: tuple[int, int]) -> OmeImage | None:
     if not text or "OME" not in text[:2000]:
         return None
     try:
-        # Entities that grow are no danger: expat limits their growth, and the text is a slide's own.
-        root = ET.fromstring(text.strip("\0 \n\r\t").encode())  # noqa: S314
-    except (ET.ParseError, UnicodeEncodeError):
+        root = parse_xml(text.strip("\0 \n\r\t").encode())
+    except ValueError:
         return None
     images = [each for each in root.iter() if _name(each) == "Pixels"]
     if not images:

@@ -227,7 +227,7 @@ def _open_tiled(path: Path, slide: openslide.OpenSlide, tiff: Tiff, *, probe: bo
         return source
     if levels is None or any(_vips_errs(page) for level in levels for page in level.pages):
         return source
-    described = ome_xml.parse_xml(description(levels[0].image), source.level_sizes[0])
+    described = ome_xml.read_ome_xml(description(levels[0].image), source.level_sizes[0])
     joined = described is not None and described.is_planar_rgb
     if generic and (joined or len(levels) > 1 == slide.level_count):
         _check_image(path, levels[0])
@@ -349,7 +349,7 @@ def _check_pages(
 
 def _check_twins(path: Path, tiff: Tiff, level: tuple[Page, ...], described: str | None) -> None:
     """Refuse a TIFF with several images of level 0's size; an OME-TIFF tells what they are."""
-    if not level or ome_xml.parse_xml(described, level[0].size) is not None:
+    if not level or ome_xml.read_ome_xml(described, level[0].size) is not None:
         return
     numbers = {page.number for page in level}
     twins = [page for page in tiff.images if page.size == level[0].size and page.number not in numbers]

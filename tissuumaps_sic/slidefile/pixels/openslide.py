@@ -66,7 +66,7 @@ class OpenSlideSource:
         self.tagged_mpp = both_directions(
             positive(properties.get("openslide.mpp-x")), positive(properties.get("openslide.mpp-y"))
         )
-        described = ome_xml.parse_xml(properties.get("tiff.ImageDescription"), self.level_sizes[0])
+        described = ome_xml.read_ome_xml(properties.get("tiff.ImageDescription"), self.level_sizes[0])
         if described is not None and described.mpp is not None:
             # Programs that write OME-TIFF leave the TIFF's own resolution at 72 dpi, or wrong.
             self.tagged_mpp = described.mpp

@@ -4,12 +4,11 @@ Which library reads the pixels is the business of `slidefile.pixels`, and no lib
 module: whatever is wrong with a file becomes one `SlideError` of one line.
 """
 
-import hashlib
 import logging
 import math
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,25 +16,17 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
+from tissuumaps_sic.slidefile.pixels.digest import digest_of
 from tissuumaps_sic.slidefile.pixels.failure import Stamp, explain
 from tissuumaps_sic.slidefile.pixels.opening import backend_errors, open_source
 from tissuumaps_sic.slidefile.pixels.openslide import dicom_file
+from tissuumaps_sic.slidefile.pixels.resolution import Resolution, check_resolution, find_resolution
 from tissuumaps_sic.slidefile.pixels.source import Pixels, Size, SlideError, Source, nearest_finer_level
 
 __all__ = ["Pixels", "Resolution", "Slide", "SlideError", "is_slide", "open_slide", "require_resolution"]
 
 log = logging.getLogger(__name__)
 
-# No light microscope's scan lies outside: an oil objective of 100x gives about 0.05, a macro camera
-# about 10 µm/px.
-PLAUSIBLE_MPP = (0.05, 10.0)
-# A tag that is so many times off what the objective gives is doubted, or wrong: scanners with a doubler call
-# themselves 20x at 0.25 µm/px, and none is ten times off, as a tag in the wrong unit is.
-_DOUBT = 1.6
-_CONTRADICTION = 4.0
-
-# The ratio of a pixel's sides beyond which a tag is wrong: no scanner has such pixels.
-_OBLONG = 4.0
 # TissUUmaps decodes the smallest level as a whole for an overview, and takes this much memory for each pixel:
 # 20,000 x 20,000 px took 3.4 GB and 8 s.
 _OVERVIEW_BYTES = 8
@@ -47,37 +38,14 @@ _WORTH_A_WORD, _MOST_PIXELS = 5_000_000_000, 100_000_000_000
 _SECONDS_TO_JUDGE = 2.0
 # Thumbnails are made from squares of about this edge, so that a slide never lies in memory.
 _BLOCK_PIXELS = 2048
-_HASH_BYTES = 2**20
-# Of a folder, the beginnings of so many of its largest files.
-_HASHED_FILES, _HASHED_HEAD = 64, 2**16
-
-
-@dataclass(frozen=True)
-class Resolution:
-    """How large a level-0 pixel is.
-
-    Attributes
-    ----------
-    mpp_x, mpp_y : float
-        Width and height of a level-0 pixel in µm.
-    source : str
-        "tag" (the file says so), "objective power" (10 / power, an estimate) or "user".
-    """
-
-    mpp_x: float
-    mpp_y: float
-    source: str
-
-    @property
-    def mpp(self) -> float:
-        """Mean of the two directions, in µm per pixel."""
-        return (self.mpp_x + self.mpp_y) / 2
+# Beyond so many pixels of a level, a picture is made of such squares.
+_MOST_AT_ONCE = 2**24
 
 
 class Slide:
     """An open slide; made by `open_slide`, closed by `close` or by leaving its `with` block.
 
-    `read` and `thumbnail` may be called from several threads at once.
+    `read`, `picture` and `thumbnail` may be called from several threads at once.
 
     Attributes
     ----------
@@ -99,6 +67,8 @@ class Slide:
         Level-0 pixels per pixel of each level.
     tile_sizes : tuple of ((width, height) or None)
         Of each level's tiles in the file; None where the file is not tiled.
+    overview_pixels : int or None
+        Pixels of the smallest level from which TissUUmaps makes an overview; see `Source`.
     """
 
     def __init__(
@@ -111,6 +81,7 @@ class Slide:
         self.level_sizes = source.level_sizes
         self.level_downsamples = source.level_downsamples
         self.tile_sizes = source.tile_sizes
+        self.overview_pixels = source.overview_pixels
         self.size = source.level_sizes[0]
         self.bounds = _clip_bounds(source.bounds, self.size)
         self._quick_hash = source.quick_hash
@@ -132,11 +103,6 @@ class Slide:
 
     def __repr__(self) -> str:
         return f"<Slide {self.path.name!r}, {self.size[0]} x {self.size[1]}>"
-
-    @property
-    def tile_size(self) -> Size | None:
-        """(width, height) of level 0's tiles in the file; None where it is not tiled."""
-        return self.tile_sizes[0]
 
     def close(self) -> None:
         """Close the file, once reads that are under way are done; closing twice does no harm."""
@@ -232,30 +198,68 @@ class Slide:
         small = Image.fromarray(coarse).resize((columns, rows), Image.Resampling.BILINEAR, box=box)
         return np.asarray(small)
 
+    def picture(self, x: float, y: float, width: float, height: float, size: tuple[int, int]) -> Pixels:
+        """Give a rectangle of the slide with as many pixels as asked for.
+
+        The level is the coarsest that is fine enough. Where a pixel is a level's pixel, those are copied,
+        from the nearest whole place; else they are resampled by a triangle filter that widens as it shrinks.
+
+        Parameters
+        ----------
+        x, y, width, height : float
+            Level-0 pixels; may reach beyond the slide, where it is white.
+        size : (columns, rows)
+
+        Returns
+        -------
+        uint8 array of shape (rows, columns, 3)
+            RGB.
+
+        Raises
+        ------
+        SlideError
+            The file's pixels cannot be read.
+        """
+        level = nearest_finer_level(self.level_downsamples, min(width / size[0], height / size[1]))
+        down = self.level_downsamples[level]
+        # Of each direction: where it begins, and level pixels per pixel of the result.
+        begins = [x / down, y / down]
+        steps = [width / down / size[0], height / down / size[1]]
+        if all(abs(step - 1) <= 1e-6 for step in steps):
+            return self.read(round(begins[0]), round(begins[1]), *size, level=level)
+        first, ends = [], []
+        for begin, step, n, limit in zip(begins, steps, size, self.level_sizes[level], strict=True):
+            start, end = math.floor(begin + 1e-6), math.ceil(begin + step * n - 1e-6)
+            # What the filter sees beyond the rectangle, so far as there is a slide.
+            reach = math.ceil(step) + 1
+            first.append(start if start < 0 else max(start - reach, 0))
+            ends.append(end if end > limit else min(end + reach, limit))
+        spans = [end - start for start, end in zip(first, ends, strict=True)]
+        factor = max(1, math.floor(min(steps))) if spans[0] * spans[1] > _MOST_AT_ONCE else 1
+        region = (
+            self.read(first[0], first[1], spans[0], spans[1], level=level)
+            if factor == 1
+            else self._reduce(first[0], first[1], spans[0], spans[1], level, factor)
+        )
+        box = [(begin - start) / factor for begin, start in zip(begins, first, strict=True)]
+        box += [at + step * n / factor for at, step, n in zip(box, steps, size, strict=True)]
+        # By the rounding of a last digit it may lie outside of the region.
+        limits = (region.shape[1], region.shape[0])
+        inside = [min(max(at, 0), limits[place % 2]) for place, at in enumerate(box)]
+        small = Image.fromarray(region).resize(
+            size, Image.Resampling.BILINEAR, box=(inside[0], inside[1], inside[2], inside[3])
+        )
+        return np.asarray(small)
+
     def fast_hash(self) -> str:
         """Give a short name of the file's content, without reading all of it.
 
         Returns
         -------
         str
-            "openslide-quickhash-1:<hex>", or, where OpenSlide gives none, "sha256-size-head-tail:<hex>" (of
-            the file's size in bytes, its first and its last MiB) or "sha256-listing:<hex>" (of the names and
-            sizes of a folder's files, of its metadata, and of the first 64 KiB of the 64 largest).
+            "openslide-quickhash-1:<hex>", or, where OpenSlide gives none, as `digest_of` has it.
         """
-        if self._quick_hash:
-            return f"openslide-quickhash-1:{self._quick_hash}"
-        if self.path.is_dir():
-            return f"sha256-listing:{_listing_hash(self.path)}"
-        try:
-            size = self.path.stat().st_size
-            digest = hashlib.sha256(str(size).encode())
-            with self.path.open("rb") as file:
-                digest.update(file.read(_HASH_BYTES))
-                file.seek(max(0, size - _HASH_BYTES))
-                digest.update(file.read(_HASH_BYTES))
-        except OSError as error:
-            raise SlideError(f"{self.path.name!r} cannot be read: {error.strerror or error}") from error
-        return f"sha256-size-head-tail:{digest.hexdigest()}"
+        return f"openslide-quickhash-1:{self._quick_hash}" if self._quick_hash else digest_of(self.path)
 
     def _read_inside(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
         with self._change:
@@ -276,36 +280,60 @@ class Slide:
                 self._change.notify_all()
 
     def _reduce_level(self, level: int, factor: int) -> Pixels:
-        """Give a level made smaller by a whole factor (box means), read square by square."""
+        """Give a level made smaller by a whole factor (box means)."""
         width, height = self.level_sizes[level]
-        whole = width * height
-        if whole > _MOST_PIXELS:
+        if width * height > _MOST_PIXELS:
             raise SlideError(
                 f"{self.path.name!r} has no level small enough to find its tissue in: {width} x {height} px, "
-                f"{whole / 1e9:.4g} billion pixels, would have to be decoded; export it as a tiled pyramidal "
-                "TIFF"
+                f"{width * height / 1e9:.4g} billion pixels, would have to be decoded; export it as a tiled "
+                "pyramidal TIFF"
             )
-        block = max(1, _BLOCK_PIXELS // factor) * factor
-        coarse = np.empty((math.ceil(height / factor), math.ceil(width / factor), 3), np.uint8)
-        begun, is_told, done = time.monotonic(), whole < _WORTH_A_WORD, 0
-        for y in range(0, height, block):
-            for x in range(0, width, block):
-                region = self.read(x, y, min(block, width - x), min(block, height - y), level=level)
-                small = np.asarray(Image.fromarray(region).reduce(factor))
-                top, left = y // factor, x // factor
-                coarse[top : top + small.shape[0], left : left + small.shape[1]] = small
-                done += region.shape[0] * region.shape[1]
-                seconds = time.monotonic() - begun
-                if not is_told and seconds > _SECONDS_TO_JUDGE:
-                    is_told = True
-                    log.warning(
-                        "%r has no small level: %.1f billion pixels are decoded to find its tissue, which "
-                        "takes about %.0f min; a tiled pyramidal TIFF would take none of it",
-                        self.path.name,
-                        whole / 1e9,
-                        max(1.0, seconds / 60 * (whole / done - 1)),
-                    )
-        return coarse
+        advance = self._warn_if_long(width * height) if width * height >= _WORTH_A_WORD else None
+        return self._reduce(0, 0, width, height, level, factor, advance)
+
+    def _reduce(
+        self,
+        x: int,
+        y: int,
+        width: int,
+        height: int,
+        level: int,
+        factor: int,
+        advance: Callable[[int], None] | None = None,
+    ) -> Pixels:
+        """Give a rectangle of a level made smaller by a whole factor (box means), read square by square."""
+        edge = max(1, _BLOCK_PIXELS // factor) * factor
+        small = np.empty((math.ceil(height / factor), math.ceil(width / factor), 3), np.uint8)
+        for top in range(0, height, edge):
+            for left in range(0, width, edge):
+                columns, rows = min(edge, width - left), min(edge, height - top)
+                region = self.read(x + left, y + top, columns, rows, level=level)
+                means = np.asarray(Image.fromarray(region).reduce(factor))
+                row, column = top // factor, left // factor
+                small[row : row + means.shape[0], column : column + means.shape[1]] = means
+                if advance is not None:
+                    advance(rows * columns)
+        return small
+
+    def _warn_if_long(self, whole: int) -> Callable[[int], None]:
+        """Give what is called with each number of pixels that was decoded, and warns once it is known."""
+        begin, done, is_said = time.monotonic(), 0, False
+
+        def advance(pixels: int) -> None:
+            nonlocal done, is_said
+            done += pixels
+            seconds = time.monotonic() - begin
+            if not is_said and seconds > _SECONDS_TO_JUDGE:
+                is_said = True
+                log.warning(
+                    "%r has no small level: %.1f billion pixels are decoded to find its tissue, which "
+                    "takes about %.0f min; a tiled pyramidal TIFF would take none of it",
+                    self.path.name,
+                    whole / 1e9,
+                    max(1.0, seconds / 60 * (whole / done - 1)),
+                )
+
+        return advance
 
 
 def open_slide(path: Path | str, *, mpp: float | None = None) -> Slide:
@@ -340,7 +368,35 @@ def open_slide(path: Path | str, *, mpp: float | None = None) -> Slide:
     """
     if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
         raise ValueError(f"the slide's µm per pixel must be a positive number, not {mpp:g}")
-    path = Path(path)
+    slide = open_pixels(Path(path))
+    if mpp is not None:
+        slide.resolution = Resolution(mpp, mpp, "user")
+    elif slide.resolution is not None and slide.resolution.source == "objective power":
+        log.warning(
+            "%r says only its objective power, %gx: its resolution is taken to be %.4g µm/px, "
+            "an estimate; give the true value with --slide-mpp",
+            slide.path.name,
+            slide.objective_power,
+            slide.resolution.mpp,
+        )
+    if slide.overview_pixels is not None and slide.overview_pixels > _SLOW_OVERVIEW:
+        log.warning(
+            "%r has no pyramid of levels: TissUUmaps will need %.1f GB of memory, and long, for one overview "
+            "of it; export it as a tiled pyramidal TIFF to annotate it with ease",
+            slide.path.name,
+            slide.overview_pixels * _OVERVIEW_BYTES / 1e9,
+        )
+    return slide
+
+
+def open_pixels(path: Path) -> Slide:
+    """Open a slide as `open_slide` does, without a word about its resolution or what it costs a viewer.
+
+    Raises
+    ------
+    SlideError
+        As `open_slide`.
+    """
     try:
         if path.is_dir():
             if not is_slide(path):
@@ -362,19 +418,12 @@ def open_slide(path: Path | str, *, mpp: float | None = None) -> Slide:
     except OSError as error:
         raise SlideError(f"{path.name!r} cannot be opened: {error.strerror or error}") from error
     source = open_source(path)
-    slide = Slide(path, source, name=name, resolution=_resolution(source, path, mpp))
+    slide = Slide(path, source, name=name, resolution=find_resolution(source))
     try:
         slide.read(slide.size[0] // 2, slide.size[1] // 2, 1, 1)
     except SlideError:
         slide.close()
         raise
-    if source.overview_pixels is not None and source.overview_pixels > _SLOW_OVERVIEW:
-        log.warning(
-            "%r has no pyramid of levels: TissUUmaps will need %.1f GB of memory, and long, for one overview "
-            "of it; export it as a tiled pyramidal TIFF to annotate it with ease",
-            path.name,
-            source.overview_pixels * _OVERVIEW_BYTES / 1e9,
-        )
     return slide
 
 
@@ -387,96 +436,19 @@ def require_resolution(slide: Slide) -> Resolution:
         The file says nothing of its resolution, or what it says is outside 0.05 to 10 µm/px or more than
         four times off its objective's. What the user gave is never refused.
     """
-    resolution = slide.resolution
-    if resolution is None:
+    if slide.resolution is None:
         raise SlideError(
             f"{slide.path.name!r} does not say its resolution; give its µm per pixel with "
             "--slide-mpp (about 0.25 for a scan at 40x, 0.5 at 20x)"
         )
-    low, high = PLAUSIBLE_MPP
-    power = slide.objective_power
-    if resolution.source == "tag" and power is not None and power > 0:
-        off = max(resolution.mpp * power / 10, 10 / (resolution.mpp * power))
-        if off > _CONTRADICTION:
-            raise SlideError(
-                f"{slide.path.name!r} says {resolution.mpp:.4g} µm/px and {power:g}x, which contradict each "
-                f"other ({power:g}x is about {10 / power:.3g} µm/px); give the true value with --slide-mpp"
-            )
-        if off > _DOUBT:
-            log.warning(
-                "%r says %.4g µm/px and %gx, where %.3g µm/px is usual; the former is used, --slide-mpp "
-                "corrects it",
-                slide.path.name,
-                resolution.mpp,
-                power,
-                10 / power,
-            )
-    if resolution.source != "user":
-        for mpp in (resolution.mpp_x, resolution.mpp_y):
-            if not low <= mpp <= high:
-                if resolution.source == "objective power":
-                    raise SlideError(
-                        f"{slide.path.name!r} says only its objective power, {power:g}x, which would be "
-                        f"{mpp:.4g} µm/px: no slide has that ({low:g} to {high:g} is plausible); give the "
-                        "true value with --slide-mpp, such as --slide-mpp 0.5"
-                    )
-                raise SlideError(
-                    f"{slide.path.name!r} says {mpp:.4g} µm/px ({25_400 / mpp:.4g} dpi), which no slide has "
-                    f"({low:g} to {high:g} is plausible; image programs write or assume 72 dpi "
-                    "where they know nothing); "
-                    "give the true value with --slide-mpp, such as --slide-mpp 0.5"
-                )
-        oblong = max(resolution.mpp_x / resolution.mpp_y, resolution.mpp_y / resolution.mpp_x)
-        if oblong > _OBLONG:
-            raise SlideError(
-                f"{slide.path.name!r} says {resolution.mpp_x:.4g} µm/px across and {resolution.mpp_y:.4g} "
-                "down, which no slide has; give the true value with --slide-mpp, such as --slide-mpp 0.5"
-            )
-    return resolution
-
-
-def _resolution(source: Source, path: Path, mpp: float | None) -> Resolution | None:
-    if mpp is not None:
-        return Resolution(mpp, mpp, "user")
-    if source.tagged_mpp is not None:
-        return Resolution(*source.tagged_mpp, "tag")
-    power = source.objective_power
-    if power is not None and power > 0:
-        estimate = 10 / power
-        log.warning(
-            "%r says only its objective power, %gx: its resolution is taken to be %.4g µm/px, "
-            "an estimate; give the true value with --slide-mpp",
-            path.name,
-            power,
-            estimate,
-        )
-        return Resolution(estimate, estimate, "objective power")
-    return None
+    check_resolution(slide.path.name, slide.resolution, slide.objective_power)
+    return slide.resolution
 
 
 def _kind(path: Path) -> str:
     """Name what a path is that is neither a file nor a folder."""
     kinds = {"named pipe": path.is_fifo(), "socket": path.is_socket()}
     return next((name for name, holds in kinds.items() if holds), "device")
-
-
-def _listing_hash(folder: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        sizes = {each: each.stat().st_size for each in folder.rglob("*") if each.is_file()}
-        named = sorted((each.relative_to(folder).as_posix(), each) for each in sizes)
-        # The largest chunks hold most tissue; glass is the same in all slides.
-        sampled = set(sorted(sizes, key=lambda each: (-sizes[each], str(each)))[:_HASHED_FILES])
-        for name, path in named:
-            digest.update(f"{name}\n{sizes[path]}\n".encode())
-            if path.name in (".zattrs", ".zarray", "zarr.json"):
-                digest.update(path.read_bytes())
-            elif path in sampled:
-                with path.open("rb") as file:
-                    digest.update(file.read(_HASHED_HEAD))
-    except OSError as error:
-        raise SlideError(f"{folder.name!r} cannot be read: {error.strerror or error}") from error
-    return digest.hexdigest()
 
 
 def _clip_bounds(bounds: tuple[int, int, int, int] | None, size: Size) -> tuple[int, int, int, int]:

@@ -438,29 +438,8 @@ def _read_page(
     file: BinaryIO, place: int, order: str, big: bool, number: str, size: int, *, below: bool = True
 ) -> tuple[Page | None, int]:
     """Read a directory; return its page, None where it describes no image, and where the next one lies."""
-    word, entry_bytes = ("Q", 20) if big else ("I", 12)
-    file.seek(place)
-    head = file.read(8 if big else 2)
-    if len(head) < (8 if big else 2):
-        return None, 0
-    (count,) = struct.unpack(order + ("Q" if big else "H"), head)
-    if count > _MOST_TAGS:
-        return None, 0
-    listing = file.read(count * entry_bytes + struct.calcsize(word))
-    if len(listing) < count * entry_bytes:
-        return None, 0
-    rest = listing[count * entry_bytes :]
-    following = struct.unpack(order + word, rest)[0] if len(rest) == struct.calcsize(word) else 0
-    entries: dict[int, Entry] = {}
-    for k in range(count):
-        tag, kind, values = struct.unpack_from(f"{order}HH{word}", listing, k * entry_bytes)
-        inline = place + len(head) + (k + 1) * entry_bytes - struct.calcsize(word)
-        if _SIZES.get(kind, 0) * values > struct.calcsize(word):
-            (inline,) = struct.unpack_from(
-                order + word, listing, (k + 1) * entry_bytes - struct.calcsize(word)
-            )
-        entries.setdefault(tag, Entry(kind, values, inline))
-    if _HAMAMATSU in entries:
+    entries, following = _read_entries(file, place, order, big)
+    if entries is None or _HAMAMATSU in entries:
         return None, 0
 
     def few(tag: int, default: tuple[int, ...]) -> tuple[int, ...]:
@@ -506,3 +485,30 @@ def _read_page(
         ),
         following,
     )
+
+
+def _read_entries(file: BinaryIO, place: int, order: str, big: bool) -> tuple[dict[int, Entry] | None, int]:
+    """Read a directory's entries, None where it has none that can be, and where the next one lies."""
+    word, entry_bytes = ("Q", 20) if big else ("I", 12)
+    file.seek(place)
+    head = file.read(8 if big else 2)
+    if len(head) < (8 if big else 2):
+        return None, 0
+    (count,) = struct.unpack(order + ("Q" if big else "H"), head)
+    if count > _MOST_TAGS:
+        return None, 0
+    listing = file.read(count * entry_bytes + struct.calcsize(word))
+    if len(listing) < count * entry_bytes:
+        return None, 0
+    rest = listing[count * entry_bytes :]
+    following = struct.unpack(order + word, rest)[0] if len(rest) == struct.calcsize(word) else 0
+    entries: dict[int, Entry] = {}
+    for k in range(count):
+        tag, kind, values = struct.unpack_from(f"{order}HH{word}", listing, k * entry_bytes)
+        inline = place + len(head) + (k + 1) * entry_bytes - struct.calcsize(word)
+        if _SIZES.get(kind, 0) * values > struct.calcsize(word):
+            (inline,) = struct.unpack_from(
+                order + word, listing, (k + 1) * entry_bytes - struct.calcsize(word)
+            )
+        entries.setdefault(tag, Entry(kind, values, inline))
+    return entries, following

@@ -75,7 +75,7 @@ class VipsSource:
         known = "resolution-unit" in fields if is_tiff(first) else first.xres != 1
         x, y = positive(first.xres), positive(first.yres)
         self.tagged_mpp = (1000 / x, 1000 / y) if known and x is not None and y is not None else None
-        described = ome_xml.parse_xml(description(first), self.level_sizes[0])
+        described = ome_xml.read_ome_xml(description(first), self.level_sizes[0])
         if described is not None and described.mpp is not None:
             self.tagged_mpp = described.mpp
 
@@ -184,7 +184,7 @@ def find_levels(path: Path, tiff: Tiff | None) -> "list[Level] | None":
         if tiff is None or not is_tiff(first):
             return [Level(first)]
         by_number = {page.number: page for page in tiff.images}
-        described = ome_xml.parse_xml(description(first), (first.width, first.height))
+        described = ome_xml.read_ome_xml(description(first), (first.width, first.height))
         planes = _planes(path, first, described)
         pages = first.get("n-pages") if "n-pages" in first.get_fields() else 1
         sub_images = first.get("n-subifds") if "n-subifds" in first.get_fields() else 0

@@ -10,13 +10,9 @@ import pyvips
 from making.tiff import LONG, SHORT, Page, encode, page, write_tiff
 from PIL import Image
 
-from tissuumaps_sic.slidefile.pixels.slide import (
-    Resolution,
-    Slide,
-    SlideError,
-    open_slide,
-    require_resolution,
-)
+from tissuumaps_sic.slidefile.pixels.resolution import Resolution
+from tissuumaps_sic.slidefile.pixels.slide import Slide, open_slide, require_resolution
+from tissuumaps_sic.slidefile.pixels.source import SlideError
 
 
 def gradient(width: int, height: int) -> np.ndarray:
@@ -210,7 +206,7 @@ def test_levels_kept_as_sub_images_are_found(tmp_path: Path) -> None:
     with open_slide(path) as slide:
         assert slide.level_sizes[:3] == ((600, 400), (300, 200), (150, 100))
         assert slide.level_downsamples[:3] == (1.0, 2.0, 4.0)
-        assert slide.tile_size == (64, 64)
+        assert slide.tile_sizes[0] == (64, 64)
         half = slide.read(200, 60, 40, 40, level=1)
         np.testing.assert_allclose(half[..., 0].mean(), (400 + 40) / 4, atol=1)
         np.testing.assert_allclose(half[..., 1].mean(), (120 + 40) / 4, atol=1)

@@ -1,6 +1,6 @@
 /** Two readers of one slide: how far they agree, where they do not, and what both agree on. */
 
-import { button, count, html, named, select, toggle } from "../dom.js";
+import { button, count, html, classTag, select, toggle } from "../dom.js";
 import { DISPUTED } from "../ramp.js";
 import { compareWith, consensus, nextDisputed } from "../readers.js";
 import { app, isSlow, sessionTitle } from "../state.js";
@@ -23,7 +23,7 @@ export const compare = {
         found ? html("span", { id: "sic-kappa", title: "Cohen's kappa: 1 is full agreement, 0 that of chance" },
           found.kappa === null ? "one class alone" : `κ ${found.kappa.toFixed(2)}`) : null),
       found ? html("div", { class: "sic-session", id: "sic-disputed" },
-        named(DISPUTED, found.n_disputed ? `${count(found.n_disputed)} disputed` : "Nothing is disputed",
+        classTag(DISPUTED, found.n_disputed ? `${count(found.n_disputed)} disputed` : "Nothing is disputed",
           found.is_stale ? html("span", { class: "sic-stale",
             title: `The seeds of ${sessionTitle(found.other)} have changed since its last run` }, " (old labels)") : null),
         toggle(app.view === "disputed", "Show", "Colour the disputed patches",

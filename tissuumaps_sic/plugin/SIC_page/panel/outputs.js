@@ -1,6 +1,6 @@
 /** What is made of labels: regions and files. */
 
-import { button, html, menu, named, share, toggle } from "../dom.js";
+import { button, html, menu, classTag, share, toggle } from "../dom.js";
 import { exportAs, write } from "../outputs.js";
 import { toggleRegions } from "../regions.js";
 import { app, isSlow, tables } from "../state.js";
@@ -31,7 +31,7 @@ export const areas = {
         html("th", { class: "sic-number" }, app.regions[0]?.area === null ? "" : "Area, mm²"),
         html("th", { class: "sic-number" }, "Share"))),
       html("tbody", {}, ...app.regions.map(({ name, color, area, share: part }) => html("tr", {},
-        html("td", {}, named(color, name)),
+        html("td", {}, classTag(color, name)),
         html("td", { class: "sic-number" }, area === null ? "" : area.toFixed(area < 10 ? 3 : 1)),
         html("td", { class: "sic-number" }, share(part, 1))))))];
   },

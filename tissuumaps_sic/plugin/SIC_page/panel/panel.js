@@ -26,6 +26,7 @@ let panel = null;
 // Apart from what is drawn anew: a style that comes and goes makes the browser look at the whole page again.
 /** @type {HTMLElement | null} */
 let sheet = null;
+let unfollow = () => {};
 
 /** Put the panel into an element of the page. @param {Element} container */
 export function showPanel(container) {
@@ -36,12 +37,13 @@ export function showPanel(container) {
     : [html("p", { class: "text-muted mt-2" }, app.error ? "" : "Waiting for the patches of an h5ad to load …")]));
   for (const section of ABOVE) mountSection(panel, section);
   mount(panel, messages, drawMessages);
-  followProgress();
+  unfollow = followProgress();
   for (const section of BELOW) mountSection(panel, section);
 }
 
 export function hidePanel() {
   unmount();
+  unfollow();
   panel?.remove();
   sheet?.remove();
   panel = sheet = null;

@@ -1,9 +1,9 @@
 /** The seeds as pictures by class: a wrong one among them is seen at a glance, and found on the slide. */
 
-import { count, html, named } from "../dom.js";
+import { count, html, classTag } from "../dom.js";
 import { drawPointed } from "../overlay.js";
 import { unseed } from "../seeding.js";
-import { app, isSlow, layer, show } from "../state.js";
+import { app, isSlow, layer, update } from "../state.js";
 import * as viewer from "../viewer.js";
 
 /** @import { Session } from "../server.js" */
@@ -49,7 +49,7 @@ const walls = ({ classes, listed, seeds: { patches, labels } }) => listed
 function wall(label, rows, { name, color }) {
   const more = rows.length - MOST;
   return html("div", { class: "sic-wall", "data-label": label },
-    html("div", { class: "sic-wall-name" }, named(color, name), html("span", { class: "text-muted" }, count(rows.length))),
+    html("div", { class: "sic-wall-name" }, classTag(color, name), html("span", { class: "text-muted" }, count(rows.length))),
     html("div", { class: "sic-wall-seeds" }, ...rows.slice(0, MOST).map((row) => seedTile(row, name, color)),
       more > 0 ? html("span", { class: "text-muted" }, `and ${count(more)} more`) : null));
 }
@@ -96,7 +96,7 @@ const lookAt = (row) => viewer.lookAt(layer().grid.x[row], layer().grid.y[row]);
 /** @param {number} row */
 function find(row) {
   drawPointed(row);
-  show({ pointed: row });
+  update({ pointed: row });
   clearTimeout(rest);
   rest = setTimeout(() => lookAt(row), REST);
 }
@@ -104,7 +104,7 @@ function find(row) {
 function lose() {
   clearTimeout(rest);
   drawPointed(null);
-  show({ pointed: null });
+  update({ pointed: null });
 }
 
 /** @param {number} row @param {HTMLElement} tile @param {Event} event */

@@ -1,6 +1,6 @@
 /** Why a patch is what it is: the seeds that it is most like. */
 
-import { html, named } from "../dom.js";
+import { html, classTag } from "../dom.js";
 import { app, current, layer, seededLabels, sessionTitle } from "../state.js";
 import * as viewer from "../viewer.js";
 
@@ -35,7 +35,7 @@ function whyBox({ patch, nearest, margin }) {
 function nearestRow({ label, patches, similarities, slide }) {
   const { name, color } = current().classes[label], { x, y } = layer().grid;
   const likeness = similarities.map((each) => each.toFixed(2));
-  return html("div", { class: "sic-why-row" }, named(color, name),
+  return html("div", { class: "sic-why-row" }, classTag(color, name),
     ...slide ? [html("span", { class: "sic-why-borrowed text-muted", title: `Borrowed seeds: ${patches.join(", ")}` },
       `${likeness.join(", ")} in ${slide}`)] : patches.map((row, place) => html("button", {
       type: "button", class: "sic-why-seed", "data-patch": row,

@@ -38,15 +38,13 @@ export function hideWorklist() {
 }
 
 /** A slide as the list shows it: this one as it is now. @param {Slide} slide */
-function shown(slide) {
+function describe(slide) {
   const { state } = app, n_seeds = sum(Object.values(slide.seeds));
   if (slide.h5ad !== app.worklist?.here || !state) return { ...slide, n_seeds, state: slide.problem ? "problem" : slide.state };
   const n = state.seeds.labels.length, borrowed = sum(state.borrowed.flatMap((loan) => loan.counts));
   return { ...slide, problem: "", n_seeds: n, borrowed,
     state: state.run ? (state.run.stale ? "changed" : "labelled") : n + borrowed ? "seeded" : "new" };
 }
-
-const slides = () => (app.worklist?.slides ?? []).map(shown);
 
 /** @template {HTMLElement} E @param {string} selector @returns {E | null} */
 const find = (selector) => box?.querySelector(selector) ?? null;
@@ -81,9 +79,9 @@ function draw() {
 /** Draw what the list says of this slide. */
 function drawPresent() {
   summarize();
-  const slide = slides()[places().place], old = slide && rows.get(slide.h5ad);
+  const slide = app.worklist?.slides[places().place], old = slide && rows.get(slide.h5ad);
   if (!old) return;
-  const row = item(slide);
+  const row = item(describe(slide));
   row.hidden = old.hidden;
   old.replaceWith(row);
   rows.set(slide.h5ad, row);
@@ -92,7 +90,10 @@ function drawPresent() {
 /** How many slides have labels. */
 function summarize() {
   const line = find("#sic-labelled");
-  if (line) line.textContent = `${count(slides().filter(({ state }) => state === "labelled" || state === "changed").length)} labelled`;
+  if (!line || !app.worklist) return;
+  const { here, slides } = app.worklist;
+  const states = slides.map((each) => (each.h5ad === here ? describe(each) : each).state);
+  line.textContent = `${count(states.filter((each) => each === "labelled" || each === "changed").length)} labelled`;
 }
 
 /** Rows are made when they are first seen; what other people did meanwhile is asked for each time. @param {Event} event */
@@ -106,7 +107,7 @@ function onToggle(event) {
 /** @param {string} filter */
 function fill(filter) {
   /** @type {HTMLElement} */ (find("details")).dataset.asked = "yes";
-  rows = new Map(slides().map((slide) => [slide.h5ad, item(slide)]));
+  rows = new Map(app.worklist?.slides.map((slide) => [slide.h5ad, item(describe(slide))]));
   find(".sic-worklist-list")?.replaceChildren(...rows.values());
   sift(filter);
   rows.get(app.worklist?.here ?? "")?.scrollIntoView({ block: "nearest" });
@@ -118,7 +119,7 @@ function sift(text) {
   for (const row of rows.values()) row.hidden = !row.dataset.words?.includes(wanted);
 }
 
-/** @param {ReturnType<typeof shown>} slide */
+/** @param {ReturnType<typeof describe>} slide */
 function item(slide) {
   const { h5ad, name, folder, page, state, problem, n_patches, n_seeds, seeds } = slide;
   const [mark, words] = STATES[state];

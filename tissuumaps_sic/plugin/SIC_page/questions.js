@@ -2,11 +2,11 @@
 
 import { attempt, follow } from "./requests.js";
 import * as server from "./server.js";
-import { app, current, layer, seen, update } from "./state.js";
+import { app, current, layer, sessionRequest, update } from "./state.js";
 
 export async function askScores() {
   return app.scores ?? follow("scores", async (job) => {
-    const scores = await server.scores(seen({ job }));
+    const scores = await server.scores(sessionRequest({ job }));
     update({ scores });
     return scores;
   });
@@ -16,7 +16,7 @@ export async function askScores() {
 export async function askUnlike() {
   const { revision, borrowed } = current();
   if (app.unlike || !borrowed.length) return;
-  const unlike = await server.unlike(seen({ embedding: app.embedding }));
+  const unlike = await server.unlike(sessionRequest({ embedding: app.embedding }));
   if (current().revision === revision) update({ unlike });
 }
 
@@ -26,15 +26,14 @@ export async function askMap() {
 
 /** Ask how far the labels agree with those of another session. @param {string} other */
 export async function askCompared(other) {
-  update({ compared: { other, place: -1, ...await server.compare(seen({ other })) } });
+  update({ compared: { other, place: -1, ...await server.compare(sessionRequest({ other })) } });
 }
 
 /** Compare again, since labels have changed; where the other session has none any more, with nobody. */
 export async function compareAgain() {
   if (!app.compared) return;
-  update({ compared: await attempt("No comparison", (async (other) => {
-    await askCompared(other);
-    return app.compared;
-  })(app.compared.other)) });
-  if (!app.compared && app.view === "disputed") update({ view: "labels" });
+  const { other } = app.compared;
+  const compared = await attempt("No comparison", server.compare(sessionRequest({ other })));
+  update({ compared: compared && { other, place: -1, ...compared } });
+  if (!compared && app.view === "disputed") update({ view: "labels" });
 }
