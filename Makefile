@@ -46,7 +46,7 @@ bench: $(VENV)/.installed
 quick: $(VENV)/.installed
 	$(PYTEST) -m "not slow"
 
-# Lines of both packages that the tests run in their own processes; twice as slow before Python 3.12.
+# Lines of both packages that the tests run in their own processes (not what those start); a third slower.
 coverage: $(VENV)/.installed
 	$(PYTEST) --cov=embedder --cov=tissuumaps_sic --cov-report=term:skip-covered
 

@@ -72,10 +72,6 @@ class DocumentError(SicError):
 def read_document(path: Path) -> dict[str, Any]:
     """Read the JSON of a session.
 
-    Parameters
-    ----------
-    path : Path
-
     Raises
     ------
     DocumentError
@@ -85,17 +81,17 @@ def read_document(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         _refuse(f"it holds {_KINDS.get(type(document), 'something else')}, where a session is an object")
     schema = document.get("schema")
-    found = _SCHEMA.fullmatch(schema) if isinstance(schema, str) else None
-    if found is None:
+    known = _SCHEMA.fullmatch(schema) if isinstance(schema, str) else None
+    if known is None:
         given = "it has no “schema”" if schema is None else f"its schema is {str(schema)[:60]!r}"
         _refuse(f"{given}, where a session has “tissuumaps-sic/session/{NEWEST}”")
-    if len(found[1]) > 4 or int(found[1]) > NEWEST:
+    if len(known[1]) > 4 or int(known[1]) > NEWEST:
         raise DocumentError(
-            f"was made by a newer version of tissuumaps-sic (session/{found[1][:20]}; this one knows up to "
+            f"was made by a newer version of tissuumaps-sic (session/{known[1][:20]}; this one knows up to "
             f"session/{NEWEST}); update tissuumaps-sic, or move the file away to start anew"
         )
-    if "history" in document and found[1] in ("1", "2", "3"):
-        _refuse(f"history: there is none in session/{found[1]}")
+    if "history" in document and known[1] in ("1", "2", "3"):
+        _refuse(f"history: there is none in session/{known[1]}")
     return document
 
 
@@ -195,13 +191,7 @@ def _refuse(reason: str) -> NoReturn:
 
 
 def _unpack_history(pieces: Any) -> list[Any]:
-    """Return the actions of a ``history``.
-
-    Raises
-    ------
-    DocumentError
-        When a piece of it is damaged.
-    """
+    """Return the actions of a ``history``."""
     if not isinstance(pieces, list):
         _refuse("history: is no list")
     actions: list[Any] = []
@@ -223,14 +213,9 @@ def _unpack_history(pieces: Any) -> list[Any]:
 
 
 def _pack_history(lines: Sequence[str]) -> tuple[list[str], int]:
-    """Return the JSON of the items of ``history`` that the oldest actions go into, and how many these are.
+    """Return the items of ``history`` that the oldest actions, a line each, go into, and how many these are.
 
     What was packed once is packed so again whatever comes after it, and is therefore kept.
-
-    Parameters
-    ----------
-    lines : sequence of str
-        Each action as JSON.
     """
     n_packed = max(len(lines) - PLAIN, 0) // _PIECE * _PIECE
     items: list[str] = []
@@ -258,15 +243,8 @@ def _pack_text(text: str) -> str:
     return json.dumps(pack(text.encode()))
 
 
-def _explain(error: ValidationError, *, n_packed: int = 0) -> str:
-    """Return where a session is wrong and why, of the first thing that is.
-
-    Parameters
-    ----------
-    error : ValidationError
-    n_packed : int, default=0
-        How many of its actions stand in the history.
-    """
+def _explain(error: ValidationError, *, n_packed: int) -> str:
+    """Return where a session, `n_packed` of whose actions stand in the history, is wrong first, and why."""
     every = error.errors(include_url=False, include_context=False, include_input=False)
     first = every[0]
     reason = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")

@@ -188,24 +188,24 @@ class PatchRows(Sequence[str]):
         ValueError
             When it is damaged, or of patches that there are not.
         """
-        found = object.__new__(cls)
-        found.slide_index, found._kept = index, kept
+        patches = object.__new__(cls)
+        patches.slide_index, patches._kept = index, kept
         if isinstance(kept, str):
             data = unpack(kept, _WIDTH * index.n_patches)
             if len(data) % _WIDTH:
                 raise ValueError("is cut off")
-            found._length = len(data) // _WIDTH
+            patches._length = len(data) // _WIDTH
         elif isinstance(kept, list) and all(type(row) is int and abs(row) <= _MOST_ROW for row in kept):
-            found._length = len(kept)
+            patches._length = len(kept)
         else:
             raise ValueError("is neither a list of rows nor a packed one")
-        rows = found.rows
+        rows = patches.rows
         if not len(rows):
             raise ValueError("holds no patch")
         if rows.min() < 0 or rows.max() >= index.n_patches:
             wrong = rows[(rows < 0) | (rows >= index.n_patches)][0]
             raise ValueError(f"there is no patch {wrong}; the slide has {index.n_patches}")
-        return found
+        return patches
 
     @property
     def rows(self) -> Rows:

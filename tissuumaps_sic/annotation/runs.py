@@ -123,25 +123,12 @@ def label(
 ) -> Labelled:
     """Run on a session's present seeds, its own and those that it borrows.
 
-    Parameters
-    ----------
-    slide : EmbeddedSlide
-        With the embedding to run on.
-    session : Session
-    method, border, progress
-        As for `cluster`.
-    opener : callable, default=open_slide_file
-        Opens an embedding of an h5ad that lends seeds.
+    Parameters and errors are those of `cluster` and `lending.guests_of`.
 
     Returns
     -------
     Labelled
         Its session is the given one with the new run.
-
-    Raises
-    ------
-    SessionError, SlideFileError
-        As `cluster` and `lending.guests_of`.
     """
     guests = guests_of(slide, session.loans, opener=opener)
     run, scores = cluster(

@@ -47,7 +47,7 @@ def session_names(h5ad: Path) -> list[str]:
 
 def sessions_among(files: Set[str]) -> dict[str, list[str]]:
     """Return the names of the sessions of each slide, by the slide's name, from the files of their folder."""
-    found: dict[str, list[str]] = {}
+    sessions: dict[str, list[str]] = {}
     for file in sorted(files):
         if not file.endswith(SUFFIX):
             continue
@@ -56,8 +56,8 @@ def sessions_among(files: Set[str]) -> dict[str, list[str]]:
         if f"{slide}.h5ad" not in files and "." in slide:
             slide, _, name = slide.rpartition(".")
         if not name or is_session_name(name):
-            found.setdefault(slide, []).append(name)
-    return {slide: sorted(names) for slide, names in found.items()}
+            sessions.setdefault(slide, []).append(name)
+    return {slide: sorted(names) for slide, names in sessions.items()}
 
 
 def is_session_name(name: str) -> bool:
@@ -103,13 +103,7 @@ def load_session(path: Path, slide: EmbeddedSlide) -> Session:
 
 
 def read_session(path: Path, n_patches: int) -> Session:
-    """Read a session without its slide: what can be counted of it, and no names of patches.
-
-    Parameters
-    ----------
-    path : Path
-    n_patches : int
-        Of the slide.
+    """Read a session without its slide, which has `n_patches`: what can be counted, and no names of patches.
 
     Raises
     ------

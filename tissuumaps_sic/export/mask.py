@@ -127,10 +127,10 @@ def _image(raster: LabelRaster, shape: tuple[int, int], step: tuple[float, float
     across = pyvips.Image.new_from_array(column[None]).zoom(1, height)
     down = pyvips.Image.new_from_array(row[:, None]).zoom(width, 1)
     values: npt.NDArray[np.uint8] = raster.values
-    found = pyvips.Image.new_from_array(values).mapim(
+    image = pyvips.Image.new_from_array(values).mapim(
         across.bandjoin(down), interpolate=pyvips.Interpolate.new("nearest")
     )
-    return found.copy(interpretation="b-w")
+    return image.copy(interpretation="b-w")
 
 
 def _save(image: Any, target: Path, *, resolution: tuple[float, float] | None, description: str) -> None:

@@ -21,7 +21,7 @@ def safe_names(names: Sequence[str]) -> list[str]:
     ['Tumour', 'in situ_ low_high', 'tumour-2', '_']
     """
     taken: set[str] = set()
-    found = []
+    safe = []
     for name in names:
         plain = unicodedata.normalize("NFC", name)
         plain = re.sub(r"[^\w .+-]", "_", plain).strip(" .")[:_LONGEST].strip(" .") or "_"
@@ -30,5 +30,5 @@ def safe_names(names: Sequence[str]) -> list[str]:
         while one.casefold() in taken:
             number, one = number + 1, f"{plain}-{number}"
         taken.add(one.casefold())
-        found.append(one)
-    return found
+        safe.append(one)
+    return safe

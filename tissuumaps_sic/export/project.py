@@ -166,7 +166,7 @@ def _region(
 
 def _layers(slide: EmbeddedSlide, folder: Path, *, link: bool) -> list[dict[str, Any]]:
     """Return the image layers of the project beside the h5ad, by the paths that they have from `folder`."""
-    found = []
+    layers = []
     for layer in layers_of(slide.path):
         name = image_name(layer, slide.path.parent)
         path = slide.path.parent / str(name)
@@ -183,10 +183,10 @@ def _layers(slide: EmbeddedSlide, folder: Path, *, link: bool) -> list[dict[str,
                 folder,
             )
             continue
-        found.append(
+        layers.append(
             {**layer, "name": shown(str(layer.get("name", ""))), "tileSource": f"{address(str(placed))}.dzi"}
         )
-    return found
+    return layers
 
 
 def _image_size(slide: EmbeddedSlide) -> tuple[int, int] | None:
