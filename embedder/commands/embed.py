@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedder.commands.options import (
-    EMBED,
     add_embedding,
     add_json,
     add_limits,
@@ -20,11 +19,11 @@ from embedder.commands.options import (
     read_options,
     set_defaults,
 )
+from embedder.embedding.options import EmbedOptions
 from tissuumaps_sic.slidefile.console import as_wrong_use
 from tissuumaps_sic.slidefile.errors import WrongUseError
 
 if TYPE_CHECKING:
-    from embedder.embedding.options import EmbedOptions
     from embedder.embedding.request import SlideInput
     from embedder.embedding.results import SlideResult
 
@@ -44,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_limits(parser)
     _add_machines(parser)
     add_json(parser)
-    set_defaults(parser, EMBED)
+    set_defaults(parser, EmbedOptions())
 
 
 def _add_machines(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +74,6 @@ def _add_machines(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Embed the slides; one that fails is named, and the others are done."""
-    from embedder.embedding.options import EmbedOptions
     from embedder.embedding.pipeline import embed_slides
     from embedder.embedding.request import gather
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from embedder.encoders.spec import PRECISIONS
 from embedder.isolation.child import Limits
 
 if TYPE_CHECKING:
@@ -17,32 +18,6 @@ if TYPE_CHECKING:
 
 Options = TypeVar("Options", bound="DataclassInstance")
 Number = TypeVar("Number", int, float)
-
-
-# Those of the dataclasses, which are too heavy to be asked for --help; a test keeps them the same.
-PATCHES = {"encoder": "efficientnet-lite0", "mpp": 0.5, "patch_size": 256, "overlap": 0.5}
-EMBED = {
-    **PATCHES,
-    "min_tissue": 0.25,
-    "device": "auto",
-    "precision": "auto",
-    "batch_size": 32,
-    "storage": "float32",
-    "umap": True,
-}
-PRETRAIN = {
-    **PATCHES,
-    "min_tissue": 0.5,
-    "start": "weights",
-    "patches": 20_000,
-    "epochs": 20,
-    "batch_size": 128,
-    "learning_rate": 3e-4,
-    "temperature": 0.2,
-    "device": "auto",
-    "precision": "auto",
-    "seed": 0,
-}
 
 
 def _within(kind: type[Number], holds: Callable[[Number], bool], range_: str) -> Callable[[str], Number]:
@@ -112,7 +87,7 @@ def add_patches(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: argparse.ArgumentParser, *, precision: str | None = None) -> None:
     """Add where the encoder runs, and how precisely; `precision` is what is said of that."""
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1 or mps")
-    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), help=precision)
+    parser.add_argument("--precision", choices=PRECISIONS, help=precision)
 
 
 def add_embedding(parser: argparse.ArgumentParser) -> None:
@@ -139,10 +114,11 @@ def add_json(parser: argparse.ArgumentParser, what: str = "print a report for ma
     parser.add_argument("--json", action="store_true", help=what)
 
 
-def set_defaults(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -> None:
-    """Give the options of a parser the values that they have where none is given."""
+def set_defaults(parser: argparse.ArgumentParser, options: DataclassInstance) -> None:
+    """Give the options of a parser the values that a dataclass has under their names."""
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
     # A list, since what is given is appended to it.
-    parser.set_defaults(**{**defaults, "tissue_classes": []})
+    parser.set_defaults(**values | {"tissue_classes": []})
 
 
 def read_options(kind: type[Options], options: argparse.Namespace) -> Options:

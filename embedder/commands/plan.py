@@ -6,7 +6,6 @@ import argparse
 from dataclasses import asdict
 
 from embedder.commands.options import (
-    EMBED,
     add_embedding,
     add_json,
     add_limits,
@@ -16,6 +15,7 @@ from embedder.commands.options import (
     read_options,
     set_defaults,
 )
+from embedder.embedding.options import EmbedOptions
 
 HELP = "measure what embedding slides would take, and write nothing"
 
@@ -26,12 +26,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_embedding(parser)
     add_limits(parser)
     add_json(parser)
-    set_defaults(parser, EMBED)
+    set_defaults(parser, EmbedOptions())
 
 
 def run(options: argparse.Namespace) -> int:
     """Plan the slides; those that could not be embedded are named."""
-    from embedder.embedding.options import EmbedOptions
     from embedder.embedding.plan import plan_slides
     from embedder.embedding.request import gather
 

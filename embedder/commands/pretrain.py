@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from embedder.commands.options import (
-    PRETRAIN,
     add_device,
     add_json,
     add_patches,
@@ -17,6 +16,8 @@ from embedder.commands.options import (
     read_options,
     set_defaults,
 )
+from embedder.pretraining.options import STARTS, PretrainError, PretrainOptions
+from tissuumaps_sic.slidefile.console import as_wrong_use
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     add_slides(parser)
     add_patches(parser)
-    parser.add_argument(
-        "--start", choices=("weights", "random"), help="begin with the encoder's weights, or none"
-    )
+    parser.add_argument("--start", choices=STARTS, help="begin with the encoder's weights, or none")
     parser.add_argument("--patches", type=int, help="to draw from all slides together")
     parser.add_argument("--epochs", type=int, help="how often each patch is seen")
     parser.add_argument("--batch-size", type=int)
@@ -42,16 +41,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--overwrite", action="store_true", help="throw away another training in the folder")
     add_json(parser)
-    set_defaults(parser, PRETRAIN)
+    set_defaults(parser, PretrainOptions())
 
 
 def run(options: argparse.Namespace) -> int:
     """Train the encoder, and print how to embed with it."""
     from embedder.embedding.request import gather
-    from embedder.pretraining.options import PretrainOptions
     from embedder.pretraining.pipeline import pretrain
 
     asked = read_options(PretrainOptions, options)
+    with as_wrong_use(PretrainError):
+        asked.check()
     result = pretrain(gather(options.slides), options.output, asked)
     for _, message in result.failures:
         log.error("%s", message)

@@ -16,7 +16,7 @@ from embedder.encoders.build import build
 from embedder.encoders.checkpoints import Checkpoint, load_strictly, pretrained_facts, read_checkpoint, sha256
 from embedder.encoders.hub import READY, find_state, find_weights, require_conch
 from embedder.encoders.network import Encoder
-from embedder.encoders.spec import DEFAULT_ENCODER, PRECISIONS, EncoderError, EncoderSpec
+from embedder.encoders.spec import DEFAULT_ENCODER, PRECISIONS, EncoderError, EncoderSpec, UnknownEncoderError
 from embedder.encoders.table import ENCODERS, SIMCLR, TRAINABLE
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,9 @@ def load_encoder(
     import torch
 
     if precision not in PRECISIONS:
-        raise EncoderError(f"there is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
+        raise UnknownEncoderError(
+            f"there is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}"
+        )
     known, path = _find_file(name, weights)
     remedy = "save the state_dict alone"
     if known is not None and known.download is not None:
@@ -140,9 +142,9 @@ def _find_file(name: str, weights: Path | None) -> tuple[EncoderSpec | None, Pat
     if name not in ENCODERS and name != SIMCLR:
         path = Path(name)
         if not path.is_file():
-            raise EncoderError(_explain_unknown(name))
+            raise UnknownEncoderError(_explain_unknown(name))
         if weights is not None:
-            raise EncoderError(
+            raise UnknownEncoderError(
                 f"{name} is a checkpoint already; leave out {weights}, or name an architecture"
             )
         return None, path

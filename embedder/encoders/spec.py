@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tissuumaps_sic.slidefile.errors import SicError
+from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +22,10 @@ _CLOSE = 0.15
 
 class EncoderError(SicError):
     """An encoder cannot be loaded or run; the message says what to do."""
+
+
+class UnknownEncoderError(EncoderError, WrongUseError):
+    """There is no encoder of the name, or none with these options."""
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-# Rows of tables that are too heavy to be asked for --help; tests keep them the same.
+# Rows of a table that is too heavy to be asked for --help; a test keeps them the same.
 FORMATS = ("csv", "geojson", "geojson.gz", "mask", "tmap", "html", "pdf", "h5ad")
-METHODS = ("sic", "refine")
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tissuumaps_sic.commands.options import FORMATS, METHODS, add_files, add_json
+from tissuumaps_sic.commands.options import FORMATS, add_files, add_json
+from tissuumaps_sic.labelling.methods import METHODS
 from tissuumaps_sic.slidefile.console import as_wrong_use, report_error
 from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 
@@ -94,14 +95,9 @@ def run(options: argparse.Namespace) -> int:
     """Label the slides; of several, one that fails is named, and the others are done."""
     from tissuumaps_sic.commands.batch import find_h5ads, open_lender
 
-    if options.border is not None and not 0 <= options.border <= 1:
-        raise WrongUseError(f"--border: {options.border:g} is no score; give 0 to 1")
-    if options.source and options.method == "sic":
-        raise WrongUseError("--from: seeds of another slide need --method refine")
     files = list(find_h5ads(options.files))
     one = len(files) == 1 and not files[0][1]
-    if options.seeds and not options.source and not one:
-        raise WrongUseError("--seeds: are of one slide; name that slide alone, or give it as --from")
+    _check(options, one=one)
     format_ = _format(options, one=one)
     lender = None
     if options.source:
@@ -128,6 +124,16 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(reports[0] if one else reports))
     return 1 if failed else 0
+
+
+def _check(options: argparse.Namespace, *, one: bool) -> None:
+    """Refuse what cannot be meant together; `one` is whether one slide was named, and no folder."""
+    if options.border is not None and not 0 <= options.border <= 1:
+        raise WrongUseError(f"--border: {options.border:g} is no score; give 0 to 1")
+    if options.source and options.method == "sic":
+        raise WrongUseError("--from: seeds of another slide need --method refine")
+    if options.seeds and not options.source and not one:
+        raise WrongUseError("--seeds: are of one slide; name that slide alone, or give it as --from")
 
 
 def _format(options: argparse.Namespace, *, one: bool) -> str:

@@ -30,7 +30,7 @@ def test_one_command_embeds_a_real_slide_and_reports(shared_data, tmp_path):
 
 
 def test_an_unknown_encoder_is_one_line_with_those_that_are_known(tmp_path, caplog):
-    assert main(["embed", "a.svs", "-o", str(tmp_path), "--encoder", "resnet19"]) == 1
+    assert main(["embed", "a.svs", "-o", str(tmp_path), "--encoder", "resnet19"]) == 2
     assert "resnet18" in caplog.text
     assert len(caplog.records) == 1
 

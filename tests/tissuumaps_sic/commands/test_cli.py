@@ -249,7 +249,7 @@ def test_a_border_of_one_leaves_the_positive_class_its_seeds(small_h5ad, tmp_pat
 HALF_WAY = """
 import os, signal, sys, time
 from tissuumaps_sic import cli
-from tissuumaps_sic.annotation import session
+from tissuumaps_sic.annotation import runs
 
 def fitted(quick):
     def fit(*args, progress, **options):
@@ -262,7 +262,7 @@ def fitted(quick):
     return fit
 
 told = []
-session.fit = fitted(session.fit)
+runs.fit = fitted(runs.fit)
 sys.exit(cli.main())
 """
 
