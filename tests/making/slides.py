@@ -1,11 +1,13 @@
 """Arguments of `write_slide` for a slide of a dozen patches; slides of formats that few programs write."""
 
 import io
-import struct
 
 import numpy as np
 import tifffile
 from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEGBaseline8Bit, VLWholeSlideMicroscopyImageStorage
 
 from tissuumaps_sic.slidefile.project import tmap_project
 from tissuumaps_sic.slidefile.provenance import Provenance
@@ -102,56 +104,26 @@ def write_dicom(path, image, *, series="1.2.3", instance="1.2.3.4", mpp=0.5, til
             place = np.s_[row * tile : (row + 1) * tile, column * tile : (column + 1) * tile]
             encoded = io.BytesIO()
             Image.fromarray(padded[place]).save(encoded, "jpeg", quality=95, subsampling=0)
-            frames.append(encoded.getvalue() + b"\0" * (len(encoded.getvalue()) % 2))
-    slide_storage, jpeg = "1.2.840.10008.5.1.4.1.1.77.1.6", "1.2.840.10008.1.2.4.50"
-    spacing = _element(0x0028, 0x0030, "DS", f"{mpp / 1000}\\{mpp / 1000}")
-    shared = _element(0x0028, 0x9110, "SQ", _item(spacing))
-    meta = (
-        _element(0x0002, 0x0001, "OB", b"\0\1")
-        + _element(0x0002, 0x0002, "UI", slide_storage)
-        + _element(0x0002, 0x0003, "UI", instance)
-        + _element(0x0002, 0x0010, "UI", jpeg)
-        + _element(0x0002, 0x0012, "UI", "1.2.3.9")
+            frames.append(encoded.getvalue())
+    dataset, spacing = Dataset(), Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", flavour, "NONE"]
+    dataset.SOPClassUID, dataset.SOPInstanceUID = VLWholeSlideMicroscopyImageStorage, instance
+    dataset.Modality, dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "SM", "1.2", series
+    dataset.DimensionOrganizationType = "TILED_FULL"
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = (
+        3,
+        "YBR_FULL_422",
+        0,
     )
-    body = (
-        _element(0x0008, 0x0008, "CS", f"ORIGINAL\\PRIMARY\\{flavour}\\NONE")
-        + _element(0x0008, 0x0016, "UI", slide_storage)
-        + _element(0x0008, 0x0018, "UI", instance)
-        + _element(0x0008, 0x0060, "CS", "SM")
-        + _element(0x0020, 0x000D, "UI", "1.2")
-        + _element(0x0020, 0x000E, "UI", series)
-        + _element(0x0020, 0x9311, "CS", "TILED_FULL")
-        + _element(0x0028, 0x0002, "US", 3)
-        + _element(0x0028, 0x0004, "CS", "YBR_FULL_422")
-        + _element(0x0028, 0x0006, "US", 0)
-        + _element(0x0028, 0x0008, "IS", str(len(frames)))
-        + _element(0x0028, 0x0010, "US", tile)
-        + _element(0x0028, 0x0011, "US", tile)
-        + _element(0x0028, 0x0100, "US", 8)
-        + _element(0x0028, 0x0101, "US", 8)
-        + _element(0x0028, 0x0102, "US", 7)
-        + _element(0x0028, 0x0103, "US", 0)
-        + _element(0x0048, 0x0006, "UL", columns)
-        + _element(0x0048, 0x0007, "UL", rows)
-        + _element(0x5200, 0x9229, "SQ", _item(shared))
-    )
-    offsets = np.cumsum([0] + [len(frame) + 8 for frame in frames[:-1]]).astype("<u4").tobytes()
-    pixels = struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF) + _item(offsets)
-    pixels += b"".join(map(_item, frames)) + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
-    length = _element(0x0002, 0x0000, "UL", len(meta))
-    path.write_bytes(b"\0" * 128 + b"DICM" + length + meta + body + pixels)
+    dataset.NumberOfFrames, dataset.Rows, dataset.Columns = len(frames), tile, tile
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
+    dataset.TotalPixelMatrixColumns, dataset.TotalPixelMatrixRows = columns, rows
+    spacing.PixelSpacing = [mpp / 1000, mpp / 1000]
+    shared = Dataset()
+    shared.PixelMeasuresSequence = [spacing]
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    dataset.PixelData = encapsulate(frames)
+    dataset.save_as(path, enforce_file_format=True)
     return path
-
-
-def _element(group, number, vr, value):
-    if isinstance(value, int):
-        value = struct.pack("<H" if vr == "US" else "<I", value)
-    elif isinstance(value, str):
-        value = value.encode()
-        value += (b"\0" if vr == "UI" else b" ") * (len(value) % 2)
-    length = struct.pack("<HI", 0, len(value)) if vr in ("OB", "SQ") else struct.pack("<H", len(value))
-    return struct.pack("<HH2s", group, number, vr.encode()) + length + value
-
-
-def _item(content):
-    return struct.pack("<HHI", 0xFFFE, 0xE000, len(content)) + content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 _LABEL, _BORDER = 0.42, 0.9
 _MARGIN = 0.02
 _PAPER = 255
+_JPEG_QUALITY = 88
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +177,16 @@ def _dot(
 
 def _rgb(color: str) -> list[int]:
     return [int(color[at : at + 2], 16) for at in (1, 3, 5)]
+
+
+def encode(pixels: Pixels, *, photo: bool) -> bytes:
+    """Return an image as JPEG, or as PNG where it is of flat colours, which keep without loss."""
+    buffer = io.BytesIO()
+    if photo:
+        Image.fromarray(pixels).save(buffer, "jpeg", quality=_JPEG_QUALITY)
+    else:
+        Image.fromarray(pixels).save(buffer, "png", optimize=True)
+    return buffer.getvalue()
 
 
 def scale_bar(width_um: float, *, share: float = 0.25) -> tuple[float, str]:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import base64
-import io
 from pathlib import Path
 
-from PIL import Image
-
 from tissuumaps_sic.annotation.runs import Labelled
-from tissuumaps_sic.export.picture import scale_bar
+from tissuumaps_sic.export.picture import encode, scale_bar
 from tissuumaps_sic.export.report import Report, write_report
 from tissuumaps_sic.slidefile.pixels.source import Pixels
 
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
-_JPEG_QUALITY = 88
 # Wider pictures go one above the other, where the table leaves room.
 _WIDE, _FEW = 1.45, 16
 
@@ -57,11 +53,6 @@ def _tallest(n_classes: int, *, stacked: bool) -> int:
 
 
 def _data_uri(pixels: Pixels, *, photo: bool) -> str:
-    """Return an image as what a page holds itself; flat colours without loss."""
-    buffer = io.BytesIO()
-    if photo:
-        Image.fromarray(pixels).save(buffer, "jpeg", quality=_JPEG_QUALITY)
-    else:
-        Image.fromarray(pixels).save(buffer, "png", optimize=True)
+    """Return an image as what a page holds itself."""
     kind = "jpeg" if photo else "png"
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return f"data:image/{kind};base64,{base64.b64encode(encode(pixels, photo=photo)).decode()}"

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import io
-import textwrap
-import threading
-import warnings
+import logging
+import re
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tissuumaps_sic.annotation.runs import Labelled
-from tissuumaps_sic.export.picture import scale_bar
+from tissuumaps_sic.export.picture import encode, scale_bar
 from tissuumaps_sic.export.report import Report, write_report
-from tissuumaps_sic.slidefile.pixels.source import Pixels
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from fpdf import FPDF
+
+log = logging.getLogger(__name__)
 
 # All lengths are in mm, from the page's upper left corner.
 _WIDTH, _HEIGHT, _MARGIN = 210.0, 297.0, 15.0
-_INCH = 25.4
-_SHORT_TITLE, _LONGEST_TITLE = 34, 60
 _GAP = 5.0
 _INK, _QUIET, _LINE = "#1c2430", "#5d6877", "#c3cad3"
 _ROW, _FACT = 6.2, 4.7
 # Where columns of the table end (numbers) or begin (the bar of the share).
 _ENDS = {"Patches": 100.0, "Area, mm²": 122.0, "Share of tissue": 147.0, "Mean score": 182.0, "Seeds": 195.0}
 _BAR, _BAR_WIDTH = 149.0, 16.0
-_LONGEST_NAME, _LONGEST_FACT = 40, 44
+_TITLE, _NAME, _VALUE = 125.0, 66.0, 62.0
 _LONG = 60
 _NONE = "-"
-# Settings of matplotlib, and warnings, are those of all threads.
-_DRAWING = threading.Lock()
+# Fonts that are looked at last where a letter is looked for: it should be plain.
+_FANCY = re.compile("black|bold|condensed|heavy|italic|light|mono|oblique|serif|thin", re.IGNORECASE)
 
 
 def write_pdf(labelled: Labelled, target: Path, *, image: Path | None = None, session_name: str = "") -> None:
@@ -40,86 +39,147 @@ def write_pdf(labelled: Labelled, target: Path, *, image: Path | None = None, se
 
 
 def to_pdf(report: Report) -> bytes:
-    """Return a report as a PDF of one page."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_pdf import FigureCanvasPdf
-    from matplotlib.figure import Figure
+    """Return a report as a PDF of one page.
 
-    figure = Figure(figsize=(_WIDTH / _INCH, _HEIGHT / _INCH))
-    FigureCanvasPdf(figure)
-    page = _Page(figure)
-    below = len(report.facts) / 2 * _FACT + 34 + 7 * len(report.notes)
+    Letters that matplotlib's DejaVu lacks are printed in fonts of this computer; where none of these has
+    them either, a question mark stands for each, and the page and the log say so.
+    """
+    page = _Page(f"{report.slide}: labels")
+    known = [report.slide, *(row.name for row in report.rows), *(told for _, told in report.facts)]
+    lacking = page.find_letters("".join(known))
+    notes = list(report.notes)
+    if lacking:
+        told = f"No font on this computer has the letters ({', '.join(lacking)}) that ? stands for"
+        notes.append(f"{told}; the HTML report shows them.")
+        log.warning("%s: %s; install a font that has them, or write the report as HTML", report.slide, told)
+    below = len(report.facts) / 2 * _FACT + 34 + 7 * len(notes)
     # What the pictures leave is the table's, whose rows become narrower where there are many.
     row = min(_ROW, (_HEIGHT - 2 * _MARGIN - below - 70) / (len(report.rows) + 2))
     room = _HEIGHT - 2 * _MARGIN - below - row * (len(report.rows) + 2)
     at = _head(page, report)
     at = _pictures(page, report, at, min(room, 150.0))
-    at = _notes(page, report, at)
+    at = _notes(page, notes, at)
     at = _table(page, report, at, row)
     _provenance(page, report, at)
-    buffer = io.BytesIO()
-    # Text that can be found and copied; and letters that the font lacks are told by their box.
-    with _DRAWING, mpl.rc_context({"pdf.fonttype": 42}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(buffer, format="pdf", metadata={"Title": f"{report.slide}: labels"})
-    return buffer.getvalue()
+    return bytes(page.pdf.output())
 
 
 class _Page:
     """A page to draw on, in mm from its upper left corner."""
 
-    def __init__(self, figure: Figure) -> None:
-        self._figure = figure
+    pdf: FPDF
 
-    def text(self, x: float, y: float, told: str, *, size: float = 9, color: str = _INK, **more: Any) -> None:
-        # A class may be called "$x$".
-        self._figure.text(
-            x / _WIDTH, 1 - y / _HEIGHT, told, fontsize=size, color=color, parse_math=False,
-            **{"va": "center", **more},
-        )  # fmt: skip
+    def __init__(self, title: str) -> None:
+        import matplotlib as mpl
+        from fpdf import FPDF
 
-    def box(self, x: float, y: float, width: float, height: float, color: str, *, edge: str = "none") -> None:
-        from matplotlib.patches import Rectangle
+        self.pdf = FPDF(format="A4")
+        self.pdf.set_title(title)
+        self.pdf.set_auto_page_break(auto=False)
+        self.pdf.c_margin = 0
+        self.pdf.add_page()
+        fonts = Path(mpl.get_data_path(), "fonts", "ttf")
+        self.pdf.add_font("plain", fname=fonts / "DejaVuSans.ttf")
+        self.pdf.add_font("plain", "B", fname=fonts / "DejaVuSans-Bold.ttf")
+        self.pdf.add_font("mono", fname=fonts / "DejaVuSansMono.ttf")
+        # Joins the letters of Arabic, and writes from right to left what is read so.
+        self.pdf.set_text_shaping(True)
+        self._table: dict[int, str] = {}
 
-        self._figure.add_artist(
-            Rectangle(
-                (x / _WIDTH, 1 - (y + height) / _HEIGHT), width / _WIDTH, height / _HEIGHT,
-                facecolor=color, edgecolor=edge, linewidth=0.6, transform=self._figure.transFigure,
-            )
-        )  # fmt: skip
+    def find_letters(self, told: str) -> list[str]:
+        """Look for fonts of this computer for letters that the page's own lacks; return whose there are none.
 
-    def line(self, y: float, *, color: str = _LINE, width: float = 0.6) -> None:
+        Returns
+        -------
+        list of str
+            Scripts, as Unicode calls them: ``CJK``, ``THAI``.
+        """
+        from matplotlib.font_manager import findSystemFonts
+        from matplotlib.ft2font import FT2Font
+
+        # What is written nowhere, as marks of direction, needs no font.
+        needed = {ord(each) for each in told if unicodedata.category(each) not in ("Cc", "Cf")}
+        needed -= self.pdf.fonts["plain"].cmap.keys()  # type: ignore[union-attr]
+        fallbacks: list[str] = []
+        for path in sorted(findSystemFonts(), key=lambda path: (bool(_FANCY.search(path)), path)) * bool(
+            needed
+        ):
+            try:
+                font = FT2Font(path)
+            except (OSError, RuntimeError):
+                continue
+            # Pictures of letters cannot be set at every size.
+            if font.units_per_EM and needed & font.get_charmap().keys():
+                needed -= font.get_charmap().keys()
+                fallbacks.append(f"font{len(fallbacks)}")
+                self.pdf.add_font(fallbacks[-1], fname=path)
+        self.pdf.set_fallback_fonts(fallbacks, exact_match=False)
+        self._table = dict.fromkeys(needed, "?") | dict.fromkeys(range(32), " ")
+        return sorted({unicodedata.name(chr(each), "unknown").split()[0].split("-")[0] for each in needed})
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        told: str,
+        *,
+        size: float = 9,
+        color: str = _INK,
+        bold: bool = False,
+        mono: bool = False,
+        right: bool = False,
+        within: float = _WIDTH,
+    ) -> None:
+        """Write a line with its middle at `y`, from `x` on or up to it, cut to what `within` has room for."""
+        self.pdf.set_font("mono" if mono else "plain", "B" if bold else "", size)
+        self.pdf.set_text_color(color)
+        told = self.cut(told.translate(self._table), within)
+        height = self.pdf.font_size
+        self.pdf.set_xy(0 if right else x, y - height / 2)
+        self.pdf.cell(x if right else _WIDTH - x, height, told, align="R" if right else "L")
+
+    def cut(self, told: str, within: float) -> str:
+        """Return as much of a text as there is room for in the font that is set."""
+        width = self.pdf.get_string_width(told)
+        if width <= within:
+            return told
+        kept = int(len(told) * within / width)
+        while kept and self.pdf.get_string_width(told[:kept] + "…") > within:
+            kept -= 1
+        return told[:kept] + "…"
+
+    def box(self, x: float, y: float, width: float, height: float, color: str, *, edge: str = "") -> None:
+        self.pdf.set_fill_color(color)
+        if edge:
+            self._draw_with(edge, 0.2)
+        self.pdf.rect(x, y, width, height, style="DF" if edge else "F")
+
+    def line(self, y: float, *, color: str = _LINE, width: float = 0.2) -> None:
         self.path([_MARGIN, _WIDTH - _MARGIN], [y, y], color=color, width=width)
 
-    def path(self, x: list[float], y: list[float], *, color: str = _INK, width: float = 1.0) -> None:
-        from matplotlib.lines import Line2D
+    def path(self, x: list[float], y: list[float], *, color: str = _INK, width: float = 0.35) -> None:
+        self._draw_with(color, width)
+        self.pdf.polyline(list(zip(x, y, strict=True)))
 
-        self._figure.add_artist(
-            Line2D(
-                [each / _WIDTH for each in x], [1 - each / _HEIGHT for each in y],
-                color=color, linewidth=width, transform=self._figure.transFigure, solid_capstyle="butt",
-            )
-        )  # fmt: skip
+    def image(self, content: bytes, x: float, y: float, width: float, height: float) -> None:
+        self._draw_with(_LINE, 0.2)
+        self.pdf.image(io.BytesIO(content), x, y, width, height)
+        self.pdf.rect(x, y, width, height)
 
-    def image(self, pixels: Pixels, x: float, y: float, width: float, height: float) -> None:
-        axes = self._figure.add_axes(
-            (x / _WIDTH, 1 - (y + height) / _HEIGHT, width / _WIDTH, height / _HEIGHT)
-        )
-        axes.imshow(pixels, aspect="auto", interpolation="none")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        for spine in axes.spines.values():
-            spine.set(color=_LINE, linewidth=0.6)
+    def _draw_with(self, color: str, width: float) -> None:
+        self.pdf.set_draw_color(color)
+        self.pdf.set_line_width(width)
 
 
 def _head(page: _Page, report: Report) -> float:
     at = _MARGIN + 4
     # Long names are set smaller, down to where they can still be read.
-    size = min(16.0, max(9.0, 16 * _SHORT_TITLE / len(report.slide)))
-    page.text(_MARGIN, at, _cut(report.slide, _LONGEST_TITLE), size=size, weight="bold")
+    page.pdf.set_font("plain", "B", 16)
+    size = min(16.0, max(9.0, 16 * _TITLE / page.pdf.get_string_width(report.slide)))
+    page.text(_MARGIN, at, report.slide, size=size, bold=True, within=_TITLE)
     told = f"Labels of {report.patches:,} patches"
-    page.text(_WIDTH - _MARGIN, at + 1, told, color=_QUIET, ha="right")
-    page.line(at + 6, color=_INK, width=1.4)
+    page.text(_WIDTH - _MARGIN, at + 1, told, color=_QUIET, right=True)
+    page.line(at + 6, color=_INK, width=0.5)
     return at + 11
 
 
@@ -144,22 +204,22 @@ def _pictures(page: _Page, report: Report, at: float, room: float) -> float:
     for place, (told, pixels) in enumerate(shown):
         x = left + (place % across) * (width + _GAP)
         y = at + (place // across) * (height + caption)
-        page.image(pixels, x, y, width, height)
+        page.image(encode(pixels, photo=picture.slide is not None), x, y, width, height)
         page.text(x, y + height + 3, told, size=8, color=_QUIET)
         if picture.width_um is not None:
             length, named = scale_bar(picture.width_um)
             begin, end = x + width - length / picture.width_um * width, x + width
             tick = y + height + 1.2
             page.path([begin, begin, end, end], [tick, tick + 1.6, tick + 1.6, tick])
-            page.text(end, tick + 4, named, size=8, ha="right")
+            page.text(end, tick + 4, named, size=8, right=True)
     return float(at + down * (height + caption))
 
 
-def _notes(page: _Page, report: Report, at: float) -> float:
-    for note in report.notes:
+def _notes(page: _Page, notes: list[str], at: float) -> float:
+    for note in notes:
         page.box(_MARGIN, at, _WIDTH - 2 * _MARGIN, 6, "#fff6e0")
         page.box(_MARGIN, at, 1.2, 6, "#d98e00")
-        page.text(_MARGIN + 4, at + 3, note, size=8.5)
+        page.text(_MARGIN + 4, at + 3, note, size=8, within=_WIDTH - 2 * _MARGIN - 6)
         at += 7
     return at
 
@@ -169,13 +229,13 @@ def _table(page: _Page, report: Report, at: float, row: float) -> float:
     at += row / 2
     page.text(_MARGIN, at, "Class", size=size - 0.8, color=_QUIET)
     for told, end in _ENDS.items():
-        page.text(end, at, told, size=size - 0.8, color=_QUIET, ha="right")
+        page.text(end, at, told, size=size - 0.8, color=_QUIET, right=True)
     page.line(at + row / 2)
     for each in report.rows:
         at += row
         chip = min(3.4, row * 0.6)
         page.box(_MARGIN + 0.3, at - chip / 2, chip, chip, each.color, edge="#555555")
-        page.text(_MARGIN + 6, at, _cut(each.name, _LONGEST_NAME), size=size)
+        page.text(_MARGIN + 6, at, each.name, size=size, within=_NAME)
         area = _NONE if each.area is None else f"{each.area:.3f}"
         score = _NONE if each.score is None else f"{each.score:.2f}"
         cells = (f"{each.patches:,}", area, f"{100 * each.share:.1f} %", score, f"{each.seeds:,}")
@@ -184,41 +244,40 @@ def _table(page: _Page, report: Report, at: float, row: float) -> float:
         page.box(_BAR, at - row * 0.2, _BAR_WIDTH * each.share, row * 0.4, each.color)
     page.line(at + row / 2)
     at += row
-    page.text(_MARGIN, at, "All", size=size, weight="bold")
+    page.text(_MARGIN, at, "All", size=size, bold=True)
     area = _NONE if report.area is None else f"{report.area:.3f}"
     _numbers(
-        page, at, (f"{report.patches:,}", area, "100.0 %", "", f"{report.seeds:,}"), size=size, weight="bold"
+        page, at, (f"{report.patches:,}", area, "100.0 %", "", f"{report.seeds:,}"), size=size, bold=True
     )
     return at + row
 
 
 def _numbers(page: _Page, at: float, cells: tuple[str, ...], **how: Any) -> None:
     for told, end in zip(cells, _ENDS.values(), strict=True):
-        page.text(end, at, told, ha="right", **how)
+        page.text(end, at, told, right=True, **how)
 
 
 def _provenance(page: _Page, report: Report, at: float) -> None:
     at += 3
-    page.text(_MARGIN, at, "How the labels were made", size=10, weight="bold")
+    page.text(_MARGIN, at, "How the labels were made", size=10, bold=True)
     at += 6
     short = [fact for fact in report.facts if len(fact[1]) <= _LONG]
     middle = _WIDTH / 2 + 2
     for place, (name, told) in enumerate(short):
         x, y = (middle if place % 2 else _MARGIN), at + place // 2 * _FACT
         page.text(x, y, name, size=8, color=_QUIET)
-        page.text(x + 28, y, _cut(told, _LONGEST_FACT), size=8)
+        page.text(x + 28, y, told, size=8, within=_VALUE)
     at += (len(short) + 1) // 2 * _FACT
     for name, told in report.facts:
         if len(told) > _LONG:
             page.text(_MARGIN, at, name, size=8, color=_QUIET)
-            page.text(_MARGIN + 28, at, _cut(told, 90), size=7, family="monospace")
+            page.text(_MARGIN + 28, at, told, size=7, mono=True, within=_WIDTH - 2 * _MARGIN - 28)
             at += _FACT
     closing = (
         f"Written {report.written}. The share is that of the patches that were embedded. "
         "The score of a patch is that of its own class, 0 to 1. For research; not a diagnosis."
     )
-    page.text(_MARGIN, at + 2, "\n".join(textwrap.wrap(closing, 125)), size=7, color=_QUIET, va="top")
-
-
-def _cut(told: str, most: int) -> str:
-    return told if len(told) <= most else f"{told[: most - 1]}…"
+    page.pdf.set_font("plain", "", 7)
+    page.pdf.set_text_color(_QUIET)
+    page.pdf.set_xy(_MARGIN, at + 2)
+    page.pdf.multi_cell(_WIDTH - 2 * _MARGIN, 3, closing, align="L")

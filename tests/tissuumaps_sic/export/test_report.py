@@ -9,6 +9,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from making.embeddings import write_ramp
 from making.labels import CLASSES, labelled, plan, write_grid_h5ad
 from PIL import Image
@@ -19,7 +21,7 @@ from tissuumaps_sic.export import ExportError, write_html, write_pdf
 from tissuumaps_sic.export.picture import scale_bar
 from tissuumaps_sic.export.report import ClassRow, make_report
 from tissuumaps_sic.export.report_html import to_html
-from tissuumaps_sic.export.report_pdf import to_pdf
+from tissuumaps_sic.export.report_pdf import _Page, to_pdf
 from tissuumaps_sic.slides.regions import regions_of, scale_of
 
 
@@ -190,13 +192,74 @@ def test_the_pdf_is_one_page_of_a4_however_many_classes(ramp, tmp_path):
     write_pdf(ramp, tmp_path / "out.pdf")
     content = (tmp_path / "out.pdf").read_bytes()
     assert content.startswith(b"%PDF")
-    width, height = map(float, re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", content).groups())
+    width, height = map(float, re.search(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", content).groups())
     assert (width, height) == pytest.approx((210 / 25.4 * 72, 297 / 25.4 * 72), abs=0.1)
     report = make_report(ramp)
-    # A name that TeX would take for a formula, and letters that the font lacks.
+    # A name that TeX would take for a formula, and letters that few fonts have.
     many = tuple(ClassRow(rf"$\frac{k}$ 肿瘤", "#123456", 10, 1, 0.1, 1 / 64, 0.5) for k in range(64))
     content = to_pdf(dataclasses.replace(report, rows=many, slide="s" * 300))
     assert len(re.findall(rb"/Type /Page\b", content)) == 1
+
+
+@pytest.fixture
+def fonts(monkeypatch):
+    """What is found as the fonts of this computer."""
+    found = []
+    monkeypatch.setattr("matplotlib.font_manager.findSystemFonts", lambda: found)
+    return found
+
+
+def write_font(path, letters):
+    """Write a font that has some letters, each a square."""
+    names = [".notdef", *(f"u{ord(each):04X}" for each in letters)]
+    pen = TTGlyphPen(None)
+    for step, corner in enumerate([(0, 0), (0, 700), (700, 700), (700, 0)]):
+        (pen.lineTo if step else pen.moveTo)(corner)
+    pen.closePath()
+    font = FontBuilder(1000)
+    font.setupGlyphOrder(names)
+    font.setupCharacterMap(dict(zip(map(ord, letters), names[1:], strict=True)))
+    font.setupGlyf(dict.fromkeys(names, pen.glyph()))
+    font.setupHorizontalMetrics(dict.fromkeys(names, (1000, 0)))
+    font.setupHorizontalHeader(ascent=800, descent=-200)
+    font.setupNameTable({"familyName": path.stem, "styleName": "Regular", "psName": path.stem})
+    font.setupOS2()
+    font.setupPost()
+    font.save(path)
+    return str(path)
+
+
+def letters_of(pdf):
+    """The letters that a PDF's fonts have been given, as its tables of them tell."""
+    return {chr(int(each, 16)) for each in re.findall(rb"<[0-9A-F]{4}> <([0-9A-F]{4})>\n", pdf)} - {"\0"}
+
+
+def test_letters_that_our_font_lacks_are_printed_in_a_font_of_this_computer(ramp, tmp_path, fonts, caplog):
+    fonts += [str(tmp_path / "none.ttf"), write_font(tmp_path / "made.ttf", "肿瘤")]
+    report = dataclasses.replace(make_report(ramp.slide, ramp.session, ramp.columns), slide="Ada 肿瘤")
+    pdf = to_pdf(report)
+    assert set("Ad肿瘤") < letters_of(pdf)
+    assert b"+made" in pdf
+    assert not caplog.records
+
+
+def test_letters_that_no_font_has_are_told_in_words(ramp, fonts, caplog):
+    report = make_report(ramp.slide, ramp.session, ramp.columns)
+    plain = to_pdf(report)
+    assert not caplog.records
+    pdf = to_pdf(dataclasses.replace(report, slide="肿瘤 종양"))
+    assert letters_of(pdf) - letters_of(plain) <= set("?CJKHANGUL(), whtforsinde;pTML.cm")
+    assert "?" in letters_of(pdf)
+    (record,) = caplog.records
+    assert "No font on this computer has the letters (CJK, HANGUL) that ? stands for" in record.getMessage()
+
+
+def test_arabic_is_joined_and_hebrew_written_from_right_to_left(fonts):
+    page = _Page("names").pdf
+    page.set_font("plain", size=20)
+    assert page.get_string_width("بب") < 0.9 * 2 * page.get_string_width("ب")
+    # What reads from right to left is laid out so by fpdf2, once shaping is on.
+    assert page.text_shaping
 
 
 def test_the_scale_bar_is_a_round_length_of_at_most_a_quarter():

@@ -1,0 +1,13 @@
+# What type checkers read in place of `__init__.py`, which imports these when they are asked for.
+from tissuumaps_sic.annotation.seeds import read_seeds as read_seeds
+from tissuumaps_sic.evaluation.evaluate import evaluate as evaluate
+from tissuumaps_sic.evaluation.truth import TruthClasses as TruthClasses
+from tissuumaps_sic.export.formats import ExportOptions as ExportOptions
+from tissuumaps_sic.export.formats import export_slide as export_slide
+from tissuumaps_sic.labelling.clustering import SeededIterativeClustering as SeededIterativeClustering
+from tissuumaps_sic.slidefile.contract import check as check
+from tissuumaps_sic.slidefile.errors import SicError as SicError
+from tissuumaps_sic.slides.slide import EmbeddedSlide as EmbeddedSlide
+from tissuumaps_sic.slides.slide import open_slide_file as open_slide_file
+
+__version__: str
