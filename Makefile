@@ -17,7 +17,9 @@ demo: $(VENV)/.installed
 	$(BIN)/tissuumaps-sic $(if $(SLIDE),open "$(SLIDE)",demo)
 
 # Two processes: whole files to each, since what they share is made once a file; in the order of tests/conftest.py.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 40
+# Plugins that come with other packages would only take their time.
+OTHERS := hydra_pytest zarr fast_array_utils typeguard anyio platformdirs
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 40 $(OTHERS:%=-p no:%)
 test: lint
 	$(PYTEST)
 

@@ -1,30 +1,8 @@
 """What is drawn again only where it has changed is right all the same."""
 
-import json
-
-import anndata
 import numpy as np
-import pandas as pd
+from making.many import STRIDE, write_mosaic
 from viewer import looking
-
-from tissuumaps_sic.slidefile.project import tmap_project
-
-
-def make_grid(folder, side):
-    """Write an h5ad of `side` x `side` patches without an image, and its project."""
-    y, x = (256 * each.ravel() for each in np.mgrid[:side, :side])
-    obs = pd.DataFrame(
-        {"x0": x, "y0": y, "umap_rgb": "#808080", "library_id": pd.Categorical(["grid"] * x.size)},
-        index=[f"grid_{a}_{b}" for a, b in zip(x, y, strict=True)],
-    )
-    X = np.random.default_rng(0).normal(size=(x.size, 8)).astype(np.float32)
-    centres = np.column_stack([x, y]).astype(np.float64) + 128
-    anndata.AnnData(X, obs=obs, obsm={"spatial": centres}).write_h5ad(folder / "grid.h5ad")
-    project = tmap_project(
-        h5ad_name="grid.h5ad", slide_name="grid", image=None, slide_size=(side * 256, side * 256),
-        centres=centres, stride0=256.0, mpp=0.5,
-    )  # fmt: skip
-    (folder / "grid.tmap").write_text(json.dumps(project))
 
 
 def found_by_regions(viewer):
@@ -78,10 +56,10 @@ def test_a_hidden_class_stays_hidden_in_the_next_run(viewer):
 def test_many_seeds_are_drawn_as_the_outline_of_what_they_cover(browser, server, place):
     """A lasso around a part of a slide of 48 x 48 patches, more of them than are drawn one by one."""
     side, inner = 48, range(4, 44)
-    make_grid(place, side)
+    write_mosaic(place, "grid", columns=side, rows=side)
     with looking(browser, place, server.address(place / "grid.tmap")) as viewer:
         viewer.choose(1)
-        low, high = inner[0] * 256, (inner[-1] + 1) * 256
+        low, high = (STRIDE * each + STRIDE // 2 for each in (inner[0], inner[-1] + 1))
         corners = [(low, low), (high, low), (high, high), (low, high)]
         viewer.drag([viewer.screen(*each) for each in corners], shift=True)
         rows = {line * side + column for line in inner for column in inner}
@@ -98,7 +76,7 @@ def test_many_seeds_are_drawn_as_the_outline_of_what_they_cover(browser, server,
                 }""",
                 each,
             )
-            for each in (0, 256)
+            for each in (STRIDE // 2, STRIDE // 2 + STRIDE)
         )
         edges = (numbers.reshape(-1, 2, 2) - origin) / (np.array(unit) - origin)
         cells = {tuple(map(tuple, edge)) for edge in edges.round(3).tolist()}

@@ -64,8 +64,9 @@ class Client:
             refused, revision = refused + 1, self.state()["revision"]
 
 
-def unpack(body):
-    """Return the state and the labels of an answer that has labels."""
+def unpack(answer):
+    """Return the state and the labels of an answer that has labels: its body, or what Flask's client gave."""
+    body = getattr(answer, "data", answer)
     length = int.from_bytes(body[:4], "little")
     return json.loads(body[4 : 4 + length]), np.frombuffer(body[4 + length :], np.uint8)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from making.files import write_small_h5ad
+from making.server import unpack
 from PIL import Image
 from scipy import sparse
 
@@ -390,11 +391,6 @@ def client(tmp_path):
 
 def post(client, endpoint, **content):
     return client.post(f"/plugins/SIC/{endpoint}", json={"h5ad": "small.h5ad"} | content)
-
-
-def unpack(response):
-    length = int.from_bytes(response.data[:4], "little")
-    return json.loads(response.data[4 : 4 + length]), np.frombuffer(response.data[4 + length :], np.uint8)
 
 
 def test_the_page_is_given_the_embeddings_and_runs_on_the_chosen_one(client, tmp_path):

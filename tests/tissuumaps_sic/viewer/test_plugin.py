@@ -7,6 +7,7 @@ import anndata
 import numpy as np
 import pytest
 from making.files import write_small_h5ad
+from making.server import unpack
 
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.slides.slide import open_slide_file
@@ -54,11 +55,6 @@ def seed_all(client):
         state = change(client, revision, kind="seed", label=label, patches=[row]).json
         revision = state["revision"]
     return state
-
-
-def unpack(response):
-    length = int.from_bytes(response.data[:4], "little")
-    return json.loads(response.data[4 : 4 + length]), np.frombuffer(response.data[4 + length :], np.uint8)
 
 
 def test_seeds_are_rows_of_the_file_and_labels_come_back_in_its_order(client, folder):
