@@ -193,7 +193,7 @@ class _Copy:
         self.changes: list[Change] = []
         with h5py.File(source, "r", locking=False) as file:
             known = provenance_in(file)
-            self.original = _plain_name(_needed(known.slide.name, "slide.name"))
+            self.original = _plain_name(_needed(known.slide.name, "name"))
             self.name = self.original
             if rename_key is not None:
                 digest = hmac.new(rename_key, f"name:{self.original}".encode(), hashlib.sha256)
@@ -230,8 +230,8 @@ class _Copy:
             image=None,
             slide_size=(int(size[0]), int(size[1])),
             centres=self.obsm["spatial"],
-            stride0=_needed(grid.stride0, "grid.stride"),
-            mpp=(_needed(slide.mpp_x, "slide.mpp_x") + _needed(slide.mpp_y, "slide.mpp_y")) / 2,
+            stride0=_needed(grid.stride, "stride") * _needed(grid.scale, "scale"),
+            mpp=(_needed(slide.mpp_x, "mpp_x") + _needed(slide.mpp_y, "mpp_y")) / 2,
         )
 
     def write(self, path: Path, project: dict[str, Any], *, compress: bool) -> None:
@@ -342,7 +342,7 @@ class _Copy:
 
     def _tell_extent(self, corners: npt.NDArray[np.int64]) -> None:
         """Put the extent of the patches in place of the slide's size, which archives list."""
-        edges = [_needed(edge, "grid.patch_size0") for edge in self.provenance.grid.edges0]
+        edges = [_needed(edge, "patch_size0") for edge in self.provenance.grid.edges0]
         extent = np.ceil(corners.max(axis=0) + np.array(edges)).astype(int).tolist()
         self.provenance = self.provenance.with_extent((extent[0], extent[1]))
         self._changed("uns/embedder: slide.size, slide.bounds", "the extent of the patches", "asked for")
