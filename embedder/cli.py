@@ -388,7 +388,8 @@ def _check_workers(parser: argparse.ArgumentParser, options: argparse.Namespace)
 def _embed_on_cluster(
     items: list[SlideInput], asked: EmbedOptions, options: argparse.Namespace
 ) -> list[SlideResult]:
-    from embedder.cluster.client import SlurmOptions, embed_on_cluster
+    from embedder.cluster.client import embed_on_cluster
+    from embedder.cluster.machines import SlurmOptions
 
     return embed_on_cluster(
         items,
