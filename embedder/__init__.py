@@ -16,15 +16,15 @@ __version__ = version("tissuumaps-sic")
 
 # Where each name lies: it is imported when it is first asked for, so that nothing heavy is for the others.
 _HOMES = {
-    "EmbedOptions": "embedder.embedding.pipeline",
+    "EmbedOptions": "embedder.embedding.options",
     "PatchGrid": "embedder.patches.grid",
-    "PretrainOptions": "embedder.pretraining.training",
+    "PretrainOptions": "embedder.pretraining.options",
     "SicError": "tissuumaps_sic.slidefile.errors",
     "add_embedding": "embedder.files.combine",
     "check": "tissuumaps_sic.slidefile.contract",
     "convert": "embedder.files.convert",
     "embed_slides": "embedder.embedding.pipeline",
-    "pretrain": "embedder.pretraining.training",
+    "pretrain": "embedder.pretraining.pipeline",
     "share": "embedder.files.share",
 }
 __all__ = [

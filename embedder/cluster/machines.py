@@ -97,7 +97,7 @@ class SlurmOptions:
         ClusterError
             A word is no option, or its value is none.
         """
-        kinds = {each.name: str(each.type) for each in fields(cls)}
+        kinds = {option.name: str(option.type) for option in fields(cls)}
         given: dict[str, Any] = {}
         for word in words:
             name, equals, text = word.partition("=")
@@ -118,7 +118,7 @@ class SlurmOptions:
 
 @dataclass
 class Workers:
-    """A connection to workers; made by `connected`.
+    """A connection to workers; made by `connect_workers`.
 
     Attributes
     ----------
@@ -153,7 +153,7 @@ class Workers:
 
 
 @contextmanager
-def connected(
+def connect_workers(
     folder: Path,
     *,
     scheduler: str | None = None,
@@ -195,14 +195,14 @@ def connected(
                 "%s asks for no certificate: who reaches its ports, or its workers', can run programs as you",
                 scheduler,
             )
-        with _quiet(), _connect(scheduler) as client:
+        with _silence_dask(), _connect(scheduler) as client:
             yield Workers(
                 client,
                 f"no worker has joined {scheduler} yet; start some with "
                 f"`dask worker {scheduler} --nworkers 1 --memory-limit 0` (and --resources GPU=1 on a GPU)",
             )
     elif slurm is not None:
-        with _quiet(), _slurm_cluster(slurm, folder) as cluster, _connect(cluster) as client:
+        with _silence_dask(), _start_slurm_cluster(slurm, folder) as cluster, _connect(cluster) as client:
             cluster.sync(_open, cluster, workers or 1)
             logs = slurm.logs or folder / "slurm-logs"
             yield Workers(
@@ -213,12 +213,12 @@ def connected(
                 _jobs=True,
             )
     else:
-        with _quiet(), _local_cluster(workers, devices) as cluster, _connect(cluster) as client:
+        with _silence_dask(), _start_local_cluster(workers, devices) as cluster, _connect(cluster) as client:
             yield Workers(client, "the workers of this machine are starting", cluster)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_dask() -> Iterator[None]:
     """Keep Dask's own logs from the terminal, unless debugging."""
     import distributed  # noqa: F401 -- sets its levels when it is imported
 
@@ -261,7 +261,7 @@ def _connect(to: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def _local_cluster(workers: int | None, devices: Sequence[str]) -> Iterator[Any]:
+def _start_local_cluster(workers: int | None, devices: Sequence[str]) -> Iterator[Any]:
     import dask
     from dask.system import CPU_COUNT
     from distributed import Nanny, Scheduler, SpecCluster
@@ -269,7 +269,7 @@ def _local_cluster(workers: int | None, devices: Sequence[str]) -> Iterator[Any]
     count = workers or len(devices)
     if devices and count != len(devices):
         raise ClusterError(f"{count} workers for {len(devices)} devices; give one of the two alone")
-    security = _own_security()
+    security = _make_security()
     specs = {
         place: {
             "cls": Nanny,
@@ -304,7 +304,7 @@ def _local_cluster(workers: int | None, devices: Sequence[str]) -> Iterator[Any]
         yield cluster
 
 
-def _own_security() -> Any:
+def _make_security() -> Any:
     """Return what lets nobody in who has not this run's certificate: it is made now, and kept in memory.
 
     Dask's ports ask for nothing else, and who reaches them runs programs as the one who started them.
@@ -333,22 +333,22 @@ def _device_options(device: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _slurm_cluster(options: SlurmOptions, folder: Path) -> Iterator[Any]:
+def _start_slurm_cluster(options: SlurmOptions, folder: Path) -> Iterator[Any]:
     if shutil.which("sbatch") is None:
         raise ClusterError(
             "sbatch is not on this machine, so there is no SLURM to ask; run on a machine of the cluster, "
             "or give --workers or --scheduler"
         )
-    with _shared_security(folder) as security, slurm_cluster(options, folder, security) as cluster:
+    with _share_security(folder) as security, make_slurm_cluster(options, folder, security) as cluster:
         yield cluster
 
 
 @contextmanager
-def _shared_security(folder: Path) -> Iterator[Any]:
+def _share_security(folder: Path) -> Iterator[Any]:
     """Yield `_own_security` for jobs, which read it from files that only their user may read."""
     from distributed.security import Security
 
-    own = _own_security()
+    own = _make_security()
     known = own.get_tls_config_for_role("worker")
     for old in folder.glob(f"{_KEYS}*/lock"):  # of runs that were killed
         with suppress(LockedError, OSError), locked(old):
@@ -380,7 +380,7 @@ def _shared_security(folder: Path) -> Iterator[Any]:
         shutil.rmtree(held, ignore_errors=True)
 
 
-def slurm_cluster(options: SlurmOptions, folder: Path, security: Any = None) -> Any:
+def make_slurm_cluster(options: SlurmOptions, folder: Path, security: Any = None) -> Any:
     """Make the `dask_jobqueue.SLURMCluster` of some options, with no job yet.
 
     Parameters
@@ -449,13 +449,13 @@ async def _correct(cluster: Any) -> None:
         await cluster
     except (RuntimeError, OSError, ValueError) as error:
         text = str(error)
-        told = text.rpartition("stderr:")[2] if "stderr:" in text else text
+        reason = text.rpartition("stderr:")[2] if "stderr:" in text else text
         # They count as started, else, and are not tried again.
         for name, job in list(cluster.workers.items()):
             if getattr(job, "job_id", name) is None:
                 del cluster.workers[name]
                 job.status = Status.failed
-        raise ClusterError(f"SLURM takes no job: {_one_line(told)}") from error
+        raise ClusterError(f"SLURM takes no job: {_one_line(reason)}") from error
 
 
 def _one_line(error: object) -> str:

@@ -23,7 +23,7 @@ from embedder.embedding.request import SlideInput
 from embedder.embedding.results import SlideResult
 from embedder.embedding.slide import embed_slide
 from embedder.encoders.network import Encoder
-from embedder.isolation.child import Progress
+from embedder.isolation.program import Progress
 from tissuumaps_sic.slidefile.errors import SicError
 
 # Workers tell what happens under this topic of Dask's events.
@@ -99,16 +99,16 @@ def prepare(setup: Setup) -> str:
         raise UnfitError(
             f"has tissuumaps-sic {__version__}, and this is {setup.version}; install the same version"
         )
-    _see(setup.folder, setup.run)
-    _encoder(setup)
+    _require_folder(setup.folder, setup.run)
+    _get_encoder(setup)
     return socket.gethostname()
 
 
-def _see(folder: Path, name: str) -> None:
+def _require_folder(folder: Path, name: str) -> None:
     deadline = time.monotonic() + _SEE_SECONDS
     try:
         # Listing makes a network file system look anew, which asking for one file may not.
-        while name not in {each.name for each in folder.iterdir()}:
+        while name not in {file.name for file in folder.iterdir()}:
             if time.monotonic() > deadline:
                 raise FileNotFoundError(2, "it is another folder of this name")
             time.sleep(1)
@@ -121,14 +121,14 @@ def _see(folder: Path, name: str) -> None:
         ) from error
 
 
-def _encoder(setup: Setup) -> Encoder:
+def _get_encoder(setup: Setup) -> Encoder:
     from distributed import get_worker
 
     try:
         with _at_work:
             return _load(setup.run, setup.options, get_worker().state.nthreads)
     except ModuleNotFoundError as error:
-        raise _lacks(error) from error
+        raise _say_lacking(error) from error
 
 
 # By the run too, between two of which a checkpoint may change.
@@ -143,7 +143,7 @@ def _load(run: str, options: EmbedOptions, threads: int) -> Encoder:  # noqa: AR
     return encoder
 
 
-def _lacks(error: ModuleNotFoundError) -> UnfitError:
+def _say_lacking(error: ModuleNotFoundError) -> UnfitError:
     return UnfitError(f'lacks {error.name}; there too, run pip install "tissuumaps-sic[embed,cluster]"')
 
 
@@ -170,16 +170,16 @@ def work_on_slide(setup: Setup, place: int, item: SlideInput, *, seen: bool) -> 
             f"does not see {item.path}; slides must lie on a shared file system, under the same path on "
             "every machine"
         )
-    encoder = _encoder(setup)
+    encoder = _get_encoder(setup)
     h5ad = setup.folder / f"{item.name}.h5ad"
-    with _at_work, _telling(setup, place) as progress:
+    with _at_work, _report_to_client(setup, place) as progress:
         # A worker that died after writing the file, and before saying so, leaves nothing to do.
-        made = _made_since(h5ad, setup.began)
+        made = _is_made_since(h5ad, setup.began)
         options = replace(setup.options, overwrite=False) if made else setup.options
         try:
             result = embed_slide(item, setup.folder, encoder, options, progress=progress)
         except ModuleNotFoundError as error:
-            raise _lacks(error) from error
+            raise _say_lacking(error) from error
         except RehearsalError as error:
             raise UnfitError(f"cannot be used: {error}") from error
     if made and result.status == "skipped" and result.h5ad is not None:
@@ -187,7 +187,7 @@ def work_on_slide(setup: Setup, place: int, item: SlideInput, *, seen: bool) -> 
     return result
 
 
-def _made_since(path: Path, began: int) -> bool:
+def _is_made_since(path: Path, began: int) -> bool:
     try:
         return path.stat().st_mtime_ns > began
     except OSError:
@@ -195,7 +195,7 @@ def _made_since(path: Path, began: int) -> bool:
 
 
 @contextmanager
-def _telling(setup: Setup, place: int) -> Iterator[Progress]:
+def _report_to_client(setup: Setup, place: int) -> Iterator[Progress]:
     """Send the client what is logged in the block; yield what sends it the progress of a slide."""
     from distributed import get_worker
 

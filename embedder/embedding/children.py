@@ -6,16 +6,17 @@ import functools
 import logging
 from pathlib import Path
 
+from embedder.embedding.bar import Bar
 from embedder.embedding.encoding import log_advice, make_encoder
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.partial import holds_nothing, remove_partial
-from embedder.embedding.progress import Bar
 from embedder.embedding.request import SlideInput
 from embedder.embedding.results import SlideResult
 from embedder.embedding.slide import embed_slide, partial_folder, remove_half_written
 from embedder.encoders.network import Encoder
 from embedder.encoders.spec import EncoderError
-from embedder.isolation.child import Child, LostError, StalledError, tell_progress, tell_stage
+from embedder.isolation.child import Child, LostError, StalledError
+from embedder.isolation.program import tell_progress, tell_stage
 from tissuumaps_sic.slidefile import leases
 
 log = logging.getLogger(__name__)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.partial import Partial
 from embedder.encoders.load import load_encoder
 from embedder.encoders.network import Choice, Encoder, choose_device
+from embedder.isolation.program import Progress
 from embedder.patches.grid import PatchGrid
 from embedder.patches.reading import iter_patches
+from embedder.patches.types import Integers
 from tissuumaps_sic.slidefile import leases
 from tissuumaps_sic.slidefile.pixels.slide import Slide
 
@@ -53,7 +51,7 @@ def embed_patches(
     partial: Partial,
     *,
     batch_size: int,
-    advance: Callable[[int], None],
+    progress: Progress,
 ) -> Choice:
     """Embed the patches that are not done; return the precision that all of them have."""
     choice = None
@@ -62,20 +60,26 @@ def embed_patches(
         choice = Choice(**partial.notes["choice"])
     if partial.done:
         log.info("%s: going on after %d patches of an earlier run", slide.name, partial.done)
+    progress(partial.done, len(grid))
+
+    def save(indices: Integers, started: Any) -> None:
+        partial.write(indices, encoder.fetch(started))
+        progress(partial.written, len(grid))
+
     batches = iter_patches(slide, grid, batch_size=batch_size, start=partial.done)
-    waiting: tuple[npt.NDArray[np.int64], Any] | None = None
+    waiting: tuple[Integers, Any] | None = None
     try:
         for indices, patches in batches:
             if choice is None:
-                choice = encoder.settle(patches)
+                choice = encoder.choose_precision(patches)
                 partial.note(choice=asdict(choice))
             started = encoder.start(patches, precision=choice.precision)
             # A GPU works on this batch while the one before it is written.
             if waiting is not None:
-                _save(waiting, encoder, partial, advance)
+                save(*waiting)
             waiting = (indices, started)
         if waiting is not None:
-            _save(waiting, encoder, partial, advance)
+            save(*waiting)
     except BaseException:
         # What was done before a failure, or Ctrl-C, need not be done again.
         with suppress(OSError, leases.LostError):
@@ -87,14 +91,3 @@ def embed_patches(
         partial.finish()
     assert choice is not None  # a grid has patches
     return choice
-
-
-def _save(
-    waiting: tuple[npt.NDArray[np.int64], Any],
-    encoder: Encoder,
-    partial: Partial,
-    advance: Callable[[int], None],
-) -> None:
-    indices, started = waiting
-    partial.write(indices, encoder.fetch(started))
-    advance(len(indices))

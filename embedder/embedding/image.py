@@ -53,12 +53,12 @@ def plan_image(slide: Path, folder: Path) -> Image:
     if slide.suffix.lower() == ".dcm":
         # The slide is all files beside this one.
         name, sources = f"{slide.parent.name}/{slide.name}", [slide.resolve().parent]
-        links = tuple((each, folder / slide.parent.name) for each in sources)
+        links = tuple((source, folder / slide.parent.name) for source in sources)
     else:
         name, sources = slide.name, [slide]
         if slide.suffix.lower() in _WITH_FOLDER:
             sources.append(slide.with_suffix(""))
-        links = tuple((each.resolve(), folder / each.name) for each in sources)
+        links = tuple((source.resolve(), folder / source.name) for source in sources)
     if all(_can_link(source, target) for source, target in links):
         return Image(name, links)
     log.warning(

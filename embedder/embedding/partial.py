@@ -22,6 +22,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from embedder.patches.types import Floats, Integers
 from tissuumaps_sic.slidefile.leases import Lock, LostError
 from tissuumaps_sic.slidefile.writing import replacing
 
@@ -39,6 +40,8 @@ class Partial:
     ----------
     done : int
         Patches, in the order of `patches.iter_patches`, whose embeddings are safely on disk.
+    written : int
+        Patches that were written, those included that a checkpoint has not made safe yet.
     notes : dict
         JSON-able facts that the run that began left for the one that goes on; see `note`.
     seconds : float
@@ -62,7 +65,7 @@ class Partial:
         self.done = 0
         self.notes: dict[str, Any] = {}
         self.seconds = 0.0
-        self._written = 0
+        self.written = 0
         self._begun = self._saved = time.monotonic()
 
     @classmethod
@@ -102,7 +105,7 @@ class Partial:
             folder.mkdir(exist_ok=True)
             self._make()
         else:
-            self.done = self._written = state["done"]
+            self.done = self.written = state["done"]
             self.notes, self.seconds = state["notes"], state["seconds"]
             ended = frozenset[str]() if lock is None else lock.ended
             if state["writer"] is None or state["writer"] in ended:
@@ -160,7 +163,7 @@ class Partial:
         self.notes |= facts
         self.save()
 
-    def write(self, indices: npt.NDArray[np.int64], features: npt.NDArray[np.float32]) -> None:
+    def write(self, indices: Integers, features: Floats) -> None:
         """Write the embeddings of the next patches.
 
         Parameters
@@ -182,7 +185,7 @@ class Partial:
         for begin, end in zip([0, *breaks], [*breaks, len(indices)], strict=True):
             self._file.seek(int(indices[begin]) * self._shape[1] * self._dtype.itemsize)
             _write_all(self._file, rows[begin:end].data.cast("B"))
-        self._written += len(indices)
+        self.written += len(indices)
         if time.monotonic() - self._saved > _CHECKPOINT_SECONDS:
             self.save()
 
@@ -198,7 +201,7 @@ class Partial:
         """
         self._require_lock()
         os.fsync(self._file.fileno())
-        self.done = self._written
+        self.done = self.written
         self.seconds += time.monotonic() - self._begun
         self._begun = self._saved = time.monotonic()
         state = {

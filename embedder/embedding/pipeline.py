@@ -59,7 +59,7 @@ def embed_slides(
     folder.mkdir(parents=True, exist_ok=True)
     refused = refuse_names(items)
     results = []
-    with _embedding(folder, options, limits) as embed_one:
+    with _open_embedding(folder, options, limits) as embed_one:
         for place, item in enumerate(items):
             result = refused.get(place) or embed_one(item)
             log_result(result)
@@ -68,7 +68,7 @@ def embed_slides(
 
 
 @contextmanager
-def _embedding(
+def _open_embedding(
     folder: Path, options: EmbedOptions, limits: Limits | None
 ) -> Iterator[Callable[[SlideInput], SlideResult]]:
     """Yield what embeds a slide, with its encoder loaded: here, or in a child process."""

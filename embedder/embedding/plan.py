@@ -20,7 +20,8 @@ from embedder.embedding.request import SlideInput
 from embedder.embedding.results import refuse_names
 from embedder.embedding.slide import BYTES_BESIDE
 from embedder.encoders.network import Encoder
-from embedder.isolation.child import Child, Limits, LostError, tell_stage
+from embedder.isolation.child import Child, Limits, LostError
+from embedder.isolation.program import tell_stage
 from embedder.patches.grid import PatchGrid, TilingError
 from embedder.patches.reading import iter_patches
 from embedder.patches.selection import find_tissue, plan_grid
@@ -144,7 +145,7 @@ def plan_slides(
     refused = refuse_names(items)
     counts: list[tuple[SlideInput, int, str | None]] = []
     speed, dimension, precision = 0.0, 0, "not measured"
-    with _measuring(options, limits) as measure:
+    with _open_measuring(options, limits) as measure:
         for place, item in enumerate(items):
             measured = refused[place].message if place in refused else measure(item, speed == 0)
             if isinstance(measured, str):
@@ -162,12 +163,12 @@ def plan_slides(
         ),
         patches_per_second=speed,
         precision=precision,
-        free_bytes=shutil.disk_usage(_existing(folder)).free,
+        free_bytes=shutil.disk_usage(_find_existing(folder)).free,
     )
 
 
 @contextmanager
-def _measuring(
+def _open_measuring(
     options: EmbedOptions, limits: Limits | None
 ) -> Iterator[Callable[[SlideInput, bool], _Measured | str]]:
     """Yield what measures a slide, with its speed or without, or tells why it would fail."""
@@ -237,5 +238,5 @@ def _speed(slide: Slide, grid: PatchGrid, encoder: Encoder, options: EmbedOption
     return done / (time.perf_counter() - started)
 
 
-def _existing(folder: Path) -> Path:
-    return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+def _find_existing(folder: Path) -> Path:
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())

@@ -62,10 +62,10 @@ def try_last_steps(folder: Path, *, umap: bool) -> None:
         except ModuleNotFoundError:
             raise
         except Exception as error:
-            told = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise RehearsalError(
-                f"UMAP does not run on this machine ({told}); nothing was embedded: mend that, or embed with "
-                "--no-umap"
+                f"UMAP does not run on this machine ({reason}); nothing was embedded: mend that, or embed "
+                "with --no-umap"
             ) from error
 
 

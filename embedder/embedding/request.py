@@ -96,34 +96,34 @@ def gather(given: Sequence[str | Path]) -> list[SlideInput]:
     InputError
         A table cannot be read, or tables list a slide with two resolutions.
     """
-    found: dict[Path, _Given] = {}
+    slides: dict[Path, _Given] = {}
     repeated = 0
-    for each in given:
-        for new in _expand(str(each)):
+    for word in given:
+        for new in _expand(str(word)):
             # Folders by their true names; not the file, because a link to a slide may have a name of its own.
             key = new.item.path.parent.resolve() / new.item.path.name
-            known = found.setdefault(key, new)
+            known = slides.setdefault(key, new)
             if known is new or new.line is None:
                 continue
             if known.line is None:
-                found[key] = new
+                slides[key] = new
             elif known.item.mpp != new.item.mpp:
                 raise InputError(
-                    f"{new.line}: lists {new.item.path.name} with {_told(new.item.mpp)}, and {known.line} "
-                    f"with {_told(known.item.mpp)}; leave one"
+                    f"{new.line}: lists {new.item.path.name} with {_describe(new.item.mpp)}, and "
+                    f"{known.line} with {_describe(known.item.mpp)}; leave one"
                 )
             else:
                 repeated += 1
     if repeated:
         log.warning("%d lines list a slide that an earlier one lists alike; each is done once", repeated)
-    return [each.item for each in found.values()]
+    return [known.item for known in slides.values()]
 
 
-def _told(mpp: float | None) -> str:
+def _describe(mpp: float | None) -> str:
     return "no mpp" if mpp is None else f"mpp {mpp:g}"
 
 
-def clashes(items: Sequence[SlideInput]) -> dict[int, Path]:
+def find_clashes(items: Sequence[SlideInput]) -> dict[int, Path]:
     """Tell which slides have the name of one before them, and so would write the same files.
 
     Returns
@@ -144,27 +144,27 @@ def _expand(given: str) -> Iterator[_Given]:
     path = Path(given)
     suffix = path.suffix.lower()
     if suffix in _TABLES and path.is_file():
-        yield from _listed_in(path)
+        yield from _read_listed(path)
     elif suffix in _SPREADSHEETS and path.is_file():
         raise InputError(f"{path}: is a spreadsheet's own file; save it as CSV (UTF-8) and give that")
     elif path.is_dir() and not is_slide(path):
-        inside = sorted(each for each in path.iterdir() if not each.name.startswith(".") and is_slide(each))
+        inside = sorted(file for file in path.iterdir() if not file.name.startswith(".") and is_slide(file))
         if not inside:
             raise NoSlidesError(
                 f"{path}: there is no slide in this folder; name the files, or a pattern such as "
                 f'"{path}/**/*.svs"'
             )
-        yield from (_Given(SlideInput(each)) for each in inside)
+        yield from (_Given(SlideInput(slide)) for slide in inside)
     elif not path.exists() and glob.has_magic(given):
         matching = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 -- a pattern may be absolute
         if not matching:
             raise NoSlidesError(f"{given}: no file fits this pattern")
-        yield from (_Given(SlideInput(Path(each))) for each in matching)
+        yield from (_Given(SlideInput(Path(slide))) for slide in matching)
     else:
         yield _Given(SlideInput(path))
 
 
-def _listed_in(path: Path) -> Iterator[_Given]:
+def _read_listed(path: Path) -> Iterator[_Given]:
     try:
         table = read_table(path, (*_SLIDE_COLUMNS, "mpp"), numbers=("mpp",))
         column = _slide_column(table)
@@ -182,7 +182,7 @@ def _listed_in(path: Path) -> Iterator[_Given]:
 
 
 def _slide_column(table: Table) -> str:
-    columns = [each for each in _SLIDE_COLUMNS if each in table.columns]
+    columns = [name for name in _SLIDE_COLUMNS if name in table.columns]
     if not columns:
         others = [*table.columns.values(), *table.others.values()]
         raise TableError(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from embedder.embedding.request import SlideInput, clashes
+from embedder.embedding.request import SlideInput, find_clashes
 from tissuumaps_sic.slidefile.names import refusal
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def refuse_names(items: Sequence[SlideInput]) -> dict[int, SlideResult]:
             f"{items[place].path}: {other} has the same name and is embedded as {items[place].name}.h5ad; "
             "rename one, or give another -o",
         )
-        for place, other in clashes(items).items()
+        for place, other in find_clashes(items).items()
     }
 
 

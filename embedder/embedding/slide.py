@@ -21,19 +21,20 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.embedding import provenance, rehearsal, writing
+from embedder.embedding.bar import Bar
 from embedder.embedding.encoding import embed_patches
 from embedder.embedding.image import Image, plan_image
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.partial import Partial, remove_partial
-from embedder.embedding.progress import show_progress
 from embedder.embedding.request import SlideInput
 from embedder.embedding.results import SlideResult
 from embedder.embedding.umap import fit_umap, srgb_hex
 from embedder.encoders.network import Encoder
-from embedder.isolation.child import Progress, tell_stage
+from embedder.isolation.program import Progress, tell_stage
 from embedder.patches.grid import PatchGrid, TilingError
 from embedder.patches.selection import find_tissue, plan_grid
 from embedder.patches.tissue import TissueMask
+from embedder.patches.types import Floats
 from tissuumaps_sic.slidefile import leases
 from tissuumaps_sic.slidefile.contract import ContractError, foresee
 from tissuumaps_sic.slidefile.failure import os_errno, os_reason
@@ -104,7 +105,7 @@ class _Layout:
     mask: TissueMask
     thumbnail: Pixels | None
     grid: PatchGrid
-    shares: npt.NDArray[np.float32]
+    shares: Floats
     wanted: Provenance
     image: Image
     project: dict[str, Any]
@@ -131,14 +132,19 @@ def _embed(
         tell_stage("its patches were read and embedded")
         partial = Partial.open(
             partial_folder(h5ad),
-            request=_request(layout.wanted, layout.grid, encoder, options),
+            request=_make_request(layout.wanted, layout.grid, encoder, options),
             shape=(n_patches, encoder.dimension),
             dtype=options.storage,
             lock=lock,
         )
-        with show_progress(progress, slide.name, n_patches, partial.done) as advance:
+        with Bar(slide.name) as bar:
             choice = embed_patches(
-                slide, layout.grid, encoder, partial, batch_size=options.batch_size, advance=advance
+                slide,
+                layout.grid,
+                encoder,
+                partial,
+                batch_size=options.batch_size,
+                progress=progress or bar,
             )
         clock.seconds["embed"] = partial.seconds
         X = partial.array()
@@ -187,7 +193,7 @@ def _write(
     slide: Slide,
     layout: _Layout,
     X: npt.NDArray[Any],
-    umaps: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None,
+    umaps: tuple[Floats, Floats] | None,
     encoder_name: str,
     described: Provenance,
 ) -> None:
@@ -270,7 +276,9 @@ def remove_half_written(h5ad: Path) -> None:
         remove_left_behind(path)
 
 
-def _request(wanted: Provenance, grid: PatchGrid, encoder: Encoder, options: EmbedOptions) -> dict[str, Any]:
+def _make_request(
+    wanted: Provenance, grid: PatchGrid, encoder: Encoder, options: EmbedOptions
+) -> dict[str, Any]:
     """Return all that the embeddings depend on to the last bit, which a run must share to go on."""
     return wanted.document | {
         "patches": hashlib.sha256(grid.cells.tobytes()).hexdigest(),

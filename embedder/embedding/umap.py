@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.embedding.mapped import forget_pages
+from embedder.patches.types import Floats
 
 log = logging.getLogger(__name__)
 
-Floats = npt.NDArray[np.float32]
 
 # UMAP's neighbours are sought among this many principal components: beyond, distances are mostly noise,
 # and the search takes time in proportion.
@@ -61,14 +61,14 @@ def fit_umap(X: npt.NDArray[Any], *, random_state: int = 0, max_fit: int = 20_00
     n = X.shape[0]
     rng = np.random.default_rng(random_state)
     chosen = np.sort(rng.choice(n, max_fit, replace=False)) if n > max_fit else np.arange(n)
-    mean, axes = _principal_axes(X, chosen)
+    mean, axes = _find_principal_axes(X, chosen)
     components = np.empty((n, axes.shape[1]), dtype=np.float32)
     for start in range(0, n, _CHUNK_ROWS):
-        components[start : start + _CHUNK_ROWS] = (_unit_rows(X[start : start + _CHUNK_ROWS]) - mean) @ axes
+        components[start : start + _CHUNK_ROWS] = (unit_rows(X[start : start + _CHUNK_ROWS]) - mean) @ axes
         forget_pages(X)
     components[:, np.ptp(components, axis=0) < _ROUNDING] = 0
     if len(chosen) < _FEWEST or not components.any():
-        return _first(components, 2), _first(components, 3)
+        return _take_first(components, 2), _take_first(components, 3)
     log.info("laying out %d patches by UMAP, fitted on %d", n, len(chosen))
     return _umap(components, chosen, random_state)
 
@@ -109,20 +109,20 @@ def _umap(components: Floats, chosen: npt.NDArray[np.intp], random_state: int) -
 
     fitted_on = np.ascontiguousarray(components[chosen])
     others = np.setdiff1d(np.arange(len(components)), chosen)
-    neighbors, distances = _neighbors(fitted_on, fitted_on, _NEIGHBORS + 1)
-    neighbors, distances = _self_first(neighbors, distances)
+    neighbors, distances = _find_neighbors(fitted_on, fitted_on, _NEIGHBORS + 1)
+    neighbors, distances = _put_self_first(neighbors, distances)
     placing = None
     if others.size:
         # Where UMAP's own transform begins: at the mean of the neighbours, by their membership. The epochs
         # that it adds make no truer layout of it (benchmarks/bench_umap.py).
-        near, far = _neighbors(components[others], fitted_on, _NEIGHBORS)
+        near, far = _find_neighbors(components[others], fitted_on, _NEIGHBORS)
         sigmas, rhos = smooth_knn_dist(far, float(_NEIGHBORS), local_connectivity=0.0)
         _, _, strengths, _ = compute_membership_strengths(near, far, sigmas, rhos, bipartite=True)
         weights = strengths.reshape(near.shape)
         placing = near, weights / weights.sum(axis=1, keepdims=True)
     layouts = []
     for dimensions in (2, 3):
-        fitted = _layout(fitted_on, (neighbors, distances), dimensions, random_state)
+        fitted = _fit_layout(fitted_on, (neighbors, distances), dimensions, random_state)
         layout = np.empty((len(components), dimensions), dtype=np.float32)
         layout[chosen] = fitted
         if placing is not None:
@@ -164,7 +164,7 @@ def _find_cache() -> None:
         settings.CACHE_DIR = folder
 
 
-def _layout(
+def _fit_layout(
     X: Floats, neighbors: tuple[npt.NDArray[np.int32], Floats], dimensions: int, random_state: int
 ) -> Floats:
     _find_cache()
@@ -181,11 +181,11 @@ def _layout(
             random_state=random_state,
             precomputed_knn=(*neighbors, None),
         )
-        found: Floats = model.fit_transform(X)
-    return found
+        layout: Floats = model.fit_transform(X)
+    return layout
 
 
-def _neighbors(queries: Floats, among: Floats, k: int) -> tuple[npt.NDArray[np.int32], Floats]:
+def _find_neighbors(queries: Floats, among: Floats, k: int) -> tuple[npt.NDArray[np.int32], Floats]:
     """Return the k nearest rows of `among` to each query, nearest first: indices and distances, (n, k).
 
     By comparing each with each. UMAP's own approximate search takes longer to be compiled, in each new
@@ -198,7 +198,9 @@ def _neighbors(queries: Floats, among: Floats, k: int) -> tuple[npt.NDArray[np.i
     return indices.astype(np.int32), distances.astype(np.float32)
 
 
-def _self_first(indices: npt.NDArray[np.int32], distances: Floats) -> tuple[npt.NDArray[np.int32], Floats]:
+def _put_self_first(
+    indices: npt.NDArray[np.int32], distances: Floats
+) -> tuple[npt.NDArray[np.int32], Floats]:
     """Make each patch its own first neighbour, as UMAP wants it, also where others are equal to it."""
     own = np.arange(len(indices), dtype=np.int32)[:, None]
     # A stable sort keeps the others in their order, and moves the patch itself to the front.
@@ -213,17 +215,17 @@ def _self_first(indices: npt.NDArray[np.int32], distances: Floats) -> tuple[npt.
     return indices, distances
 
 
-def _principal_axes(X: npt.NDArray[Any], chosen: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
+def _find_principal_axes(X: npt.NDArray[Any], chosen: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
     """Return the mean and the leading axes, (n_features, at most 50), of unit rows, signs fixed."""
     n_features = X.shape[1]
     total: npt.NDArray[np.float64] = np.zeros(n_features)
     for start in range(0, len(chosen), _CHUNK_ROWS):
-        total += _unit_rows(X[chosen[start : start + _CHUNK_ROWS]]).sum(axis=0, dtype=np.float64)
+        total += unit_rows(X[chosen[start : start + _CHUNK_ROWS]]).sum(axis=0, dtype=np.float64)
         forget_pages(X)
     mean = total / len(chosen)
     covariance: npt.NDArray[np.float64] = np.zeros((n_features, n_features))
     for start in range(0, len(chosen), _CHUNK_ROWS):
-        centred = _unit_rows(X[chosen[start : start + _CHUNK_ROWS]]) - mean
+        centred = unit_rows(X[chosen[start : start + _CHUNK_ROWS]]) - mean
         covariance += centred.T @ centred
         forget_pages(X)
     _, vectors = np.linalg.eigh(covariance)
@@ -233,7 +235,8 @@ def _principal_axes(X: npt.NDArray[Any], chosen: npt.NDArray[np.intp]) -> tuple[
     return mean.astype(np.float32), (axes * np.where(largest < 0, -1, 1)).astype(np.float32)
 
 
-def _unit_rows(X: npt.NDArray[Any]) -> Floats:
+def unit_rows(X: npt.NDArray[Any]) -> Floats:
+    """Return rows of unit length, (n, n_features); a row of zeros stays one."""
     rows = np.asarray(X, dtype=np.float32)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     norms[norms == 0] = 1
@@ -241,9 +244,9 @@ def _unit_rows(X: npt.NDArray[Any]) -> Floats:
     return unit
 
 
-def _first(components: Floats, dimensions: int) -> Floats:
+def _take_first(components: Floats, dimensions: int) -> Floats:
     """Return the first components, with zeros where there are fewer."""
-    found = np.zeros((len(components), dimensions), dtype=np.float32)
+    first = np.zeros((len(components), dimensions), dtype=np.float32)
     kept = components[:, :dimensions]
-    found[:, : kept.shape[1]] = kept
-    return found
+    first[:, : kept.shape[1]] = kept
+    return first

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.embedding.mapped import forget_pages
+from embedder.patches.types import Floats, Integers
 from tissuumaps_sic.slidefile.contract import ContractError, check
 from tissuumaps_sic.slidefile.failure import as_os_errors
 from tissuumaps_sic.slidefile.provenance import Provenance, provenance_in
@@ -20,15 +21,13 @@ from tissuumaps_sic.slidefile.writing import replacing
 # Written at once.
 _BLOCK_BYTES = 4 * 2**20
 
-Floats = npt.NDArray[np.float32]
-
 
 def write_slide(
     path: Path,
     *,
     X: npt.NDArray[Any],
-    x0: npt.NDArray[np.int64],
-    y0: npt.NDArray[np.int64],
+    x0: Integers,
+    y0: Integers,
     centres: npt.NDArray[np.float64],
     tissue: Floats,
     umap2: Floats | None,
@@ -119,8 +118,8 @@ def write_slide(
             write_matrix(file, "X", X)
         problems = check(temporary)
         if problems:
-            told = "; ".join(f"{each.rule}: {each.what}" for each in problems)
-            raise ContractError(f"{path.name} would break the file contract ({told}); nothing was written")
+            broken = "; ".join(f"{problem.rule}: {problem.what}" for problem in problems)
+            raise ContractError(f"{path.name} would break the file contract ({broken}); nothing was written")
 
 
 def write_matrix(

@@ -129,10 +129,10 @@ def read_checkpoint(path: Path, *, remedy: str) -> Checkpoint:
     if not state:
         raise EncoderError(f"{path}: holds no weights; save the state_dict alone")
     histossl = state.keys() >= _HISTOSSL_KEYS
-    return Checkpoint(path, _without_prefixes(state), metadata, histossl)
+    return Checkpoint(path, _strip_prefixes(state), metadata, histossl)
 
 
-def pretrained_facts(checkpoint: Checkpoint) -> Pretrained:
+def read_pretrained(checkpoint: Checkpoint) -> Pretrained:
     """Return what `embedder pretrain` wrote into a file's metadata.
 
     Raises
@@ -174,7 +174,7 @@ def load_strictly(spec: EncoderSpec, network: torch.nn.Module, checkpoint: Check
     import torch
 
     own = network.state_dict()
-    given = _fused(_renamed(spec, checkpoint))
+    given = _fuse_attention(_rename_keys(spec, checkpoint))
 
     def spare(key: str) -> bool:
         return key.startswith(spec.heads) or key.endswith("num_batches_tracked")
@@ -220,11 +220,11 @@ def _read(path: Path) -> tuple[Any, dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
         return load_file(path), metadata
-    with torch.serialization.safe_globals(_harmless()):
+    with torch.serialization.safe_globals(_list_harmless()):
         return torch.load(path, map_location="cpu", weights_only=True), {}
 
 
-def _harmless() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+def _list_harmless() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
     """Return classes that may stand in a checkpoint: they hold values and do nothing."""
 
     def make_dict(*_: object) -> OrderedDict[str, object]:
@@ -238,7 +238,7 @@ def _harmless() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
     return [argparse.Namespace, *dicts, *callbacks]
 
 
-def _without_prefixes(state: State) -> State:
+def _strip_prefixes(state: State) -> State:
     while True:
         shared = next((prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in state)), None)
         if shared is None:
@@ -246,7 +246,7 @@ def _without_prefixes(state: State) -> State:
         state = {key.removeprefix(shared): value for key, value in state.items()}
 
 
-def _renamed(spec: EncoderSpec, checkpoint: Checkpoint) -> State:
+def _rename_keys(spec: EncoderSpec, checkpoint: Checkpoint) -> State:
     given = {spec.keys(key): value for key, value in checkpoint.state.items()}
     if len(given) < len(checkpoint.state):
         # A checkpoint in two spellings at once: which of the two was meant cannot be known.
@@ -259,7 +259,7 @@ def _renamed(spec: EncoderSpec, checkpoint: Checkpoint) -> State:
     return given
 
 
-def _fused(state: State) -> State:
+def _fuse_attention(state: State) -> State:
     """Make one of each query, key and value that a checkpoint has apart; what is incomplete stays."""
     import torch
 

@@ -50,10 +50,10 @@ def transformers_keys(key: str) -> str:
     """
     if key in _TRANSFORMERS_STEM:
         return _TRANSFORMERS_STEM[key]
-    found = re.fullmatch(r"encoder\.layer\.(\d+)\.(.+)\.(weight|bias|lambda1)", key)
-    if found is None:
+    match = re.fullmatch(r"encoder\.layer\.(\d+)\.(.+)\.(weight|bias|lambda1)", key)
+    if match is None:
         return re.sub(r"^layernorm\.", "norm.", key)
-    block, layer, kind = found.groups()
+    block, layer, kind = match.groups()
     kind = "gamma" if kind == "lambda1" else kind
     return f"blocks.{block}.{_TRANSFORMERS_LAYERS.get(layer, layer)}.{kind}"
 

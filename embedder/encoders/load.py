@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embedder.encoders.build import build
-from embedder.encoders.checkpoints import Checkpoint, load_strictly, pretrained_facts, read_checkpoint, sha256
+from embedder.encoders.checkpoints import Checkpoint, load_strictly, read_checkpoint, read_pretrained, sha256
 from embedder.encoders.hub import READY, find_state, find_weights, require_conch
 from embedder.encoders.network import Encoder
 from embedder.encoders.spec import DEFAULT_ENCODER, PRECISIONS, EncoderError, EncoderSpec, UnknownEncoderError
@@ -191,7 +191,7 @@ def _identify(name: str, known: EncoderSpec | None, checkpoint: Checkpoint) -> t
 
 def _read_own_spec(checkpoint: Checkpoint) -> EncoderSpec:
     """Return the facts that `embedder pretrain` wrote into a file."""
-    facts = pretrained_facts(checkpoint)
+    facts = read_pretrained(checkpoint)
     if facts.architecture not in TRAINABLE:
         raise EncoderError(
             f"{checkpoint.path}: holds an architecture that is not known here, {facts.architecture!r}; "

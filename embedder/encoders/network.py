@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.encoders.spec import EncoderError, EncoderSpec
+from embedder.patches.types import Floats
 
 if TYPE_CHECKING:
     import torch
@@ -91,8 +92,8 @@ class Encoder:
         What is done to a patch before the network, in words.
     device : str
     choice : Choice or None
-        The precision, once it is settled: at once where it was asked for, else by `settle` or by the first
-        `encode`.
+        The precision, once it is settled: at once where it was asked for, else by `choose_precision` or by
+        the first `encode`.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class Encoder:
         """What the network computes in: "float32" or "bfloat16"; "auto" until that is settled."""
         return "auto" if self.choice is None else self.choice.precision
 
-    def settle(self, patches: npt.NDArray[np.uint8]) -> Choice:
+    def choose_precision(self, patches: npt.NDArray[np.uint8]) -> Choice:
         """Settle the precision, if it is open, by timing both on a few patches.
 
         Parameters
@@ -143,7 +144,7 @@ class Encoder:
             log.info("precision: %s", self.choice)
         return self.choice
 
-    def encode(self, patches: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def encode(self, patches: npt.NDArray[np.uint8]) -> Floats:
         """Embed patches.
 
         Parameters
@@ -184,14 +185,14 @@ class Encoder:
                 f"patches are {patches.dtype} of shape {patches.shape}; "
                 "give uint8 of shape (n, rows, columns, 3)"
             )
-        forward = self._forward(precision or self.settle(patches).precision, patches)
-        with torch.inference_mode(), _exact_float32():
+        forward = self._forward(precision or self.choose_precision(patches).precision, patches)
+        with torch.inference_mode(), _keep_float32_exact():
             return forward(self._to_device(patches))
 
-    def fetch(self, features: torch.Tensor) -> npt.NDArray[np.float32]:
+    def fetch(self, features: torch.Tensor) -> Floats:
         """Bring embeddings that `start` began to memory: ndarray of shape (n, dimension), float32."""
-        found: npt.NDArray[np.float32] = features.cpu().numpy()
-        return found
+        fetched: Floats = features.cpu().numpy()
+        return fetched
 
     def _to_device(self, patches: npt.NDArray[np.uint8]) -> torch.Tensor:
         import torch
@@ -208,12 +209,12 @@ class Encoder:
         import torch
 
         seconds: dict[str, float] = {}
-        features: dict[str, npt.NDArray[np.float32]] = {}
+        features: dict[str, Floats] = {}
         batch = self._to_device(patches)
         for precision in ("float32", "bfloat16"):
             try:
                 forward = self._forward(precision, patches)
-                with torch.inference_mode(), _exact_float32():
+                with torch.inference_mode(), _keep_float32_exact():
                     features[precision] = self.fetch(forward(batch))
                     seconds[precision] = min(self._seconds(forward, batch) for _ in range(_WARM_UP_PASSES))
             except RuntimeError as error:  # a device without bfloat16 says so here
@@ -222,7 +223,7 @@ class Encoder:
                 log.debug("bfloat16 cannot be used on %s: %s", self.device, error)
                 return Choice("float32", "auto")
         ratio = seconds["float32"] / seconds["bfloat16"]
-        cosine = _least_cosine(features["float32"], features["bfloat16"])
+        cosine = _find_least_cosine(features["float32"], features["bfloat16"])
         chosen = "bfloat16" if ratio >= _WORTH and cosine >= _LEAST_COSINE else "float32"
         return Choice(chosen, "auto", speed_ratio=round(ratio, 2), cosine=round(cosine, 6))
 
@@ -268,11 +269,10 @@ def _make_forward(
     import torch
 
     kind = torch.device(device).type
-    eager = _whole(network, spec, precision, device)
+    eager = _wrap(network, spec, precision, device)
     # Folding pays where there is batch normalisation, and on a GPU the compiler behind `freeze` gains
     # nothing that is worth its warm-up.
-    foldable = any(isinstance(each, torch.nn.modules.batchnorm._BatchNorm) for each in network.modules())
-    if kind != "cpu" or not foldable:
+    if kind != "cpu" or not _has_batch_norm(network):
         return eager
     try:
         with torch.no_grad(), warnings.catch_warnings():
@@ -283,32 +283,35 @@ def _make_forward(
             # Twice: the second pass is the one in which the compiler has settled. And with another number
             # of patches, since a trace could have taken it for a constant.
             parts = (sample, sample, sample[: max(1, len(sample) // 2)])
-            same = all(_agree(frozen(part), eager(part), precision) for part in parts)
+            same = all(_agrees(frozen(part), eager(part), precision) for part in parts)
     except (RuntimeError, TypeError, ValueError) as error:
         log.debug("%s cannot be frozen: %s", spec.name, error)
         return eager
     return frozen if same else eager
 
 
-def _agree(frozen: torch.Tensor, eager: torch.Tensor, precision: str) -> bool:
+def _has_batch_norm(network: torch.nn.Module) -> bool:
+    import torch
+
+    return any(isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) for layer in network.modules())
+
+
+def _agrees(frozen: torch.Tensor, eager: torch.Tensor, precision: str) -> bool:
     # In bfloat16, folding rounds other weights than the eager network has.
     least = _FROZEN_COSINE if precision == "float32" else _LEAST_COSINE
-    return frozen.shape == eager.shape and _least_cosine(frozen.numpy(), eager.numpy()) >= least
+    return frozen.shape == eager.shape and _find_least_cosine(frozen.numpy(), eager.numpy()) >= least
 
 
-def _whole(network: torch.nn.Module, spec: EncoderSpec, precision: str, device: str) -> torch.nn.Module:
+def _wrap(network: torch.nn.Module, spec: EncoderSpec, precision: str, device: str) -> torch.nn.Module:
     """Return the network with all that comes before and after it: uint8 (n, rows, columns, 3) to features."""
     import copy
 
     import torch
 
     low = precision == "bfloat16"
-    batch_normalised = any(
-        isinstance(each, torch.nn.modules.batchnorm._BatchNorm) for each in network.modules()
-    )
     # A convolutional network is cast whole, which is fastest. A transformer's sums of residuals lose too
     # much that way: autocast keeps them in float32.
-    cast = low and batch_normalised
+    cast = low and _has_batch_norm(network)
     body = copy.deepcopy(network).bfloat16() if cast else network
     dtype = torch.bfloat16 if cast else torch.float32
     device_type = torch.device(device).type
@@ -324,20 +327,20 @@ def _whole(network: torch.nn.Module, spec: EncoderSpec, precision: str, device: 
         def forward(self, patches: torch.Tensor) -> torch.Tensor:
             # Channels are last in memory already: the permutation is the layout that the network wants.
             x = patches.permute(0, 3, 1, 2).float()
-            x = _fitted(x, spec)
+            x = _fit(x, spec)
             x = ((x - self.mean) * self.scale).to(dtype)
             if low and not cast:
                 with torch.autocast(device_type, torch.bfloat16):
-                    found = self.body(x)
+                    features = self.body(x)
             else:
-                found = self.body(x)
-            pooled: torch.Tensor = found if spec.pool is None else spec.pool(found)
+                features = self.body(x)
+            pooled: torch.Tensor = features if spec.pool is None else spec.pool(features)
             return pooled.float()
 
     return Whole().eval()
 
 
-def _fitted(patches: torch.Tensor, spec: EncoderSpec) -> torch.Tensor:
+def _fit(patches: torch.Tensor, spec: EncoderSpec) -> torch.Tensor:
     """Return patches, (n, 3, rows, columns) of 0..255, resized and cut to what the network takes."""
     import torch
 
@@ -357,7 +360,7 @@ def _fitted(patches: torch.Tensor, spec: EncoderSpec) -> torch.Tensor:
     return patches[:, :, inner, inner]
 
 
-def _exact_float32() -> Any:
+def _keep_float32_exact() -> Any:
     """Keep float32 what it is.
 
     Left to itself, cuDNN rounds float32 to the 10 bits of TF32 and may choose its algorithm anew in each run.
@@ -367,7 +370,7 @@ def _exact_float32() -> Any:
     return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
-def _least_cosine(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
+def _find_least_cosine(a: Floats, b: Floats) -> float:
     """Return the least cosine of a row of one with the same row of the other; two zeros agree."""
     a64, b64 = a.astype(np.float64), b.astype(np.float64)
     lengths = np.linalg.norm(a64, axis=1) * np.linalg.norm(b64, axis=1)

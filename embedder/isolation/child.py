@@ -7,7 +7,6 @@ gone. What it logs, writes to stderr and tells of its progress arrives here as i
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import pickle
@@ -21,14 +20,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Self
+from typing import IO, Any, Self
 
-from embedder.isolation import memory
+from embedder.isolation import memory, program
+from embedder.isolation.program import LEAVE_SECONDS, Progress
 from tissuumaps_sic.slidefile.errors import SicError
 
 log = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
 
 # Beginning to work, a child calls what is named here as "module:function": tests put encoders and slides in
 # place of the real ones by it.
@@ -37,7 +35,7 @@ PREPARATION: str | None = None
 _LOOK_SECONDS = 0.1
 # What a library says just before it ends the process is told with the slide, and not twice.
 _HELD_SECONDS = 1.0
-_STOP_SECONDS, _LEAVE_SECONDS = 20.0, 4.0
+_STOP_SECONDS = 20.0
 _LINES_KEPT = 20
 _MOST_SAID = 300
 
@@ -146,10 +144,10 @@ class _Process:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        command = [sys.executable, "-P", "-c", f"from {__name__} import _work; _work()"]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(each or os.getcwd() for each in sys.path)}  # noqa: PTH109
+        command = [sys.executable, "-P", "-c", f"from {program.__name__} import work; work()"]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(place or os.getcwd() for place in sys.path)}  # noqa: PTH109
         try:
-            with _signals_held():
+            with _hold_signals():
                 # Where the parent's memory is large, and for GPUs, nothing of it may be shared: no fork.
                 self._popen = subprocess.Popen(  # noqa: S603 -- our own program
                     command,
@@ -161,8 +159,13 @@ class _Process:
         except OSError as error:
             raise ChildError(f"no process can be started to read slides in ({error.strerror})") from error
         self._messages: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
-        self._said = _Said(_stream(self._popen.stderr))
-        self._reader = threading.Thread(target=self._receive, daemon=True, name="child-reader")
+        stdin, stdout, stderr = self._popen.stdin, self._popen.stdout, self._popen.stderr
+        assert stdin is not None
+        assert stdout is not None
+        assert stderr is not None
+        self._stdin, self._stdout = stdin, stdout
+        self._said = _Said(stderr)
+        self._reader = threading.Thread(target=self._listen, daemon=True, name="child-reader")
         self._reader.start()
         self._stage, self._limited = "its process was started", False
         package = logging.getLogger("embedder")
@@ -175,92 +178,100 @@ class _Process:
         self._send(("run", function, arguments))
         heard = looked = time.monotonic()
         while True:
-            try:
-                kind, *content = self._messages.get(timeout=_LOOK_SECONDS)
-            except queue.Empty:
-                kind, content = "", []
+            message = self._receive(_LOOK_SECONDS)
             now = time.monotonic()
             self._said.pass_on(older_than=_HELD_SECONDS)
-            if kind:
+            if message is not None:
                 heard = now
-            if kind == "done":
-                self._said.pass_on()
-                return content[0]
-            if kind == "raised":
-                self._said.pass_on()
-                raise content[0]
-            if kind == "stopped":
-                raise KeyboardInterrupt
-            if kind == "gone":
-                raise LostError(self._told(_death(self._popen.wait())))
-            if kind == "log":
-                name, level, message = content
-                logging.getLogger(name).log(level, "%s", message)
-            elif kind == "progress" and progress is not None:
-                progress(*content)
-            elif kind == "stage":
-                self._stage, self._limited = content
+                kind, *content = message
+                if kind == "done":
+                    self._said.pass_on()
+                    return content[0]
+                self._take(kind, content, progress)
             # Not at each of a thousand messages.
-            if now - looked < _LOOK_SECONDS:
-                continue
-            looked = now
-            silent = self._limits.silent_seconds
-            if self._limited and silent is not None and now - heard > silent:
-                self._popen.kill()
-                self._popen.wait()
-                raise StalledError(
-                    self._told(
-                        f"nothing came of it for {_duration(silent)}, and it was ended: the file is damaged, "
-                        "or its disk does not answer"
-                    )
+            if now - looked >= _LOOK_SECONDS:
+                looked = now
+                self._enforce_limits(now - heard)
+
+    def _take(self, kind: str, content: list[Any], progress: Progress | None) -> None:
+        """Do what a message is for; raise what the function ended with, where it did not return."""
+        if kind == "raised":
+            self._said.pass_on()
+            raise content[0]
+        if kind == "stopped":
+            raise KeyboardInterrupt
+        if kind == "gone":
+            raise LostError(self._explain(_describe_death(self._popen.wait())))
+        if kind == "log":
+            name, level, text = content
+            logging.getLogger(name).log(level, "%s", text)
+        elif kind == "progress" and progress is not None:
+            progress(*content)
+        elif kind == "stage":
+            self._stage, self._limited = content
+
+    def _enforce_limits(self, silent_for: float) -> None:
+        """End the child where it takes more than it may."""
+        silent = self._limits.silent_seconds
+        if self._limited and silent is not None and silent_for > silent:
+            self._kill()
+            raise StalledError(
+                self._explain(
+                    f"nothing came of it for {_duration(silent)}, and it was ended: the file is damaged, "
+                    "or its disk does not answer"
                 )
-            excess = memory.excess(self._popen.pid, self._limits.memory)
-            if excess is not None:
-                self._popen.kill()
-                self._popen.wait()
-                raise LostError(self._told(f"{excess}; it was ended before the system ends more than that"))
+            )
+        excess = memory.describe_excess(self._popen.pid, self._limits.memory)
+        if excess is not None:
+            self._kill()
+            raise LostError(self._explain(f"{excess}; it was ended before the system ends more than that"))
+
+    def _kill(self) -> None:
+        self._popen.kill()
+        self._popen.wait()
 
     def stop(self) -> None:
         """Ask the child to save its work, and wait for it."""
         self._send(("stop",))
         # After its last patch there is nothing left to save.
-        deadline = time.monotonic() + (_STOP_SECONDS if self._limited else _LEAVE_SECONDS)
+        deadline = time.monotonic() + (_STOP_SECONDS if self._limited else LEAVE_SECONDS)
         while time.monotonic() < deadline:
-            with suppress(queue.Empty):
-                kind, *_ = self._messages.get(timeout=_LOOK_SECONDS)
-                if kind in ("stopped", "done", "raised", "gone"):
-                    return
+            message = self._receive(_LOOK_SECONDS)
+            if message is not None and message[0] in ("stopped", "done", "raised", "gone"):
+                return
 
     def end(self) -> None:
         with suppress(OSError):
-            _stream(self._popen.stdin).close()  # by which it ends itself
+            self._stdin.close()  # by which it ends itself
         try:
-            self._popen.wait(_LEAVE_SECONDS)
+            self._popen.wait(LEAVE_SECONDS)
         except subprocess.TimeoutExpired:
-            self._popen.kill()
-            self._popen.wait()
+            self._kill()
         self._said.close()
         self._reader.join(_HELD_SECONDS)
-        for stream in (self._popen.stdout, self._popen.stderr):
-            # A process that the child left behind may hold the other end.
-            if stream is not None and not self._reader.is_alive():
-                stream.close()
+        if not self._reader.is_alive():  # a process that the child left behind may hold the other end
+            self._stdout.close()
+            self._said.stream.close()
 
     def _send(self, message: tuple[Any, ...]) -> None:
-        stdin = _stream(self._popen.stdin)
         with suppress(OSError):  # it is gone, and `run` will see it
-            pickle.dump(message, stdin)
-            stdin.flush()
+            pickle.dump(message, self._stdin)
+            self._stdin.flush()
 
-    def _receive(self) -> None:
-        stdout = _stream(self._popen.stdout)
+    def _receive(self, seconds: float) -> tuple[Any, ...] | None:
+        """Return the child's next message; None where there is none for so long."""
+        with suppress(queue.Empty):
+            return self._messages.get(timeout=seconds)
+        return None
+
+    def _listen(self) -> None:
         try:
             while True:
-                self._messages.put(pickle.load(stdout))  # noqa: S301 -- from our own child
+                self._messages.put(pickle.load(self._stdout))  # noqa: S301 -- from our own child
         except Exception:  # noqa: BLE001 -- the end of the file, or half a message of a child that died
             self._messages.put(("gone",))
 
-    def _told(self, how: str) -> str:
+    def _explain(self, how: str) -> str:
         last = self._said.last()
         said = f" (last words: {last})" if last else ""
         return f"while {self._stage}, {how}{said}"
@@ -269,8 +280,8 @@ class _Process:
 class _Said:
     """What a child writes to stderr, passed on line by line; the last of it is kept."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
         self._kept: deque[tuple[float, str]] = deque()
         self._passed_on: deque[str] = deque(maxlen=_LINES_KEPT)
         self._lock = threading.Lock()
@@ -279,7 +290,7 @@ class _Said:
 
     def _read(self) -> None:
         with suppress(OSError, ValueError):
-            for line in self._stream:
+            for line in self.stream:
                 with self._lock:
                     self._kept.append((time.monotonic(), line.decode("utf-8", "backslashreplace").rstrip()))
                     # A library that complains of each tile must not fill the memory.
@@ -309,20 +320,15 @@ class _Said:
         with self._lock:
             lines = [*self._passed_on, *(line for _, line in self._kept)]
             self._kept.clear()
-        told = " ".join(" ".join(lines[-_LINES_KEPT:]).split())
-        return told if len(told) <= _MOST_SAID else "..." + told[-_MOST_SAID:]
+        words = " ".join(" ".join(lines[-_LINES_KEPT:]).split())
+        return words if len(words) <= _MOST_SAID else "..." + words[-_MOST_SAID:]
 
     def close(self) -> None:
         self._thread.join(_HELD_SECONDS)
         self.pass_on()
 
 
-def _stream(stream: Any) -> BinaryIO:
-    found: BinaryIO = stream
-    return found
-
-
-def _death(status: int) -> str:
+def _describe_death(status: int) -> str:
     """Say how a process ended."""
     if status >= 0:
         return f"its process ended without a word (exit status {status})"
@@ -340,7 +346,7 @@ def _duration(seconds: float) -> str:
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
+def _hold_signals() -> Iterator[None]:
     """Let a child begin deaf to Ctrl-C and SIGTERM, which reach all processes of a terminal or a job."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -350,134 +356,3 @@ def _signals_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-# --------------------------------------------------------------------------------------------- in the child
-
-_outbox: BinaryIO | None = None
-_sending = threading.Lock()
-_stop_asked = False
-
-
-def tell_progress(done: int, total: int) -> None:
-    """Tell the parent how many patches are done; without a parent do nothing."""
-    _tell("progress", done, total)
-
-
-def tell_stage(stage: str, *, limited: bool = True) -> None:
-    """Tell the parent what is done now; without a parent do nothing.
-
-    Parameters
-    ----------
-    stage : str
-        A clause, such as "its tissue was looked for".
-    limited : bool, default=True
-        Whether it is a sign of trouble when nothing comes of it for a long time.
-    """
-    _tell("stage", stage, limited)
-
-
-def _tell(*message: Any) -> None:
-    if _outbox is None:
-        return
-    content = pickle.dumps(message)
-    with _sending:
-        _outbox.write(content)
-        _outbox.flush()
-
-
-class _Handler(logging.Handler):
-    """Gives the parent what is logged."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        _tell("log", record.name, record.levelno, self.format(record))
-
-
-def _work() -> None:
-    """Do what the parent asks, until it is gone; this is the child's whole program."""
-    global _outbox
-    inbox = os.fdopen(os.dup(0), "rb")
-    _outbox = os.fdopen(os.dup(1), "wb")
-    # What libraries print goes where they complain, and what they ask for is not there.
-    os.dup2(2, 1)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    _listen_to_stop()
-    asked: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
-    _, parent, level, preparation = pickle.load(inbox)  # noqa: S301 -- from our own parent
-    _die_with(parent)
-    memory.volunteer()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_Handler()])
-    logging.getLogger("embedder").setLevel(level)
-    threading.Thread(target=_read_orders, args=(inbox, asked), daemon=True).start()
-    if preparation is not None:
-        module, _, name = preparation.partition(":")
-        getattr(importlib.import_module(module), name)()
-    try:
-        while True:
-            order = asked.get()
-            if not order:
-                return
-            _, function, arguments = order
-            tell_stage("it was read")
-            try:
-                _tell("done", function(*arguments))
-            except Exception as error:  # noqa: BLE001 -- the parent's to handle
-                _tell("raised", _portable(error))
-    except KeyboardInterrupt:
-        _tell("stopped")
-
-
-def _read_orders(inbox: BinaryIO, asked: queue.SimpleQueue[tuple[Any, ...]]) -> None:
-    global _stop_asked
-    try:
-        while True:
-            message = pickle.load(inbox)  # noqa: S301 -- from our own parent
-            if message[0] == "stop":
-                _stop_asked = True
-                import _thread
-
-                _thread.interrupt_main(signal.SIGINT)
-            else:
-                asked.put(message)
-    except Exception:  # noqa: BLE001 -- the parent is gone, or wants no more
-        # Who waits for orders ends in order; who works on may never come to it.
-        asked.put(())
-        time.sleep(_LEAVE_SECONDS / 2)
-        os._exit(0)
-
-
-def _listen_to_stop() -> None:
-    """Stop by the parent's word alone, and once."""
-    stopped = False
-
-    def stop(*_: object) -> None:
-        nonlocal stopped
-        if _stop_asked and not stopped:
-            stopped = True
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-
-
-def _die_with(parent: int) -> None:
-    """End with the parent even while a decoder lets nothing else run; where the system can (Linux)."""
-    if not sys.platform.startswith("linux"):
-        return
-    import ctypes
-
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        os._exit(0)
-
-
-def _portable(error: Exception) -> Exception:
-    """Return an error that can be sent; its text, where it cannot."""
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 -- our own
-    except Exception:  # noqa: BLE001
-        return RuntimeError(" ".join(f"{type(error).__name__}: {error}".split()))
-    return error

@@ -15,7 +15,7 @@ _LEAST_LEFT = 0.04
 _LEAST_TAKEN = 0.25
 
 
-def excess(pid: int, limit: int | None = None) -> str | None:
+def describe_excess(pid: int, limit: int | None = None) -> str | None:
     """Say by how much a process takes too much memory; None where it does not.
 
     Parameters
@@ -25,18 +25,18 @@ def excess(pid: int, limit: int | None = None) -> str | None:
         Bytes; by default what the machine, or the container, can give.
     """
     if limit is not None:
-        taken = own_bytes(pid)
+        taken = count_own_bytes(pid)
         return None if taken <= limit else f"it took {_gb(taken)} of memory, and {_gb(limit)} are allowed"
-    total, left = room()
+    total, left = measure_room()
     if left > _LEAST_LEFT * total:
         return None
-    taken = own_bytes(pid)
+    taken = count_own_bytes(pid)
     if taken < _LEAST_TAKEN * total:
         return None
     return f"it took {_gb(taken)} of memory, and of the {_gb(total)} of this machine {_gb(left)} were left"
 
 
-def room() -> tuple[int, int]:
+def measure_room() -> tuple[int, int]:
     """Return how many bytes there are for this process and its like, and how many of them are left."""
     import psutil
 
@@ -47,7 +47,7 @@ def room() -> tuple[int, int]:
     return total, left
 
 
-def own_bytes(pid: int) -> int:
+def count_own_bytes(pid: int) -> int:
     """Return what a process holds for itself; 0 where it is gone. Mapped files can be dropped at any time."""
     import psutil
 
@@ -99,9 +99,9 @@ def _groups() -> Iterator[tuple[Path, str, str, str]]:
             continue
         # In a container the path may be the machine's, and the container's own group lies at the root.
         folder = root / path.lstrip("/")
-        for each in (folder, *folder.parents):
-            yield each, *names
-            if each == root:
+        for group in (folder, *folder.parents):
+            yield group, *names
+            if group == root:
                 break
 
 

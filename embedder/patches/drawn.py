@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from embedder.patches.tissue import TissueMask
+from embedder.patches.types import Floats, Mask
 from tissuumaps_sic.slidefile.areas.area import Area, AreaError
 from tissuumaps_sic.slidefile.areas.files import DRAWINGS, is_drawing, read_areas
 from tissuumaps_sic.slidefile.areas.fill import Shape
@@ -88,24 +88,24 @@ def read_tissue(
 
 def _find(folder: Path, name: str) -> Path:
     wanted = [f"{name}{middle}{suffix}" for suffix in DRAWINGS + MASKS for middle in _NAMES]
-    there = {each.name for each in folder.iterdir()}
-    found = [each for each in wanted if each in there]
-    if not found:
+    there = {file.name for file in folder.iterdir()}
+    files = [file for file in wanted if file in there]
+    if not files:
         raise SlideError(
             f"{folder}: has no tissue for {name}; it would be {name}.geojson, {name}.png or {name}_mask.png"
         )
-    if len(found) > 1:
-        raise SlideError(f"{folder}: has {' and '.join(found)} for {name}; leave one")
-    return folder / found[0]
+    if len(files) > 1:
+        raise SlideError(f"{folder}: has {' and '.join(files)} for {name}; leave one")
+    return folder / files[0]
 
 
-def _read_image(slide: Slide, path: Path, classes: Sequence[str]) -> tuple[npt.NDArray[np.float32], float]:
+def _read_image(slide: Slide, path: Path, classes: Sequence[str]) -> tuple[Floats, float]:
     # A colour is no value that could be chosen; where none is, whatever is not black is meant.
     image = open_mask(path, colours="refused" if classes else "values", access="sequential")
     _, pixel = place_mask(path.name, image.size, slide.size)
     chosen = np.zeros(N_VALUES, bool)
     if classes:
-        chosen[_whole(classes, path)] = True
+        chosen[_parse_values(classes, path)] = True
     else:
         chosen[1:] = True
     factor = math.ceil(max(image.size) / _MASK_SIDE)
@@ -118,18 +118,18 @@ def _read_image(slide: Slide, path: Path, classes: Sequence[str]) -> tuple[npt.N
     return mask, sum(pixel) / 2 * factor
 
 
-def _whole(classes: Sequence[str], path: Path) -> list[int]:
-    values = [each.strip() for each in classes]
-    if not all(each.isascii() and each.isdigit() and int(each) < N_VALUES for each in values):
+def _parse_values(classes: Sequence[str], path: Path) -> list[int]:
+    values = [word.strip() for word in classes]
+    if not all(word.isascii() and word.isdigit() and int(word) < N_VALUES for word in values):
         raise SlideError(
             f"{path}: is a mask image: --tissue-class must be a value such as 1, not {' or '.join(classes)}"
         )
-    return [int(each) for each in values]
+    return [int(word) for word in values]
 
 
 def _draw_file(
     slide: Slide, path: Path, classes: Sequence[str], *, from_bounds: bool
-) -> tuple[npt.NDArray[np.float32], float]:
+) -> tuple[Floats, float]:
     drawn = read_areas(path)
     if drawn.from_bounds and not from_bounds and slide.bounds != (0, 0, *slide.size):
         log.warning(
@@ -143,13 +143,11 @@ def _draw_file(
     return _draw(slide, drawn.of(classes) if classes else drawn.areas, (x, y))
 
 
-def _draw(
-    slide: Slide, areas: Sequence[Area], corner: tuple[int, int]
-) -> tuple[npt.NDArray[np.float32], float]:
+def _draw(slide: Slide, areas: Sequence[Area], corner: tuple[int, int]) -> tuple[Floats, float]:
     width, height = slide.size
     fine = max(1.0, max(width, height) / _DRAWN_SIDE)
     drawn = np.zeros((math.ceil(height / fine), math.ceil(width / fine)), bool)
-    for polygon in (each for area in areas for each in area.polygons):
+    for polygon in (polygon for area in areas for polygon in area.polygons):
         shape = Shape.of(polygon, origin=np.negative(corner), pixel=fine)
         low, high = np.maximum(shape.low, 0), np.minimum(shape.high, drawn.shape[::-1])
         if (low < high).all():
@@ -158,7 +156,7 @@ def _draw(
     return _reduce(drawn, 2), 2 * fine
 
 
-def _reduce(mask: npt.NDArray[np.bool_], factor: int) -> npt.NDArray[np.float32]:
+def _reduce(mask: Mask, factor: int) -> Floats:
     """Return the share of True in squares of `factor` pixels; what the last ones lack is False."""
     rows, columns = (-(-side // factor) for side in mask.shape)
     padded = np.zeros((rows * factor, columns * factor), bool)

@@ -15,12 +15,12 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from embedder.patches.types import Integers, Mask
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.pixels.source import nearest_finer_level
 
 log = logging.getLogger(__name__)
 
-Integers = npt.NDArray[np.int64]
 
 # Up to this, pixels count as square: tags are no more exact, and a scale for each direction would blur, by
 # resampling, what can be copied. Beyond the other, one of the two tags is wrong.
@@ -265,7 +265,7 @@ class PatchGrid:
         x, y = self.bounds[0] / self.level_downsample, self.bounds[1] / self.level_downsample
         return (round(x), round(y)) if self.level_scale == (1, 1) else (x, y)
 
-    def select(self, keep: npt.NDArray[np.bool_]) -> Self:
+    def select(self, keep: Mask) -> Self:
         """Give the grid with only the patches that are True in `keep`, of shape (n,)."""
         if keep.dtype != np.bool_ or keep.shape != self.cells.shape:
             raise ValueError(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
 from embedder.patches.drawn import read_tissue
 from embedder.patches.grid import PatchGrid
 from embedder.patches.options import PatchOptions
 from embedder.patches.tissue import TissueMask, tissue_mask
+from embedder.patches.types import Floats
 from tissuumaps_sic.slidefile.pixels.slide import Slide, require_resolution
 from tissuumaps_sic.slidefile.pixels.source import SlideError
 
@@ -25,9 +23,7 @@ def find_tissue(slide: Slide, options: PatchOptions) -> TissueMask:
     )
 
 
-def plan_grid(
-    slide: Slide, mask: TissueMask, options: PatchOptions
-) -> tuple[PatchGrid, npt.NDArray[np.float32]]:
+def plan_grid(slide: Slide, mask: TissueMask, options: PatchOptions) -> tuple[PatchGrid, Floats]:
     """Return the patches that hold tissue, and the share of each that does, (n_patches,).
 
     Raises

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from embedder.patches.types import Floats, Mask
 from tissuumaps_sic.slidefile.areas.sums import Sums, area_in, sum_before
 from tissuumaps_sic.slidefile.pixels.slide import Slide, require_resolution
 from tissuumaps_sic.slidefile.pixels.source import Pixels
-
-Mask = npt.NDArray[np.bool_]
 
 # A patch of 128 µm is 16 pixels of this size: fine enough for its share of tissue, and nuclei are
 # blurred into their tissue.
@@ -52,7 +51,7 @@ class TissueMask:
         What it was made with, for the provenance.
     """
 
-    mask: Mask | npt.NDArray[np.float32]
+    mask: Mask | Floats
     downsample: float
     method: str
     parameters: Mapping[str, float | str | bool] = field(default_factory=dict)
@@ -62,7 +61,7 @@ class TissueMask:
         x0: npt.NDArray[np.integer | np.floating],
         y0: npt.NDArray[np.integer | np.floating],
         size0: float | tuple[float, float],
-    ) -> npt.NDArray[np.float32]:
+    ) -> Floats:
         """Give the share of each square that is tissue.
 
         Parameters
@@ -124,10 +123,10 @@ def tissue_mask(slide: Slide, *, min_tissue_um2: float = 10_000, min_hole_um2: f
     downsample = extent / max(thumbnail.shape[:2])
     mpp = resolution.mpp * downsample
     # The same blur on a field as on a slide, in µm: half a pixel of the thumbnail of a slide.
-    saturation, brightness = _saturation(thumbnail, sigma=_MPP / 2 / mpp)
-    usable = (brightness >= _BLACK) & _inside(slide.bounds, downsample, thumbnail.shape[:2])
-    threshold = _threshold(saturation[usable], brightness[usable])
-    mask = _without_small(
+    saturation, brightness = _measure_saturation(thumbnail, sigma=_MPP / 2 / mpp)
+    usable = (brightness >= _BLACK) & _find_inside(slide.bounds, downsample, thumbnail.shape[:2])
+    threshold = _find_threshold(saturation[usable], brightness[usable])
+    mask = _remove_small(
         usable & (saturation > threshold),
         min_true=min_tissue_um2 / mpp**2,
         min_false=min_hole_um2 / mpp**2,
@@ -147,7 +146,7 @@ def tissue_mask(slide: Slide, *, min_tissue_um2: float = 10_000, min_hole_um2: f
     )
 
 
-def _saturation(image: Pixels, *, sigma: float) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _measure_saturation(image: Pixels, *, sigma: float) -> tuple[Floats, Floats]:
     """Give the saturation and brightness (S and V of HSV) of a blurred image, 0 to 1."""
     from skimage import filters
 
@@ -159,7 +158,7 @@ def _saturation(image: Pixels, *, sigma: float) -> tuple[npt.NDArray[np.float32]
     return (high - low) / np.maximum(high, 1e-6), high
 
 
-def _inside(bounds: tuple[int, int, int, int], downsample: float, shape: tuple[int, ...]) -> Mask:
+def _find_inside(bounds: tuple[int, int, int, int], downsample: float, shape: tuple[int, ...]) -> Mask:
     """Give the mask's pixels whose centre lies in the bounds."""
     x, y, width, height = bounds
     columns = (np.arange(shape[1]) + 0.5) * downsample
@@ -169,7 +168,7 @@ def _inside(bounds: tuple[int, int, int, int], downsample: float, shape: tuple[i
     return inside_y[:, None] & inside_x[None, :]
 
 
-def _threshold(saturation: npt.NDArray[np.float32], brightness: npt.NDArray[np.float32]) -> float:
+def _find_threshold(saturation: Floats, brightness: Floats) -> float:
     """Give the saturation above which a pixel is tissue."""
     from skimage import filters
 
@@ -189,7 +188,7 @@ def _threshold(saturation: npt.NDArray[np.float32], brightness: npt.NDArray[np.f
     return min(max(otsu, _FLOOR), _CEILING)
 
 
-def _without_small(mask: Mask, *, min_true: float, min_false: float) -> Mask:
+def _remove_small(mask: Mask, *, min_true: float, min_false: float) -> Mask:
     """Fill the holes, then drop the specks, that are smaller than these many pixels."""
     return _drop_small(~_drop_small(~mask, min_false), min_true)
 

@@ -73,19 +73,19 @@ def view(
 
     # All is drawn, whatever the options: one of them at zero does not change what the others do.
     symmetry = torch.randint(8, (n,), generator=generator)
-    boxes = _boxes(uniform(4), options.crop)
+    boxes = _make_boxes(uniform(4), options.crop)
     scale, shift = uniform(3) * 2 - 1, uniform(3) * 2 - 1
     light = uniform() * 2 - 1
-    found = turn(patches, symmetry).float() / 255
+    views = turn(patches, symmetry).float() / 255
     if options.crop < 1:
-        found = crop(found, boxes.to(device))
+        views = crop(views, boxes.to(device))
     if options.stain:
-        found = jitter_stains(
-            found, (1 + options.stain * scale).to(device), (options.stain * shift).to(device)
+        views = jitter_stains(
+            views, (1 + options.stain * scale).to(device), (options.stain * shift).to(device)
         )
     if options.brightness:
-        found = found * (1 + options.brightness * light).to(device).view(-1, 1, 1, 1)
-    return found.clamp(0, 1)
+        views = views * (1 + options.brightness * light).to(device).view(-1, 1, 1, 1)
+    return views.clamp(0, 1)
 
 
 def turn(patches: torch.Tensor, symmetry: torch.Tensor) -> torch.Tensor:
@@ -99,13 +99,13 @@ def turn(patches: torch.Tensor, symmetry: torch.Tensor) -> torch.Tensor:
     """
     import torch
 
-    found = torch.empty_like(patches)
-    for each in range(8):
-        which = torch.nonzero(symmetry == each).flatten().to(patches.device)
+    turned = torch.empty_like(patches)
+    for kind in range(8):
+        which = torch.nonzero(symmetry == kind).flatten().to(patches.device)
         if len(which):
-            turned = torch.rot90(patches[which], each % 4, dims=(2, 3))
-            found[which] = turned.flip(3) if each >= 4 else turned
-    return found
+            rotated = torch.rot90(patches[which], kind % 4, dims=(2, 3))
+            turned[which] = rotated.flip(3) if kind >= 4 else rotated
+    return turned
 
 
 def crop(patches: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
@@ -175,7 +175,7 @@ def hed_to_rgb(densities: torch.Tensor) -> torch.Tensor:
     return (torch.exp(-absorbed) * 256 - 1) / 255
 
 
-def _boxes(drawn: torch.Tensor, least: float) -> torch.Tensor:
+def _make_boxes(drawn: torch.Tensor, least: float) -> torch.Tensor:
     """Return crops, (n, 4) as `crop` takes them, of an area from `least` to 1 and sides of 3:4 to 4:3.
 
     `drawn` is (n, 4), uniform from 0 to 1: for the area, the sides' ratio, and the place in x and in y.
@@ -186,5 +186,5 @@ def _boxes(drawn: torch.Tensor, least: float) -> torch.Tensor:
 
     area = least + (1 - least) * drawn[:, 0]
     ratio = torch.exp((2 * drawn[:, 1] - 1) * math.log(4 / 3))
-    width, height = (torch.sqrt(area * each).clamp(max=1) for each in (ratio, 1 / ratio))
+    width, height = (torch.sqrt(area * side).clamp(max=1) for side in (ratio, 1 / ratio))
     return torch.stack([drawn[:, 2] * (1 - width), drawn[:, 3] * (1 - height), width, height], dim=1)

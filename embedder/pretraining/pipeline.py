@@ -15,6 +15,7 @@ import numpy.typing as npt
 from embedder.embedding.request import SlideInput, as_inputs
 from embedder.encoders.load import load_encoder
 from embedder.encoders.network import Encoder, choose_device
+from embedder.patches.types import Floats
 from embedder.pretraining.options import PretrainError, PretrainOptions
 from embedder.pretraining.probes import Probe, knn_probe, linear_probe, neighbour_probe
 from embedder.pretraining.report import PretrainResult, read_result, write_encoder, write_report
@@ -105,8 +106,8 @@ def _pretrain(
         del training  # it holds the patches, too
     finally:
         # What was read stays for a run that goes on; Windows removes no file that is mapped.
-        for each in stores:
-            each.close()
+        for kept in stores:
+            kept.close()
     made = PretrainResult(
         encoder=result,
         steps=n_steps,
@@ -117,8 +118,8 @@ def _pretrain(
         failures=(*failures, *(failure for failure in store.failures if failure not in failures)),
     )
     write_report(folder, made, options, seconds=seconds, mark=mark)
-    for each in stores:
-        each.remove()
+    for kept in stores:
+        kept.remove()
     log.info("%s: %d steps on %d patches of %d slides", result, n_steps, made.n_patches, made.n_slides)
     return made
 
@@ -210,7 +211,7 @@ def _compare(store: PatchStore, trained: Path, options: PretrainOptions) -> dict
     if labels is None:
         if n < 2:
             return {}
-        (start, chance), (end, _) = (neighbour_probe(each, store.places(), slides) for each in features)
+        (start, chance), (end, _) = (neighbour_probe(X, store.places(), slides) for X in features)
         return {"nearest patches within 2 strides": Probe(start, end, chance)}
     n_labels = len(np.unique(labels))
     if n_labels < 2 or n < _PROBE_BATCH:
@@ -218,11 +219,11 @@ def _compare(store: PatchStore, trained: Path, options: PretrainOptions) -> dict
         return {}
     probes = {}
     for name, probe in (("neighbours", knn_probe), ("linear", linear_probe)):
-        start, end = (probe(each, labels, groups=slides) for each in features)
+        start, end = (probe(X, labels, groups=slides) for X in features)
         probes[f"{name}, balanced accuracy"] = Probe(start, end, 1 / n_labels)
     return probes
 
 
-def _embed(encoder: Encoder, patches: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def _embed(encoder: Encoder, patches: npt.NDArray[np.uint8]) -> Floats:
     parts = range(0, len(patches), _PROBE_BATCH)
     return np.concatenate([encoder.encode(patches[begin : begin + _PROBE_BATCH]) for begin in parts])

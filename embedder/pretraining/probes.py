@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Features = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
+from embedder.embedding.umap import unit_rows
+from embedder.patches.types import Floats, Integers
 
 _FOLDS = 5
 
@@ -26,10 +25,8 @@ class Probe:
     chance: float
 
 
-def knn_probe(
-    X: Features, labels: Integers, *, groups: Integers | None = None, neighbours: int = 10
-) -> float:
-    """Return the balanced accuracy of labels told by the nearest patches of other groups.
+def knn_probe(X: Floats, labels: Integers, *, groups: Integers | None = None, neighbours: int = 10) -> float:
+    """Return the balanced accuracy of labels predicted by the nearest patches of other groups.
 
     Parameters
     ----------
@@ -51,11 +48,11 @@ def knn_probe(
     def model(n_train: int) -> Any:
         return KNeighborsClassifier(min(neighbours, n_train))
 
-    return _cross_validated(model, _unit(X), labels, groups)
+    return _cross_validate(model, unit_rows(X), labels, groups)
 
 
-def linear_probe(X: Features, labels: Integers, *, groups: Integers | None = None) -> float:
-    """Return the balanced accuracy of labels told by a logistic regression that other groups taught.
+def linear_probe(X: Floats, labels: Integers, *, groups: Integers | None = None) -> float:
+    """Return the balanced accuracy of labels predicted by a logistic regression that other groups taught.
 
     Parameters and errors are those of `knn_probe`.
     """
@@ -68,11 +65,11 @@ def linear_probe(X: Features, labels: Integers, *, groups: Integers | None = Non
         line = LogisticRegression(C=0.01, class_weight="balanced", max_iter=1000)
         return make_pipeline(StandardScaler(), line)
 
-    return _cross_validated(model, _unit(X), labels, groups)
+    return _cross_validate(model, unit_rows(X), labels, groups)
 
 
 def neighbour_probe(
-    X: Features,
+    X: Floats,
     places: Integers,
     slides: Integers,
     *,
@@ -111,7 +108,7 @@ def neighbour_probe(
     near = slides[:, None] == slides[None, :]
     near &= np.abs(places[:, None, :] - places[None, :, :]).max(axis=2) <= reach
     np.fill_diagonal(near, val=False)
-    unit = _unit(X)
+    unit = unit_rows(X)
     similar = unit @ unit.T
     np.fill_diagonal(similar, -np.inf)
     nearest = np.argsort(-similar, axis=1, kind="stable")[:, : min(neighbours, n - 1)]
@@ -119,7 +116,7 @@ def neighbour_probe(
     return float(share), float(near.sum() / (n * (n - 1)))
 
 
-def _cross_validated(model: Any, X: Features, labels: Integers, groups: Integers | None) -> float:
+def _cross_validate(model: Any, X: Floats, labels: Integers, groups: Integers | None) -> float:
     from sklearn.metrics import recall_score
     from sklearn.model_selection import GroupKFold, KFold
 
@@ -132,15 +129,10 @@ def _cross_validated(model: Any, X: Features, labels: Integers, groups: Integers
         parts = list(KFold(_FOLDS, shuffle=True, random_state=0).split(X))
     else:
         parts = list(GroupKFold(min(_FOLDS, len(np.unique(groups)))).split(X, groups=groups))
-    told = np.empty_like(labels)
+    predicted = np.empty_like(labels)
     for train, test in parts:
         if len(np.unique(labels[train])) < 2:
-            told[test] = labels[train][0]  # nothing to learn: a regression would refuse
+            predicted[test] = labels[train][0]  # nothing to learn: a regression would refuse
         else:
-            told[test] = model(len(train)).fit(X[train], labels[train]).predict(X[test])
-    return float(recall_score(labels, told, labels=known, average="macro"))
-
-
-def _unit(X: Features) -> Features:
-    lengths = np.linalg.norm(X, axis=1, keepdims=True)
-    return np.asarray(X / np.where(lengths == 0, 1, lengths), np.float32)
+            predicted[test] = model(len(train)).fit(X[train], labels[train]).predict(X[test])
+    return float(recall_score(labels, predicted, labels=known, average="macro"))

@@ -16,6 +16,7 @@ from embedder.patches.drawn import read_tissue
 from embedder.patches.grid import PatchGrid, TilingError
 from embedder.patches.options import PatchOptions
 from embedder.patches.selection import find_tissue, plan_grid
+from embedder.patches.types import Integers
 from tissuumaps_sic.slidefile.areas.area import AreaError
 from tissuumaps_sic.slidefile.areas.masks import open_mask
 from tissuumaps_sic.slidefile.pixels.slide import Slide, open_slide
@@ -23,7 +24,6 @@ from tissuumaps_sic.slidefile.pixels.source import SlideError
 
 log = logging.getLogger(__name__)
 
-Integers = npt.NDArray[np.int64]
 Failure = tuple[str, str]
 
 # The least share of a patch that one value of a truth covers, for the patch to have that label.
@@ -116,13 +116,13 @@ def draw(candidates: Sequence[Candidates], n_patches: int, *, seed: int) -> list
 
     What a slide lacks the others give; where all lack some there are fewer.
     """
-    shares = equal_shares([len(each.training.grid) for each in candidates], n_patches)
+    shares = share_equally([len(slide.training.grid) for slide in candidates], n_patches)
     drawn = []
     for slide, share in zip(candidates, shares, strict=True):
         random = np.random.default_rng([seed, slide.place])
         chosen = random.choice(len(slide.training.grid), share, replace=False)
         drawn.append(_keep_only(slide.training, chosen))
-    return [each for each in drawn if len(each.grid)]
+    return [sample for sample in drawn if len(sample.grid)]
 
 
 def draw_probes(candidates: Sequence[Candidates], n_patches: int, *, seed: int) -> list[Sample]:
@@ -131,11 +131,11 @@ def draw_probes(candidates: Sequence[Candidates], n_patches: int, *, seed: int) 
     With a truth they are drawn anywhere; without, each slide's lie around one of them, so that they have
     neighbours.
     """
-    usable = [each for each in candidates if len(each.probing.grid)]
+    usable = [slide for slide in candidates if len(slide.probing.grid)]
     if len(usable) > _MOST_PROBED:
         some = np.random.default_rng([seed, 0]).choice(len(usable), _MOST_PROBED, replace=False)
-        usable = [usable[each] for each in sorted(some)]
-    shares = equal_shares([len(each.probing.grid) for each in usable], n_patches)
+        usable = [usable[place] for place in sorted(some)]
+    shares = share_equally([len(slide.probing.grid) for slide in usable], n_patches)
     drawn = []
     for slide, share in zip(usable, shares, strict=True):
         random = np.random.default_rng([seed, slide.place, 1])
@@ -147,13 +147,13 @@ def draw_probes(candidates: Sequence[Candidates], n_patches: int, *, seed: int) 
             far = (grid.column - grid.column[middle]) ** 2 + (grid.row - grid.row[middle]) ** 2
             chosen = np.argsort(far, kind="stable")[:share]
         drawn.append(_keep_only(slide.probing, chosen))
-    return [each for each in drawn if len(each.grid)]
+    return [sample for sample in drawn if len(sample.grid)]
 
 
-def equal_shares(available: Sequence[int], total: int) -> list[int]:
+def share_equally(available: Sequence[int], total: int) -> list[int]:
     """Return how many each gives, so that all give `total` and none more than another that still has some.
 
-    >>> equal_shares([5, 100, 100], 45)
+    >>> share_equally([5, 100, 100], 45)
     [5, 20, 20]
     """
     shares = [0] * len(available)
@@ -181,7 +181,7 @@ def _label(sample: Sample, slide: Slide, mask: Path) -> Sample:
     if not mask.is_file():
         return _keep_only(replace(sample, labels=np.zeros(len(sample.grid), np.int64)), np.empty(0, np.int64))
     try:
-        values = np.unique(np.concatenate([np.unique(each) for each in open_mask(mask).strips()]))
+        values = np.unique(np.concatenate([np.unique(strip) for strip in open_mask(mask).strips()]))
     except AreaError as error:
         raise SlideError(str(error)) from error
     grid = sample.grid

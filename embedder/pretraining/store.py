@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.patches.reading import iter_patches
-from embedder.pretraining.samples import Failure, Integers, Sample, digest, leave_out
+from embedder.patches.types import Integers
+from embedder.pretraining.samples import Failure, Sample, digest, leave_out
 from tissuumaps_sic.slidefile.pixels.slide import open_slide
 from tissuumaps_sic.slidefile.pixels.source import SlideError
 from tissuumaps_sic.slidefile.writing import replacing
@@ -38,7 +39,7 @@ class PatchStore:
         self._file = file
         self.samples = samples
         self.failures = failures
-        n, size = sum(len(each.grid) for each in samples), samples[0].grid.patch_size
+        n, size = sum(len(sample.grid) for sample in samples), samples[0].grid.patch_size
         self.patches: npt.NDArray[np.uint8] = np.memmap(file, np.uint8, mode="r", shape=(n, size, size, 3))
 
     @classmethod
@@ -71,11 +72,11 @@ class PatchStore:
 
     def slides(self) -> Integers:
         """Return which of the slides in `samples` each patch is of, (n,)."""
-        return np.repeat(np.arange(len(self.samples)), [len(each.grid) for each in self.samples])
+        return np.repeat(np.arange(len(self.samples)), [len(sample.grid) for sample in self.samples])
 
     def places(self) -> Integers:
         """Return each patch's column and row in its slide's grid, (n, 2)."""
-        return np.concatenate([np.stack([each.grid.column, each.grid.row], 1) for each in self.samples])
+        return np.concatenate([np.stack([sample.grid.column, sample.grid.row], 1) for sample in self.samples])
 
     def labels(self) -> Integers | None:
         """Return each patch's value in the truth, (n,), where there is one."""
@@ -89,31 +90,31 @@ class PatchStore:
     def remove(self) -> None:
         """Delete the file."""
         self.close()
-        for each in (self._file, self._file.with_name(f"{self._file.name}.json")):
+        for path in (self._file, self._file.with_name(f"{self._file.name}.json")):
             with suppress(OSError):
-                each.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
 
 
 def _fill(file: Path, samples: Sequence[Sample], failed: dict[int, str]) -> None:
     """Write the patches of one slide after the other, and note those that fail."""
     from tqdm import tqdm
 
-    total = sum(len(each.grid) for each in samples)
+    total = sum(len(sample.grid) for sample in samples)
     # Not through a memory map: where the disk is full, that ends the process without a word.
     with file.open("wb") as out, tqdm(total=total, desc="reading", unit=" patches") as bar:
-        for place, each in enumerate(samples):
+        for place, sample in enumerate(samples):
             begin = out.tell()
             try:
-                with open_slide(each.item.path) as slide:
-                    for indices, patches in iter_patches(slide, each.grid, batch_size=_READ_AT_ONCE):
+                with open_slide(sample.item.path) as slide:
+                    for indices, patches in iter_patches(slide, sample.grid, batch_size=_READ_AT_ONCE):
                         for index, patch in zip(indices, patches, strict=True):
-                            # A wide slide comes in bands of columns: each patch goes to its own row.
+                            # A wide slide comes in bands of columns: sample patch goes to its own row.
                             out.seek(begin + int(index) * patch.nbytes)
                             out.write(patch.data)
                         bar.update(len(indices))
                 out.seek(0, os.SEEK_END)
             except SlideError as error:
-                failed[place] = leave_out(each.item, error)
+                failed[place] = leave_out(sample.item, error)
                 out.seek(begin)
                 out.truncate()
 

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from embedder.encoders.load import load_encoder
 from embedder.encoders.network import Encoder, choose_device
 from embedder.encoders.table import ENCODERS, TRAINABLE
+from embedder.patches.types import Integers
 from embedder.pretraining.augment import view
 from embedder.pretraining.options import PretrainError, PretrainOptions
 from tissuumaps_sic.slidefile import leases
@@ -52,7 +53,7 @@ def start_encoder(options: PretrainOptions) -> Encoder:
     if options.start == "random":
         spec = ENCODERS[options.encoder]
         _require_trainable(spec.architecture, options.encoder)
-        network = _random_network(spec.architecture, options.seed)
+        network = _make_random_network(spec.architecture, options.seed)
         return Encoder(spec, network, name=spec.name, weights_sha256="", device=device, precision="float32")
     encoder = load_encoder(options.encoder, weights=options.weights, device=device, precision="float32")
     _require_trainable(encoder.spec.architecture, options.encoder)
@@ -67,7 +68,7 @@ def _require_trainable(architecture: str, name: str) -> None:
         )
 
 
-def _random_network(architecture: str, seed: int) -> torch.nn.Module:
+def _make_random_network(architecture: str, seed: int) -> torch.nn.Module:
     import timm
     import torch
     import torchvision
@@ -123,14 +124,14 @@ class Training:
         self._head: torch.nn.Module = head.to(self._device).train()
         self._criterion = NTXentLoss(temperature=options.temperature)
         self._mean, self._std = (
-            torch.tensor(each, device=self._device).view(1, 3, 1, 1) / 255
-            for each in (encoder.spec.mean, encoder.spec.std)
+            torch.tensor(color, device=self._device).view(1, 3, 1, 1) / 255
+            for color in (encoder.spec.mean, encoder.spec.std)
         )
         parameters = [*self.network.parameters(), *self._head.parameters()]
         groups: list[dict[str, Any]] = [
-            {"params": [each for each in parameters if each.ndim > 1]},
+            {"params": [weight for weight in parameters if weight.ndim > 1]},
             # A decay of biases and norms shrinks what only shifts and scales.
-            {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
+            {"params": [weight for weight in parameters if weight.ndim <= 1], "weight_decay": 0.0},
         ]
         self._optimiser = torch.optim.AdamW(
             groups, lr=options.learning_rate, weight_decay=options.weight_decay
@@ -144,7 +145,7 @@ class Training:
         from tqdm import tqdm
 
         with (
-            _interrupts_held() as interrupted,
+            _hold_interrupts() as interrupted,
             tqdm(total=self.n_steps, initial=self.step, desc="training", unit=" steps") as bar,
         ):
             while self.step < self.n_steps:
@@ -163,7 +164,7 @@ class Training:
         import torch
 
         options = self.options
-        generator = torch.Generator().manual_seed(_seed_of(options.seed, self.step))
+        generator = torch.Generator().manual_seed(_make_seed(options.seed, self.step))
         batch = torch.from_numpy(self._patches[self._rows()]).permute(0, 3, 1, 2).to(self._device)
         # One pass for both views: batch normalisation sees them together.
         views = torch.cat([view(batch, generator=generator, options=options.augment) for _ in range(2)])
@@ -186,7 +187,7 @@ class Training:
         self.step += 1
         return value
 
-    def _rows(self) -> npt.NDArray[np.int64]:
+    def _rows(self) -> Integers:
         """Return which patches the next step sees, in ascending order, as they lie on disk."""
         epoch, place = divmod(self.step, self.steps_per_epoch)
         order = np.random.default_rng([self.options.seed, epoch, 2]).permutation(len(self._patches))
@@ -219,7 +220,7 @@ class Training:
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[Callable[[], bool]]:
+def _hold_interrupts() -> Iterator[Callable[[], bool]]:
     """Yield what tells whether Ctrl-C was pressed; a second Ctrl-C interrupts at once.
 
     A step that is broken off leaves weights that are half new: no run could go on from them to the same
@@ -243,6 +244,6 @@ def _interrupts_held() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, usual)
 
 
-def _seed_of(seed: int, step: int) -> int:
+def _make_seed(seed: int, step: int) -> int:
     # Neighbouring seeds and steps give unrelated numbers; a bit less, since torch takes signed ones.
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)

@@ -23,7 +23,7 @@ class MeanEncoder:
         self.choice = Choice("float32", "auto")
         self.encoded = 0
 
-    def settle(self, patches):
+    def choose_precision(self, patches):
         return self.choice
 
     def start(self, patches, *, precision=None):

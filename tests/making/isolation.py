@@ -13,7 +13,7 @@ import embedder.embedding.encoding
 import embedder.embedding.partial
 import embedder.embedding.plan
 import embedder.embedding.slide
-from embedder.isolation import child
+from embedder.isolation import program
 
 
 def prepare():
@@ -46,12 +46,12 @@ def abort(words):
 
 
 def hang(stage="its tissue was looked for", limited=True):
-    child.tell_stage(stage, limited=limited)
+    program.tell_stage(stage, limited=limited)
     time.sleep(1000)
 
 
 def nap(seconds, limited):
-    child.tell_stage("it slept", limited=limited)
+    program.tell_stage("it slept", limited=limited)
     time.sleep(seconds)
     return seconds
 
@@ -78,7 +78,7 @@ def speak():
     warnings.warn("this is deprecated", stacklevel=1)
     print("printed by a library")
     os.write(2, b"written by C \xff\n")
-    child.tell_progress(3, 4)
+    program.tell_progress(3, 4)
     return b"x" * 10**7
 
 

@@ -27,12 +27,13 @@ from making.embeddings import MeanEncoder
 from making.workers import KILLS, WAITS, Patched, write_slide
 
 import embedder.cluster.client
+import embedder.cluster.ledger
 import embedder.cluster.machines
 import embedder.cluster.worker
 import embedder.embedding.encoding
 from embedder import __version__
 from embedder.cluster.client import embed_on_cluster
-from embedder.cluster.machines import ClusterError, SlurmOptions, connected, slurm_cluster
+from embedder.cluster.machines import ClusterError, SlurmOptions, connect_workers, make_slurm_cluster
 from embedder.cluster.worker import Setup, UnfitError, _load, prepare, work_on_slide
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.pipeline import embed_slides
@@ -82,7 +83,7 @@ def address(machines, control):
     try:
         machines.wait_for_workers(2, timeout=PATIENCE)
     except TimeoutError:  # a nanny gives up where a busy machine takes long to start a worker anew
-        machines.cluster.sync(machines._correct, machines.cluster)
+        machines.cluster.sync(embedder.cluster.machines._correct, machines.cluster)
         machines.wait_for_workers(2, timeout=4 * PATIENCE)
     for word in control.iterdir():
         word.unlink()
@@ -289,9 +290,9 @@ def test_a_worker_that_does_not_share_the_folder_is_unfit(tmp_path, monkeypatch)
 def test_a_slide_that_the_workers_do_not_see_ends_the_run_once(address, tmp_path, monkeypatch):
     # Only the client sees these slides.
     monkeypatch.setattr(
-        embedder.cluster.client,
-        "_job",
-        lambda place, item: embedder.cluster.client._Job(place, item, seen=True, size=1),
+        embedder.cluster.ledger,
+        "_make_job",
+        lambda place, item: embedder.cluster.ledger.Job(place, item, seen=True, size=1),
     )
     slides = [tmp_path / f"{i}.tif" for i in range(9)]
     with pytest.raises(ClusterError, match=r"worker \d on .* does not see .*shared file system"):
@@ -329,8 +330,8 @@ def test_where_workers_have_a_gpu_the_others_are_left_alone(address, tmp_path, c
 
 
 def test_a_slide_that_another_run_is_at_is_asked_for_again(address, tmp_path, monkeypatch):
-    monkeypatch.setattr(embedder.cluster.client, "_ASK_AGAIN_SECONDS", 0.2)
-    monkeypatch.setattr(embedder.cluster.client, "_LOCK_SECONDS", 2)
+    monkeypatch.setattr(embedder.cluster.ledger, "_ASK_AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(embedder.cluster.ledger, "_LOCK_SECONDS", 2)
     slides = [write_slide(tmp_path / f"{name}.tif") for name in ("given_back", "kept")]
     (tmp_path / "out").mkdir()
     now = datetime.now(UTC).isoformat()
@@ -346,7 +347,7 @@ def test_a_slide_that_another_run_is_at_is_asked_for_again(address, tmp_path, mo
 
 
 def test_no_scheduler_is_told_in_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(machines, "_CONNECT_SECONDS", 1)
+    monkeypatch.setattr(embedder.cluster.machines, "_CONNECT_SECONDS", 1)
     with pytest.raises(ClusterError, match=r"no Dask scheduler at 127\.0\.0\.1:9") as raised:
         embed_on_cluster([tmp_path / "a.tif"], tmp_path / "out", OPTIONS, scheduler="127.0.0.1:9")
     assert "\n" not in str(raised.value)
@@ -359,7 +360,7 @@ def test_no_scheduler_is_told_in_one_line(tmp_path, monkeypatch):
 
 def test_each_gpu_of_this_machine_has_a_worker_that_sees_no_other(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    with connected(tmp_path, devices=["cuda:0", "cuda:1"]) as source:
+    with connect_workers(tmp_path, devices=["cuda:0", "cuda:1"]) as source:
         seen = source.client.run(os.getenv, "CUDA_VISIBLE_DEVICES")
         known = source.client.scheduler_info()["workers"].values()
         # Ctrl-C reaches every process of a terminal; the client alone is to act on it.
@@ -369,7 +370,10 @@ def test_each_gpu_of_this_machine_has_a_worker_that_sees_no_other(tmp_path, monk
     assert sorted(seen.values()) == ["5", "7"]
     assert [each["resources"] for each in known] == [{"GPU": 1}] * 2
     assert [each["nthreads"] for each in known] == [max(1, CPU_COUNT // 2)] * 2
-    with pytest.raises(ClusterError, match=r"no cuda:2.*'5,7'"), connected(tmp_path, devices=["cuda:2"]):
+    with (
+        pytest.raises(ClusterError, match=r"no cuda:2.*'5,7'"),
+        connect_workers(tmp_path, devices=["cuda:2"]),
+    ):
         pass
 
 
@@ -407,7 +411,7 @@ for address in sys.argv[1:]:
 
 
 def test_workers_of_this_machine_do_nothing_for_strangers(tmp_path):
-    with connected(tmp_path, workers=1) as source:
+    with connect_workers(tmp_path, workers=1) as source:
         client = source.client
         client.wait_for_workers(1, timeout=PATIENCE)
         ((worker, facts),) = client.scheduler_info(n_workers=-1)["workers"].items()
@@ -473,7 +477,7 @@ def test_the_job_of_a_slurm_worker_asks_for_what_was_given(tmp_path):
         queue="gpu", account="lab", walltime="08:00:00", memory="32GB", cores=8, gpus=1, scratch="/scratch",
         directives=("--constraint=a100",), prologue=("module load cuda",),
     )  # fmt: skip
-    with slurm_cluster(options, tmp_path) as made:
+    with make_slurm_cluster(options, tmp_path) as made:
         lines = made.job_script().splitlines()
     for line in ("-p gpu", "-A lab", "-n 1", "--cpus-per-task=8", "--mem=30G", "-t 08:00:00", "--gres=gpu:1",
                  "--constraint=a100"):  # fmt: skip
@@ -485,13 +489,13 @@ def test_the_job_of_a_slurm_worker_asks_for_what_was_given(tmp_path):
     assert "--resources GPU=1" in command
     assert command.rindex("--memory-limit 0") > command.index("--memory-limit")
     assert "--local-directory /scratch" in command
-    with slurm_cluster(SlurmOptions(), tmp_path) as made:
+    with make_slurm_cluster(SlurmOptions(), tmp_path) as made:
         script = made.job_script()
     assert "#SBATCH -t" not in script
     assert "GPU" not in script
     assert "gres" not in script
     with pytest.raises(ClusterError, match="much"):
-        slurm_cluster(SlurmOptions(memory="much"), tmp_path)
+        make_slurm_cluster(SlurmOptions(memory="much"), tmp_path)
 
 
 def test_only_the_user_reads_the_key_of_the_jobs(tmp_path):
@@ -502,8 +506,8 @@ def test_only_the_user_reads_the_key_of_the_jobs(tmp_path):
     (left / "lock").write_text("broken")
     os.utime(left / "lock", (0, 0))
     with (
-        embedder.cluster.machines._shared_security(folder) as security,
-        slurm_cluster(SlurmOptions(), folder, security) as made,
+        embedder.cluster.machines._share_security(folder) as security,
+        make_slurm_cluster(SlurmOptions(), folder, security) as made,
     ):
         (held,) = folder.glob(".embedder-tls-*")
         assert held.name != left.name
@@ -515,7 +519,7 @@ def test_only_the_user_reads_the_key_of_the_jobs(tmp_path):
         assert words[words.index("distributed.cli.dask_worker") + 1].startswith("tls://")
         assert "PRIVATE KEY" not in made.job_script()
         # A second run of the same folder leaves the files of this one alone.
-        with embedder.cluster.machines._shared_security(folder):
+        with embedder.cluster.machines._share_security(folder):
             assert len(list(folder.glob(".embedder-tls-*"))) == 2
             assert (held / "key.pem").exists()
     assert not list(folder.glob(".embedder-tls-*"))

@@ -230,7 +230,7 @@ def test_a_disk_that_fills_up_while_embedding_keeps_what_was_done(encoder, tmp_p
     write = embedder.embedding.partial.Partial.write
 
     def fills_up(self, indices, features):
-        if self._written >= 12:
+        if self.written >= 12:
             raise OSError(28, "No space left on device")
         write(self, indices, features)
 

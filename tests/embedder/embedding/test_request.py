@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from embedder.embedding.request import InputError, SlideInput, clashes, gather
+from embedder.embedding.request import InputError, SlideInput, find_clashes, gather
 
 
 @pytest.fixture
@@ -207,4 +207,4 @@ def test_nothing_found_is_an_error(folder, tmp_path):
 
 def test_slides_of_one_name_clash_whatever_their_folder_and_capitals():
     items = [SlideInput(Path(each)) for each in ("a/x.svs", "b/y.svs", "b/X.tif", "c/x.ndpi")]
-    assert clashes(items) == {2: Path("a/x.svs"), 3: Path("a/x.svs")}
+    assert find_clashes(items) == {2: Path("a/x.svs"), 3: Path("a/x.svs")}

@@ -139,12 +139,12 @@ class Measuring(MeanEncoder):
         self.choice, self.measured, self.used = None, measured, []
         self.ends_before = None
 
-    def settle(self, patches):
+    def choose_precision(self, patches):
         self.choice = self.choice or Choice(self.measured, "auto", 1.5, 0.9999)
         return self.choice
 
     def start(self, patches, *, precision=None):
-        precision = precision or self.settle(patches).precision
+        precision = precision or self.choose_precision(patches).precision
         if len(self.used) == self.ends_before:
             raise KeyboardInterrupt
         self.used.append(precision)

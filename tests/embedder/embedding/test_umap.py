@@ -57,7 +57,7 @@ def test_the_layout_does_not_depend_on_the_number_of_threads(layouts, threads):
 def test_neighbours_are_the_nearest_and_a_patch_is_its_own_first():
     X = clouds(300)[0]
     X[40:60] = X[0]  # more equals than neighbours
-    indices, distances = umap._self_first(*umap._neighbors(X, X, 16))
+    indices, distances = umap._put_self_first(*umap._find_neighbors(X, X, 16))
     assert indices.shape == distances.shape == (300, 15)
     assert np.array_equal(indices[:, 0], np.arange(300))
     exact = np.linalg.norm(X[:, None].astype(np.float64) - X[None], axis=-1)

@@ -17,7 +17,7 @@ from embedder.encoders import hub  # noqa: E402
 from embedder.encoders.build import build  # noqa: E402
 from embedder.encoders.checkpoints import load_strictly, read_checkpoint  # noqa: E402
 from embedder.encoders.load import available_encoders, format_table, load_encoder  # noqa: E402
-from embedder.encoders.network import _fitted  # noqa: E402
+from embedder.encoders.network import _fit  # noqa: E402
 from embedder.encoders.spec import EncoderError  # noqa: E402
 from embedder.encoders.table import ENCODERS  # noqa: E402
 
@@ -594,7 +594,7 @@ def test_patches_are_resized_and_cut_as_the_cards_do(name, edge, patches):
     # The edges of black and white are where a cubic overshoots.
     image[40:90, 40:90], image[60:70, 60:70] = 255, 0
     expected = card_transform(resized, crop, mode, mean, std)(Image.fromarray(image))
-    x = _fitted(torch.from_numpy(image)[None].permute(0, 3, 1, 2).float(), spec)
+    x = _fit(torch.from_numpy(image)[None].permute(0, 3, 1, 2).float(), spec)
     assert x.shape == (1, 3, crop, crop)
     levels = expected * torch.tensor(std).view(3, 1, 1) * 255 + torch.tensor(mean).view(3, 1, 1) * 255
     # Pillow works in fixed point, so that a half may be rounded to the other side in each of its two passes.

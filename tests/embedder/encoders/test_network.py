@@ -66,7 +66,7 @@ def test_bfloat16_is_near_float32(patches, norm):
     found = low.encode(patches)
     assert found.dtype == np.float32
     assert not np.array_equal(found, high.encode(patches))
-    assert network._least_cosine(found, high.encode(patches)) > 0.999
+    assert network._find_least_cosine(found, high.encode(patches)) > 0.999
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,13 @@ def test_the_precision_is_chosen_by_speed_and_by_what_it_says(
 
     monkeypatch.setattr(encoder, "_forward", remember)
     monkeypatch.setattr(encoder, "_seconds", lambda forward, batch: times[forwards[id(forward)]])
-    monkeypatch.setattr(network, "_least_cosine", lambda a, b: cosine)
+    monkeypatch.setattr(network, "_find_least_cosine", lambda a, b: cosine)
     with caplog.at_level("INFO"):
-        choice = encoder.settle(patches)
+        choice = encoder.choose_precision(patches)
     assert (choice.precision, choice.asked) == (chosen, "auto")
     assert choice.speed_ratio == pytest.approx(1 / times["bfloat16"], abs=0.01)
     assert f"precision: {chosen}: bfloat16 is" in caplog.text
-    assert encoder.settle(patches) is choice  # once
+    assert encoder.choose_precision(patches) is choice  # once
 
 
 def test_a_device_without_bfloat16_computes_in_float32(patches, monkeypatch):
@@ -111,16 +111,18 @@ def test_a_device_without_bfloat16_computes_in_float32(patches, monkeypatch):
         return made(precision, some)
 
     monkeypatch.setattr(encoder, "_forward", refuses)
-    assert encoder.settle(patches) == Choice("float32", "auto")
+    assert encoder.choose_precision(patches) == Choice("float32", "auto")
     encoder.encode(patches)
 
 
-def test_a_choice_that_is_given_is_not_measured(patches, monkeypatch):
+def test_a_precision_that_is_passed_is_not_measured_and_binds_no_later_batch(patches, monkeypatch):
     encoder = make_encoder("auto")
-    encoder.choice = Choice("bfloat16", "auto", 1.5, 0.9999)
-    monkeypatch.setattr(encoder, "_measure", lambda _: pytest.fail("measured"))
     expected = make_encoder("bfloat16").encode(patches)
-    assert np.array_equal(encoder.encode(patches), expected)
+    with monkeypatch.context() as patched:
+        patched.setattr(encoder, "_measure", lambda _: pytest.fail("measured"))
+        assert np.array_equal(encoder.fetch(encoder.start(patches, precision="bfloat16")), expected)
+    monkeypatch.setattr(encoder, "_measure", lambda _: Choice("float32", "auto"))
+    assert np.array_equal(encoder.encode(patches), make_encoder("float32").encode(patches))
 
 
 def test_a_frozen_network_that_says_something_else_is_not_used(patches, monkeypatch):
@@ -138,7 +140,7 @@ def test_patches_are_resized_to_the_input_of_the_network(patches):
         np.asarray(Image.fromarray(each).resize((24, 24), Image.Resampling.BILINEAR)) for each in patches
     ]
     expected = by_hand(make_encoder("float32", spec=spec), np.stack(small))
-    assert network._least_cosine(found, expected) > 0.9999
+    assert network._find_least_cosine(found, expected) > 0.9999
 
 
 @pytest.mark.parametrize(
@@ -163,6 +165,6 @@ def test_a_device_that_is_not_there_is_told():
 
 def test_cosines_of_zeros_and_of_equals():
     a = np.array([[0, 0], [1, 0]], np.float32)
-    assert network._least_cosine(a, a) == 1
-    assert network._least_cosine(a, a[::-1]) == 0
-    assert network._least_cosine(a[1:], -a[1:]) == -1
+    assert network._find_least_cosine(a, a) == 1
+    assert network._find_least_cosine(a, a[::-1]) == 0
+    assert network._find_least_cosine(a[1:], -a[1:]) == -1

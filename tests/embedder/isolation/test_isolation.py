@@ -12,8 +12,8 @@ import pytest
 from making import isolation
 from making.embeddings import write_ramp
 
+import embedder.embedding.bar
 import embedder.embedding.encoding
-import embedder.embedding.progress
 import embedder.isolation.child
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.pipeline import embed_slides
@@ -62,7 +62,7 @@ def test_slides_that_kill_are_told_and_the_others_are_embedded(runs, folder):
     aborted, midway = (each.message for each in first[1:3])
     assert "while the slide was opened, its process died of SIGABRT" in aborted
     assert "(last words: libdecoder: the tile is 3 TB large)" in aborted
-    assert "exit status 3" in embedder.isolation.child._death(3)
+    assert "exit status 3" in embedder.isolation.child._describe_death(3)
     assert "while its patches were read and embedded, its process died of SIGSEGV" in midway
     for name, result in zip(KILLERS, first[1:3], strict=True):
         assert str(folder / name) in result.message
@@ -113,7 +113,7 @@ def test_a_run_that_is_stopped_saves_what_the_child_did(prepared, folder, monkey
         if done >= 16:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(embedder.embedding.progress.Bar, "__call__", interrupt)
+    monkeypatch.setattr(embedder.embedding.bar.Bar, "__call__", interrupt)
     with pytest.raises(KeyboardInterrupt):
         embed_slides([folder / "a.tif"], folder / "stopped", OPTIONS, limits=Limits())
     assert [path.name for path in (folder / "stopped").iterdir()] == [".a.partial"]
@@ -185,14 +185,15 @@ def test_a_child_that_hangs_or_eats_the_memory_is_ended_and_another_one_made():
 
 
 def test_the_child_is_ended_before_the_machine_has_no_memory_left(monkeypatch):
-    monkeypatch.setattr(memory, "room", lambda: (10**9, 10**7))
-    monkeypatch.setattr(memory, "own_bytes", lambda pid: 5 * 10**8)
-    assert memory.excess(1) == "it took 0.5 GB of memory, and of the 1.0 GB of this machine 0.0 GB were left"
+    monkeypatch.setattr(memory, "measure_room", lambda: (10**9, 10**7))
+    monkeypatch.setattr(memory, "count_own_bytes", lambda pid: 5 * 10**8)
+    told = "it took 0.5 GB of memory, and of the 1.0 GB of this machine 0.0 GB were left"
+    assert memory.describe_excess(1) == told
     # Who has little is not to blame.
-    monkeypatch.setattr(memory, "own_bytes", lambda pid: 10**8)
-    assert memory.excess(1) is None
-    monkeypatch.setattr(memory, "room", lambda: (10**9, 10**8))
-    assert memory.excess(1) is None
+    monkeypatch.setattr(memory, "count_own_bytes", lambda pid: 10**8)
+    assert memory.describe_excess(1) is None
+    monkeypatch.setattr(memory, "measure_room", lambda: (10**9, 10**8))
+    assert memory.describe_excess(1) is None
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -216,9 +217,9 @@ def test_the_room_is_that_of_the_container(version, tmp_path, monkeypatch):
     )
     line = "0::/a/b\n" if version == 2 else "4:cpu,memory:/a/b\n"
     monkeypatch.setattr(memory, "_lines", lambda: line.splitlines())
-    assert memory.room() == (10_000_000, 4_000_000)
+    assert memory.measure_room() == (10_000_000, 4_000_000)
     (root / names[0]).write_text("max\n" if version == 2 else "9223372036854771712\n")
-    assert memory.room()[0] > 10_000_000
+    assert memory.measure_room()[0] > 10_000_000
 
 
 PARENT = """

@@ -10,7 +10,7 @@ import embedder.patches.reading
 import embedder.pretraining.store
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.request import SlideInput
-from embedder.pretraining.samples import digest, draw, draw_probes, equal_shares, find_candidates
+from embedder.pretraining.samples import digest, draw, draw_probes, find_candidates, share_equally
 from embedder.pretraining.store import PatchStore
 from tissuumaps_sic.slidefile.pixels.source import SlideError
 
@@ -37,13 +37,13 @@ def patches_by_hand(drawn):
 
 
 def test_every_slide_gives_as_much_as_the_others_where_it_can():
-    assert equal_shares([100, 100, 100], 30) == [10, 10, 10]
-    assert equal_shares([100, 4, 100], 30) == [13, 4, 13]
-    assert equal_shares([5, 4, 0], 30) == [5, 4, 0]
-    shares = equal_shares([50, 60, 70], 100)
+    assert share_equally([100, 100, 100], 30) == [10, 10, 10]
+    assert share_equally([100, 4, 100], 30) == [13, 4, 13]
+    assert share_equally([5, 4, 0], 30) == [5, 4, 0]
+    shares = share_equally([50, 60, 70], 100)
     assert sum(shares) == 100
     assert max(shares) - min(shares) == 1
-    assert equal_shares([], 10) == []
+    assert share_equally([], 10) == []
 
 
 def test_what_is_drawn_depends_on_the_seed_alone(items):

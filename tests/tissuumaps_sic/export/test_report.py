@@ -236,7 +236,7 @@ def letters_of(pdf):
 
 def test_letters_that_our_font_lacks_are_printed_in_a_font_of_this_computer(ramp, tmp_path, fonts, caplog):
     fonts += [str(tmp_path / "none.ttf"), write_font(tmp_path / "made.ttf", "肿瘤")]
-    report = dataclasses.replace(make_report(ramp.slide, ramp.session, ramp.columns), slide="Ada 肿瘤")
+    report = dataclasses.replace(make_report(ramp), slide="Ada 肿瘤")
     pdf = to_pdf(report)
     assert set("Ad肿瘤") < letters_of(pdf)
     assert b"+made" in pdf
@@ -244,7 +244,7 @@ def test_letters_that_our_font_lacks_are_printed_in_a_font_of_this_computer(ramp
 
 
 def test_letters_that_no_font_has_are_told_in_words(ramp, fonts, caplog):
-    report = make_report(ramp.slide, ramp.session, ramp.columns)
+    report = make_report(ramp)
     plain = to_pdf(report)
     assert not caplog.records
     pdf = to_pdf(dataclasses.replace(report, slide="肿瘤 종양"))

@@ -1,29 +1,8 @@
-"""How far a slide is, told to whoever asked, or drawn as a bar."""
+"""How far a slide is, drawn as a bar."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, Self
-
-from embedder.isolation.child import Progress
-
-
-@contextmanager
-def show_progress(
-    progress: Progress | None, name: str, total: int, done: int
-) -> Iterator[Callable[[int], None]]:
-    """Yield what is called with the number of patches that were embedded since."""
-    with Bar(name) as bar:
-        show = progress or bar
-        show(done, total)
-
-        def advance(more: int) -> None:
-            nonlocal done
-            done += more
-            show(done, total)
-
-        yield advance
 
 
 class Bar:
