@@ -103,7 +103,14 @@ def test_each_route_answers_what_it_is_for(client, at):
 
 
 @pytest.mark.parametrize(
-    "at", ["/web/page.html", "/page.html", "/sub/x.html", "/img.tif.dzi/label_files/1/0_0.png"]
+    "at",
+    [
+        "/web/page.html",
+        "/page.html",
+        "/sub/x.html",
+        "/img.tif.dzi/label_files/1/0_0.png",
+        "/img.tif_files/1/0_0.js",
+    ],
 )
 def test_routes_that_nothing_needs_are_refused(client, at):
     assert client.get(at).status_code == 404
