@@ -23,7 +23,7 @@ import numpy.typing as npt
 from embedder.embedding import provenance, rehearsal, writing
 from embedder.embedding.bar import Bar
 from embedder.embedding.encoding import embed_patches
-from embedder.embedding.image import Image, plan_image
+from embedder.embedding.image import link_image, plan_image
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.partial import Partial, remove_partial
 from embedder.embedding.request import SlideInput
@@ -40,6 +40,7 @@ from tissuumaps_sic.slidefile.contract import ContractError, foresee
 from tissuumaps_sic.slidefile.failure import os_errno, os_reason
 from tissuumaps_sic.slidefile.pixels.slide import Slide, open_slide, require_resolution
 from tissuumaps_sic.slidefile.pixels.source import Pixels, SlideError
+from tissuumaps_sic.slidefile.placing import Placement
 from tissuumaps_sic.slidefile.project import tmap_project, write_tmap
 from tissuumaps_sic.slidefile.provenance import Provenance
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
@@ -107,7 +108,7 @@ class _Layout:
     grid: PatchGrid
     shares: Floats
     wanted: Provenance
-    image: Image
+    image: Placement
     project: dict[str, Any]
 
 
@@ -220,7 +221,7 @@ def _write(
             tmap=layout.project,
             thumbnail=layout.thumbnail,
         )
-        layout.image.place()
+        link_image(layout.image)
 
 
 def _keep_file(slide: Slide, h5ad: Path, encoder: Encoder, options: EmbedOptions) -> SlideResult:
@@ -245,14 +246,14 @@ def _keep_file(slide: Slide, h5ad: Path, encoder: Encoder, options: EmbedOptions
     if not project.exists():
         image = plan_image(path, h5ad.parent)
         centres, stride0 = writing.read_places(h5ad)
-        image.place()
+        link_image(image)
         write_tmap(project, _make_project(slide, h5ad, image, centres, stride0))
         message += f"; {project.name}, which was not, is made anew"
     return SlideResult(str(path), "skipped", message, str(h5ad), writing.count_patches(h5ad))
 
 
 def _make_project(
-    slide: Slide, h5ad: Path, image: Image, centres: npt.NDArray[np.float64], stride0: float
+    slide: Slide, h5ad: Path, image: Placement, centres: npt.NDArray[np.float64], stride0: float
 ) -> dict[str, Any]:
     return tmap_project(
         h5ad_name=h5ad.name,

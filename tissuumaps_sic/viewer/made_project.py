@@ -11,26 +11,13 @@ from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
 from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.h5ad import SlideFileError, opened
-from tissuumaps_sic.slidefile.names import address, path_of, shown
+from tissuumaps_sic.slidefile.names import path_of, shown
+from tissuumaps_sic.slidefile.project import Canvas, empty_canvas, image_layer, marker_layer, marker_scale
 from tissuumaps_sic.slides.regions import scale_in
 from tissuumaps_sic.slides.slide import outline, spacing_of
-
-# From the edge of a square in image widths to TissUUmaps' scale factor, as measured on its screenshots: it
-# draws a square over 0.643 of a cell of its sheet of shapes (glUtils.js: draw, updateMarkerScale).
-_SCALE_PER_WIDTH = 900 / (4 * 0.8 / 0.7 * 0.643)
-# What TissUUmaps makes of coordinates that it draws on an empty canvas (dataUtils.js, updateViewOptions).
-_LEAST_EXTENT, _STRETCHED, _BORDER = 500, 5000, 1.06
-
-# Every choice of a marker layer must be given, since TissUUmaps fills in what is missing with its own.
-_OFF = (
-    *("cb_gr_rand", "cb_gr_key", "pie_check", "scale_check", "shape_col", "shape_gr", "shape_gr_rand"),
-    *("shape_gr_dict", "opacity_check", "no_fill", "collectionItem_col"),
-    *("sortby_check", "sortby_desc_check", "edges_check"),
-)
 
 
 def make_project(h5ad: Path, *, columns: bool = False) -> dict[str, Any]:
@@ -63,16 +50,15 @@ def make_project(h5ad: Path, *, columns: bool = False) -> dict[str, Any]:
     scale = scale_in(known, spacing_of(centres))
     size = known.slide.known_size
     if image is not None and size is not None:
-        width, edge = float(size[0]), scale.stride[0]
+        layers, canvas = [image_layer(h5ad.stem, image)], Canvas(float(size[0]))
     else:
-        image = None
-        width, edge = _empty_canvas(centres, scale.stride[0])
-    markers = _markers(h5ad.name, round(edge / width * _SCALE_PER_WIDTH, 6), colored=colored)
-    layer = {"name": shown(h5ad.stem), "tileSource": f"{address(image)}.dzi"} if image else None
+        layers, canvas = [], empty_canvas(centres)
+    factor = marker_scale(scale.stride[0] * canvas.zoom, width=canvas.width)
+    markers = _markers(h5ad.name, round(factor, 6), colored=colored)
     project: dict[str, Any] = {
         "schemaVersion": "1.3",
         "filename": shown(h5ad.stem),
-        "layers": [layer] if layer else [],
+        "layers": layers,
         "markerFiles": [
             {**markers, "autoLoad": not columns},
             *(_menu(markers, title, options) for title, options in menus.items() if options),
@@ -87,7 +73,7 @@ def make_project(h5ad: Path, *, columns: bool = False) -> dict[str, Any]:
     return project
 
 
-def _markers(name: str, scale_factor: float, *, colored: bool) -> dict[str, Any]:
+def _markers(h5ad: str, scale_factor: float, *, colored: bool) -> dict[str, Any]:
     """Return the layer of a file's patches: squares in the colours of their UMAP where there are any."""
     header = {
         "X": "/obsm/spatial;0",
@@ -100,25 +86,14 @@ def _markers(name: str, scale_factor: float, *, colored: bool) -> dict[str, Any]
         header |= {"cb_col": "/obs/umap_rgb", "cb_cmap": ""}
     else:
         header |= {"gb_col": "", "cb_gr_dict": json.dumps({"All": "#8a8fa3"})}
-    return {
-        "path": address(name),
-        "title": "Patches",
-        "name": "UMAP colours" if colored else "Patches",
-        "comment": "",
-        "uid": "patches",
-        "autoLoad": True,
-        "hideSettings": True,
-        "expectedHeader": header,
-        "expectedRadios": {
-            **dict.fromkeys(_OFF, False),
-            "cb_col": colored,
-            "cb_gr": not colored,
-            "cb_gr_dict": not colored,
-            "shape_fixed": True,
-            "_no_outline": True,
-            "collectionItem_fixed": True,
-        },
-    }
+    return marker_layer(
+        h5ad,
+        title="Patches",
+        name="UMAP colours" if colored else "Patches",
+        uid="patches",
+        header=header,
+        on=("cb_col",) if colored else ("cb_gr", "cb_gr_dict"),
+    )
 
 
 def _columns(obs: h5py.Group) -> dict[str, list[str]]:
@@ -169,12 +144,3 @@ def _image(file: h5py.File, folder: Path) -> str | None:
     name = path_of(source.removesuffix(".dzi"), folder)
     plain = name and not set(name) & set("/\0") and not name.startswith(".")
     return name if plain and source.endswith(".dzi") and (folder / name).is_file() else None
-
-
-def _empty_canvas(centres: npt.NDArray[np.float64], edge: float) -> tuple[float, float]:
-    """Return the width of TissUUmaps' canvas without an image, and a square's edge on it."""
-    low, high = centres.min(axis=0), centres.max(axis=0)
-    if (low < 0).any() or (high < _LEAST_EXTENT).any():
-        stretch = _STRETCHED / max(float((high - low).max()), 1.0)
-        return max(float((high - low)[0]) * stretch * _BORDER, 1.0), edge * stretch
-    return float(high[0]) * _BORDER, edge
