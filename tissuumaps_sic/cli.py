@@ -730,7 +730,8 @@ def _merge(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from tissuumaps_sic.evaluation.evaluate import evaluate, pair_up, report, write_report
+    from tissuumaps_sic.evaluation.evaluate import evaluate, pair_up
+    from tissuumaps_sic.evaluation.report import report, write_report
     from tissuumaps_sic.evaluation.truth import TruthClasses
 
     if options.slide_size and len(options.slide_size) != 2:

@@ -26,7 +26,8 @@ from tissuumaps_sic.annotation.session import (
     session_path,
 )
 from tissuumaps_sic.cli import main
-from tissuumaps_sic.evaluation.evaluate import evaluate, report
+from tissuumaps_sic.evaluation.evaluate import evaluate
+from tissuumaps_sic.evaluation.report import report
 from tissuumaps_sic.evaluation.truth import TruthClasses
 from tissuumaps_sic.export import replay, write_labels
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
