@@ -8,14 +8,10 @@ state alone: encoders, methods and strategies get the same draws, and so do one 
 from __future__ import annotations
 
 import hashlib
-import json
-import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import partial
-from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -46,8 +42,6 @@ from tissuumaps_sic.labelling.clustering import UNLABELLED, SeededIterativeClust
 from tissuumaps_sic.labelling.methods import METHODS
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.slidefile.provenance import MAIN, read_provenance
-from tissuumaps_sic.slidefile.tables import as_text
-from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides.slide import EmbeddedSlide, embeddings, open_slide_file
 
 Labels = npt.NDArray[np.int64]
@@ -434,9 +428,9 @@ def _check_truth(path: Path, truth: Truth) -> None:
 
 
 def _engine(slide: EmbeddedSlide, method: str, random_state: int) -> Engine:
-    """Return a function from seeds, shape (n_patches,), to a `Fitted`."""
+    """Return what fits a slide from seeds, shape (n_patches,)."""
 
-    def fit(y: Labels) -> Any:
+    def fit(y: Labels) -> SeededIterativeClustering:
         return SeededIterativeClustering(method=method, random_state=random_state).fit(slide.prepared, y)
 
     return fit
@@ -470,96 +464,3 @@ def _click_runs(engine: Engine, truth: Truth, grid: Grid, slide: str, plan: Plan
             curve = simulate(engine, truth, grid, first, strategy=strategy, clicks=plan.clicks, rng=rng)
             for clicks, f1 in enumerate(curve, start=len(truth.names)):
                 yield {"strategy": strategy, "repeat": repeat, "clicks": clicks, "f1": f1}
-
-
-# --------------------------------------------------------------------------------------------- report
-
-
-def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write an evaluation's tables, parameters and figures into a folder.
-
-    Parameters
-    ----------
-    evaluation : Evaluation
-    folder : Path
-        Made where there is none; files of an earlier evaluation are replaced.
-
-    Returns
-    -------
-    list of Path
-        ``evaluation.csv``, ``evaluation.json``, ``f1_by_seeds.png``; and with a simulated annotator
-        ``clicks.csv``, ``f1_by_clicks.png``.
-
-    Raises
-    ------
-    EvaluationError
-        When no slide could be evaluated.
-    OSError
-        When the folder cannot be written.
-    """
-    from tissuumaps_sic.evaluation.figures import f1_by_clicks, f1_by_seeds
-
-    if evaluation.runs.empty:
-        raise EvaluationError("no slide could be evaluated, so there is nothing to write")
-    folder.mkdir(parents=True, exist_ok=True)
-    writers: dict[str, Callable[[Path], Any]] = {
-        "evaluation.csv": partial(_as_texts(evaluation.runs).to_csv, index=False),
-        "evaluation.json": lambda path: path.write_text(json.dumps(report(evaluation), indent=2) + "\n"),
-        "f1_by_seeds.png": f1_by_seeds(evaluation.per_slide(), repeats=evaluation.plan.repeats).savefig,
-    }
-    if not evaluation.clicks.empty:
-        writers |= {
-            "clicks.csv": partial(_as_texts(evaluation.clicks).to_csv, index=False),
-            "f1_by_clicks.png": f1_by_clicks(evaluation.clicks).savefig,
-        }
-    for name, write in writers.items():
-        with replacing(folder / name) as temporary:
-            write(temporary)
-    return [folder / name for name in writers]
-
-
-def _as_texts(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table whose texts no spreadsheet computes."""
-    return table.rename(columns=as_text).map(lambda cell: as_text(cell) if isinstance(cell, str) else cell)
-
-
-def report(evaluation: Evaluation) -> dict[str, Any]:
-    """Return an evaluation's parameters, versions, slides, summaries and failures, ready for JSON."""
-    plan = evaluation.plan
-    others = plan.classes.others
-    done = not evaluation.runs.empty
-    clicked = not evaluation.clicks.empty
-    return {
-        "schema": "tissuumaps-sic/evaluation/1",
-        "parameters": {
-            "classes": [
-                {
-                    "name": name,
-                    "values": [value for value, of in plan.classes.values.items() if of == number]
-                    + ["*"] * (others == number),
-                }
-                for number, name in enumerate(plan.classes.names)
-            ],
-            "embeddings": list(plan.embeddings),
-            "methods": list(plan.methods),
-            "seeds_per_class": list(plan.seeds_per_class),
-            "repeats": plan.repeats,
-            "clicks": plan.clicks,
-            "strategies": list(plan.strategies) if plan.clicks else [],
-            "random_state": plan.random_state,
-        },
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("tissuumaps-sic", "numpy", "scipy", "scikit-learn")},
-        },
-        "slides": _records(evaluation.slides),
-        "summary": _records(evaluation.summary()) if done else [],
-        "clicks_summary": _records(evaluation.clicks_summary()) if clicked else [],
-        "failures": [{"file": failure.file, "message": failure.message} for failure in evaluation.failures],
-    }
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a table's rows; what is missing is null, which JSON has, and not NaN, which it has not."""
-    rows: Iterable[dict[Any, Any]] = table.astype(object).where(table.notna(), None).to_dict(orient="records")
-    return [{str(key): value for key, value in row.items()} for row in rows]

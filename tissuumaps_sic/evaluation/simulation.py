@@ -5,15 +5,14 @@ Nothing here reads a file; `evaluate` brings slides and truths, and this module 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from tissuumaps_sic.evaluation.truth import UNCOUNTED, Truth
-from tissuumaps_sic.labelling.clustering import UNLABELLED
+from tissuumaps_sic.labelling.clustering import UNLABELLED, SeededIterativeClustering
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
@@ -28,22 +27,8 @@ class EvaluationError(SicError):
     """An evaluation cannot be run as asked, or a slide cannot take part; the message says what to do."""
 
 
-class Fitted(Protocol):
-    """What an estimator has learnt."""
-
-    @property
-    def labels_(self) -> Labels:
-        """Class of each patch, shape (n_patches,)."""
-
-    @property
-    def scores_(self) -> npt.NDArray[np.float32]:
-        """Score of each class for each patch, shape (n_patches, n_classes)."""
-
-    def suggest(self, n: int) -> Sequence[int] | Rows:
-        """Return the patches to seed next."""
-
-
-Engine = Callable[[Labels], Any]
+# From seeds, shape (n_patches,), -1 where there is none, to a fitted estimator.
+Engine = Callable[[Labels], SeededIterativeClustering]
 
 
 def draw_seeds(labels: Labels, n_seeds: int, rng: np.random.Generator) -> Labels:
@@ -83,18 +68,14 @@ def measure(truth: Labels, labels: Labels, n_classes: int) -> dict[str, float]:
     dict of str to float
         ``f1``, ``precision`` and ``recall`` of class 1, or of three or more classes their mean;
         ``macro_f1``, the mean over all classes; ``balanced_accuracy``, the mean recall. What would be
-        divided by zero is 0, as in scikit-learn.
+        divided by zero is 0.
     """
+    from sklearn.metrics import precision_recall_fscore_support
+
     counted = truth != UNCOUNTED
-    cells = truth[counted] * n_classes + labels[counted]
-    table = np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes).astype(float)
-    hits = table.diagonal()
-
-    def share(total: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.asarray(np.divide(hits, total, out=np.zeros(n_classes), where=total > 0))
-
-    recall, precision = share(table.sum(axis=1)), share(table.sum(axis=0))
-    f1 = share((table.sum(axis=0) + table.sum(axis=1)) / 2)
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        truth[counted], labels[counted], labels=range(n_classes), zero_division=0.0
+    )
     chosen = slice(1, 2) if n_classes == 2 else slice(None)
     return {
         "f1": float(f1[chosen].mean()),
@@ -153,22 +134,22 @@ def _steps(positions: npt.NDArray[np.float64], spacing: float) -> Rows:
 
 @dataclass(frozen=True)
 class Turn:
-    """What an annotator sees before a click.
+    """What a simulated annotator sees before a click.
 
     Attributes
     ----------
     truth : ndarray of shape (n_patches,), int64
     grid : Grid
     seeds : ndarray of shape (n_patches,), int64
-    fitted : Fitted
+    fitted : SeededIterativeClustering
     rng : Generator
-        The annotator's own; it goes on from click to click.
+        The simulated annotator's own; it goes on from click to click.
     """
 
     truth: Labels
     grid: Grid
     seeds: Labels
-    fitted: Any
+    fitted: SeededIterativeClustering
     rng: np.random.Generator
 
     @property
@@ -272,7 +253,7 @@ def simulate(
     Parameters
     ----------
     engine : callable
-        From seeds to a `Fitted`.
+        From seeds to a fitted estimator.
     truth : Truth
     grid : Grid
     seeds : ndarray of shape (n_patches,), int64

@@ -515,51 +515,71 @@ def _tell_overlaps(
     by_value: dict[str, list[Area]] = {}
     for area in others:
         by_value.setdefault(area.values[0], []).append(area)
-    numbers = sorted({number for number, _ in named})
-    if len(numbers) + len(by_value) < 2:
+    if len({number for number, _ in named}) + len(by_value) < 2:
         return
-    corners = np.concatenate([polygon[0] for _, area in named for polygon in area.polygons])
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    pixel = float((high - low).max()) / _OVERLAP_SIDE
-    columns, rows = np.ceil((high - low) / pixel).astype(int).tolist()
+    canvas = _Canvas.around([area for _, area in named])
+    masks: dict[int, Mask] = {}
+    last = np.full(canvas.shape, UNCOUNTED, np.int16)
+    for number, area in named:
+        mask = masks.setdefault(number, np.zeros(canvas.shape, bool))
+        for box, inside in canvas.insides(area):
+            mask[box] |= inside
+            last[box][inside] = number
+    sizes = {number: max(int(mask.sum()), 1) for number, mask in masks.items()}
+    for one, two in combinations(sorted(masks), 2):
+        both = masks[one] & masks[two]
+        small, large = (classes.names[number] for number in sorted((one, two), key=sizes.__getitem__))
+        share = both.sum() / min(sizes[one], sizes[two])
+        if share >= _OVERLAP_TOLD:
+            wins = (last[both] == classes.names.index(large)).mean()
+            log.warning(
+                "%s: %.0f%% of %s is drawn as %s too; what is drawn later counts: %s in %.0f%% of that",
+                *(name, 100 * share, small, large, large, 100 * wins),
+            )
+    for value, drawn in by_value.items():
+        mask = np.zeros(canvas.shape, bool)
+        for box, inside in (each for area in drawn for each in canvas.insides(area)):
+            mask[box] |= inside
+        for number in sorted(masks.keys() - {classes.others}):
+            share = (masks[number] & mask).sum() / sizes[number]
+            if share >= _OVERLAP_TOLD:
+                log.warning(
+                    "%s: %.0f%% of %s is drawn as %s too, which no option names; it counts as %s",
+                    *(name, 100 * share, classes.names[number], value, classes.names[number]),
+                )
 
-    def insides(area: Area) -> Iterator[tuple[tuple[slice, slice], Mask]]:
+
+@dataclass(frozen=True)
+class _Canvas:
+    """A raster on which overlaps are measured.
+
+    Attributes
+    ----------
+    low : ndarray of shape (2,), float64
+        Its corner (x, y), in the drawing's own pixels.
+    pixel : float
+        Edge of its pixels in those.
+    shape : (rows, columns)
+    """
+
+    low: Floats
+    pixel: float
+    shape: tuple[int, int]
+
+    @classmethod
+    def around(cls, areas: Sequence[Area]) -> _Canvas:
+        corners = np.concatenate([polygon[0] for area in areas for polygon in area.polygons])
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        pixel = float((high - low).max()) / _OVERLAP_SIDE
+        columns, rows = np.ceil((high - low) / pixel).astype(int).tolist()
+        return cls(low, pixel, (rows, columns))
+
+    def insides(self, area: Area) -> Iterator[tuple[tuple[slice, slice], Mask]]:
         """Yield the part of the raster around each polygon, and which of its pixels lie inside."""
+        rows, columns = self.shape
         for polygon in area.polygons:
-            shape = Shape.of(polygon, origin=low, pixel=pixel)
+            shape = Shape.of(polygon, origin=self.low, pixel=self.pixel)
             first, behind = np.maximum(shape.low, 0), np.minimum(shape.high, (columns, rows))
             if (first < behind).all():
                 box = slice(first[1], behind[1]), slice(first[0], behind[0])
                 yield box, shape.fill(first, behind)
-
-    masks = {number: np.zeros((rows, columns), bool) for number in numbers}
-    last = np.full((rows, columns), UNCOUNTED, np.int16)
-    for number, area in named:
-        for box, inside in insides(area):
-            masks[number][box] |= inside
-            last[box][inside] = number
-    areas = {number: max(mask.sum(), 1) for number, mask in masks.items()}
-    told = []
-    for one, two in combinations(numbers, 2):
-        both = masks[one] & masks[two]
-        small, large = sorted((one, two), key=areas.__getitem__)
-        share = both.sum() / areas[small]
-        if share >= _OVERLAP_TOLD:
-            wins = (last[both] == large).mean()
-            told.append(
-                f"{share:.0%} of {classes.names[small]} is drawn as {classes.names[large]} too; what is "
-                f"drawn later counts: {classes.names[large]} in {wins:.0%} of that"
-            )
-    for value, drawn in by_value.items():
-        mask = np.zeros((rows, columns), bool)
-        for box, inside in (each for area in drawn for each in insides(area)):
-            mask[box] |= inside
-        for number, own in masks.items():
-            share = (own & mask).sum() / areas[number]
-            if share >= _OVERLAP_TOLD and number != classes.others:
-                told.append(
-                    f"{share:.0%} of {classes.names[number]} is drawn as {value} too, which no option names; "
-                    f"it counts as {classes.names[number]}"
-                )
-    for each in told:
-        log.warning("%s: %s", name, each)

@@ -55,8 +55,8 @@ class Format:
         What ``--format`` and the panel call it.
     ending : str
         Of a file's name, after that of the slide.
-    title : str
-        What the panel says.
+    title, use : str
+        What the panel says, and what the format is for.
     writer : callable
         Takes the labels, the file, and `options` by keyword.
     options : tuple of str
@@ -66,6 +66,7 @@ class Format:
     name: str
     ending: str
     title: str
+    use: str
     writer: Callable[..., None]
     options: tuple[str, ...] = ()
 
@@ -88,17 +89,52 @@ class Format:
 
 
 _REPORT = ("image", "session_name")
+_REGIONS = "The regions, as annotations"
+_PAGE = "One page: picture, table and how the labels were made"
 FORMATS = {
     each.name: each
     for each in (
-        Format("csv", "labels.csv", "CSV, a row a patch", write_csv),
-        Format("geojson", "labels.geojson", "GeoJSON for QuPath", write_regions, ("simplify",)),
-        Format("geojson.gz", "labels.geojson.gz", "GeoJSON, compressed", write_regions, ("simplify",)),
-        Format("mask", "mask.tif", "Mask, pyramidal TIFF", write_mask, ("mpp", "downsample")),
-        Format("tmap", "labels.tmap", "TissUUmaps project", write_project, ("simplify", "link")),
-        Format("html", "report.html", "Report, HTML", write_html, _REPORT),
-        Format("pdf", "report.pdf", "Report, PDF", write_pdf, _REPORT),
-        Format("h5ad", "labels.h5ad", "h5ad with the labels", write_labels),
+        Format(
+            "csv",
+            "labels.csv",
+            "CSV, a row a patch",
+            "Name, place, label, score and seed of each patch",
+            write_csv,
+        ),
+        Format("geojson", "labels.geojson", "GeoJSON for QuPath", _REGIONS, write_regions, ("simplify",)),
+        Format(
+            "geojson.gz",
+            "labels.geojson.gz",
+            "GeoJSON, compressed",
+            f"{_REGIONS}; QuPath opens it as it is",
+            write_regions,
+            ("simplify",),
+        ),
+        Format(
+            "mask",
+            "mask.tif",
+            "Mask, pyramidal TIFF",
+            "A number a pixel: 0 is no patch, then the classes as they are listed",
+            write_mask,
+            ("mpp", "downsample"),
+        ),
+        Format(
+            "tmap",
+            "labels.tmap",
+            "TissUUmaps project",
+            "Shows the result without this plugin; unpack it beside the slide",
+            write_project,
+            ("simplify", "link"),
+        ),
+        Format("html", "report.html", "Report, HTML", _PAGE, write_html, _REPORT),
+        Format("pdf", "report.pdf", "Report, PDF", _PAGE, write_pdf, _REPORT),
+        Format(
+            "h5ad",
+            "labels.h5ad",
+            "h5ad with the labels",
+            "A copy of the file with sic_label, sic_score and sic_seed",
+            write_labels,
+        ),
     )
 }
 

@@ -184,7 +184,7 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
             labels, scores, n_iter, history = published.label_patches(
                 prepared.rows.hold(), seeds, len(classes), options, labelling
             )
-        stretch.tell(1.0)
+        labelling.tell(1.0)
         # All at the end: who has stopped a fit finds the one before it.
         self._prepared, self._seeds, self._foreign, self._field = prepared, seeds, foreign, field
         self.labels_, self.scores_, self.n_iter_, self.history_ = labels, scores, n_iter, history

@@ -16,13 +16,12 @@ def page_tables() -> dict[str, Any]:
     -------
     tables : dict
         ``methods``, a list of ``{name, words}``, the first of which a page begins with; ``exports``, a list
-        of ``{name, words, ending}``; and ``most_classes``, an int. ``name`` is what a request says, ``words``
-        what a person reads.
+        of ``{name, words, use}``; and ``most_classes``, an int. ``name`` is what a request says, ``words``
+        what a person
+        reads, and ``use`` what they read beside it.
     """
     return {
         "methods": [{"name": name, "words": METHOD_TITLES[name]} for name in reversed(METHODS)],
-        "exports": [
-            {"name": each.name, "words": each.title, "ending": each.ending} for each in FORMATS.values()
-        ],
+        "exports": [{"name": each.name, "words": each.title, "use": each.use} for each in FORMATS.values()],
         "most_classes": MOST_CLASSES,
     }

@@ -19,11 +19,10 @@ from tissuumaps_sic.evaluation.evaluate import (
     evaluate,
     generator,
     pair_up,
-    report,
     slide_and_encoders,
-    write_report,
 )
 from tissuumaps_sic.evaluation.figures import f1_by_clicks, f1_by_seeds
+from tissuumaps_sic.evaluation.report import report, write_report
 from tissuumaps_sic.evaluation.simulation import (
     STRATEGIES,
     EvaluationError,

@@ -17,7 +17,8 @@ from tissuumaps_sic.annotation.classes import SeedClass
 from tissuumaps_sic.annotation.seeds import read_seeds
 from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.cli import main
-from tissuumaps_sic.evaluation.evaluate import Evaluation, write_report
+from tissuumaps_sic.evaluation.evaluate import Evaluation
+from tissuumaps_sic.evaluation.report import write_report
 from tissuumaps_sic.export import FORMATS, write_csv, write_patches
 from tissuumaps_sic.slidefile.tables import read_table
 from tissuumaps_sic.slides.slide import open_slide_file
@@ -117,8 +118,8 @@ def test_disputed_patches(slide, tmp_path):
 
 
 def test_an_evaluation(tmp_path, monkeypatch):
-    import tissuumaps_sic.evaluation.evaluate as module
     import tissuumaps_sic.evaluation.figures as figures
+    import tissuumaps_sic.evaluation.report as module
 
     runs = pd.DataFrame({"slide": ["=1+1", "-a"], "f1": [-0.5, 0.25], "=x": [1, 2]})
     for name in ("f1_by_seeds", "f1_by_clicks"):

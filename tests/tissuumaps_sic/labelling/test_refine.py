@@ -177,9 +177,9 @@ def test_of_very_many_seeds_some_stand_for_all_and_all_keep_their_class(monkeypa
 
 def test_each_class_gets_its_part_of_the_seeds_that_are_taken():
     labels = np.repeat([0, 1, 2], [3, 500, 1000])
-    taken = refine._thinned(labels, np.array([3, 500, 1000]), 100)
+    taken = refine._thin(labels, np.array([3, 500, 1000]), 100)
     assert np.bincount(labels[taken]).tolist() == [3, 48, 49]
     assert (np.diff(taken) > 0).all()
-    assert np.array_equal(refine._thinned(labels, np.array([3, 500, 1000]), 1503), np.arange(1503))
+    assert np.array_equal(refine._thin(labels, np.array([3, 500, 1000]), 1503), np.arange(1503))
     # Classes that have seeds on another slide only take nobody's part.
-    assert len(refine._thinned(labels, np.array([3, 500, 1000, 0]), 100)) == 100
+    assert len(refine._thin(labels, np.array([3, 500, 1000, 0]), 100)) == 100

@@ -10,7 +10,7 @@ import { unpack } from "./packing.js";
  * @typedef {{ slide: string, sessions: string[], n_patches: number, embeddings: { name: string, title: string }[],
  *   classes: SeedClass[], listed: number[], seeds: { patches: number[], labels: number[] }, borrowed: Loan[],
  *   revision: number, can_undo: boolean, can_redo: boolean, run: Run | null }} Session what is known of a slide's session
- * @typedef {{ methods: { name: string, words: string }[], exports: { name: string, words: string, ending: string }[],
+ * @typedef {{ methods: { name: string, words: string }[], exports: { name: string, words: string, use: string }[],
  *   most_classes: number }} Tables what a person can choose from
  * @typedef {{ n_disputed: number, kappa: number | null, is_stale: boolean, classes: SeedClass[],
  *   places: [number, number][], disputed: Uint8Array, labels: Uint8Array }} Compared places are rows and numbers of patches

@@ -16,7 +16,7 @@ export const outputs = {
     menu("Export …", exportAs, { class: "form-select form-select-sm sic-method", id: "sic-export", disabled: isSlow(),
       // As wide as what it shows when closed, so that the row stays one.
       style: "width: 8.4em", title: "Get the labels as a file", "aria-label": "Export" },
-    tables().exports.map(({ name, words, ending }) => ({ value: name, text: words, title: `.${ending}` }))),
+    tables().exports.map(({ name, words, use }) => ({ value: name, text: words, title: use }))),
     button("Write into h5ad", "Adds sic_label, sic_score and sic_seed to the file itself", write,
       { id: "sic-write", disabled: isSlow() || run.stale }))] : []),
 };
