@@ -82,16 +82,14 @@ def write_slide(
     library = pd.Categorical.from_codes(
         np.zeros(len(names), dtype=np.int8), categories=pd.Index([slide_name], dtype=object)
     )
-    obs = pd.DataFrame(
-        {
-            "x0": np.asarray(x0, dtype=np.int64),
-            "y0": np.asarray(y0, dtype=np.int64),
-            "umap_rgb": pd.Series(list(colors), index=names, dtype=object),
-            "library_id": library,
-            "tissue": np.asarray(tissue, dtype=np.float32),
-        },
-        index=names,
-    )
+    columns = {
+        "x0": np.asarray(x0, dtype=np.int64),
+        "y0": np.asarray(y0, dtype=np.int64),
+        "umap_rgb": pd.Series(list(colors), index=names, dtype=object),
+        "library_id": library,
+        "tissue": np.asarray(tissue, dtype=np.float32),
+    }
+    obs = pd.DataFrame(columns, index=names)
     obsm: dict[str, npt.NDArray[Any]] = {"spatial": np.asarray(centres, dtype=np.float64)}
     if umap2 is not None and umap3 is not None:
         obsm |= {"X_umap": umap2, "X_umap_3d": umap3}
@@ -99,16 +97,7 @@ def write_slide(
     if thumbnail is None:
         uns["tmap"] = json.dumps(tmap)
     else:
-        assert provenance.slide.size is not None
-        uns["spatial"] = {
-            slide_name: {
-                "images": {"hires": thumbnail},
-                "scalefactors": {
-                    "tissue_hires_scalef": thumbnail.shape[1] / provenance.slide.size[0],
-                    "spot_diameter_fullres": provenance.grid.patch_size0,
-                },
-            }
-        }
+        uns["spatial"] = {slide_name: _describe_thumbnail(thumbnail, provenance)}
     var = pd.DataFrame(index=pd.Index(features, dtype=object))
     adata = anndata.AnnData(obs=obs, var=var, obsm=obsm, uns=uns)
     with replacing(path) as temporary:
@@ -120,6 +109,16 @@ def write_slide(
         if problems:
             broken = "; ".join(f"{problem.rule}: {problem.what}" for problem in problems)
             raise ContractError(f"{path.name} would break the file contract ({broken}); nothing was written")
+
+
+def _describe_thumbnail(thumbnail: npt.NDArray[np.uint8], provenance: Provenance) -> dict[str, Any]:
+    """Return a slide's picture as scanpy and squidpy look for it."""
+    assert provenance.slide.size is not None
+    scales = {
+        "tissue_hires_scalef": thumbnail.shape[1] / provenance.slide.size[0],
+        "spot_diameter_fullres": provenance.grid.patch_size0,
+    }
+    return {"images": {"hires": thumbnail}, "scalefactors": scales}
 
 
 def write_matrix(

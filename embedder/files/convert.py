@@ -143,26 +143,22 @@ def convert(
         A file cannot be read or written. What was there is as it was.
     """
     found = _finite(source, _read(source, table), drop_nan=drop_nan)
-    if corners:
-        found = replace(found, centred=False)
     found = replace(
         found,
+        centred=found.centred and not corners,
         corners=found.corners * unit,
         mpp=found.mpp if mpp is None else mpp,
         mpp_source=found.mpp_source if mpp is None else "user",
         size0=found.size0 if patch_size0 is None else patch_size0,
     )
     _check(source, found)
-    assert found.mpp is not None
-    assert found.size0 is not None
+    assert found.mpp is not None and found.size0 is not None
     x0y0 = found.corners - (found.size0 / 2 if found.centred else 0)
-    centres = x0y0 + found.size0 / 2
-    stride0 = _stride(x0y0)
-    X = found.X
+    centres, stride0, X = x0y0 + found.size0 / 2, _stride(x0y0), found.X
     umap2, umap3 = fit_umap(X) if umap else (None, None)
     slide_name = name or found.name or source.name.removesuffix(".zarr").removesuffix(source.suffix)
-    extent = tuple(int(each) for each in np.ceil(x0y0.max(axis=0) + found.size0))
-    slide_size = found.slide_size or (extent[0], extent[1])
+    right, bottom = np.ceil(x0y0.max(axis=0) + found.size0).tolist()
+    slide_size = found.slide_size or (int(right), int(bottom))
     project = tmap_project(
         h5ad_name=target.name,
         slide_name=slide_name,

@@ -536,12 +536,25 @@ def _tell_overlaps(
                 "%s: %.0f%% of %s is drawn as %s too; what is drawn later counts: %s in %.0f%% of that",
                 *(name, 100 * share, small, large, large, 100 * wins),
             )
+    _tell_unnamed(
+        name, by_value, canvas, {number: masks[number] for number in masks.keys() - {classes.others}}, classes
+    )
+
+
+def _tell_unnamed(
+    name: str,
+    by_value: Mapping[str, Sequence[Area]],
+    canvas: _Canvas,
+    masks: Mapping[int, Mask],
+    classes: TruthClasses,
+) -> None:
+    """Log what share of each named class is covered by something that no class is named for."""
     for value, drawn in by_value.items():
         mask = np.zeros(canvas.shape, bool)
         for box, inside in (each for area in drawn for each in canvas.insides(area)):
             mask[box] |= inside
-        for number in sorted(masks.keys() - {classes.others}):
-            share = (masks[number] & mask).sum() / sizes[number]
+        for number in sorted(masks):
+            share = (masks[number] & mask).sum() / max(int(masks[number].sum()), 1)
             if share >= _OVERLAP_TOLD:
                 log.warning(
                     "%s: %.0f%% of %s is drawn as %s too, which no option names; it counts as %s",

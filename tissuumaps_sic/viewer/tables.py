@@ -17,8 +17,7 @@ def page_tables() -> dict[str, Any]:
     tables : dict
         ``methods``, a list of ``{name, words}``, the first of which a page begins with; ``exports``, a list
         of ``{name, words, use}``; and ``most_classes``, an int. ``name`` is what a request says, ``words``
-        what a person
-        reads, and ``use`` what they read beside it.
+        what a person reads, and ``use`` what they read beside it.
     """
     return {
         "methods": [{"name": name, "words": METHOD_TITLES[name]} for name in reversed(METHODS)],
