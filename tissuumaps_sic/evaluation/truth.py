@@ -576,9 +576,7 @@ def _tell_overlaps(
                 *(name, 100 * share, small, large, large, 100 * wins),
             )
     for value, drawn in by_value.items():
-        mask = np.zeros(canvas.shape, bool)
-        for box, inside in (each for area in drawn for each in canvas.insides(area)):
-            mask[box] |= inside
+        mask = canvas.fill(drawn)
         for number in sorted(masks.keys() - {classes.others}):
             share = (masks[number] & mask).sum() / sizes[number]
             if share >= _OVERLAP_TOLD:
@@ -612,6 +610,14 @@ class _Canvas:
         pixel = float((high - low).max()) / _OVERLAP_SIDE
         columns, rows = np.ceil((high - low) / pixel).astype(int).tolist()
         return cls(low, pixel, (rows, columns))
+
+    def fill(self, areas: Sequence[Area]) -> Mask:
+        """Return which pixels lie in any of some areas."""
+        mask = np.zeros(self.shape, bool)
+        for area in areas:
+            for box, inside in self.insides(area):
+                mask[box] |= inside
+        return mask
 
     def insides(self, area: Area) -> Iterator[tuple[tuple[slice, slice], Mask]]:
         """Yield the part of the raster around each polygon, and which of its pixels lie inside."""
