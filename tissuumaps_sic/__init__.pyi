@@ -1,5 +1,8 @@
 # What type checkers read in place of `__init__.py`, which imports these when they are asked for.
+from tissuumaps_sic.annotation.runs import label as label
 from tissuumaps_sic.annotation.seeds import read_seeds as read_seeds
+from tissuumaps_sic.annotation.session import Session as Session
+from tissuumaps_sic.annotation.store import load_session as load_session
 from tissuumaps_sic.evaluation.evaluate import evaluate as evaluate
 from tissuumaps_sic.evaluation.truth import TruthClasses as TruthClasses
 from tissuumaps_sic.export.formats import ExportOptions as ExportOptions

@@ -152,22 +152,21 @@ def convert(
         size0=found.size0 if patch_size0 is None else patch_size0,
     )
     _check(source, found)
-    assert found.mpp is not None and found.size0 is not None
+    assert found.mpp is not None
+    assert found.size0 is not None
     x0y0 = found.corners - (found.size0 / 2 if found.centred else 0)
     centres, stride0, X = x0y0 + found.size0 / 2, _stride(x0y0), found.X
     umap2, umap3 = fit_umap(X) if umap else (None, None)
     slide_name = name or found.name or source.name.removesuffix(".zarr").removesuffix(source.suffix)
     right, bottom = np.ceil(x0y0.max(axis=0) + found.size0).tolist()
     slide_size = found.slide_size or (int(right), int(bottom))
-    project = tmap_project(
-        h5ad_name=target.name,
-        slide_name=slide_name,
-        image=None,
-        slide_size=slide_size,
-        centres=centres,
-        stride0=stride0,
-        mpp=found.mpp,
-    )
+    where: dict[str, Any] = {
+        "slide_size": slide_size,
+        "centres": centres,
+        "stride0": stride0,
+        "mpp": found.mpp,
+    }
+    project = tmap_project(h5ad_name=target.name, slide_name=slide_name, image=None, **where)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with leases.locked(target.parent / leases.hidden_name(target.stem, ".lock")):

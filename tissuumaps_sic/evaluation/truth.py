@@ -550,9 +550,7 @@ def _tell_unnamed(
 ) -> None:
     """Log what share of each named class is covered by something that no class is named for."""
     for value, drawn in by_value.items():
-        mask = np.zeros(canvas.shape, bool)
-        for box, inside in (each for area in drawn for each in canvas.insides(area)):
-            mask[box] |= inside
+        mask = canvas.fill(drawn)
         for number in sorted(masks):
             share = (masks[number] & mask).sum() / max(int(masks[number].sum()), 1)
             if share >= _OVERLAP_TOLD:
@@ -586,6 +584,14 @@ class _Canvas:
         pixel = float((high - low).max()) / _OVERLAP_SIDE
         columns, rows = np.ceil((high - low) / pixel).astype(int).tolist()
         return cls(low, pixel, (rows, columns))
+
+    def fill(self, areas: Sequence[Area]) -> Mask:
+        """Return which pixels lie in any of some areas."""
+        mask = np.zeros(self.shape, bool)
+        for area in areas:
+            for box, inside in self.insides(area):
+                mask[box] |= inside
+        return mask
 
     def insides(self, area: Area) -> Iterator[tuple[tuple[slice, slice], Mask]]:
         """Yield the part of the raster around each polygon, and which of its pixels lie inside."""
