@@ -50,7 +50,7 @@ def imported(folder, *, whole_file=True):
             else:
                 continue
             for top in {module.partition(".")[0] for module in modules}:
-                if top not in sys.stdlib_module_names and top not in ("embedder", "tissuumaps_sic"):
+                if top not in sys.stdlib_module_names and top not in ("_typeshed", "embedder", "tissuumaps_sic"):
                     name = KNOWN.get(top, [top])[0]
                     found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), path.relative_to(ROOT))
     return found
