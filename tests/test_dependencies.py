@@ -49,8 +49,9 @@ def imported(folder, *, whole_file=True):
                 modules = [node.module]
             else:
                 continue
-            for top in {module.partition(".")[0] for module in modules}:
-                if top not in sys.stdlib_module_names and top not in ("_typeshed", "embedder", "tissuumaps_sic"):
+            ours = {"_typeshed", "embedder", "tissuumaps_sic"}
+            for top in {module.partition(".")[0] for module in modules} - ours:
+                if top not in sys.stdlib_module_names:
                     name = KNOWN.get(top, [top])[0]
                     found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), path.relative_to(ROOT))
     return found
