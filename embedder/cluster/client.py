@@ -27,7 +27,7 @@ from embedder.embedding.request import SlideInput, as_inputs
 from embedder.embedding.results import SlideResult
 from embedder.encoders.spec import EncoderError
 from embedder.encoders.table import ENCODERS
-from tissuumaps_sic.slidefile.leases import LockedError, locked
+from tissuumaps_sic.slidefile.leases import LockedError, hold_lock
 
 log = logging.getLogger(__name__)
 
@@ -147,10 +147,10 @@ def _mark_folder(folder: Path) -> Iterator[tuple[Path, int]]:
     Its time is that of the run's begin by the file server's clock, which the times of the results go by.
     """
     for old in folder.glob(f"{_MARKER}*"):  # of runs that were killed
-        with suppress(LockedError, OSError), locked(old):
+        with suppress(LockedError, OSError), hold_lock(old):
             pass
     path = folder / f"{_MARKER}{uuid.uuid4().hex}"
-    with locked(path):
+    with hold_lock(path):
         yield path, path.stat().st_mtime_ns
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tissuumaps_sic.slidefile.errors import SicError
-from tissuumaps_sic.slidefile.leases import LockedError, locked
+from tissuumaps_sic.slidefile.leases import LockedError, hold_lock
 
 log = logging.getLogger(__name__)
 
@@ -351,7 +351,7 @@ def _share_security(folder: Path) -> Iterator[Any]:
     own = _make_security()
     known = own.get_tls_config_for_role("worker")
     for old in folder.glob(f"{_KEYS}*/lock"):  # of runs that were killed
-        with suppress(LockedError, OSError), locked(old):
+        with suppress(LockedError, OSError), hold_lock(old):
             shutil.rmtree(old.parent, ignore_errors=True)
     held = Path(tempfile.mkdtemp(prefix=_KEYS, dir=folder))
     paths = {key: held / f"{key}.pem" for key in ("ca_file", "cert", "key")}
@@ -374,7 +374,7 @@ def _share_security(folder: Path) -> Iterator[Any]:
                 "run programs as you; give an output folder on another one",
                 held,
             )
-        with locked(held / "lock"):
+        with hold_lock(held / "lock"):
             yield Shared(require_encryption=True)  # type: ignore[no-untyped-call]
     finally:
         shutil.rmtree(held, ignore_errors=True)

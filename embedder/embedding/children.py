@@ -101,7 +101,7 @@ def _clear_up(item: SlideInput, folder: Path) -> None:
     # That it was left is told with the slide.
     leases.log.setLevel(logging.ERROR)
     try:
-        with leases.locked(folder / leases.hidden_name(item.name, ".lock")):
+        with leases.hold_lock(folder / leases.hidden_name(item.name, ".lock")):
             remove_half_written(h5ad)
             partial = partial_folder(h5ad)
             if holds_nothing(partial):

@@ -30,7 +30,9 @@ _OTSU = "otsu-saturation"
 _VERSIONS = ("tissuumaps-sic", "torch", "umap-learn", "openslide-python", "anndata")
 
 
-def asked(slide: Slide, mask: TissueMask | None, encoder: Encoder, options: EmbedOptions) -> Provenance:
+def describe_wanted(
+    slide: Slide, mask: TissueMask | None, encoder: Encoder, options: EmbedOptions
+) -> Provenance:
     """Return what a slide's file must have been made with to be what is asked for.
 
     Everything that the embeddings and the choice of patches depend on; what only tells about a run (versions,
@@ -75,7 +77,7 @@ def describe(
     seconds: dict[str, float],
 ) -> Provenance:
     """Return a slide's provenance for ``uns['embedder']``, with no path and no person's name."""
-    wanted = asked(slide, mask, encoder, options)
+    wanted = describe_wanted(slide, mask, encoder, options)
     return Provenance(
         slide=wanted.slide.model_copy(update={"mpp_source": require_resolution(slide).source}),
         grid=GridRecord(
@@ -113,7 +115,7 @@ def differences(h5ad: Path, wanted: Provenance, options: EmbedOptions) -> list[s
     ----------
     h5ad : Path
     wanted : Provenance
-        As `asked` returns it.
+        As `describe_wanted` returns it.
     options : EmbedOptions
 
     Returns

@@ -79,7 +79,7 @@ def embed_slide(
     """
     path, h5ad = item.path, folder / f"{item.name}.h5ad"
     try:
-        with leases.locked(folder / leases.hidden_name(item.name, ".lock")) as lock:
+        with leases.hold_lock(folder / leases.hidden_name(item.name, ".lock")) as lock:
             return _embed(item, h5ad, encoder, options, progress, lock)
     except leases.LostError as error:
         return SlideResult(str(path), "failed", f"{path}: {error}")
@@ -181,7 +181,7 @@ def _lay_out(slide: Slide, h5ad: Path, encoder: Encoder, options: EmbedOptions, 
         embeddings=len(grid) * encoder.dimension * np.dtype(options.storage).itemsize,
         beside=len(grid) * BYTES_BESIDE,
     )
-    wanted = provenance.asked(slide, mask, encoder, options)
+    wanted = provenance.describe_wanted(slide, mask, encoder, options)
     image = plan_image(slide.path, h5ad.parent)
     project = _make_project(slide, h5ad, image, grid.centres, grid.stride * grid.scale)
     if problems := foresee(wanted, project):
@@ -228,7 +228,7 @@ def _keep_file(slide: Slide, h5ad: Path, encoder: Encoder, options: EmbedOptions
     """Return what is to be said of a slide whose file is there, and make what should point to it."""
     # Finding the tissue anew would tell nothing that the slide's hash does not, and takes a second.
     mask = None if options.tissue is None else find_tissue(slide, options)
-    wanted = provenance.asked(slide, mask, encoder, options)
+    wanted = provenance.describe_wanted(slide, mask, encoder, options)
     different = provenance.differences(h5ad, wanted, options)
     path = slide.path
     if different:

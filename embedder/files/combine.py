@@ -117,7 +117,7 @@ def add_embedding(base: Path, other: Path, *, name: str | None = None, replace: 
     """
     try:
         # The lock of `embed`: two at a time would each leave out what the other adds.
-        with leases.locked(base.parent / leases.hidden_name(base.stem, ".lock")) as lock:
+        with leases.hold_lock(base.parent / leases.hidden_name(base.stem, ".lock")) as lock:
             return _add(base, other, name, lock, replace=replace)
     except leases.LockedError as error:
         raise CombineError(f"{base.name}: {error}") from error

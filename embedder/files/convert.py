@@ -169,7 +169,7 @@ def convert(
     project = tmap_project(h5ad_name=target.name, slide_name=slide_name, image=None, **where)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with leases.locked(target.parent / leases.hidden_name(target.stem, ".lock")):
+        with leases.hold_lock(target.parent / leases.hidden_name(target.stem, ".lock")):
             remove_left_behind(target)
             # The project has its room before the h5ad is written, and its place after.
             with replacing(target.with_suffix(".tmap")) as temporary:

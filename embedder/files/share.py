@@ -29,15 +29,13 @@ import numpy.typing as npt
 from embedder.embedding.writing import write_matrix
 from embedder.files import whitelist
 from embedder.files.proof import ATTRIBUTES, ShareError, prove_attributes, prove_strings
-from embedder.files.sharing_key import check_key, read_key
+from embedder.files.sharing_key import check_key
 from tissuumaps_sic.slidefile.contract import ContractError, check
 from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.errors import WrongUseError
 from tissuumaps_sic.slidefile.project import tmap_project, write_tmap
 from tissuumaps_sic.slidefile.provenance import NEEDED, EmbeddingRecord, Provenance, provenance_in
 from tissuumaps_sic.slidefile.writing import replacing
-
-__all__ = ["Change", "ShareError", "Shared", "read_key", "share"]
 
 # What may stay; whatever else somebody put into the file goes, unless it is asked for.
 _OBS = ("x0", "y0", "umap_rgb", "library_id", "tissue", "sic_label", "sic_score", "sic_seed")
@@ -193,7 +191,7 @@ class _Copy:
         self.changes: list[Change] = []
         with h5py.File(source, "r", locking=False) as file:
             known = provenance_in(file)
-            self.original = _plain_name(_needed(known.slide.name, "name"))
+            self.original = _plain_name(_require(known.slide.name, "name"))
             self.name = self.original
             if rename_key is not None:
                 digest = hmac.new(rename_key, f"name:{self.original}".encode(), hashlib.sha256)
@@ -216,9 +214,9 @@ class _Copy:
             self._list_attributes(file)
         if rename_key is not None:
             for place in ("obs index", "obs/library_id", "uns/embedder: slide.name", "the file's name"):
-                self._changed(place, self.name, "the slide was renamed")
+                self._log_changed(place, self.name, "the slide was renamed")
         self.uns["embedder"] = self.provenance.to_json()
-        self._changed("uns/tmap", "without the image layer", "the image is not shared")
+        self._log_changed("uns/tmap", "without the image layer", "the image is not shared")
 
     def project(self, h5ad_name: str) -> dict[str, Any]:
         """Return the TissUUmaps project of the copy."""
@@ -230,8 +228,8 @@ class _Copy:
             image=None,
             slide_size=(int(size[0]), int(size[1])),
             centres=self.obsm["spatial"],
-            stride0=_needed(grid.stride, "stride") * _needed(grid.scale, "scale"),
-            mpp=(_needed(slide.mpp_x, "mpp_x") + _needed(slide.mpp_y, "mpp_y")) / 2,
+            stride0=_require(grid.stride, "stride") * _require(grid.scale, "scale"),
+            mpp=(_require(slide.mpp_x, "mpp_x") + _require(slide.mpp_y, "mpp_y")) / 2,
         )
 
     def write(self, path: Path, project: dict[str, Any], *, compress: bool) -> None:
@@ -247,10 +245,10 @@ class _Copy:
             for new, old in self.matrices.items():
                 write_matrix(here, new, there[old], compress=compress)
 
-    def _removed(self, place: str, why: str) -> None:
+    def _log_removed(self, place: str, why: str) -> None:
         self.changes.append(Change(place, "removed", why))
 
-    def _changed(self, place: str, what: str, why: str) -> None:
+    def _log_changed(self, place: str, what: str, why: str) -> None:
         self.changes.append(Change(place, what, why))
 
     def _read_matrices(self, file: h5py.File, known: Provenance) -> None:
@@ -272,9 +270,9 @@ class _Copy:
                 new = place if place in self.keep else self._embedding_place(place, entries[place])
                 self.matrices[new] = place
                 if new != place:
-                    self._changed(place, new, "named by people; by its encoder now")
+                    self._log_changed(place, new, "named by people; by its encoder now")
             elif place not in self.keep:
-                self._removed(place, "a matrix that is not the file contract's")
+                self._log_removed(place, "a matrix that is not the file contract's")
 
     def _embedding_place(self, place: str, entry: EmbeddingRecord) -> str:
         """Return where an added embedding goes: its encoder names it, not people."""
@@ -299,14 +297,14 @@ class _Copy:
                     parent = parent.get(key) or {}
                 if parent.get(place[-1]) not in (None, {}):
                     parent[place[-1]] = {} if place[-1] == "seconds" else None
-                    self._removed(
+                    self._log_removed(
                         f"uns/embedder: {'.'.join(place)}", "it tells whoever has the slide which it is"
                     )
         found["slide"]["name"] = self.name
         found["encoder"]["name"] = whitelist.encoder_name(known.encoder)
         if found["encoder"]["name"] != known.encoder.name:
             told = "an encoder's name that people gave"
-            self._changed("uns/embedder: encoder.name", found["encoder"]["name"], told)
+            self._log_changed("uns/embedder: encoder.name", found["encoder"]["name"], told)
         if len(self.matrices) > 1 or "encoders" in known.document:
             places = {old: new for new, old in self.matrices.items()}
             found["encoders"] = [
@@ -328,7 +326,7 @@ class _Copy:
 
     def _tell_gone(self, where: str, gone: Sequence[str]) -> None:
         for place in gone:
-            self._removed(f"{where}{place}", "not what the file contract has there")
+            self._log_removed(f"{where}{place}", "not what the file contract has there")
 
     def _shift(self, key: bytes, corners: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         digest = hmac.new(key, f"shift:{self.original}".encode(), hashlib.sha256).digest()
@@ -337,15 +335,15 @@ class _Copy:
         moved -= corners.min(axis=0)
         self.obsm["spatial"] = self.obsm["spatial"] + moved
         for place in ("obs/x0, obs/y0", "obs index", "obsm/spatial"):
-            self._changed(place, "shifted by a keyed number of pixels", "asked for")
+            self._log_changed(place, "shifted by a keyed number of pixels", "asked for")
         return corners + moved
 
     def _tell_extent(self, corners: npt.NDArray[np.int64]) -> None:
         """Put the extent of the patches in place of the slide's size, which archives list."""
-        edges = [_needed(edge, "patch_size0") for edge in self.provenance.grid.edges0]
+        edges = [_require(edge, "patch_size0") for edge in self.provenance.grid.edges0]
         extent = np.ceil(corners.max(axis=0) + np.array(edges)).astype(int).tolist()
         self.provenance = self.provenance.with_extent((extent[0], extent[1]))
-        self._changed("uns/embedder: slide.size, slide.bounds", "the extent of the patches", "asked for")
+        self._log_changed("uns/embedder: slide.size, slide.bounds", "the extent of the patches", "asked for")
 
     def _read_obs(self, obs: h5py.Group, corners: npt.NDArray[np.int64]) -> Any:
         import pandas as pd
@@ -362,16 +360,16 @@ class _Copy:
             "tissue": np.array(obs["tissue"][()], np.float32),
         }
         if "sic_label" in obs:
-            columns["sic_label"] = _used(read_elem(obs["sic_label"]))
+            columns["sic_label"] = _drop_unused(read_elem(obs["sic_label"]))
             columns["sic_score"] = np.array(obs["sic_score"][()], np.float32)
-            columns["sic_seed"] = _used(read_elem(obs["sic_seed"]))
+            columns["sic_seed"] = _drop_unused(read_elem(obs["sic_seed"]))
         for name in obs:
             if name in columns or name == obs.attrs["_index"]:
                 continue
             if f"obs/{name}" in self.keep:
                 columns[name] = _as_column(read_elem(obs[name]), index)
             else:
-                self._removed(f"obs/{name}", "a column that is not the file contract's")
+                self._log_removed(f"obs/{name}", "a column that is not the file contract's")
         return pd.DataFrame(columns, index=index)
 
     def _read_var(self, var: h5py.Group, n_features: int) -> Any:
@@ -381,7 +379,7 @@ class _Copy:
         encoder = self.provenance.encoder.name
         index = pd.Index([f"{encoder}_{k:04d}" for k in range(n_features)], dtype=object)
         if list(var[var.attrs["_index"]].asstr()[()]) != list(index):
-            self._changed("var index", f"{encoder}_0000 and so on", "named by the encoder")
+            self._log_changed("var index", f"{encoder}_0000 and so on", "named by the encoder")
         columns = {}
         for name in var:
             if name == var.attrs["_index"]:
@@ -389,7 +387,7 @@ class _Copy:
             if f"var/{name}" in self.keep:
                 columns[name] = _as_column(read_elem(var[name]), index)
             else:
-                self._removed(f"var/{name}", "a column that is not the file contract's")
+                self._log_removed(f"var/{name}", "a column that is not the file contract's")
         return pd.DataFrame(columns, index=index)
 
     def _read_labels(self, file: h5py.File) -> None:
@@ -401,7 +399,7 @@ class _Copy:
         used: set[str] = set()
         if "sic_label" in obs:
             labels = read_elem(obs["sic_label"])
-            names, used = list(map(str, labels.categories)), set(map(str, _used(labels).categories))
+            names, used = list(map(str, labels.categories)), set(map(str, _drop_unused(labels).categories))
             if "sic_label_colors" in uns:
                 colors = [str(each) for each in uns["sic_label_colors"].asstr()[()]]
                 self.uns["sic_label_colors"] = np.array(
@@ -414,9 +412,11 @@ class _Copy:
                 )
             seeds = read_elem(obs["sic_seed"])
             for column, values in (("sic_label", labels), ("sic_seed", seeds)):
-                if len(_used(values).categories) < len(values.categories):
-                    self._removed(f"obs/{column}: categories without a patch", "classes that nothing is of")
-            used |= set(map(str, _used(seeds).categories))
+                if len(_drop_unused(values).categories) < len(values.categories):
+                    self._log_removed(
+                        f"obs/{column}: categories without a patch", "classes that nothing is of"
+                    )
+            used |= set(map(str, _drop_unused(seeds).categories))
         if "sic" not in uns:
             return
         known = parse_json(str(read_elem(uns["sic"])))
@@ -453,7 +453,7 @@ class _Copy:
         )
         gone += [f"classes: {classes[k].get('name')}" for k in range(len(classes)) if k not in stay]
         if gone:
-            self._removed(f"uns/sic: {', '.join(sorted(gone))}", "who labelled which slide, and when")
+            self._log_removed(f"uns/sic: {', '.join(sorted(gone))}", "who labelled which slide, and when")
 
     def _read_kept(self, file: h5py.File) -> None:
         """Read what was asked for beside columns, and list what of the file's other parts stays behind."""
@@ -465,16 +465,16 @@ class _Copy:
         for name in file["uns"]:
             if name in _UNS:
                 if name == "sic_label_colors" and name not in self.uns:
-                    self._removed("uns/sic_label_colors", "colours of labels that are not there")
+                    self._log_removed("uns/sic_label_colors", "colours of labels that are not there")
             elif f"uns/{name}" in self.keep:
                 self.uns[name] = read_elem(file[f"uns/{name}"])
             elif name == "spatial":
-                self._removed("uns/spatial", "it holds pixels of the slide")
+                self._log_removed("uns/spatial", "it holds pixels of the slide")
             else:
-                self._removed(f"uns/{name}", "an entry that is not the file contract's")
+                self._log_removed(f"uns/{name}", "an entry that is not the file contract's")
         for name in file:
             if name not in (*_GROUPS, "X") and _holds_something(file.get(name)):
-                self._removed(name, "a part that is not the file contract's")
+                self._log_removed(name, "a part that is not the file contract's")
 
     def _list_attributes(self, file: h5py.File) -> None:
         """List what else is behind names: attributes, index names, what lies before the file's beginning."""
@@ -483,14 +483,14 @@ class _Copy:
         for name, item in items:
             odd = [key for key in item.attrs if key not in ATTRIBUTES]
             if odd:
-                self._removed(
+                self._log_removed(
                     f"{name}: attributes {', '.join(odd)}", "attributes that anndata does not write"
                 )
         for name in ("obs", "var"):
             if file[name].attrs["_index"] != "_index":
-                self._removed(f"{name}: the name of its index", "named by people")
+                self._log_removed(f"{name}: the name of its index", "named by people")
         if file.userblock_size:
-            self._removed("the user block", "bytes before the file's beginning")
+            self._log_removed("the user block", "bytes before the file's beginning")
 
 
 def _refuse_foreign(source: Path) -> None:
@@ -541,13 +541,13 @@ def _plain_name(name: Any) -> str:
     return name
 
 
-def _needed(value: Value | None, key: str) -> Value:
+def _require(value: Value | None, key: str) -> Value:
     if value is None:
         raise KeyError(key)
     return value
 
 
-def _used(values: Any) -> Any:
+def _drop_unused(values: Any) -> Any:
     """Return a categorical of texts with those of its categories that something is of."""
     import pandas as pd
 

@@ -69,7 +69,7 @@ def pretrain(
     items = as_inputs(slides)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with leases.locked(folder / ".pretrain.lock") as lock:
+        with leases.hold_lock(folder / ".pretrain.lock") as lock:
             return _pretrain(items, folder, options, lock)
     except leases.LockedError as error:
         raise PretrainError(f"{folder}: {error}") from error

@@ -69,7 +69,7 @@ def compare(slide: EmbeddedSlide, first: Session, second: Session) -> Agreement:
     return Agreement(kappa, float(1 - disputed.mean()), disputed, table)
 
 
-def disputed_places(slide: EmbeddedSlide, disputed: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+def list_disputed(slide: EmbeddedSlide, disputed: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Return where disputed patches lie together: a patch in the middle of each, and how many they are.
 
     Patches lie together when they touch, at a corner too. The largest place comes first, so that whoever

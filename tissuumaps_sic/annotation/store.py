@@ -14,7 +14,7 @@ from tissuumaps_sic.annotation.patch_rows import PatchIndex
 from tissuumaps_sic.annotation.records import SessionError, SessionFileError
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.slidefile.h5ad import Stamp, stamp_of
-from tissuumaps_sic.slidefile.locking import locked
+from tissuumaps_sic.slidefile.locking import hold_lock
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
@@ -129,7 +129,7 @@ def editing(h5ad: Path, waiting: Callable[[], object] = lambda: None) -> Iterato
     OSError
         When the folder cannot be written.
     """
-    with locked(h5ad.with_name(f".{h5ad.stem}.sic.lock"), waiting):
+    with hold_lock(h5ad.with_name(f".{h5ad.stem}.sic.lock"), waiting):
         yield
 
 

@@ -7,7 +7,7 @@ import json
 import logging
 from pathlib import Path
 
-from tissuumaps_sic.commands.options import add_json, given
+from tissuumaps_sic.commands.options import add_json, pick_given
 from tissuumaps_sic.slidefile.console import as_wrong_use
 from tissuumaps_sic.slidefile.errors import WrongUseError
 
@@ -105,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
         classes = (
             TruthClasses.binary(options.positive) if options.positive else TruthClasses.parse(options.classes)
         )
-    chosen = given(
+    chosen = pick_given(
         options,
         *("embeddings", "methods", "seeds_per_class", "repeats", "clicks", "strategies"),
         *("slide_size", "workers", "random_state"),

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tissuumaps_sic.commands.options import FORMATS, add_files, given
+from tissuumaps_sic.commands.options import FORMATS, add_files, pick_given
 from tissuumaps_sic.slidefile.console import report_error
 from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 
@@ -143,7 +143,7 @@ def _write_format(options: argparse.Namespace, *, one: bool) -> Callable[[Path],
             output = options.output if one and not options.output.is_dir() else options.output / output
         output.parent.mkdir(parents=True, exist_ok=True)
         asked = ExportOptions(
-            **given(options, *_OF_FORMATS), session_name=name_session(path, options.session)
+            **pick_given(options, *_OF_FORMATS), session_name=name_session(path, options.session)
         )
         export_slide(path, output, format_=format_.name, session=options.session, options=asked)
         return output
@@ -160,7 +160,7 @@ def _write_patches(options: argparse.Namespace) -> Callable[[Path], Path]:
         raise WrongUseError("--patches: is no --format; give one of them at a time")
     _refuse_others(options, tuple(_OF_PATCHES), "--patches")
     folder = options.output or Path("patches")
-    asked = {_OF_PATCHES[name]: value for name, value in given(options, *_OF_PATCHES).items()}
+    asked = {_OF_PATCHES[name]: value for name, value in pick_given(options, *_OF_PATCHES).items()}
 
     def write(path: Path) -> Path:
         return write_patches(open_labelled(path, options.session), folder, options.patches, **asked)

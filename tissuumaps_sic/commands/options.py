@@ -27,6 +27,6 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print a report for machines")
 
 
-def given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+def pick_given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
     """Return the options that were given, by name: for all others the functions' own defaults hold."""
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tissuumaps_sic.commands.options import given
+from tissuumaps_sic.commands.options import pick_given
 
 HELP = "serve a folder of embedded slides in TissUUmaps"
 
@@ -56,7 +56,7 @@ def serve_folder(folder: Path, options: argparse.Namespace, *, first: str | None
 
     serve(
         folder,
-        **given(options, "host", "port"),
+        **pick_given(options, "host", "port"),
         browser=not options.no_browser,
         first=first,
         public=options.public,

@@ -209,7 +209,7 @@ def _random(turn: Turn) -> int | None:
     return int(turn.rng.choice(free)) if free.size else None
 
 
-def _suggested(turn: Turn) -> int | None:
+def _take_suggestion(turn: Turn) -> int | None:
     """Choose what the estimator suggests."""
     free = turn.free
     # More are asked for only where the first ones have no truth.
@@ -233,7 +233,7 @@ def _border(turn: Turn) -> int | None:
 STRATEGIES: dict[str, Callable[[Turn], int | None]] = {
     "largest-error": _largest_error,
     "random": _random,
-    "suggest": _suggested,
+    "suggest": _take_suggestion,
     "border": _border,
 }
 

@@ -132,7 +132,7 @@ class TruthClasses:
         others = values.pop(OTHERS, UNCOUNTED)
         return cls(tuple(names), values, others)
 
-    def named(self, values: Sequence[str]) -> int | None:
+    def find_class(self, values: Sequence[str]) -> int | None:
         """Return the class of the first of `values` that a class names, or None."""
         numbers = (self.values.get(fold(value)) for value in values)
         return next((number for number in numbers if number is not None), None)
@@ -483,7 +483,7 @@ def _chosen(drawn: Areas, classes: TruthClasses) -> tuple[list[tuple[int, Area]]
     others: list[Area] = []
     nameless = 0
     for area in drawn.areas:
-        number = classes.named(area.values)
+        number = classes.find_class(area.values)
         if number is not None:
             named.append((number, area))
         elif not area.classed:

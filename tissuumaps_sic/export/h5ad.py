@@ -19,7 +19,7 @@ from anndata.io import write_elem
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.annotation.store import editing
 from tissuumaps_sic.export.errors import ExportError
-from tissuumaps_sic.slidefile.h5ad import opened, require_own, stamp_of
+from tissuumaps_sic.slidefile.h5ad import open_h5ad, require_own, stamp_of
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file, patch_names_of
 
@@ -47,7 +47,7 @@ def write_labels(labelled: Labelled, target: Path) -> None:
     slide = labelled.slide
     made = _tell(labelled)
     # Before a gigabyte is copied.
-    with opened(slide.path):
+    with open_h5ad(slide.path):
         pass
     with ExitStack() as held:
         if target.resolve() == slide.path.resolve():

@@ -115,7 +115,7 @@ def write_patches(
         )
     wanted = [name for name in known if name in classes]
     rows = {name: choose_rows(labelled, name, min_score=min_score, most=most) for name in wanted}
-    with _opened(slide, image) as picture, _folder(target) as temporary:
+    with _open_image(slide, image) as picture, _folder(target) as temporary:
         _write(labelled, picture, window, rows, temporary, format_)
     return target
 
@@ -153,7 +153,7 @@ def window_of(slide: EmbeddedSlide) -> PatchWindow:
 
 
 @contextmanager
-def _opened(slide: EmbeddedSlide, path: Path | None) -> Iterator[Slide]:
+def _open_image(slide: EmbeddedSlide, path: Path | None) -> Iterator[Slide]:
     """Open the image of a slide; whatever is wrong with it is an `ExportError`."""
     found = find_image(slide.path) if path is None else path
     if found is None:

@@ -16,7 +16,7 @@ from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export.annotations import regions_in
 from tissuumaps_sic.export.csv_rows import write_csv
 from tissuumaps_sic.export.errors import ExportError
-from tissuumaps_sic.slidefile.names import shown
+from tissuumaps_sic.slidefile.names import escape_markup
 from tissuumaps_sic.slidefile.pixels.source import SlideError
 from tissuumaps_sic.slidefile.placing import image_name, layers_of, open_image, place_image
 from tissuumaps_sic.slidefile.project import Canvas, empty_canvas, image_layer, marker_layer, marker_scale
@@ -69,7 +69,7 @@ def write_project(labelled: Labelled, target: Path, *, simplify: float = 0.0, li
     markers = target.with_name(f"{target.name}.csv")
     project: dict[str, Any] = {
         "schemaVersion": "1.3",
-        "filename": shown(f"{slide.name}: labels"),
+        "filename": escape_markup(f"{slide.name}: labels"),
         "layers": layers,
         "markerFiles": [_markers(markers.name, classes, edge)],
         "regions": {
@@ -124,8 +124,8 @@ def _region(name: str, region: Region, seed_class: SeedClass, canvas: Canvas) ->
     return {
         "id": name,
         "globalPoints": polygons,
-        "regionName": shown(seed_class.name),
-        "regionClass": shown(seed_class.name),
+        "regionName": escape_markup(seed_class.name),
+        "regionClass": escape_markup(seed_class.name),
         "barcodeHistogram": [],
         "visibility": True,
         "collectionIndex": 0,

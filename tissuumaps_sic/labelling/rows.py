@@ -198,10 +198,10 @@ class Rows:
 
     def sum(self, index: Index, stretch: Stretch = SILENT) -> Doubles:
         """Return the sum, of shape (n_features,), of the scaled rows at `index`, in double precision."""
-        total: Doubles = self.weighted(index, np.ones((len(index), 1)), stretch)[0]
+        total: Doubles = self.sum_weighted(index, np.ones((len(index), 1)), stretch)[0]
         return total
 
-    def weighted(self, index: Index, weights: Doubles, stretch: Stretch = SILENT) -> Doubles:
+    def sum_weighted(self, index: Index, weights: Doubles, stretch: Stretch = SILENT) -> Doubles:
         """Return weighted sums of the scaled rows at `index`, in double precision.
 
         Parameters

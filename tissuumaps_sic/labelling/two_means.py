@@ -398,7 +398,7 @@ class _Runs:
         gained = after.astype(np.int8) - before
         moved = np.flatnonzero(gained.any(axis=1))
         if len(moved):
-            self.sums += self.part.rows.weighted(index[moved], gained[moved].astype(np.float64))
+            self.sums += self.part.rows.sum_weighted(index[moved], gained[moved].astype(np.float64))
             self.n_one += gained.sum(axis=0)
         changed: npt.NDArray[np.int64] = (gained != 0).sum(axis=0)
         return changed

@@ -46,7 +46,7 @@ def run_command(command: Callable[[], int], *, output: Path | None = None, stopp
         What `command` returns, or 2 for wrong use, 1 for another error, 130 where it was stopped.
     """
     try:
-        with _stopped_by_terminate():
+        with _stop_on_terminate():
             return command()
     except KeyboardInterrupt:
         if stopped:
@@ -80,7 +80,7 @@ def as_wrong_use(*errors: type[SicError]) -> Iterator[None]:
 
 
 @contextmanager
-def _stopped_by_terminate() -> Iterator[None]:
+def _stop_on_terminate() -> Iterator[None]:
     """Treat SIGTERM, by which service managers and batch systems end a job, like Ctrl-C: it ends cleanly."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -159,7 +159,7 @@ def _matrix_problems(name: str, matrix: h5py.Dataset, again: str) -> Iterator[Pr
 
 def _embeddings_rule(file: h5py.File) -> Iterator[Problem]:
     """Look at the embeddings beside X, of other encoders or scales, that the provenance lists."""
-    for key in (each.key for each in _known(file).encoders):
+    for key in (each.key for each in _read_known(file).encoders):
         matrix = file.get(key) if key is not None else None
         if key is None or not isinstance(matrix, h5py.Dataset):
             yield Problem("embeddings", f"uns['embedder'] lists {key}, which is not there", "add it again")
@@ -302,7 +302,7 @@ def _spatial_rule(file: h5py.File) -> Iterator[Problem]:
     if not np.isfinite(centres).all():
         yield Problem("spatial-centres", "obsm['spatial'] holds NaN or infinity", fix)
         return
-    edges = _known(file).grid.edges0
+    edges = _read_known(file).grid.edges0
     x0, y0 = _column(file.get("obs"), "x0"), _column(file.get("obs"), "y0")
     if None in edges or x0 is None or y0 is None or not len(x0) == len(y0) == len(centres):
         return
@@ -317,7 +317,7 @@ def _spatial_rule(file: h5py.File) -> Iterator[Problem]:
 
 
 def _umap_rule(file: h5py.File) -> Iterator[Problem]:
-    if _known(file).umap is False:
+    if _read_known(file).umap is False:
         return
     for key, dimensions in (("X_umap", 2), ("X_umap_3d", 3)):
         item = file.get(f"obsm/{key}")
@@ -338,7 +338,7 @@ def _provenance_rule(file: h5py.File) -> Iterator[Problem]:
     again = "embed the slide again, or convert the file"
     if _text(file.get(KEY)) is None:
         yield Problem("uns-embedder", "uns['embedder'] is not one JSON string", again)
-    elif missing := _known(file).lacks:
+    elif missing := _read_known(file).lacks:
         yield Problem("uns-embedder", f"uns['embedder'] lacks {', '.join(missing)}", again)
 
 
@@ -351,7 +351,7 @@ def _path_problems(project: Any, known: dict[str, Any]) -> Iterator[Problem]:
     """Find paths in a project, and in what else of `uns` is JSON by its key."""
     found = [("tmap", each) for each in _addresses(project) if leads_away(each)]
     for key, value in known.items():
-        found += [(key, text) for name, text in _named_strings(value) if _tells_path(name, text)]
+        found += [(key, text) for name, text in _list_strings(value) if _tells_path(name, text)]
     for key in dict.fromkeys(key for key, _ in found):
         yield Problem(
             "no-paths",
@@ -395,7 +395,7 @@ def foresee(provenance: Provenance, project: dict[str, Any]) -> list[Problem]:
     """
     problems = list(_path_problems(project, {"embedder": provenance.document}))
     for key, value in (("embedder", provenance.document), ("tmap", project)):
-        odd = [text for _, text in _named_strings(value) if not _is_storable(text)]
+        odd = [text for _, text in _list_strings(value) if not _is_storable(text)]
         if odd:
             problems.append(
                 Problem(
@@ -494,7 +494,7 @@ _RULES: tuple[Rule, ...] = (
 )
 
 
-def _known(file: h5py.File) -> Provenance:
+def _read_known(file: h5py.File) -> Provenance:
     return Provenance.of(_json(file, "embedder"))
 
 
@@ -551,14 +551,14 @@ def _inner(group: h5py.Group) -> set[str]:
     return names
 
 
-def _named_strings(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+def _list_strings(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """Give every string of nested dicts and lists with the key that it stands under, and the keys."""
     if isinstance(value, str):
         yield name, value
     elif isinstance(value, dict):
         for key, each in value.items():
             yield "name", str(key)
-            yield from _named_strings(each, str(key))
+            yield from _list_strings(each, str(key))
     elif isinstance(value, list | tuple):
         for each in value:
-            yield from _named_strings(each, name)
+            yield from _list_strings(each, name)

@@ -49,7 +49,7 @@ def stamp_of(path: Path) -> Stamp:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
+def open_h5ad(path: Path) -> Iterator[h5py.File]:
     """Open an h5ad to read, see that it lies in this one file (`require_own`), and tell faults in words.
 
     Raises

@@ -90,7 +90,7 @@ class Holder:
 
 @dataclass(frozen=True)
 class Lock:
-    """A lock that is held; made by `locked`. It may be passed on to the process that does the work.
+    """A lock that is held; made by `hold_lock`. It may be passed on to the process that does the work.
 
     Attributes
     ----------
@@ -162,7 +162,7 @@ def hidden_name(name: str, ending: str) -> str:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[Lock]:
+def hold_lock(path: Path) -> Iterator[Lock]:
     """Hold a lock file while the block runs.
 
     Parameters
@@ -214,7 +214,7 @@ def _take(path: Path) -> Lock:
         who = found.holder
         gone = None if who is None else _gone(who)
         # Where the process cannot be looked at, its lease tells.
-        reason = _unrenewed(path, found) if who is None or gone is None else gone
+        reason = _describe_unrenewed(path, found) if who is None or gone is None else gone
         if not reason:
             raise LockedError(
                 f"{who or 'another run'} is at work on it; if that is not so, delete {path.name}"
@@ -357,20 +357,20 @@ def _gone(holder: Holder) -> str | None:
     return "" if same else "which is gone (its pid is another's now)"
 
 
-def _unrenewed(path: Path, found: _Found) -> str | None:
+def _describe_unrenewed(path: Path, found: _Found) -> str | None:
     """Say for how long a lock was not renewed; None where it may still be held."""
     with tempfile.NamedTemporaryFile(prefix=".", suffix=".lock", dir=path.parent) as now:
         idle = (Path(now.name).stat().st_mtime_ns - found.mtime_ns) / 1e9
     if abs(idle) <= _STALE_SECONDS:
         return None
     # A clock that was set makes a lock look older than it is, or younger: then it is watched.
-    if (idle < 0 or _renewed_lately(found.holder)) and _is_renewed(path, found):
+    if (idle < 0 or _was_renewed(found.holder)) and _is_renewed(path, found):
         return None
     told = f"and was not touched for {idle / 60:.0f} minutes"
     return told if idle > 0 else "and was not touched since (its time lies in the future)"
 
 
-def _renewed_lately(holder: Holder | None) -> bool:
+def _was_renewed(holder: Holder | None) -> bool:
     """Tell whether a lock of this machine was renewed lately, by a clock that nobody sets."""
     if holder is None or not holder.boot or holder.boot != identify_machine()[0]:
         return False

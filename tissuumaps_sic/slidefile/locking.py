@@ -31,7 +31,7 @@ class BusyError(SicError):
 
 
 @contextmanager
-def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+def hold_lock(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Hold a lock between processes while the block runs; wait for it where another one holds it.
 
     Threads of one process are kept apart as well, but wait longer than a `threading.Lock` would make them.
@@ -62,7 +62,7 @@ def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator
     if real in held:
         yield
         return
-    lock = _acquired(path, waiting)
+    lock = _acquire(path, waiting)
     held.add(real)
     try:
         yield
@@ -71,7 +71,7 @@ def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator
         lock.release()
 
 
-def _acquired(path: Path, waiting: Callable[[], object]) -> BaseFileLock:
+def _acquire(path: Path, waiting: Callable[[], object]) -> BaseFileLock:
     # Whoever may write into the folder must be able to take a lock that somebody else's process made.
     lock: BaseFileLock = FileLock(path, mode=0o666, poll_interval=0.02)
     try:

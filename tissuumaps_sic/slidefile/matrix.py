@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.slidefile.h5ad import SlideFileError, opened, show_size, stamp_of
+from tissuumaps_sic.slidefile.h5ad import SlideFileError, open_h5ad, show_size, stamp_of
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -247,11 +247,11 @@ class PackedMatrix(Matrix):
         self._unpacking = threading.Lock()
 
     def _span(self, start: int, stop: int) -> Floats:
-        return self._unpacked()[start:stop]
+        return self._unpack()[start:stop]
 
     def _gather(self, index: npt.NDArray[np.intp], out: Floats) -> None:
         if self._whole is not None or len(index) > _FEW_ROWS:
-            np.take(self._unpacked(), index, axis=0, out=out, mode="clip")
+            np.take(self._unpack(), index, axis=0, out=out, mode="clip")
             return
         rows, places = np.unique(index, return_inverse=True)
         with self._same() as dataset:
@@ -260,7 +260,7 @@ class PackedMatrix(Matrix):
                 found[place] = dataset[int(row)]
         out[:] = found[places]
 
-    def _unpacked(self) -> Floats:
+    def _unpack(self) -> Floats:
         with self._unpacking:
             if self._whole is None:
                 try:
@@ -285,7 +285,7 @@ class PackedMatrix(Matrix):
         """Open the matrix, and see before and after that it is of the file that it was of."""
         self._require_same()
         try:
-            with opened(self.path) as file:
+            with open_h5ad(self.path) as file:
                 yield file[self._key]
         except SlideFileError:
             # Of a file that is being rewritten that is what is wrong with it, and not what HDF5 says.

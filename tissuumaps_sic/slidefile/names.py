@@ -2,7 +2,8 @@
 
 A name may hold every letter that a file system takes. In an address a ``#`` begins a fragment, a ``?`` a
 query, ``%41`` is an A, ``a:`` a scheme; and TissUUmaps puts the names that a project gives into its page as
-HTML. So a name is written into a project in one of two ways, both made here: as an `address`, or as `shown`.
+HTML. So a name is written into a project in one of two ways, both made here: by `address`, or by
+`escape_markup`.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def shown(text: str) -> str:
+def escape_markup(text: str) -> str:
     """Return a text as it may be put into a page that takes it for HTML: markup becomes full-width letters.
 
     Examples

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.slidefile.names import address, shown
+from tissuumaps_sic.slidefile.names import address, escape_markup
 from tissuumaps_sic.slidefile.writing import replacing
 
 # TissUUmaps draws a square marker of scale factor f with this many screen pixels to a side, at its
@@ -78,7 +78,7 @@ def tmap_project(
     }
     return {
         "schemaVersion": "1.3",
-        "filename": shown(slide_name),
+        "filename": escape_markup(slide_name),
         "mpp": mpp,
         "layers": [] if image is None else [image_layer(slide_name, image)],
         "markerFiles": [
@@ -94,7 +94,7 @@ def tmap_project(
 
 def image_layer(name: str, image: str) -> dict[str, str]:
     """Return the layer of an image, by its path from the project's folder, with forward slashes."""
-    return {"name": shown(name), "tileSource": f"{address(image)}.dzi"}
+    return {"name": escape_markup(name), "tileSource": f"{address(image)}.dzi"}
 
 
 def marker_layer(

@@ -28,7 +28,7 @@ from pydantic import (
 )
 
 from tissuumaps_sic.slidefile.documents import parse_json
-from tissuumaps_sic.slidefile.h5ad import SlideFileError, opened, text_in
+from tissuumaps_sic.slidefile.h5ad import SlideFileError, open_h5ad, text_in
 
 # The embedding of a file that has one only.
 MAIN = "X"
@@ -301,7 +301,7 @@ def read_provenance(path: Path) -> Provenance:
     SlideFileError
         When the file, or what stands there, cannot be read.
     """
-    with opened(path) as file:
+    with open_h5ad(path) as file:
         try:
             return provenance_in(file)
         except ValueError as error:

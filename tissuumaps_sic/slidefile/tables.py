@@ -245,7 +245,7 @@ def _records(path: Path, text: str, columns: Collection[str]) -> tuple[str, list
 
     # A table of one column has the same header by each: the first then, which is the comma.
     delimiter = max(tried, key=fit)
-    return delimiter, list(_parsed(path, first, delimiter, skipped))
+    return delimiter, list(_parse(path, first, delimiter, skipped))
 
 
 def _header(text: str, delimiter: str) -> list[str]:
@@ -259,7 +259,7 @@ def _header(text: str, delimiter: str) -> list[str]:
         return [text]
 
 
-def _parsed(path: Path, text: str, delimiter: str, skipped: int) -> Iterator[tuple[int, list[str]]]:
+def _parse(path: Path, text: str, delimiter: str, skipped: int) -> Iterator[tuple[int, list[str]]]:
     # Strict, because else a quote that is never closed makes one cell of all the rest.
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True

@@ -22,7 +22,7 @@ from tissuumaps_sic.slidefile.h5ad import (
     first_rows,
     library_names,
     names_in,
-    opened,
+    open_h5ad,
     read_names,
     require_held,
     stamp_of,
@@ -30,22 +30,6 @@ from tissuumaps_sic.slidefile.h5ad import (
 )
 from tissuumaps_sic.slidefile.matrix import Matrix, open_matrix
 from tissuumaps_sic.slidefile.provenance import MAIN, EmbeddingRecord, Provenance, provenance_in
-
-__all__ = [
-    "MAIN",
-    "EmbeddedSlide",
-    "Embedding",
-    "Outline",
-    "SlideFileError",
-    "Stamp",
-    "embeddings",
-    "open_slide_file",
-    "opened",
-    "outline",
-    "patch_names_of",
-    "spacing_of",
-    "stamp_of",
-]
 
 # What has no more columns is a picture of an embedding, such as obsm['X_umap'].
 _MOST_PICTURED = 3
@@ -241,7 +225,7 @@ def open_slide_file(path: Path, embedding: str = MAIN) -> EmbeddedSlide:
             before = stamp_of(path)
         except OSError:
             before = None  # told below, as whatever else is wrong with the file
-        with opened(path) as file:
+        with open_h5ad(path) as file:
             slide = _read(path, file, embedding)
         # The matrix is opened by name, after the rest: were it of another file, all would look well.
         if before is not None and before == stamp_of(path):
@@ -260,7 +244,7 @@ def embeddings(path: Path) -> list[Embedding]:
     SlideFileError
         When the file is missing or damaged, or its X is no dense matrix of floats.
     """
-    with opened(path) as file:
+    with open_h5ad(path) as file:
         return list(_list_embeddings(path, file))
 
 
@@ -290,14 +274,14 @@ def outline(path: Path) -> Outline:
     SlideFileError
         When the file is missing or damaged, or holds no dense embeddings with a centre for each.
     """
-    with opened(path) as file:
+    with open_h5ad(path) as file:
         X = _patches(path, file)
         listed = tuple(_list_embeddings(path, file))
-        known = _known(file)
+        known = _read_known(file)
         return Outline(int(X.shape[0]), listed, {each.name: known.of_embedding(each.name) for each in listed})
 
 
-def _known(file: h5py.File) -> Provenance:
+def _read_known(file: h5py.File) -> Provenance:
     """Return the provenance of an open h5ad, which tells nothing where it cannot be read."""
     try:
         return provenance_in(file)
@@ -308,7 +292,7 @@ def _known(file: h5py.File) -> Provenance:
 def _list_embeddings(path: Path, file: h5py.File) -> Iterator[Embedding]:
     X = file.get("X")
     _check_dense(path, MAIN, X)
-    known = _known(file)
+    known = _read_known(file)
     yield _embedding(MAIN, known.encoder.name or _feature_prefix(file), known.grid.target_mpp, X)
     obsm, records = file.get("obsm"), {each.key: each for each in known.embeddings}
     for key, item in obsm.items() if isinstance(obsm, h5py.Group) else ():

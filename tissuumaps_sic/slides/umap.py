@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.slidefile.h5ad import SlideFileError, names_in, opened, require_held
+from tissuumaps_sic.slidefile.h5ad import SlideFileError, names_in, open_h5ad, require_held
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +41,9 @@ def read_layout(path: Path) -> Layout:
     SlideFileError
         When the file cannot be read, or has no ``obsm['X_umap']`` of finite numbers.
     """
-    with opened(path) as file:
+    with open_h5ad(path) as file:
         n = len(names_in(file["obs"], f"{path.name}: obs"))
-        umap = _held(path, file.get("obsm/X_umap"), (n, 2))
+        umap = _read_held(path, file.get("obsm/X_umap"), (n, 2))
         colors = _column(path, file, "umap_rgb", n)
         tissue = _column(path, file, "tissue", n)
     umap = None if umap is None or umap.dtype.kind not in "iuf" else np.asarray(umap, np.float32)
@@ -63,7 +63,7 @@ def read_layout(path: Path) -> Layout:
     )
 
 
-def _held(path: Path, item: Any, shape: tuple[int, ...]) -> npt.NDArray[Any] | None:
+def _read_held(path: Path, item: Any, shape: tuple[int, ...]) -> npt.NDArray[Any] | None:
     """Read what has the shape that it should have, once the file is known to hold it."""
     if not isinstance(item, h5py.Dataset) or item.shape != shape:
         return None

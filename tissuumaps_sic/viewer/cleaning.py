@@ -15,7 +15,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from tissuumaps_sic.slidefile.names import address, path_of, shown
+from tissuumaps_sic.slidefile.names import address, escape_markup, path_of
 
 # Properties of the page that a project may set, and to what; the first four are those that TissUUmaps offers.
 _SETTINGS: dict[tuple[str, str], type[bool] | type[float] | tuple[str, ...]] = {
@@ -42,7 +42,7 @@ _SETTINGS: dict[tuple[str, str], type[bool] | type[float] | tuple[str, ...]] = {
     ("glUtils", "_regionUsePivotSplit"): bool,
     ("glUtils", "_regionUseColorByID"): bool,
 }
-_BRACKETS = str.maketrans({each: shown(each) for each in "<>"})
+_BRACKETS = str.maketrans({each: escape_markup(each) for each in "<>"})
 _COLOR = re.compile(r"#[0-9a-fA-F]{3,8}|[a-zA-Z]{3,30}|(rgb|hsl)a?\([0-9., %]{3,60}\)")
 _WORD = re.compile(r"[A-Za-z0-9_-]{1,60}")
 _DEEPEST = 40
@@ -75,7 +75,7 @@ def clean_project(
         "filename": _text,
         "description": _description,
         "link": _link,
-        "layers": _each(
+        "layers": _clean_each(
             _members(
                 {
                     "name": _text,
@@ -83,22 +83,22 @@ def clean_project(
                     **dict.fromkeys(("x", "y", "rotation", "scale"), _number),
                     "flip": _flag,
                     "clip": _members(dict.fromkeys("xywh", _number)),
-                    "transform_matrix": _each(_number),
+                    "transform_matrix": _clean_each(_number),
                 },
                 needs=("tileSource",),
             )
         ),
         **dict.fromkeys(("layerOpacities", "layerVisibilities", "layerFilters"), _by_number),
-        "filters": _each(_word),
+        "filters": _clean_each(_word),
         "compositeMode": _word,
         "collectionLayout": _plain,
         "mpp": _number,
         "boundingBox": _members(dict.fromkeys(("x", "y", "width", "height"), _number)),
         "rotate": _number,
-        "markerFiles": _each(_members(_marker_file(files, settings))),
+        "markerFiles": _clean_each(_members(_marker_file(files, settings))),
         "regions": _by_word(_region),
         "regionFile": files.file,
-        "regionFiles": _each(
+        "regionFiles": _clean_each(
             _members(
                 {
                     "title": _text,
@@ -114,7 +114,7 @@ def clean_project(
         "plugins": settings.plugins,
         **dict.fromkeys(("hideTabs", "hideChannelRange", "hideNavigator", "collectionMode"), _flag),
         "backgroundColor": _color,
-        "menuButtons": _each(_members({"text": _texts, "url": _link}, needs=("text", "url"))),
+        "menuButtons": _clean_each(_members({"text": _texts, "url": _link}, needs=("text", "url"))),
         "settings": settings.clean,
     }
     found: dict[str, Any] = _members(known)(dict(project))
@@ -157,7 +157,7 @@ def _members(known: Mapping[str, Clean], *, needs: Collection[str] = ()) -> Clea
     return clean
 
 
-def _each(clean: Clean) -> Clean:
+def _clean_each(clean: Clean) -> Clean:
     return lambda value: [kept for item in _require(value, list) for kept in _attempt(clean, item)]
 
 
@@ -190,7 +190,7 @@ def _plain(value: Any, depth: int = 0) -> Any:
 
 
 def _text(value: Any) -> str:
-    return shown(str(_require(value, str, int, float)))
+    return escape_markup(str(_require(value, str, int, float)))
 
 
 def _texts(value: Any) -> Any:
@@ -202,7 +202,7 @@ def _description(value: Any) -> str:
     parser = _Texts()
     parser.feed(_require(value, str))
     parser.close()
-    return shown("".join(parser.texts)).strip()
+    return escape_markup("".join(parser.texts)).strip()
 
 
 class _Texts(HTMLParser):
@@ -299,7 +299,7 @@ def _marker_file(files: _Files, settings: _Settings) -> dict[str, Clean]:
         "hideSettings": _flag,
         "expectedHeader": _plain,
         "expectedRadios": _plain,
-        "dropdownOptions": _each(_dropdown(files)),
+        "dropdownOptions": _clean_each(_dropdown(files)),
         "settings": settings.clean,
     }
 
@@ -352,7 +352,7 @@ class _Files:
     def one_or_more(self, value: Any) -> Any:
         if not isinstance(value, list):
             return self.file(value)
-        found = _each(self.file)(value)
+        found = _clean_each(self.file)(value)
         if not found:
             raise _NothingError
         return found
@@ -363,7 +363,7 @@ class _Settings:
         self._plugins = plugins
 
     def plugins(self, value: Any) -> list[str]:
-        return [each for each in _each(_word)(value) if each in self._plugins]
+        return [each for each in _clean_each(_word)(value) if each in self._plugins]
 
     def clean(self, value: Any) -> list[dict[str, Any]]:
         return [

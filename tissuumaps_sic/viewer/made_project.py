@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 
 from tissuumaps_sic.slidefile.documents import parse_json
-from tissuumaps_sic.slidefile.h5ad import SlideFileError, opened
-from tissuumaps_sic.slidefile.names import path_of, shown
+from tissuumaps_sic.slidefile.h5ad import SlideFileError, open_h5ad
+from tissuumaps_sic.slidefile.names import escape_markup, path_of
 from tissuumaps_sic.slidefile.project import Canvas, empty_canvas, image_layer, marker_layer, marker_scale
 from tissuumaps_sic.slides.regions import scale_in
 from tissuumaps_sic.slides.slide import outline, spacing_of
@@ -38,7 +38,7 @@ def make_project(h5ad: Path, *, columns: bool = False) -> dict[str, Any]:
         When the file cannot be read, or is no embedded slide.
     """
     known = outline(h5ad).provenance["X"]
-    with opened(h5ad) as file:
+    with open_h5ad(h5ad) as file:
         centres = np.asarray(file["obsm/spatial"][()], np.float64)
         colored = "umap_rgb" in file["obs"]
         image = _image(file, h5ad.parent)
@@ -57,7 +57,7 @@ def make_project(h5ad: Path, *, columns: bool = False) -> dict[str, Any]:
     markers = _markers(h5ad.name, round(factor, 6), colored=colored)
     project: dict[str, Any] = {
         "schemaVersion": "1.3",
-        "filename": shown(h5ad.stem),
+        "filename": escape_markup(h5ad.stem),
         "layers": layers,
         "markerFiles": [
             {**markers, "autoLoad": not columns},
@@ -101,7 +101,7 @@ def _columns(obs: h5py.Group) -> dict[str, list[str]]:
     menus: dict[str, list[str]] = {"Numerical observations": [], "Categorical observations": []}
     for name, column in obs.items():
         is_number = isinstance(column, h5py.Dataset) and column.dtype.kind in "iuf"
-        if name != obs.attrs.get("_index") and shown(name) == name:
+        if name != obs.attrs.get("_index") and escape_markup(name) == name:
             menus["Numerical observations" if is_number else "Categorical observations"].append(name)
     return menus
 

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
-from tissuumaps_sic.slidefile.names import address, shown
+from tissuumaps_sic.slidefile.names import address, escape_markup
 from tissuumaps_sic.viewer import ranges
 from tissuumaps_sic.viewer.access import MAKES_PAGES, find_below, folder_of, plugins_of, require_writable
 from tissuumaps_sic.viewer.made_project import make_project
@@ -94,7 +94,7 @@ class Pages:
             if _is_of_worker(request):
                 is_here = find_below(self._folder, posixpath.join(within, name), suffix=path.suffix)
                 return ranges.answer(request, path) if is_here is not None else _missing()
-            return self._made(request, posixpath.join(within, name), columns=True)
+            return self._make_page(request, posixpath.join(within, name), columns=True)
         stem = values["filename"]
         if request.method == "POST":
             return self._save(request, self._folder / within / f"{stem}.tmap")
@@ -142,9 +142,9 @@ class Pages:
             own = self._folder / within / f"{stem}.tmap"
             project, problem = read_project(own, self._folder, plugins_of(self.flask))
             return self._viewer(request, project, problem)
-        return self._made(request, posixpath.join(within, f"{stem}.h5ad"))
+        return self._make_page(request, posixpath.join(within, f"{stem}.h5ad"))
 
-    def _made(self, request: Any, relative: str, *, columns: bool = False) -> Any:
+    def _make_page(self, request: Any, relative: str, *, columns: bool = False) -> Any:
         h5ad = find_below(self._folder, relative)
         if h5ad is None:
             return _missing()
@@ -157,14 +157,14 @@ class Pages:
         path = posixpath.join(within, name)
         if not (self._folder / path).is_file() and not (self._folder / f"{path}.dzi").is_file():
             return _missing()
-        layer = {"name": shown(posixpath.basename(path)), "tileSource": f"{address(name)}.dzi"}
+        layer = {"name": escape_markup(posixpath.basename(path)), "tileSource": f"{address(name)}.dzi"}
         return self._viewer(request, {"layers": [layer], "plugins": []}, None)
 
     def _save(self, request: Any, target: Path) -> Any:
         from werkzeug.wrappers import Response
 
         try:
-            project = _sent(request, read_only=bool(self.flask.config["READ_ONLY"]))
+            project = _receive_project(request, read_only=bool(self.flask.config["READ_ONLY"]))
             saved = save_project(target, project, self._folder, plugins_of(self.flask))
         except SicError as error:
             return Response(json.dumps({"error": str(error)}), error.status, mimetype="application/json")
@@ -183,7 +183,7 @@ class Pages:
             jsonProject=project,
             projectList=self._list(request) if config["PROJECT_LIST"] else [],
             # It becomes part of a string in a script.
-            message=problem and shown(problem).replace("\\", "/"),
+            message=problem and escape_markup(problem).replace("\\", "/"),
         )
 
     def _list(self, request: Any) -> list[dict[str, Any]]:
@@ -224,7 +224,7 @@ class Pages:
         return Response(text, status, mimetype="text/html")
 
 
-def _sent(request: Any, *, read_only: bool) -> Any:
+def _receive_project(request: Any, *, read_only: bool) -> Any:
     """Return the project that a request brings.
 
     Raises

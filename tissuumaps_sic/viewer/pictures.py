@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tissuumaps_sic.slidefile.errors import SicError
-from tissuumaps_sic.slidefile.locking import locked
+from tissuumaps_sic.slidefile.locking import hold_lock
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 from tissuumaps_sic.viewer.access import find_picture
 
@@ -124,7 +124,7 @@ def _convert(views: Any, picture: Path) -> Path:
     target = _place_pyramid(picture)
     if _is_good(target, picture):
         return target
-    with _TURNS.of(target), locked(target.with_name(f"{target.name}.lock")):
+    with _TURNS.of(target), hold_lock(target.with_name(f"{target.name}.lock")):
         if _is_good(target, picture):
             return target
         remove_left_behind(target, follow_links=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tissuumaps_sic.annotation.agreement import compare, consensus, disputed_places
+from tissuumaps_sic.annotation.agreement import compare, consensus, list_disputed
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
@@ -33,7 +33,7 @@ def compare_sessions(shared: Shared, reach: Reach, request: CompareRequest) -> A
         "n_disputed": int(agreement.disputed.sum()),
         "classes": [seed_class.model_dump() for seed_class in other.run_classes],
         "is_stale": other.is_stale,
-        "places": disputed_places(slide, agreement.disputed)[:_MOST_PLACES],
+        "places": list_disputed(slide, agreement.disputed)[:_MOST_PLACES],
     }
     return header, agreement.disputed.astype(np.uint8), require_run(other).unpack()
 

@@ -9,7 +9,7 @@ import pytest
 
 from embedder.embedding import partial
 from embedder.embedding.partial import Partial, remove_partial
-from tissuumaps_sic.slidefile.leases import Lock, LostError, locked
+from tissuumaps_sic.slidefile.leases import Lock, LostError, hold_lock
 
 REQUEST = {"slide": "x", "patches": 10}
 
@@ -194,7 +194,7 @@ def test_a_state_that_cannot_be_begins_anew(tmp_path, state):
 
 def test_what_was_left_behind_is_removed_under_the_lock(tmp_path):
     folder = tmp_path / ".x.partial"
-    with locked(tmp_path / ".x.lock") as lock:
+    with hold_lock(tmp_path / ".x.lock") as lock:
         begin(tmp_path, lock=lock).save()
         remove_partial(folder)
         assert not folder.exists()

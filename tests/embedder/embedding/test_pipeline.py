@@ -189,7 +189,7 @@ def test_another_slide_of_the_same_name_is_not_taken_for_done(encoder, tmp_path)
 def test_a_slide_that_another_run_is_at_is_left_to_it(encoder, tmp_path):
     slide = write_ramp(tmp_path / "ramp.tif")
     (tmp_path / "out").mkdir()
-    with leases.locked(tmp_path / "out" / ".ramp.lock"):
+    with leases.hold_lock(tmp_path / "out" / ".ramp.lock"):
         (result,) = embed_slides([slide], tmp_path / "out", PLAIN)
     assert result.status == "skipped"
     assert f"process {os.getpid()}" in result.message

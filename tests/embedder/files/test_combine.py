@@ -329,7 +329,7 @@ def test_a_file_that_would_break_the_contract_is_not_written(base, tmp_path, mon
 def test_a_file_that_another_run_is_writing_is_left_alone(base, tmp_path):
     before = base.read_bytes()
     with (
-        leases.locked(tmp_path / ".slide.lock"),
+        leases.hold_lock(tmp_path / ".slide.lock"),
         pytest.raises(CombineError, match=r"^slide\.h5ad: .*process"),
     ):
         add_embedding(base, other(tmp_path))

@@ -346,7 +346,7 @@ def test_no_slide_no_truth_and_a_busy_folder_are_told(slides, tmp_path):
     with pytest.raises(PretrainError, match=r"no truth for any slide; it would be smith_0_mask\.png"):
         pretrain(slides, tmp_path, replace(SMALL, truth=tmp_path))
     with (
-        leases.locked(tmp_path / ".pretrain.lock"),
+        leases.hold_lock(tmp_path / ".pretrain.lock"),
         pytest.raises(PretrainError, match="process"),
     ):
         pretrain(slides, tmp_path, SMALL)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tissuumaps_sic.annotation.agreement import compare, consensus, disputed_places
+from tissuumaps_sic.annotation.agreement import compare, consensus, list_disputed
 from tissuumaps_sic.annotation.classes import SeedClass
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.runs import cluster
@@ -133,9 +133,9 @@ def test_disputed_patches_that_touch_are_one_place_and_the_largest_comes_first(s
     corner = block(7, 5, 1, 1)
     disputed = np.zeros(slide.n_patches, dtype=bool)
     disputed[list(small | large | alone | corner)] = True
-    found = disputed_places(slide, disputed)
+    found = list_disputed(slide, disputed)
     assert [size for _, size in found] == [10, 2, 1]
     assert found[0][0] in block(5, 3, 1, 1) | block(6, 3, 1, 1) | block(5, 4, 1, 1) | block(6, 4, 1, 1)
     assert found[1][0] in small
     assert {found[2][0]} == alone
-    assert disputed_places(slide, np.zeros(slide.n_patches, dtype=bool)) == []
+    assert list_disputed(slide, np.zeros(slide.n_patches, dtype=bool)) == []

@@ -13,7 +13,7 @@ from making.files import write_small_h5ad
 
 from tissuumaps_sic.slidefile import h5ad as door
 from tissuumaps_sic.slidefile import matrix
-from tissuumaps_sic.slidefile.h5ad import SlideFileError, opened, require_own
+from tissuumaps_sic.slidefile.h5ad import SlideFileError, open_h5ad, require_own
 from tissuumaps_sic.slidefile.matrix import open_matrix
 from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slides.cache import SlideCache
@@ -171,7 +171,7 @@ def test_what_unpacks_to_far_more_than_it_is_is_refused(small_h5ad, monkeypatch)
 def matrix_of(path, values, **layout):
     with h5py.File(path, "w") as file:
         file.create_dataset("X", data=values, **layout)
-    with opened(path) as file:
+    with open_h5ad(path) as file:
         return open_matrix(path, file["X"])
 
 

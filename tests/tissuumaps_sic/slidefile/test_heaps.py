@@ -67,9 +67,9 @@ def test_the_viewer_tells_it_and_looks_once(path, monkeypatch):
     asked = []
     monkeypatch.setattr(h5ad, "has_endless_heap", lambda path: asked.append(path) or has_endless_heap(path))
     for _ in range(2):
-        with h5ad.opened(path):
+        with h5ad.open_h5ad(path):
             pass
     assert asked == [path]
     spoil(path)
-    with pytest.raises(h5ad.SlideFileError, match=r"a\.h5ad: has zeros"), h5ad.opened(path):
+    with pytest.raises(h5ad.SlideFileError, match=r"a\.h5ad: has zeros"), h5ad.open_h5ad(path):
         pass

@@ -14,35 +14,36 @@ import psutil
 import pytest
 
 from tissuumaps_sic.slidefile import leases
-from tissuumaps_sic.slidefile.leases import LockedError, LostError, hidden_name, locked
+from tissuumaps_sic.slidefile.leases import LockedError, LostError, hidden_name, hold_lock
 
 LINUX = sys.platform.startswith("linux")
 HOLD = (
-    "import sys; from pathlib import Path; from tissuumaps_sic.slidefile.leases import locked\n"
-    "with locked(Path(sys.argv[1])):\n"
+    "import sys; from pathlib import Path; from tissuumaps_sic.slidefile.leases import hold_lock\n"
+    "with hold_lock(Path(sys.argv[1])):\n"
     "    print('held', flush=True); sys.stdin.read()\n"
 )
 TAKE = (
-    "import sys; from pathlib import Path; from tissuumaps_sic.slidefile.leases import LockedError, locked\n"
+    "import sys; from pathlib import Path\n"
+    "from tissuumaps_sic.slidefile.leases import LockedError, hold_lock\n"
     "try:\n"
-    "    with locked(Path(sys.argv[1])): print('taken')\n"
+    "    with hold_lock(Path(sys.argv[1])): print('taken')\n"
     "except LockedError as error: print(error)\n"
 )
 
 
 def hold(path, ready, release):
-    with locked(path):
+    with hold_lock(path):
         ready.set()
         release.wait(60)
 
 
 def test_a_lock_says_who_holds_it_and_goes_with_the_block(tmp_path):
     path = tmp_path / ".slide.lock"
-    with locked(path):
+    with hold_lock(path):
         known = json.loads(path.read_text())
         assert known["pid"] == os.getpid()
         assert known["host"]
-        with pytest.raises(LockedError, match=rf"process {os.getpid()} on .* since 20\d\d-"), locked(path):
+        with pytest.raises(LockedError, match=rf"process {os.getpid()} on .* since 20\d\d-"), hold_lock(path):
             pass
     assert list(tmp_path.iterdir()) == []
 
@@ -54,48 +55,48 @@ def test_another_process_is_kept_out_until_the_holder_is_done(tmp_path):
     other = context.Process(target=hold, args=(path, ready, release))
     other.start()
     assert ready.wait(60)
-    with pytest.raises(LockedError, match=f"process {other.pid}"), locked(path):
+    with pytest.raises(LockedError, match=f"process {other.pid}"), hold_lock(path):
         pass
     release.set()
     other.join(60)
-    with locked(path):
+    with hold_lock(path):
         pass
 
 
 def test_the_lock_of_a_killed_process_is_cleared_and_explained(tmp_path, caplog):
     path = tmp_path / ".slide.lock"
     code = (
-        "import os, signal; from pathlib import Path; from tissuumaps_sic.slidefile.leases import locked\n"
-        f"with locked(Path({str(path)!r})): os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal; from pathlib import Path; from tissuumaps_sic.slidefile.leases import hold_lock\n"
+        f"with hold_lock(Path({str(path)!r})): os.kill(os.getpid(), signal.SIGKILL)"
     )
     killed = subprocess.run([sys.executable, "-c", code], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert path.exists()
-    with locked(path):
+    with hold_lock(path):
         assert json.loads(path.read_text())["pid"] == os.getpid()
     assert "which is gone; it is cleared" in caplog.text
 
 
 def test_a_pid_that_is_another_process_now_does_not_hold(tmp_path, caplog):
     path = tmp_path / ".slide.lock"
-    with locked(path):
+    with hold_lock(path):
         known = json.loads(path.read_text())
     path.write_text(json.dumps(known | {"process_started": known["process_started"] - 1000}))
-    with locked(path):
+    with hold_lock(path):
         pass
     assert "its pid is another's now" in caplog.text
 
 
 def test_a_lock_of_another_machine_is_stale_only_when_untouched(tmp_path, caplog):
     path = tmp_path / ".slide.lock"
-    with locked(path):
+    with hold_lock(path):
         known = json.loads(path.read_text())
     path.write_text(json.dumps(known | {"host": "elsewhere", "boot": "another"}))
-    with pytest.raises(LockedError, match="on elsewhere since"), locked(path):
+    with pytest.raises(LockedError, match="on elsewhere since"), hold_lock(path):
         pass
     old = time.time() - 3600
     os.utime(path, (old, old))
-    with locked(path):
+    with hold_lock(path):
         pass
     assert "not touched for 60 minutes" in caplog.text
 
@@ -103,7 +104,7 @@ def test_a_lock_of_another_machine_is_stale_only_when_untouched(tmp_path, caplog
 def test_a_living_holder_touches_its_lock(tmp_path, monkeypatch):
     monkeypatch.setattr(leases, "_TOUCH_SECONDS", 0.01)
     path = tmp_path / ".slide.lock"
-    with locked(path):
+    with hold_lock(path):
         os.utime(path, (0, 0))
         deadline = time.monotonic() + 60
         while path.stat().st_mtime < 1000 and time.monotonic() < deadline:
@@ -120,13 +121,13 @@ def test_of_many_processes_at_a_stale_lock_one_wins_at_a_time(tmp_path, hard_lin
     os.utime(path, (0, 0))
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from tissuumaps_sic.slidefile.leases import locked, LockedError\n"
+        "from tissuumaps_sic.slidefile.leases import hold_lock, LockedError\n"
         "path, counter = map(Path, sys.argv[1:])\n"
         f"if not {hard_links}: import os; os.link = lambda *_: os.stat('/no/such/file/system')\n"
         "steps = 0\n"
         "while steps < 5:\n"
         "    try:\n"
-        "        with locked(path):\n"
+        "        with hold_lock(path):\n"
         "            n = int(counter.read_text()); time.sleep(0.005); counter.write_text(str(n + 1))\n"
         "        steps += 1\n"
         "    except LockedError:\n"
@@ -179,24 +180,24 @@ def test_in_a_container_that_has_the_machines_proc_a_lock_is_kept(tmp_path):
 @pytest.mark.parametrize("other", [{"namespace": "pid:[1]"}, {"boot": "another"}, {"host": "elsewhere"}])
 def test_a_process_of_another_container_or_boot_is_not_judged_by_its_number(tmp_path, other):
     path = tmp_path / ".slide.lock"
-    with locked(path):
+    with hold_lock(path):
         known = json.loads(path.read_text())
     path.write_text(json.dumps(known | other | {"pid": 2**22 + 1}))  # more than Linux gives
-    with pytest.raises(LockedError, match="is at work on it"), locked(path):
+    with pytest.raises(LockedError, match="is at work on it"), hold_lock(path):
         pass
 
 
 @pytest.mark.skipif(not LINUX, reason="elsewhere such a lock is left to its lease")
 def test_a_clock_that_is_set_makes_no_holder_gone(tmp_path, monkeypatch):
     path = tmp_path / ".slide.lock"
-    with locked(path):
+    with hold_lock(path):
         for seconds in (60, -60, 86400):
             # As `psutil` tells it: from the clock and the time since the machine started.
             create_time = psutil.Process.create_time
             shifted = lambda self, by=seconds, call=create_time: call(self) + by  # noqa: E731
             with monkeypatch.context() as patched:
                 patched.setattr(psutil.Process, "create_time", shifted)
-                with pytest.raises(LockedError, match=f"process {os.getpid()}"), locked(path):
+                with pytest.raises(LockedError, match=f"process {os.getpid()}"), hold_lock(path):
                     pass
 
 
@@ -207,14 +208,14 @@ def test_a_lock_that_looks_too_old_or_too_new_is_watched(tmp_path, monkeypatch, 
     monkeypatch.setattr(leases, "_LOOK_SECONDS", 0.01)
     monkeypatch.setattr(leases, "_gone", lambda holder: None)
     path = tmp_path / ".slide.lock"
-    with locked(path):
+    with hold_lock(path):
         os.utime(path, (time.time() + shift,) * 2)
-        with pytest.raises(LockedError, match="is at work on it"), locked(path):
+        with pytest.raises(LockedError, match="is at work on it"), hold_lock(path):
             pass
         left = path.read_bytes()
     path.write_bytes(left)  # by a kill
     os.utime(path, (time.time() + shift,) * 2)
-    with locked(path):
+    with hold_lock(path):
         pass
     assert "it is cleared" in caplog.text
 
@@ -230,7 +231,7 @@ def test_a_killed_process_that_nobody_clears_away_does_not_hold(tmp_path, caplog
         run.send_signal(signal.SIGKILL)
         while b") Z " not in open(f"/proc/{run.pid}/stat", "rb").read():  # noqa: PTH123, SIM115
             time.sleep(0.01)
-        with locked(path) as lock:
+        with hold_lock(path) as lock:
             assert len(lock.ended) == 1
     assert "which is gone; it is cleared" in caplog.text
 
@@ -238,9 +239,9 @@ def test_a_killed_process_that_nobody_clears_away_does_not_hold(tmp_path, caplog
 def test_a_process_that_cannot_be_looked_at_is_judged_by_its_lease(tmp_path, monkeypatch):
     """Such as another person's, where /proc hides those."""
     path = tmp_path / ".slide.lock"
-    with locked(path):
+    with hold_lock(path):
         monkeypatch.setattr(leases, "look_up_process", lambda pid: (float("nan"), False))
-        with pytest.raises(LockedError, match="is at work on it"), locked(path):
+        with pytest.raises(LockedError, match="is at work on it"), hold_lock(path):
             pass
 
 
@@ -266,12 +267,12 @@ def test_a_lock_that_says_what_cannot_be_is_held_until_it_is_old(tmp_path, caplo
     path.write_bytes(content)
     with (
         pytest.raises(LockedError, match=r"^another run is at work on it.*delete \.slide\.lock$"),
-        locked(path),
+        hold_lock(path),
     ):
         pass
     assert path.read_bytes() == content
     os.utime(path, (0, 0))
-    with locked(path):
+    with hold_lock(path):
         pass
     assert "a run that broke, and was not touched" in caplog.text
 
@@ -280,10 +281,10 @@ def test_a_lock_that_says_what_cannot_be_is_held_until_it_is_old(tmp_path, caplo
 def test_locks_of_other_versions_are_read(tmp_path, change):
     path = tmp_path / ".slide.lock"
     path.write_text(json.dumps(KNOWN | change))
-    with pytest.raises(LockedError, match="process 1 on h since now"), locked(path):
+    with pytest.raises(LockedError, match="process 1 on h since now"), hold_lock(path):
         pass
     os.utime(path, (0, 0))
-    with locked(path):
+    with hold_lock(path):
         pass
 
 
@@ -291,7 +292,7 @@ def test_what_is_no_file_is_told_as_that(tmp_path):
     path = tmp_path / ".slide.lock"
 
     def told():
-        with pytest.raises(LockedError, match=r"delete it and run again") as raised, locked(path):
+        with pytest.raises(LockedError, match=r"delete it and run again") as raised, hold_lock(path):
             pass
         return str(raised.value)
 
@@ -314,7 +315,7 @@ def test_a_lock_that_another_run_took_is_lost(tmp_path, monkeypatch):
     monkeypatch.setattr(leases, "_TOUCH_SECONDS", 0.01)
     path = tmp_path / ".slide.lock"
     other = json.dumps(KNOWN | {"pid": 7}).encode()
-    with locked(path) as lock:
+    with hold_lock(path) as lock:
         lock.check()
         path.unlink()
         with pytest.raises(LostError, match=r"\.slide\.lock was deleted"):
@@ -334,7 +335,7 @@ def test_a_lock_on_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(leases, "_content", full)
-    with pytest.raises(OSError, match="No space left"), locked(tmp_path / ".slide.lock"):
+    with pytest.raises(OSError, match="No space left"), hold_lock(tmp_path / ".slide.lock"):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -347,7 +348,7 @@ def test_hidden_files_of_long_names_have_names_that_file_systems_take(tmp_path, 
     path = tmp_path / hidden_name(name, ".lock")
     path.write_text("broken")
     os.utime(path, (0, 0))
-    with locked(path):
+    with hold_lock(path):
         assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 

@@ -4,7 +4,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
 
-from tissuumaps_sic.slidefile.names import address, path_of, refusal, shown
+from tissuumaps_sic.slidefile.names import address, escape_markup, path_of, refusal
 
 NAMES = [
     "plain.tif", "S21 #2 A1.tif", "p%41b.tif", "q?x.tif", "colon:x.tif", "back\\slash.tif", "~tilde.tif",
@@ -42,10 +42,10 @@ def test_a_plain_name_that_looks_like_an_address_is_known_by_its_file(tmp_path):
 def test_markup_becomes_letters():
     wide = {each: chr(ord(each) + 0xFEE0) for each in "<>&'\""}
     markup = "<img src=x onerror='a(\"b\")'>&amp;"
-    assert shown(markup) == "".join(wide.get(each, each) for each in markup)
-    assert shown("日本語 ü ‮") == "日本語 ü ‮"
-    assert shown("a\nb\0c\x1b") == "a b c "
-    assert shown("\ud800") == "?"
+    assert escape_markup(markup) == "".join(wide.get(each, each) for each in markup)
+    assert escape_markup("日本語 ü ‮") == "日本語 ü ‮"
+    assert escape_markup("a\nb\0c\x1b") == "a b c "
+    assert escape_markup("\ud800") == "?"
 
 
 @pytest.mark.parametrize("name", NAMES[:-1])

@@ -21,7 +21,7 @@ from tissuumaps_sic.annotation.runs import cluster
 from tissuumaps_sic.annotation.store import load_session, session_path
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.slidefile.errors import SicError
-from tissuumaps_sic.slidefile.locking import BusyError, locked
+from tissuumaps_sic.slidefile.locking import BusyError, hold_lock
 from tissuumaps_sic.slides.slide import open_slide_file
 from tissuumaps_sic.viewer.endpoints import Server
 
@@ -76,7 +76,7 @@ def test_a_merge_waits_for_the_server_and_is_whole(served, capsys):
         Client(netloc, name, session).seed(3, 1)
     lock = small_h5ad.with_name(".small.sic.lock")
     target = session_path(small_h5ad, "consensus")
-    with locked(lock):
+    with hold_lock(lock):
         merging = threading.Thread(
             target=main, args=[["merge", str(small_h5ad), "--sessions", "Anna", "Ben"]]
         )
@@ -93,8 +93,8 @@ NO_LOCKS = (
     "fcntl.flock = refuse\n"
 )
 HOLD = (
-    "import sys, time; from pathlib import Path; from tissuumaps_sic.slidefile.locking import locked\n"
-    "with locked(Path(sys.argv[1])):\n"
+    "import sys, time; from pathlib import Path; from tissuumaps_sic.slidefile.locking import hold_lock\n"
+    "with hold_lock(Path(sys.argv[1])):\n"
     "    print('held', flush=True)\n"
     "    time.sleep(600)\n"
 )
@@ -125,10 +125,10 @@ def test_a_lock_of_a_killed_process_keeps_nobody_out(tmp_path, monkeypatch, befo
     with (
         held(path, before=before),
         pytest.raises(BusyError, match="another program has been writing"),
-        locked(path),
+        hold_lock(path),
     ):
         pass
-    with locked(path):
+    with hold_lock(path):
         pass
 
 

@@ -265,12 +265,12 @@ def test_what_a_killed_server_left_goes_and_what_a_living_one_has_stays(tmp_path
 def test_a_lock_that_another_program_holds_stops_nobody_else(small_h5ad):
     from concurrent.futures import ThreadPoolExecutor
 
-    from tissuumaps_sic.slidefile.locking import locked
+    from tissuumaps_sic.slidefile.locking import hold_lock
 
     seed = {"kind": "seed", "label": 1, "patches": [1]}
     with serving(small_h5ad.parent) as server:
         pool = ThreadPoolExecutor(40)
-        with locked(small_h5ad.with_name(".small.sic.lock")):
+        with hold_lock(small_h5ad.with_name(".small.sic.lock")):
             waiting = [pool.submit(Connection(server.netloc).change, 0, **seed) for _ in range(40)]
             refused = []
             while len(refused) < 16:

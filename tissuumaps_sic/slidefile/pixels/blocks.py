@@ -69,7 +69,7 @@ class Blocks:
             return 0
         return int(((counts > 0) & (places < _HEAD_BYTES)).sum())
 
-    def filled(self, x: int, y: int, width: int, height: int) -> list[tuple[slice, slice]] | None:
+    def list_present(self, x: int, y: int, width: int, height: int) -> list[tuple[slice, slice]] | None:
         """Return the rows and columns of a read whose tiles are there; None where all are."""
         within = self._within(x, y, width, height)
         there = [where for index, where in within if self.counts[index]]

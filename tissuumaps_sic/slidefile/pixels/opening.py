@@ -188,7 +188,7 @@ def _open_tiled(path: Path, slide: openslide.OpenSlide, tiff: Tiff, *, probe: bo
     for page in tiff.images:
         by_size.setdefault(page.size, page)
     pages = [tuple(filter(None, [by_size.get(size)])) for size in source.level_sizes]
-    check_pages(path, tiff, pages, source.level_sizes[0], beside=_associated(slide))
+    check_pages(path, tiff, pages, source.level_sizes[0], beside=_list_associated(slide))
     if generic:
         check_twins(path, tiff, pages[0], slide.properties.get("tiff.ImageDescription"))
     check_levels(path, source.level_sizes, pages)
@@ -260,7 +260,7 @@ def _by_vips(tiff: Tiff | None, levels: list[Level]) -> VipsSource:
     return source
 
 
-def _associated(slide: openslide.OpenSlide) -> set[Size]:
+def _list_associated(slide: openslide.OpenSlide) -> set[Size]:
     """Return the sizes of the pictures that a slide has beside its levels: label, macro, thumbnail."""
     properties = slide.properties
     found = set()

@@ -86,7 +86,7 @@ def has_same_pixels(path: Path, one: OpenSlideSource, other: VipsSource) -> bool
         They read two different pictures, and nothing says which one is right.
     """
     try:
-        across, down = _coloured_place(one)
+        across, down = _find_coloured(one)
         for level, (width, height) in enumerate(one.level_sizes):
             (x, w), (y, h) = _around(across, width), _around(down, height)
             expected, found = (each.read(x, y, w, h, level).astype(np.int16) for each in (one, other))
@@ -176,7 +176,7 @@ def _range_around(pixels: npt.NDArray[np.int16]) -> tuple[npt.NDArray[np.int16],
     return low, high
 
 
-def _coloured_place(source: OpenSlideSource) -> tuple[float, float]:
+def _find_coloured(source: OpenSlideSource) -> tuple[float, float]:
     """Return where the slide has most colour, (x, y) as shares of its size: glass would compare nothing."""
     level = len(source.level_sizes) - 1
     width, height = source.level_sizes[level]

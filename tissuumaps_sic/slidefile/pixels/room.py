@@ -156,14 +156,14 @@ def _group_rest() -> int | None:
         try:
             limit = int((Path(root) / most).read_text())  # "max" is no number
             taken = int((Path(root) / used).read_text())
-            cached = _cached(Path(root) / "memory.stat")
+            cached = _count_cached(Path(root) / "memory.stat")
         except (OSError, ValueError):
             continue
         return limit - taken + cached
     return None
 
 
-def _cached(stat: Path) -> int:
+def _count_cached(stat: Path) -> int:
     """Return what of a group's memory are copies of files, which make room when it is needed."""
     values = dict(line.split(maxsplit=1) for line in stat.read_text().splitlines() if " " in line)
     return int(values.get("inactive_file", values.get("total_inactive_file", 0)))

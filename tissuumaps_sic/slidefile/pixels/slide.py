@@ -24,8 +24,6 @@ from tissuumaps_sic.slidefile.pixels.probing import backend_errors
 from tissuumaps_sic.slidefile.pixels.resolution import Resolution, check_resolution, find_resolution
 from tissuumaps_sic.slidefile.pixels.source import Pixels, Size, SlideError, Source, nearest_finer_level
 
-__all__ = ["Pixels", "Resolution", "Slide", "SlideError", "is_slide", "open_slide", "require_resolution"]
-
 log = logging.getLogger(__name__)
 
 # TissUUmaps decodes the smallest level as a whole for an overview, and takes this much memory for each pixel:

@@ -132,7 +132,7 @@ class VipsSource:
     def _read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
         """Give a rectangle; tiles that were left out are white: nothing was scanned there."""
         blocks = self.blocks[level]
-        filled = blocks.filled(x, y, width, height) if blocks is not None and blocks.has_gaps else None
+        filled = blocks.list_present(x, y, width, height) if blocks is not None and blocks.has_gaps else None
         if filled is None:
             return self._fetch(level, x, y, width, height)
         pixels = np.full((height, width, 3), 255, np.uint8)
@@ -190,7 +190,7 @@ def find_levels(path: Path, tiff: Tiff | None) -> "list[Level] | None":
         pages = first.get("n-pages") if "n-pages" in first.get_fields() else 1
         sub_images = first.get("n-subifds") if "n-subifds" in first.get_fields() else 0
         main = tuple(filter(None, (by_number.get(str(k + 1)) for k in planes)))
-        levels = [Level(first if len(planes) == 1 else _joined([load(page=k) for k in planes]), main)]
+        levels = [Level(first if len(planes) == 1 else _join_planes([load(page=k) for k in planes]), main)]
         # One level's pages: its numbers in the file, and how libvips is asked for each.
         candidates = [
             [(f"{k + 1}.{sub + 1}", {"page": k, "subifd": sub}) for k in planes] for sub in range(sub_images)
@@ -205,7 +205,7 @@ def find_levels(path: Path, tiff: Tiff | None) -> "list[Level] | None":
             if not _is_smaller_level(found[0].size, levels):
                 continue
             parts = [load(**place) for _, place in each]
-            image = parts[0] if len(parts) == 1 else _joined(parts)
+            image = parts[0] if len(parts) == 1 else _join_planes(parts)
             if image.bands == levels[0].image.bands:
                 levels.append(Level(image, found))
     except pyvips.Error:
@@ -241,7 +241,7 @@ def _planes(path: Path, first: Any, described: ome_xml.OmeImage | None) -> range
     )
 
 
-def _joined(planes: "list[Any]") -> Any:
+def _join_planes(planes: "list[Any]") -> Any:
     return planes[0].bandjoin(planes[1:]).copy(interpretation="srgb")
 
 

@@ -39,8 +39,8 @@ def test_blocks_with_most_bytes_and_none(tmp_path):
     assert blocks.has_gaps
     assert blocks.largest(1) == [(128, 128, 128, 72)]
     assert len(blocks.largest(99)) == 6
-    assert blocks.filled(0, 0, 128, 128) is None
-    assert blocks.filled(100, 0, 100, 128) == [(slice(0, 128), slice(0, 28))]
+    assert blocks.list_present(0, 0, 128, 128) is None
+    assert blocks.list_present(100, 0, 100, 128) == [(slice(0, 128), slice(0, 28))]
     assert blocks.beyond_the_end() == 0
 
 
