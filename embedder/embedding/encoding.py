@@ -14,8 +14,8 @@ from embedder.encoders.network import Choice, Encoder, choose_device
 from embedder.isolation.program import Progress
 from embedder.patches.grid import PatchGrid
 from embedder.patches.reading import iter_patches
-from embedder.patches.types import Integers
 from tissuumaps_sic.slidefile import leases
+from tissuumaps_sic.slidefile.arrays import Integers
 from tissuumaps_sic.slidefile.pixels.slide import Slide
 
 log = logging.getLogger(__name__)

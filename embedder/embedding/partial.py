@@ -22,7 +22,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from embedder.patches.types import Floats, Integers
+from tissuumaps_sic.slidefile.arrays import Integers, Singles
 from tissuumaps_sic.slidefile.leases import Lock, LostError
 from tissuumaps_sic.slidefile.writing import replacing
 
@@ -163,7 +163,7 @@ class Partial:
         self.notes |= facts
         self.save()
 
-    def write(self, indices: Integers, features: Floats) -> None:
+    def write(self, indices: Integers, features: Singles) -> None:
         """Write the embeddings of the next patches.
 
         Parameters

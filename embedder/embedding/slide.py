@@ -34,8 +34,8 @@ from embedder.isolation.program import Progress, tell_stage
 from embedder.patches.grid import PatchGrid, TilingError
 from embedder.patches.selection import find_tissue, plan_grid
 from embedder.patches.tissue import TissueMask
-from embedder.patches.types import Floats
 from tissuumaps_sic.slidefile import leases
+from tissuumaps_sic.slidefile.arrays import Singles
 from tissuumaps_sic.slidefile.contract import ContractError, foresee
 from tissuumaps_sic.slidefile.failure import os_errno, os_reason
 from tissuumaps_sic.slidefile.pixels.slide import Slide, open_slide, require_resolution
@@ -106,7 +106,7 @@ class _Layout:
     mask: TissueMask
     thumbnail: Pixels | None
     grid: PatchGrid
-    shares: Floats
+    shares: Singles
     wanted: Provenance
     image: Placement
     project: dict[str, Any]
@@ -194,7 +194,7 @@ def _write(
     slide: Slide,
     layout: _Layout,
     X: npt.NDArray[Any],
-    umaps: tuple[Floats, Floats] | None,
+    umaps: tuple[Singles, Singles] | None,
     encoder_name: str,
     described: Provenance,
 ) -> None:

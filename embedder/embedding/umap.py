@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.embedding.mapped import forget_pages
-from embedder.patches.types import Floats
+from tissuumaps_sic.slidefile.arrays import Singles
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ _ROUNDING = 1e-5
 _CHUNK_ROWS = 2048
 
 
-def fit_umap(X: npt.NDArray[Any], *, random_state: int = 0, max_fit: int = 20_000) -> tuple[Floats, Floats]:
+def fit_umap(X: npt.NDArray[Any], *, random_state: int = 0, max_fit: int = 20_000) -> tuple[Singles, Singles]:
     """Lay patches out in two and three dimensions by UMAP.
 
     Embeddings are scaled to unit length, as the clustering does, and reduced to 50 principal components.
@@ -79,7 +79,7 @@ def rehearse() -> None:
     _umap(points, np.arange(len(points)), 0)
 
 
-def srgb_hex(coordinates: Floats) -> list[str]:
+def srgb_hex(coordinates: Singles) -> list[str]:
     """Turn three coordinates into a colour each.
 
     Each axis is stretched between its 1st and 99th percentile, so that a few outliers do not grey the
@@ -103,7 +103,7 @@ def srgb_hex(coordinates: Floats) -> list[str]:
     return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in levels]
 
 
-def _umap(components: Floats, chosen: npt.NDArray[np.intp], random_state: int) -> tuple[Floats, Floats]:
+def _umap(components: Singles, chosen: npt.NDArray[np.intp], random_state: int) -> tuple[Singles, Singles]:
     _find_cache()
     from umap.umap_ import compute_membership_strengths, smooth_knn_dist
 
@@ -165,8 +165,8 @@ def _find_cache() -> None:
 
 
 def _fit_layout(
-    X: Floats, neighbors: tuple[npt.NDArray[np.int32], Floats], dimensions: int, random_state: int
-) -> Floats:
+    X: Singles, neighbors: tuple[npt.NDArray[np.int32], Singles], dimensions: int, random_state: int
+) -> Singles:
     _find_cache()
     import umap
 
@@ -181,11 +181,11 @@ def _fit_layout(
             random_state=random_state,
             precomputed_knn=(*neighbors, None),
         )
-        layout: Floats = model.fit_transform(X)
+        layout: Singles = model.fit_transform(X)
     return layout
 
 
-def _find_neighbors(queries: Floats, among: Floats, k: int) -> tuple[npt.NDArray[np.int32], Floats]:
+def _find_neighbors(queries: Singles, among: Singles, k: int) -> tuple[npt.NDArray[np.int32], Singles]:
     """Return the k nearest rows of `among` to each query, nearest first: indices and distances, (n, k).
 
     By comparing each with each. UMAP's own approximate search takes longer to be compiled, in each new
@@ -199,8 +199,8 @@ def _find_neighbors(queries: Floats, among: Floats, k: int) -> tuple[npt.NDArray
 
 
 def _put_self_first(
-    indices: npt.NDArray[np.int32], distances: Floats
-) -> tuple[npt.NDArray[np.int32], Floats]:
+    indices: npt.NDArray[np.int32], distances: Singles
+) -> tuple[npt.NDArray[np.int32], Singles]:
     """Make each patch its own first neighbour, as UMAP wants it, also where others are equal to it."""
     own = np.arange(len(indices), dtype=np.int32)[:, None]
     # A stable sort keeps the others in their order, and moves the patch itself to the front.
@@ -215,7 +215,7 @@ def _put_self_first(
     return indices, distances
 
 
-def _find_principal_axes(X: npt.NDArray[Any], chosen: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
+def _find_principal_axes(X: npt.NDArray[Any], chosen: npt.NDArray[np.intp]) -> tuple[Singles, Singles]:
     """Return the mean and the leading axes, (n_features, at most 50), of unit rows, signs fixed."""
     n_features = X.shape[1]
     total: npt.NDArray[np.float64] = np.zeros(n_features)
@@ -235,16 +235,16 @@ def _find_principal_axes(X: npt.NDArray[Any], chosen: npt.NDArray[np.intp]) -> t
     return mean.astype(np.float32), (axes * np.where(largest < 0, -1, 1)).astype(np.float32)
 
 
-def unit_rows(X: npt.NDArray[Any]) -> Floats:
+def unit_rows(X: npt.NDArray[Any]) -> Singles:
     """Return rows of unit length, (n, n_features); a row of zeros stays one."""
     rows = np.asarray(X, dtype=np.float32)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     norms[norms == 0] = 1
-    unit: Floats = np.divide(rows, norms, dtype=np.float32)
+    unit: Singles = np.divide(rows, norms, dtype=np.float32)
     return unit
 
 
-def _take_first(components: Floats, dimensions: int) -> Floats:
+def _take_first(components: Singles, dimensions: int) -> Singles:
     """Return the first components, with zeros where there are fewer."""
     first = np.zeros((len(components), dimensions), dtype=np.float32)
     kept = components[:, :dimensions]

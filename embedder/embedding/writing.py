@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.embedding.mapped import forget_pages
-from embedder.patches.types import Floats, Integers
+from tissuumaps_sic.slidefile.arrays import Integers, Singles
 from tissuumaps_sic.slidefile.contract import ContractError, check
 from tissuumaps_sic.slidefile.failure import as_os_errors
 from tissuumaps_sic.slidefile.provenance import Provenance, provenance_in
@@ -29,9 +29,9 @@ def write_slide(
     x0: Integers,
     y0: Integers,
     centres: npt.NDArray[np.float64],
-    tissue: Floats,
-    umap2: Floats | None,
-    umap3: Floats | None,
+    tissue: Singles,
+    umap2: Singles | None,
+    umap3: Singles | None,
     colors: Sequence[str],
     slide_name: str,
     encoder_name: str,

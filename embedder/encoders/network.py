@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.encoders.spec import EncoderError, EncoderSpec
-from embedder.patches.types import Floats
+from tissuumaps_sic.slidefile.arrays import Singles
 
 if TYPE_CHECKING:
     import torch
@@ -144,7 +144,7 @@ class Encoder:
             log.info("precision: %s", self.choice)
         return self.choice
 
-    def encode(self, patches: npt.NDArray[np.uint8]) -> Floats:
+    def encode(self, patches: npt.NDArray[np.uint8]) -> Singles:
         """Embed patches.
 
         Parameters
@@ -189,9 +189,9 @@ class Encoder:
         with torch.inference_mode(), _keep_float32_exact():
             return forward(self._to_device(patches))
 
-    def fetch(self, features: torch.Tensor) -> Floats:
+    def fetch(self, features: torch.Tensor) -> Singles:
         """Bring embeddings that `start` began to memory: ndarray of shape (n, dimension), float32."""
-        fetched: Floats = features.cpu().numpy()
+        fetched: Singles = features.cpu().numpy()
         return fetched
 
     def _to_device(self, patches: npt.NDArray[np.uint8]) -> torch.Tensor:
@@ -209,7 +209,7 @@ class Encoder:
         import torch
 
         seconds: dict[str, float] = {}
-        features: dict[str, Floats] = {}
+        features: dict[str, Singles] = {}
         batch = self._to_device(patches)
         for precision in ("float32", "bfloat16"):
             try:
@@ -370,7 +370,7 @@ def _keep_float32_exact() -> Any:
     return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
-def _find_least_cosine(a: Floats, b: Floats) -> float:
+def _find_least_cosine(a: Singles, b: Singles) -> float:
     """Return the least cosine of a row of one with the same row of the other; two zeros agree."""
     a64, b64 = a.astype(np.float64), b.astype(np.float64)
     lengths = np.linalg.norm(a64, axis=1) * np.linalg.norm(b64, axis=1)

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from embedder.patches.tissue import TissueMask
-from embedder.patches.types import Floats, Mask
 from tissuumaps_sic.slidefile.areas.area import Area, AreaError
 from tissuumaps_sic.slidefile.areas.files import DRAWINGS, is_drawing, read_areas
 from tissuumaps_sic.slidefile.areas.fill import Shape
 from tissuumaps_sic.slidefile.areas.masks import MASKS, N_VALUES, open_mask, place_mask
+from tissuumaps_sic.slidefile.arrays import Mask, Singles
 from tissuumaps_sic.slidefile.pixels.slide import Slide
 from tissuumaps_sic.slidefile.pixels.source import SlideError
 
@@ -99,7 +99,7 @@ def _find(folder: Path, name: str) -> Path:
     return folder / files[0]
 
 
-def _read_image(slide: Slide, path: Path, classes: Sequence[str]) -> tuple[Floats, float]:
+def _read_image(slide: Slide, path: Path, classes: Sequence[str]) -> tuple[Singles, float]:
     # A colour is no value that could be chosen; where none is, whatever is not black is meant.
     image = open_mask(path, colours="refused" if classes else "values", access="sequential")
     _, pixel = place_mask(path.name, image.size, slide.size)
@@ -129,7 +129,7 @@ def _parse_values(classes: Sequence[str], path: Path) -> list[int]:
 
 def _draw_file(
     slide: Slide, path: Path, classes: Sequence[str], *, from_bounds: bool
-) -> tuple[Floats, float]:
+) -> tuple[Singles, float]:
     drawn = read_areas(path)
     if drawn.from_bounds and not from_bounds and slide.bounds != (0, 0, *slide.size):
         log.warning(
@@ -143,7 +143,7 @@ def _draw_file(
     return _draw(slide, drawn.of(classes) if classes else drawn.areas, (x, y))
 
 
-def _draw(slide: Slide, areas: Sequence[Area], corner: tuple[int, int]) -> tuple[Floats, float]:
+def _draw(slide: Slide, areas: Sequence[Area], corner: tuple[int, int]) -> tuple[Singles, float]:
     width, height = slide.size
     fine = max(1.0, max(width, height) / _DRAWN_SIDE)
     drawn = np.zeros((math.ceil(height / fine), math.ceil(width / fine)), bool)
@@ -156,7 +156,7 @@ def _draw(slide: Slide, areas: Sequence[Area], corner: tuple[int, int]) -> tuple
     return _reduce(drawn, 2), 2 * fine
 
 
-def _reduce(mask: Mask, factor: int) -> Floats:
+def _reduce(mask: Mask, factor: int) -> Singles:
     """Return the share of True in squares of `factor` pixels; what the last ones lack is False."""
     rows, columns = (-(-side // factor) for side in mask.shape)
     padded = np.zeros((rows * factor, columns * factor), bool)

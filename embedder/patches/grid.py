@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from embedder.patches.types import Integers, Mask
+from tissuumaps_sic.slidefile.arrays import Integers, Mask
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.pixels.source import nearest_finer_level
 

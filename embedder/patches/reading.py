@@ -15,7 +15,7 @@ import numpy as np
 
 from embedder.patches.grid import PatchGrid
 from embedder.patches.strips import make_axes, read_strips, resample_strips
-from embedder.patches.types import Integers, Mask
+from tissuumaps_sic.slidefile.arrays import Integers, Mask
 from tissuumaps_sic.slidefile.pixels.slide import Slide
 from tissuumaps_sic.slidefile.pixels.source import Pixels
 

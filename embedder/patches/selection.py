@@ -6,7 +6,7 @@ from embedder.patches.drawn import read_tissue
 from embedder.patches.grid import PatchGrid
 from embedder.patches.options import PatchOptions
 from embedder.patches.tissue import TissueMask, tissue_mask
-from embedder.patches.types import Floats
+from tissuumaps_sic.slidefile.arrays import Singles
 from tissuumaps_sic.slidefile.pixels.slide import Slide, require_resolution
 from tissuumaps_sic.slidefile.pixels.source import SlideError
 
@@ -23,7 +23,7 @@ def find_tissue(slide: Slide, options: PatchOptions) -> TissueMask:
     )
 
 
-def plan_grid(slide: Slide, mask: TissueMask, options: PatchOptions) -> tuple[PatchGrid, Floats]:
+def plan_grid(slide: Slide, mask: TissueMask, options: PatchOptions) -> tuple[PatchGrid, Singles]:
     """Return the patches that hold tissue, and the share of each that does, (n_patches,).
 
     Raises

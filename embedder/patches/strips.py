@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from embedder.patches.grid import PatchGrid
-from embedder.patches.types import Integers, Mask
+from tissuumaps_sic.slidefile.arrays import Integers, Mask
 from tissuumaps_sic.slidefile.pixels.slide import Slide
 from tissuumaps_sic.slidefile.pixels.source import Pixels
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedder.patches.types import Floats, Mask
 from tissuumaps_sic.slidefile.areas.sums import Sums, area_in, sum_before
+from tissuumaps_sic.slidefile.arrays import Mask, Singles
 from tissuumaps_sic.slidefile.pixels.slide import Slide, require_resolution
 from tissuumaps_sic.slidefile.pixels.source import Pixels
 
@@ -51,7 +51,7 @@ class TissueMask:
         What it was made with, for the provenance.
     """
 
-    mask: Mask | Floats
+    mask: Mask | Singles
     downsample: float
     method: str
     parameters: Mapping[str, float | str | bool] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class TissueMask:
         x0: npt.NDArray[np.integer | np.floating],
         y0: npt.NDArray[np.integer | np.floating],
         size0: float | tuple[float, float],
-    ) -> Floats:
+    ) -> Singles:
         """Give the share of each square that is tissue.
 
         Parameters
@@ -146,7 +146,7 @@ def tissue_mask(slide: Slide, *, min_tissue_um2: float = 10_000, min_hole_um2: f
     )
 
 
-def _measure_saturation(image: Pixels, *, sigma: float) -> tuple[Floats, Floats]:
+def _measure_saturation(image: Pixels, *, sigma: float) -> tuple[Singles, Singles]:
     """Give the saturation and brightness (S and V of HSV) of a blurred image, 0 to 1."""
     from skimage import filters
 
@@ -168,7 +168,7 @@ def _find_inside(bounds: tuple[int, int, int, int], downsample: float, shape: tu
     return inside_y[:, None] & inside_x[None, :]
 
 
-def _find_threshold(saturation: Floats, brightness: Floats) -> float:
+def _find_threshold(saturation: Singles, brightness: Singles) -> float:
     """Give the saturation above which a pixel is tissue."""
     from skimage import filters
 

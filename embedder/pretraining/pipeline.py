@@ -15,7 +15,6 @@ import numpy.typing as npt
 from embedder.embedding.request import SlideInput, as_inputs
 from embedder.encoders.load import load_encoder
 from embedder.encoders.network import Encoder, choose_device
-from embedder.patches.types import Floats
 from embedder.pretraining.options import PretrainError, PretrainOptions
 from embedder.pretraining.probes import Probe, knn_probe, linear_probe, neighbour_probe
 from embedder.pretraining.report import PretrainResult, read_result, write_encoder, write_report
@@ -23,6 +22,7 @@ from embedder.pretraining.samples import Failure, Sample, digest, draw, draw_pro
 from embedder.pretraining.store import PatchStore
 from embedder.pretraining.training import CHECKPOINT_FORMAT, Training, start_encoder
 from tissuumaps_sic.slidefile import leases
+from tissuumaps_sic.slidefile.arrays import Singles
 from tissuumaps_sic.slidefile.pixels.source import SlideError
 
 log = logging.getLogger(__name__)
@@ -224,6 +224,6 @@ def _compare(store: PatchStore, trained: Path, options: PretrainOptions) -> dict
     return probes
 
 
-def _embed(encoder: Encoder, patches: npt.NDArray[np.uint8]) -> Floats:
+def _embed(encoder: Encoder, patches: npt.NDArray[np.uint8]) -> Singles:
     parts = range(0, len(patches), _PROBE_BATCH)
     return np.concatenate([encoder.encode(patches[begin : begin + _PROBE_BATCH]) for begin in parts])

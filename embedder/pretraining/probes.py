@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from embedder.embedding.umap import unit_rows
-from embedder.patches.types import Floats, Integers
+from tissuumaps_sic.slidefile.arrays import Integers, Singles
 
 _FOLDS = 5
 
@@ -25,7 +25,7 @@ class Probe:
     chance: float
 
 
-def knn_probe(X: Floats, labels: Integers, *, groups: Integers | None = None, neighbours: int = 10) -> float:
+def knn_probe(X: Singles, labels: Integers, *, groups: Integers | None = None, neighbours: int = 10) -> float:
     """Return the balanced accuracy of labels predicted by the nearest patches of other groups.
 
     Parameters
@@ -51,7 +51,7 @@ def knn_probe(X: Floats, labels: Integers, *, groups: Integers | None = None, ne
     return _cross_validate(model, unit_rows(X), labels, groups)
 
 
-def linear_probe(X: Floats, labels: Integers, *, groups: Integers | None = None) -> float:
+def linear_probe(X: Singles, labels: Integers, *, groups: Integers | None = None) -> float:
     """Return the balanced accuracy of labels predicted by a logistic regression that other groups taught.
 
     Parameters and errors are those of `knn_probe`.
@@ -69,7 +69,7 @@ def linear_probe(X: Floats, labels: Integers, *, groups: Integers | None = None)
 
 
 def neighbour_probe(
-    X: Floats,
+    X: Singles,
     places: Integers,
     slides: Integers,
     *,
@@ -116,7 +116,7 @@ def neighbour_probe(
     return float(share), float(near.sum() / (n * (n - 1)))
 
 
-def _cross_validate(model: Any, X: Floats, labels: Integers, groups: Integers | None) -> float:
+def _cross_validate(model: Any, X: Singles, labels: Integers, groups: Integers | None) -> float:
     from sklearn.metrics import recall_score
     from sklearn.model_selection import GroupKFold, KFold
 

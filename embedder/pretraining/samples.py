@@ -16,9 +16,9 @@ from embedder.patches.drawn import read_tissue
 from embedder.patches.grid import PatchGrid, TilingError
 from embedder.patches.options import PatchOptions
 from embedder.patches.selection import find_tissue, plan_grid
-from embedder.patches.types import Integers
 from tissuumaps_sic.slidefile.areas.area import AreaError
 from tissuumaps_sic.slidefile.areas.masks import open_mask
+from tissuumaps_sic.slidefile.arrays import Integers
 from tissuumaps_sic.slidefile.pixels.slide import Slide, open_slide
 from tissuumaps_sic.slidefile.pixels.source import SlideError
 

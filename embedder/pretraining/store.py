@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.patches.reading import iter_patches
-from embedder.patches.types import Integers
 from embedder.pretraining.samples import Failure, Sample, digest, leave_out
+from tissuumaps_sic.slidefile.arrays import Integers
 from tissuumaps_sic.slidefile.pixels.slide import open_slide
 from tissuumaps_sic.slidefile.pixels.source import SlideError
 from tissuumaps_sic.slidefile.writing import replacing

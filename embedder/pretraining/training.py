@@ -22,10 +22,10 @@ import numpy.typing as npt
 from embedder.encoders.load import load_encoder
 from embedder.encoders.network import Encoder, choose_device
 from embedder.encoders.table import ENCODERS, TRAINABLE
-from embedder.patches.types import Integers
 from embedder.pretraining.augment import view
 from embedder.pretraining.options import PretrainError, PretrainOptions
 from tissuumaps_sic.slidefile import leases
+from tissuumaps_sic.slidefile.arrays import Integers
 from tissuumaps_sic.slidefile.writing import replacing
 
 if TYPE_CHECKING:

@@ -6,14 +6,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-Floats = npt.NDArray[np.float32]
+from tissuumaps_sic.slidefile.arrays import Singles
+
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 MASK_SCALE = 16  # level-0 pixels along an edge of a mask pixel; the coarse fields share its grid
 
 
-def make_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> Floats:
+def make_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> Singles:
     """Gaussian noise of unit variance, smooth over `sigma` cells, that wraps round at its edges."""
     noise = ndimage.gaussian_filter(rng.standard_normal(shape, dtype=np.float32), sigma, mode="wrap")
     noise -= noise.mean()
@@ -22,18 +23,18 @@ def make_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -
 
 def make_warp(
     rng: np.random.Generator, shape: tuple[int, int], cell: float, amplitude: float, sigma: float
-) -> Floats:
+) -> Singles:
     """Smooth displacements in level-0 pixels; `amplitude` and `sigma` in micrometres, as is `cell`."""
     return make_noise(rng, shape, sigma / cell) * np.float32(amplitude * MASK_SCALE / cell)
 
 
-def read_points(field: Floats, x: Doubles, y: Doubles) -> Floats:
+def read_points(field: Singles, x: Doubles, y: Doubles) -> Singles:
     """Read a coarse field at level-0 coordinates."""
     where = ((y + 0.5) / MASK_SCALE - 0.5, (x + 0.5) / MASK_SCALE - 0.5)
     return np.asarray(ndimage.map_coordinates(field, where, order=1, mode="nearest"), np.float32)
 
 
-def read_pixels(field: Floats, x: int, y: int, width: int, height: int, step: int = 1) -> Floats:
+def read_pixels(field: Singles, x: int, y: int, width: int, height: int, step: int = 1) -> Singles:
     """Read a coarse field at every `step`-th pixel of a block, as `read_points` would."""
     result = field
     for axis, (start, length) in enumerate(((y, height), (x, width))):
@@ -46,7 +47,7 @@ def read_pixels(field: Floats, x: int, y: int, width: int, height: int, step: in
     return result
 
 
-def measure_distance(region: npt.NDArray[np.bool_]) -> Floats:
+def measure_distance(region: npt.NDArray[np.bool_]) -> Singles:
     """Level-0 pixels to the region's outline, positive inside."""
     inside = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
     distance = (inside - ndimage.distance_transform_edt(~region)) * MASK_SCALE
@@ -54,7 +55,7 @@ def measure_distance(region: npt.NDArray[np.bool_]) -> Floats:
     return np.asarray(ndimage.gaussian_filter(distance, 1.2, mode="nearest"), np.float32)
 
 
-def ramp(value: Floats, start: float, stop: float) -> Floats:
+def ramp(value: Singles, start: float, stop: float) -> Singles:
     """0 up to `start`, 1 from `stop`, smooth between."""
     t = np.clip((value - start) / (stop - start), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)

@@ -11,7 +11,6 @@ from scipy.spatial import cKDTree
 from tissuumaps_sic.demo.fields import (
     MASK_SCALE,
     Doubles,
-    Floats,
     Ints,
     make_noise,
     make_warp,
@@ -20,6 +19,7 @@ from tissuumaps_sic.demo.fields import (
 )
 from tissuumaps_sic.demo.section import NOTHING, TEXTURE, Nests, Rings, Section, Stamps, measure_holes
 from tissuumaps_sic.demo.sprites import ANGLES, KINDS, draw_sprites
+from tissuumaps_sic.slidefile.arrays import Singles
 
 _TUMOUR_SHARE = 0.30
 _Lay = Callable[..., None]
@@ -93,7 +93,7 @@ def lay_out(size: tuple[int, int], mpp: float, seed: int) -> Section:
     return _populate(section, rng, size, kinds)
 
 
-def _draw_regions(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Floats, Floats]:
+def _draw_regions(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Singles, Singles]:
     """Signed distances of two pieces of tissue, and of the tumour in the larger one."""
     rows, columns = shape
     y, x = np.mgrid[:rows, :columns].astype(np.float64)
@@ -140,7 +140,7 @@ def _scatter(
 
 
 def _place_rings(
-    rng: np.random.Generator, size: tuple[int, int], px: float, tissue: Floats, tumour: Floats
+    rng: np.random.Generator, size: tuple[int, int], px: float, tissue: Singles, tumour: Singles
 ) -> tuple[Rings, Rings]:
     """Benign glands, regularly spaced, with a vessel here and there in the place of one."""
     cell = MASK_SCALE / px
@@ -189,7 +189,7 @@ def _place_nests(rng: np.random.Generator, size: tuple[int, int], px: float) -> 
     return Nests(cKDTree(centres), centres, *(a.astype(np.float32) for a in (wall, debris, pale)))
 
 
-def _draw_fibres(rng: np.random.Generator, px: float) -> Floats:
+def _draw_fibres(rng: np.random.Generator, px: float) -> Singles:
     """Long thin streaks along the columns' axis, in two widths."""
     total = np.zeros((TEXTURE, TEXTURE), np.float32)
     for share, thick, long in ((0.75, 0.55, 11), (0.65, 1.6, 26)):

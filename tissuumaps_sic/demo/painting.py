@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from tissuumaps_sic.demo.fields import MASK_SCALE, Floats, Ints, ramp, read_pixels
+from tissuumaps_sic.demo.fields import MASK_SCALE, Ints, ramp, read_pixels
 from tissuumaps_sic.demo.section import TEXTURE, Rings, Section, Stamps, measure_holes
+from tissuumaps_sic.slidefile.arrays import Singles
 
 GLASS, NORMAL, TUMOUR = 0, 1, 2
 
@@ -74,8 +75,8 @@ def paint_block(
 
 
 def _paint_stroma(
-    section: Section, area: _Area, tissue: Floats, waves: Floats, grain: Floats
-) -> tuple[Floats, Floats]:
+    section: Section, area: _Area, tissue: Singles, waves: Singles, grain: Singles
+) -> tuple[Singles, Singles]:
     """Densities of haematoxylin and eosin of collagen, (height, width) each."""
     px = section.px
     u, v = read_pixels(section.fibre_u, *area), read_pixels(section.fibre_v, *area)
@@ -90,7 +91,7 @@ def _paint_stroma(
 
 
 def _paint_tumour(
-    section: Section, area: _Area, blue: Floats, pink: Floats, waves: Floats, grain: Floats
+    section: Section, area: _Area, blue: Singles, pink: Singles, waves: Singles, grain: Singles
 ) -> None:
     """Lay purple cytoplasm, lumina and debris over the stroma, in place."""
     px = section.px
@@ -120,7 +121,7 @@ def _paint_tumour(
     _blend(pink, lumen, 0.02 + 0.30 * filled * (1 + 0.35 * grain))
 
 
-def _paint_glands(section: Section, area: _Area, blue: Floats, pink: Floats, grain: Floats) -> None:
+def _paint_glands(section: Section, area: _Area, blue: Singles, pink: Singles, grain: Singles) -> None:
     """Lay the cells and lumina of the benign glands over the stroma, in place."""
     px = section.px
     glands = section.glands
@@ -148,7 +149,7 @@ def _paint_glands(section: Section, area: _Area, blue: Floats, pink: Floats, gra
         pink[window] += 0.12 * sheath
 
 
-def _paint_vessels(section: Section, area: _Area, blue: Floats, pink: Floats) -> None:
+def _paint_vessels(section: Section, area: _Area, blue: Singles, pink: Singles) -> None:
     px = section.px
     for i, window, x, y in _find_windows(section.vessels, area):
         rho, _ = section.vessels.polar(i, x, y)
@@ -173,18 +174,18 @@ def _find_windows(rings: Rings, area: _Area) -> list[tuple[int, tuple[slice, sli
     return found
 
 
-def _blend(plane: Floats, share: Any, value: Any) -> None:
+def _blend(plane: Singles, share: Any, value: Any) -> None:
     """Replace `share` of a plane by a value, in place."""
     plane += (share * (value - plane)).astype(np.float32)
 
 
-def _enlarge(half: Floats, shape: tuple[int, ...]) -> Floats:
+def _enlarge(half: Singles, shape: tuple[int, ...]) -> Singles:
     """Enlarge a plane to twice its scale, without steps."""
     full = np.repeat(np.repeat(half, 2, 0), 2, 1)[: shape[0], : shape[1]]
     return np.asarray(ndimage.uniform_filter(full, 3), np.float32)
 
 
-def _stamp(section: Section, stamps: Stamps, area: _Area) -> Floats:
+def _stamp(section: Section, stamps: Stamps, area: _Area) -> Singles:
     """Densities of the sprites over an area, (height, width)."""
     x0, y0, width, height = area
     edge = section.sprites.shape[1]

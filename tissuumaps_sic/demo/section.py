@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from tissuumaps_sic.demo.fields import Doubles, Floats, Ints, ramp
+from tissuumaps_sic.demo.fields import Doubles, Ints, ramp
+from tissuumaps_sic.slidefile.arrays import Singles
 
 TEXTURE = 1024  # edge of a periodic texture, in pixels
 
@@ -26,7 +27,7 @@ class Rings:
     wobble: Doubles  # (n, 4, 2) amplitude and phase of the outline's harmonics 2 to 5
     lumen: Doubles  # share of the radius that is lumen
     count: Ints  # cells round the ring; even, so that none is cut in two where the angle jumps
-    mucin: Floats  # (n, 64) how full of mucin each cell is, 0 to 1
+    mucin: Singles  # (n, 64) how full of mucin each cell is, 0 to 1
 
     @property
     def reach(self) -> Doubles:
@@ -72,9 +73,9 @@ class Nests:
 
     tree: cKDTree
     centres: Doubles  # (n, 2)
-    wall: Floats  # (n,) pixels of epithelium between the rim and the lumen; infinite in solid nests
-    debris: Floats  # (n,) how full of necrotic debris the lumen is, 0 to 1
-    pale: Floats  # (n,) share of nuclei with open chromatin: nests differ as wholes, as clones do
+    wall: Singles  # (n,) pixels of epithelium between the rim and the lumen; infinite in solid nests
+    debris: Singles  # (n,) how full of necrotic debris the lumen is, 0 to 1
+    pale: Singles  # (n,) share of nuclei with open chromatin: nests differ as wholes, as clones do
 
     def depth(self, u: Any, v: Any) -> tuple[Any, Any, Any]:
         """Pixels to the border with the next nest, the nest's index, and the angle across that border."""
@@ -105,25 +106,25 @@ class Section:
     """All that painting a block needs. Coarse fields are (rows, columns) of mask pixels."""
 
     px: float  # level-0 pixels in a micrometre
-    tissue: Floats  # signed distances, in pixels
-    tumour: Floats
-    blueness: Floats  # factors on either stain: sections are never evenly thick, nor evenly stained
-    pinkness: Floats
-    lamp: Floats  # factor on the light
-    fibre_u: Floats  # coordinates along and across the collagen
-    fibre_v: Floats
-    nest_u: Floats  # the nests' warped coordinates
-    nest_v: Floats
+    tissue: Singles  # signed distances, in pixels
+    tumour: Singles
+    blueness: Singles  # factors on either stain: sections are never evenly thick, nor evenly stained
+    pinkness: Singles
+    lamp: Singles  # factor on the light
+    fibre_u: Singles  # coordinates along and across the collagen
+    fibre_v: Singles
+    nest_u: Singles  # the nests' warped coordinates
+    nest_v: Singles
     glands: Rings
     vessels: Rings
     nests: Nests
-    sprites: Floats  # (n, edge, edge)
+    sprites: Singles  # (n, edge, edge)
     nuclei: Stamps
     red_cells: Stamps
     dust: Stamps
-    fibres: Floats  # periodic textures, (1024, 1024), unit variance
-    grain: Floats
-    waves: Floats
+    fibres: Singles  # periodic textures, (1024, 1024), unit variance
+    grain: Singles
+    waves: Singles
 
 
 def measure_holes(section: Section, x: Any, y: Any, depth: Any, *, clear: float = 0.0) -> Any:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tissuumaps_sic.demo.fields import Floats, make_noise, ramp
+from tissuumaps_sic.demo.fields import make_noise, ramp
+from tissuumaps_sic.slidefile.arrays import Singles
 
 ANGLES = 24  # orientations of a sprite over half a turn
 
@@ -37,11 +38,11 @@ KINDS = {
 }
 
 
-def draw_sprites(rng: np.random.Generator, px: float) -> tuple[Floats, dict[str, int]]:
+def draw_sprites(rng: np.random.Generator, px: float) -> tuple[Singles, dict[str, int]]:
     """All sprites, (n, edge, edge), and each kind's first row; a shape's orientations follow one another."""
     edge = 2 * int(np.ceil(9.5 * px)) + 1
     chromatin = make_noise(rng, (4 * edge, 4 * edge), 0.55 * px)
-    sprites: list[Floats] = []
+    sprites: list[Singles] = []
     first: dict[str, int] = {}
     for name, kind in KINDS.items():
         first[name] = len(sprites)
@@ -51,8 +52,8 @@ def draw_sprites(rng: np.random.Generator, px: float) -> tuple[Floats, dict[str,
 
 
 def _draw_shape(
-    rng: np.random.Generator, kind: Kind, edge: int, px: float, chromatin: Floats
-) -> list[Floats]:
+    rng: np.random.Generator, kind: Kind, edge: int, px: float, chromatin: Singles
+) -> list[Singles]:
     """One shape in all its orientations, each with a chromatin of its own."""
     v, u = (np.mgrid[:edge, :edge] - edge // 2 + rng.uniform(-0.5, 0.5, (2, 1, 1))).astype(np.float32)
     a, b = rng.uniform(*kind.long) * px, rng.uniform(*kind.short) * px

@@ -40,11 +40,11 @@ from tissuumaps_sic.evaluation.truth import (
 )
 from tissuumaps_sic.labelling.clustering import UNLABELLED, SeededIterativeClustering
 from tissuumaps_sic.labelling.methods import METHODS
+from tissuumaps_sic.slidefile.arrays import Labels
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.slidefile.provenance import MAIN, read_provenance
 from tissuumaps_sic.slides.slide import EmbeddedSlide, embeddings, open_slide_file
 
-Labels = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.intp]
 Pair = tuple[Path, Path]
 
@@ -53,7 +53,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class Plan:
+class Design:
     """What is done with every slide; the parameters of `evaluate`."""
 
     classes: TruthClasses
@@ -81,7 +81,7 @@ class Evaluation:
 
     Attributes
     ----------
-    plan : Plan
+    design : Design
     slides : DataFrame
         One row a slide and encoder: ``slide``, ``encoder``, ``file``, ``embedding`` (of the file),
         ``truth``, ``n_patches``, ``n_counted`` (patches that have a class in the truth) and
@@ -97,7 +97,7 @@ class Evaluation:
     failures : tuple of Failure
     """
 
-    plan: Plan
+    design: Design
     slides: pd.DataFrame
     runs: pd.DataFrame
     clicks: pd.DataFrame
@@ -190,7 +190,7 @@ def evaluate(
     processes import it. One thread computes each slide whatever the number of workers: sums that are split
     over threads differ in their last digits, and now and then in a label.
     """
-    plan = Plan(
+    design = Design(
         classes,
         tuple(methods),
         tuple(seeds_per_class),
@@ -201,13 +201,13 @@ def evaluate(
         slide_size,
         tuple(embeddings),
     )
-    _check_plan(plan, workers)
-    jobs, failures = _jobs(pairs, plan.embeddings)
-    results = list(_run(jobs, plan, min(workers, len(jobs))))
+    _check_design(design, workers)
+    jobs, failures = _jobs(pairs, design.embeddings)
+    results = list(_run(jobs, design, min(workers, len(jobs))))
     done = [result for result in results if isinstance(result, _SlideResult)]
     failures += [result for result in results if isinstance(result, Failure)]
     return Evaluation(
-        plan,
+        design,
         pd.DataFrame([result.slide for result in done]),
         pd.DataFrame([row for result in done for row in result.runs]),
         pd.DataFrame([row for result in done for row in result.clicks]),
@@ -215,32 +215,32 @@ def evaluate(
     )
 
 
-def _check_plan(plan: Plan, workers: int) -> None:
+def _check_design(design: Design, workers: int) -> None:
     for word, known, given in (
-        ("method", METHODS, plan.methods),
-        ("strategy", tuple(STRATEGIES), plan.strategies),
+        ("method", METHODS, design.methods),
+        ("strategy", tuple(STRATEGIES), design.strategies),
     ):
         wrong = [name for name in given if name not in known]
         if wrong:
             raise EvaluationError(f"{wrong[0]!r} is no {word}; there are {', '.join(known)}")
-    if not plan.methods or not plan.seeds_per_class or not plan.embeddings:
+    if not design.methods or not design.seeds_per_class or not design.embeddings:
         raise EvaluationError("give at least one method, one number of seeds and one embedding")
     for word, values, least in (
-        ("number of seeds", plan.seeds_per_class, 1),
-        ("number of repeats", (plan.repeats,), 1),
+        ("number of seeds", design.seeds_per_class, 1),
+        ("number of repeats", (design.repeats,), 1),
         ("number of workers", (workers,), 1),
-        ("random state", (plan.random_state,), 0),
+        ("random state", (design.random_state,), 0),
     ):
         for value in values:
             if value < least:
                 raise EvaluationError(f"the {word} is {value}; give {least} or more")
-    n_classes = len(plan.classes.names)
-    if plan.clicks and plan.clicks < n_classes:
+    n_classes = len(design.classes.names)
+    if design.clicks and design.clicks < n_classes:
         raise EvaluationError(
-            f"{plan.clicks} clicks are too few to seed {n_classes} classes; give {n_classes} or more, or 0 "
+            f"{design.clicks} clicks are too few to seed {n_classes} classes; give {n_classes} or more, or 0 "
             "for no simulated annotator"
         )
-    if plan.clicks and not plan.strategies:
+    if design.clicks and not design.strategies:
         raise EvaluationError(f"give a strategy ({', '.join(STRATEGIES)}), or 0 clicks")
 
 
@@ -336,7 +336,7 @@ def slide_and_encoders(h5ad: Path) -> tuple[str, dict[str, str]]:
     return read_provenance(h5ad).slide.name or h5ad.stem, {MAIN: main} | others
 
 
-def _run(jobs: Sequence[_Job], plan: Plan, workers: int) -> Iterator[_SlideResult | Failure]:
+def _run(jobs: Sequence[_Job], design: Design, workers: int) -> Iterator[_SlideResult | Failure]:
     """Yield each job's result, in the order of the jobs; tell progress on stderr."""
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
@@ -348,13 +348,13 @@ def _run(jobs: Sequence[_Job], plan: Plan, workers: int) -> Iterator[_SlideResul
     ):
         if workers <= 1:
             for job in jobs:
-                yield _try_job(job, plan)
+                yield _try_job(job, design)
                 progress.update()
             return
         # New processes rather than forked ones: HDF5, OpenMP and libvips do not survive a fork.
         pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
         try:
-            futures = [pool.submit(_try_job, job, plan) for job in jobs]
+            futures = [pool.submit(_try_job, job, design) for job in jobs]
             waiting = set(futures)
             while waiting:
                 finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -376,23 +376,23 @@ def _result(job: _Job, future: Future[_SlideResult | Failure]) -> _SlideResult |
         )
 
 
-def _try_job(job: _Job, plan: Plan) -> _SlideResult | Failure:
+def _try_job(job: _Job, design: Design) -> _SlideResult | Failure:
     """Evaluate one slide; whatever goes wrong becomes a failure of this slide alone."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     try:
         with threadpool_limits(1):
-            return _evaluate_slide(job, plan)
+            return _evaluate_slide(job, design)
     except (EvaluationError, SlideFileError, TruthError) as error:
         return Failure(job.h5ad.name, str(error))
     except Exception as error:  # noqa: BLE001 -- no slide may end the others' run, for no reason at all
         return Failure(job.h5ad.name, f"{job.h5ad.name}: {type(error).__name__}: {error}")
 
 
-def _evaluate_slide(job: _Job, plan: Plan) -> _SlideResult:
+def _evaluate_slide(job: _Job, design: Design) -> _SlideResult:
     slide = open_slide_file(job.h5ad, job.embedding)
     path = find_truth(job.truth, [job.slide, job.h5ad.stem]) if job.truth.is_dir() else job.truth
-    truth = read_truth(path, patch_squares(slide, slide_size=plan.slide_size), plan.classes)
+    truth = read_truth(path, patch_squares(slide, slide_size=design.slide_size), design.classes)
     _check_truth(path, truth)
     counted = truth.labels != UNCOUNTED
     shares = np.bincount(truth.labels[counted], minlength=len(truth.names)) / counted.sum()
@@ -407,13 +407,13 @@ def _evaluate_slide(job: _Job, plan: Plan) -> _SlideResult:
     }
     runs: list[dict[str, Any]] = []
     clicks: list[dict[str, Any]] = []
-    for method in plan.methods:
-        engine = _engine(slide, method, plan.random_state)
+    for method in design.methods:
+        engine = _engine(slide, method, design.random_state)
         named = key | {"method": method}
-        runs += [named | row for row in _seed_runs(engine, truth, job.slide, plan)]
-        if plan.clicks:
+        runs += [named | row for row in _seed_runs(engine, truth, job.slide, design)]
+        if design.clicks:
             grid = Grid.of(slide)
-            clicks += [named | row for row in _click_runs(engine, truth, grid, job.slide, plan)]
+            clicks += [named | row for row in _click_runs(engine, truth, grid, job.slide, design)]
     return _SlideResult(row, runs, clicks)
 
 
@@ -444,10 +444,10 @@ def generator(random_state: int, *names: str | int) -> np.random.Generator:
     )
 
 
-def _seed_runs(engine: Engine, truth: Truth, slide: str, plan: Plan) -> Iterator[dict[str, Any]]:
-    for n_seeds in plan.seeds_per_class:
-        for repeat in range(plan.repeats):
-            y = draw_seeds(truth.labels, n_seeds, generator(plan.random_state, slide, n_seeds, repeat))
+def _seed_runs(engine: Engine, truth: Truth, slide: str, design: Design) -> Iterator[dict[str, Any]]:
+    for n_seeds in design.seeds_per_class:
+        for repeat in range(design.repeats):
+            y = draw_seeds(truth.labels, n_seeds, generator(design.random_state, slide, n_seeds, repeat))
             yield {
                 "n_seeds": n_seeds,
                 "n_seeds_drawn": int((y != UNLABELLED).sum()),
@@ -456,11 +456,13 @@ def _seed_runs(engine: Engine, truth: Truth, slide: str, plan: Plan) -> Iterator
             }
 
 
-def _click_runs(engine: Engine, truth: Truth, grid: Grid, slide: str, plan: Plan) -> Iterator[dict[str, Any]]:
-    for repeat in range(plan.repeats):
-        first = draw_seeds(truth.labels, 1, generator(plan.random_state, slide, 1, repeat))
-        for strategy in plan.strategies:
-            rng = generator(plan.random_state, slide, "annotator", repeat)
-            curve = simulate(engine, truth, grid, first, strategy=strategy, clicks=plan.clicks, rng=rng)
+def _click_runs(
+    engine: Engine, truth: Truth, grid: Grid, slide: str, design: Design
+) -> Iterator[dict[str, Any]]:
+    for repeat in range(design.repeats):
+        first = draw_seeds(truth.labels, 1, generator(design.random_state, slide, 1, repeat))
+        for strategy in design.strategies:
+            rng = generator(design.random_state, slide, "annotator", repeat)
+            curve = simulate(engine, truth, grid, first, strategy=strategy, clicks=design.clicks, rng=rng)
             for clicks, f1 in enumerate(curve, start=len(truth.names)):
                 yield {"strategy": strategy, "repeat": repeat, "clicks": clicks, "f1": f1}

@@ -48,7 +48,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
     writers: dict[str, Callable[[Path], Any]] = {
         "evaluation.csv": partial(_as_texts(evaluation.runs).to_csv, index=False),
         "evaluation.json": lambda path: path.write_text(json.dumps(report(evaluation), indent=2) + "\n"),
-        "f1_by_seeds.png": f1_by_seeds(evaluation.per_slide(), repeats=evaluation.plan.repeats).savefig,
+        "f1_by_seeds.png": f1_by_seeds(evaluation.per_slide(), repeats=evaluation.design.repeats).savefig,
     }
     if not evaluation.clicks.empty:
         writers |= {
@@ -68,7 +68,7 @@ def _as_texts(table: pd.DataFrame) -> pd.DataFrame:
 
 def report(evaluation: Evaluation) -> dict[str, Any]:
     """Return an evaluation's parameters, versions, slides, summaries and failures, ready for JSON."""
-    plan = evaluation.plan
+    plan = evaluation.design
     others = plan.classes.others
     done = not evaluation.runs.empty
     clicked = not evaluation.clicks.empty

@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from tissuumaps_sic.evaluation.truth import UNCOUNTED, Truth
 from tissuumaps_sic.labelling.clustering import UNLABELLED, SeededIterativeClustering
+from tissuumaps_sic.slidefile.arrays import Labels
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
-Labels = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.intp]
 
 # A raster of the patch grid beyond this many cells means that the patches lie on no grid.

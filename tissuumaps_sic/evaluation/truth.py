@@ -21,9 +21,10 @@ import numpy.typing as npt
 
 from tissuumaps_sic.slidefile.areas.area import Area, AreaError, Areas
 from tissuumaps_sic.slidefile.areas.files import DRAWINGS, is_drawing, read_areas
-from tissuumaps_sic.slidefile.areas.fill import Mask, Shape
+from tissuumaps_sic.slidefile.areas.fill import Shape
 from tissuumaps_sic.slidefile.areas.masks import MASKS, N_VALUES, MaskImage, open_mask, place_mask
 from tissuumaps_sic.slidefile.areas.sums import area_in, sum_before
+from tissuumaps_sic.slidefile.arrays import Doubles, Mask
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.spelling import fold, join_names
@@ -52,7 +53,6 @@ _OVERLAP_TOLD = 0.01
 _HALF = 0.5 - 1e-6
 
 Classes = npt.NDArray[np.int16]
-Floats = npt.NDArray[np.float64]
 Pair = tuple[float, float]
 
 
@@ -154,7 +154,7 @@ class PatchSquares:
         What the scanner filled of it, in level-0 pixels; OpenSlide's bounds, or the whole slide.
     """
 
-    centres: Floats
+    centres: Doubles
     size0: float
     slide_size: tuple[int, int] | None = None
     bounds: tuple[int, int, int, int] | None = None
@@ -312,7 +312,7 @@ def read_truth(
     return Truth(classes.names, _labels(shares), shares.astype(np.float32), raster.found)
 
 
-def _labels(shares: Floats) -> npt.NDArray[np.int64]:
+def _labels(shares: Doubles) -> npt.NDArray[np.int64]:
     most = shares.argmax(axis=1)
     if shares.shape[1] == 2:
         # A tie at one half is positive.
@@ -345,7 +345,7 @@ class _Raster(Protocol):
         """Return the classes in a rectangle, shape (height, width); -1 is no class."""
 
 
-def _shares(raster: _Raster, squares: PatchSquares, n_classes: int) -> Floats:
+def _shares(raster: _Raster, squares: PatchSquares, n_classes: int) -> Doubles:
     """Return the share of each class in each square, shape (n_patches, n_classes)."""
     pixel = np.array(raster.pixel)
     corners = (squares.centres - squares.size0 / 2 - raster.origin) / pixel
@@ -573,7 +573,7 @@ class _Canvas:
     shape : (rows, columns)
     """
 
-    low: Floats
+    low: Doubles
     pixel: float
     shape: tuple[int, int]
 

@@ -12,11 +12,11 @@ from sklearn.base import BaseEstimator, ClusterMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from tissuumaps_sic.labelling import published, refine
-from tissuumaps_sic.labelling.arrays import Index, Labels, Singles
 from tissuumaps_sic.labelling.methods import METHODS
 from tissuumaps_sic.labelling.prepared import Prepared, prepare
 from tissuumaps_sic.labelling.progress import Progress, Stretch
 from tissuumaps_sic.labelling.published import Metric, Step
+from tissuumaps_sic.slidefile.arrays import Index, Labels, Singles
 
 UNLABELLED = -1
 # Share of a fit that reading the embeddings takes, where they are not prepared.

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-from tissuumaps_sic.labelling.arrays import Doubles, Index
 from tissuumaps_sic.labelling.progress import SILENT, Stretch
+from tissuumaps_sic.slidefile.arrays import Doubles, Index
 
 # Standard deviation of one step of spatial smoothing, in strides of the patch grid.
 STEP = 0.7

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
 
-from tissuumaps_sic.labelling.arrays import Doubles, Index, Singles
 from tissuumaps_sic.labelling.places import Places
 from tissuumaps_sic.labelling.progress import SILENT, Stretch
 from tissuumaps_sic.labelling.rows import Rows
+from tissuumaps_sic.slidefile.arrays import Doubles, Index, Singles
 
 # Principal components kept; 32 to 100 were tried and made no difference beyond noise.
 N_COMPONENTS = 100

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tissuumaps_sic.labelling.arrays import Doubles, Labels, Singles
 from tissuumaps_sic.labelling.progress import Stretch
 from tissuumaps_sic.labelling.rows import Rows
 from tissuumaps_sic.labelling.two_means import Part, Split, seeded_two_means, two_means
+from tissuumaps_sic.slidefile.arrays import Doubles, Labels, Singles
 
 Metric = Callable[[Labels, Labels], float]
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tissuumaps_sic.labelling.arrays import Doubles, Index, Labels, Mask, Singles
 from tissuumaps_sic.labelling.places import LAGS, STEP
 from tissuumaps_sic.labelling.prepared import Prepared
 from tissuumaps_sic.labelling.progress import SILENT, Stretch
+from tissuumaps_sic.slidefile.arrays import Doubles, Index, Labels, Mask, Singles
 
 # Variance of the noise of one seed, where the process itself has variance 1.
 NOISE = 0.3

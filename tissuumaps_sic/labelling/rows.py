@@ -14,8 +14,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.labelling.arrays import Doubles, Floats, Index, Mask
 from tissuumaps_sic.labelling.progress import SILENT, Stretch
+from tissuumaps_sic.slidefile.arrays import Doubles, Floats, Index, Mask
 from tissuumaps_sic.slidefile.h5ad import first_rows
 
 # Bytes of a block of rows in double precision: it should stay in the cache between its uses. On an EPYC with

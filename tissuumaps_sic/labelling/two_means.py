@@ -25,9 +25,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.labelling.arrays import Doubles, Index, Labels, Mask
 from tissuumaps_sic.labelling.progress import SILENT, Stretch
 from tissuumaps_sic.labelling.rows import LARGE_ROWS, Rows
+from tissuumaps_sic.slidefile.arrays import Doubles, Index, Labels, Mask
 
 # Share of what is left that one of Lloyd's iterations is told to be: most divisions take ten to thirty.
 _ROUND = 0.1

@@ -20,9 +20,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.slidefile.arrays import Floats
 from tissuumaps_sic.slidefile.h5ad import SlideFileError, open_h5ad, show_size, stamp_of
-
-Floats = npt.NDArray[np.floating[Any]]
 
 # A gap between two rows that is cheaper to read than to skip.
 _GAP_BYTES = 2**14

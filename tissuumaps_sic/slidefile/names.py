@@ -73,7 +73,7 @@ def escape_markup(text: str) -> str:
 
     Examples
     --------
-    >>> shown("<b>A&B</b>")
+    >>> escape_markup("<b>A&B</b>")
     '＜b＞A＆B＜/b＞'
     """
     readable = "".join(" " if _is_control(each) else each for each in text)

@@ -415,9 +415,9 @@ def made():
             for row in ({"clicks": 2, "f1": 0.2 + 0.4 * (slide == "b")}, {"clicks": 3, "f1": 1.0})
         ]
     )
-    plan = module.Plan(CLASSES, ("sic",), (1,), 2, 3, ("random",), 0, None)
+    design = module.Design(CLASSES, ("sic",), (1,), 2, 3, ("random",), 0, None)
     slides = pd.DataFrame([{"slide": slide, "encoder": "e"} for slide in "ab"])
-    return Evaluation(plan, slides, runs, clicks, ())
+    return Evaluation(design, slides, runs, clicks, ())
 
 
 def test_summaries_are_over_repeats_first_and_then_over_slides(made):

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tissuumaps_sic.slidefile.areas.area import Polygon, Ring
+from tissuumaps_sic.slidefile.arrays import Mask
 
 Whole = npt.NDArray[np.int_]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from tissuumaps_sic.slidefile.arrays import Doubles
+
 Sums = npt.NDArray[np.int32] | npt.NDArray[np.float64]
 
 
@@ -32,7 +33,7 @@ def sum_before(mask: npt.NDArray[np.bool_] | npt.NDArray[np.floating[Any]]) -> S
     return sums
 
 
-def area_in(sums: Sums, left: Floats, top: Floats, right: Floats, bottom: Floats) -> Floats:
+def area_in(sums: Sums, left: Doubles, top: Doubles, right: Doubles, bottom: Doubles) -> Doubles:
     """Return the area inside the mask of each rectangle, (n,), in pixels; beyond the mask there is none.
 
     Parameters
@@ -50,7 +51,7 @@ def area_in(sums: Sums, left: Floats, top: Floats, right: Floats, bottom: Floats
     )
 
 
-def _area_before(sums: Sums, x: Floats, y: Floats) -> Floats:
+def _area_before(sums: Sums, x: Doubles, y: Doubles) -> Doubles:
     """Return the area above and left of points. It is bilinear inside a pixel: interpolating is exact."""
     rows, columns = sums.shape[0] - 1, sums.shape[1] - 1
     x, y = np.clip(x, 0, columns), np.clip(y, 0, rows)
