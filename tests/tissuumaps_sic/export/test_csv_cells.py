@@ -129,7 +129,7 @@ def test_an_evaluation(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "report", lambda _: {})
     monkeypatch.setattr(Evaluation, "per_slide", lambda _: runs)
     evaluation = Evaluation.__new__(Evaluation)
-    for key, value in {"runs": runs, "clicks": runs, "plan": SimpleNamespace(repeats=1)}.items():
+    for key, value in {"runs": runs, "clicks": runs, "design": SimpleNamespace(repeats=1)}.items():
         object.__setattr__(evaluation, key, value)
     write_report(evaluation, tmp_path)
     for name in ("evaluation.csv", "clicks.csv"):

@@ -3,6 +3,7 @@
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -91,7 +92,7 @@ def test_a_disk_that_is_full_for_one_slide_does_not_end_the_others(folder, tmp_p
             raise OSError(28, "No space left on device")
         write(labelled, target)
 
-    monkeypatch.setitem(FORMATS, "csv", type(FORMATS["csv"])("csv", "labels.csv", "", full))
+    monkeypatch.setitem(FORMATS, "csv", replace(FORMATS["csv"], writer=full))
     (folder / "b.h5ad").unlink()
     assert main(["export", str(folder), "-o", str(tmp_path / "out")]) == 1
     assert "a.h5ad: No space left on device" in caplog.text
