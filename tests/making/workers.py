@@ -77,5 +77,5 @@ def write_slide(path, *, blue=20, width=1400, height=700):
 
 
 def dask_setup(worker):
-    """Patch a worker that is started with ``--preload making_workers``."""
+    """Patch a worker that is started with ``--preload making.workers``."""
     Patched(os.environ["MAKING_WORKERS_FOLDER"]).setup(worker)

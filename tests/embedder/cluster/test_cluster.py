@@ -562,7 +562,7 @@ def slurm(tmp_path, monkeypatch):
     write_command(bin_, "scancel", f"echo $1 >> {tmp_path}/cancelled; kill -- -$1")
     monkeypatch.setenv("PATH", f"{bin_}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__PRELOAD", "making_workers")
+    monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__PRELOAD", "making.workers")
     monkeypatch.setenv("MAKING_WORKERS_FOLDER", str(tmp_path))
     return jobs
 
