@@ -71,7 +71,7 @@ def test_who_comes_when_many_wait_is_told_so_at_once(tmp_path, monkeypatch):
         release.wait()
         raise OSError("no")
 
-    monkeypatch.setattr(pictures, "locked", slow)
+    monkeypatch.setattr(pictures, "hold_lock", slow)
     with ThreadPoolExecutor(pictures._MOST_WAITING + 2) as pool:
         waiting = [pool.submit(client.get, "/img.jpg.dzi") for _ in range(pictures._MOST_WAITING + 1)]
         begun.wait()
