@@ -254,9 +254,9 @@ def make_app(folder: Path, *, default: Path | None = None) -> Any:
     app.config["DEEPZOOM_LIMIT_BOUNDS"] = False
     app.config["SLIDE_DIR"] = f"{folder}/"
     app.config[MAKES_PAGES] = False
-    if default is not None:
-        app.config["DEFAULT_PROJECT"] = default.relative_to(folder).as_posix()
-        app.config["PROJECT_LIST"] = len(list(folder.glob("*.tmap"))) > 1
+    # There is one application a process, whatever it served before.
+    app.config["DEFAULT_PROJECT"] = None if default is None else default.relative_to(folder).as_posix()
+    app.config["PROJECT_LIST"] = default is not None and len(list(folder.glob("*.tmap"))) > 1
     tissuumaps.views.setup(app)
     pictures.install(tissuumaps.views)
     return app

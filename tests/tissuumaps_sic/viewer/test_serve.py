@@ -301,3 +301,8 @@ def test_sigterm_ends_a_command_and_leaves_nothing(tmp_path, small_h5ad, what):
     ended = subprocess.run([sys.executable, "-c", program], check=False)
     assert ended.returncode == 130
     assert [path.name for path in tmp_path.iterdir()] == [small_h5ad.name]
+
+
+def test_a_folder_that_was_served_before_leaves_no_first_page(tmp_path):
+    make_app(tmp_path, default=tmp_path / "a.tmap")
+    assert make_app(tmp_path).config["DEFAULT_PROJECT"] is None
