@@ -1,5 +1,6 @@
 """The README and the examples cannot lie: their commands exist, and their code runs."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -44,3 +45,41 @@ def test_examples_run(script, demo_h5ad):
         [sys.executable, str(script), str(demo_h5ad)], check=True, capture_output=True, text=True
     )
     assert "positive" in ran.stdout
+
+
+PACKAGES = (Path(embedder.__file__).parent, Path(tissuumaps_sic.__file__).parent)
+SOURCES = [path for package in PACKAGES for path in sorted(package.rglob("*.py"))]
+# Words of Python, of other libraries and of other files that docstrings name.
+FOREIGN = {"with", "transformers", "tileSource", "VIPS_DISC_THRESHOLD", "dask_jobqueue.SLURMCluster"}
+
+
+def test_what_docstrings_name_is_there():
+    """A name that is changed must be changed where it is spoken of, too."""
+    trees = {path: ast.parse(path.read_text()) for path in SOURCES}
+    there = {part for path in SOURCES for part in (path.stem, path.parent.name)}
+    for node in (node for tree in trees.values() for node in ast.walk(tree)):
+        there |= {getattr(node, field) for field in ("id", "attr", "arg", "name") if hasattr(node, field)}
+    named = {
+        (path.name, word)
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module)
+        for word in re.findall(r"(?<!`)`([A-Za-z_][\w.]*)`(?!`)", ast.get_docstring(node) or "")
+        if word not in FOREIGN
+    }
+    assert len(named) > 200
+    assert sorted((path, word) for path, word in named if not set(word.split(".")) <= there) == []
+
+
+def test_what_the_architecture_names_is_there():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = re.findall(r"`([\w./]+(?:\.py|\.js|/))`", text)
+    assert len(named) > 40
+    everything = [path.relative_to(ROOT).as_posix() for package in PACKAGES for path in package.rglob("*")]
+    everything += [path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*")] + ["embedder"]
+    for name in named:
+        ending = f"/{name.rstrip('/')}"
+        assert any(f"/{path}".endswith(ending) for path in [*everything, "tissuumaps_sic"]), name
+    code = "\n".join(path.read_text() for path in SOURCES)
+    for name in re.findall(r"`([A-Z]\w+)`", text):
+        assert re.search(rf"\b{name}\b", code), name

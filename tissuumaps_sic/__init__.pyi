@@ -3,8 +3,8 @@ from tissuumaps_sic.annotation.runs import label as label
 from tissuumaps_sic.annotation.seeds import read_seeds as read_seeds
 from tissuumaps_sic.annotation.session import Session as Session
 from tissuumaps_sic.annotation.store import load_session as load_session
+from tissuumaps_sic.evaluation.classes import TruthClasses as TruthClasses
 from tissuumaps_sic.evaluation.evaluate import evaluate as evaluate
-from tissuumaps_sic.evaluation.truth import TruthClasses as TruthClasses
 from tissuumaps_sic.export.formats import ExportOptions as ExportOptions
 from tissuumaps_sic.export.formats import export_slide as export_slide
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering as SeededIterativeClustering

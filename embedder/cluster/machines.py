@@ -345,7 +345,7 @@ def _start_slurm_cluster(options: SlurmOptions, folder: Path) -> Iterator[Any]:
 
 @contextmanager
 def _share_security(folder: Path) -> Iterator[Any]:
-    """Yield `_own_security` for jobs, which read it from files that only their user may read."""
+    """Yield security of our own for jobs, which read it from files that only their user may read."""
     from distributed.security import Security
 
     own = _make_security()

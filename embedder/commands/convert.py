@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from embedder.commands.options import add_umap
+from tissuumaps_sic.slidefile.console import read_positive
 
 HELP = "import embeddings that other programs made"
 
@@ -16,9 +17,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "source", type=Path, metavar="SOURCE", help="TRIDENT's or CLAM's .h5, LazySlide's .zarr, or any .h5ad"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the h5ad to write")
-    parser.add_argument("--mpp", type=float, help="µm per level-0 pixel")
-    parser.add_argument("--patch-size0", type=float, help="edge of a patch in level-0 pixels")
-    parser.add_argument("--unit", type=float, default=1.0, help="level-0 pixels in a unit of the coordinates")
+    parser.add_argument("--mpp", type=read_positive, help="µm per level-0 pixel")
+    parser.add_argument("--patch-size0", type=read_positive, help="edge of a patch in level-0 pixels")
+    parser.add_argument(
+        "--unit", type=read_positive, default=1.0, help="level-0 pixels in a unit of the coordinates"
+    )
     parser.add_argument(
         "--corners", action="store_true", help="places in an h5ad are top-left corners, not centres"
     )

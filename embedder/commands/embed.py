@@ -20,7 +20,7 @@ from embedder.commands.options import (
     set_defaults,
 )
 from embedder.embedding.options import EmbedOptions
-from tissuumaps_sic.slidefile.console import as_wrong_use
+from tissuumaps_sic.slidefile.console import as_wrong_use, read_count
 from tissuumaps_sic.slidefile.errors import WrongUseError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _add_machines(parser: argparse.ArgumentParser) -> None:
         metavar="cuda:0,cuda:1",
         help="start a worker on this machine for each",
     )
-    many.add_argument("--workers", type=int, metavar="N", help="how many to start, here or by SLURM")
+    many.add_argument("--workers", type=read_count, metavar="N", help="how many to start, here or by SLURM")
     many.add_argument(
         "--slurm-options",
         nargs="+",
@@ -91,8 +91,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_workers(options: argparse.Namespace) -> None:
-    if options.workers is not None and options.workers < 1:
-        raise WrongUseError(f"--workers is {options.workers}; give 1 or more")
     if options.workers and (options.scheduler or options.devices):
         raise WrongUseError(
             "--workers says how many to start; a scheduler has its own, and each of --devices gets one"

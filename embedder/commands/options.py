@@ -4,42 +4,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from embedder.encoders.spec import PRECISIONS
 from embedder.isolation.child import Limits
+from tissuumaps_sic.slidefile.console import (
+    read_count,
+    read_not_negative,
+    read_positive,
+    read_share,
+    read_within,
+)
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Options = TypeVar("Options", bound="DataclassInstance")
-Number = TypeVar("Number", int, float)
 
 
-def _within(kind: type[Number], holds: Callable[[Number], bool], range_: str) -> Callable[[str], Number]:
-    """Return what reads a number of an option, and refuses one that is out of its range."""
-
-    def read(text: str) -> Number:
-        try:
-            number = kind(text)
-        except ValueError:
-            number = None
-        if number is None or not holds(number):
-            raise argparse.ArgumentTypeError(f"{text!r} cannot be; give {range_}")
-        return number
-
-    return read
-
-
-_COUNT = _within(int, lambda number: number >= 1, "a whole number from 1 on")
-_POSITIVE = _within(float, lambda number: 0 < number < math.inf, "a number above 0")
-_NOT_NEGATIVE = _within(float, lambda number: 0 <= number < math.inf, "a number from 0 on")
-_SHARE = _within(float, lambda number: 0 <= number <= 1, "a number from 0 to 1")
-_OVERLAP = _within(float, lambda number: 0 <= number < 1, "a number from 0 to below 1")
+_OVERLAP = read_within(float, lambda number: 0 <= number < 1, "a number from 0 to below 1")
 
 
 def add_slides(parser: argparse.ArgumentParser) -> None:
@@ -57,11 +42,11 @@ def add_patches(parser: argparse.ArgumentParser) -> None:
     """Add what says by what, and which patches of slides are embedded."""
     parser.add_argument("--encoder", help="a name (`embedder encoders`) or a checkpoint's path")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights for a named encoder")
-    parser.add_argument("--mpp", type=_POSITIVE, help="µm per pixel of a patch")
+    parser.add_argument("--mpp", type=read_positive, help="µm per pixel of a patch")
     parser.add_argument(
-        "--slide-mpp", type=_POSITIVE, help="µm per pixel of the slides, in place of their own"
+        "--slide-mpp", type=read_positive, help="µm per pixel of the slides, in place of their own"
     )
-    parser.add_argument("--patch-size", type=_COUNT, help="edge of a patch in its own pixels")
+    parser.add_argument("--patch-size", type=read_count, help="edge of a patch in its own pixels")
     parser.add_argument("--overlap", type=_OVERLAP, help="share of a patch that its neighbour covers too")
     parser.add_argument(
         "--tissue",
@@ -81,7 +66,7 @@ def add_patches(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the polygons count from the corner of the scanned part, as QuPath's do on slides with bounds",
     )
-    parser.add_argument("--min-tissue", type=_SHARE, help="least share of tissue in a patch; 0 takes all")
+    parser.add_argument("--min-tissue", type=read_share, help="least share of tissue in a patch; 0 takes all")
 
 
 def add_device(parser: argparse.ArgumentParser, *, precision: str | None = None) -> None:
@@ -94,7 +79,7 @@ def add_embedding(parser: argparse.ArgumentParser) -> None:
     """Add what says how slides are embedded: the fields of `EmbedOptions`, by their names."""
     add_patches(parser)
     add_device(parser, precision="of the encoder; auto measures whether bfloat16 is worth it")
-    parser.add_argument("--batch-size", type=_COUNT, help="patches in one pass of the encoder")
+    parser.add_argument("--batch-size", type=read_count, help="patches in one pass of the encoder")
     parser.add_argument("--storage", choices=("float32", "float16"), help="of the embeddings in the file")
     add_umap(parser)
 
@@ -131,14 +116,14 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     """Add what a slide may take: it is read in a process of its own."""
     parser.add_argument(
         "--patience",
-        type=_NOT_NEGATIVE,
+        type=read_not_negative,
         default=_minutes(Limits().silent_seconds),
         metavar="MINUTES",
         help="give a slide up when nothing comes of it for so long; 0 waits for ever",
     )
     parser.add_argument(
         "--memory",
-        type=_NOT_NEGATIVE,
+        type=read_not_negative,
         metavar="GB",
         help="give a slide up that takes more than this (default: when the machine's is nearly full)",
     )

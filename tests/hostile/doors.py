@@ -14,7 +14,8 @@ from embedder.patches.drawn import read_tissue
 from embedder.patches.tissue import tissue_mask
 from tissuumaps_sic.annotation.runs import cluster
 from tissuumaps_sic.annotation.seeds import read_seeds
-from tissuumaps_sic.evaluation.truth import TruthClasses, patch_squares, read_truth
+from tissuumaps_sic.evaluation.classes import TruthClasses
+from tissuumaps_sic.evaluation.truth import patch_squares, read_truth
 from tissuumaps_sic.slidefile import contract
 from tissuumaps_sic.slidefile.pixels.slide import open_slide
 from tissuumaps_sic.slidefile.placing import layers_of

@@ -96,7 +96,7 @@ def borrow_seeds(slide: EmbeddedSlide, lender: Lender, session: Session, choices
     Raises
     ------
     SessionError
-        When they cannot be borrowed (`transfer.lend`), or a class of the lender has no seeds there.
+        When they cannot be borrowed (`lend`), or a class of the lender has no seeds there.
     """
     for label, each in enumerate(lender.seeds.classes):
         if label not in lender.seeds.patches.values():

@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 
 from tissuumaps_sic.commands.options import add_json, pick_given
-from tissuumaps_sic.slidefile.console import as_wrong_use
+from tissuumaps_sic.slidefile.console import as_wrong_use, read_count, read_whole
 from tissuumaps_sic.slidefile.errors import WrongUseError
 
 log = logging.getLogger(__name__)
@@ -36,9 +36,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="N[,N]",
         help="per class (default: 1,3,5,10)",
     )
-    parser.add_argument("--repeats", type=int, metavar="N", help="draws of seeds (default: 5)")
+    parser.add_argument("--repeats", type=read_count, metavar="N", help="draws of seeds (default: 5)")
     parser.add_argument(
-        "--clicks", type=int, metavar="N", help="of a simulated annotator; 0 for none (default: 20)"
+        "--clicks", type=read_whole, metavar="N", help="of a simulated annotator; 0 for none (default: 20)"
     )
     parser.add_argument(
         "--strategies",
@@ -51,8 +51,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="WIDTH,HEIGHT",
         help="level-0 pixels, where the h5ad does not tell",
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="slides at a time (default: 1)")
-    parser.add_argument("--random-state", type=int, metavar="N", help="default: 0")
+    parser.add_argument("--workers", type=read_count, metavar="N", help="slides at a time (default: 1)")
+    parser.add_argument("--random-state", type=read_whole, metavar="N", help="default: 0")
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("evaluation"), metavar="DIR", help="default: evaluation"
     )
@@ -93,10 +93,10 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate the slides; those that fail are named, and the others are done."""
+    from tissuumaps_sic.evaluation.classes import TruthClasses, TruthError
     from tissuumaps_sic.evaluation.evaluate import evaluate, pair_up
     from tissuumaps_sic.evaluation.report import report, write_report
     from tissuumaps_sic.evaluation.simulation import EvaluationError
-    from tissuumaps_sic.evaluation.truth import TruthClasses, TruthError
 
     if options.slide_size and len(options.slide_size) != 2:
         raise WrongUseError("--slide-size: give WIDTH,HEIGHT")

@@ -8,7 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tissuumaps_sic.commands.options import FORMATS, add_files, pick_given
-from tissuumaps_sic.slidefile.console import report_error
+from tissuumaps_sic.slidefile.console import (
+    read_count,
+    read_not_negative,
+    read_positive,
+    read_share,
+    report_error,
+)
 from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 
 log = logging.getLogger(__name__)
@@ -53,21 +59,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def _add_of_formats(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--simplify",
-        type=float,
+        type=read_not_negative,
         metavar="UM",
         help="how far the borders of regions may move to have fewer corners (default: 0)",
     )
     resolution = parser.add_mutually_exclusive_group()
     resolution.add_argument(
         "--mpp",
-        type=float,
+        type=read_positive,
         metavar="UM",
         help="of a mask's pixels (default: an eighth of the distance between patches; 8 where they are 256 "
         "px at 0.5 and overlap by half)",
     )
     resolution.add_argument(
         "--downsample",
-        type=float,
+        type=read_positive,
         metavar="N",
         help="slide pixels per pixel of a mask, where the file does not tell its µm per pixel",
     )
@@ -81,11 +87,11 @@ def _add_of_formats(parser: argparse.ArgumentParser) -> None:
 
 def _add_of_patches(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--min-score", type=float, metavar="SCORE", help="of patches: the least, 0 to 1 (default: 0)"
+        "--min-score", type=read_share, metavar="SCORE", help="of patches: the least, 0 to 1 (default: 0)"
     )
     parser.add_argument(
         "--most",
-        type=int,
+        type=read_count,
         metavar="N",
         help="of patches: how many of each class, those with the highest scores (default: all)",
     )

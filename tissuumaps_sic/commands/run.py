@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tissuumaps_sic.commands.options import FORMATS, add_files, add_json
 from tissuumaps_sic.labelling.methods import METHODS
-from tissuumaps_sic.slidefile.console import as_wrong_use, report_error
+from tissuumaps_sic.slidefile.console import as_wrong_use, read_share, report_error
 from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--border",
-        type=float,
+        type=read_share,
         metavar="SCORE",
         help="from which score on a patch is of the positive class, 0 to 1 (default: that of the session's "
         "last run, else where it is the highest)",
@@ -128,8 +128,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace, *, one: bool) -> None:
     """Refuse what cannot be meant together; `one` is whether one slide was named, and no folder."""
-    if options.border is not None and not 0 <= options.border <= 1:
-        raise WrongUseError(f"--border: {options.border:g} is no score; give 0 to 1")
     if options.source and options.method == "sic":
         raise WrongUseError("--from: seeds of another slide need --method refine")
     if options.seeds and not options.source and not one:

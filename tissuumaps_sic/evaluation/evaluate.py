@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tissuumaps_sic.evaluation.classes import UNCOUNTED, TruthClasses, TruthError
 from tissuumaps_sic.evaluation.simulation import (
     STRATEGIES,
     Engine,
@@ -29,15 +30,7 @@ from tissuumaps_sic.evaluation.simulation import (
     measure,
     simulate,
 )
-from tissuumaps_sic.evaluation.truth import (
-    UNCOUNTED,
-    Truth,
-    TruthClasses,
-    TruthError,
-    find_truth,
-    patch_squares,
-    read_truth,
-)
+from tissuumaps_sic.evaluation.truth import Truth, find_truth, patch_squares, read_truth
 from tissuumaps_sic.labelling.clustering import UNLABELLED, SeededIterativeClustering
 from tissuumaps_sic.labelling.methods import METHODS
 from tissuumaps_sic.slidefile.arrays import Labels

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.evaluation.truth import UNCOUNTED, Truth
+from tissuumaps_sic.evaluation.classes import UNCOUNTED
+from tissuumaps_sic.evaluation.truth import Truth
 from tissuumaps_sic.labelling.clustering import UNLABELLED, SeededIterativeClustering
 from tissuumaps_sic.slidefile.arrays import Labels
 from tissuumaps_sic.slidefile.errors import SicError

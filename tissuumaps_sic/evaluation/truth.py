@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
 from pathlib import Path
 from typing import Protocol
 
@@ -19,22 +18,20 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.evaluation.classes import OTHERS, UNCOUNTED, TruthClasses, TruthError
+from tissuumaps_sic.evaluation.overlaps import tell_overlaps
 from tissuumaps_sic.slidefile.areas.area import Area, AreaError, Areas
 from tissuumaps_sic.slidefile.areas.files import DRAWINGS, is_drawing, read_areas
 from tissuumaps_sic.slidefile.areas.fill import Shape
 from tissuumaps_sic.slidefile.areas.masks import MASKS, N_VALUES, MaskImage, open_mask, place_mask
 from tissuumaps_sic.slidefile.areas.sums import area_in, sum_before
-from tissuumaps_sic.slidefile.arrays import Doubles, Mask
-from tissuumaps_sic.slidefile.errors import SicError
+from tissuumaps_sic.slidefile.arrays import Doubles
 from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.spelling import fold, join_names
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 log = logging.getLogger(__name__)
 
-UNCOUNTED = -1
-# What stands for every value that no class names, and for what lies in no polygon.
-OTHERS = "*"
 # How a truth is called after its slide's name, in the order of looking. Images under the bare name come
 # last: they are often the slide itself.
 ENDINGS = (
@@ -45,97 +42,11 @@ ENDINGS = (
 _BLOCK = 4096
 # Polygons are drawn at this many pixels to a patch's edge.
 _PIXELS_PER_PATCH = 64
-# Overlaps of classes are measured on so many pixels at most, and told from this share on: neighbours that are
-# drawn by hand overlap by slivers.
-_OVERLAP_SIDE = 2048
-_OVERLAP_TOLD = 0.01
 # A share is compared with one half up to the rounding of its sums.
 _HALF = 0.5 - 1e-6
 
 Classes = npt.NDArray[np.int16]
 Pair = tuple[float, float]
-
-
-class TruthError(SicError):
-    """A ground truth cannot be used; the message names the file, what is wrong and what to do."""
-
-
-@dataclass(frozen=True)
-class TruthClasses:
-    """Which values of a truth make which class.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Names of the classes 0, 1, ...; of two classes, 1 is the positive one.
-    values : mapping of str to int
-        Class of each value: a mask's number as text, or an annotation's class name, `folded`.
-    others : int
-        Class of every other value, and of what lies in no polygon; -1 counts it in no class.
-    """
-
-    names: tuple[str, ...]
-    values: Mapping[str, int]
-    others: int = UNCOUNTED
-
-    @classmethod
-    def binary(cls, positive: str) -> TruthClasses:
-        """Return two classes: the comma-separated values in `positive`, and everything else.
-
-        Raises
-        ------
-        TruthError
-            When a value is empty, is ``*`` or occurs twice.
-        """
-        if OTHERS in positive:
-            raise TruthError(f"--positive {positive}: names the values themselves; {OTHERS} is for --class")
-        return cls.parse(["Other=*", f"Positive={positive}"])
-
-    @classmethod
-    def parse(cls, texts: Sequence[str]) -> TruthClasses:
-        """Return classes from texts ``NAME=VALUE[,VALUE...]``, in the order of their numbers.
-
-        A value ``*`` stands for all that no class names, what lies in no polygon included. Without it, that
-        is counted in no class.
-
-        Raises
-        ------
-        TruthError
-            When a text is not of that form, there are fewer than two, or a name or value occurs twice.
-
-        Examples
-        --------
-        >>> TruthClasses.parse(["Stroma=4", "Gland=0,1,3"]).values
-        {'4': 0, '0': 1, '1': 1, '3': 1}
-        """
-        names: list[str] = []
-        values: dict[str, int] = {}
-        for number, text in enumerate(texts):
-            name, equals, listed = (part.strip() for part in text.partition("="))
-            given = [value.strip() for value in listed.split(",")]
-            if not (name and equals and all(given)):
-                raise TruthError(
-                    f"--class {text!r}: must be NAME=VALUE[,VALUE...], for example Tumour=1,2 or Other=*"
-                )
-            if name in names:
-                raise TruthError(f"--class {text!r}: there is a class {name} already; list its values there")
-            names.append(name)
-            for value in given:
-                if fold(value) in values:
-                    raise TruthError(f"--class {text!r}: {value} is in a class already; keep one of the two")
-                values[fold(value)] = number
-        if len(names) < 2:
-            raise TruthError(
-                f"{len(names)} class is named; name at least two, for example "
-                "--class Other=* --class Tumour=1, or the positive values alone: --positive 1"
-            )
-        others = values.pop(OTHERS, UNCOUNTED)
-        return cls(tuple(names), values, others)
-
-    def find_class(self, values: Sequence[str]) -> int | None:
-        """Return the class of the first of `values` that a class names, or None."""
-        numbers = (self.values.get(fold(value)) for value in values)
-        return next((number for number in numbers if number is not None), None)
 
 
 @dataclass(frozen=True)
@@ -451,7 +362,7 @@ def _read_drawing(path: Path, squares: PatchSquares, classes: TruthClasses, offs
     if squares.slide_size is not None:
         drawn.check_place(squares.slide_size, offset)
     named, others = _chosen(drawn, classes)
-    _tell_overlaps(path.name, named, others, classes)
+    tell_overlaps(path.name, named, others, classes)
     pixel = squares.size0 / _PIXELS_PER_PATCH
     origin = squares.centres.min(axis=0) - squares.size0 / 2
     # What is named lies over the rest.
@@ -506,99 +417,3 @@ def _chosen(drawn: Areas, classes: TruthClasses) -> tuple[list[tuple[int, Area]]
             "%s: left out %d annotation%s without a class", drawn.name, nameless, "s" if nameless > 1 else ""
         )
     return named, others
-
-
-def _tell_overlaps(
-    name: str, named: Sequence[tuple[int, Area]], others: Sequence[Area], classes: TruthClasses
-) -> None:
-    """Log what share of each named class something else covers, and which of the two counts there."""
-    by_value: dict[str, list[Area]] = {}
-    for area in others:
-        by_value.setdefault(area.values[0], []).append(area)
-    if len({number for number, _ in named}) + len(by_value) < 2:
-        return
-    canvas = _Canvas.around([area for _, area in named])
-    masks: dict[int, Mask] = {}
-    last = np.full(canvas.shape, UNCOUNTED, np.int16)
-    for number, area in named:
-        mask = masks.setdefault(number, np.zeros(canvas.shape, bool))
-        for box, inside in canvas.insides(area):
-            mask[box] |= inside
-            last[box][inside] = number
-    sizes = {number: max(int(mask.sum()), 1) for number, mask in masks.items()}
-    for one, two in combinations(sorted(masks), 2):
-        both = masks[one] & masks[two]
-        small, large = (classes.names[number] for number in sorted((one, two), key=sizes.__getitem__))
-        share = both.sum() / min(sizes[one], sizes[two])
-        if share >= _OVERLAP_TOLD:
-            wins = (last[both] == classes.names.index(large)).mean()
-            log.warning(
-                "%s: %.0f%% of %s is drawn as %s too; what is drawn later counts: %s in %.0f%% of that",
-                *(name, 100 * share, small, large, large, 100 * wins),
-            )
-    _tell_unnamed(
-        name, by_value, canvas, {number: masks[number] for number in masks.keys() - {classes.others}}, classes
-    )
-
-
-def _tell_unnamed(
-    name: str,
-    by_value: Mapping[str, Sequence[Area]],
-    canvas: _Canvas,
-    masks: Mapping[int, Mask],
-    classes: TruthClasses,
-) -> None:
-    """Log what share of each named class is covered by something that no class is named for."""
-    for value, drawn in by_value.items():
-        mask = canvas.fill(drawn)
-        for number in sorted(masks):
-            share = (masks[number] & mask).sum() / max(int(masks[number].sum()), 1)
-            if share >= _OVERLAP_TOLD:
-                log.warning(
-                    "%s: %.0f%% of %s is drawn as %s too, which no option names; it counts as %s",
-                    *(name, 100 * share, classes.names[number], value, classes.names[number]),
-                )
-
-
-@dataclass(frozen=True)
-class _Canvas:
-    """A raster on which overlaps are measured.
-
-    Attributes
-    ----------
-    low : ndarray of shape (2,), float64
-        Its corner (x, y), in the drawing's own pixels.
-    pixel : float
-        Edge of its pixels in those.
-    shape : (rows, columns)
-    """
-
-    low: Doubles
-    pixel: float
-    shape: tuple[int, int]
-
-    @classmethod
-    def around(cls, areas: Sequence[Area]) -> _Canvas:
-        corners = np.concatenate([polygon[0] for area in areas for polygon in area.polygons])
-        low, high = corners.min(axis=0), corners.max(axis=0)
-        pixel = float((high - low).max()) / _OVERLAP_SIDE
-        columns, rows = np.ceil((high - low) / pixel).astype(int).tolist()
-        return cls(low, pixel, (rows, columns))
-
-    def fill(self, areas: Sequence[Area]) -> Mask:
-        """Return which pixels lie in any of some areas."""
-        mask = np.zeros(self.shape, bool)
-        for area in areas:
-            for box, inside in self.insides(area):
-                mask[box] |= inside
-        return mask
-
-    def insides(self, area: Area) -> Iterator[tuple[tuple[slice, slice], Mask]]:
-        """Yield the part of the raster around each polygon, and which of its pixels lie inside."""
-        rows, columns = self.shape
-        for polygon in area.polygons:
-            shape = Shape.of(polygon, origin=self.low, pixel=self.pixel)
-            first, behind = np.maximum(shape.low, 0), np.minimum(shape.high, (columns, rows))
-            if (first < behind).all():
-                box = slice(first[1], behind[1]), slice(first[0], behind[0])
-                yield box, shape.fill(first, behind)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import logging
+import math
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 from tissuumaps_sic.slidefile.failure import os_reason
 
 log = logging.getLogger(__name__)
+
+Number = TypeVar("Number", int, float)
 
 
 def escape_output() -> None:
@@ -77,6 +82,38 @@ def as_wrong_use(*errors: type[SicError]) -> Iterator[None]:
         yield
     except errors as error:
         raise WrongUseError(str(error)) from error
+
+
+def read_within(kind: type[Number], holds: Callable[[Number], bool], range_: str) -> Callable[[str], Number]:
+    """Return what reads an option's number for argparse, which refuses those out of range in one line.
+
+    Parameters
+    ----------
+    kind : type
+        `int` or `float`.
+    holds : callable
+        Whether a number can be; it is never asked of what is none.
+    range_ : str
+        What can be, in words: the message says to give it.
+    """
+
+    def read(text: str) -> Number:
+        try:
+            number = kind(text)
+        except ValueError:
+            number = None
+        if number is None or not holds(number):
+            raise argparse.ArgumentTypeError(f"{text!r} cannot be; give {range_}")
+        return number
+
+    return read
+
+
+read_count = read_within(int, lambda number: number >= 1, "a whole number from 1 on")
+read_whole = read_within(int, lambda number: number >= 0, "a whole number from 0 on")
+read_positive = read_within(float, lambda number: 0 < number < math.inf, "a number above 0")
+read_not_negative = read_within(float, lambda number: 0 <= number < math.inf, "a number from 0 on")
+read_share = read_within(float, lambda number: 0 <= number <= 1, "a number from 0 to 1")
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The file contract, rule by rule: what a file breaks, and what to do about it.
 
 The contract lets one file open unchanged in scanpy, squidpy, SpatialData, LazySlide and TissUUmaps, and lets
-a reader map the embeddings into memory. `anndata_io` writes it; `check` takes any file.
+a reader map the embeddings into memory. The embedder writes it (`embedding/writing.py`); `check` takes any
+file.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def compare_sessions(shared: Shared, reach: Reach, request: CompareRequest) -> A
     """Return how far the labels of two sessions agree, and where they do not.
 
     Two arrays of (n_patches,) uint8: 1 where a patch is disputed, and the other session's labels, whose
-    ``classes`` are in the header. ``places`` are those of `agreement.disputed_places`.
+    ``classes`` are in the header. ``places`` are those of `list_disputed`.
     """
     slide = shared.opened.slide(reach.h5ad)
     mine = shared.opened.seen_session(slide, request)

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tissuumaps_sic.slidefile.errors import SicError
+from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 from tissuumaps_sic.slidefile.writing import remove_unfinished
 from tissuumaps_sic.viewer import pictures
 from tissuumaps_sic.viewer.access import FOLDER, MAKES_PAGES, find_below, is_open_to_all
@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 
 class ServeError(SicError):
     """The folder cannot be served; the message says what to do."""
+
+
+class NothingToServeError(WrongUseError, ServeError):
+    """The folder holds no slide, so another was meant, or slides come first."""
 
 
 def serve(
@@ -111,7 +115,7 @@ def _list_projects(folder: Path, first: str | None) -> list[Path]:
 
     Raises
     ------
-    ServeError
+    NothingToServeError
         When there are none.
     """
     # What a link leads out of the folder is not shown.
@@ -122,7 +126,7 @@ def _list_projects(folder: Path, first: str | None) -> list[Path]:
     }
     projects |= {path.with_suffix(".tmap") for path in slides_below(folder)}
     if not projects:
-        raise ServeError(
+        raise NothingToServeError(
             f"{folder}: holds no h5ad and no .tmap project; embed a slide into it first "
             f"(embedder embed SLIDE -o {folder})"
         )

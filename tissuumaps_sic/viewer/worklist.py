@@ -53,7 +53,7 @@ class Entry:
     problem : str
         What is wrong with the file or the session, "" where nothing is.
     spaces : frozenset of str
-        As `transfer.spaces_of`.
+        As `spaces_of`.
     has_project : bool
         Whether a ``.tmap`` of the same name lies beside it.
     """

@@ -171,16 +171,12 @@ def test_the_program_says_in_one_line_what_cannot_be_meant():
     command = [sys.executable, "-m", "tissuumaps_sic", "run", "a.h5ad", "--border", "2"]
     ran = subprocess.run(command, check=False, capture_output=True, text=True)
     assert ran.returncode == 2
-    assert ran.stderr == "--border: 2 is no score; give 0 to 1\n"
+    assert "argument --border: '2' cannot be; give a number from 0 to 1\n" in ran.stderr
 
 
-def test_what_is_not_there_ends_with_one(small_h5ad, tmp_path, caplog):
+def test_what_is_not_there_ends_with_one(small_h5ad, caplog):
     assert main(["run", str(small_h5ad), "--seeds", "missing.csv"]) == 1
-    (tmp_path / "empty").mkdir()
-    assert main(["serve", str(tmp_path / "empty")]) == 1
-    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
-        "missing.csv", str(tmp_path / "empty"),
-    ]  # fmt: skip
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["missing.csv"]
 
 
 def test_install_plugin_copies_what_tissuumaps_needs(tmp_path):

@@ -14,6 +14,7 @@ from sklearn import metrics
 from threadpoolctl import threadpool_info
 
 from tissuumaps_sic.evaluation import evaluate as module
+from tissuumaps_sic.evaluation.classes import TruthClasses
 from tissuumaps_sic.evaluation.evaluate import (
     Evaluation,
     evaluate,
@@ -32,7 +33,7 @@ from tissuumaps_sic.evaluation.simulation import (
     measure,
     simulate,
 )
-from tissuumaps_sic.evaluation.truth import Truth, TruthClasses
+from tissuumaps_sic.evaluation.truth import Truth
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.slides.slide import open_slide_file
 

@@ -11,14 +11,8 @@ import pyvips
 from making.files import write_small_h5ad
 from PIL import Image
 
-from tissuumaps_sic.evaluation.truth import (
-    PatchSquares,
-    TruthClasses,
-    TruthError,
-    find_truth,
-    patch_squares,
-    read_truth,
-)
+from tissuumaps_sic.evaluation.classes import TruthClasses, TruthError
+from tissuumaps_sic.evaluation.truth import PatchSquares, find_truth, patch_squares, read_truth
 from tissuumaps_sic.slides.slide import open_slide_file
 
 ONE = TruthClasses.binary("1")

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from making.oracle import oracle
 
+from tissuumaps_sic.evaluation.classes import TruthClasses
 from tissuumaps_sic.evaluation.evaluate import evaluate
-from tissuumaps_sic.evaluation.truth import TruthClasses, patch_squares, read_truth
+from tissuumaps_sic.evaluation.truth import patch_squares, read_truth
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.slides.slide import open_slide_file
 

@@ -24,9 +24,9 @@ from tissuumaps_sic.annotation.seeds import read_seeds
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import load_session, save_session, session_path
 from tissuumaps_sic.cli import main
+from tissuumaps_sic.evaluation.classes import TruthClasses
 from tissuumaps_sic.evaluation.evaluate import evaluate
 from tissuumaps_sic.evaluation.report import report
-from tissuumaps_sic.evaluation.truth import TruthClasses
 from tissuumaps_sic.export import write_labels
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.slidefile.h5ad import SlideFileError

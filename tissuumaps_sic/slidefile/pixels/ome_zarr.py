@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class OmeZarrSource:
-    """Pixels of the first image of an OME-Zarr folder; see `sources.Source`.
+    """Pixels of the first image of an OME-Zarr folder; see `Source`.
 
     Raises
     ------
