@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from embedder import __version__
+from embedder.cluster.errors import ClusterError
 from embedder.cluster.ledger import MOST_LOST, Job, Ledger
-from embedder.cluster.machines import ClusterError, SlurmOptions, Workers, connect_workers
+from embedder.cluster.machines import Workers, connect_workers
+from embedder.cluster.slurm import SlurmOptions
 from embedder.cluster.worker import TOPIC, Setup, UnfitError, prepare, stop, work_on_slide
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.request import SlideInput, as_inputs
@@ -188,6 +190,7 @@ class _Run:
         self._news: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._unfit: Exception | None = None
         self._lost_preparing = 0
+        self._rounds_ended = 0
 
     def go(self) -> None:
         """Run until each slide has a result."""
@@ -223,7 +226,7 @@ class _Run:
                 self._look()
             if now - restored > _RESTORE_SECONDS:
                 restored = now
-                self._source.restore()
+                self._restore()
             self._assign()
             fit = [worker for worker in self._workers.values() if worker.state == "fit"]
             if any(not worker.paused for worker in fit):
@@ -236,6 +239,17 @@ class _Run:
                 while True:
                     self._take(self._news.get_nowait())
             self._draw(bar)
+
+    def _restore(self) -> None:
+        """Ask for workers in place of lost ones, unless jobs end again and again before theirs are here."""
+        ended = self._source.forget_ended({worker.name for worker in self._workers.values()})
+        self._rounds_ended = 0 if self._usable() else self._rounds_ended + (ended > 0)
+        if self._rounds_ended == MOST_LOST:
+            raise _EndError(
+                f"{ended} jobs ended before their workers were here, {MOST_LOST} times over; "
+                f"{self._source.logs} says why"
+            )
+        self._source.restore()
 
     def _look(self) -> None:
         """See which workers joined and which are gone."""

@@ -33,7 +33,10 @@ import embedder.cluster.worker
 import embedder.embedding.encoding
 from embedder import __version__
 from embedder.cluster.client import embed_on_cluster
-from embedder.cluster.machines import ClusterError, SlurmOptions, connect_workers, make_slurm_cluster
+from embedder.cluster.errors import ClusterError
+from embedder.cluster.machines import connect_workers
+from embedder.cluster.security import share_security
+from embedder.cluster.slurm import SlurmOptions, correct_jobs, make_slurm_cluster
 from embedder.cluster.worker import Setup, UnfitError, _load, prepare, work_on_slide
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.pipeline import embed_slides
@@ -83,7 +86,7 @@ def address(machines, control):
     try:
         machines.wait_for_workers(2, timeout=PATIENCE)
     except TimeoutError:  # a nanny gives up where a busy machine takes long to start a worker anew
-        machines.cluster.sync(embedder.cluster.machines._correct, machines.cluster)
+        machines.cluster.sync(correct_jobs, machines.cluster)
         machines.wait_for_workers(2, timeout=4 * PATIENCE)
     for word in control.iterdir():
         word.unlink()
@@ -506,7 +509,7 @@ def test_only_the_user_reads_the_key_of_the_jobs(tmp_path):
     (left / "lock").write_text("broken")
     os.utime(left / "lock", (0, 0))
     with (
-        embedder.cluster.machines._share_security(folder) as security,
+        share_security(folder) as security,
         make_slurm_cluster(SlurmOptions(), folder, security) as made,
     ):
         (held,) = folder.glob(".embedder-tls-*")
@@ -519,7 +522,7 @@ def test_only_the_user_reads_the_key_of_the_jobs(tmp_path):
         assert words[words.index("distributed.cli.dask_worker") + 1].startswith("tls://")
         assert "PRIVATE KEY" not in made.job_script()
         # A second run of the same folder leaves the files of this one alone.
-        with embedder.cluster.machines._share_security(folder):
+        with share_security(folder):
             assert len(list(folder.glob(".embedder-tls-*"))) == 2
             assert (held / "key.pem").exists()
     assert not list(folder.glob(".embedder-tls-*"))
@@ -559,6 +562,7 @@ def slurm(tmp_path, monkeypatch):
     jobs.mkdir()
     script = f"setsid bash $1 > {jobs}/$$ 2>&1 & sleep 0.05; echo Submitted batch job $!"
     write_command(bin_, "sbatch", script)
+    write_command(bin_, "squeue", "ps -eo pid=")
     write_command(bin_, "scancel", f"echo $1 >> {tmp_path}/cancelled; kill -- -$1")
     monkeypatch.setenv("PATH", f"{bin_}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
@@ -578,6 +582,29 @@ def test_slides_are_embedded_by_jobs_which_are_given_back(slurm, tmp_path):
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
     assert len(list(slurm.iterdir())) == 2
     assert len(set((tmp_path / "cancelled").read_text().split())) == 2
+
+
+def test_jobs_that_end_at_once_end_the_run_with_one_line(slurm, tmp_path, monkeypatch):
+    monkeypatch.setattr(embedder.cluster.client, "_RESTORE_SECONDS", 0.1)
+    asked = tmp_path / "asked"
+    write_command(tmp_path / "bin", "sbatch", f"echo x >> {asked}; true & wait; echo Submitted batch job $!")
+    with pytest.raises(ClusterError, match=r"^2 jobs ended before .* 4 times over; .*slurm-logs says why$"):
+        embed_on_cluster(
+            [write_slide(tmp_path / f"{i}.tif") for i in range(2)],
+            *(tmp_path / "out", OPTIONS),
+            slurm=SMALL_JOB,
+            workers=2,
+        )
+    assert 8 <= len(asked.read_text().split()) <= 10
+
+
+def test_a_queue_that_does_not_answer_ends_no_run(slurm, tmp_path, monkeypatch):
+    monkeypatch.setattr(embedder.cluster.client, "_RESTORE_SECONDS", 0.1)
+    write_command(tmp_path / "bin", "squeue", "echo 'slurm_load_jobs error' >&2; exit 1")
+    slide = write_slide(tmp_path / "a.tif")
+    (result,) = embed_on_cluster([slide], tmp_path / "out", OPTIONS, slurm=SMALL_JOB, workers=1)
+    assert result.status == "done"
+    assert len(list(slurm.iterdir())) == 1
 
 
 def test_a_job_that_is_ended_is_asked_for_anew(slurm, tmp_path, monkeypatch):
