@@ -11,6 +11,7 @@ from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.export.geojson import write_geojson
 from tissuumaps_sic.slides.regions import Region, regions_of, scale_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide
+from tissuumaps_sic.slides.umap import read_tissue
 
 
 def write_regions(labelled: Labelled, target: Path, *, simplify: float = 0.0) -> None:
@@ -55,6 +56,7 @@ def regions_in(
     scale = scale_of(slide)
     reach = simplify / (sum(scale.mpp) / 2) if scale.mpp else simplify
     try:
-        return regions_of(slide.centres, labels, scale, simplify=reach), classes
+        found = regions_of(slide.centres, labels, scale, simplify=reach, tissue=read_tissue(slide.path))
     except ValueError as error:
         raise ExportError(f"{slide.path.name}: {error}") from error
+    return found, classes

@@ -19,7 +19,7 @@ from tissuumaps_sic.slides.regions import Region, Scale
 def write_geojson(
     regions: Sequence[Region], classes: Sequence[SeedClass], scale: Scale, target: Path
 ) -> None:
-    """Write one annotation for each class, with its area and share as measurements.
+    """Write one annotation for each class, with its area, the tissue in it and its share as measurements.
 
     QuPath counts from the corner of the part that was scanned (OpenSlide's bounds), which is subtracted.
     It is written ring by ring, so that regions of many small pieces are never in memory as text. A name that
@@ -51,6 +51,8 @@ def _feature(region: Region, seed_class: SeedClass, scale: Scale) -> Iterator[st
     measurements = {"Share %": 100 * region.share}
     if region.area is not None:
         measurements["Area mm^2"] = region.area
+    if region.tissue is not None:
+        measurements["Tissue mm^2"] = region.tissue
     properties = {
         "objectType": "annotation",
         "name": seed_class.name,

@@ -17,6 +17,7 @@ from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides.regions import Scale, scale_of, slide_size_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide
+from tissuumaps_sic.slides.umap import read_tissue
 
 # Enough for a page of paper at 250 dots per inch, with two pictures side by side.
 _MOST_PIXELS = 1000
@@ -31,9 +32,11 @@ class ClassRow:
     name, color : str
     patches, seeds : int
     area : float or None
-        mm², where the resolution is known.
+        Of the patches, mm², where the resolution is known.
+    tissue : float or None
+        How much of it is tissue and no glass, mm², where the file tells that, too.
     share : float
-        Of all patches, 0 to 1.
+        Of the tissue in all patches, 0 to 1; where that is not known, of the patches.
     score : float or None
         Mean over its patches; None where it has none.
     """
@@ -43,6 +46,7 @@ class ClassRow:
     patches: int
     seeds: int
     area: float | None
+    tissue: float | None
     share: float
     score: float | None
 
@@ -86,8 +90,24 @@ class Report:
     @property
     def area(self) -> float | None:
         """Of all patches together, mm²."""
-        areas = [row.area for row in self.rows if row.area is not None]
-        return sum(areas) if len(areas) == len(self.rows) else None
+        return _add([row.area for row in self.rows])
+
+    @property
+    def measured(self) -> str:
+        """What the areas and shares are of."""
+        if self.tissue is None:
+            return "The share is that of the patches that were embedded."
+        return "Tissue is the patches without the glass in them; the share is that of the tissue."
+
+    @property
+    def tissue(self) -> float | None:
+        """Of all patches together, mm²."""
+        return _add([row.tissue for row in self.rows])
+
+
+def _add(numbers: list[float | None]) -> float | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
 
 
 def make_report(labelled: Labelled, *, image: Path | None = None, session_name: str = "") -> Report:
@@ -111,10 +131,14 @@ def make_report(labelled: Labelled, *, image: Path | None = None, session_name: 
     scale = scale_of(slide)
     scores = labelled.scores.astype(np.float64)
     cell = scale.stride[0] * scale.stride[1] * scale.mpp[0] * scale.mpp[1] * 1e-6 if scale.mpp else None
+    tissue = read_tissue(slide.path)
+    counted = np.ones(slide.n_patches, np.float32) if tissue is None or not tissue.any() else tissue
+    whole = float(counted.sum(dtype=np.float64))
     rows = []
     for place, each in enumerate(labelled.classes):
         mine = labelled.labels == place
         n = int(mine.sum())
+        covered = float(counted[mine].sum(dtype=np.float64))
         rows.append(
             ClassRow(
                 each.name,
@@ -122,7 +146,8 @@ def make_report(labelled: Labelled, *, image: Path | None = None, session_name: 
                 n,
                 int((labelled.seeds == place).sum()),
                 None if cell is None else n * cell,
-                n / slide.n_patches,
+                None if cell is None or counted is not tissue else covered * cell,
+                covered / whole,
                 float(scores[mine].mean()) if n else None,
             )
         )

@@ -24,9 +24,16 @@ _GAP = 5.0
 _INK, _QUIET, _LINE = "#1c2430", "#5d6877", "#c3cad3"
 _ROW, _FACT = 6.2, 4.7
 # Where columns of the table end (numbers) or begin (the bar of the share).
-_ENDS = {"Patches": 100.0, "Area, mm²": 122.0, "Share of tissue": 147.0, "Mean score": 182.0, "Seeds": 195.0}
-_BAR, _BAR_WIDTH = 149.0, 16.0
-_TITLE, _NAME, _VALUE = 125.0, 66.0, 62.0
+_ENDS = {
+    "Patches": 79.0,
+    "Patches, mm²": 103.0,
+    "Tissue, mm²": 124.0,
+    "Share": 140.0,
+    "Mean score": 178.0,
+    "Seeds": 195.0,
+}
+_BAR, _BAR_WIDTH = 142.0, 16.0
+_TITLE, _NAME, _VALUE = 125.0, 44.0, 62.0
 _LONG = 60
 _NONE = "-"
 # Fonts that are looked at last where a letter is looked for: it should be plain.
@@ -236,20 +243,28 @@ def _table(page: _Page, report: Report, at: float, row: float) -> float:
         chip = min(3.4, row * 0.6)
         page.box(_MARGIN + 0.3, at - chip / 2, chip, chip, each.color, edge="#555555")
         page.text(_MARGIN + 6, at, each.name, size=size, within=_NAME)
-        area = _NONE if each.area is None else f"{each.area:.3f}"
         score = _NONE if each.score is None else f"{each.score:.2f}"
-        cells = (f"{each.patches:,}", area, f"{100 * each.share:.1f} %", score, f"{each.seeds:,}")
+        cells = (
+            f"{each.patches:,}",
+            _mm2(each.area),
+            _mm2(each.tissue),
+            f"{100 * each.share:.1f} %",
+            score,
+            f"{each.seeds:,}",
+        )
         _numbers(page, at, cells, size=size)
         page.box(_BAR, at - row * 0.2, _BAR_WIDTH, row * 0.4, "#eef1f4")
         page.box(_BAR, at - row * 0.2, _BAR_WIDTH * each.share, row * 0.4, each.color)
     page.line(at + row / 2)
     at += row
     page.text(_MARGIN, at, "All", size=size, bold=True)
-    area = _NONE if report.area is None else f"{report.area:.3f}"
-    _numbers(
-        page, at, (f"{report.patches:,}", area, "100.0 %", "", f"{report.seeds:,}"), size=size, bold=True
-    )
+    sums = (f"{report.patches:,}", _mm2(report.area), _mm2(report.tissue), "100.0 %", "", f"{report.seeds:,}")
+    _numbers(page, at, sums, size=size, bold=True)
     return at + row
+
+
+def _mm2(area: float | None) -> str:
+    return _NONE if area is None else f"{area:.3f}"
 
 
 def _numbers(page: _Page, at: float, cells: tuple[str, ...], **how: Any) -> None:
@@ -274,7 +289,7 @@ def _provenance(page: _Page, report: Report, at: float) -> None:
             page.text(_MARGIN + 28, at, told, size=7, mono=True, within=_WIDTH - 2 * _MARGIN - 28)
             at += _FACT
     closing = (
-        f"Written {report.written}. The share is that of the patches that were embedded. "
+        f"Written {report.written}. {report.measured} "
         "The score of a patch is that of its own class, 0 to 1. For research; not a diagnosis."
     )
     page.pdf.set_font("plain", "", 7)

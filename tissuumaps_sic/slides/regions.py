@@ -47,15 +47,18 @@ class Region:
     shape : MultiPolygon
         Level-0 pixels, (x, y).
     area : float or None
-        mm², where the resolution is known.
+        Of its patches, mm², where the resolution is known.
     share : float
-        Of the area of all regions together, 0 to 1.
+        Of the tissue in all regions together, 0 to 1; where that is not known, of their area.
+    tissue : float or None
+        How much of `area` is tissue and no glass, mm², where the file tells it of each patch.
     """
 
     label: int
     shape: shapely.MultiPolygon
     area: float | None
     share: float
+    tissue: float | None = None
 
 
 def scale_of(slide: EmbeddedSlide) -> Scale:
@@ -85,6 +88,7 @@ def regions_of(
     scale: Scale,
     *,
     simplify: float = 0.0,
+    tissue: npt.NDArray[np.floating[Any]] | None = None,
 ) -> list[Region]:
     """Return the region of each label that a patch has, by label.
 
@@ -97,6 +101,8 @@ def regions_of(
     simplify : float, default=0.0
         How far, in level-0 pixels, borders may move to have fewer corners (`shapely.coverage_simplify`: about
         the edge of a triangle whose corner may go). 0 keeps the cells' own.
+    tissue : floating array of shape (n_patches,), optional
+        Share of each patch that is tissue, 0 to 1. A patch's own cell is taken to have as much of it.
 
     Raises
     ------
@@ -114,16 +120,20 @@ def regions_of(
         shapes = [shapely.simplify(each, 0, preserve_topology=False) for each in shapes]
     if simplify:
         shapes = list(shapely.coverage_simplify(np.array(shapes), simplify))
-    total = sum(each.area for each in shapes)
+    areas = np.array([each.area for each in shapes])
+    counted = areas
+    if tissue is not None and tissue.any():
+        counted = areas * [float(tissue[labels == label].mean()) for label in known]
     pixel = None if scale.mpp is None else scale.mpp[0] * scale.mpp[1] * 1e-6
     return [
         Region(
             int(label),
             each if isinstance(each, shapely.MultiPolygon) else shapely.MultiPolygon([each]),
-            None if pixel is None else each.area * pixel,
-            each.area / total,
+            None if pixel is None else float(areas[place] * pixel),
+            float(counted[place] / counted.sum()),
+            None if pixel is None or counted is areas else float(counted[place] * pixel),
         )
-        for label, each in zip(known, shapes, strict=True)
+        for place, (label, each) in enumerate(zip(known, shapes, strict=True))
     ]
 
 

@@ -63,6 +63,21 @@ def read_layout(path: Path) -> Layout:
     )
 
 
+def read_tissue(path: Path) -> npt.NDArray[np.float32] | None:
+    """Return the share of each patch that is tissue, (n_patches,), 0 to 1; None where the file does not tell.
+
+    Raises
+    ------
+    SlideFileError
+        When the file cannot be read.
+    """
+    with open_h5ad(path) as file:
+        found = _column(path, file, "tissue", len(names_in(file["obs"], f"{path.name}: obs")))
+    if found is None or found.dtype.kind != "f" or not np.isfinite(found).all():
+        return None
+    return np.asarray(np.clip(found, 0, 1), np.float32)
+
+
 def _read_held(path: Path, item: Any, shape: tuple[int, ...]) -> npt.NDArray[Any] | None:
     """Read what has the shape that it should have, once the file is known to hold it."""
     if not isinstance(item, h5py.Dataset) or item.shape != shape:

@@ -30,7 +30,7 @@ _MOST_SENT = 256 * 2**20
 def send_regions(shared: Shared, reach: Reach, request: SeenRequest) -> Header:
     """Return the labels as regions, in the order in which classes are listed.
 
-    Polygons with holes in level-0 pixels, areas in mm², shares of all regions.
+    Polygons with holes in level-0 pixels, areas and the tissue in them in mm², shares of all regions' tissue.
     """
     slide = shared.opened.slide(reach.h5ad)
     session = shared.opened.seen_session(slide, request)
@@ -44,6 +44,7 @@ def send_regions(shared: Shared, reach: Reach, request: SeenRequest) -> Header:
                 "name": classes[region.label].name,
                 "color": classes[region.label].color,
                 "area": region.area,
+                "tissue": region.tissue,
                 "share": region.share,
                 "coordinates": mapping(region.shape)["coordinates"],
             }

@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import h5py
 import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
@@ -23,6 +24,7 @@ from tissuumaps_sic.export.report import ClassRow, make_report
 from tissuumaps_sic.export.report_html import to_html
 from tissuumaps_sic.export.report_pdf import _Page, to_pdf
 from tissuumaps_sic.slides.regions import regions_of, scale_of
+from tissuumaps_sic.slides.umap import read_tissue
 
 
 @pytest.fixture
@@ -66,23 +68,45 @@ class Page(HTMLParser):
 def test_the_table_counts_patches_areas_shares_scores_and_seeds(ramp, tmp_path):
     write_html(ramp, tmp_path / "out.html")
     page = Page((tmp_path / "out.html").read_text())
-    areas = {
-        each.label: each.area for each in regions_of(ramp.slide.centres, ramp.labels, scale_of(ramp.slide))
+    tissue = read_tissue(ramp.slide.path)
+    regions = {
+        region.label: region
+        for region in regions_of(ramp.slide.centres, ramp.labels, scale_of(ramp.slide), tissue=tissue)
     }
     head, *rows, total = page.rows
     assert head[0] == "Class"
     # As the viewer lists them.
     for row, label in zip(rows, (1, 0, 2), strict=True):
         mine = ramp.labels == label
-        name, patches, area, share, _, score, seeds = row
+        name, patches, area, of_tissue, share, _, score, seeds = row
         assert name == CLASSES[label].name
         assert int(patches) == mine.sum()
-        assert float(area) == pytest.approx(areas[label], abs=6e-4)
-        assert float(share.removesuffix(" %")) == pytest.approx(100 * mine.mean(), abs=0.06)
+        assert float(area) == pytest.approx(regions[label].area, abs=6e-4)
+        assert float(of_tissue) == pytest.approx(regions[label].tissue, abs=6e-4)
+        expected = 100 * tissue[mine].sum() / tissue.sum()
+        assert float(share.removesuffix(" %")) == pytest.approx(expected, abs=0.06)
         assert float(score) == pytest.approx(ramp.scores[mine].mean(), abs=0.006)
         assert int(seeds) == {0: 1, 1: 2, 2: 1}[label]
-    assert [total[1], total[6]] == [str(len(ramp.labels)), "4"]
-    assert float(total[2]) == pytest.approx(sum(areas.values()), abs=6e-4)
+    assert [total[1], total[7]] == [str(len(ramp.labels)), "4"]
+    assert float(total[2]) == pytest.approx(sum(region.area for region in regions.values()), abs=6e-4)
+    assert float(total[3]) == pytest.approx(sum(region.tissue for region in regions.values()), abs=6e-4)
+    # The file's patches are from 0 to 100 % tissue, evenly: half of all is glass.
+    assert float(total[3]) == pytest.approx(float(total[2]) / 2, abs=2e-3)
+
+
+def test_without_the_share_of_tissue_shares_are_of_the_patches(ramp, tmp_path):
+    with h5py.File(ramp.slide.path, "r+") as file:
+        del file["obs/tissue"]
+        file["obs"].attrs["column-order"] = [
+            name for name in file["obs"].attrs["column-order"] if name != "tissue"
+        ]
+    report = make_report(ramp)
+    assert report.tissue is None
+    assert [row.tissue for row in report.rows] == [None] * 3
+    assert [row.share for row in report.rows] == [
+        pytest.approx((ramp.labels == label).mean()) for label in (1, 0, 2)
+    ]
+    assert "share is that of the patches" in report.measured
 
 
 def test_it_tells_where_the_labels_come_from(ramp, tmp_path):
@@ -196,7 +220,7 @@ def test_the_pdf_is_one_page_of_a4_however_many_classes(ramp, tmp_path):
     assert (width, height) == pytest.approx((210 / 25.4 * 72, 297 / 25.4 * 72), abs=0.1)
     report = make_report(ramp)
     # A name that TeX would take for a formula, and letters that few fonts have.
-    many = tuple(ClassRow(rf"$\frac{k}$ 肿瘤", "#123456", 10, 1, 0.1, 1 / 64, 0.5) for k in range(64))
+    many = tuple(ClassRow(rf"$\frac{k}$ 肿瘤", "#123456", 10, 1, 0.1, 0.05, 1 / 64, 0.5) for k in range(64))
     content = to_pdf(dataclasses.replace(report, rows=many, slide="s" * 300))
     assert len(re.findall(rb"/Type /Page\b", content)) == 1
 
@@ -290,6 +314,6 @@ def test_a_class_without_patches_has_no_score(ramp, tmp_path):
         }
     )  # fmt: skip
     report = make_report(Labelled.of(ramp.slide, session, ramp.scores))
-    assert report.rows[3] == ClassRow("None", "#000000", 0, 0, 0.0, 0.0, None)
+    assert report.rows[3] == ClassRow("None", "#000000", 0, 0, 0.0, 0.0, 0.0, None)
     assert b"None" in to_html(report)
     assert to_pdf(report)

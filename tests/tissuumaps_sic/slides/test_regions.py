@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import shapely
 import shapely.geometry
+from PIL import Image
 
 from tissuumaps_sic.annotation.classes import SeedClass
 from tissuumaps_sic.export import geojson
 from tissuumaps_sic.export.geojson import write_geojson
 from tissuumaps_sic.slides.regions import Scale, cells_of, regions_of, scale_of
 from tissuumaps_sic.slides.slide import open_slide_file
+from tissuumaps_sic.slides.umap import read_tissue
 
 CLASSES = tuple(
     SeedClass(name=name, color=color)
@@ -45,6 +47,30 @@ def test_every_patch_lies_in_the_region_of_its_label_and_in_no_other(seed):
         n = (labels == region.label).sum()
         assert region.share == pytest.approx(n / len(labels))
         assert region.area == pytest.approx(n * stride[0] * stride[1] * 0.125e-6)
+
+
+def test_glass_is_told_from_tissue():
+    centres, labels = lattice(4, 2), np.array([0, 0, 1, 1, 0, 0, 1, 1])
+    tissue = np.array([1, 0.5, 0, 0.25, 1, 0.5, 0, 0.25], np.float32)
+    one, two = regions_of(centres, labels, Scale((100, 100), (1, 1)), tissue=tissue)
+    assert (one.area, two.area) == pytest.approx((0.04, 0.04))
+    assert (one.tissue, two.tissue) == pytest.approx((0.03, 0.005))
+    assert (one.share, two.share) == pytest.approx((6 / 7, 1 / 7))
+    # Where no patch has any, or its size is not known, there is nothing to tell.
+    assert regions_of(centres, labels, Scale((100, 100), (1, 1)), tissue=0 * tissue)[0].tissue is None
+    bare = regions_of(centres, labels, Scale((100, 100)), tissue=tissue)[0]
+    assert (bare.tissue, bare.share) == (None, pytest.approx(6 / 7))
+
+
+def test_the_tissue_of_the_demo_is_that_of_the_mask_it_was_painted_by(demo_folder):
+    slide = open_slide_file(demo_folder / "demo.h5ad")
+    (region,) = regions_of(
+        slide.centres, np.zeros(slide.n_patches, int), scale_of(slide), tissue=read_tissue(slide.path)
+    )
+    mask = np.asarray(Image.open(demo_folder / "demo_mask.png"))
+    painted = (mask > 0).sum() * (16 * 0.5e-3) ** 2
+    assert region.area > 1.1 * painted
+    assert region.tissue == pytest.approx(painted, rel=0.05)
 
 
 def test_a_ring_has_a_hole_and_a_straight_border_two_corners():

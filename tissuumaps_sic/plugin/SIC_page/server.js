@@ -18,7 +18,7 @@ import { unpack } from "./packing.js";
  *   and the best other class
  * @typedef {{ places: Float32Array, tissue: Float32Array | null, colors: Uint8Array }} Layout the UMAP: places in 0..1
  *   (x, y, x, y, …), share of tissue (null: not told), colours (r, g, b, …)
- * @typedef {{ name: string, color: string, area: number | null, share: number, coordinates: number[][][][] }} Region
+ * @typedef {{ name: string, color: string, area: number | null, tissue: number | null, share: number, coordinates: number[][][][] }} Region
  * @typedef {{ label: number, patches: number[], similarities: number[], slide: string | null }} Nearest
  * @typedef {{ patch: number, nearest: Nearest[], margin: number | null }} Why
  * @typedef {{ h5ad: string, name: string, folder: string, page: string, n_patches: number | null, seeds: Record<string, number>,

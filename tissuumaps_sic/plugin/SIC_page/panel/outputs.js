@@ -26,13 +26,20 @@ export const areas = {
   shows: () => [app.regions],
   draw() {
     if (!app.regions) return [];
+    const told = app.regions[0] ?? { area: null, tissue: null };
+    /** @param {number | null} mm2 */
+    const number = (mm2) => (mm2 === null ? "" : mm2.toFixed(mm2 < 10 ? 3 : 1));
+    /** @param {string} text @param {string} [title] */
+    const head = (text, title = "") => html("th", { class: "sic-number", title }, text);
     return [html("table", { class: "sic-areas", id: "sic-areas" },
       html("thead", {}, html("tr", {}, html("th", {}, "Region"),
-        html("th", { class: "sic-number" }, app.regions[0]?.area === null ? "" : "Area, mm²"),
-        html("th", { class: "sic-number" }, "Share"))),
-      html("tbody", {}, ...app.regions.map(({ name, color, area, share: part }) => html("tr", {},
+        ...told.area === null ? [] : [head("Patches, mm²", "Area of the patches, glass at the rim included")],
+        ...told.tissue === null ? [] : [head("Tissue, mm²", "Without glass: of each patch the share that is tissue")],
+        head(told.tissue === null ? "Share" : "Share of tissue"))),
+      html("tbody", {}, ...app.regions.map(({ name, color, area, tissue, share: part }) => html("tr", {},
         html("td", {}, classTag(color, name)),
-        html("td", { class: "sic-number" }, area === null ? "" : area.toFixed(area < 10 ? 3 : 1)),
+        ...told.area === null ? [] : [html("td", { class: "sic-number" }, number(area))],
+        ...told.tissue === null ? [] : [html("td", { class: "sic-number" }, number(tissue))],
         html("td", { class: "sic-number" }, share(part, 1))))))];
   },
 };
