@@ -1,6 +1,8 @@
 """What every test shares: where the real slides are, the demo, and small embedded slides."""
 
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -59,16 +61,32 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_folder(tmp_path_factory) -> Path:
-    """What `tissuumaps-sic demo --no-serve` makes, once for all tests; not to be written to."""
-    root = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        root = root.parent  # of all workers
-    folder = root / "the-demo"
-    with FileLock(root / "the-demo.lock"):
-        if not (folder / "demo.h5ad").exists():
-            command = [sys.executable, "-m", "tissuumaps_sic", "demo", "-o", str(folder), "--no-serve"]
+def demo_folder() -> Path:
+    """What `tissuumaps-sic demo --no-serve` makes; not to be written to.
+
+    It takes minutes of a processor, and is kept from one run of the tests to the next while what makes it is
+    the same.
+    """
+    digest = hashlib.sha256()
+    for place in (
+        "embedder",
+        "tissuumaps_sic/demo",
+        "tissuumaps_sic/slidefile",
+        "tissuumaps_sic/commands/demo.py",
+    ):
+        path = TESTS.parent / place
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.read_bytes())
+    kept = Path.home() / ".cache" / "tissuumaps-sic-tests"
+    kept.mkdir(parents=True, exist_ok=True)
+    folder = kept / f"demo-{digest.hexdigest()[:16]}"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            made = folder.with_suffix(".unfinished")
+            shutil.rmtree(made, ignore_errors=True)
+            command = [sys.executable, "-m", "tissuumaps_sic", "demo", "-o", str(made), "--no-serve"]
             subprocess.run(command, check=True)
+            made.rename(folder)
     return folder
 
 
