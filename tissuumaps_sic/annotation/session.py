@@ -322,6 +322,10 @@ class Session(Record):
         for branch in self.branches:
             yield from branch.actions
 
+    def rows_of(self, patches: Iterable[str]) -> npt.NDArray[np.int64]:
+        """Return the rows of patches by their names; of names that the slide has not, beyond its last."""
+        return self._index.rows_of(patches)
+
     @property
     def n_patches(self) -> int:
         """How many patches the slide has, where it is known, and otherwise how many were ever seeded."""

@@ -19,7 +19,7 @@ from tissuumaps_sic.viewer.exports import export_labels, send_regions, write_int
 from tissuumaps_sic.viewer.history import send_history, send_restoring
 from tissuumaps_sic.viewer.opened import Shared
 from tissuumaps_sic.viewer.overview import list_slides, send_map
-from tissuumaps_sic.viewer.readers import compare_sessions, merge_sessions
+from tissuumaps_sic.viewer.readers import compare_sessions, list_decisions, merge_sessions
 from tissuumaps_sic.viewer.requests import (
     ChangeRequest,
     CompareRequest,
@@ -89,6 +89,7 @@ ENDPOINTS = {
     "unlike": Endpoint(mark_unlike, UnlikeRequest),
     "compare": Endpoint(compare_sessions, CompareRequest),
     "merge": Endpoint(merge_sessions, MergeRequest, writes=True),
+    "decisions": Endpoint(list_decisions, SeenRequest),
     "regions": Endpoint(send_regions, SeenRequest),
     "export": Endpoint(export_labels, ExportRequest),
     "write": Endpoint(write_into_h5ad, SeenRequest, writes=True),

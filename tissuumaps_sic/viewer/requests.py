@@ -142,6 +142,14 @@ class OfferedChange(_Request):
     kind: Literal["add-offered"]
 
 
+class DecideChange(_Request):
+    """Seed patches with a class by its name, which is added where it is not there."""
+
+    kind: Literal["decide"]
+    name: _ClassText
+    patches: Annotated[tuple[_Row, ...], FailFast(), Field(min_length=1)]
+
+
 class RestoreChange(_Request):
     """Go to a point of the history: after so many actions of the trunk, or of a branch's line."""
 
@@ -160,6 +168,7 @@ Change = (
     | ReturnChange
     | RestoreChange
     | OfferedChange
+    | DecideChange
 )
 
 

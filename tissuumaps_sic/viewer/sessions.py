@@ -19,6 +19,7 @@ from tissuumaps_sic.viewer.opened import Shared, look_for_scheme
 from tissuumaps_sic.viewer.requests import (
     BorrowChange,
     ChangeRequest,
+    DecideChange,
     OfferedChange,
     OpenRequest,
     SeedChange,
@@ -49,6 +50,8 @@ def change_session(shared: Shared, reach: Reach, request: ChangeRequest) -> Head
             session = session.borrow(loan, lent.classes, user=request.user)
         elif isinstance(asked, SeedChange):
             session = _seed(slide, session, asked, request.user)
+        elif isinstance(asked, DecideChange):
+            session = _decide(slide, session, asked, request.user)
         elif isinstance(asked, OfferedChange):
             session = _add_offered(slide, session, request.user)
         else:
@@ -88,6 +91,16 @@ def _add_offered(slide: EmbeddedSlide, session: Session, user: str) -> Session:
         color = next_color(session.classes) if is_taken else each.color
         session = session.add_class(make_class(each.name, color), user=user)
     return session
+
+
+def _decide(slide: EmbeddedSlide, session: Session, asked: DecideChange, user: str) -> Session:
+    wanted = make_class(asked.name, next_color(session.classes))
+    names = [each.name for each in session.classes]
+    if wanted.name not in names:
+        session = session.add_class(wanted, user=user)
+        names.append(wanted.name)
+    label = names.index(wanted.name)
+    return _seed(slide, session, SeedChange(kind="seed", label=label, patches=asked.patches), user)
 
 
 def _seed(slide: EmbeddedSlide, session: Session, asked: SeedChange, user: str) -> Session:
