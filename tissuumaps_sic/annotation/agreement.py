@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from tissuumaps_sic.annotation.classes import drop_repeated
 from tissuumaps_sic.annotation.records import SessionError
-from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.annotation.session import Session, seed_vector
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 
@@ -40,6 +40,28 @@ class Agreement:
     share: float
     disputed: npt.NDArray[np.bool_]
     table: pd.DataFrame
+
+    @property
+    def word(self) -> str:
+        """What the kappa is called (`name_kappa`)."""
+        return name_kappa(self.kappa)
+
+
+# From which kappa on it is called so, as Landis and Koch have it.
+_KAPPAS = ((0.8, "almost perfect"), (0.6, "substantial"), (0.4, "moderate"), (0.2, "fair"), (0.0, "slight"))
+
+
+def name_kappa(kappa: float) -> str:
+    """Return the word for a kappa, such as "moderate" (above 0.4, to 0.6); "" for nan.
+
+    References
+    ----------
+    J. R. Landis, G. G. Koch, "The measurement of observer agreement for categorical data", Biometrics 33,
+    1977.
+    """
+    if np.isnan(kappa):
+        return ""
+    return next((word for least, word in _KAPPAS if kappa > least or kappa == least == 0.0), "poor")
 
 
 def compare(slide: EmbeddedSlide, first: Session, second: Session) -> Agreement:
@@ -80,6 +102,11 @@ def list_disputed(slide: EmbeddedSlide, disputed: npt.NDArray[np.bool_]) -> list
     slide : EmbeddedSlide
     disputed : ndarray of shape (n_patches,), bool
     """
+    return [(row, len(rows)) for row, rows in _group(slide, disputed)]
+
+
+def _group(slide: EmbeddedSlide, disputed: npt.NDArray[np.bool_]) -> list[tuple[int, npt.NDArray[np.intp]]]:
+    """Return the places of `list_disputed`, each with all its rows."""
     rows = np.flatnonzero(disputed)
     if not rows.size:
         return []
@@ -95,14 +122,17 @@ def list_disputed(slide: EmbeddedSlide, disputed: npt.NDArray[np.bool_]) -> list
     order = np.lexsort((rows, distances, place))
     first = order[np.searchsorted(place[order], np.arange(n_places))]
     largest = np.lexsort((rows[first], -sizes))
-    return [(int(rows[first[each]]), int(sizes[each])) for each in largest]
+    members = np.split(rows[order], np.cumsum(sizes)[:-1])
+    return [(int(rows[first[each]]), members[each]) for each in largest]
 
 
 def consensus(sessions: Mapping[str, Session]) -> tuple[Session, list[str]]:
     """Return a new session of the seeds that nobody disputes, and the patches that somebody does.
 
-    A patch keeps its seed when all sessions that seeded it gave it the same class, by name. Classes are those
-    of the sessions in order, each named once, in the first session's colours.
+    A patch keeps its seed when every other session that seeded it gave it the same class, by name, and every
+    other session's labels, where it has some, say the same there. Classes are those of the sessions in order,
+    each named once, in the first session's colours. The session names its `readers`, so that what is left out
+    can be decided (`decisions`).
 
     Parameters
     ----------
@@ -120,7 +150,7 @@ def consensus(sessions: Mapping[str, Session]) -> tuple[Session, list[str]]:
     if len({session.fingerprint for session in every}) > 1:
         raise SessionError("the sessions are of different patches; choose sessions of one slide")
     first, second, *more = classes = drop_repeated(each for session in every for each in session.classes)
-    merged = every[0].anew((first, second))
+    merged = every[0].anew((first, second)).model_copy(update={"readers": tuple(sessions)})
     for each in more:
         merged = merged.add_class(each)
     agreed, disputed = _count_votes(sessions)
@@ -137,14 +167,102 @@ def _count_votes(sessions: Mapping[str, Session]) -> tuple[dict[tuple[str, str],
         classes = session.classes
         for patch, label in session.seeds.items():
             votes.setdefault(patch, {})[reader] = classes[label].name
+    told = {reader: _tell_labels(session, votes) for reader, session in sessions.items()}
     agreed: dict[tuple[str, str], list[str]] = {}
     disputed = []
     for patch, given in votes.items():
-        if len(set(given.values())) > 1:
+        others = {told[reader][patch] for reader in sessions if reader not in given and patch in told[reader]}
+        if len({*given.values(), *others}) > 1:
             disputed.append(patch)
         else:
             agreed.setdefault(next(iter(given.items())), []).append(patch)
     return agreed, disputed
+
+
+def _tell_labels(session: Session, patches: Iterable[str]) -> dict[str, str]:
+    """Return the class of some patches in a session's labels, by their names; empty without labels."""
+    if session.run is None:
+        return {}
+    labels, classes = session.run.unpack(), session.run_classes
+    named = list(patches)
+    # A patch that the slide has not, of a session of another file, has no label.
+    rows = session.rows_of(named).tolist()
+    return {
+        patch: classes[labels[row]].name for patch, row in zip(named, rows, strict=True) if row < len(labels)
+    }
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A place that readers label or seed otherwise, and that nobody has decided.
+
+    Attributes
+    ----------
+    row : int
+        Of the patch to look at.
+    size : int
+        How many patches are disputed there.
+    said : tuple of (str, str)
+        Each reader with the class that they gave the patch: their seed where there is one, else their label.
+    """
+
+    row: int
+    size: int
+    said: tuple[tuple[str, str], ...]
+
+
+def decisions(slide: EmbeddedSlide, session: Session, readers: Mapping[str, Session]) -> list[Decision]:
+    """Return what is to be decided of a consensus: disputed seeds first, then places of disputed labels.
+
+    A seed of the consensus decides its patch and, of a place of disputed labels, the whole place.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session : Session
+        The consensus.
+    readers : mapping of str to Session
+        By name; those that have neither seeds nor labels say nothing.
+    """
+    said = {reader: _say(slide, each) for reader, each in readers.items()}
+    decided = seed_vector(slide, session.seeds) >= 0
+    seeded = np.zeros(slide.n_patches, np.bool_)
+    for each in readers.values():
+        seeded |= seed_vector(slide, each.seeds) >= 0
+    disputed = _differ(list(said.values()), slide.n_patches)
+
+    def ask(row: int, size: int) -> Decision:
+        given = tuple((reader, str(each[row])) for reader, each in said.items() if each[row] is not None)
+        return Decision(row, size, given)
+
+    of_seeds = np.flatnonzero(disputed & seeded & ~decided)
+    found = [ask(int(row), 1) for row in of_seeds]
+    for row, rows in _group(slide, disputed):
+        if not (decided | seeded)[rows].any():
+            found.append(ask(row, len(rows)))
+    return found
+
+
+def _say(slide: EmbeddedSlide, session: Session) -> npt.NDArray[np.object_]:
+    """Return the class that a reader gives each patch, by name, (n_patches,); None where they give none."""
+    said = np.full(slide.n_patches, None, dtype=object)
+    if session.run is not None:
+        names, labels = _names(slide, session)
+        said[:] = names[labels]
+    seeds = seed_vector(slide, session.seeds)
+    of_seeds = np.array([each.name for each in session.classes], dtype=object)
+    said[seeds >= 0] = of_seeds[seeds[seeds >= 0]]
+    return said
+
+
+def _differ(said: list[npt.NDArray[np.object_]], n_patches: int) -> npt.NDArray[np.bool_]:
+    """Return where some readers say one class and others another."""
+    differ = np.zeros(n_patches, np.bool_)
+    for place, one in enumerate(said):
+        for other in said[place + 1 :]:
+            both = pd.notna(one) & pd.notna(other)
+            differ |= both & np.asarray(one != other, np.bool_)
+    return differ
 
 
 def _place(known: list[str], name: str) -> int:

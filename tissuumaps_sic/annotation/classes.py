@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable
 
 from pydantic import Field, ValidationError, field_validator
 
+from tissuumaps_sic.annotation.colors import choose_color
 from tissuumaps_sic.annotation.records import Record, SessionError
 
 FEWEST_CLASSES, MOST_CLASSES = 2, 64
 
 
-class SeedClass(Record):
-    """A class that patches are seeded with."""
+# Characters that are no text: control characters (a name has one line), and halves of characters.
+_NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+_LONGEST_NAME = 60
 
-    name: str = Field(min_length=1, max_length=60)
+
+class SeedClass(Record):
+    """A class that patches are seeded with; its name may have any sign of any script."""
+
+    name: str
     color: str = Field(pattern=r"^#[0-9a-f]{6}$")
 
     @field_validator("name")
     @classmethod
-    def _require_printable(cls, name: str) -> str:
-        name = name.strip()
-        if not name or re.search(r"[\x00-\x1f<>\"'&]", name):
-            raise ValueError("a class name is printable text without quotes, < > or &")
+    def _read_name(cls, name: str) -> str:
+        name = " ".join(_NO_TEXT.sub("", name).split())
+        if not name:
+            raise ValueError("a class needs a name; type one letter or more")
+        if len(name) > _LONGEST_NAME:
+            raise ValueError(
+                f"“{name[:20]}…” has {len(name)} characters, and a class name {_LONGEST_NAME} at most; "
+                f"shorten it by {len(name) - _LONGEST_NAME}"
+            )
         return name
 
 
@@ -40,12 +52,6 @@ DEFAULT_CLASSES = (
     SeedClass(name="Tumour", color="#ffb000"),
 )
 
-# Told apart by people who do not see red and green as well (Okabe and Ito 2008, Tol 2021), and not pink.
-_COLORS = (
-    *("#009e73", "#d55e00", "#f0e442", "#332288", "#56b4e9", "#882255", "#bbcc33", "#0072b2"),
-    *("#ee8866", "#44bb99", "#aa3377", "#ccbb44", "#117733", "#e69f00", "#77aadd", "#000000"),
-)
-
 
 def make_class(name: str, color: str) -> SeedClass:
     """Return a class of what a person wrote.
@@ -56,16 +62,18 @@ def make_class(name: str, color: str) -> SeedClass:
         When the name or the colour cannot be used.
     """
     try:
-        return SeedClass(name=name, color=color)
+        # As most programs write letters, so that one name is not two.
+        return SeedClass(name=unicodedata.normalize("NFC", name), color=color)
     except ValidationError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise SessionError(f"{name[:60]!r} cannot be a class: {reason}") from error
+        first = error.errors()[0]
+        if first["loc"] == ("color",):
+            raise SessionError(f"{color[:20]!r} is no colour; choose one as #rrggbb") from error
+        raise SessionError(first["msg"].removeprefix("Value error, ")) from error
 
 
-def next_color(classes: Sequence[SeedClass]) -> str:
-    """Return a colour that no class has yet; beyond 16 further classes they come again."""
-    taken = {each.color for each in classes}
-    return next((color for color in _COLORS if color not in taken), _COLORS[len(classes) % len(_COLORS)])
+def next_color(classes: Iterable[SeedClass]) -> str:
+    """Return the colour that is best told from those of all classes (`colors.choose_color`)."""
+    return choose_color(each.color for each in classes)
 
 
 def require_new_name(seed_class: SeedClass, others: Iterable[SeedClass]) -> None:

@@ -3,7 +3,8 @@
 It is one object:
 
 ``schema``
-    "tissuumaps-sic/session/3", or ".../4" where something is packed as told below. 1 and 2 are read as well.
+    "tissuumaps-sic/session/3", ".../4" where something is packed as told below, or ".../5" as told at
+    ``branches``. 1 and 2 are read as well.
 ``slide``, ``fingerprint``
     The slide's name, and the fingerprint of its patches, `EmbeddedSlide.fingerprint`.
 ``classes``
@@ -15,6 +16,12 @@ It is one object:
     their members are those of the classes in `actions`.
 ``position``, ``revision``
     How many actions count, the others having been undone; how many changes there were.
+``branches``
+    Only where something was undone and then replaced, in "tissuumaps-sic/session/5": objects of ``number``,
+    ``on`` (the branch that it left, null the ``actions``), ``at`` (how many actions, of those in ``history``
+    too, come before its own) and ``actions``.
+``readers``
+    Only of a consensus, likewise: the names of the sessions that it was made of.
 ``run``
     The last run, members as those of `session.Run`, or null.
 
@@ -44,9 +51,10 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from tissuumaps_sic.annotation.actions import SeedAction, name_place
+from tissuumaps_sic.annotation.branches import Branch
 from tissuumaps_sic.annotation.patch_rows import PatchIndex, SeedMap, pack, unpack
 from tissuumaps_sic.annotation.records import MOST_UNPACKED, Reading
-from tissuumaps_sic.annotation.session import NEWEST, PACKED_SCHEMA, SCHEMA, Session
+from tissuumaps_sic.annotation.session import NEWEST, NEWEST_SCHEMA, PACKED_SCHEMA, SCHEMA, Session
 from tissuumaps_sic.slidefile.errors import SicError
 
 # Seeded patches of all actions together that are named in the file.
@@ -273,7 +281,7 @@ def _place(parts: tuple[int | str, ...], n_packed: int) -> str:
 def to_text(session: Session) -> str:
     """Return the text of a session's file."""
     run = session.run
-    n_patches = sum(each.n_patches for each in session.actions) + (run.n_seeds if run else 0)
+    n_patches = sum(each.n_patches for each in session.every_action) + (run.n_seeds if run else 0)
     is_large = n_patches > _MOST_NAMED or len(session.actions) > _MOST_NAMED
     by_row = is_large and _has_rows(session)
     items: list[str] = []
@@ -281,8 +289,11 @@ def to_text(session: Session) -> str:
     lines = [each.packed_line if by_row else each.line for each in session.actions]
     if is_large:
         items, n_packed = _pack_history(lines)
+    branches = [_write_branch(each, by_row=by_row) for each in session.branches]
+    is_newest = bool(branches or session.readers)
+    older = PACKED_SCHEMA if by_row or n_packed else SCHEMA
     members = {
-        "schema": json.dumps(PACKED_SCHEMA if by_row or n_packed else SCHEMA),
+        "schema": json.dumps(NEWEST_SCHEMA if is_newest else older),
         "slide": json.dumps(session.slide, ensure_ascii=False),
         "fingerprint": json.dumps(session.fingerprint),
         "classes": _lines([each.model_dump_json() for each in session.initial_classes]),
@@ -290,9 +301,19 @@ def to_text(session: Session) -> str:
         "actions": _lines(lines[n_packed:]),
         "position": str(session.position),
         "revision": str(session.revision),
+        **({"branches": _lines(branches)} if branches else {}),
+        **({"readers": json.dumps(session.readers, ensure_ascii=False)} if session.readers else {}),
         "run": "null" if run is None else run.packed_line if by_row else run.model_dump_json(),
     }
     return "{\n" + ",\n".join(f' "{key}": {value}' for key, value in members.items()) + "\n}\n"
+
+
+def _write_branch(branch: Branch, *, by_row: bool) -> str:
+    """Return JSON of a branch, an action a line."""
+    lines = [each.packed_line if by_row else each.line for each in branch.actions]
+    on = "null" if branch.on is None else branch.on
+    actions = ",\n   ".join(lines)
+    return f'{{"number": {branch.number}, "on": {on}, "at": {branch.at}, "actions": [\n   {actions}]}}'
 
 
 def _has_rows(session: Session) -> bool:
@@ -301,7 +322,7 @@ def _has_rows(session: Session) -> bool:
     n_patches = session.seeds.index.n_patches
     return (
         n_patches > 0
-        and all(each.patches.is_known for each in session.actions if isinstance(each, SeedAction))
+        and all(each.patches.is_known for each in session.every_action if isinstance(each, SeedAction))
         and (seeds is None or (isinstance(seeds, SeedMap) and not (seeds.labels[n_patches:] >= 0).any()))
     )
 

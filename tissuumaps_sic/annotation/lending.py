@@ -70,6 +70,12 @@ def only_from(admits: Callable[[Path], bool]) -> Iterator[None]:
         _ADMITS.reset(token)
 
 
+def is_admitted(path: Path) -> bool:
+    """Return whether sessions in this thread may take something from a file (`only_from`)."""
+    admits = _ADMITS.get()
+    return admits is None or admits(path)
+
+
 def lend(
     source: EmbeddedSlide, seeds: Mapping[str, int], target: EmbeddedSlide, *, session: str = ""
 ) -> Loan:

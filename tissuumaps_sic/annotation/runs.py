@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tissuumaps_sic.annotation.actions import now
-from tissuumaps_sic.annotation.classes import SeedClass, drop_repeated, order_classes
+from tissuumaps_sic.annotation.classes import FEWEST_CLASSES, SeedClass, drop_repeated, order_classes
 from tissuumaps_sic.annotation.lending import Guest, Opener, flag_unlike, guests_of, join_guests, open_lent
 from tissuumaps_sic.annotation.patch_rows import SeedMap, pack
 from tissuumaps_sic.annotation.records import SessionError
@@ -238,19 +238,23 @@ def cluster(
     run : Run
         The labels and how they were made.
     scores : ndarray of shape (n_patches, n_classes), float32
-        As `SeededIterativeClustering.scores_`.
+        As `SeededIterativeClustering.scores_`; 0 of classes that have no seeds.
 
     Raises
     ------
     SessionError
-        When a class has no seeds, the method takes no guests, or the embeddings cannot be clustered.
+        When fewer than two classes have seeds, the method takes no guests, or the embeddings cannot be
+        clustered.
     """
     from tissuumaps_sic import __version__
 
-    estimator = fit(slide, classes, seeds, method=method, guests=guests, progress=progress)
-    labels = estimator.labels_.astype(np.uint8)
-    if border is not None:
-        labels = apply_border(estimator.scores_, labels, seed_vector(slide, seeds) >= 0, border)
+    estimator, used = fit(slide, classes, seeds, method=method, guests=guests, progress=progress)
+    labels = np.array(used, np.uint8)[estimator.labels_]
+    # A class without seeds is not used on this slide: no patch has a score of it.
+    scores = np.zeros((len(labels), len(classes)), np.float32)
+    scores[:, used] = estimator.scores_
+    if border is not None and 1 in used:
+        labels = apply_border(scores, labels, seed_vector(slide, seeds) >= 0, border)
     run = Run(
         time=now(),
         seeds=SeedMap(seeds.index, seeds.labels) if isinstance(seeds, SeedMap) else dict(seeds),
@@ -265,7 +269,7 @@ def cluster(
         labels=pack(labels.tobytes(), level=9),
         loans=tuple(each.loan for each in guests),
     )
-    return run, estimator.scores_
+    return run, scores
 
 
 def apply_border(
@@ -308,25 +312,55 @@ def fit(
     method: Method = DEFAULT_METHOD,
     guests: Sequence[Guest] = (),
     progress: Progress | None = None,
-) -> SeededIterativeClustering:
-    """Return the estimator fitted to seeds by patch name; parameters and errors are those of `cluster`."""
+) -> tuple[SeededIterativeClustering, list[int]]:
+    """Return the estimator fitted to the classes that have seeds, and what each of its labels means.
+
+    Parameters and errors are those of `cluster`.
+    """
     y = seed_vector(slide, seeds)
     if guests and method != "refine":
         raise SessionError(
             "seeds of another slide need the refined method; choose it, or drop the borrowed seeds"
         )
     together = join_guests(guests)
-    there = set(y.tolist()) | (set() if together is None else set(together.labels.tolist()))
-    for label, seed_class in enumerate(classes):
-        if label not in there:
-            raise SessionError(
-                f"“{seed_class.name}” has no seeds yet; choose it and click at least one patch of it"
-            )
+    every = y if together is None else np.concatenate([y, together.labels])
+    used = choose_seeded(classes, every)
+    code = np.full(len(classes) + 1, -1, np.int64)
+    code[used] = np.arange(len(used))
+    if together is not None:
+        together = replace(together, labels=code[together.labels])
     estimator = SeededIterativeClustering(method=method)
     stretch = Stretch.whole(progress)
     read_by = 0.0 if slide.is_prepared else _READING
     try:
         prepared = slide.prepare(stretch.part(0.0, read_by))
-        return estimator.fit(prepared, y, guests=together, progress=stretch.part(read_by, 1.0).follow)
+        fitted = estimator.fit(prepared, code[y], guests=together, progress=stretch.part(read_by, 1.0).follow)
     except ValueError as error:
         raise SessionError(f"{slide.path.name}: {error}") from error
+    return fitted, used
+
+
+def choose_seeded(classes: Sequence[SeedClass], y: npt.NDArray[np.integer[Any]]) -> list[int]:
+    """Return the classes that have seeds, in the order in which a run takes them: the positive one is its 1.
+
+    Where class 1 has none, the first of the others in the order of people (`order_classes`) is it.
+
+    Parameters
+    ----------
+    classes : sequence of SeedClass
+    y : integer ndarray of shape (n_seeds,)
+        The class of each seed; -1 is none.
+
+    Raises
+    ------
+    SessionError
+        When fewer than two have.
+    """
+    counts = np.bincount(y[y >= 0], minlength=len(classes))
+    listed = order_classes(len(classes))
+    seeded = [label for label in listed if counts[label]]
+    if len(seeded) < FEWEST_CLASSES:
+        told = ", ".join(f"{classes[label].name} {counts[label]}" for label in listed)
+        some = "Each class needs a seed" if len(classes) == FEWEST_CLASSES else "Two classes need a seed each"
+        raise SessionError(f"{some}: {told}; choose a class and click a patch of it")
+    return [seeded[place] for place in order_classes(len(seeded))]

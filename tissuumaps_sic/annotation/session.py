@@ -6,7 +6,7 @@ A session is a value: every change returns a new one. What its file holds is tol
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -38,6 +38,7 @@ from tissuumaps_sic.annotation.actions import (
     act,
     fold,
 )
+from tissuumaps_sic.annotation.branches import Branch, bring_back, cut, require_whole
 from tissuumaps_sic.annotation.classes import (
     DEFAULT_CLASSES,
     FEWEST_CLASSES,
@@ -59,8 +60,12 @@ SCHEMA: Literal["tissuumaps-sic/session/3"] = "tissuumaps-sic/session/3"
 # The first schema had two classes that could not be added to, the second no seeds of other slides; nothing
 # else differs. The fourth packs what is large, and is written where that is worth it: what needs no packing
 # older versions can open too.
-PACKED_SCHEMA, NEWEST = "tissuumaps-sic/session/4", 4
-_OTHER_SCHEMAS = ("tissuumaps-sic/session/1", "tissuumaps-sic/session/2", PACKED_SCHEMA)
+# The fifth keeps branches and names readers, and is written where there are some: older versions would lose
+# them.
+PACKED_SCHEMA, NEWEST_SCHEMA, NEWEST = "tissuumaps-sic/session/4", "tissuumaps-sic/session/5", 5
+_OTHER_SCHEMAS = ("tissuumaps-sic/session/1", "tissuumaps-sic/session/2", PACKED_SCHEMA, NEWEST_SCHEMA)
+# Names of sessions are no longer than this.
+_ReaderName = Annotated[str, Field(max_length=40)]
 # Whole numbers of JavaScript are exact up to 2**53, so that no page could send a larger revision back.
 _REVISIONS = 2**53 - 1
 
@@ -201,6 +206,10 @@ class Session(Record):
         Grows by one with every change, so that two open pages never overwrite each other unseen.
     run : Run or None
         The last run.
+    branches : tuple of Branch
+        What was undone and then replaced by something else.
+    readers : tuple of str
+        Names of the sessions that this one is the consensus of; empty where it is none.
     """
 
     schema_: Literal["tissuumaps-sic/session/3"] = Field(default=SCHEMA, alias="schema")
@@ -213,6 +222,8 @@ class Session(Record):
     position: int = Field(default=0, ge=0)
     revision: int = Field(default=0, ge=0)
     run: Run | None = None
+    branches: tuple[Branch, ...] = ()
+    readers: tuple[_ReaderName, ...] = Field(default=(), max_length=20)
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -241,9 +252,14 @@ class Session(Record):
         if self.position > len(self.actions):
             raise ValueError(f"position {self.position} lies beyond its {len(self.actions)} actions")
         # Actions that were read without a slide have each their own index.
-        seeded = [each.patches for each in self.actions if isinstance(each, SeedAction)]
+        seeded = [each.patches for each in self.every_action if isinstance(each, SeedAction)]
         if any(each.slide_index is not self._index for each in seeded):
+            self.__dict__["branches"] = tuple(
+                each.model_copy(update={"actions": tuple(map(self._give_index, each.actions))})
+                for each in self.branches
+            )
             self.__dict__["actions"] = tuple(map(self._give_index, self.actions))
+        require_whole(self.branches, len(self.actions))
         if self._mixes_names_and_rows:
             raise ValueError("some of its patches are named and others are rows; open it with its slide")
         # All of them, since those that were undone can be done again.
@@ -258,7 +274,7 @@ class Session(Record):
         index = self._index
         if index.names is not None or not len(index) > index.n_patches > 0:
             return False
-        by_row = [each.patches.is_known for each in self.actions if isinstance(each, SeedAction)]
+        by_row = [each.patches.is_known for each in self.every_action if isinstance(each, SeedAction)]
         if self.run is not None and isinstance(self.run.seeds, SeedMap):
             by_row.append(bool((self.run.seeds.labels[: index.n_patches] >= 0).any()))
         return any(by_row)
@@ -298,6 +314,17 @@ class Session(Record):
         session = Session(slide=self.slide, fingerprint=self.fingerprint, classes=tuple(classes))
         session._index = self._index
         return session
+
+    @property
+    def every_action(self) -> Iterator[Action]:
+        """All that was ever done: the trunk's actions, then those of each branch."""
+        yield from self.actions
+        for branch in self.branches:
+            yield from branch.actions
+
+    def rows_of(self, patches: Iterable[str]) -> npt.NDArray[np.int64]:
+        """Return the rows of patches by their names; of names that the slide has not, beyond its last."""
+        return self._index.rows_of(patches)
 
     @property
     def n_patches(self) -> int:
@@ -384,7 +411,7 @@ class Session(Record):
         return self.position < len(self.actions)
 
     def seed(self, patches: Iterable[str], label: int | None, *, user: str = "") -> Session:
-        """Give patches a class, or take it from them (`label` None); what had been undone is dropped."""
+        """Give patches a class, or take it from them (`label` None); what was undone becomes a branch."""
         return self.seed_rows(self._index.rows_of(patches), label, user=user)
 
     def seed_rows(self, rows: npt.NDArray[np.integer[Any]], label: int | None, *, user: str = "") -> Session:
@@ -408,6 +435,29 @@ class Session(Record):
         if not self.can_redo:
             raise SessionError("there is nothing to redo")
         return self._change(position=self.position + 1)
+
+    def restore(self, position: int, *, branch: int | None = None) -> Session:
+        """Go to any point of the history: after `position` actions of the trunk, or of the line of a branch.
+
+        What counted until now stays in the history. A run stays the last one.
+
+        Raises
+        ------
+        SessionError
+            When there is no such point, or what it holds cannot have been.
+        """
+        line = self
+        try:
+            if branch is not None:
+                actions, branches = bring_back(self.actions, self.branches, branch)
+                line = self.model_copy(update={"actions": actions, "branches": branches})
+            # All of it, since it can be done again from there.
+            line._state_at(len(line.actions))
+        except (LookupError, ValueError) as error:
+            raise SessionError(f"there is no such point in the history ({error}); open it again") from error
+        if position > len(line.actions):
+            raise SessionError(f"there is no such point in the history: it has {len(line.actions)} steps")
+        return line._change(position=position)
 
     def with_class(self, label: int, seed_class: SeedClass, *, user: str = "") -> Session:
         """Rename or recolour a class; can be undone."""
@@ -494,9 +544,11 @@ class Session(Record):
     @property
     def _next_number(self) -> int:
         """A number that no class has had yet, one that was undone included."""
-        added = [each.number for each in self.actions if isinstance(each, AddClassAction)]
-        for action in self.actions:
-            if isinstance(action, BorrowAction):
+        added: list[int] = []
+        for action in self.every_action:
+            if isinstance(action, AddClassAction):
+                added.append(action.number)
+            elif isinstance(action, BorrowAction):
                 added += [each.number for each in action.added]
         return 1 + max(*added, *self._run_numbers, len(self.initial_classes) - 1)
 
@@ -518,7 +570,11 @@ class Session(Record):
     def _act(self, action: Action) -> Session:
         self._state_at(self.position)
         states = act(self._states, self.position, action)
-        changed = self._change(actions=(*self.actions[: self.position], action), position=self.position + 1)
+        changed = self._change(
+            actions=(*self.actions[: self.position], action),
+            position=self.position + 1,
+            branches=cut(self.actions, self.position, self.branches),
+        )
         changed._states = states
         return changed
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from tissuumaps_sic.annotation import runs
 from tissuumaps_sic.annotation.lending import lend
 from tissuumaps_sic.annotation.records import SessionError
@@ -96,11 +98,12 @@ def borrow_seeds(slide: EmbeddedSlide, lender: Lender, session: Session, choices
     Raises
     ------
     SessionError
-        When they cannot be borrowed (`lend`), or a class of the lender has no seeds there.
+        When they cannot be borrowed (`lend`), or fewer than two classes of the lender have seeds there.
     """
-    for label, each in enumerate(lender.seeds.classes):
-        if label not in lender.seeds.patches.values():
-            raise SessionError(f"“{each.name}” has no seeds on {lender.slide.name}; seed it there first")
+    try:
+        runs.choose_seeded(lender.seeds.classes, np.array(list(lender.seeds.patches.values()), np.int64))
+    except SessionError as error:
+        raise SessionError(f"{lender.slide.name}: {error}") from error
     here = slide.with_embedding(choices.embedding or lender.seeds.embedding)
     loan = lend(lender.slide, lender.seeds.patches, here, session=lender.session)
     return session.borrow(loan, lender.seeds.classes)

@@ -50,13 +50,15 @@ def run(options: argparse.Namespace) -> int:
             "slide": slide.name,
             "sessions": options.sessions,
             "kappa": None if math.isnan(agreement.kappa) else agreement.kappa,
+            "agreement": agreement.word,
             "share": agreement.share,
             "disputed": n_disputed,
             "table": agreement.table.to_dict(),
         }
         print(json.dumps(report))
     else:
-        print(f"kappa {agreement.kappa:.3f}; {n_disputed} of {slide.n_patches} patches are disputed")
+        word = f" ({agreement.word}; Landis and Koch 1977)" if agreement.word else ""
+        print(f"kappa {agreement.kappa:.3f}{word}; {n_disputed} of {slide.n_patches} patches are disputed")
         print(agreement.table.to_string())
     return 0
 

@@ -40,7 +40,10 @@ def run(options: argparse.Namespace) -> int:
             raise WrongUseError(f"{target}: is there already; give another --into, or move it away")
         merged, disputed = consensus({name: load_session(path, slide) for name, path in paths.items()})
         save_session(target, merged)
-    print(f"{target}: {len(merged.seeds)} seeds; {len(disputed)} patches are disputed and left out")
+    print(
+        f"{target}: {len(merged.seeds)} seeds; {len(disputed)} more lie where another reader's seeds or "
+        "labels differ, and are left out; open the session in the viewer to decide them"
+    )
     for patch in disputed:
         print(f"  {patch}")
     return 0

@@ -16,16 +16,19 @@ from tissuumaps_sic.annotation.lending import only_from
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
 from tissuumaps_sic.viewer.exports import export_labels, send_regions, write_into_h5ad
+from tissuumaps_sic.viewer.history import send_history, send_restoring
 from tissuumaps_sic.viewer.opened import Shared
 from tissuumaps_sic.viewer.overview import list_slides, send_map
-from tissuumaps_sic.viewer.readers import compare_sessions, merge_sessions
+from tissuumaps_sic.viewer.readers import compare_sessions, list_decisions, merge_sessions
 from tissuumaps_sic.viewer.requests import (
     ChangeRequest,
     CompareRequest,
     ExportRequest,
+    HistoryRequest,
     JobRequest,
     MergeRequest,
     OpenRequest,
+    PointRequest,
     RequestError,
     RunRequest,
     ScoresRequest,
@@ -36,7 +39,7 @@ from tissuumaps_sic.viewer.requests import (
     parse_request,
 )
 from tissuumaps_sic.viewer.runs import run_clustering, send_labels, send_scores
-from tissuumaps_sic.viewer.sessions import change_session, open_session
+from tissuumaps_sic.viewer.sessions import change_session, offer_classes, open_session
 from tissuumaps_sic.viewer.suggestions import explain_patch, mark_unlike, suggest_patches
 
 log = logging.getLogger(__name__)
@@ -75,6 +78,9 @@ class Endpoint:
 ENDPOINTS = {
     "open": Endpoint(open_session, OpenRequest),
     "change": Endpoint(change_session, ChangeRequest, writes=True),
+    "offer": Endpoint(offer_classes, SeenRequest, writes=True),
+    "history": Endpoint(send_history, HistoryRequest),
+    "restoring": Endpoint(send_restoring, PointRequest),
     "run": Endpoint(run_clustering, RunRequest, writes=True),
     "labels": Endpoint(send_labels, OpenRequest),
     "scores": Endpoint(send_scores, ScoresRequest),
@@ -83,6 +89,7 @@ ENDPOINTS = {
     "unlike": Endpoint(mark_unlike, UnlikeRequest),
     "compare": Endpoint(compare_sessions, CompareRequest),
     "merge": Endpoint(merge_sessions, MergeRequest, writes=True),
+    "decisions": Endpoint(list_decisions, SeenRequest),
     "regions": Endpoint(send_regions, SeenRequest),
     "export": Endpoint(export_labels, ExportRequest),
     "write": Endpoint(write_into_h5ad, SeenRequest, writes=True),

@@ -15,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tissuumaps_sic.annotation.classes import order_classes
-from tissuumaps_sic.annotation.lending import Guest, guests_of, lender_of
+from tissuumaps_sic.annotation.history import Step, tell_redo, tell_undo
+from tissuumaps_sic.annotation.lending import Guest, guests_of, is_admitted, lender_of
 from tissuumaps_sic.annotation.loans import Loan
 from tissuumaps_sic.annotation.records import SessionError, SessionFileError
 from tissuumaps_sic.annotation.runs import Labelled, find_runner_up, own_scores, replay
+from tissuumaps_sic.annotation.scheme import Scheme, find_scheme, read_scheme
 from tissuumaps_sic.annotation.session import Run, Session, seed_vector
 from tissuumaps_sic.annotation.store import load_session, save_session, session_names, session_path
 from tissuumaps_sic.slidefile.h5ad import SlideFileError, Stamp, stamp_of
@@ -48,9 +50,12 @@ class Opened:
         self._slides.forget(h5ad)
 
     def session(self, slide: EmbeddedSlide, name: str) -> Session:
-        """Return a session of a slide, a new one where there is none of that name yet."""
+        """Return a session of a slide; a new one, of the folder's classes, where there is none yet."""
         path = locate_session(slide.path, name)
-        return self._sessions.get(path, slide) if os.path.lexists(path) else Session.new(slide)
+        if os.path.lexists(path):
+            return self._sessions.get(path, slide)
+        scheme, _ = look_for_scheme(slide.path)
+        return scheme.start(slide) if scheme else Session.new(slide)
 
     def seen_session(self, slide: EmbeddedSlide, request: SeenRequest) -> Session:
         """Return the session that a page asks about.
@@ -98,6 +103,11 @@ class Opened:
             "revision": session.revision,
             "can_undo": session.can_undo,
             "can_redo": session.can_redo,
+            "undo": _step_state(tell_undo(session)),
+            "redo": _step_state(tell_redo(session)),
+            "n_steps": sum(1 for _ in session.every_action),
+            "readers": list(session.readers),
+            "scheme": _scheme_state(slide, session),
             "run": session.run and self._run_state(slide, session, session.run),
         }
 
@@ -142,6 +152,31 @@ def read_seeds(slide: EmbeddedSlide, session: Session) -> npt.NDArray[np.int64]:
 def _loan_state(loan: Loan, n_classes: int) -> dict[str, Any]:
     counts = np.bincount(list(loan.seeds.values()), minlength=n_classes)
     return {"slide": loan.slide, "path": loan.path, "session": loan.session, "counts": counts.tolist()}
+
+
+def look_for_scheme(h5ad: Path) -> tuple[Scheme | None, str]:
+    """Return the class list of a slide's folder, or None; and what is wrong with it, else ""."""
+    path = find_scheme(h5ad.parent, is_admitted)
+    if path is None:
+        return None, ""
+    try:
+        return read_scheme(path), ""
+    except SessionError as error:
+        return None, str(error)
+
+
+def _scheme_state(slide: EmbeddedSlide, session: Session) -> dict[str, Any] | None:
+    """Return what a page is told of the folder's class list: names, those missing here, a problem."""
+    scheme, problem = look_for_scheme(slide.path)
+    if scheme is None:
+        return {"names": [], "missing": [], "problem": problem} if problem else None
+    names = [scheme.classes[label].name for label in order_classes(len(scheme.classes))]
+    known = {each.name for each in session.classes}
+    return {"names": names, "missing": [name for name in names if name not in known], "problem": ""}
+
+
+def _step_state(step: Step | None) -> dict[str, Any] | None:
+    return {"text": step.text, "time": step.time, "user": step.user} if step else None
 
 
 def locate_session(h5ad: Path, name: str) -> Path:

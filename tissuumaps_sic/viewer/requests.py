@@ -63,7 +63,8 @@ _Row = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 _Path = Annotated[str, Field(min_length=1, max_length=_LONGEST_PATH)]
 _SessionName = Annotated[str, Field(max_length=40)]
 _Embedding = Annotated[str, Field(min_length=1, max_length=200)]
-_ClassText = Annotated[str, Field(max_length=200)]
+# Longer than any class may be called: the class itself tells that, in words.
+_ClassText = Annotated[str, Field(max_length=10_000)]
 # Of the page's own making; by it the page asks how far its request is, and stops it.
 _Token = Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{8,64}$")]
 
@@ -130,8 +131,44 @@ class ReturnChange(_Request):
     path: _Path
 
 
+# Actions of a session: those of its file are fewer.
+_Position = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+_Branch = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+
+
+class OfferedChange(_Request):
+    """Add the classes of the folder's list that are not there."""
+
+    kind: Literal["add-offered"]
+
+
+class DecideChange(_Request):
+    """Seed patches with a class by its name, which is added where it is not there."""
+
+    kind: Literal["decide"]
+    name: _ClassText
+    patches: Annotated[tuple[_Row, ...], FailFast(), Field(min_length=1)]
+
+
+class RestoreChange(_Request):
+    """Go to a point of the history: after so many actions of the trunk, or of a branch's line."""
+
+    kind: Literal["restore"]
+    position: _Position
+    branch: _Branch | None = None
+
+
 Change = (
-    SeedChange | PlainChange | ClassChange | AddClassChange | RemoveClassChange | BorrowChange | ReturnChange
+    SeedChange
+    | PlainChange
+    | ClassChange
+    | AddClassChange
+    | RemoveClassChange
+    | BorrowChange
+    | ReturnChange
+    | RestoreChange
+    | OfferedChange
+    | DecideChange
 )
 
 
@@ -146,6 +183,19 @@ class ChangeRequest(SeenRequest):
 
     user: str = Field(default="", max_length=60)
     change: Annotated[Change, Field(discriminator="kind")]
+
+
+class HistoryRequest(SeenRequest):
+    """Ask what happened; with `before` in so many first actions alone."""
+
+    before: _Position | None = None
+
+
+class PointRequest(SeenRequest):
+    """Ask what going to a point of the history would do."""
+
+    position: _Position
+    branch: _Branch | None = None
 
 
 class RunRequest(SeenRequest):
@@ -227,5 +277,20 @@ def parse_request(model: type[Parsed], content: Any) -> Parsed:
         return model.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        if (told := _tell_length(first["type"], first["loc"], content)) is not None:
+            raise RequestError(422, told) from error
         where = ".".join(str(part) for part in first["loc"])[:200]
         raise RequestError(422, f"the request is not understood: {where}: {first['msg'][:200]}") from error
+
+
+# What a person types, and how much of it may be: the rest is of the page's own making.
+_TYPED = {"session": ("the session's name", 40), "user": ("your name", 60)}
+
+
+def _tell_length(kind: str, place: tuple[int | str, ...], content: Any) -> str | None:
+    """Return in words that something that a person typed is too long; None where it is something else."""
+    if kind != "string_too_long" or len(place) != 1 or place[0] not in _TYPED:
+        return None
+    what, most = _TYPED[str(place[0])]
+    n = len(content[place[0]])
+    return f"{what} has {n} characters, and {most} are the most; shorten it by {n - most}"

@@ -7,15 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from tissuumaps_sic.annotation.classes import make_class, next_color
+from tissuumaps_sic.annotation.classes import make_class, next_color, order_classes
 from tissuumaps_sic.annotation.lending import lend
 from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.scheme import FILE, find_scheme, write_scheme
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.slides.slide import EmbeddedSlide
-from tissuumaps_sic.viewer.access import Reach
+from tissuumaps_sic.viewer.access import Reach, require_no_link
 from tissuumaps_sic.viewer.answers import Header
-from tissuumaps_sic.viewer.opened import Shared
-from tissuumaps_sic.viewer.requests import BorrowChange, ChangeRequest, OpenRequest, SeedChange
+from tissuumaps_sic.viewer.opened import Shared, look_for_scheme
+from tissuumaps_sic.viewer.requests import (
+    BorrowChange,
+    ChangeRequest,
+    DecideChange,
+    OfferedChange,
+    OpenRequest,
+    SeedChange,
+    SeenRequest,
+    naming,
+)
 from tissuumaps_sic.viewer.tables import page_tables
 
 
@@ -40,10 +50,57 @@ def change_session(shared: Shared, reach: Reach, request: ChangeRequest) -> Head
             session = session.borrow(loan, lent.classes, user=request.user)
         elif isinstance(asked, SeedChange):
             session = _seed(slide, session, asked, request.user)
+        elif isinstance(asked, DecideChange):
+            session = _decide(slide, session, asked, request.user)
+        elif isinstance(asked, OfferedChange):
+            session = _add_offered(slide, session, request.user)
         else:
             session = _CHANGES[asked.kind](session, asked, request.user)
         opened.save(reach.h5ad, session, request.session)
         return opened.state(slide, session, request)
+
+
+def offer_classes(shared: Shared, reach: Reach, request: SeenRequest) -> Header:
+    """Keep a session's classes as the list of the folder, for new slides and sessions; return the state.
+
+    It is that of the served folder where the same password opens it, else that of the slide's folder.
+    """
+    slide = shared.opened.slide(reach.h5ad)
+    session = shared.opened.seen_session(slide, request)
+    target = reach.root / FILE
+    if not reach.admits(target):
+        target = reach.h5ad.parent / FILE
+    require_no_link(target)
+    # A list that is nearer to the slide is the one that counts, and so the one that changes.
+    target = find_scheme(reach.h5ad.parent, reach.admits) or target
+    with naming(target):
+        write_scheme(target, session.classes)
+    return {**shared.opened.state(slide, session, request), "written": target.name}
+
+
+def _add_offered(slide: EmbeddedSlide, session: Session, user: str) -> Session:
+    scheme, problem = look_for_scheme(slide.path)
+    if scheme is None:
+        raise SessionError(problem or "the folder has no class list; make one of a slide's classes first")
+    known = {each.name for each in session.classes}
+    for label in order_classes(len(scheme.classes)):
+        each = scheme.classes[label]
+        if each.name in known:
+            continue
+        is_taken = each.color in {other.color for other in session.classes}
+        color = next_color(session.classes) if is_taken else each.color
+        session = session.add_class(make_class(each.name, color), user=user)
+    return session
+
+
+def _decide(slide: EmbeddedSlide, session: Session, asked: DecideChange, user: str) -> Session:
+    wanted = make_class(asked.name, next_color(session.classes))
+    names = [each.name for each in session.classes]
+    if wanted.name not in names:
+        session = session.add_class(wanted, user=user)
+        names.append(wanted.name)
+    label = names.index(wanted.name)
+    return _seed(slide, session, SeedChange(kind="seed", label=label, patches=asked.patches), user)
 
 
 def _seed(slide: EmbeddedSlide, session: Session, asked: SeedChange, user: str) -> Session:
@@ -59,6 +116,7 @@ _CHANGES: dict[str, Callable[[Session, Any, str], Session]] = {
     "clear": lambda session, _, user: session.clear(user=user),
     "undo": lambda session, _, __: session.undo(),
     "redo": lambda session, _, __: session.redo(),
+    "restore": lambda session, asked, _: session.restore(asked.position, branch=asked.branch),
     "class": lambda session, asked, user: session.with_class(
         asked.label, make_class(asked.name, asked.color), user=user
     ),

@@ -42,7 +42,7 @@ def suggest_patches(shared: Shared, reach: Reach, request: SuggestRequest) -> He
         fitting, resampling, looking = (
             stretch.part(*ends).follow for ends in ((0.0, 0.5), (0.5, 0.95), (0.95, 1.0))
         )
-        estimator = fit(
+        estimator, _ = fit(
             slide,
             session.classes,
             session.seeds,

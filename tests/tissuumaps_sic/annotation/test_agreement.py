@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from tissuumaps_sic.annotation.agreement import compare, consensus, list_disputed
+from tissuumaps_sic.annotation.agreement import compare, consensus, decisions, list_disputed, name_kappa
 from tissuumaps_sic.annotation.classes import SeedClass
 from tissuumaps_sic.annotation.records import SessionError
-from tissuumaps_sic.annotation.runs import cluster
+from tissuumaps_sic.annotation.runs import cluster, label
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import load_session, save_session, session_path
 from tissuumaps_sic.cli import main
@@ -73,8 +73,9 @@ def test_without_labels_nothing_is_compared(slide):
 
 def test_a_consensus_holds_what_nobody_disputes(slide):
     names = slide.patch_names
-    anna = read(slide, other=[0, 13], tumour=[11, 22])
-    ben = read(slide, other=[0, 22], tumour=[30], stroma=[50])
+    anna = read(slide, other=[0, 13], tumour=[11, 22]).model_copy(update={"run": None})
+    # Labels would count as well; these two have seeds alone.
+    ben = read(slide, other=[0, 22], tumour=[30], stroma=[50]).model_copy(update={"run": None})
     merged, disputed = consensus({"Anna": anna, "Ben": ben})
     assert disputed == [names[22]]
     expected = {0: "Other", 13: "Other", 11: "Tumour", 30: "Tumour", 50: "Stroma"}
@@ -108,7 +109,7 @@ def test_the_commands_compare_and_merge(slide, tmp_path, capsys, caplog):
 
     assert main(["merge", file, "--sessions", "Anna", "", "--into", "both"]) == 0
     told = capsys.readouterr().out
-    assert "1 patches are disputed" in told
+    assert "1 more lie where another reader's seeds or labels differ" in told
     assert slide.patch_names[22] in told
     assert by_name(load_session(session_path(slide.path, "both"), slide)) == by_name(
         consensus({"Anna": anna, "": ben})[0]
@@ -139,3 +140,57 @@ def test_disputed_patches_that_touch_are_one_place_and_the_largest_comes_first(s
     assert found[1][0] in small
     assert {found[2][0]} == alone
     assert list_disputed(slide, np.zeros(slide.n_patches, dtype=bool)) == []
+
+
+@pytest.mark.parametrize(
+    ("kappa", "word"),
+    [
+        (-0.1, "poor"), (0.0, "slight"), (0.2, "slight"), (0.21, "fair"), (0.59, "moderate"),
+        (0.61, "substantial"), (0.81, "almost perfect"), (1.0, "almost perfect"), (float("nan"), ""),
+    ],
+)  # fmt: skip
+def test_a_kappa_has_the_word_of_landis_and_koch(kappa, word):
+    assert name_kappa(kappa) == word
+
+
+def test_a_seed_where_the_others_labels_differ_is_left_out_and_asked_about(slide):
+    """B8: of 118 disputed patches the consensus left out one, and kept a seed in a disputed place."""
+    names = [str(name) for name in slide.patch_names]
+    one = Session.new(slide).seed(names[:3], 0).seed(names[-3:], 1)
+    other = one.seed(names[40:41], 1)
+    sessions = {"Anna": label(slide, one).session, "Ben": label(slide, other).session}
+    labels = {name: each.run.unpack() for name, each in sessions.items()}
+    anna = labels["Anna"][40]
+    merged, disputed = consensus(sessions)
+    assert merged.readers == ("Anna", "Ben")
+    assert (names[40] in disputed) == (anna != 1)
+    assert (names[40] in merged.seeds) == (anna == 1)
+    flipped = sessions["Ben"].seed(names[41:42], 1 - int(labels["Anna"][41]))
+    merged, disputed = consensus({"Anna": sessions["Anna"], "Ben": flipped})
+    assert names[41] in disputed
+    assert names[41] not in merged.seeds
+    # What is left out is asked about, once it is disputed; then every place of disputed labels.
+    readers = {"Anna": sessions["Anna"], "Ben": flipped}
+    asked = decisions(slide, merged, readers)
+    assert 41 in [each.row for each in asked]
+    first = next(each for each in asked if each.row == 41)
+    classes = merged.classes
+    theirs = classes[int(labels["Anna"][41])].name
+    assert dict(first.said) == {"Anna": theirs, "Ben": next(c.name for c in classes[:2] if c.name != theirs)}
+    # A decision is a seed, and is not asked about again.
+    after = decisions(slide, merged.seed([names[41]], 1, user="Chris"), readers)
+    assert 41 not in [each.row for each in after]
+    assert len(after) == len(asked) - 1
+
+
+def test_every_disputed_label_is_of_a_place_that_is_asked_about(slide):
+    names = [str(name) for name in slide.patch_names]
+    one = label(slide, Session.new(slide).seed(names[:2], 0).seed(names[-2:], 1)).session
+    other = label(slide, Session.new(slide).seed(names[:2], 0).seed(names[-40:], 1)).session
+    both = compare(slide, one, other)
+    merged, _ = consensus({"": one, "b": other})
+    asked = decisions(slide, merged, {"": one, "b": other})
+    for each in asked:
+        assert len({name for _, name in each.said}) == 2
+    if both.disputed.any():
+        assert asked

@@ -111,7 +111,7 @@ def test_own_seeds_and_borrowed_ones_label_together_as_the_estimator_does(slide,
     assert not session.is_stale
     assert session.give_back("cases/there.h5ad").is_stale
     # Every class may have its seeds among the guests alone; without them class 0 has none.
-    with pytest.raises(SessionError, match="“Stroma” has no seeds yet"):
+    with pytest.raises(SessionError, match="Each class needs a seed: Gland 5, Stroma 0"):
         cluster(slide, session.classes, session.seeds)
     with pytest.raises(SessionError, match="need the refined method"):
         ran(slide, session, method="sic")
@@ -208,7 +208,7 @@ def test_suggestions_and_the_stop_sign_work_with_borrowed_seeds_alone(slide, len
     from tissuumaps_sic.annotation.runs import fit
 
     session = borrowed(slide, lender)
-    estimator = fit(slide, session.classes, {}, guests=guests_of(slide, session.loans))
+    estimator, _ = fit(slide, session.classes, {}, guests=guests_of(slide, session.loans))
     assert len(set(estimator.suggest(5).tolist())) == 5
     flips = estimator.flips(10)
     assert flips.shape == (slide.n_patches,)

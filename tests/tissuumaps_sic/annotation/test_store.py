@@ -77,7 +77,7 @@ def test_large_sessions_have_rows_and_come_back_with_all_their_history(slide, pa
     session = session.undo().seed(by_name(slide, [7]), None).undo()
     session = session.with_run(cluster(slide, session.classes, session.seeds)[0])
     save_session(path, session)
-    assert json.loads(path.read_text())["schema"] == "tissuumaps-sic/session/4"
+    assert json.loads(path.read_text())["schema"] == "tissuumaps-sic/session/5"
     again = load_session(path, slide)
     assert again == session
     assert not again.is_stale
@@ -307,7 +307,7 @@ def test_damage_in_what_is_packed_is_told_by_its_place(slide, path, change, told
         load_session(path, slide)
 
 
-@pytest.mark.parametrize("schema", ["5", "99", "9" * 5000])
+@pytest.mark.parametrize("schema", ["6", "99", "9" * 5000])
 def test_a_session_of_a_newer_version_is_told_as_one(slide, path, schema):
     save_session(path, Session.new(slide))
     # Whatever else may be in it is not looked at.

@@ -61,7 +61,7 @@ def test_a_folder_is_run_again_from_its_own_sessions(folder, tmp_path, capsys, c
     assert [each.name for each in (tmp_path / "out").iterdir()] == ["a.labels.csv"]
     assert labels_in(tmp_path / "out" / "a.labels.csv") == names_of(session_of(folder, "a"))
     assert capsys.readouterr().out.count("\n") == 1
-    assert "“Other” has no seeds yet" in caplog.text
+    assert "Each class needs a seed: Tumour 1, Other 0" in caplog.text
     assert "c.h5ad: has no session yet; left out" in caplog.text
     assert "d.h5ad: not a readable h5ad" in caplog.text
     assert "2 of 4: b.h5ad" in caplog.text

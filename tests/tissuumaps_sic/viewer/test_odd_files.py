@@ -240,14 +240,14 @@ def test_embeddings_that_are_no_numbers_are_refused_in_words(server, small_h5ad,
 def test_a_slide_of_one_patch_opens_and_says_what_a_run_lacks(server, tmp_path):
     page = Page(server, write_small_h5ad(tmp_path / "one.h5ad", columns=1, rows=1))
     assert page.ask("open")["n_patches"] == 1
-    with pytest.raises(SicError, match="“Other” has no seeds yet"):
+    with pytest.raises(SicError, match="Each class needs a seed: Tumour 0, Other 0"):
         page.run()
     assert page.seed(1, 0)["seeds"] == {"patches": [0], "labels": [1]}
     assert page.ask("why", revision=page.revision, patch=0)["margin"] is None
     for method in ("sic", "refine"):
-        with pytest.raises(SicError, match="“Other” has no seeds yet; choose it and click"):
+        with pytest.raises(SicError, match="Tumour 1, Other 0; choose a class and click"):
             page.run(method=method)
-        with pytest.raises(SicError, match="“Other” has no seeds yet"):
+        with pytest.raises(SicError, match="Each class needs a seed"):
             page.ask("suggest", revision=page.revision, method=method)
 
 
