@@ -3,7 +3,8 @@
 It is one object:
 
 ``schema``
-    "tissuumaps-sic/session/3", or ".../4" where something is packed as told below. 1 and 2 are read as well.
+    "tissuumaps-sic/session/3", ".../4" where something is packed as told below, or ".../5" where there is
+    something that only this version knows (``seen``; actions that are ``REMARKS``). 1 and 2 are read as well.
 ``slide``, ``fingerprint``
     The slide's name, and the fingerprint of its patches, `EmbeddedSlide.fingerprint`.
 ``classes``
@@ -11,10 +12,14 @@ It is one object:
     classes as it is at an action.
 ``actions``
     What was done, in order, each with ``time``, ``user`` and ``kind``: "seed" (``label``, null where seeds
-    are taken back, and ``patches``), "clear", "add-class", "edit-class", "remove-class", "borrow", "return";
-    their members are those of the classes in `actions`.
+    are taken back, and ``patches``), "clear", "add-class", "edit-class", "remove-class", "borrow", "return",
+    "skip" (``patches``, always named), "note" (``number``, ``text``, ``patch``, ``box``), "check"
+    (``checked``); their members are those of the classes in `actions`.
 ``position``, ``revision``
     How many actions count, the others having been undone; how many changes there were.
+``seen``
+    Only where there is some: which patches were looked at closely, a bit a patch, the first the highest of a
+    byte, a text for ``np.unpackbits(np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8))``.
 ``run``
     The last run, members as those of `session.Run`, or null.
 
@@ -43,10 +48,10 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from tissuumaps_sic.annotation.actions import SeedAction, name_place
+from tissuumaps_sic.annotation.actions import REMARKS, SeedAction, name_place
 from tissuumaps_sic.annotation.patch_rows import PatchIndex, SeedMap, pack, unpack
 from tissuumaps_sic.annotation.records import MOST_UNPACKED, Reading
-from tissuumaps_sic.annotation.session import NEWEST, PACKED_SCHEMA, SCHEMA, Session
+from tissuumaps_sic.annotation.session import NEWEST, NEWEST_SCHEMA, PACKED_SCHEMA, SCHEMA, Session
 from tissuumaps_sic.slidefile.errors import SicError
 
 # Seeded patches of all actions together that are named in the file.
@@ -281,8 +286,10 @@ def to_text(session: Session) -> str:
     lines = [each.packed_line if by_row else each.line for each in session.actions]
     if is_large:
         items, n_packed = _pack_history(lines)
+    is_newest = bool(session.seen) or any(isinstance(each, REMARKS) for each in session.actions)
+    older = PACKED_SCHEMA if by_row or n_packed else SCHEMA
     members = {
-        "schema": json.dumps(PACKED_SCHEMA if by_row or n_packed else SCHEMA),
+        "schema": json.dumps(NEWEST_SCHEMA if is_newest else older),
         "slide": json.dumps(session.slide, ensure_ascii=False),
         "fingerprint": json.dumps(session.fingerprint),
         "classes": _lines([each.model_dump_json() for each in session.initial_classes]),
@@ -290,6 +297,7 @@ def to_text(session: Session) -> str:
         "actions": _lines(lines[n_packed:]),
         "position": str(session.position),
         "revision": str(session.revision),
+        **({"seen": json.dumps(session.seen)} if session.seen else {}),
         "run": "null" if run is None else run.packed_line if by_row else run.model_dump_json(),
     }
     return "{\n" + ",\n".join(f' "{key}": {value}' for key, value in members.items()) + "\n}\n"

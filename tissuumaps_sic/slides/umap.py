@@ -55,7 +55,7 @@ def read_layout(path: Path) -> Layout:
     extent = np.ptp(umap, axis=0)
     side = extent.max() or 1
     umap = (umap - umap.min(axis=0)) / side + (1 - extent / side) / 2
-    shares = None if tissue is None or tissue.dtype.kind != "f" else np.clip(tissue, 0, 1)
+    shares = _shares(tissue)
     return Layout(
         np.ascontiguousarray(umap, np.float32),
         _bytes(colors, n),
@@ -70,6 +70,24 @@ def _read_held(path: Path, item: Any, shape: tuple[int, ...]) -> npt.NDArray[Any
     require_held(item, f"{path.name}: {item.name}")
     found: npt.NDArray[Any] = item[()]
     return found
+
+
+def read_tissue(path: Path) -> npt.NDArray[np.float32]:
+    """Return `Layout.tissue` of a file alone.
+
+    Raises
+    ------
+    SlideFileError
+        When the file cannot be read.
+    """
+    with open_h5ad(path) as file:
+        n = len(names_in(file["obs"], f"{path.name}: obs"))
+        shares = _shares(_column(path, file, "tissue", n))
+    return np.full(n, np.nan, np.float32) if shares is None else np.asarray(shares, np.float32)
+
+
+def _shares(tissue: npt.NDArray[Any] | None) -> npt.NDArray[Any] | None:
+    return None if tissue is None or tissue.dtype.kind != "f" else np.clip(tissue, 0, 1)
 
 
 def _column(path: Path, file: h5py.File, name: str, n: int) -> npt.NDArray[Any] | None:

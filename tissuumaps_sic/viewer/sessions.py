@@ -15,7 +15,16 @@ from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Header
 from tissuumaps_sic.viewer.opened import Shared
-from tissuumaps_sic.viewer.requests import BorrowChange, ChangeRequest, OpenRequest, SeedChange
+from tissuumaps_sic.viewer.remarks import change_remarks
+from tissuumaps_sic.viewer.requests import (
+    BorrowChange,
+    ChangeRequest,
+    CheckChange,
+    NoteChange,
+    OpenRequest,
+    SeedChange,
+    SkipChange,
+)
 from tissuumaps_sic.viewer.tables import page_tables
 
 
@@ -40,6 +49,8 @@ def change_session(shared: Shared, reach: Reach, request: ChangeRequest) -> Head
             session = session.borrow(loan, lent.classes, user=request.user)
         elif isinstance(asked, SeedChange):
             session = _seed(slide, session, asked, request.user)
+        elif isinstance(asked, SkipChange | NoteChange | CheckChange):
+            session = change_remarks(slide, session, asked, request.user)
         else:
             session = _CHANGES[asked.kind](session, asked, request.user)
         opened.save(reach.h5ad, session, request.session)

@@ -307,7 +307,7 @@ def test_damage_in_what_is_packed_is_told_by_its_place(slide, path, change, told
         load_session(path, slide)
 
 
-@pytest.mark.parametrize("schema", ["5", "99", "9" * 5000])
+@pytest.mark.parametrize("schema", ["6", "99", "9" * 5000])
 def test_a_session_of_a_newer_version_is_told_as_one(slide, path, schema):
     save_session(path, Session.new(slide))
     # Whatever else may be in it is not looked at.
