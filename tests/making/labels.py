@@ -28,7 +28,7 @@ def plan(size=(2600, 1900), *, mpp=(0.5, 0.5), keep=None, **more):
 
 
 def write_grid_h5ad(path, grid, *, told=True, image=None):
-    """Write an h5ad of a grid's patches, embeddings apart by column; `told`: with the grid and the tissue in it."""
+    """Write an h5ad of a grid's patches, embeddings apart by column; `told`: with grid and tissue."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(len(grid), 8)).astype(np.float32)
     X[:, 0] += np.where(grid.column < grid.columns / 2, 8, -8)

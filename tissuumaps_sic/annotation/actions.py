@@ -21,6 +21,7 @@ from tissuumaps_sic.annotation.classes import NumberedClass, SeedClass
 from tissuumaps_sic.annotation.loans import Loan
 from tissuumaps_sic.annotation.patch_rows import PatchIndex, PatchRows
 from tissuumaps_sic.annotation.records import Reading, Record, to_line
+from tissuumaps_sic.annotation.remarks import LONGEST_NOTE, Check, Note, StoredBox
 from tissuumaps_sic.annotation.state import State
 
 # What is worth keeping between two kept states of a session: microseconds of doing actions.
@@ -187,6 +188,50 @@ class ReturnAction(_Action):
         state.give_back(self.path)
 
 
+class SkipAction(_Action):
+    """A reader could not tell which class some patches are of; they are not asked about again."""
+
+    kind: Literal["skip"] = "skip"
+    patches: tuple[Annotated[str, Field(max_length=1000)], ...] = Field(min_length=1)
+
+    @property
+    def n_patches(self) -> int:
+        """How many patches it names."""
+        return len(self.patches)
+
+    def _apply(self, state: State) -> None:
+        state.skipped |= frozenset(self.patches)
+
+
+class NoteAction(_Action):
+    """A note was written, written anew, or (`text` "") removed; members are those of `Note`."""
+
+    kind: Literal["note"] = "note"
+    number: int = Field(ge=0)
+    text: str = Field(max_length=LONGEST_NOTE)
+    patch: str = Field(default="", max_length=1000)
+    box: StoredBox | None = None
+
+    def _apply(self, state: State) -> None:
+        if self.text:
+            state.notes[self.number] = Note(**self.model_dump(exclude={"kind"}))
+        elif state.notes.pop(self.number, None) is None:
+            raise LookupError(f"no note {self.number}")
+
+
+class CheckAction(_Action):
+    """A reader said that the slide is done, or (`checked` false) that it is not."""
+
+    kind: Literal["check"] = "check"
+    checked: bool = True
+
+    def _apply(self, state: State) -> None:
+        state.checked = Check(time=self.time, user=self.user) if self.checked else None
+
+
+# What says something of a slide and changes nothing of its labels; versions before 0.2 do not know them.
+REMARKS = (SkipAction, NoteAction, CheckAction)
+
 Action = Annotated[
     SeedAction
     | ClearAction
@@ -194,7 +239,10 @@ Action = Annotated[
     | EditClassAction
     | RemoveClassAction
     | BorrowAction
-    | ReturnAction,
+    | ReturnAction
+    | SkipAction
+    | NoteAction
+    | CheckAction,
     Field(discriminator="kind"),
 ]
 
@@ -203,6 +251,8 @@ def do(state: State, action: Action) -> None:
     """Do one more action to a state; what cannot be done is a `LookupError`."""
     state.cost += 10.0 + 0.02 * action.n_patches
     action._apply(state)
+    if not isinstance(action, REMARKS):
+        state.outdate_check()
 
 
 def fold(

@@ -3,8 +3,9 @@
 It is one object:
 
 ``schema``
-    "tissuumaps-sic/session/3", ".../4" where something is packed as told below, or ".../5" as told at
-    ``branches``. 1 and 2 are read as well.
+    "tissuumaps-sic/session/3", ".../4" where something is packed as told below, or ".../5" where there is
+    something that only this version knows (``branches``, ``readers``, ``seen``; actions that are
+    ``REMARKS``). 1 and 2 are read as well.
 ``slide``, ``fingerprint``
     The slide's name, and the fingerprint of its patches, `EmbeddedSlide.fingerprint`.
 ``classes``
@@ -12,16 +13,20 @@ It is one object:
     classes as it is at an action.
 ``actions``
     What was done, in order, each with ``time``, ``user`` and ``kind``: "seed" (``label``, null where seeds
-    are taken back, and ``patches``), "clear", "add-class", "edit-class", "remove-class", "borrow", "return";
-    their members are those of the classes in `actions`.
+    are taken back, and ``patches``), "clear", "add-class", "edit-class", "remove-class", "borrow", "return",
+    "skip" (``patches``, always named), "note" (``number``, ``text``, ``patch``, ``box``), "check"
+    (``checked``); their members are those of the classes in `actions`.
 ``position``, ``revision``
     How many actions count, the others having been undone; how many changes there were.
 ``branches``
-    Only where something was undone and then replaced, in "tissuumaps-sic/session/5": objects of ``number``,
+    Only where something was undone and then replaced: objects of ``number``,
     ``on`` (the branch that it left, null the ``actions``), ``at`` (how many actions, of those in ``history``
     too, come before its own) and ``actions``.
 ``readers``
-    Only of a consensus, likewise: the names of the sessions that it was made of.
+    Only of a consensus: the names of the sessions that it was made of.
+``seen``
+    Only where there is some: which patches were looked at closely, a bit a patch, the first the highest of a
+    byte, a text for ``np.unpackbits(np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8))``.
 ``run``
     The last run, members as those of `session.Run`, or null.
 
@@ -50,7 +55,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from tissuumaps_sic.annotation.actions import SeedAction, name_place
+from tissuumaps_sic.annotation.actions import REMARKS, SeedAction, name_place
 from tissuumaps_sic.annotation.branches import Branch
 from tissuumaps_sic.annotation.patch_rows import PatchIndex, SeedMap, pack, unpack
 from tissuumaps_sic.annotation.records import MOST_UNPACKED, Reading
@@ -290,7 +295,8 @@ def to_text(session: Session) -> str:
     if is_large:
         items, n_packed = _pack_history(lines)
     branches = [_write_branch(each, by_row=by_row) for each in session.branches]
-    is_newest = bool(branches or session.readers)
+    has_remarks = any(isinstance(each, REMARKS) for each in session.actions)
+    is_newest = bool(branches or session.readers or session.seen) or has_remarks
     older = PACKED_SCHEMA if by_row or n_packed else SCHEMA
     members = {
         "schema": json.dumps(NEWEST_SCHEMA if is_newest else older),
@@ -303,6 +309,7 @@ def to_text(session: Session) -> str:
         "revision": str(session.revision),
         **({"branches": _lines(branches)} if branches else {}),
         **({"readers": json.dumps(session.readers, ensure_ascii=False)} if session.readers else {}),
+        **({"seen": json.dumps(session.seen)} if session.seen else {}),
         "run": "null" if run is None else run.packed_line if by_row else run.model_dump_json(),
     }
     return "{\n" + ",\n".join(f' "{key}": {value}' for key, value in members.items()) + "\n}\n"

@@ -30,11 +30,14 @@ from tissuumaps_sic.annotation.actions import (
     Action,
     AddClassAction,
     BorrowAction,
+    CheckAction,
     ClearAction,
     EditClassAction,
+    NoteAction,
     RemoveClassAction,
     ReturnAction,
     SeedAction,
+    SkipAction,
     act,
     fold,
 )
@@ -49,8 +52,9 @@ from tissuumaps_sic.annotation.classes import (
     require_new_name,
 )
 from tissuumaps_sic.annotation.loans import Loan, UsedLoan, seeds_by_path
-from tissuumaps_sic.annotation.patch_rows import PatchIndex, PatchRows, SeedMap, unpack
+from tissuumaps_sic.annotation.patch_rows import PatchIndex, PatchRows, SeedMap, pack, unpack
 from tissuumaps_sic.annotation.records import Reading, Record, SessionError, to_line
+from tissuumaps_sic.annotation.remarks import Box, Check, Note
 from tissuumaps_sic.annotation.state import State
 from tissuumaps_sic.labelling.methods import Method
 from tissuumaps_sic.slidefile.provenance import MAIN
@@ -59,9 +63,8 @@ from tissuumaps_sic.slides.slide import EmbeddedSlide
 SCHEMA: Literal["tissuumaps-sic/session/3"] = "tissuumaps-sic/session/3"
 # The first schema had two classes that could not be added to, the second no seeds of other slides; nothing
 # else differs. The fourth packs what is large, and is written where that is worth it: what needs no packing
-# older versions can open too.
-# The fifth keeps branches and names readers, and is written where there are some: older versions would lose
-# them.
+# older versions can open too. The fifth has branches, readers, skipped patches, notes, checks and what was
+# seen, and is written where there are some: older versions, which would lose them, refuse it.
 PACKED_SCHEMA, NEWEST_SCHEMA, NEWEST = "tissuumaps-sic/session/4", "tissuumaps-sic/session/5", 5
 _OTHER_SCHEMAS = ("tissuumaps-sic/session/1", "tissuumaps-sic/session/2", PACKED_SCHEMA, NEWEST_SCHEMA)
 # Names of sessions are no longer than this.
@@ -210,6 +213,8 @@ class Session(Record):
         What was undone and then replaced by something else.
     readers : tuple of str
         Names of the sessions that this one is the consensus of; empty where it is none.
+    seen : str
+        Which patches were looked at closely: a bit a patch, `np.packbits`, as `pack` has it; "" is none.
     """
 
     schema_: Literal["tissuumaps-sic/session/3"] = Field(default=SCHEMA, alias="schema")
@@ -224,6 +229,7 @@ class Session(Record):
     run: Run | None = None
     branches: tuple[Branch, ...] = ()
     readers: tuple[_ReaderName, ...] = Field(default=(), max_length=20)
+    seen: str = ""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -366,6 +372,47 @@ class Session(Record):
                 self._run_numbers, self.run.classes or self.initial_classes, strict=True
             )
         )
+
+    @property
+    def skipped(self) -> frozenset[str]:
+        """Names of the patches that a reader could not tell the class of, and that are not seeded since."""
+        seeds = self.seeds
+        return frozenset(name for name in self.state.skipped if name not in seeds)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """The notes, in the order in which they were begun."""
+        notes = self.state.notes
+        return tuple(notes[number] for number in sorted(notes))
+
+    @property
+    def checked(self) -> Check | None:
+        """Who has said that the slide is done, and whether that is of the seeds and labels that there are."""
+        check = self.state.checked
+        if check is None or self.run is None or self.run.time <= check.time:
+            return check
+        return check.model_copy(update={"is_current": False})
+
+    @property
+    def last_action(self) -> Action | None:
+        """What was done last, of what counts."""
+        return self.actions[self.position - 1] if self.position else None
+
+    def seen_patches(self, n_patches: int) -> npt.NDArray[np.bool_]:
+        """Return which patches of the slide, which has so many, were looked at closely, (n_patches,) bool.
+
+        Raises
+        ------
+        ValueError
+            When what is kept of it is damaged, or of another number of patches.
+        """
+        if not self.seen:
+            return np.zeros(n_patches, bool)
+        n_bytes = -(-n_patches // 8)
+        data = unpack(self.seen, n_bytes)
+        if len(data) != n_bytes:
+            raise ValueError(f"tells of {8 * len(data)} patches")
+        return np.unpackbits(np.frombuffer(data, np.uint8), count=n_patches).astype(bool)
 
     @property
     def is_stale(self) -> bool:
@@ -551,6 +598,52 @@ class Session(Record):
             elif isinstance(action, BorrowAction):
                 added += [each.number for each in action.added]
         return 1 + max(*added, *self._run_numbers, len(self.initial_classes) - 1)
+
+    def skip(self, patches: Sequence[str], *, user: str = "") -> Session:
+        """Note that a reader cannot tell the class of some patches, by their names; can be undone."""
+        return self._act(SkipAction(patches=tuple(patches), user=user))
+
+    def note(
+        self, text: str, *, number: int | None = None, patch: str = "", box: Box | None = None, user: str = ""
+    ) -> Session:
+        """Write a note, of a new number by default; an empty one removes it. Can be undone.
+
+        Parameters
+        ----------
+        text : str
+        number : int, optional
+            That of a note that is there, which stays where it is.
+        patch : str, default=""
+        box : (float, float, float, float), optional
+            As those of `Note`.
+        user : str, default=""
+
+        Raises
+        ------
+        SessionError
+            When there is no note of that number, or a new one is empty.
+        """
+        known = None if number is None else self.state.notes.get(number)
+        if number is not None and known is None:
+            raise SessionError("this note is no longer there")
+        if known is not None:
+            return self._act(
+                NoteAction(number=known.number, text=text, patch=known.patch, box=known.box, user=user)
+            )
+        if not text:
+            raise SessionError("the note is empty; write something first")
+        given = [each.number for each in self.actions if isinstance(each, NoteAction)]
+        return self._act(
+            NoteAction(number=max(given, default=-1) + 1, text=text, patch=patch, box=box, user=user)
+        )
+
+    def check(self, *, checked: bool = True, user: str = "") -> Session:
+        """Note that a reader says the slide is done, or not; can be undone."""
+        return self._act(CheckAction(checked=checked, user=user))
+
+    def with_seen(self, seen: npt.NDArray[np.bool_]) -> Session:
+        """Keep which patches were looked at closely, (n_patches,) bool, which is no change that pages see."""
+        return self.model_copy(update={"seen": pack(np.packbits(seen).tobytes())})
 
     def with_run(self, run: Run) -> Session:
         """Keep the outcome of a run on the present seeds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from tissuumaps_sic.annotation.classes import (
 )
 from tissuumaps_sic.annotation.loans import Loan
 from tissuumaps_sic.annotation.patch_rows import Labels, PatchRows
+from tissuumaps_sic.annotation.remarks import Check, Note
 
 
 @dataclass
@@ -37,6 +38,10 @@ class State:
     merged: dict[int, int]
     # What all of it took, in microseconds of a slow computer.
     cost: float = 0.0
+    # Names of patches that a reader cannot tell the class of, the notes by number, who has checked all this.
+    skipped: frozenset[str] = frozenset()
+    notes: dict[int, Note] = field(default_factory=dict)
+    checked: Check | None = None
 
     @classmethod
     def start(cls, classes: Sequence[SeedClass], n_patches: int) -> State:
@@ -64,6 +69,7 @@ class State:
             loans=dict(self.loans),
             known=dict(self.known),
             merged=dict(self.merged),
+            notes=dict(self.notes),
         )
 
     @property
@@ -151,6 +157,11 @@ class State:
         """Drop what is borrowed from a slide."""
         if self.loans.pop(path, None) is None:
             raise LookupError(f"nothing is borrowed from {path}")
+
+    def outdate_check(self) -> None:
+        """Note that what was checked is no longer what there is."""
+        if self.checked is not None:
+            self.checked = self.checked.model_copy(update={"is_current": False})
 
     def name_class(self, number: int, otherwise: SeedClass) -> SeedClass:
         """Return the class of a number as it is called now; `otherwise` where its making was undone."""

@@ -85,6 +85,12 @@ def load_session(path: Path, slide: EmbeddedSlide) -> Session:
             f"{path.name}: was made on other patches than {slide.path.name} holds now; "
             "move it away to start anew, or put the h5ad that it was made on back"
         )
+    try:
+        session.seen_patches(slide.n_patches)
+    except ValueError as error:
+        raise SessionFileError(
+            f"{path.name}: seen: {error}; take it out, or move the file away to start anew"
+        ) from error
     if session.run is not None:
         # Before they are unpacked, since damage may unpack to gigabytes.
         labels = np.empty(0, dtype=np.uint8)

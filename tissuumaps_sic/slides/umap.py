@@ -55,12 +55,21 @@ def read_layout(path: Path) -> Layout:
     extent = np.ptp(umap, axis=0)
     side = extent.max() or 1
     umap = (umap - umap.min(axis=0)) / side + (1 - extent / side) / 2
-    shares = None if tissue is None or tissue.dtype.kind != "f" else np.clip(tissue, 0, 1)
+    shares = _shares(tissue)
     return Layout(
         np.ascontiguousarray(umap, np.float32),
         _bytes(colors, n),
         np.full(n, np.nan, np.float32) if shares is None else np.asarray(shares, np.float32),
     )
+
+
+def _read_held(path: Path, item: Any, shape: tuple[int, ...]) -> npt.NDArray[Any] | None:
+    """Read what has the shape that it should have, once the file is known to hold it."""
+    if not isinstance(item, h5py.Dataset) or item.shape != shape:
+        return None
+    require_held(item, f"{path.name}: {item.name}")
+    found: npt.NDArray[Any] = item[()]
+    return found
 
 
 def read_tissue(path: Path) -> npt.NDArray[np.float32] | None:
@@ -72,19 +81,13 @@ def read_tissue(path: Path) -> npt.NDArray[np.float32] | None:
         When the file cannot be read.
     """
     with open_h5ad(path) as file:
-        found = _column(path, file, "tissue", len(names_in(file["obs"], f"{path.name}: obs")))
-    if found is None or found.dtype.kind != "f" or not np.isfinite(found).all():
-        return None
-    return np.asarray(np.clip(found, 0, 1), np.float32)
+        n = len(names_in(file["obs"], f"{path.name}: obs"))
+        shares = _shares(_column(path, file, "tissue", n))
+    return None if shares is None or not np.isfinite(shares).all() else np.asarray(shares, np.float32)
 
 
-def _read_held(path: Path, item: Any, shape: tuple[int, ...]) -> npt.NDArray[Any] | None:
-    """Read what has the shape that it should have, once the file is known to hold it."""
-    if not isinstance(item, h5py.Dataset) or item.shape != shape:
-        return None
-    require_held(item, f"{path.name}: {item.name}")
-    found: npt.NDArray[Any] = item[()]
-    return found
+def _shares(tissue: npt.NDArray[Any] | None) -> npt.NDArray[Any] | None:
+    return None if tissue is None or tissue.dtype.kind != "f" else np.clip(tissue, 0, 1)
 
 
 def _column(path: Path, file: h5py.File, name: str, n: int) -> npt.NDArray[Any] | None:

@@ -17,15 +17,18 @@ from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
 from tissuumaps_sic.viewer.exports import export_labels, send_regions, write_into_h5ad
 from tissuumaps_sic.viewer.history import send_history, send_restoring
+from tissuumaps_sic.viewer.looks import keep_looked, send_looked, send_notes
 from tissuumaps_sic.viewer.opened import Shared
 from tissuumaps_sic.viewer.overview import list_slides, send_map
 from tissuumaps_sic.viewer.readers import compare_sessions, list_decisions, merge_sessions
 from tissuumaps_sic.viewer.requests import (
+    AlikeRequest,
     ChangeRequest,
     CompareRequest,
     ExportRequest,
     HistoryRequest,
     JobRequest,
+    LookRequest,
     MergeRequest,
     OpenRequest,
     PointRequest,
@@ -40,7 +43,7 @@ from tissuumaps_sic.viewer.requests import (
 )
 from tissuumaps_sic.viewer.runs import run_clustering, send_labels, send_scores
 from tissuumaps_sic.viewer.sessions import change_session, offer_classes, open_session
-from tissuumaps_sic.viewer.suggestions import explain_patch, mark_unlike, suggest_patches
+from tissuumaps_sic.viewer.suggestions import explain_patch, find_alike, mark_unlike, suggest_patches
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +89,7 @@ ENDPOINTS = {
     "scores": Endpoint(send_scores, ScoresRequest),
     "suggest": Endpoint(suggest_patches, SuggestRequest),
     "why": Endpoint(explain_patch, WhyRequest),
+    "alike": Endpoint(find_alike, AlikeRequest),
     "unlike": Endpoint(mark_unlike, UnlikeRequest),
     "compare": Endpoint(compare_sessions, CompareRequest),
     "merge": Endpoint(merge_sessions, MergeRequest, writes=True),
@@ -93,6 +97,9 @@ ENDPOINTS = {
     "regions": Endpoint(send_regions, SeenRequest),
     "export": Endpoint(export_labels, ExportRequest),
     "write": Endpoint(write_into_h5ad, SeenRequest, writes=True),
+    "notes": Endpoint(send_notes, OpenRequest),
+    "looked": Endpoint(send_looked, OpenRequest),
+    "look": Endpoint(keep_looked, LookRequest, writes=True),
     "map": Endpoint(send_map, OpenRequest),
     "worklist": Endpoint(list_slides, OpenRequest),
     "progress": Endpoint(send_progress, JobRequest),

@@ -29,6 +29,7 @@ from tissuumaps_sic.slides.cache import SlideCache
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.access import require_no_link
 from tissuumaps_sic.viewer.answers import Arrays, SeedLists
+from tissuumaps_sic.viewer.remarks import tell_remarks
 from tissuumaps_sic.viewer.requests import OpenRequest, RequestError, SeenRequest, naming
 from tissuumaps_sic.viewer.turns import Turns
 from tissuumaps_sic.viewer.worklist import Worklist
@@ -108,6 +109,7 @@ class Opened:
             "n_steps": sum(1 for _ in session.every_action),
             "readers": list(session.readers),
             "scheme": _scheme_state(slide, session),
+            **tell_remarks(slide, session),
             "run": session.run and self._run_state(slide, session, session.run),
         }
 

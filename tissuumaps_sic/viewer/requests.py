@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from tissuumaps_sic.annotation.classes import MOST_CLASSES
+from tissuumaps_sic.annotation.remarks import LONGEST_NOTE
 from tissuumaps_sic.export import FORMATS
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.slidefile.errors import SicError
@@ -20,6 +21,10 @@ MOST_BYTES = 16 * 2**20
 _LONGEST_PATH = 4096
 # More members than any object of a request has.
 _MOST_MEMBERS = 20
+# Patches that one says at once that one cannot tell.
+_MOST_SKIPPED = 1000
+# Patches that were suggested and are not to be again.
+_MOST_SHOWN = 1000
 # Sessions that become one consensus.
 _MOST_READERS = 20
 
@@ -158,6 +163,29 @@ class RestoreChange(_Request):
     branch: _Branch | None = None
 
 
+class SkipChange(_Request):
+    """Say that one cannot tell the class of patches."""
+
+    kind: Literal["skip"]
+    patches: Annotated[tuple[_Row, ...], FailFast(), Field(min_length=1, max_length=_MOST_SKIPPED)]
+
+
+class NoteChange(_Request):
+    """Write a note: on the slide, on a patch, on the part that several are of; or (`number`) one anew."""
+
+    kind: Literal["note"]
+    text: str = Field(max_length=LONGEST_NOTE)
+    number: int | None = Field(default=None, strict=True, ge=0, lt=2**32)
+    patches: Annotated[tuple[_Row, ...], FailFast()] = ()
+
+
+class CheckChange(_Request):
+    """Say that the slide is done, or that it is not."""
+
+    kind: Literal["check"]
+    checked: bool
+
+
 Change = (
     SeedChange
     | PlainChange
@@ -169,6 +197,9 @@ Change = (
     | RestoreChange
     | OfferedChange
     | DecideChange
+    | SkipChange
+    | NoteChange
+    | CheckChange
 )
 
 
@@ -208,9 +239,10 @@ class RunRequest(SeenRequest):
 
 
 class SuggestRequest(RunRequest):
-    """Ask which patches to seed next."""
+    """Ask which patches to seed next, other than those that were shown."""
 
     n: int = Field(default=1, strict=True, ge=1, le=100)
+    shown: Annotated[tuple[_Row, ...], FailFast(), Field(max_length=_MOST_SHOWN)] = ()
 
 
 class ScoresRequest(SeenRequest):
@@ -224,6 +256,19 @@ class WhyRequest(SeenRequest):
 
     embedding: _Embedding = MAIN
     patch: _Row
+
+
+class AlikeRequest(OpenRequest):
+    """Ask how alike the patches around one are to it."""
+
+    embedding: _Embedding = MAIN
+    patch: _Row
+
+
+class LookRequest(OpenRequest):
+    """Keep that patches were looked at closely."""
+
+    patches: Annotated[tuple[_Row, ...], FailFast()]
 
 
 class UnlikeRequest(SeenRequest):

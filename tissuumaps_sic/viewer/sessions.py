@@ -16,14 +16,18 @@ from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.access import Reach, require_no_link
 from tissuumaps_sic.viewer.answers import Header
 from tissuumaps_sic.viewer.opened import Shared, look_for_scheme
+from tissuumaps_sic.viewer.remarks import change_remarks
 from tissuumaps_sic.viewer.requests import (
     BorrowChange,
     ChangeRequest,
+    CheckChange,
     DecideChange,
+    NoteChange,
     OfferedChange,
     OpenRequest,
     SeedChange,
     SeenRequest,
+    SkipChange,
     naming,
 )
 from tissuumaps_sic.viewer.tables import page_tables
@@ -54,6 +58,8 @@ def change_session(shared: Shared, reach: Reach, request: ChangeRequest) -> Head
             session = _decide(slide, session, asked, request.user)
         elif isinstance(asked, OfferedChange):
             session = _add_offered(slide, session, request.user)
+        elif isinstance(asked, SkipChange | NoteChange | CheckChange):
+            session = change_remarks(slide, session, asked, request.user)
         else:
             session = _CHANGES[asked.kind](session, asked, request.user)
         opened.save(reach.h5ad, session, request.session)

@@ -17,21 +17,36 @@ from tissuumaps_sic.labelling.progress import Stretch
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.slidefile.matrix import Matrix
 from tissuumaps_sic.slides.slide import EmbeddedSlide
+from tissuumaps_sic.slides.umap import read_tissue
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
 from tissuumaps_sic.viewer.opened import Shared, read_seeds
-from tissuumaps_sic.viewer.requests import RequestError, SuggestRequest, UnlikeRequest, WhyRequest
+from tissuumaps_sic.viewer.remarks import skipped_rows
+from tissuumaps_sic.viewer.requests import (
+    AlikeRequest,
+    RequestError,
+    SuggestRequest,
+    UnlikeRequest,
+    WhyRequest,
+)
 
 # Enough for a share that is told in whole percent, and half the time of the estimator's own number.
 _RESAMPLES = 10
 # Seeds of a class that are shown beside a patch.
 _SHOWN = 3
 _BLOCK_ROWS = 8192
+# Each costs as much as one that is asked for.
+_MOST_LEFT_OUT = 100
+# Share of a patch below which there is not much to tell its class by.
+_LITTLE_TISSUE = 0.5
+# From a patch to the farthest that the likeness wand reaches, in patches.
+_NEIGHBOURHOOD = 24
 
 
 def suggest_patches(shared: Shared, reach: Reach, request: SuggestRequest) -> Header:
     """Return rows of the patches to seed next, and how far the labels hang on single seeds.
 
+    Those that were shown, or that a reader could not tell, are left out; those of little tissue come last.
     ``flips`` is the share of patches whose label changes when the seeds are resampled.
     """
     h5ad, opened, turns = reach.h5ad, shared.opened, shared.turns
@@ -52,10 +67,32 @@ def suggest_patches(shared: Shared, reach: Reach, request: SuggestRequest) -> He
         )
         try:
             flips = estimator.flips(_RESAMPLES, progress=resampling).mean()
-            patches = estimator.suggest(request.n, progress=looking)
+            left_out = {*request.shown, *skipped_rows(slide, session)}
+            wanted = request.n + min(len(left_out), _MOST_LEFT_OUT)
+            found = estimator.suggest(wanted, progress=looking)
         except ValueError as error:
             raise SessionError(str(error)) from error
-        return {"patches": patches.tolist(), "flips": float(flips)}
+        patches = found[~np.isin(found, list(left_out))]
+        tissue = read_tissue(h5ad)
+        thin = np.zeros(len(patches), bool) if tissue is None else tissue[patches] < _LITTLE_TISSUE
+        patches = np.concatenate([patches[~thin], patches[thin]])
+        return {"patches": patches[: request.n].tolist(), "flips": float(flips)}
+
+
+def find_alike(shared: Shared, reach: Reach, request: AlikeRequest) -> Answer:
+    """Return how alike the patches around one are to it, by cosine similarity.
+
+    A drag on the page chooses from them. Two arrays: rows, (n,) uint32, the patch itself among them, and
+    similarities, (n,) float32.
+    """
+    slide = shared.opened.slide(reach.h5ad, request.embedding)
+    if request.patch >= slide.n_patches:
+        raise RequestError(422, f"there is no patch {request.patch}; the slide has {slide.n_patches}")
+    away = np.abs(slide.centres - slide.centres[request.patch]).max(axis=1)
+    rows = np.flatnonzero(away <= (_NEIGHBOURHOOD + 0.5) * slide.spacing)
+    similarities = _cosines(slide.X[request.patch], slide.X, rows)
+    header = {"n": len(rows), "patch": request.patch}
+    return header, rows.astype("<u4"), np.nan_to_num(similarities, nan=-1.0).astype("<f4")
 
 
 def explain_patch(shared: Shared, reach: Reach, request: WhyRequest) -> Header:

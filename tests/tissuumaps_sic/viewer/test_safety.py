@@ -97,8 +97,10 @@ class Fuzzer:
         if endpoint == "change":
             content["change"] = self.change()
             content["user"] = choose(["", "Ann"])
-        if endpoint == "why":
+        if endpoint in ("why", "alike"):
             content["patch"] = self.random.randrange(96)
+        if endpoint == "look":
+            content["patches"] = [self.random.randrange(96) for _ in range(self.random.randrange(9))]
         if endpoint == "compare":
             content["other"] = choose(["", "Anna", "zwei Wörter"])
         if endpoint == "merge":
@@ -114,6 +116,7 @@ class Fuzzer:
     def change(self):
         choose, below = self.random.choice, self.random.randrange
         more = ["clear", "undo", "redo", "class", "add-class", "remove-class", "borrow", "borrow", "return"]
+        more += ["skip", "note", "check"]
         kind = choose(["seed"] * 12 + more)
         return {
             "seed": {
@@ -121,6 +124,14 @@ class Fuzzer:
                 "label": choose([None, 0, 1, 1, 0, 2]),
                 "patches": [below(96) for _ in range(below(1, 6))],
             },
+            "skip": {"kind": kind, "patches": [below(96)]},
+            "note": {
+                "kind": kind,
+                "text": choose(["a note", ""]),
+                "number": choose([None, None, 0]),
+                "patches": [below(96) for _ in range(below(4))],
+            },
+            "check": {"kind": kind, "checked": choose([True, False])},
             "class": {"kind": kind, "label": below(3), "name": f"Class {below(99)}", "color": "#123456"},
             "add-class": {"kind": kind, "name": f"More {below(99)}"},
             "remove-class": {"kind": kind, "label": below(4), "into": choose([None, 0, 1])},

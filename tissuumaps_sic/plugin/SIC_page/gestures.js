@@ -6,9 +6,11 @@ import { toggleKeys } from "./panel/keys.js";
 import { nextDisputed } from "./readers.js";
 import { toggleRegions } from "./regions.js";
 import { stop } from "./requests.js";
-import { run, suggest, toggleLive } from "./runs.js";
+import { PAINTS } from "./painting.js";
+import { run, toggleLive } from "./runs.js";
 import { redo, seed, undo } from "./seeding.js";
 import { TOOLS, app, layer, show, tell } from "./state.js";
+import { suggest } from "./suggestions.js";
 import * as viewer from "./viewer.js";
 import { nextView, toggleMap } from "./views.js";
 import { step } from "./worklist.js";
@@ -45,12 +47,13 @@ export const mouse = {
     dropLasso();
     pointer.start = null;
     const button = event.originalEvent?.button ?? 0;
+    if (event.originalEvent?.shiftKey && PAINTS.includes(app.tool)) return; // painting.js
     if (button !== 0 || !app.seeding || !app.state || viewer.isDrawingRegions()) return;
     pointer.start = event.position.clone();
     if (!event.originalEvent?.shiftKey) return;
     pointer.lasso = [pointer.start];
     pointer.line = svg("svg", { class: "sic-lasso" });
-    pointer.line.append(svg(app.tool === "brush" ? "polyline" : "polygon", { points: "" }));
+    pointer.line.append(svg("polygon", { points: "" }));
     viewer.container().append(pointer.line);
   },
   "canvas-drag": (event) => {
@@ -75,9 +78,9 @@ export const mouse = {
     if (!start) return;
     if (lasso && start.distanceTo(event.position) + lasso.length > DRAG_TOLERANCE + 1) {
       const line = lasso.map(viewer.toImage);
-      const { grid } = layer(), rows = app.tool === "brush" ? grid.under(line) : grid.within([line]);
+      const rows = layer().grid.within([line]);
       if (rows.length) seed(rows);
-      else tell(app.tool === "brush" ? "No patch lies under the brush" : "No patch centre lies inside");
+      else tell("No patch centre lies inside");
       return;
     }
     const row = layer().grid.at(viewer.toImage(start));

@@ -1,5 +1,6 @@
 /** The plugin comes and goes. */
 
+import { followAside } from "./aside.js";
 import { dropLasso, mouse, mute, onKey, unmute } from "./gestures.js";
 import { closeMap, followMap } from "./map.js";
 import { choose, reload } from "./open.js";
@@ -31,7 +32,7 @@ export function init(container) {
   showPanel(container);
   showWorklist(container);
   onConflict(reload);
-  stops = [followSlide(), followPointer(), followMap(), subscribe(() => [app.seeding], mute)];
+  stops = [followSlide(), followPointer(), followMap(), followAside(), subscribe(() => [app.seeding], mute)];
   viewer.on(mouse);
   viewer.watchSaving();
   document.addEventListener("keydown", onKey);

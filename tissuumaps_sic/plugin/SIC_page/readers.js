@@ -1,5 +1,6 @@
 /** What a person can do with another reader's session. */
 
+import { showCard } from "./cards.js";
 import { count } from "./dom.js";
 import { askCompared } from "./questions.js";
 import { applyView, drawLabels } from "./labels.js";
@@ -40,6 +41,7 @@ export function nextDisputed() {
   const [row, size] = places[place];
   drawPointed(row);
   viewer.lookAt(layer().grid.x[row], layer().grid.y[row]);
+  showCard({ kind: "disputed", rows: places.map(([each]) => each), place });
   tell(`Disputed place ${place + 1} of ${places.length}: ${count(size)} ${size > 1 ? "patches" : "patch"}`);
 }
 

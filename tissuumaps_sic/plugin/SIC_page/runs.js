@@ -9,8 +9,7 @@ import { drawSeeds } from "./overlay.js";
 import { enqueue, follow, supersede } from "./requests.js";
 import * as server from "./server.js";
 import { isShaded } from "./shading.js";
-import { app, current, isSeeded, layer, seededLabels, sessionRequest, tell, update, user } from "./state.js";
-import * as viewer from "./viewer.js";
+import { app, current, isSeeded, seededLabels, sessionRequest, tell, update, user } from "./state.js";
 
 const SOON = 250; // ms
 
@@ -116,17 +115,4 @@ export function previewBorder(border) {
 export function setBorder(border) {
   update({ border });
   run();
-}
-
-/** Ask for the patch whose seed would tell most, and go there. */
-export function suggest() {
-  enqueue("Looking for the most telling patch", async () => {
-    const { method, embedding } = app;
-    const found = await follow("suggest", (job) => server.suggest(sessionRequest({ method, embedding, n: 1, job })));
-    const suggested = found.patches[0] ?? null;
-    update({ flips: found.flips, suggested,
-      status: suggested === null ? "Every patch is seeded" : "Seed the marked patch; N finds the next one" });
-    if (suggested !== null) viewer.lookAt(layer().grid.x[suggested], layer().grid.y[suggested]);
-    drawSeeds();
-  });
 }

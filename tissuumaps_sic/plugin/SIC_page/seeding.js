@@ -9,12 +9,31 @@ import * as viewer from "./viewer.js";
 
 /** Seed patches with the active class; where all of them have it already, take it from them. @param {number[]} patches */
 export function seed(patches) {
-  const label = app.active;
+  const label = app.active, isOwn = patches.every((row) => seededLabels().get(row) === label);
   return change(() => {
     const known = seededLabels();
     const all = patches.every((row) => known.get(row) === label);
     return { kind: "seed", label: all ? null : label, patches };
-  });
+  }, isOwn ? "Saved" : seededWords(patches, label));
+}
+
+/** Seed patches with a class, and say whose seeds of other classes that changes. @param {number[]} patches @param {number} label */
+export function seedAs(patches, label) {
+  return change(() => ({ kind: "seed", label, patches }), seededWords(patches, label));
+}
+
+/** What seeding patches comes to, in words. @param {number[]} patches @param {number} label */
+function seededWords(patches, label) {
+  const { classes } = current(), known = seededLabels();
+  /** @type {Map<string, number>} */
+  const changed = new Map();
+  for (const row of patches) {
+    const before = known.get(row);
+    if (before !== undefined && before !== label) changed.set(classes[before].name, (changed.get(classes[before].name) ?? 0) + 1);
+  }
+  if (!changed.size) return patches.length > 1 ? `${count(patches.length)} patches seeded as ${classes[label].name}` : "Saved";
+  const whose = [...changed].map(([name, n]) => `${count(n)} ${n > 1 ? "seeds" : "seed"} of ${name}`).join(", ");
+  return `${whose} now ${classes[label].name}; Undo brings ${changed.size > 1 || patches.length > 1 ? "all of it" : "it"} back`;
 }
 
 /** Take the seeds of patches back, whatever their class. @param {number[]} patches */

@@ -9,7 +9,12 @@ import { unpack } from "./packing.js";
  *   counts: number[], stale: boolean, outdated: boolean }} Run
  * @typedef {{ slide: string, sessions: string[], n_patches: number, embeddings: { name: string, title: string }[],
  *   classes: SeedClass[], listed: number[], seeds: { patches: number[], labels: number[] }, borrowed: Loan[],
- *   revision: number, can_undo: boolean, can_redo: boolean, run: Run | null }} Session what is known of a slide's session
+ *   revision: number, can_undo: boolean, can_redo: boolean, run: Run | null, skipped: number[], notes: Note[],
+ *   checked: { time: string, user: string, is_current: boolean } | null }} Session what is known of a slide's session
+ * @typedef {{ number: number, text: string, time: string, user: string, patch: number | null, box: number[] | null,
+ *   place: string }} Note patch: a row, of a part that in its middle, null of the slide
+ * @typedef {{ spacing: number | null, tissue: Float32Array, seen: Uint8Array }} Looked spacing: of patches, µm; share of tissue
+ *   and whether it was seen (1) of each
  * @typedef {{ methods: { name: string, words: string }[], exports: { name: string, words: string, use: string }[],
  *   most_classes: number }} Tables what a person can choose from
  * @typedef {{ n_disputed: number, kappa: number | null, is_stale: boolean, classes: SeedClass[],
@@ -22,7 +27,8 @@ import { unpack } from "./packing.js";
  * @typedef {{ label: number, patches: number[], similarities: number[], slide: string | null }} Nearest
  * @typedef {{ patch: number, nearest: Nearest[], margin: number | null }} Why
  * @typedef {{ h5ad: string, name: string, folder: string, page: string, n_patches: number | null, seeds: Record<string, number>,
- *   borrowed: number, state: string, problem: string, lends: boolean }} Slide
+ *   borrowed: number, state: string, problem: string, lends: boolean, checked: string | null, notes: number }} Slide checked: by
+ *   whom and when, for people; "" of one that was changed since
  * @typedef {{ here: string, slides: Slide[] }} Worklist
  * @typedef {Record<string, unknown>} Content
  */
@@ -45,6 +51,7 @@ async function post(endpoint, content) {
   try {
     response = await fetch(`/plugins/SIC/${endpoint}`, {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content),
+      keepalive: endpoint === "look", // also when the page is being left
     });
   } catch {
     throw new ServerError(0, "The server does not answer. Is it still running? Seeds made so far are saved.");
@@ -82,6 +89,10 @@ export const write = (content) => postForJson("write", content);
 export const regions = (content) => postForJson("regions", content);
 /** @type {(content: Content) => Promise<Why>} */
 export const why = (content) => postForJson("why", content);
+/** @type {(content: Content) => Promise<{ notes: (Note & { session: string })[] }>} */
+export const notes = (content) => postForJson("notes", content);
+/** @type {(content: Content) => Promise<{ kept: boolean }>} */
+export const look = (content) => postForJson("look", content);
 /** @type {(content: Content) => Promise<Worklist>} */
 export const worklist = (content) => postForJson("worklist", content);
 /** @type {(content: Content) => Promise<{ stage: string, share: number | null }>} */
@@ -110,6 +121,18 @@ export async function compare(content) {
 export async function unlike(content) {
   const { header: { n_patches: n, unlike: count }, take } = await postForBytes("unlike", content);
   return { rows: take(Uint8Array, n), count: /** @type {number} */ (count) };
+}
+
+/** Ask how alike the patches around one are to it. @param {Content} content */
+export async function alike(content) {
+  const { header: { n }, take } = await postForBytes("alike", content);
+  return { rows: take(Uint32Array, n), similarities: take(Float32Array, n) };
+}
+
+/** Ask what was looked at closely. @param {Content} content @returns {Promise<Looked>} */
+export async function looked(content) {
+  const { header: { n_patches: n, spacing }, take } = await postForBytes("looked", content);
+  return { spacing, tissue: take(Float32Array, n), seen: take(Uint8Array, n) };
 }
 
 /** Ask for a file. @param {Content} content */

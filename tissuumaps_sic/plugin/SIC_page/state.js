@@ -2,7 +2,8 @@
 
 import { makeStore } from "./store.js";
 
-/** @import { Compared, Layout, Region, Scores, Session, Tables, Why, Worklist } from "./server.js" */
+/** @import { Deck } from "./cards.js" */
+/** @import { Compared, Layout, Looked, Note, Region, Scores, Session, Tables, Why, Worklist } from "./server.js" */
 /** @import { Grid } from "./grid.js" */
 
 /**
@@ -14,7 +15,7 @@ import { makeStore } from "./store.js";
 
 export const MAIN = "X"; // the embedding that every h5ad has
 
-export const TOOLS = ["lasso", "rectangle", "brush"]; // what Shift-drag does
+export const TOOLS = ["lasso", "rectangle", "brush", "eraser", "wand"]; // what Shift-drag does
 
 const store = makeStore({
   layers: /** @type {Layer[]} */ ([]), // of patches, on the page
@@ -43,6 +44,12 @@ const store = makeStore({
   pointed: /** @type {number | null} */ (null), // row of the patch under the pointer, on the slide or on the map
   why: /** @type {Why | null} */ (null), // which seeds it is most like
   flips: /** @type {number | null} */ (null), // share of labels that change when the seeds are resampled, of this revision
+  card: /** @type {Deck | null} */ (null), // the patches that one is asked about, and which of them now
+  gallery: /** @type {{ label: number, from: number } | null} */ (null), // of which class of the labels, from which picture on
+  brush: 1, // across, in patches
+  seedsHidden: false,
+  looked: /** @type {Looked & { share: number } | null} */ (null), // where the person has looked, and the share of tissue
+  notes: /** @type {(Note & { session: string })[]} */ ([]), // of other readers
   busy: /** @type {Request | null} */ (null), // what is under way
   error: "",
   status: "",

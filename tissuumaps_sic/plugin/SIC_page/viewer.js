@@ -42,6 +42,30 @@ export function toViewport(x, y) {
   return image().imageToViewportCoordinates(x, y);
 }
 
+/** Where a place of the image is within the slide's part of the window, CSS pixels. @param {number} x @param {number} y @returns {Place} */
+export const toScreen = (x, y) => osd().viewport.pixelFromPoint(toViewport(x, y), true);
+
+/** What of the image is on the screen, in its pixels, and how many of them are a CSS pixel. */
+export function viewBox() {
+  const { x: width, y: height } = osd().viewport.getContainerSize();
+  const from = toImage(new OpenSeadragon.Point(0, 0)), to = toImage(new OpenSeadragon.Point(width, height));
+  return { left: from.x, top: from.y, right: to.x, bottom: to.y, scale: (to.x - from.x) / width };
+}
+
+/** The small map of the slide, and where a place of the image is on it; null where it is not shown. */
+export function minimap() {
+  const map = osd().navigator;
+  if (!map?.element) return null;
+  return { element: /** @type {HTMLElement} */ (map.element),
+    place: (/** @type {number} */ x, /** @type {number} */ y) => /** @type {Place} */ (map.viewport.pixelFromPoint(toViewport(x, y), true)) };
+}
+
+/** Bring a patch to the middle, near enough to be read with what is around it. @param {number} x @param {number} y @param {number} spacing */
+export function lookClosely(x, y, spacing) {
+  const from = toViewport(x - 5 * spacing, y - 5 * spacing), to = toViewport(x + 5 * spacing, y + 5 * spacing);
+  osd().viewport.fitBounds(new OpenSeadragon.Rect(from.x, from.y, to.x - from.x, to.y - from.y));
+}
+
 /** @param {Record<string, (event: CanvasEvent) => void>} handlers */
 export function on(handlers) {
   for (const [event, handler] of Object.entries(handlers)) osd().addHandler(event, handler);

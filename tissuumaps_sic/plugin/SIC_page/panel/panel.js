@@ -9,6 +9,7 @@ import { compare } from "./compare.js";
 import { areas, outputs } from "./outputs.js";
 import { keys } from "./keys.js";
 import { drawMessages, followProgress, messages } from "./messages.js";
+import { review } from "./review.js";
 import { embeddings, runs } from "./runs.js";
 import { mount, mountSection, unmount } from "./section.js";
 import { seeds } from "./seeds.js";
@@ -19,7 +20,7 @@ import { views } from "./views.js";
 import { why } from "./why.js";
 
 const ABOVE = [slide, sessions, compare, classes, changes, borrowed, seeding, runs, embeddings, views, border, outputs, areas];
-const BELOW = [why, seeds, keys];
+const BELOW = [review, why, seeds, keys];
 
 /** @type {HTMLElement | null} */
 let panel = null;

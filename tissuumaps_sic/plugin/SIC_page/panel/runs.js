@@ -1,8 +1,9 @@
 /** How seeds become labels. */
 
 import { button, html, select, switchBox } from "../dom.js";
-import { run, suggest, toggleLive } from "../runs.js";
+import { run, toggleLive } from "../runs.js";
 import { app, isSeeded, isSlow, tables, update } from "../state.js";
+import { suggest } from "../suggestions.js";
 
 /** @import { Section } from "./section.js" */
 
@@ -20,7 +21,7 @@ export const runs = {
       disabled: name === "sic" && state.borrowed.length > 0 })), // its means are of one slide
     app.method),
     switchBox("Live", "sic-live", { id: "sic-live", checked: app.live, title: "Run again after every seed (L)", onchange: toggleLive }),
-    button("Suggest", "Go to the patch whose seed would tell most (N)", suggest,
+    button("Suggest", "Ask about the patches whose seeds would tell most, one by one (N)", suggest,
       { id: "sic-suggest", disabled: isSlow() || !isSeeded() }))],
 };
 

@@ -8,7 +8,9 @@ import { app, isSlow, show } from "../state.js";
 const TOOLS = {
   lasso: ["Lasso", "Shift-drag around patches"],
   rectangle: ["Rectangle", "Shift-drag from corner to corner"],
-  brush: ["Brush", "Shift-drag over patches"],
+  brush: ["Brush", "Shift-drag over patches; the wheel with Shift, or , and ., make it smaller and larger"],
+  eraser: ["Eraser", "Shift-drag over seeds, to take them back; of the brush's size"],
+  wand: ["Wand", "Shift-press on a patch: what is like it lights up; drag to widen, release to seed, Esc takes it back"],
 };
 
 /** @type {import("./section.js").Section} */

@@ -1,0 +1,121 @@
+"""Patches answered on cards by keys alone, in a real TissUUmaps."""
+
+import json
+
+import numpy as np
+from test_annotating import click_seeds, some_seeds
+from viewer import ARTIFACTS
+
+
+def card_row(viewer):
+    return int(viewer.page.get_attribute("#sic-card .sic-card-body", "data-patch"))
+
+
+def wait_for_another(viewer, row):
+    viewer.page.wait_for_function(
+        """(row) => {
+            const body = document.querySelector("#sic-card .sic-card-body");
+            return body && Number(body.dataset.patch) !== row && !window.SIC.app.busy;
+        }""",
+        arg=row,
+    )
+    return card_row(viewer)
+
+
+def key(viewer, name):
+    """Press a key that shows another card; return the row of that."""
+    row = card_row(viewer)
+    viewer.page.keyboard.press(name)
+    return wait_for_another(viewer, row)
+
+
+def seeded(viewer):
+    viewer.page.set_viewport_size({"width": 1280, "height": 720})
+    seeds = some_seeds(viewer)
+    click_seeds(viewer, seeds)
+    viewer.page.keyboard.press("n")
+    viewer.page.wait_for_selector("#sic-card")
+    viewer.wait()
+    return seeds
+
+
+def test_n_steps_on_and_goes_on_after_escape(viewer):
+    """A4: N gave the same patch each time, and again after Esc."""
+    seeded(viewer)
+    rows = [card_row(viewer)]
+    for _ in range(4):
+        rows.append(key(viewer, "n"))
+    viewer.page.keyboard.press("Escape")
+    viewer.page.wait_for_selector("#sic-card", state="detached")
+    viewer.page.keyboard.press("n")
+    viewer.page.wait_for_selector("#sic-card")
+    rows.append(card_row(viewer))
+    assert len(set(rows)) == 6
+    assert key(viewer, "Shift+N") == rows[-2]
+    # Twenty are asked for at once, and the twenty-first is none of them.
+    for _ in range(15):
+        rows.append(key(viewer, "n"))
+    assert len(set(rows)) >= 20
+
+
+def test_the_card_shows_the_patch_and_is_answered_by_keys_alone(viewer):
+    """B5: no picture, no answer; a dot on the slide."""
+    seeds = seeded(viewer)
+    viewer.wait_for_thumbnails("#sic-card")
+    viewer.keep_picture(ARTIFACTS, "card")
+    first = card_row(viewer)
+    # At the whole slide a ring tells where it is.
+    assert viewer.page.is_visible("#sic-halo")
+    box = viewer.page.locator("#sic-halo").bounding_box()
+    middle = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
+    assert np.allclose(middle, viewer.screen(*viewer.adata.obsm["spatial"][first]), atol=4)
+    # 40x: a pixel of the picture is a quarter of a micrometre; the demo's patches lie 64 µm apart.
+    frame = viewer.page.locator("#sic-card .sic-card-frame").first.bounding_box()
+    assert abs(frame["width"] - 64 / 0.25) <= 3
+    second = key(viewer, "1")
+    third = key(viewer, "2")
+    fourth = key(viewer, "s")
+    viewer.wait()
+    assert viewer.seeds == seeds | {first: 1, second: 0}
+    kept = json.loads(viewer.session_path.read_text())
+    assert kept["actions"][-1]["kind"] == "skip"
+    assert kept["actions"][-1]["patches"] == [viewer.adata.obs_names[third]]
+    assert viewer.evaluate("SIC.app.state.skipped") == [third]
+    # Not asked again, in another window neither.
+    viewer.reload()
+    viewer.page.keyboard.press("n")
+    viewer.page.wait_for_selector("#sic-card")
+    asked = viewer.evaluate("SIC.app.card.rows")
+    assert third not in asked
+    assert len(asked) == 20
+    assert fourth not in viewer.seeds
+
+
+def test_what_was_answered_on_a_card_is_undone_like_any_seed(viewer):
+    seeds = seeded(viewer)
+    first = card_row(viewer)
+    key(viewer, "2")
+    viewer.wait()
+    assert viewer.seeds == seeds | {first: 0}
+    viewer.page.keyboard.press("z")
+    viewer.page.wait_for_function("!window.SIC.app.busy")
+    viewer.wait()
+    assert viewer.seeds == seeds
+    assert key(viewer, "Shift+N") == first
+
+
+def test_disputed_places_come_on_the_same_card(viewer):
+    seeds = some_seeds(viewer)
+    click_seeds(viewer, seeds)
+    viewer.run()
+    viewer.page.once("dialog", lambda dialog: dialog.accept("Ben"))
+    viewer.press("new-session")
+    swapped = {row: 1 - label if place == 0 else label for place, (row, label) in enumerate(seeds.items())}
+    click_seeds(viewer, swapped)
+    viewer.run()
+    viewer.page.select_option("#sic-compare", index=1)
+    viewer.wait()
+    viewer.page.keyboard.press("x")
+    viewer.page.wait_for_selector("#sic-card")
+    assert "Disputed place 1 of" in viewer.page.inner_text("#sic-card-title")
+    assert card_row(viewer) == viewer.evaluate("SIC.app.compared.places[0][0]")

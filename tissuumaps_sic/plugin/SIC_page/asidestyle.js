@@ -1,0 +1,42 @@
+/** How what lies over the slide looks, and the panel's part about review. */
+
+import { html } from "./dom.js";
+
+export const asideStyle = () => html("style", { id: "sic-aside-style" }, `
+  .sic-card, .sic-gallery { position: absolute; left: 12px; top: 12px; z-index: 21; background: #fff; color: #1c2430; border-radius: 8px;
+    box-shadow: 0 2px 14px rgba(0, 0, 0, .4); padding: 8px 10px; max-width: calc(100% - 24px); max-height: calc(100% - 24px); overflow: auto; }
+  .sic-card-head, .sic-card-foot { display: flex; gap: 10px; align-items: center; justify-content: space-between; }
+  .sic-card-head { margin-bottom: 6px; }
+  .sic-card-head .btn { padding: 0 8px; }
+  .sic-card-foot { margin-top: 8px; }
+  .sic-card-body { display: flex; gap: 10px; align-items: flex-start; }
+  .sic-card-side { display: flex; flex-direction: column; gap: 5px; width: 148px; }
+  .sic-card-picture { position: relative; background: #f1f1f4; overflow: hidden; flex: none; border-radius: 3px; }
+  .sic-card-picture canvas { display: block; }
+  .sic-card-empty::after { content: "No picture of the slide"; position: absolute; inset: 40% 0 auto; text-align: center; color: #5c636a; }
+  .sic-card-frame { position: absolute; border: 2px solid #fff; outline: 1px solid #111; }
+  .sic-answer { display: flex; gap: 6px; align-items: center; border: 1px solid; border-left-width: 6px; border-radius: 4px; background: #fff;
+    color: #1c2430; padding: 3px 6px; text-align: left; min-height: 30px; }
+  .sic-answer:hover { background: #eef3fb; }
+  .sic-answer span { overflow: hidden; text-overflow: ellipsis; }
+  .sic-halo { position: absolute; left: -28px; top: -28px; width: 56px; height: 56px; border-radius: 50%; z-index: 19; pointer-events: none;
+    border: 4px solid #fff; outline: 2px solid #111; box-shadow: inset 0 0 0 2px #111; }
+  .sic-brush { position: absolute; left: 0; top: 0; border: 2px solid; border-radius: 50%; outline: 1px solid #111; pointer-events: none; z-index: 19; }
+  .sic-seen { position: absolute; left: 0; top: 0; pointer-events: none; }
+  .sic-no-seeds #SIC_seeds { display: none; }
+  .sic-gallery-tiles { display: grid; grid-template-columns: repeat(6, auto); gap: 5px; }
+  .sic-gallery-tile { border: 3px solid #d5dae1; border-radius: 4px; padding: 0; background: #fff; color: #1c2430; font-size: 12px; }
+  .sic-gallery-tile canvas { display: block; }
+  .sic-gallery-tile:focus-visible { outline: 3px solid #0b5ed7; }
+  .sic-gallery-keys { color: #5c636a; font-size: 12px; }
+  .sic-review { margin: .5em 0; }
+  #sic-looked { display: inline-block; margin-right: .7em; }
+  #sic-checked-by, .sic-note-by { color: #5c636a; font-size: .9em; }
+  .sic-sureness { display: flex; flex-wrap: wrap; gap: .3em; align-items: center; margin: .3em 0; }
+  .sic-gallery-open { padding: 0 .4em; border: 1px solid #ced4da; }
+  .sic-note { display: flex; gap: .5em; align-items: baseline; justify-content: space-between; margin: .3em 0; }
+  .sic-note > div { flex: 1; overflow-wrap: anywhere; }
+  .sic-note .btn { padding: 0 .5em; }
+  .sic-note-new { display: grid; grid-template-columns: 1fr auto; gap: .3em; margin: .3em 0; }
+  .sic-note-new textarea { grid-column: 1 / -1; }
+`);

@@ -1,0 +1,162 @@
+/** The card: one patch at 40x with its surroundings, to be answered by a key. */
+
+import { closeCard, goBack } from "./cards.js";
+import { resolution } from "./coverage.js";
+import { button, count, html } from "./dom.js";
+import { drawSeeds } from "./overlay.js";
+import { nextDisputed } from "./readers.js";
+import { change } from "./runs.js";
+import { app, current, layer, seededLabels, show, subscribe, update } from "./state.js";
+import { nextUnlike, suggest } from "./suggestions.js";
+import * as viewer from "./viewer.js";
+
+/** @import { Deck, Kind } from "./cards.js" */
+
+const SIDE = 320, AROUND = 148; // CSS pixels of the two pictures
+const FORTYFOLD = 0.25; // µm to a pixel of the screen
+const STRIDES = 8; // patches across the surroundings
+const PLENTY = 24; // CSS pixels of a patch on the screen, from which it needs no halo
+
+/** @type {Record<Kind, { title: string, next: () => void }>} */
+const KINDS = {
+  suggested: { title: "Suggested patch", next: suggest },
+  disputed: { title: "Disputed place", next: nextDisputed },
+  unlike: { title: "Unlike any seed", next: nextUnlike },
+};
+
+/** @type {HTMLElement | null} */
+let box = null;
+/** @type {HTMLElement | null} */
+let halo = null;
+/** @type {number | null} */
+let drawnRow = null;
+
+/** Show the card while there is one; returns how to stop that. */
+export function followCard() {
+  const handlers = { "update-viewport": placeHalo };
+  viewer.on(handlers);
+  const stops = [
+    subscribe(() => [app.card, app.suggested, app.layer, app.state?.classes, app.state?.listed, app.state?.seeds], showCardNow),
+    () => viewer.off(handlers), remove,
+  ];
+  return () => { for (const stop of stops) stop(); };
+}
+
+function remove() {
+  box?.remove();
+  halo?.remove();
+  box = halo = drawnRow = null;
+}
+
+/** @param {Deck} deck */
+const rowOf = ({ rows, place }) => rows[place];
+
+/** The patch on the card, or null. */
+export const cardRow = () => (app.card ? rowOf(app.card) ?? null : null);
+
+function showCardNow() {
+  const { card } = app, row = cardRow();
+  if (!card || row === null || !app.state) {
+    if (box) drawSeeds(); // the mark goes with the card
+    remove();
+    return;
+  }
+  if (app.suggested !== row) {
+    update({ suggested: row });
+    drawSeeds();
+  }
+  if (!box) {
+    box = html("section", { id: "sic-card", class: "sic-card", "aria-label": "A patch to answer" });
+    halo = html("div", { id: "sic-halo", class: "sic-halo", "aria-hidden": "true" });
+    viewer.container().parentElement?.append(halo, box);
+  }
+  if (drawnRow !== row) viewer.lookAt(layer().grid.x[row], layer().grid.y[row]);
+  const focus = box.contains(document.activeElement) ? document.activeElement?.id : null;
+  const pictures = drawnRow === row ? [...box.querySelectorAll(".sic-card-picture")] : [picture(row), surroundings(row)];
+  drawnRow = row;
+  box.replaceChildren(...draw(card, row, pictures));
+  if (focus) document.getElementById(focus)?.focus();
+  placeHalo();
+}
+
+/** @param {Deck} card @param {number} row @param {Element[]} pictures */
+function draw(card, row, pictures) {
+  const { classes, listed } = current(), seeded = seededLabels().get(row);
+  const { title, next } = KINDS[card.kind];
+  return [
+    html("div", { class: "sic-card-head" },
+      html("b", { id: "sic-card-title", role: "status" }, `${title} ${count(card.place + 1)} of ${count(card.rows.length)}`),
+      html("span", {}, seeded === undefined ? "" : `seeded ${classes[seeded].name}`),
+      button("×", "Close the card (Esc)", closeCard, { id: "sic-card-close", "aria-label": "Close the card" })),
+    html("div", { class: "sic-card-body", "data-patch": row },
+      pictures[0],
+      html("div", { class: "sic-card-side" }, pictures[1],
+        ...listed.slice(0, 9).map((label, place) => html("button", {
+          type: "button", id: `sic-answer-${label}`, class: "sic-answer", style: `border-color: ${classes[label].color}`,
+          title: `${classes[label].name} (key ${place + 1})`, onclick: () => answer(label),
+        }, html("kbd", {}, String(place + 1)), html("span", {}, classes[label].name))))),
+    html("div", { class: "sic-card-foot" },
+      button("Back", "The patch before (Shift-N)", goBack, { id: "sic-card-back", disabled: card.place === 0 }),
+      button("Cannot tell", "Go on, and do not ask about this patch again (S)", skip, { id: "sic-card-skip" }),
+      button("Next", "Go on without an answer", next, { id: "sic-card-next" })),
+  ];
+}
+
+/** The patch at 40x, or as near as all of it fits, in its frame. @param {number} row */
+function picture(row) {
+  const { grid } = layer(), mpp = resolution(app.looked?.spacing ?? null, grid);
+  return framed(row, SIDE, Math.max((SIDE * FORTYFOLD) / mpp, grid.spacing * 1.1), "The patch at 40x");
+}
+
+/** @param {number} row */
+const surroundings = (row) => framed(row, AROUND, layer().grid.spacing * STRIDES, "Its surroundings");
+
+/** @param {number} row @param {number} pixels @param {number} side of the slide's square, image pixels @param {string} title */
+function framed(row, pixels, side, title) {
+  const { x, y, spacing } = layer().grid;
+  const canvas = html("canvas", { width: pixels, height: pixels });
+  const frame = (pixels * spacing) / side, at = (pixels - frame) / 2;
+  const node = html("div", { class: "sic-card-picture", title, role: "img", "aria-label": title,
+    style: `width: ${pixels}px; height: ${pixels}px` }, canvas,
+  html("span", { class: "sic-card-frame", style: `left: ${at}px; top: ${at}px; width: ${frame}px; height: ${frame}px` }));
+  viewer.drawSlide(canvas, x[row], y[row], side)
+    .then((isDrawn) => { if (!isDrawn) node.classList.add("sic-card-empty"); })
+    .catch(() => node.classList.add("sic-card-empty"));
+  return node;
+}
+
+/** Ring the patch where it is small on the screen. */
+function placeHalo() {
+  if (!halo || drawnRow === null || !app.layer) return;
+  const { x, y, spacing } = app.layer.grid;
+  const at = viewer.toScreen(x[drawnRow], y[drawnRow]);
+  halo.hidden = spacing / viewer.viewBox().scale > PLENTY;
+  halo.style.transform = `translate(${at.x}px, ${at.y}px)`;
+}
+
+/** @param {number} label */
+export const answer = (label) => say({ kind: "seed", label }, `Seeded: ${current().classes[label].name}`);
+
+const skip = () => say({ kind: "skip" }, "Cannot tell: noted, and not asked again");
+
+/** Say something of the patch and go on at once; back to it where that could not be kept. @param {Record<string, unknown>} what @param {string} status */
+async function say(what, status) {
+  const { card } = app, row = cardRow();
+  if (!card || row === null) return;
+  const saved = change(() => ({ ...what, patches: [row] }), status);
+  KINDS[card.kind].next();
+  if (!await saved) show({ card });
+}
+
+/** What a key does while there is a card; returns whether it is one of the card's. @param {string} key */
+export function takeCardKey(key) {
+  if (!app.card) return false;
+  const label = /^[1-9]$/.test(key) ? current().listed[Number(key) - 1] : undefined;
+  if (label !== undefined) answer(label);
+  else if (key === "s") skip();
+  else if (key === "N") goBack();
+  else if (key === "Escape") closeCard();
+  else return false;
+  return true;
+}
+

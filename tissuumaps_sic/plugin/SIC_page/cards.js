@@ -1,0 +1,41 @@
+/** Patches that one is asked about one by one, on a card. */
+
+import { app, current, seededLabels, show } from "./state.js";
+
+/** @typedef {"suggested" | "disputed" | "unlike"} Kind */
+/** @typedef {{ kind: Kind, rows: number[], place: number }} Deck */
+
+/** Where the next patch is that `isDone` does not hold of; -1 where there is none. @param {Deck} deck @param {(row: number) => boolean} isDone */
+export const nextPlace = ({ rows, place }, isDone) => rows.findIndex((row, i) => i > place && !isDone(row));
+
+/** @type {Deck | null} */
+let kept = null; // what was suggested, for when the card was closed
+
+/** Whether the person has said something of a patch. @param {number} row */
+const isDone = (row) => seededLabels().has(row) || current().skipped.includes(row);
+
+/** Show a card. @param {Deck} deck */
+export function showCard(deck) {
+  if (deck.kind === "suggested") kept = deck;
+  show({ card: deck });
+}
+
+export function closeCard() {
+  show({ card: null, suggested: null });
+}
+
+/** Forget what was suggested: of another slide or session, or seen to its end. */
+export function forgetSuggested() { kept = null; }
+
+/** Go on to the next of the patches of a kind that nothing was said of; returns whether there is one. @param {Kind} kind */
+export function goOn(kind) {
+  const deck = app.card?.kind === kind ? app.card : kind === "suggested" ? kept : null;
+  const place = deck ? nextPlace(deck, isDone) : -1;
+  if (!deck || place < 0) return false;
+  showCard({ ...deck, place });
+  return true;
+}
+
+export function goBack() {
+  if (app.card && app.card.place > 0) showCard({ ...app.card, place: app.card.place - 1 });
+}

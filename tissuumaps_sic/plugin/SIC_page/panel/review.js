@@ -1,0 +1,83 @@
+/** How far a slide is looked through: the share seen, checked or not, the least sure patches, notes. */
+
+import { button, classTag, html, select, share, toggle } from "../dom.js";
+import { openGallery } from "../gallery.js";
+import { addNote, goTo, removeNote, toggleChecked } from "../remarks.js";
+import { app, isSlow, sessionTitle } from "../state.js";
+
+/** @import { Child } from "../dom.js" */
+/** @import { Note, Session } from "../server.js" */
+/** @import { Target } from "../remarks.js" */
+
+let draft = "", isOpen = false;
+/** @type {Target} */
+let target = "slide";
+
+/** @type {import("./section.js").Section} */
+export const review = {
+  shows: (state) => [state.checked, state.notes, state.run?.classes, app.labels !== null, app.notes, app.looked?.share, isSlow()],
+  draw: (state) => [html("div", { class: "sic-review" }, lookedAt(), checkedBy(state), sureness(state), notes(state))],
+};
+
+function lookedAt() {
+  return html("span", { id: "sic-looked", title: "Tissue that was on the screen at 10x or nearer; green on the small map" },
+    app.looked ? `Looked at ${share(app.looked.share, 1)} of the tissue` : "");
+}
+
+/** @param {Session} state */
+function checkedBy({ checked }) {
+  const isChecked = checked?.is_current ?? false;
+  return html("span", { class: "sic-checked" },
+    toggle(isChecked, isChecked ? "✓ Checked" : "Checked", "Say that this slide is done; shown in the list of slides, in reports and tables",
+      toggleChecked, { id: "sic-checked", disabled: isSlow() }),
+    checked ? html("span", { id: "sic-checked-by" },
+      ` ${checked.user || "somebody"}, ${when(checked.time)}${isChecked ? "" : "; changed since"}`) : null);
+}
+
+/** @param {string} time */
+const when = (time) => new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+
+/** @param {Session} state */
+function sureness({ run }) {
+  if (!run?.scored || !app.labels) return null;
+  const names = run.classes.map((each) => each.name);
+  return html("div", { class: "sic-sureness" }, html("span", { title: "Patches of a class as pictures, the least sure first" }, "Least sure:"),
+    ...run.classes.map((each, label) => (names.indexOf(each.name) === label
+      ? html("button", { type: "button", class: "btn btn-sm sic-gallery-open", id: `sic-gallery-${label}`,
+        title: `Pictures of what is labelled ${each.name}, the least sure first`, disabled: isSlow(), onclick: () => openGallery(label) },
+      classTag(each.color, each.name)) : null)));
+}
+
+/** @param {Session} state */
+function notes(state) {
+  const all = [...state.notes.map((each) => ({ ...each, session: "", isOwn: true })), ...app.notes.map((each) => ({ ...each, isOwn: false }))];
+  const box = html("details", { id: "sic-notes", open: isOpen, ontoggle: () => { isOpen = box.open; } },
+    html("summary", { title: "Notes on the slide, a patch or a part of it, which other readers see" },
+      all.length ? `Notes (${all.length})` : "Notes"),
+    ...all.map(noteRow),
+    html("div", { class: "sic-note-new" },
+      html("textarea", { id: "sic-note-text", class: "form-control form-control-sm", rows: 2, maxlength: 1000,
+        placeholder: "A note for the next reader", "aria-label": "A new note", oninput: (event) => { draft = event.target.value; } }, draft),
+      select({ id: "sic-note-target", "aria-label": "What the note is on", title: "What the note is on",
+        oninput: (event) => { target = event.target.value; } },
+      [{ value: "slide", text: "on the slide" }, { value: "patch", text: "on the patch in the middle, or on the card" },
+        { value: "view", text: "on what is in view" }], target),
+      button("Add", "Keep this note", add, { id: "sic-note-add", disabled: isSlow() })));
+  return box;
+}
+
+async function add() {
+  const text = draft;
+  draft = "";
+  if (!await addNote(text, target)) draft = text;
+}
+
+/** @param {Note & { session: string, isOwn: boolean }} note @returns {Child} */
+function noteRow({ number, text, user, time, patch, box, session, isOwn }) {
+  const by = [user, isOwn ? "" : sessionTitle(session), when(time)].filter(Boolean).join(", ");
+  return html("div", { class: "sic-note", "data-note": isOwn ? number : `${session}/${number}` },
+    html("div", {}, html("span", { class: "sic-note-text" }, text), html("span", { class: "sic-note-by" }, ` ${by}`)),
+    patch === null ? html("span", { class: "sic-note-by" }, "slide")
+      : button(box ? "Place" : "Patch", "Go there", () => goTo(patch)),
+    isOwn ? button("×", "Remove this note", () => removeNote(number), { "aria-label": "Remove this note" }) : null);
+}

@@ -1,0 +1,43 @@
+/** What a reader says beside seeds: notes, and that the slide is checked. */
+
+import { cardRow } from "./card.js";
+import { inView } from "./coverage.js";
+import { send } from "./looking.js";
+import { change } from "./runs.js";
+import { current, layer, tell } from "./state.js";
+import * as viewer from "./viewer.js";
+
+/** @typedef {"slide" | "patch" | "view"} Target what a note is on */
+
+/** The patch that a note can be on: the one on the card, else the one in the middle of the view. */
+export function notedPatch() {
+  const { left, top, right, bottom } = viewer.viewBox();
+  return cardRow() ?? layer().grid.at({ x: (left + right) / 2, y: (top + bottom) / 2 });
+}
+
+/** Write a note; returns whether it is there. @param {string} text @param {Target} target */
+export async function addNote(text, target) {
+  if (!text.trim()) {
+    tell("Write something first");
+    return false;
+  }
+  const patch = target === "patch" ? notedPatch() : null;
+  const patches = target === "view" ? inView(layer().grid, viewer.viewBox()) : patch === null ? [] : [patch];
+  if (target !== "slide" && !patches.length) {
+    tell("No patch is in view to note that on");
+    return false;
+  }
+  return change(() => ({ kind: "note", text, patches }), "Noted");
+}
+
+/** @param {number} number */
+export const removeNote = (number) => change(() => ({ kind: "note", text: "", number }), "The note is removed; Undo brings it back");
+
+/** Say that the slide is done, or that it is not. */
+export async function toggleChecked() {
+  const checked = !current().checked?.is_current;
+  if (await change(() => ({ kind: "check", checked }), checked ? "Checked" : "No longer checked")) send();
+}
+
+/** @param {number} row */
+export const goTo = (row) => viewer.lookClosely(layer().grid.x[row], layer().grid.y[row], layer().grid.spacing);

@@ -1,0 +1,76 @@
+"""What readers say of a slide beside its seeds, as pages ask for it and are told it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.remarks import Box, Note
+from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.slides.regions import scale_of
+from tissuumaps_sic.slides.slide import EmbeddedSlide
+from tissuumaps_sic.viewer.answers import Header
+from tissuumaps_sic.viewer.requests import CheckChange, NoteChange, SkipChange
+
+
+def change_remarks(
+    slide: EmbeddedSlide, session: Session, asked: SkipChange | NoteChange | CheckChange, user: str
+) -> Session:
+    """Return a session with what a page says beside seeds."""
+    if isinstance(asked, CheckChange):
+        return session.check(checked=asked.checked, user=user)
+    rows = rows_in(slide, asked.patches)
+    if isinstance(asked, SkipChange):
+        return session.skip([str(slide.patch_names[row]) for row in rows], user=user)
+    patch, box = place_note(slide, rows)
+    return session.note(asked.text.strip(), number=asked.number, patch=patch, box=box, user=user)
+
+
+def rows_in(slide: EmbeddedSlide, patches: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Return rows that a page names, (n,) int64.
+
+    Raises
+    ------
+    SessionError
+        When the slide has not all of them.
+    """
+    rows = np.unique(np.array(patches, np.int64))
+    if rows.size and rows[-1] >= slide.n_patches:
+        raise SessionError(f"there is no patch {rows[-1]}; the slide has {slide.n_patches}")
+    return rows
+
+
+def place_note(slide: EmbeddedSlide, rows: npt.NDArray[np.int64]) -> tuple[str, Box | None]:
+    """Return the patch of a note and its box: of one patch its name, of several that in their middle."""
+    if not rows.size:
+        return "", None
+    if rows.size == 1:
+        return str(slide.patch_names[rows[0]]), None
+    centres = slide.centres[rows]
+    half = np.array(scale_of(slide).stride) / 2
+    least, most = centres.min(axis=0), centres.max(axis=0)
+    middle = rows[np.linalg.norm(centres - (least + most) / 2, axis=1).argmin()]
+    (left, top), (right, bottom) = (least - half).tolist(), (most + half).tolist()
+    return str(slide.patch_names[middle]), (left, top, right, bottom)
+
+
+def tell_note(slide: EmbeddedSlide, note: Note) -> dict[str, Any]:
+    """Return a note as a page reads it; its patch is a row, None of the slide."""
+    return {**note.model_dump(), "patch": slide.index.get(note.patch), "place": note.place}
+
+
+def tell_remarks(slide: EmbeddedSlide, session: Session) -> Header:
+    """Return what readers say, as a page's state of a session has it: ``skipped``, ``notes``, ``checked``."""
+    return {
+        "skipped": skipped_rows(slide, session),
+        "notes": [tell_note(slide, each) for each in session.notes],
+        "checked": session.checked and session.checked.model_dump(),
+    }
+
+
+def skipped_rows(slide: EmbeddedSlide, session: Session) -> list[int]:
+    """Return the rows of the patches that a reader could not tell."""
+    return sorted(slide.index[name] for name in session.skipped if name in slide.index)
