@@ -34,7 +34,7 @@ export const seeds = {
       isOpen = list.open;
       if (isOpen) list.append(...walls(state));
       else list.replaceChildren(/** @type {Node} */ (list.firstChild));
-    } }, html("summary", { title: "Every seed, with its picture" },
+    } }, html("summary", { id: "sic-seeds-summary", title: "Every seed, with its picture" },
       `Seeds (${count(patches.length)})`), ...(isOpen ? walls(state) : []));
     return [list];
   },
