@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SLIDE ?=
+OPTIONS ?=
 
 .PHONY: demo test lint javascript bench hunt clean
 
@@ -12,9 +13,10 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install $(INSTALL_OPTIONS) --quiet --disable-pip-version-check -e ".[embed,cluster,convert,pretrain,dev]"
 	touch $@
 
-# make demo [SLIDE=path/to/slide.svs]: annotate the synthetic slide, or your own, in the browser.
+# make demo [SLIDE=path/to/slide.svs] [OPTIONS="--slide-mpp 0.25"]: annotate the synthetic slide, or your own, in the
+# browser; the options are those of `tissuumaps-sic open`, or of `tissuumaps-sic demo` without a slide.
 demo: $(VENV)/.installed
-	$(BIN)/tissuumaps-sic $(if $(SLIDE),open "$(SLIDE)",demo)
+	$(BIN)/tissuumaps-sic $(if $(SLIDE),open "$(SLIDE)",demo) $(OPTIONS)
 
 # Two processes: whole files to each, since what they share is made once a file; in the order of tests/conftest.py.
 # Plugins that come with other packages would only take their time.

@@ -45,7 +45,7 @@ def test_every_format_comes_as_a_download_from_the_panel(viewer, tmp_path, brows
     assert all(each.get_attribute("title") for each in options)
     for format_ in FORMATS:
         with viewer.page.expect_download() as download:
-            viewer.page.select_option("#sic-export", format_)
+            viewer.choose_from("#sic-export", value=format_)
         viewer.wait()
         name = download.value.suggested_filename
         files[format_] = tmp_path / name

@@ -186,7 +186,7 @@ def test_seeds_of_one_slide_label_another_and_a_correction_counts(cases, truths,
     cases.seed_halves()
     cases.page.keyboard.press("]")
     cases.arrive("mosaic_2")
-    cases.page.select_option("#sic-borrow", "mosaic_1.h5ad")
+    cases.choose_from("#sic-borrow", value="mosaic_1.h5ad")
     cases.wait()
     assert "6 seeds of mosaic_1" in cases.page.inner_text("#sic-borrowed")
     assert [each.inner_text() for each in cases.page.query_selector_all(".sic-seeds")] == ["0 + 3", "0 + 3"]

@@ -103,7 +103,7 @@ def test_readers_see_where_they_differ_and_keep_what_they_agree_on(viewer):
     assert f"{expected.disputed.sum()} disputed" in viewer.page.inner_text("#sic-disputed")
     shades = np.array(viewer.evaluate("dataUtils.data.SICLABELS._processeddata.shade"))
     assert np.array_equal(shades == "#e6007a", expected.disputed)
-    viewer.page.locator("#sic-status").click()
+    viewer.page.locator(".sic-head").click()
     viewer.page.keyboard.press("x")
     assert expected.disputed[pointed(viewer)]
     assert "Disputed place 1 of" in viewer.status
@@ -160,7 +160,7 @@ def test_everything_has_a_key_and_every_control_says_what_it_does(viewer):
     seeds = some_seeds(viewer)
     click_seeds(viewer, seeds)
     press = viewer.page.keyboard.press
-    viewer.page.locator("#sic-status").click()
+    viewer.page.locator(".sic-head").click()
     press(" ")
     viewer.wait()
     assert viewer.layer is not None

@@ -69,7 +69,7 @@ def test_labels_are_shown_as_regions_with_their_areas_and_taken_away(labelled):
 def test_labels_come_as_a_download(labelled, format_, tmp_path):
     viewer, labels = labelled
     with viewer.page.expect_download() as download:
-        viewer.page.select_option("#sic-export", format_)
+        viewer.choose_from("#sic-export", value=format_)
     viewer.wait()
     assert download.value.suggested_filename == f"demo.labels.{format_}"
     path = tmp_path / "got"

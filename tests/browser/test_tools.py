@@ -24,7 +24,7 @@ def rows(viewer):
     """The classes as the panel lists them: name, number of seeds."""
     return [
         (
-            row.query_selector("input[type=text]").input_value(),
+            row.query_selector(".sic-class-name").inner_text(),
             int(row.query_selector(".sic-seeds").inner_text()),
         )
         for row in viewer.page.query_selector_all(".sic-classes tbody tr")
@@ -56,7 +56,7 @@ def test_three_classes_are_added_seeded_by_key_run_merged_and_brought_back(viewe
     assert viewer.layer["names"] == expected
     assert viewer.legend == {name: expected.count(name) for name in names}
 
-    viewer.page.select_option("tr[data-label='2'] .sic-removal", label="Merge into Other")
+    viewer.choose_from("#sic-removal-2", text="Merge into Other")
     viewer.wait()
     assert rows(viewer) == [("Tumour", 3), ("Other", 6)]
     assert viewer.layer["names"] == [{"Stroma": "Other"}.get(name, name) for name in expected]
@@ -66,7 +66,7 @@ def test_three_classes_are_added_seeded_by_key_run_merged_and_brought_back(viewe
     assert viewer.layer["names"] == expected
     # The class that is chosen stays chosen, though its label is another one then.
     viewer.choose(2)
-    viewer.page.select_option("tr[data-label='0'] .sic-removal", label="Remove with its seeds")
+    viewer.choose_from("#sic-removal-0", text="Remove with its seeds")
     viewer.wait()
     assert rows(viewer) == [("Tumour", 3), ("Stroma", 3)]
     assert active(viewer) == "Stroma"
@@ -87,7 +87,7 @@ def test_a_dozen_classes_fit_and_the_tenth_has_no_key(viewer):
     assert [name for name, _ in rows(viewer)] == ["Tumour", "Other", *(f"Kind {n}" for n in range(10))]
     colors = {each["color"] for each in viewer.evaluate("SIC.app.state.classes")}
     assert len(colors) == 12
-    viewer.page.locator("#sic-status").click()
+    viewer.page.locator(".sic-head").click()
     viewer.page.keyboard.press("9")
     assert active(viewer) == "Kind 6"
     assert "(key 9)" in viewer.page.get_attribute("#sic-class-8", "title")

@@ -210,6 +210,20 @@ class Viewer:
         self.page.click(f"#sic-{name}")
         self.wait()
 
+    def rename(self, label, name):
+        self.page.dblclick(f"label[for=sic-class-{label}]")
+        self.page.fill("#sic-class-field", name)
+        self.page.keyboard.press("Enter")
+        self.wait()
+
+    def choose_from(self, menu, *, text=None, value=None):
+        """Open a menu by its button and choose one of what it offers."""
+        self.page.click(menu)
+        items = self.page.locator(f"{menu} + [role=menu] [role=menuitem]")
+        if value is not None:
+            items = self.page.locator(f"{menu} + [role=menu] [data-value='{value}']")
+        items.filter(has_text=text or "").click()
+
     def run(self):
         self.press("run")
 

@@ -11,6 +11,7 @@ class Fake {
   replaceChildren(...children) { this.children = children; }
   contains(other) { return this === other || this.children.some((each) => each.contains?.(other)); }
   focus() { globalThis.document.activeElement = this; }
+  querySelectorAll() { return this.children.filter((each) => each instanceof Fake); }
 }
 
 const session = (more = {}) => ({

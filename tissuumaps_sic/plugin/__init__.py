@@ -49,7 +49,12 @@ def _answer(app: Flask, name: str, content: Any) -> Response:
     try:
         # The folder is set by TissUUmaps.
         root = Path(app.basedir)  # type: ignore[attr-defined]
-        reach = reach_of(root, content, makes_pages=bool(app.config.get(MAKES_PAGES)))
+        reach = reach_of(
+            root,
+            content,
+            makes_pages=bool(app.config.get(MAKES_PAGES)),
+            read_only=bool(app.config.get("READ_ONLY")),
+        )
         require_password(reach, request.authorization)
         answer = _SERVER.ask(name, reach, content)
     except SicError as error:

@@ -383,12 +383,15 @@ class Reach:
         The ``auth`` file that guards it.
     makes_pages : bool
         Whether the server has a page for every h5ad, that without a project included.
+    read_only : bool
+        Whether the server takes no change.
     """
 
     root: Path
     h5ad: Path
     auth: Path | None
     makes_pages: bool = False
+    read_only: bool = False
 
     def admits(self, path: Path) -> bool:
         """Return whether a file may be read, with all links followed."""
@@ -408,7 +411,7 @@ class Reach:
         return path
 
 
-def reach_of(root: Path, content: Any, *, makes_pages: bool = False) -> Reach:
+def reach_of(root: Path, content: Any, *, makes_pages: bool = False, read_only: bool = False) -> Reach:
     """Return what a call may reach: that is told by the slide that its content names.
 
     Raises
@@ -422,7 +425,7 @@ def reach_of(root: Path, content: Any, *, makes_pages: bool = False) -> Reach:
     if h5ad is None:
         raise _no_such_slide(content["h5ad"])
     # The folder that counts is the one in which it lies, whatever leads there.
-    return Reach(root.resolve(), h5ad, nearest_auth(h5ad.parent), makes_pages)
+    return Reach(root.resolve(), h5ad, nearest_auth(h5ad.parent), makes_pages, read_only)
 
 
 def _no_such_slide(relative: str) -> AccessError:

@@ -50,6 +50,12 @@ def naming(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except PermissionError as error:
+        raise RequestError(
+            507,
+            f"{path.name} could not be written: its folder may not be written to; ask whoever looks after "
+            "it, or copy the slide's files to a folder of your own",
+        ) from error
     except OSError as error:
         raise RequestError(
             507,

@@ -15,6 +15,7 @@ from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.access import Reach, require_no_link
 from tissuumaps_sic.viewer.answers import Header
+from tissuumaps_sic.viewer.facts import page_facts
 from tissuumaps_sic.viewer.opened import Shared, look_for_scheme
 from tissuumaps_sic.viewer.remarks import change_remarks
 from tissuumaps_sic.viewer.requests import (
@@ -34,10 +35,11 @@ from tissuumaps_sic.viewer.tables import page_tables
 
 
 def open_session(shared: Shared, reach: Reach, request: OpenRequest) -> Header:
-    """Return the state of a slide's session, a new one where there is none yet, and `page_tables`."""
+    """Return a session's state, a new one where there is none yet, with `page_tables` and `page_facts`."""
     slide = shared.opened.slide(reach.h5ad)
     session = shared.opened.session(slide, request.session)
-    return {**shared.opened.state(slide, session, request), "tables": page_tables()}
+    state = shared.opened.state(slide, session, request)
+    return {**state, "tables": page_tables(), "facts": page_facts(slide, reach)}
 
 
 def change_session(shared: Shared, reach: Reach, request: ChangeRequest) -> Header:

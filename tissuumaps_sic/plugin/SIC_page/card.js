@@ -154,7 +154,7 @@ export function takeCardKey(key) {
   const label = /^[1-9]$/.test(key) ? current().listed[Number(key) - 1] : undefined;
   if (label !== undefined) answer(label);
   else if (key === "s") skip();
-  else if (key === "N") goBack();
+  else if (key === "Shift-n") goBack();
   else if (key === "Escape") closeCard();
   else return false;
   return true;

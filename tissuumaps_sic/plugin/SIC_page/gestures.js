@@ -1,19 +1,12 @@
-/** Mouse and keys. */
+/** What the mouse does on the slide. */
 
 import { svg } from "./dom.js";
 import { drawPointed, drawSeeds } from "./overlay.js";
-import { toggleKeys } from "./panel/keys.js";
-import { nextDisputed } from "./readers.js";
-import { toggleRegions } from "./regions.js";
 import { stop } from "./requests.js";
 import { PAINTS } from "./painting.js";
-import { run, toggleLive } from "./runs.js";
-import { redo, seed, undo } from "./seeding.js";
-import { TOOLS, app, layer, show, tell } from "./state.js";
-import { suggest } from "./suggestions.js";
+import { seed } from "./seeding.js";
+import { app, isSeeding, layer, show, tell } from "./state.js";
 import * as viewer from "./viewer.js";
-import { nextView, toggleMap } from "./views.js";
-import { step } from "./worklist.js";
 
 /** @import { CanvasEvent, Point } from "./viewer.js" */
 
@@ -24,12 +17,35 @@ let restore = () => {};
 /** While clicks seed, TissUUmaps opens no tooltips at them. */
 export function mute() {
   restore();
-  restore = app.seeding ? viewer.muteTooltips() : () => {};
+  restore = isSeeding() ? viewer.muteTooltips() : () => {};
 }
 
 export function unmute() {
   restore();
   restore = () => {};
+}
+
+const space = { isHeld: false, isUsed: false }; // used: the slide was moved by it
+
+export function holdSpace() {
+  space.isHeld = true;
+  space.isUsed = false;
+}
+
+/** Returns whether the key was pressed for itself. */
+export function releaseSpace() {
+  const { isHeld, isUsed } = space;
+  space.isHeld = false;
+  return isHeld && !isUsed;
+}
+
+/** What a click does once the browser has counted it, which is after the release. @type {() => void} */
+let clicked = () => {};
+
+/** @param {MouseEvent} event */
+export function onClick(event) {
+  if (event.detail < 2) clicked(); // the second of a double click would take the seed of the first back
+  clicked = () => {};
 }
 
 const pointer = {
@@ -46,9 +62,11 @@ export const mouse = {
   "canvas-press": (event) => {
     dropLasso();
     pointer.start = null;
+    clicked = () => {};
     const button = event.originalEvent?.button ?? 0;
+    space.isUsed ||= space.isHeld;
     if (event.originalEvent?.shiftKey && PAINTS.includes(app.tool)) return; // painting.js
-    if (button !== 0 || !app.seeding || !app.state || viewer.isDrawingRegions()) return;
+    if (button !== 0 || space.isHeld || !isSeeding() || viewer.isDrawingRegions()) return;
     pointer.start = event.position.clone();
     if (!event.originalEvent?.shiftKey) return;
     pointer.lasso = [pointer.start];
@@ -84,7 +102,7 @@ export const mouse = {
       return;
     }
     const row = layer().grid.at(viewer.toImage(start));
-    if (row === null) tell("There is no patch here"); else seed([row]);
+    clicked = () => { if (row === null) tell("There is no patch here"); else seed([row]); };
   },
 };
 
@@ -94,44 +112,13 @@ function corners(a, b) {
   return [a, at(b.x, a.y), b, at(a.x, b.y)];
 }
 
-// Not those by which TissUUmaps moves and turns the slide: a, d, f, j, k, r, s, w.
-/** @type {Record<string, () => void>} */
-const ACTIONS = {
-  z: undo, Z: redo, " ": run, n: suggest, l: toggleLive, t: nextTool, v: nextView, m: toggleMap, g: toggleRegions,
-  x: nextDisputed, "[": () => step(-1), "]": () => step(1), "?": toggleKeys, Escape: cancel,
-};
-
-function nextTool() {
-  show({ tool: TOOLS[(TOOLS.indexOf(app.tool) + 1) % TOOLS.length] });
-}
-
-/** @param {KeyboardEvent} event */
-export function onKey(event) {
-  // Brackets are typed with AltGr on some keyboards, which Windows tells as Ctrl and Alt.
-  const bracket = event.key === "[" || event.key === "]";
-  if (!bracket && (event.ctrlKey || event.metaKey || event.altKey) || !app.state) return;
-  // Where keys mean something already: a class that was just chosen, or a box that was ticked, is no such place.
-  const typed = "input:not([type=radio], [type=checkbox]), select, textarea, [contenteditable], .modal";
-  const target = /** @type {Element} */ (event.target);
-  if (target.closest(typed) || (event.key === " " && target.closest("input, button"))) return;
-  const action = ACTIONS[event.key] ?? ACTIONS[event.key.toLowerCase()];
-  // In the order of the list: the positive class comes first.
-  const label = /^[1-9]$/.test(event.key) ? app.state.listed[Number(event.key) - 1] : undefined;
-  if (label !== undefined) {
-    show({ active: label });
-  } else if (action) {
-    action();
-  } else {
-    return;
-  }
-  event.preventDefault();
-}
-
-function cancel() {
+/** Let go of what is under way or marked. */
+export function cancel() {
   pointer.start = null;
   dropLasso();
   drawPointed(null);
-  if (stop() || app.suggested === null) return;
-  show({ suggested: null });
-  drawSeeds();
+  if (stop()) return;
+  const wasSuggested = app.suggested !== null;
+  show({ suggested: null, error: "", ...(wasSuggested ? { status: "" } : {}) });
+  if (wasSuggested) drawSeeds();
 }

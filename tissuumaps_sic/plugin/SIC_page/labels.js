@@ -1,5 +1,7 @@
 /** Labels as they are seen on the slide. */
 
+import { ease } from "./easing.js";
+import { drawOutlines } from "./overlay.js";
 import { askScores, askUnlike, compareAgain } from "./questions.js";
 import { showRegions } from "./regions.js";
 import { attempt } from "./requests.js";
@@ -25,7 +27,7 @@ export function lookForUnlike() {
 }
 
 /** @param {Uint8Array | null} labels */
-export function drawLabels(labels) {
+export async function drawLabels(labels) {
   // As of the run: some may have come or gone since.
   const classes = current().run?.classes ?? [];
   const n = current().n_patches;
@@ -36,7 +38,7 @@ export function drawLabels(labels) {
   // Two classes may have become one since.
   classes.forEach(({ name }, label) => { if (byClass[label]) counts[name] = (counts[name] ?? 0) + byClass[label]; });
   const names = classes.map((each) => each.name), shades = shadedBy(app), { view } = app;
-  return viewer.showLabels({
+  await viewer.showLabels({
     uid: layer().uid,
     names: labels ? Array.from(labels, (label) => names[label]) : new Array(n).fill("Patches"),
     counts,
@@ -44,13 +46,21 @@ export function drawLabels(labels) {
     shades: shades && Array.from(shades, (value) => shadeOf(view, value)),
     opacities: opacities(),
   });
+  for (const name of app.hidden) viewer.setClassVisible(name, false); // TissUUmaps shows all of a legend that is new
 }
 
 const isLabelled = () => app.view === "labels" || isShaded(app.view);
 
 /** Of the patches' colours and of the labels. */
-const opacities = () => [app.view === "colors" ? app.opacity : 0, isLabelled() ? app.opacity : 0];
+function opacities() {
+  const opacity = ease(app.opacity, layer().grid.spacing * viewer.screenScale());
+  return [app.view === "colors" ? opacity : 0, isLabelled() ? opacity : 0];
+}
 
 export function applyView() {
   viewer.setOpacities(layer().uid, opacities());
+  drawOutlines();
 }
+
+/** Let colours fade as one comes nearer; returns how to stop that. */
+export const followZoom = () => viewer.onMove(() => { if (app.layer) viewer.setOpacities(layer().uid, opacities()); });

@@ -1,16 +1,19 @@
 /** The plugin comes and goes. */
 
 import { followAside } from "./aside.js";
-import { dropLasso, mouse, mute, onKey, unmute } from "./gestures.js";
+import { dropLasso, mouse, mute, onClick, unmute } from "./gestures.js";
+import { forgetKeys, onKey, onKeyUp } from "./keyboard.js";
+import { followZoom } from "./labels.js";
 import { closeMap, followMap } from "./map.js";
-import { choose, reload } from "./open.js";
-import { clearSeeds, drawPointed } from "./overlay.js";
+import { choose, lookForFiles, reload } from "./open.js";
+import { clearFrame, clearOutlines, clearSeeds, drawPointed, followFrame } from "./overlay.js";
 import { hidePanel, showPanel } from "./panel/panel.js";
 import { hideWorklist, showWorklist } from "./panel/worklist.js";
 import { onConflict } from "./requests.js";
-import { app, reset, subscribe, update } from "./state.js";
+import { app, isSeeding, reset, subscribe, update } from "./state.js";
+import { followTitle } from "./title.js";
 import * as viewer from "./viewer.js";
-import { followPointer, onHover } from "./why.js";
+import { followPointer, onHover, onLeave } from "./why.js";
 import { followSlide, recall } from "./worklist.js";
 
 export { app };
@@ -25,30 +28,47 @@ function onLoaded() {
   if (!app.layer && layers.length) choose(layers[0]);
 }
 
+/**
+ * Hear of an event until that is stopped.
+ * @template {Event} E
+ * @param {EventTarget} target
+ * @param {string} type
+ * @param {(event: E) => void} listener
+ */
+function listen(target, type, listener, capture = false) {
+  target.addEventListener(type, /** @type {EventListener} */ (listener), capture);
+  return () => target.removeEventListener(type, /** @type {EventListener} */ (listener), capture);
+}
+
 /** @param {Element} container */
 export function init(container) {
   reset();
   recall();
-  showPanel(container);
-  showWorklist(container);
+  showWorklist(showPanel(container));
   onConflict(reload);
-  stops = [followSlide(), followPointer(), followMap(), followAside(), subscribe(() => [app.seeding], mute)];
   viewer.on(mouse);
   viewer.watchSaving();
-  document.addEventListener("keydown", onKey);
-  document.addEventListener(viewer.LOADED, onLoaded);
-  viewer.container().addEventListener("pointermove", onHover);
+  const slide = viewer.container();
+  stops = [
+    followSlide(), followPointer(), followMap(), followFrame(), followZoom(), followTitle(), followAside(), viewer.tidy(),
+    viewer.watchFront(container, (isInFront) => update({ isInFront })), subscribe(() => [isSeeding()], mute),
+    // Before anybody else on the page.
+    listen(document, "keydown", onKey, true), listen(document, "keyup", onKeyUp, true), listen(window, "blur", forgetKeys),
+    listen(document, viewer.LOADED, onLoaded),
+    listen(slide, "pointermove", onHover), listen(slide, "pointerleave", onLeave), listen(slide, "click", onClick, true),
+    listen(slide, "dblclick", (event) => event.stopPropagation()), // TissUUmaps would tell what it no longer does then
+  ];
   onLoaded();
+  lookForFiles();
 }
 
 export function close() {
   for (const stop of stops) stop();
   viewer.off(mouse);
   viewer.leaveSaving();
-  document.removeEventListener("keydown", onKey);
-  document.removeEventListener(viewer.LOADED, onLoaded);
-  viewer.container().removeEventListener("pointermove", onHover);
   clearSeeds();
+  clearFrame();
+  clearOutlines();
   drawPointed(null);
   viewer.hideRegions();
   closeMap();

@@ -12,7 +12,7 @@ import { toggleMap } from "./views.js";
 /** @import { Layout } from "./server.js" */
 /** @import { Place } from "./grid.js" */
 
-const SIDE = 360; // CSS pixels
+const LEAST = 160, FIRST = 300; // CSS pixels of a side
 const MARGIN = 14;
 const NEAR = 8; // CSS pixels within which a point is pointed at
 const DRAG = 4;
@@ -27,6 +27,9 @@ let points;
 let canvas;
 /** @type {unknown[]} */
 let drawnOf = []; // what the points were drawn of
+let edge = FIRST;
+/** @type {{ left: number, top: number } | null} */
+let movedTo = null; // where the person has put it
 let zoom = 1;
 let shift = { x: 0, y: 0 }; // of the left upper corner, in shares of the UMAP
 /** @type {{ start: Place, last: Place, moved: boolean, lasso: Place[] | null } | null} */
@@ -50,7 +53,8 @@ function showMap() {
   }
   if (!box) {
     box = make();
-    viewer.container().parentElement?.append(box);
+    viewer.stage().append(box);
+    putAt(movedTo);
     goHome();
   }
   draw();
@@ -76,10 +80,38 @@ function make() {
   canvas.addEventListener("pointerup", onUp);
   canvas.addEventListener("pointerleave", () => { if (!gesture) onPointed(null); });
   canvas.addEventListener("dblclick", () => { goHome(); draw(); });
-  const close = button("×", "Close the map", toggleMap, { id: "sic-map-close" });
-  return html("div", { id: "sic-map", class: "sic-map" },
-    html("div", { class: "sic-map-head" }, html("b", {}, "Feature space (UMAP)"), close),
-    html("div", { class: "sic-map-plot" }, points, canvas));
+  const close = button("×", "Close the map (M)", toggleMap, { id: "sic-map-close", "aria-label": "Close the map" });
+  const head = html("div", { class: "sic-map-head", title: "Drag to move; the lower right corner makes it larger" },
+    html("b", {}, "Feature space (UMAP)"), close);
+  head.addEventListener("pointerdown", onGrip);
+  const plot = html("div", { class: "sic-map-plot", style: `width: ${edge}px; height: ${edge}px` }, points, canvas);
+  new ResizeObserver(() => {
+    const wanted = Math.max(LEAST, Math.round(Math.min(plot.clientWidth, plot.clientHeight)));
+    if (wanted === edge || !box) return;
+    edge = wanted;
+    draw();
+  }).observe(plot);
+  return html("div", { id: "sic-map", class: "sic sic-map" }, head, plot);
+}
+
+/** Put the map somewhere over the slide, or where it is at first. @param {{ left: number, top: number } | null} at */
+function putAt(at) {
+  const within = viewer.stage();
+  if (!box || !at) return;
+  const left = Math.max(0, Math.min(at.left, within.clientWidth - 60)), top = Math.max(0, Math.min(at.top, within.clientHeight - 40));
+  Object.assign(box.style, { left: `${left}px`, top: `${top}px`, right: "auto", bottom: "auto" });
+  movedTo = { left, top };
+}
+
+/** Move the map by its head. @param {PointerEvent} event */
+function onGrip(event) {
+  if (!box || /** @type {Element} */ (event.target).closest("button")) return;
+  const head = /** @type {HTMLElement} */ (event.currentTarget), { offsetLeft, offsetTop } = box;
+  const follow = (/** @type {PointerEvent} */ each) =>
+    putAt({ left: offsetLeft + each.clientX - event.clientX, top: offsetTop + each.clientY - event.clientY });
+  head.setPointerCapture(event.pointerId);
+  head.addEventListener("pointermove", follow);
+  head.addEventListener("pointerup", () => head.removeEventListener("pointermove", follow), { once: true });
 }
 
 function goHome() {
@@ -87,7 +119,7 @@ function goHome() {
   shift = { x: 0, y: 0 };
 }
 
-const scale = () => (SIDE - 2 * MARGIN) * zoom;
+const scale = () => (edge - 2 * MARGIN) * zoom;
 /** @param {number} row */
 const toScreen = (row) => ({
   x: MARGIN + (layout().places[2 * row] - shift.x) * scale(),
@@ -128,7 +160,7 @@ function colors() {
 }
 
 function draw() {
-  const of = [app.map, shadedBy(app), labelled(), classColors().join(), zoom, shift.x, shift.y, window.devicePixelRatio];
+  const of = [app.map, shadedBy(app), labelled(), classColors().join(), edge, zoom, shift.x, shift.y, window.devicePixelRatio];
   if (of.some((each, i) => each !== drawnOf[i])) {
     drawnOf = of;
     drawPoints();
@@ -138,10 +170,10 @@ function draw() {
 
 /** A canvas's context, with the canvas as large as the map, in the pixels of the screen. @param {HTMLCanvasElement} of @param {number} ratio */
 function fresh(of, ratio) {
-  const size = Math.round(SIDE * ratio);
+  const size = Math.round(edge * ratio);
   if (of.width !== size) {
     of.width = of.height = size;
-    of.style.width = of.style.height = `${SIDE}px`;
+    of.style.width = of.style.height = `${edge}px`;
   }
   return viewer.contextOf(of);
 }

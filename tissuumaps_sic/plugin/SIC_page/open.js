@@ -6,26 +6,48 @@ import { drawSeeds } from "./overlay.js";
 import { forgetRegions } from "./regions.js";
 import { enqueue } from "./requests.js";
 import * as server from "./server.js";
-import { MAIN, app, current, request, update, user } from "./state.js";
+import { MAIN, app, canView, current, request, update, user } from "./state.js";
 import * as viewer from "./viewer.js";
+import { drawView } from "./views.js";
 import { loadWorklist } from "./worklist.js";
 
 /** @import { Session } from "./server.js" */
 
+const BOUND = ["disputed", "unlike"]; // views of what another session or slide has to do with it
 const PATIENCE = 300; // ms that a slide waits for the list of the others, so that nothing jumps
 
 /** Open the slide of a layer of patches. @param {import("./state.js").Layer} chosen */
 export function choose(chosen) {
   return enqueue("Opening", async () => {
     const grid = makeGrid(viewer.centres(chosen.uid));
-    update({ layer: { ...chosen, grid }, state: null, map: null, mapOpen: false });
+    update({ layer: { ...chosen, grid, factor: viewer.factorOf(chosen.uid) }, state: null, map: null, mapOpen: false });
     await Promise.all([
       loadSession(),
       Promise.race([loadWorklist(), new Promise((done) => { setTimeout(done, PATIENCE); })]),
     ]);
-    applyView();
+    await showFirst();
     update({ status: current().seeds.patches.length ? "The seeds of last time are back" : "" });
   });
+}
+
+/** Tell of files that the project names and that are not there: TissUUmaps waits for them for ever. */
+export async function lookForFiles() {
+  for (const h5ad of viewer.wantedFiles()) {
+    try {
+      await server.progress({ h5ad, job: "is-it-there" });
+    } catch (error) {
+      if (app.layer || !(error instanceof server.ServerError) || error.status !== server.MISSING) continue;
+      update({ error: `${h5ad} is not there. Put it into the served folder under that name, or embed the slide again `
+        + "(embedder embed), then load this page again" });
+    }
+  }
+}
+
+/** Show what the person looked at on the slide before, else labels where there are some, else the tissue. */
+async function showFirst() {
+  const wanted = app.wantedView, isThere = Boolean(wanted) && canView(wanted) && !BOUND.includes(wanted);
+  const view = isThere ? wanted : app.labels ? "labels" : "slide";
+  await drawView(view).catch(() => drawView(app.labels ? "labels" : "slide"));
 }
 
 /** Load the session that the person was in; where this slide cannot have one of that name, the shared one. */
@@ -41,13 +63,14 @@ async function loadSession() {
 
 /** Load the session as the server has it now. */
 export async function reload() {
-  const { tables: offered, ...state } = await server.open(request());
+  const { tables: offered, facts, ...state } = await server.open(request());
+  update({ facts });
   takeState(state);
   const { run: last, embeddings } = state;
   const embedding = last?.embedding ?? app.embedding, method = last?.method ?? app.method;
   update({
     tables: offered, labels: null, scores: null, compared: null, border: last?.border ?? null,
-    view: ["confidence", "disputed", "unlike"].includes(app.view) ? "labels" : app.view,
+    view: [...BOUND, "confidence"].includes(app.view) ? "labels" : app.view,
     embedding: embeddings.some((each) => each.name === embedding) ? embedding : MAIN,
     method: offered.methods.some((each) => each.name === method) ? method : offered.methods[0].name,
   });
@@ -56,6 +79,7 @@ export async function reload() {
     update({ state: found.state });
     await takeLabels(found.labels);
   } else {
+    if (["labels", "outlines"].includes(app.view)) update({ view: "slide" });
     viewer.removeLabels();
     forgetRegions();
   }
@@ -83,6 +107,7 @@ export function openSession(name) {
       update({ session: before });
       throw error;
     }
+    if (app.labels && app.view === "slide" && app.wantedView !== "slide") update({ view: "labels" });
     applyView();
     update({ status: "" });
   });

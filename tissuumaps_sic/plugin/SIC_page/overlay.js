@@ -1,7 +1,8 @@
-/** Seeds as they are seen on the slide. */
+/** What is drawn over the slide: seeds, the patch that is pointed at, outlines. */
 
 import { svg } from "./dom.js";
-import { app, current, layer, seededLabels } from "./state.js";
+import { outline } from "./outlines.js";
+import { app, current, field, isSeeding, layer, seededLabels, subscribe } from "./state.js";
 import * as viewer from "./viewer.js";
 
 const MOST_SQUARES = 1000; // seeds that are drawn one by one
@@ -22,11 +23,42 @@ export function drawPointed(row) {
   viewer.overlay().append(group);
 }
 
-/** Attributes of a patch's square on the slide. @param {number} row */
-function square(row) {
-  const { x, y, spacing } = layer().grid, half = spacing / 2;
-  const corner = viewer.toViewport(x[row] - half, y[row] - half);
-  const opposite = viewer.toViewport(x[row] + half, y[row] + half);
+/** While clicks seed, frame the patch that one would seed, and around it what the network saw; returns how to stop. */
+export const followFrame = () => subscribe(
+  () => [isSeeding() ? app.pointed : null, app.active, app.state?.classes, app.embedding], drawFrame, true);
+
+function drawFrame() {
+  clearFrame();
+  if (app.pointed === null || !isSeeding()) return;
+  const color = current().classes[app.active]?.color ?? "#fff", frame = square(app.pointed);
+  const group = svg("g", { id: "SIC_frame", "pointer-events": "none", "data-patch": app.pointed });
+  const { width, height } = field();
+  if (width > layer().grid.spacing) {
+    const seen = square(app.pointed, width, height);
+    group.append(
+      svg("rect", { ...seen, stroke: "#111", "stroke-width": 2, opacity: 0.5, class: "sic-field" }),
+      svg("rect", { ...seen, stroke: "#fff", "stroke-width": 1, opacity: 0.9, "stroke-dasharray": "4 4" }));
+  }
+  group.append(
+    svg("rect", { ...frame, stroke: "#fff", "stroke-width": 5, opacity: 0.8, class: "sic-frame" }),
+    svg("rect", { ...frame, stroke: color, "stroke-width": 2.5 }));
+  viewer.overlay().append(group);
+}
+
+export function clearFrame() {
+  viewer.overlay().querySelector("#SIC_frame")?.remove();
+}
+
+/**
+ * Attributes of a square of the slide around a patch's centre; the patch's own, where its size is not given.
+ * @param {number} row
+ * @param {number} [width]
+ * @param {number} [height]
+ */
+function square(row, width = layer().grid.spacing, height = width) {
+  const { x, y } = layer().grid;
+  const corner = viewer.toViewport(x[row] - width / 2, y[row] - height / 2);
+  const opposite = viewer.toViewport(x[row] + width / 2, y[row] + height / 2);
   return {
     x: corner.x, y: corner.y, width: opposite.x - corner.x, height: opposite.y - corner.y,
     fill: "none", "vector-effect": "non-scaling-stroke", "stroke-linejoin": "round",
@@ -38,7 +70,7 @@ function square(row) {
  * @param {SVGElement} group
  * @param {Map<number, number>} seeds
  */
-function outline(group, seeds) {
+function drawBorders(group, seeds) {
   const { grid } = layer(), half = grid.spacing / 2;
   const sides = [[-1, 0], [1, 0], [0, -1], [0, 1]];
   /** @type {Map<number, string[]>} */
@@ -71,7 +103,7 @@ export function drawSeeds() {
   if (!app.state) return;
   const group = svg("g", { id: "SIC_seeds", "pointer-events": "none" });
   const seeds = seededLabels();
-  if (seeds.size > MOST_SQUARES) outline(group, seeds);
+  if (seeds.size > MOST_SQUARES) drawBorders(group, seeds);
   else for (const [row, label] of seeds) {
     const place = square(row);
     // A dark line under the coloured one: seen on pale glass, on dark nuclei, and on its own label.
@@ -88,4 +120,35 @@ export function drawSeeds() {
         "data-suggested": app.suggested }));
   }
   viewer.overlay().append(group);
+}
+
+/** What the outlines are made of, kept since views come and go. @type {WeakMap<Uint8Array, import("./outlines.js").Outline[]>} */
+const outlines = new WeakMap();
+
+/** Draw the lines inside the border of each class, in the view of that name; in others none. */
+export function drawOutlines() {
+  clearOutlines();
+  const { labels } = app, classes = app.state?.run?.classes;
+  if (app.view !== "outlines" || !labels || !classes) return;
+  const made = outlines.get(labels) ?? outline(layer().grid, labels);
+  outlines.set(labels, made);
+  const group = svg("g", { id: "SIC_outlines", "pointer-events": "none" });
+  const corner = viewer.toViewport(0, 0), unit = viewer.toViewport(1, 1);
+  const look = { fill: "none", "vector-effect": "non-scaling-stroke", "stroke-linecap": "round" };
+  for (const { label, lines } of made) {
+    if (app.hidden.includes(classes[label].name)) continue;
+    let d = "";
+    for (let at = 0; at < lines.length; at += 2) {
+      const x = corner.x + lines[at] * (unit.x - corner.x), y = corner.y + lines[at + 1] * (unit.y - corner.y);
+      d += `${at % 4 ? "L" : "M"}${x} ${y}`;
+    }
+    group.append(
+      svg("path", { ...look, d, stroke: "#111", "stroke-width": 4, opacity: 0.5 }),
+      svg("path", { ...look, d, stroke: classes[label].color, "stroke-width": 2.5, "data-label": label }));
+  }
+  viewer.overlay().prepend(group);
+}
+
+export function clearOutlines() {
+  viewer.overlay().querySelector("#SIC_outlines")?.remove();
 }

@@ -5,7 +5,7 @@ import { count, html, svg } from "./dom.js";
 import { attempt } from "./requests.js";
 import { change } from "./runs.js";
 import * as server from "./server.js";
-import { app, current, layer, request, seededLabels, show, subscribe, tell } from "./state.js";
+import { app, current, isSeeding, layer, request, seededLabels, show, subscribe, tell } from "./state.js";
 import * as viewer from "./viewer.js";
 import { light, separate } from "./wand.js";
 import { seedAs } from "./seeding.js";
@@ -27,7 +27,7 @@ let lit = null;
 let ring = null;
 
 /** Whether Shift-drag paints just now. */
-const isPainting = () => PAINTS.includes(app.tool) && app.seeding && app.state !== null && !viewer.isDrawingRegions();
+const isPainting = () => PAINTS.includes(app.tool) && isSeeding() && !viewer.isDrawingRegions();
 
 const colorOf = (/** @type {Stroke} */ { tool, label }) => (tool === "eraser" ? "#ffffff" : current().classes[label].color);
 

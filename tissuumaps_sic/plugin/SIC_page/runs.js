@@ -36,7 +36,7 @@ async function withDebts(work) {
  * @param {() => Record<string, unknown>} what makes the change, of the state that it changes
  * @param {string} [status]
  */
-export function change(what, status = "Saved") {
+export function change(what, status = "") {
   waiting++;
   // Nobody waits for labels of seeds that are no longer these.
   if (supersede() === "run") owed = true;
@@ -49,8 +49,13 @@ export function change(what, status = "Saved") {
 /** @param {() => Record<string, unknown>} what @param {string} status */
 async function makeChange(what, status) {
   const before = meaning(), isUnlike = app.view === "unlike";
-  takeState(await server.change(sessionRequest({ user: user(), change: what() })));
-  update({ status });
+  try {
+    takeState(await server.change(sessionRequest({ user: user(), change: what() })));
+  } catch (error) {
+    update({ isUnsaved: true });
+    throw error;
+  }
+  update({ status, savedAt: Date.now(), isUnsaved: false });
   const goesOn = (app.live || owed) && !waiting && canRun();
   if (!waiting) owed = false;
   // In one frame with the labels, where these come soon.
@@ -82,11 +87,14 @@ export function run() {
   });
 }
 
+/** A run is asked for to see labels, but for those who look at something that is made of them. */
+const afterRun = () => (isShaded(app.view) || app.view === "outlines" ? {} : { view: "labels", wantedView: "" });
+
 async function labelAll() {
   if (app.busy) update({ busy: { ...app.busy, kind: "Running" } });
   const { method, embedding, border } = app;
   const { state, labels } = await follow("run", (job) => server.run(sessionRequest({ method, embedding, border, job })));
-  update({ state, scores: null, unlike: null, view: isShaded(app.view) ? app.view : "labels" });
+  update({ state, scores: null, unlike: null, ...afterRun() });
   await takeLabels(labels);
   update({ status: `Labelled ${count(labels.length)} patches in ${state.seconds.toFixed(2)} s` });
 }

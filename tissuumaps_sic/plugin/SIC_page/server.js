@@ -17,6 +17,8 @@ import { unpack } from "./packing.js";
  *   and whether it was seen (1) of each
  * @typedef {{ methods: { name: string, words: string }[], exports: { name: string, words: string, use: string }[],
  *   most_classes: number }} Tables what a person can choose from
+ * @typedef {{ mpp: number | null, fields: Record<string, [number, number] | null>, unwritable: string }} Facts µm per level-0
+ *   pixel, what each embedding's network saw around a patch's centre (level-0 pixels), why nothing can be saved
  * @typedef {{ n_disputed: number, kappa: number | null, is_stale: boolean, classes: SeedClass[],
  *   places: [number, number][], disputed: Uint8Array, labels: Uint8Array }} Compared places are rows and numbers of patches
  * @typedef {{ own: Float32Array, positive: Float32Array, rest: Uint8Array }} Scores of each patch's own label and of class 1,
@@ -33,7 +35,7 @@ import { unpack } from "./packing.js";
  * @typedef {Record<string, unknown>} Content
  */
 
-export const STOPPED = 499, CONFLICT = 409, REFUSED = 422; // statuses
+export const STOPPED = 499, CONFLICT = 409, REFUSED = 422, MISSING = 404; // statuses
 
 export class ServerError extends Error {
   isSuperseded = false;
@@ -75,7 +77,7 @@ async function postForLabels(endpoint, content) {
   return { state: /** @type {Session & { seconds: number }} */ (header), labels: take(Uint8Array, header.n_patches) };
 }
 
-/** @type {(content: Content) => Promise<Session & { tables: Tables }>} */
+/** @type {(content: Content) => Promise<Session & { tables: Tables, facts: Facts }>} */
 export const open = (content) => postForJson("open", content);
 /** @type {(content: Content) => Promise<Session>} */
 export const change = (content) => postForJson("change", content);

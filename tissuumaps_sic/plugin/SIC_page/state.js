@@ -3,7 +3,7 @@
 import { makeStore } from "./store.js";
 
 /** @import { Deck } from "./cards.js" */
-/** @import { Compared, Layout, Looked, Note, Region, Scores, Session, Tables, Why, Worklist } from "./server.js" */
+/** @import { Compared, Facts, Layout, Looked, Note, Region, Scores, Session, Tables, Why, Worklist } from "./server.js" */
 /** @import { Grid } from "./grid.js" */
 
 /**
@@ -19,8 +19,10 @@ export const TOOLS = ["lasso", "rectangle", "brush", "eraser", "wand"]; // what 
 
 const store = makeStore({
   layers: /** @type {Layer[]} */ ([]), // of patches, on the page
-  layer: /** @type {Layer & { grid: Grid } | null} */ (null), // the one that is labelled
+  layer: /** @type {Layer & { grid: Grid, factor: number } | null} */ (null), // the one that is labelled; the page's pixels are
+  // `factor` of level 0's
   tables: /** @type {Tables | null} */ (null), // what the server has to choose from
+  facts: /** @type {Facts | null} */ (null), // of the slide's file
   state: /** @type {Session | null} */ (null), // what the server knows of the slide's session
   labels: /** @type {Uint8Array | null} */ (null), // one a patch
   scores: /** @type {Scores | null} */ (null), // of the labels' run, once they were asked for
@@ -32,11 +34,17 @@ const store = makeStore({
   regions: /** @type {Region[] | null} */ (null), // the labels as regions, while they are shown
   border: /** @type {number | null} */ (null), // score from which a patch is of class 1; null is where it is the highest
   active: 1, // the class that a click gives
-  view: "colors",
+  isPicked: false, // whether the person has chosen a class on this slide
+  naming: /** @type {number | null} */ (null), // the class whose name is being typed
+  view: "slide",
+  wantedView: "", // the view that the person chose last, "" where the labels are as good
+  isBare: false, // whether the slide alone is looked at for a moment
+  hidden: /** @type {string[]} */ ([]), // names of classes whose labels are not drawn
   method: "", // the server's first, until one is chosen
   embedding: MAIN, // of the h5ad: which one the next run is on
   opacity: 0.65,
   seeding: true,
+  isInFront: true, // whether the panel is what the side bar shows
   tool: "lasso",
   live: false, // run again after every change
   session: "", // name of the session; "" is the one without
@@ -50,6 +58,9 @@ const store = makeStore({
   seedsHidden: false,
   looked: /** @type {Looked & { share: number } | null} */ (null), // where the person has looked, and the share of tissue
   notes: /** @type {(Note & { session: string })[]} */ ([]), // of other readers
+  savedAt: /** @type {number | null} */ (null), // when the last change of this page was saved, ms
+  isUnsaved: false, // whether the last change could not be saved
+  areKeysOpen: false,
   busy: /** @type {Request | null} */ (null), // what is under way
   error: "",
   status: "",
@@ -79,6 +90,12 @@ export const current = () => demand(app.state);
 export const layer = () => demand(app.layer);
 export const tables = () => demand(app.tables);
 
+/** What the network saw of the slide around a patch's centre, in the page's image pixels. */
+export function field() {
+  const { grid: { spacing }, factor } = layer(), [width, height] = app.facts?.fields[app.embedding] ?? [0, 0];
+  return { width: width * factor || spacing, height: height * factor || spacing };
+}
+
 /** What every request says, and more. */
 export const request = (more = {}) => ({ h5ad: layer().h5ad, session: app.session, ...more });
 
@@ -92,8 +109,11 @@ export const user = () => localStorage.getItem("SIC.user") ?? "";
 /** @param {string} name */
 export const sessionTitle = (name) => name || "(shared)";
 
+/** Whether a click on the slide seeds; then, and only then, the slide says so. */
+export const isSeeding = () => app.state !== null && app.seeding && app.isInFront && !app.isBare;
+
 /** Whether there is what a view draws. @param {string} view */
-export const canView = (view) => (view === "labels" ? Boolean(app.labels)
+export const canView = (view) => (["labels", "outlines"].includes(view) ? Boolean(app.labels)
   : view === "confidence" ? Boolean(current().run?.scored)
     : view === "disputed" ? Boolean(app.compared) : true);
 

@@ -1,8 +1,10 @@
 /**
- * TissUUmaps as the rest of the plugin sees it: the only module that knows its globals.
+ * TissUUmaps as the rest of the plugin sees it: with what is in viewer/, the only module that knows its globals.
  */
 
 import { pathOf } from "./address.js";
+
+export { setBare, stage, tidy, watchFront } from "./viewer/frame.js";
 
 /**
  * @typedef {{ x: number, y: number }} Place
@@ -31,6 +33,14 @@ export function centres(uid) {
   const scaled = (/** @type {string} */ column) => Float64Array.from(layer._processeddata[column], (v) => v * layer._coord_factor);
   return { x: scaled(layer._X), y: scaled(layer._Y) };
 }
+
+/** How many of the page's image pixels a level-0 pixel is. @param {string} uid @returns {number} */
+export const factorOf = (uid) => dataUtils.data[uid]._coord_factor;
+
+/** What the project wants to show of h5ads, whether it is there or not. @returns {string[]} paths below the served folder */
+export const wantedFiles = () => (projectUtils._activeState.markerFiles ?? [])
+  .map((/** @type {any} */ file) => [file.path].flat()[0]).filter((/** @type {any} */ path) => /\.h5ad$/i.test(path ?? ""))
+  .map((/** @type {string} */ path) => pathOf(`${dataUtils.getPath() ?? ""}/${path}`.replace(/^\/+/, "")));
 
 /** @param {Place} position @returns {Place} */
 export function toImage(position) {
@@ -232,6 +242,31 @@ export function lookAt(x, y) {
   const inside = point.x > bounds.x + margin.x && point.x < bounds.x + bounds.width - margin.x
     && point.y > bounds.y + margin.y && point.y < bounds.y + bounds.height - margin.y;
   if (!inside) osd().viewport.panTo(point);
+}
+
+/** Move the slide by shares of what is seen. @param {number} x @param {number} y */
+export function panBy(x, y) {
+  const { width, height } = osd().viewport.getBounds();
+  osd().viewport.panBy(new OpenSeadragon.Point(x * width, y * height));
+  osd().viewport.applyConstraints();
+}
+
+/** The place in the middle of what is seen. @returns {Place} */
+export const middle = () => image().viewportToImageCoordinates(osd().viewport.getCenter());
+
+/** @param {number} factor */
+export function zoomBy(factor) {
+  osd().viewport.zoomBy(factor);
+  osd().viewport.applyConstraints();
+}
+
+/** How many pixels of the screen an image pixel is. @returns {number} */
+export const screenScale = () => image()?.viewportToImageZoom(osd().viewport.getZoom(true)) ?? 1;
+
+/** Call `listener` whenever the view moves; returns how to stop that. @param {() => void} listener */
+export function onMove(listener) {
+  osd().addHandler("viewport-change", listener);
+  return () => osd().removeHandler("viewport-change", listener);
 }
 
 /** Where a pointer event is, in the page's image pixels. @param {MouseEvent} event */

@@ -16,9 +16,15 @@ export function onHover(event) {
   if (!event.buttons && app.state) update({ pointed: layer().grid.at(viewer.placeOf(event)) });
 }
 
+/** Nothing is pointed at beside the slide. */
+export function onLeave() {
+  update({ pointed: null });
+}
+
 /** Ask why, once the pointer rests on a patch; returns how to stop that. */
 export function followPointer() {
-  const stop = subscribe(() => [app.pointed], () => {
+  // Asked again of a patch that the pointer rests on when its seeds are others.
+  const stop = subscribe(() => [app.pointed, app.state?.revision, app.busy === null], () => {
     clearTimeout(rest);
     const row = app.pointed;
     if (question(row) === asked || !(app.state?.seeds.patches.length || app.state?.borrowed.length)) return;

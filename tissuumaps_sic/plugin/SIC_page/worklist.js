@@ -7,8 +7,8 @@ import { app, request, subscribe, update } from "./state.js";
 /** @import { Slide } from "./server.js" */
 
 const KEPT = "SIC.kept"; // what goes along to the next slide, in this tab
-/** @type {("session" | "tool" | "live" | "opacity" | "seeding" | "method")[]} */
-const CARRIED = ["session", "tool", "live", "opacity", "seeding", "method"];
+/** @type {("session" | "tool" | "live" | "opacity" | "seeding" | "method" | "wantedView")[]} */
+const CARRIED = ["session", "tool", "live", "opacity", "seeding", "method", "wantedView"];
 
 let asked = ""; // the session that the list is of
 

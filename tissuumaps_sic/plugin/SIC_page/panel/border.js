@@ -12,7 +12,7 @@ export const border = {
     const { name } = state.classes[1];
     const value = html("span", { id: "sic-border-value", class: "sic-number" }, app.border === null ? "auto" : app.border.toFixed(2));
     return [html("div", { class: "sic-border" },
-      html("label", { for: "sic-border", class: "text-muted" }, "Border"),
+      html("label", { for: "sic-border", title: "From which score on a patch is of this class" }, `Border of ${name}`),
       html("input", { type: "range", class: "form-range", id: "sic-border", min: 0, max: 1, step: 0.01,
         value: app.border ?? 0.5, disabled: isSlow(), "aria-label": `Score from which a patch is ${name}`,
         title: `Left: more patches are ${name}; right: only the surest are`,

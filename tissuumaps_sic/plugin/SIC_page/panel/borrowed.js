@@ -18,8 +18,8 @@ export const borrowed = {
 function lenderChoice() {
   const slides = lenders();
   if (!slides.length) return null;
-  return menu("Seeds from …", (h5ad) => { for (const each of slides) if (each.h5ad === h5ad) borrow(each); },
-    { class: "form-select form-select-sm sic-lenders", id: "sic-borrow", disabled: isSlow(),
+  return menu("Seeds from ▾", (h5ad) => { for (const each of slides) if (each.h5ad === h5ad) borrow(each); },
+    { id: "sic-borrow", disabled: isSlow(),
       title: "Let the seeds of another slide, of the same session and embedding, count here as well",
       "aria-label": "Take seeds of another slide" },
     slides.map((each) => ({ value: each.h5ad, text: `${each.name} (${count(sum(Object.values(each.seeds)))} seeds)` })));

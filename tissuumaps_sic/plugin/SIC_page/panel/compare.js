@@ -20,7 +20,7 @@ export const compare = {
           onchange: (event) => compareWith(event.target.value === "none" ? null : others[event.target.value]) },
         [{ value: "none", text: "nobody" }, ...others.map((name, value) => ({ value, text: sessionTitle(name) }))],
         found ? others.indexOf(found.other) : "none"),
-        found ? html("span", { id: "sic-kappa", title: "Cohen's kappa: 1 is full agreement, 0 that of chance" },
+        found ? html("span", { id: "sic-kappa", title: "Cohen's kappa: 1 is full agreement, 0 that of chance; from 0.4 it is called moderate, from 0.6 substantial" },
           found.kappa === null ? "one class alone" : `κ ${found.kappa.toFixed(2)}`) : null),
       found ? html("div", { class: "sic-session", id: "sic-disputed" },
         classTag(DISPUTED, found.n_disputed ? `${count(found.n_disputed)} disputed` : "Nothing is disputed",

@@ -2,7 +2,7 @@
 
 import { button, html, share } from "../dom.js";
 import { stop } from "../requests.js";
-import { app, isSlow, subscribe } from "../state.js";
+import { app, isSlow, show, subscribe } from "../state.js";
 
 /** @import { Job } from "../state.js" */
 
@@ -18,11 +18,11 @@ export function drawMessages() {
   const { busy, error, state } = app, job = shownJob();
   return [html("div", { class: "sic-messages" },
     error
-      ? html("div", { class: "alert alert-danger py-1 px-2 mb-1", role: "alert", id: "sic-error" },
-        error.charAt(0).toUpperCase() + error.slice(1))
+      ? html("div", { class: "sic-error", role: "alert" }, html("span", { id: "sic-error" }, capitalise(error)),
+        button("×", "Close (Esc)", () => show({ error: "" }), { id: "sic-error-close", "aria-label": "Close the message" }))
       : null,
     job ? progressRow(job) : null,
-    html("div", { class: "text-muted", role: "status", id: "sic-status", hidden: job !== null },
+    html("div", { role: "status", id: "sic-status", hidden: job !== null },
       isSlow() ? html("span", { class: "me-1", "aria-hidden": "true" }, "⏳") : null,
       busy ? `${busy.kind} …` : app.status,
       busy ? null : stopSign(),
@@ -36,11 +36,15 @@ export function drawMessages() {
 function stopSign() {
   if (app.flips === null) return null;
   const isSettled = app.flips < SETTLED;
-  return html("div", { id: "sic-stop", class: isSettled ? "sic-settled" : "" },
+  return html("div", { id: "sic-stop", title: "Of the labels, the share that would be another if a few of your examples were left out",
+    class: isSettled ? "sic-settled" : "" },
     isSettled
       ? `Settled: ${share(app.flips, 1)} of the labels hang on single seeds; more clicks will change little.`
       : `${share(app.flips, 1)} of the labels hang on single seeds: more seeds will help.`);
 }
+
+/** A sentence begins with a capital, but where the name of a file does. @param {string} text */
+const capitalise = (text) => (/^\S+\.\w+/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1));
 
 /** How far the job is, and how to stop it; as high as two lines of text. @param {Job} job */
 function progressRow(job) {

@@ -13,9 +13,7 @@ export const outputs = {
   draw: ({ run }) => (run ? [html("div", { class: "sic-buttons" },
     toggle(app.regions !== null, "Regions", "Show the labels as regions, with their areas (G)", toggleRegions,
       { id: "sic-regions", disabled: isSlow() }),
-    menu("Export …", exportAs, { class: "form-select form-select-sm sic-method", id: "sic-export", disabled: isSlow(),
-      // As wide as what it shows when closed, so that the row stays one.
-      style: "width: 8.4em", title: "Get the labels as a file", "aria-label": "Export" },
+    menu("Export ▾", exportAs, { id: "sic-export", disabled: isSlow(), title: "Get the labels as a file", "aria-label": "Export" },
     tables().exports.map(({ name, words, use }) => ({ value: name, text: words, title: use }))),
     button("Write into h5ad", "Adds sic_label, sic_score and sic_seed to the file itself", write,
       { id: "sic-write", disabled: isSlow() || run.stale }))] : []),

@@ -2,50 +2,75 @@
 
 import { html } from "../dom.js";
 import { app } from "../state.js";
+import { hideBar, showBar } from "./bar.js";
 import { borrowed } from "./borrowed.js";
 import { border } from "./border.js";
 import { changes, classes } from "./classes.js";
 import { compare } from "./compare.js";
 import { areas, outputs } from "./outputs.js";
 import { keys } from "./keys.js";
-import { drawMessages, followProgress, messages } from "./messages.js";
 import { review } from "./review.js";
 import { embeddings, runs } from "./runs.js";
-import { mount, mountSection, unmount } from "./section.js";
+import { mount, mountGroup, mountSection, unmount } from "./section.js";
 import { seeds } from "./seeds.js";
 import { sessions, slide } from "./sessions.js";
+import { steps } from "./steps.js";
 import { style } from "./style.js";
 import { seeding } from "./tools.js";
 import { views } from "./views.js";
 import { why } from "./why.js";
 
-const ABOVE = [slide, sessions, compare, classes, changes, borrowed, seeding, runs, embeddings, views, border, outputs, areas];
-const BELOW = [review, why, seeds, keys];
+/** @import { Section } from "./section.js" */
+
+const ABOVE = [slide, steps, classes, changes]; // always in sight
+/** @type {[string, Section[]][]} */
+const GROUPS = [
+  ["View", [views, border]],
+  ["Labels", [runs, embeddings, outputs, areas]],
+  ["Seeding", [seeding, borrowed]],
+  ["Readers", [sessions, compare]],
+  ["Review", [review]],
+  ["Why", [why]],
+];
+const BELOW = [seeds, keys];
 
 /** @type {HTMLElement | null} */
 let panel = null;
 // Apart from what is drawn anew: a style that comes and goes makes the browser look at the whole page again.
 /** @type {HTMLElement | null} */
 let sheet = null;
-let unfollow = () => {};
+/** @type {ResizeObserver | null} */
+let measure = null;
 
-/** Put the panel into an element of the page. @param {Element} container */
+/**
+ * Put the panel into an element of the page, and what is always to be seen over the slide; returns where sections are.
+ * @param {Element} container
+ */
 export function showPanel(container) {
-  panel = html("div", { class: "sic px-1 pb-2" });
+  const above = html("div", { class: "sic-above" }), below = html("div", {});
+  panel = html("div", { class: "sic px-1 pb-2" }, above, below);
   sheet = style();
   container.replaceChildren(sheet, panel);
-  mount(panel, () => [!app.state && !app.error, !app.state], () => (app.state ? []
-    : [html("p", { class: "text-muted mt-2" }, app.error ? "" : "Waiting for the patches of an h5ad to load …")]));
-  for (const section of ABOVE) mountSection(panel, section);
-  mount(panel, messages, drawMessages);
-  unfollow = followProgress();
-  for (const section of BELOW) mountSection(panel, section);
+  mount(above, () => [app.error, app.state === null], () => (app.state ? []
+    : [html("p", { class: "mt-2", id: "sic-waiting" }, app.error || "Waiting for the patches of an h5ad to load …")]));
+  mount(above, () => [app.facts?.unwritable], () => (app.facts?.unwritable ? [html("div", { class: "sic-banner", id: "sic-unwritable" },
+    `Nothing can be saved here: ${app.facts.unwritable}. You can look, run and get labels as files of what is saved already; `
+    + "to annotate, copy the slide's files to a folder of your own, or ask for the right to write.")] : []));
+  for (const section of ABOVE) mountSection(above, section);
+  for (const [title, sections] of GROUPS) mountGroup(below, title, sections);
+  for (const section of BELOW) mountSection(below, section);
+  // What has the focus is never brought into view behind what stays in place.
+  measure = new ResizeObserver(() => panel?.style.setProperty("--sic-above", `${above.offsetHeight}px`));
+  measure.observe(above);
+  showBar();
+  return below;
 }
 
 export function hidePanel() {
   unmount();
-  unfollow();
+  hideBar();
+  measure?.disconnect();
   panel?.remove();
   sheet?.remove();
-  panel = sheet = null;
+  panel = sheet = measure = null;
 }

@@ -1,28 +1,23 @@
 /** How seeds become labels. */
 
-import { button, html, select, switchBox } from "../dom.js";
-import { run, toggleLive } from "../runs.js";
-import { app, isSeeded, isSlow, tables, update } from "../state.js";
-import { suggest } from "../suggestions.js";
+import { html, select, switchBox } from "../dom.js";
+import { toggleLive } from "../runs.js";
+import { app, isSlow, tables, update } from "../state.js";
 
 /** @import { Section } from "./section.js" */
 
 /** @type {Section} */
 export const runs = {
-  shows: (state) => [app.method, app.live, app.tables, state.borrowed.length > 0, isSeeded(), isSlow()],
+  shows: (state) => [app.method, app.live, app.tables, state.borrowed.length > 0, isSlow()],
   draw: (state) => [html("div", { class: "sic-buttons" },
-    button("▶ Run", "Label every patch from the seeds (Space)", run,
-      { id: "sic-run", class: "btn btn-sm btn-primary", disabled: isSlow() }),
     select({ class: "form-select form-select-sm sic-method", id: "sic-method", disabled: isSlow(),
       title: "How seeds become labels. Refined: every correction counts, and a seeded patch keeps its class. "
         + "As published: seeds only start the clustering",
-      "aria-label": "Method", onchange: (event) => update({ method: event.target.value }) },
+      "aria-label": "Method", onchange: (event) => update({ method: event.target.value, flips: null }) },
     tables().methods.map(({ name, words }) => ({ value: name, text: words,
       disabled: name === "sic" && state.borrowed.length > 0 })), // its means are of one slide
     app.method),
-    switchBox("Live", "sic-live", { id: "sic-live", checked: app.live, title: "Run again after every seed (L)", onchange: toggleLive }),
-    button("Suggest", "Ask about the patches whose seeds would tell most, one by one (N)", suggest,
-      { id: "sic-suggest", disabled: isSlow() || !isSeeded() }))],
+    switchBox("Live", "sic-live", { id: "sic-live", checked: app.live, title: "Run again after every seed (L)", onchange: toggleLive }))],
 };
 
 /** @type {Section} */
@@ -32,7 +27,7 @@ export const embeddings = {
     ? [html("div", { class: "sic-embedding" },
       html("label", { for: "sic-embedding" }, "Embedding"),
       select({ id: "sic-embedding", disabled: isSlow(),
-        title: "What the patches are compared by: another network, or another scale",
+        title: "The embedding: by what a network saw of them patches are compared; another network, or another scale, sees otherwise",
         onchange: (event) => update({ embedding: event.target.value }) },
       state.embeddings.map(({ name, title }) => ({ value: name, text: title })), app.embedding))]
     : []),

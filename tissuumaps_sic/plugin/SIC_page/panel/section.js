@@ -8,6 +8,9 @@ import { app, subscribe } from "../state.js";
 
 /** @typedef {{ shows: (state: Session) => unknown[], draw: (state: Session) => Child[] }} Section */
 
+const FOLDED = "SIC.folded"; // names of the groups that the person has folded, of all slides
+const FOCUSABLE = "a[href], button, input, select, summary, [tabindex]";
+
 /** @type {(() => void)[]} */
 let stops = [];
 
@@ -23,16 +26,44 @@ export function mount(panel, shows, draw) {
   const focused = () => (node.contains(document.activeElement) ? document.activeElement : null);
   // A name that is being typed survives what happens meanwhile.
   const isTyped = () => app.busy !== null && /** @type {HTMLInputElement | null} */ (focused())?.type === "text";
+  /** @type {string | number | null} */
+  let wanted = null; // what had the focus, while it cannot have it
   stops.push(subscribe(() => (isTyped() ? null : shows()), () => {
-    const id = focused()?.id;
+    const had = focused();
+    if (had) wanted = had.id || [...node.querySelectorAll(FOCUSABLE)].indexOf(had);
+    else if (document.activeElement && document.activeElement !== document.body) wanted = null; // it went elsewhere
     node.replaceChildren(...draw().filter((child) => child !== null));
-    if (id) document.getElementById(id)?.focus();
+    if (wanted === null) return;
+    const heir = /** @type {HTMLElement | null} */ (typeof wanted === "string" ? document.getElementById(wanted)
+      : node.querySelectorAll(FOCUSABLE)[wanted] ?? null);
+    if (document.activeElement !== heir) heir?.focus({ preventScroll: true });
+    if (document.activeElement === heir) wanted = null;
   }));
 }
 
 /** Put a section into the panel; until a slide is open it shows nothing. @param {Element} panel @param {Section} section */
 export function mountSection(panel, { shows, draw }) {
   mount(panel, () => (app.state ? shows(app.state) : []), () => (app.state ? draw(app.state) : []));
+}
+
+/** Put sections under a heading into the panel, which folds them and is remembered. @param {Element} panel @param {string} title @param {Section[]} sections */
+export function mountGroup(panel, title, sections) {
+  const group = html("details", { class: "sic-group", open: !folded().includes(title), ontoggle: () => {
+    const others = folded().filter((each) => each !== title);
+    localStorage.setItem(FOLDED, JSON.stringify(group.open ? others : [...others, title]));
+  } }, html("summary", {}, title));
+  panel.append(group);
+  for (const section of sections) mountSection(group, section);
+}
+
+/** @returns {string[]} */
+function folded() {
+  try {
+    const known = JSON.parse(localStorage.getItem(FOLDED) ?? "[]");
+    return Array.isArray(known) ? known : [];
+  } catch {
+    return []; // not ours
+  }
 }
 
 export function unmount() {

@@ -3,7 +3,7 @@
 import { count, html, classTag } from "../dom.js";
 import { drawPointed } from "../overlay.js";
 import { unseed } from "../seeding.js";
-import { app, isSlow, layer, update } from "../state.js";
+import { app, field, isSlow, layer, update } from "../state.js";
 import * as viewer from "../viewer.js";
 
 /** @import { Session } from "../server.js" */
@@ -34,7 +34,7 @@ export const seeds = {
       isOpen = list.open;
       if (isOpen) list.append(...walls(state));
       else list.replaceChildren(/** @type {Node} */ (list.firstChild));
-    } }, html("summary", { title: "Every seed, with its picture" },
+    } }, html("summary", { id: "sic-seeds-summary", title: "Every seed, with its picture" },
       `Seeds (${count(patches.length)})`), ...(isOpen ? walls(state) : []));
     return [list];
   },
@@ -75,9 +75,9 @@ function picture(row, color) {
   const known = pictures.get(row);
   if (known) return known;
   const canvas = html("canvas", { width: 2 * SIDE, height: 2 * SIDE });
-  const { x, y, spacing } = layer().grid;
+  const { x, y } = layer().grid;
   pictures.set(row, canvas);
-  viewer.drawSlide(canvas, x[row], y[row], spacing * 2)
+  viewer.drawSlide(canvas, x[row], y[row], field().width)
     .then((isDrawn) => { if (!isDrawn) fillWith(canvas, color); })
     .catch(() => fillWith(canvas, color));
   return canvas;

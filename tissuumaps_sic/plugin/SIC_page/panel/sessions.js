@@ -3,6 +3,7 @@
 import { count, html, button, select } from "../dom.js";
 import { choose, newSession, openSession } from "../open.js";
 import { app, isSlow, layer, sessionTitle, user } from "../state.js";
+import * as viewer from "../viewer.js";
 
 /** @import { Section } from "./section.js" */
 
@@ -32,5 +33,5 @@ export const sessions = {
       { id: "sic-new-session", disabled: isSlow() }),
     html("input", { type: "text", class: "form-control form-control-sm", id: "sic-user", value: user(),
       maxlength: 60, placeholder: "Your name", title: "Kept with every seed that you make",
-      "aria-label": "Your name", onchange: (event) => localStorage.setItem("SIC.user", event.target.value.trim()) }))],
+      "aria-label": "Your name", onkeydown: (event) => { if (event.key === "Enter") viewer.container().focus(); }, onchange: (event) => localStorage.setItem("SIC.user", event.target.value.trim()) }))],
 };

@@ -5,21 +5,78 @@ import { THUMBNAIL } from "./why.js";
 
 export function style() {
   return html("style", {}, `
-    .sic-head { display: flex; gap: .75em; align-items: baseline; margin: .5em 0; }
-    .sic-classes { width: 100%; border-collapse: separate; border-spacing: 0 .15em; }
-    .sic-classes th { font-weight: normal; color: #6c757d; font-size: .85em; padding: 0 .3em; }
-    .sic-classes td { padding: .2em .3em; vertical-align: middle; }
+    .sic { color: #212529; font-size: .9rem; overflow-wrap: break-word; }
+    .sic .text-muted { color: #5c636a !important; }
+    .sic .btn:disabled { pointer-events: auto; cursor: not-allowed; color: #5c636a; border-color: #adb5bd; opacity: 1; }
+    .sic .btn-primary:disabled, .sic .btn-secondary:disabled { background: #e9ecef; }
+    .sic .btn-secondary { background: #495057; border-color: #495057; color: #fff; }
+    .sic .btn-outline-secondary { color: #343a40; border-color: #868e96; }
+    .sic .btn-outline-secondary:hover:not(:disabled) { background: #e9ecef; color: #212529; }
+    .sic :focus-visible { outline: 3px solid #0b5ed7; outline-offset: 1px; box-shadow: none; scroll-margin-top: calc(var(--sic-above, 0px) + 3.5rem); }
+    .sic-above { position: sticky; top: 2.2rem; z-index: 5; background: #fff; border-bottom: 1px solid #ddd; padding-bottom: .3em; }
+    .sic-head { display: flex; flex-wrap: wrap; gap: 0 .75em; align-items: baseline; margin: .3em 0; }
+    .sic-banner { background: #fff3cd; border-left: 4px solid #8a5a00; padding: .3em .6em; margin: .3em 0; }
+    .sic-steps { display: flex; flex-wrap: wrap; gap: .1em .9em; margin: .2em 0; padding: .15em .4em; list-style: none; background: #f4f4f6; }
+    .sic-steps li > span:first-child { display: inline-block; min-width: 1.4em; text-align: center; border-radius: 1em; border: 1px solid #868e96; }
+    .sic-steps .sic-done { color: #146c43; }
+    .sic-steps .sic-next { font-weight: 600; }
+    .sic-steps .sic-next > span:first-child { background: #212529; color: #fff; }
+    .sic-group { border-bottom: 1px solid #ddd; padding: .2em 0; }
+    .sic-group > summary, #sic-seeds > summary, #sic-keys > summary { font-weight: 600; cursor: pointer; }
+    .sic-group:not(:has(> div > *)) { display: none; }
+    .sic-classes-box { max-height: 46vh; overflow-y: auto; container-type: inline-size; }
+    @container (max-width: 22em) {
+      .sic-count small { display: none; }
+      .sic-classes thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+      .sic .sic-classes td { padding: 0 .1em; }
+      .sic-classes .sic-class-box { gap: .3em; }
+    }
+    .sic-classes { width: 100%; border-collapse: separate; border-spacing: 0 1px; }
+    .sic-classes th { font-weight: normal; color: #5c636a; font-size: .85em; padding: 0 .3em; }
+    .sic-classes td { padding: 0 .2em; vertical-align: middle; }
     .sic-classes tr.sic-active td { background: #e7f1ff; }
-    .sic-classes input[type=color] { width: 2em; height: 1.7em; padding: 0; border: 1px solid #ccc; }
+    .sic-classes td.sic-class { width: 100%; max-width: 0; }
+    .sic-class-box { display: flex; gap: .5em; align-items: center; }
+    .sic-class-box .form-check-input { flex: none; margin: 0; }
+    .sic-class-name { overflow-wrap: break-word; min-width: 0; flex: 1; line-height: 1.25; cursor: pointer; padding: .15em 0; }
+    .sic-classes input[type=color] { flex: none; width: 1.8em; height: 1.5em; padding: 0; border: 1px solid #868e96; }
+    .sic-menu:popover-open { display: flex; flex-direction: column; }
+    .sic-menu { position: fixed; inset: auto; margin: 0; padding: 0; min-width: 10em; max-width: 24em; max-height: 60vh;
+      overflow-y: auto; background: #fff; border: 1px solid #868e96; border-radius: 4px; box-shadow: 0 4px 14px rgba(0, 0, 0, .25); }
+    .sic-menu-item { text-align: left; border: 0; background: none; padding: .35em .8em; color: #212529; }
+    .sic-menu-item:hover, .sic-menu-item:focus { background: #e7f1ff; }
+    .sic-choices { display: flex; flex-wrap: wrap; gap: .25em; }
+    .sic-swatch { display: inline-block; width: 1em; height: 1em; margin-right: .4em; border-radius: 2px; vertical-align: -.1em; }
+    .sic-bar { position: absolute; left: 8px; right: 8px; top: 8px; z-index: 19; display: flex; flex-wrap: wrap; gap: 6px; align-items: flex-start;
+      pointer-events: none; }
+    .sic-bar > div:nth-child(2) { flex: 1 1 10em; min-width: 0; }
+    .sic-bar button, .sic-bar .sic-error { pointer-events: auto; }
+    .sic-pill, .sic-messages > * { background: rgba(255, 255, 255, .94); border-radius: 4px; padding: .15em .6em; white-space: nowrap;
+      box-shadow: 0 1px 4px rgba(0, 0, 0, .3); width: fit-content; max-width: 100%; }
+    #sic-badge { border-left: 6px solid; max-width: 16em; overflow: hidden; text-overflow: ellipsis; }
+    #sic-badge .sic-why-name { border: 0; padding: 0; }
+    .sic-messages > * { white-space: normal; margin-bottom: 3px; }
+    .sic-messages > :empty { display: none; }
+    .sic-messages .sic-error { display: flex; gap: .6em; align-items: flex-start; background: #f8d7da; color: #842029; border-left: 6px solid #842029; }
+    .sic-error .btn { padding: 0 .4em; }
+    .sic-messages .sic-progress { width: min(26em, 100%); }
+    .sic-kept { color: #146c43; }
+    .sic-lost { color: #842029; font-weight: 600; }
+    .sic-ruler { position: absolute; right: 12px; bottom: 10px; z-index: 13; display: flex; gap: .6em; align-items: center; pointer-events: none;
+      background: rgba(255, 255, 255, .85); border-radius: 3px; padding: .1em .5em; font-variant-numeric: tabular-nums; }
+    .sic-ruler[hidden] { display: none; }
+    .sic-ruler-bar { border: solid #212529; border-width: 0 2px 3px; height: .6em; }
+    .sic-seeding, .sic-seeding canvas { cursor: crosshair; }
     .sic-number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-    .sic-buttons { display: flex; flex-wrap: wrap; gap: .3em; margin: .5em 0; }
+    .sic-buttons { display: flex; flex-wrap: wrap; gap: .3em; margin: .4em 0; }
+    .sic-buttons .btn { padding: .2em .5em; }
     .sic-method { width: auto; }
     .sic-live { margin: .3em 0 0 .5em; }
-    .sic-tools, .sic-session { display: flex; gap: .5em; align-items: center; margin: .4em 0; }
+    .sic-tools, .sic-session { display: flex; flex-wrap: wrap; gap: .3em .5em; align-items: center; margin: .4em 0; }
     .sic-session select { width: auto; max-width: 9em; }
     .sic-session button { white-space: nowrap; }
     .sic-session input { flex: 1; min-width: 5em; }
-    .sic-removal { width: 2em; border: 0; background: none; appearance: none; text-align: center; cursor: pointer; }
+    .sic .sic-removal { padding: 0 .5em; border: 0; background: none; }
     #sic-why { border-top: 1px solid #ddd; padding-top: .5em; min-height: 14em; }
     .sic-why-row { display: flex; gap: .5em; align-items: center; margin: .3em 0; }
     .sic-why-row canvas { width: ${THUMBNAIL}px; height: ${THUMBNAIL}px; border-radius: 3px; display: block; }
@@ -28,14 +85,14 @@ export function style() {
     .sic-settled { color: #146c43; }
     .sic-embedding { display: flex; gap: .6em; align-items: center; margin: .5em 0; }
     .sic-embedding select { flex: 1; min-width: 0; }
-    .sic-view { display: flex; gap: 1em; align-items: center; margin: .6em 0; }
-    .sic-view .btn-group { flex: none; }
-    .sic-border, .sic-scale { display: flex; gap: .6em; align-items: center; margin: .4em 0; }
+    .sic-view { margin: .4em 0; }
+    .sic-border, .sic-scale { display: flex; flex-wrap: wrap; gap: .2em .8em; align-items: center; margin: .4em 0; }
     .sic-gradient { flex: 1; height: .8em; border-radius: 3px; }
+    .sic-border .form-range { flex: 1; width: auto; min-width: 6em; }
     #sic-border-value { min-width: 2.6em; }
-    .sic-map { position: absolute; right: 12px; bottom: 48px; z-index: 20; background: #fff; border-radius: 6px;
+    .sic-map { position: absolute; right: 12px; bottom: 40px; z-index: 20; max-width: calc(100% - 24px); background: #fff; border-radius: 6px;
       box-shadow: 0 2px 12px rgba(0, 0, 0, .35); padding: 6px; }
-    .sic-map-head { display: flex; justify-content: space-between; align-items: center; padding: 0 4px 4px; }
+    .sic-map-head { cursor: move; touch-action: none; display: flex; justify-content: space-between; align-items: center; padding: 0 4px 4px; }
     .sic-compare select { width: auto; max-width: 9em; }
     .sic-wall { margin: .3em 0 .5em; }
     .sic-wall-name { display: flex; gap: .6em; margin-bottom: .2em; }
@@ -49,7 +106,6 @@ export function style() {
       border-radius: 8px; background: #111; color: #fff; font-size: 12px; display: none; }
     .sic-seed:hover .sic-seed-remove { display: block; }
     #sic-seeds, #sic-keys { border-top: 1px solid #ddd; padding: .4em 0; }
-    #sic-seeds summary, #sic-keys summary { cursor: pointer; }
     #sic-keys td { padding: .1em .8em .1em 0; }
     .sic-worklist { border-bottom: 1px solid #ddd; padding-bottom: .4em; }
     .sic-worklist-row { display: flex; gap: .5em; align-items: center; margin: .4em 0 .2em; }
@@ -62,22 +118,20 @@ export function style() {
     .sic-worklist-item[aria-current] { background: #e7f1ff; font-weight: 600; }
     .sic-worklist-name { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
     .sic-worklist-mark { width: 1.1em; text-align: center; }
-    .sic-worklist-state { width: 8em; color: #6c757d; font-weight: normal; }
+    .sic-worklist-state { width: 8em; color: #5c636a; font-weight: normal; }
     .sic-state-labelled .sic-worklist-mark { color: #146c43; }
     .sic-state-seeded .sic-worklist-mark { color: #0b5ed7; }
     .sic-state-changed .sic-worklist-mark, .sic-state-changed .sic-worklist-state { color: #8a5a00; }
     .sic-state-problem .sic-worklist-mark, .sic-state-problem .sic-worklist-state { color: #b02a37; }
     .sic-adding { display: flex; gap: .5em; align-items: center; }
-    .sic-lenders { width: auto; max-width: 12em; }
     .sic-borrowed { margin: .4em 0; padding: .2em .5em; background: #f4f4f6; border-radius: 3px; }
     .sic-borrowed-row { display: flex; gap: .5em; align-items: center; justify-content: space-between; min-height: 2em; }
     .sic-borrowed-row .btn { padding: 0 .5em; }
     .sic-map canvas { display: block; }
-    .sic-map-plot { position: relative; background: #f4f4f6; }
-    #sic-map-canvas { position: absolute; inset: 0; cursor: crosshair; touch-action: none; }
+    .sic-map-plot { position: relative; resize: both; overflow: hidden; min-width: 160px; min-height: 160px; max-width: 80vh; max-height: 80vh; background: #f4f4f6; }
+    #sic-map-canvas { position: absolute; left: 0; top: 0; cursor: crosshair; touch-action: none; }
     .sic-areas { width: 100%; margin: .3em 0 .6em; }
-    .sic-areas th { font-weight: normal; color: #6c757d; font-size: .85em; }
-    .sic-messages { min-height: 4.2em; }
+    .sic-areas th { font-weight: normal; color: #5c636a; font-size: .85em; }
     .sic-progress-text { display: flex; justify-content: space-between; gap: .6em; }
     .sic-progress-stage { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
     .sic-progress-line { display: flex; gap: .6em; align-items: center; }

@@ -1,7 +1,7 @@
 /** What clicks and Shift-drag do. */
 
 import { button, html, switchBox, toggle } from "../dom.js";
-import { seedFromRegions } from "../seeding.js";
+import { clear, seedFromRegions } from "../seeding.js";
 import { app, isSlow, show } from "../state.js";
 
 /** @type {Record<string, [string, string]>} */
@@ -15,15 +15,17 @@ const TOOLS = {
 
 /** @type {import("./section.js").Section} */
 export const seeding = {
-  shows: () => [app.seeding, app.tool, isSlow()],
-  draw: () => [
-    switchBox("Click a patch to seed it, again to unseed", "my-1", { id: "sic-seeding", checked: app.seeding,
-      title: "Off: clicks only look", onchange: (event) => show({ seeding: event.target.checked }) }),
+  shows: (state) => [app.seeding, app.tool, state.seeds.patches.length > 0, isSlow()],
+  draw: (state) => [
+    switchBox("Click a patch to seed it, again to take it back", "my-1", { id: "sic-seeding", checked: app.seeding,
+      title: "A patch is a square of the slide; a seed is one that you show as an example of a class. Off: clicks only look", onchange: (event) => show({ seeding: event.target.checked }) }),
     html("div", { class: "sic-tools" },
-      html("span", { class: "text-muted", title: "T chooses the next" }, "Shift-drag:"),
-      html("div", { class: "btn-group btn-group-sm", role: "group", "aria-label": "What Shift-drag does" },
+      html("span", { title: "T chooses the next" }, "Shift-drag:"),
+      html("div", { class: "sic-choices", role: "group", "aria-label": "What Shift-drag does" },
         ...Object.entries(TOOLS).map(([tool, [text, title]]) => toggle(tool === app.tool, text, title,
           () => show({ tool }), { id: `sic-tool-${tool}`, disabled: !app.seeding }))),
       button("From regions", "Seed what lies in the regions drawn in TissUUmaps: with the class of that name, else the chosen one",
-        seedFromRegions, { id: "sic-from-regions", disabled: isSlow() || !app.seeding }))],
+        seedFromRegions, { id: "sic-from-regions", disabled: isSlow() || !app.seeding }),
+      button("Clear", "Remove all seeds; can be undone", clear,
+        { id: "sic-clear", disabled: isSlow() || !state.seeds.patches.length }))],
 };

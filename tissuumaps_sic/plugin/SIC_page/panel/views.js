@@ -1,16 +1,32 @@
 /** What is drawn. */
 
 import { html, toggle } from "../dom.js";
-import { gradient } from "../ramp.js";
+import { AGREED, DISPUTED, gradient, shade } from "../ramp.js";
 import { app, canView, isSlow } from "../state.js";
 import { setOpacity, setView, toggleMap } from "../views.js";
 
-const VIEWS = { slide: "Slide", colors: "UMAP", labels: "Labels", confidence: "Confidence", tissue: "Tissue" };
+/** Name, what it shows, and why there may be none. @type {Record<string, [string, string, string]>} */
+const VIEWS = {
+  slide: ["Slide", "The tissue alone (H, held, from any other view)", ""],
+  colors: ["UMAP", "Each patch in a colour of its own: alike patches have alike colours. No result yet", ""],
+  labels: ["Labels", "Each patch in the colour of its class", "There are no labels yet: run first"],
+  outlines: ["Outlines", "A line along the inner side of each class's border", "There are no labels yet: run first"],
+  confidence: ["Confidence", "How sure each label is", "There are no labels that tell how sure they are: run first"],
+  tissue: ["Tissue", "How much of each patch is tissue", ""],
+};
+
+/** A colour and what it means. @param {string} color @param {string} text */
+const swatch = (color, text) => html("span", {}, html("span", { class: "sic-swatch", style: `background: ${color}` }), text);
+
 /** @type {Record<string, [string, string, string]>} */
 const SCALES = {
   confidence: ["unsure", "sure", "Score of the class that a patch is labelled with"],
   tissue: ["0 %", "100 %", "Share of the patch that is tissue"],
-  unlike: ["like a seed", "unlike any", "Whether a patch is like some seed, borrowed or not"],
+};
+/** Of views that are yes or no: colours, and what they mean. @type {Record<string, [string, string][]>} */
+const SWATCHES = {
+  unlike: [[shade(0), "like a seed"], [shade(1), "unlike any"]],
+  disputed: [[AGREED, "the same"], [DISPUTED, "disputed"]],
 };
 
 /** @type {import("./section.js").Section} */
@@ -18,21 +34,30 @@ export const views = {
   // Not the opacity, whose slider moves by itself.
   shows: () => [app.view, app.mapOpen, ...Object.keys(VIEWS).map(canView), isSlow()],
   draw() {
-    const [low, high, title] = SCALES[app.view] ?? [];
     return [
       html("div", { class: "sic-view" },
-        html("div", { class: "btn-group btn-group-sm", role: "group", "aria-label": "What is drawn" },
-          ...Object.entries(VIEWS).map(([view, text]) => toggle(view === app.view, text, `Show ${text.toLowerCase()}`,
-            () => setView(view), { id: `sic-view-${view}`, disabled: !canView(view) || isSlow() }))),
-        toggle(app.mapOpen, "Map", "The feature space beside the slide, linked with it (M)", toggleMap,
-          { id: "sic-map-toggle", disabled: isSlow() })),
+        html("div", { class: "sic-choices", role: "group", "aria-label": "What is drawn" },
+          ...Object.entries(VIEWS).map(([view, [text, title, lack]]) => toggle(view === app.view, text, canView(view) ? title : lack,
+            () => setView(view), { id: `sic-view-${view}`, disabled: !canView(view) || isSlow() })),
+          toggle(app.mapOpen, "Map", "Each patch as a point beside the slide, alike ones together (M)", toggleMap,
+            { id: "sic-map-toggle", disabled: isSlow() }))),
       html("div", { class: "sic-border" },
-        html("label", { for: "sic-opacity", class: "text-muted" }, "Opacity"),
+        html("label", { for: "sic-opacity" }, "Opacity"),
         html("input", { type: "range", class: "form-range", id: "sic-opacity", min: 0.1, max: 1, step: 0.05,
-          value: app.opacity, title: "Opacity", "aria-label": "Opacity", disabled: app.view === "slide",
+          value: app.opacity, title: "Of the colours over the slide; they fade by themselves where one is near",
+          "aria-label": "Opacity", disabled: ["slide", "outlines"].includes(app.view),
           oninput: (event) => setOpacity(Number(event.target.value)) })),
-      low ? html("div", { class: "sic-scale", id: "sic-scale", title },
-        html("span", {}, low), html("span", { class: "sic-gradient", style: `background: ${gradient()}` }),
-        html("span", {}, high)) : null];
+      legend()];
   },
 };
+
+function legend() {
+  if (SWATCHES[app.view]) return html("div", { class: "sic-scale", id: "sic-scale" }, ...SWATCHES[app.view].map((each) => swatch(...each)));
+  if (app.view === "colors") {
+    return html("div", { class: "sic-scale", id: "sic-scale" }, "Colours are no classes: patches that look alike have alike ones.");
+  }
+  const [low, high, title] = SCALES[app.view] ?? [];
+  return low ? html("div", { class: "sic-scale", id: "sic-scale", title },
+    html("span", {}, low), html("span", { class: "sic-gradient", style: `background: ${gradient()}` }),
+    html("span", {}, high)) : null;
+}

@@ -1,7 +1,7 @@
 /** Why a patch is what it is: the seeds that it is most like. */
 
 import { html, classTag } from "../dom.js";
-import { app, current, layer, seededLabels, sessionTitle } from "../state.js";
+import { app, current, field, layer, seededLabels, sessionTitle } from "../state.js";
 import * as viewer from "../viewer.js";
 
 /** @import { Nearest, Why } from "../server.js" */
@@ -26,7 +26,8 @@ function whyBox({ patch, nearest, margin }) {
         html("div", {}, app.labels && run ? `Labelled ${run.classes[app.labels[patch]].name}` : "Not labelled yet",
           label === undefined ? "" : `, seeded ${classes[label].name}`,
           app.compared ? `; ${sessionTitle(app.compared.other)}: ${app.compared.classes[app.compared.labels[patch]].name}` : ""),
-        html("div", { class: "text-muted" },
+        html("div", { class: "text-muted", title: "How much more alike its nearest seed of this class is than that of the next class: "
+          + "0 is a tie, 1 would be all that can be" },
           `Most like ${classes[nearest[0].label].name}${margin === null ? "" : `, ahead by ${margin.toFixed(2)}`}`))),
     ...nearest.map(nearestRow));
 }
@@ -47,8 +48,8 @@ function nearestRow({ label, patches, similarities, slide }) {
 /** @param {number} row */
 function thumbnail(row) {
   const canvas = html("canvas", { width: 2 * THUMBNAIL, height: 2 * THUMBNAIL, "data-row": row });
-  const { x, y, spacing } = layer().grid;
-  viewer.drawSlide(canvas, x[row], y[row], spacing * 2)
+  const { x, y } = layer().grid;
+  viewer.drawSlide(canvas, x[row], y[row], field().width)
     .then((isDrawn) => { if (!isDrawn) canvas.remove(); })
     .catch(() => canvas.remove());
   return canvas;

@@ -1,0 +1,52 @@
+/** The page of TissUUmaps around the slide and the panel. */
+
+/* global glUtils, tmapp */
+
+// Of TissUUmaps' page, what is in the way of ours: a second list of slides, a heading over one plugin, and a slider that makes
+// labels larger or smaller than what is labelled. And the slide never has less than half of the window.
+const LISTED = "body:has(.sic-worklist:not([hidden])) #ISS_menu > .row:has(#project_select)";
+const TIDY = `
+  ${LISTED}:not(:has(#project_description:not(.d-none))), ${LISTED} :is(strong, br, #project_select),
+  #plugins-gui .panel-body > h6, #ISS_globalmarkersize { display: none !important; }
+  #ISS_menu { max-width: 50vw; }
+  #ISS_menu { min-width: min(320px, 50vw); }
+  #main-tabs-menu .nav-link { padding: .3rem; font-size: .8rem; }
+  #plugins-gui .accordion-button { padding: .25rem .75rem; font-size: .95rem; }
+  .openseadragon-canvas:focus-visible { outline: 3px solid #0b5ed7 !important; outline-offset: -3px; }
+  .sic-bare > svg, .sic-bare #gl_canvas, .sic-bare #colorbar_canvas { visibility: hidden; }
+`;
+
+/** Put TissUUmaps' own away that would confuse; returns how to bring it back. */
+export function tidy() {
+  const sheet = document.createElement("style"), scale = glUtils._globalMarkerScale;
+  sheet.textContent = TIDY;
+  document.head.append(sheet);
+  const ruler = tmapp.ISS_viewer.scalebarInstance?.divElt; // ours tells the magnification too
+  if (ruler) ruler.style.visibility = "hidden";
+  glUtils._globalMarkerScale = 1;
+  return () => {
+    sheet.remove();
+    if (ruler) ruler.style.visibility = "";
+    glUtils._globalMarkerScale = scale;
+    setBare(false);
+  };
+}
+
+/** Show the slide alone, or all again. @param {boolean} isBare */
+export function setBare(isBare) {
+  tmapp.ISS_viewer.canvas.classList.toggle("sic-bare", isBare);
+}
+
+/** Tell whether an element of the side bar is what it shows, now and whenever that changes; returns how to stop that. @param {Element} element @param {(isInFront: boolean) => void} tell */
+export function watchFront(element, tell) {
+  const look = () => tell(!element.closest(".tab-pane:not(.active), .accordion-collapse:not(.show)"));
+  const observer = new MutationObserver(look);
+  for (let each = element.closest(".tab-pane, .accordion-collapse"); each; each = each.parentElement?.closest(".tab-pane, .accordion-collapse") ?? null) {
+    observer.observe(each, { attributeFilter: ["class"] });
+  }
+  look();
+  return () => observer.disconnect();
+}
+
+/** What lies over the slide is put here. @returns {HTMLElement} */
+export const stage = () => tmapp.ISS_viewer.canvas.parentElement;

@@ -1,0 +1,53 @@
+"""What a page is told once of a slide's file: how large things are in it, and whether work can be kept."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tissuumaps_sic.slidefile.provenance import Provenance, read_provenance
+from tissuumaps_sic.slides.slide import EmbeddedSlide
+from tissuumaps_sic.viewer.access import Reach
+
+
+def page_facts(slide: EmbeddedSlide, reach: Reach) -> dict[str, Any]:
+    """Return what does not change while a slide is open.
+
+    Returns
+    -------
+    facts : dict
+        ``mpp``, µm per level-0 pixel in x, or None; ``fields``, for each embedding what its network saw of
+        the slide around a patch's centre, [width, height] in level-0 pixels, or None; and ``unwritable``, why
+        no session can be saved, "" where one can.
+
+    Raises
+    ------
+    SlideFileError
+        When the file cannot be read.
+    """
+    known = read_provenance(slide.path)
+    return {
+        "mpp": known.slide.mpp[0] if known.slide.mpp else None,
+        "fields": {each.name: find_field(known, each.name) for each in slide.embeddings},
+        "unwritable": explain_unwritable(reach),
+    }
+
+
+def find_field(known: Provenance, embedding: str) -> list[float] | None:
+    """Return the [width, height] in level-0 pixels of the patches that were embedded; None where not told."""
+    grid = known.of_embedding(embedding).grid
+    if grid.patch0:
+        return list(grid.patch0)
+    # Of an embedding beside the first only its own pixels are told.
+    if grid.patch_size and grid.target_mpp and known.slide.mpp:
+        return [grid.patch_size * grid.target_mpp / mpp for mpp in known.slide.mpp]
+    return None
+
+
+def explain_unwritable(reach: Reach) -> str:
+    """Return why sessions of a slide cannot be saved, "" where they can."""
+    if reach.read_only:
+        return "this server is read-only"
+    if not os.access(reach.h5ad.parent, os.W_OK):
+        return f"the folder of {reach.h5ad.name} may not be written to"
+    return ""
