@@ -11,16 +11,22 @@ from tissuumaps_sic.annotation.actions import (
     Action,
     AddClassAction,
     BorrowAction,
+    CheckAction,
     ClearAction,
     EditClassAction,
+    NoteAction,
     RemoveClassAction,
     ReturnAction,
     SeedAction,
+    SkipAction,
     do,
 )
 from tissuumaps_sic.annotation.classes import SeedClass, order_classes
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.state import State
+
+# Letters of a note that a step tells.
+_LONGEST_TOLD = 40
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,7 @@ class _Names:
         return copied
 
     def follow(self, action: Action) -> None:
-        if not isinstance(action, SeedAction | ClearAction):
+        if not isinstance(action, SeedAction | ClearAction | SkipAction | NoteAction | CheckAction):
             do(self._state, action)
 
     def tell(self, action: Action) -> str:
@@ -185,7 +191,25 @@ def _describe(action: Action, classes: Sequence[SeedClass], lenders: dict[str, s
         case ReturnAction():
             return f"the seeds of {lenders.get(action.path, action.path)} dropped"
         case _:
+            return _describe_remark(action)
+
+
+def _describe_remark(action: Action) -> str:
+    """Return what somebody said beside the seeds, in words."""
+    match action:
+        case SkipAction():
+            return f"{_count(len(action.patches), 'patch', 'patches')} that one cannot tell"
+        case NoteAction():
+            return f"note “{_shorten(action.text)}”" if action.text else "a note removed"
+        case CheckAction():
+            return "the slide checked" if action.checked else "no longer checked"
+        case _:
             return "a change"
+
+
+def _shorten(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_TOLD else f"{line[: _LONGEST_TOLD - 1]}…"
 
 
 def _tell_seeds(action: SeedAction, classes: Sequence[SeedClass]) -> str:
