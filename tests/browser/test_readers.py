@@ -7,6 +7,7 @@ from test_annotating import click_seeds, headless, some_seeds
 from viewer import ARTIFACTS
 
 from tissuumaps_sic.annotation.agreement import compare
+from tissuumaps_sic.annotation.agreement import consensus as merge
 from tissuumaps_sic.annotation.store import load_session
 from tissuumaps_sic.slides.slide import open_slide_file
 
@@ -79,8 +80,7 @@ def test_the_list_of_seeds_finds_them_on_the_slide_and_takes_them_back(viewer):
 
 
 def reading(viewer, name, seeds):
-    viewer.page.once("dialog", lambda dialog: dialog.accept(name))
-    viewer.press("new-session")
+    viewer.begin_session(name)
     click_seeds(viewer, seeds)
     viewer.run()
 
@@ -99,10 +99,10 @@ def test_readers_see_where_they_differ_and_keep_what_they_agree_on(viewer):
     sessions = [load_session(viewer.folder / f"demo.{name}.sic.json", slide) for name in ("Ben", "Anna")]
     expected = compare(slide, *sessions)
     assert 0 < expected.disputed.sum() < slide.n_patches / 2
-    assert viewer.page.inner_text("#sic-kappa") == f"κ {expected.kappa:.2f}"
+    assert viewer.page.inner_text("#sic-kappa") == f"κ {expected.kappa:.2f}, {expected.word}"
     assert f"{expected.disputed.sum()} disputed" in viewer.page.inner_text("#sic-disputed")
     shades = np.array(viewer.evaluate("dataUtils.data.SICLABELS._processeddata.shade"))
-    assert np.array_equal(shades == "#e6007a", expected.disputed)
+    assert np.array_equal(shades != "#c4c9ce", expected.disputed)
     viewer.page.locator("#sic-status").click()
     viewer.page.keyboard.press("x")
     assert expected.disputed[pointed(viewer)]
@@ -119,15 +119,22 @@ def test_readers_see_where_they_differ_and_keep_what_they_agree_on(viewer):
     viewer.run()
     now = compare(slide, load_session(viewer.folder / "demo.Ben.sic.json", slide), sessions[1])
     shades = np.array(viewer.evaluate("dataUtils.data.SICLABELS._processeddata.shade"))
-    assert np.array_equal(shades == "#e6007a", now.disputed)
+    assert np.array_equal(shades != "#c4c9ce", now.disputed)
 
-    viewer.page.once("dialog", lambda dialog: dialog.accept(dialog.default_value))
     viewer.press("consensus")
+    assert viewer.page.input_value("#sic-session-name") == "consensus"
+    viewer.press("session-make")
     assert viewer.error is None
     assert viewer.page.input_value("#sic-session") == "consensus"
     both = {**many, **few}
-    agreed = {row: label for row, label in both.items() if row not in (disputed_seed, last)}
-    assert viewer.seeds == agreed | ({} if last in few else {last: 1 - many[last]})
+    merged, left = merge({name: load_session(viewer.folder / f"demo.{name}.sic.json", slide) for name in ("Ben", "Anna")})
+    expected = {slide.index[patch]: label for patch, label in merged.seeds.items()}
+    assert viewer.seeds == expected
+    assert disputed_seed not in viewer.seeds
+    assert last not in viewer.seeds
+    assert set(viewer.seeds) | {slide.index[patch] for patch in left} == set(both) | {last}
+    # The mark of X is gone (C2).
+    assert pointed(viewer) is None
     saved = json.loads((viewer.folder / "demo.consensus.sic.json").read_text())
     assert {each["user"] for each in saved["actions"] if each["kind"] == "seed"} <= {"Anna", "Ben"}
     assert viewer.page.input_value("#sic-compare") == "none"
@@ -143,7 +150,7 @@ def test_the_same_labels_are_not_disputed(viewer):
     reading(viewer, "Ben", seeds)
     viewer.page.select_option("#sic-compare", label="Anna")
     viewer.wait()
-    assert viewer.page.inner_text("#sic-kappa") == "κ 1.00"
+    assert viewer.page.inner_text("#sic-kappa") == "κ 1.00, almost perfect"
     assert "Nothing is disputed" in viewer.page.inner_text("#sic-disputed")
     assert viewer.page.is_disabled("#sic-next-disputed")
     # The other one's labels are gone: a run is drawn all the same, and compared with nobody.

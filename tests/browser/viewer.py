@@ -213,6 +213,19 @@ class Viewer:
     def run(self):
         self.press("run")
 
+    def rename(self, label, name):
+        """Give a class another name, as a person does: a double click, the name, Enter."""
+        self.page.dblclick(f"tr[data-label='{label}'] .sic-class-name")
+        self.page.fill("#sic-class-naming", name)
+        self.page.keyboard.press("Enter")
+        self.wait()
+
+    def begin_session(self, name):
+        """Begin a session of a name that is typed into its field."""
+        self.press("new-session")
+        self.page.fill("#sic-session-name", name)
+        self.press("session-make")
+
     @property
     def error(self):
         alert = self.page.query_selector("#sic-error")

@@ -1,13 +1,15 @@
 /** Mouse and keys. */
 
 import { svg } from "./dom.js";
+import { decide } from "./decide.js";
 import { drawPointed, drawSeeds } from "./overlay.js";
 import { toggleKeys } from "./panel/keys.js";
 import { nextDisputed } from "./readers.js";
 import { toggleRegions } from "./regions.js";
 import { stop } from "./requests.js";
 import { run, suggest, toggleLive } from "./runs.js";
-import { redo, seed, undo } from "./seeding.js";
+import { seed } from "./seeding.js";
+import { redo, undo } from "./undoing.js";
 import { TOOLS, app, layer, show, tell } from "./state.js";
 import * as viewer from "./viewer.js";
 import { nextView, toggleMap } from "./views.js";
@@ -95,7 +97,7 @@ function corners(a, b) {
 /** @type {Record<string, () => void>} */
 const ACTIONS = {
   z: undo, Z: redo, " ": run, n: suggest, l: toggleLive, t: nextTool, v: nextView, m: toggleMap, g: toggleRegions,
-  x: nextDisputed, "[": () => step(-1), "]": () => step(1), "?": toggleKeys, Escape: cancel,
+  q: () => decide(0), e: () => decide(1), x: nextDisputed, "[": () => step(-1), "]": () => step(1), "?": toggleKeys, Escape: cancel,
 };
 
 function nextTool() {

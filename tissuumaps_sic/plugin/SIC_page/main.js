@@ -1,8 +1,11 @@
 /** The plugin comes and goes. */
 
 import { dropLasso, mouse, mute, onKey, unmute } from "./gestures.js";
+import { followDecisions } from "./decide.js";
+import { followHistory } from "./history.js";
 import { closeMap, followMap } from "./map.js";
 import { choose, reload } from "./open.js";
+import { followOutbox } from "./outbox.js";
 import { clearSeeds, drawPointed } from "./overlay.js";
 import { hidePanel, showPanel } from "./panel/panel.js";
 import { hideWorklist, showWorklist } from "./panel/worklist.js";
@@ -31,7 +34,8 @@ export function init(container) {
   showPanel(container);
   showWorklist(container);
   onConflict(reload);
-  stops = [followSlide(), followPointer(), followMap(), subscribe(() => [app.seeding], mute)];
+  stops = [followOutbox(), followHistory(), followDecisions(), followSlide(), followPointer(), followMap(),
+    subscribe(() => [app.seeding], mute)];
   viewer.on(mouse);
   viewer.watchSaving();
   document.addEventListener("keydown", onKey);

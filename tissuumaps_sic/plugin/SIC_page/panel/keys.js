@@ -15,6 +15,7 @@ const KEYS = [
   ["M", "map of the feature space"],
   ["G", "regions on or off"],
   ["X", "next disputed place"],
+  ["Q, E", "decide for the first, the second reader"],
   ["[, ]", "the slide before, the next one"],
   ["Esc", "cancel"],
   ["?", "this list"],

@@ -4,22 +4,25 @@ import { html } from "../dom.js";
 import { app } from "../state.js";
 import { borrowed } from "./borrowed.js";
 import { border } from "./border.js";
-import { changes, classes } from "./classes.js";
+import { changes, classes, scheme } from "./classes.js";
 import { compare } from "./compare.js";
+import { decisions } from "./decide.js";
+import { history } from "./history.js";
 import { areas, outputs } from "./outputs.js";
 import { keys } from "./keys.js";
 import { drawMessages, followProgress, messages } from "./messages.js";
 import { embeddings, runs } from "./runs.js";
 import { mount, mountSection, unmount } from "./section.js";
 import { seeds } from "./seeds.js";
-import { sessions, slide } from "./sessions.js";
+import { naming, sessions, slide } from "./sessions.js";
 import { style } from "./style.js";
 import { seeding } from "./tools.js";
+import { unsent } from "./unsent.js";
 import { views } from "./views.js";
 import { why } from "./why.js";
 
-const ABOVE = [slide, sessions, compare, classes, changes, borrowed, seeding, runs, embeddings, views, border, outputs, areas];
-const BELOW = [why, seeds, keys];
+const ABOVE = [slide, sessions, compare, naming, decisions, unsent, classes, changes, scheme, borrowed, seeding, runs, embeddings, views, border, outputs, areas];
+const BELOW = [why, seeds, history, keys];
 
 /** @type {HTMLElement | null} */
 let panel = null;

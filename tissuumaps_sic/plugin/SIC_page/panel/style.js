@@ -1,10 +1,11 @@
 /** How the panel looks. */
 
 import { html } from "../dom.js";
+import { SESSIONS_STYLE } from "./style_sessions.js";
 import { THUMBNAIL } from "./why.js";
 
 export function style() {
-  return html("style", {}, `
+  return html("style", {}, `${SESSIONS_STYLE}
     .sic-head { display: flex; gap: .75em; align-items: baseline; margin: .5em 0; }
     .sic-classes { width: 100%; border-collapse: separate; border-spacing: 0 .15em; }
     .sic-classes th { font-weight: normal; color: #6c757d; font-size: .85em; padding: 0 .3em; }

@@ -1,22 +1,26 @@
 /** What is drawn. */
 
 import { html, toggle } from "../dom.js";
-import { gradient } from "../ramp.js";
-import { app, canView, isSlow } from "../state.js";
+import { gradient, strengthGradient } from "../ramp.js";
+import { app, canView, current, isSlow } from "../state.js";
 import { setOpacity, setView, toggleMap } from "../views.js";
 
 const VIEWS = { slide: "Slide", colors: "UMAP", labels: "Labels", confidence: "Confidence", tissue: "Tissue" };
 /** @type {Record<string, [string, string, string]>} */
 const SCALES = {
-  confidence: ["unsure", "sure", "Score of the class that a patch is labelled with"],
+  confidence: ["pale: unsure", "strong: sure", "Score of the class that a patch is labelled with, as the strength of its colour"],
   tissue: ["0 %", "100 %", "Share of the patch that is tissue"],
   unlike: ["like a seed", "unlike any", "Whether a patch is like some seed, borrowed or not"],
 };
 
+/** Of the view that is shown. */
+const scaleColors = () => (app.view !== "confidence" ? gradient()
+  : strengthGradient(current().run?.classes.filter((_, label) => current().run?.counts[label]).slice(0, 4).map(({ color }) => color) ?? []));
+
 /** @type {import("./section.js").Section} */
 export const views = {
   // Not the opacity, whose slider moves by itself.
-  shows: () => [app.view, app.mapOpen, ...Object.keys(VIEWS).map(canView), isSlow()],
+  shows: (state) => [app.view, state.run?.classes, app.mapOpen, ...Object.keys(VIEWS).map(canView), isSlow()],
   draw() {
     const [low, high, title] = SCALES[app.view] ?? [];
     return [
@@ -32,7 +36,7 @@ export const views = {
           value: app.opacity, title: "Opacity", "aria-label": "Opacity", disabled: app.view === "slide",
           oninput: (event) => setOpacity(Number(event.target.value)) })),
       low ? html("div", { class: "sic-scale", id: "sic-scale", title },
-        html("span", {}, low), html("span", { class: "sic-gradient", style: `background: ${gradient()}` }),
+        html("span", {}, low), html("span", { class: "sic-gradient", style: `background: ${scaleColors()}` }),
         html("span", {}, high)) : null];
   },
 };
