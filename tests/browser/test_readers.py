@@ -127,7 +127,8 @@ def test_readers_see_where_they_differ_and_keep_what_they_agree_on(viewer):
     assert viewer.error is None
     assert viewer.page.input_value("#sic-session") == "consensus"
     both = {**many, **few}
-    merged, left = merge({name: load_session(viewer.folder / f"demo.{name}.sic.json", slide) for name in ("Ben", "Anna")})
+    readers = {name: load_session(viewer.folder / f"demo.{name}.sic.json", slide) for name in ("Ben", "Anna")}
+    merged, left = merge(readers)
     expected = {slide.index[patch]: label for patch, label in merged.seeds.items()}
     assert viewer.seeds == expected
     assert disputed_seed not in viewer.seeds
@@ -142,6 +143,64 @@ def test_readers_see_where_they_differ_and_keep_what_they_agree_on(viewer):
     viewer.wait()
     assert "no labels yet" in viewer.error
     assert viewer.page.query_selector("#sic-disputed") is None
+
+
+def test_who_says_what_is_seen_counted_and_decided_by_one_key(viewer):
+    """B8: one pink for both directions, and a consensus that kept what is disputed."""
+    few = some_seeds(viewer)
+    first, *rest = few
+    reading(viewer, "Anna", few)
+    reading(viewer, "Ben", {**{row: few[row] for row in rest}, first: 1 - few[first]})
+    viewer.page.select_option("#sic-compare", label="Anna")
+    viewer.wait()
+    slide = open_slide_file(viewer.h5ad)
+    sessions = [load_session(viewer.folder / f"demo.{name}.sic.json", slide) for name in ("Ben", "Anna")]
+    mine, theirs = (session.run.unpack() for session in sessions)
+    shades = np.array(viewer.evaluate("dataUtils.data.SICLABELS._processeddata.shade"))
+    # One colour for "Ben Tumour, Anna Other", another one for the other way round, and each has a line.
+    of_pair = {pair: set(shades[(mine == pair[0]) & (theirs == pair[1])]) for pair in ((0, 1), (1, 0))}
+    assert all(len(colors) <= 1 for colors in of_pair.values())
+    assert not of_pair[0, 1] & of_pair[1, 0]
+    lines = viewer.page.locator(".sic-pair").all_inner_texts()
+    names = ("Other", "Tumour")
+    for one, other in of_pair:
+        n = int(((mine == one) & (theirs == other)).sum())
+        told = viewer.page.inner_text(f"[data-pair='{names[one]}/{names[other]}']")
+        assert told == f"{n:,}"
+        assert any(f"Ben {names[one]} / Anna {names[other]}" in line for line in lines) == (n > 0)
+    viewer.keep_picture(ARTIFACTS, "who-says-what")
+
+    viewer.press("consensus")
+    viewer.press("session-make")
+    assert viewer.error is None
+    viewer.page.wait_for_function("SIC.app.decisions !== null")
+    assert first not in viewer.seeds
+    # The seed that is left out is asked about first, with its picture and who said what.
+    assert viewer.evaluate("SIC.app.decisions.decisions[0].row") == first
+    n = viewer.evaluate("SIC.app.decisions.n")
+    told = viewer.page.inner_text("#sic-decide")
+    assert f"To decide: {n}" in told
+    assert f"Ben: {names[1 - few[first]]}" in told.replace("\n", " ")
+    viewer.wait_for_thumbnails("#sic-decide")
+    viewer.keep_picture(ARTIFACTS, "decide")
+    viewer.page.locator("#sic-status").click()
+    viewer.page.keyboard.press("e")
+    viewer.page.wait_for_function("n => SIC.app.decisions?.n < n && !SIC.app.busy", arg=n)
+    # Ben is the first reader, Anna the second.
+    assert viewer.seeds[first] == few[first]
+    # A class that neither gave is decided for by its name.
+    if viewer.evaluate("SIC.app.decisions.n"):
+        row = viewer.evaluate("SIC.app.decisions.decisions[0].row")
+        viewer.page.fill("#sic-decide-name", "Necrosis")
+        viewer.page.keyboard.press("Enter")
+        viewer.page.wait_for_function("row => SIC.app.state.seeds.patches.includes(row)", arg=row)
+        viewer.wait()
+        assert viewer.evaluate("SIC.app.state.classes").pop()["name"] == "Necrosis"
+        assert viewer.seeds[row] == 2
+    viewer.reload()
+    # The consensus remembers its readers.
+    viewer.page.wait_for_function("SIC.app.decisions !== null")
+    assert "Ben, Anna" in viewer.page.inner_text("#sic-decide")
 
 
 def test_the_same_labels_are_not_disputed(viewer):

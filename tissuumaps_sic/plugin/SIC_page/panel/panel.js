@@ -21,8 +21,8 @@ import { unsent } from "./unsent.js";
 import { views } from "./views.js";
 import { why } from "./why.js";
 
-const ABOVE = [slide, sessions, compare, naming, decisions, unsent, classes, changes, scheme, borrowed, seeding, runs, embeddings, views, border, outputs, areas];
-const BELOW = [why, seeds, history, keys];
+const ABOVE = [slide, sessions, compare, naming, decisions, unsent, classes, changes, borrowed, seeding, runs, embeddings, views, border, outputs, areas];
+const BELOW = [why, seeds, history, scheme, keys];
 
 /** @type {HTMLElement | null} */
 let panel = null;
