@@ -170,8 +170,7 @@ def test_from_slide_to_slide_with_keys_buttons_and_the_list(cases):
 
 
 def test_the_session_and_the_tools_go_along(cases):
-    cases.page.once("dialog", lambda dialog: dialog.accept("Anna"))
-    cases.press("new-session")
+    cases.begin_session("Anna")
     cases.press("tool-brush")
     cases.page.keyboard.press("]")
     cases.arrive("mosaic_2")

@@ -7,6 +7,7 @@ from test_annotating import click_seeds, headless, some_seeds
 from viewer import ARTIFACTS
 
 from tissuumaps_sic.annotation.agreement import compare
+from tissuumaps_sic.annotation.agreement import consensus as merge
 from tissuumaps_sic.annotation.store import load_session
 from tissuumaps_sic.slides.slide import open_slide_file
 
@@ -79,8 +80,7 @@ def test_the_list_of_seeds_finds_them_on_the_slide_and_takes_them_back(viewer):
 
 
 def reading(viewer, name, seeds):
-    viewer.page.once("dialog", lambda dialog: dialog.accept(name))
-    viewer.press("new-session")
+    viewer.begin_session(name)
     click_seeds(viewer, seeds)
     viewer.run()
 
@@ -99,10 +99,10 @@ def test_readers_see_where_they_differ_and_keep_what_they_agree_on(viewer):
     sessions = [load_session(viewer.folder / f"demo.{name}.sic.json", slide) for name in ("Ben", "Anna")]
     expected = compare(slide, *sessions)
     assert 0 < expected.disputed.sum() < slide.n_patches / 2
-    assert viewer.page.inner_text("#sic-kappa") == f"κ {expected.kappa:.2f}"
+    assert viewer.page.inner_text("#sic-kappa") == f"κ {expected.kappa:.2f}, {expected.word}"
     assert f"{expected.disputed.sum()} disputed" in viewer.page.inner_text("#sic-disputed")
     shades = np.array(viewer.evaluate("dataUtils.data.SICLABELS._processeddata.shade"))
-    assert np.array_equal(shades == "#e6007a", expected.disputed)
+    assert np.array_equal(shades != "#c4c9ce", expected.disputed)
     viewer.page.locator(".sic-head").click()
     viewer.page.keyboard.press("x")
     assert expected.disputed[pointed(viewer)]
@@ -119,15 +119,23 @@ def test_readers_see_where_they_differ_and_keep_what_they_agree_on(viewer):
     viewer.run()
     now = compare(slide, load_session(viewer.folder / "demo.Ben.sic.json", slide), sessions[1])
     shades = np.array(viewer.evaluate("dataUtils.data.SICLABELS._processeddata.shade"))
-    assert np.array_equal(shades == "#e6007a", now.disputed)
+    assert np.array_equal(shades != "#c4c9ce", now.disputed)
 
-    viewer.page.once("dialog", lambda dialog: dialog.accept(dialog.default_value))
     viewer.press("consensus")
+    assert viewer.page.input_value("#sic-session-name") == "consensus"
+    viewer.press("session-make")
     assert viewer.error is None
     assert viewer.page.input_value("#sic-session") == "consensus"
     both = {**many, **few}
-    agreed = {row: label for row, label in both.items() if row not in (disputed_seed, last)}
-    assert viewer.seeds == agreed | ({} if last in few else {last: 1 - many[last]})
+    readers = {name: load_session(viewer.folder / f"demo.{name}.sic.json", slide) for name in ("Ben", "Anna")}
+    merged, left = merge(readers)
+    expected = {slide.index[patch]: label for patch, label in merged.seeds.items()}
+    assert viewer.seeds == expected
+    assert disputed_seed not in viewer.seeds
+    assert last not in viewer.seeds
+    assert set(viewer.seeds) | {slide.index[patch] for patch in left} == set(both) | {last}
+    # The mark of X is gone (C2).
+    assert pointed(viewer) is None
     saved = json.loads((viewer.folder / "demo.consensus.sic.json").read_text())
     assert {each["user"] for each in saved["actions"] if each["kind"] == "seed"} <= {"Anna", "Ben"}
     assert viewer.page.input_value("#sic-compare") == "none"
@@ -137,13 +145,71 @@ def test_readers_see_where_they_differ_and_keep_what_they_agree_on(viewer):
     assert viewer.page.query_selector("#sic-disputed") is None
 
 
+def test_who_says_what_is_seen_counted_and_decided_by_one_key(viewer):
+    """B8: one pink for both directions, and a consensus that kept what is disputed."""
+    few = some_seeds(viewer)
+    first, *rest = few
+    reading(viewer, "Anna", few)
+    reading(viewer, "Ben", {**{row: few[row] for row in rest}, first: 1 - few[first]})
+    viewer.page.select_option("#sic-compare", label="Anna")
+    viewer.wait()
+    slide = open_slide_file(viewer.h5ad)
+    sessions = [load_session(viewer.folder / f"demo.{name}.sic.json", slide) for name in ("Ben", "Anna")]
+    mine, theirs = (session.run.unpack() for session in sessions)
+    shades = np.array(viewer.evaluate("dataUtils.data.SICLABELS._processeddata.shade"))
+    # One colour for "Ben Tumour, Anna Other", another one for the other way round, and each has a line.
+    of_pair = {pair: set(shades[(mine == pair[0]) & (theirs == pair[1])]) for pair in ((0, 1), (1, 0))}
+    assert all(len(colors) <= 1 for colors in of_pair.values())
+    assert not of_pair[0, 1] & of_pair[1, 0]
+    lines = viewer.page.locator(".sic-pair").all_inner_texts()
+    names = ("Other", "Tumour")
+    for one, other in of_pair:
+        n = int(((mine == one) & (theirs == other)).sum())
+        told = viewer.page.inner_text(f"[data-pair='{names[one]}/{names[other]}']")
+        assert told == f"{n:,}"
+        assert any(f"Ben {names[one]} / Anna {names[other]}" in line for line in lines) == (n > 0)
+    viewer.keep_picture(ARTIFACTS, "who-says-what")
+
+    viewer.press("consensus")
+    viewer.press("session-make")
+    assert viewer.error is None
+    viewer.page.wait_for_function("SIC.app.decisions !== null")
+    assert first not in viewer.seeds
+    # The seed that is left out is asked about first, with its picture and who said what.
+    assert viewer.evaluate("SIC.app.decisions.decisions[0].row") == first
+    n = viewer.evaluate("SIC.app.decisions.n")
+    told = viewer.page.inner_text("#sic-decide")
+    assert f"To decide: {n}" in told
+    assert f"Ben: {names[1 - few[first]]}" in told.replace("\n", " ")
+    viewer.wait_for_thumbnails("#sic-decide")
+    viewer.keep_picture(ARTIFACTS, "decide")
+    viewer.page.locator("#sic-status").click()
+    viewer.page.keyboard.press("e")
+    viewer.page.wait_for_function("n => SIC.app.decisions?.n < n && !SIC.app.busy", arg=n)
+    # Ben is the first reader, Anna the second.
+    assert viewer.seeds[first] == few[first]
+    # A class that neither gave is decided for by its name.
+    if viewer.evaluate("SIC.app.decisions.n"):
+        row = viewer.evaluate("SIC.app.decisions.decisions[0].row")
+        viewer.page.fill("#sic-decide-name", "Necrosis")
+        viewer.page.keyboard.press("Enter")
+        viewer.page.wait_for_function("row => SIC.app.state.seeds.patches.includes(row)", arg=row)
+        viewer.wait()
+        assert viewer.evaluate("SIC.app.state.classes").pop()["name"] == "Necrosis"
+        assert viewer.seeds[row] == 2
+    viewer.reload()
+    # The consensus remembers its readers.
+    viewer.page.wait_for_function("SIC.app.decisions !== null")
+    assert "Ben, Anna" in viewer.page.inner_text("#sic-decide")
+
+
 def test_the_same_labels_are_not_disputed(viewer):
     seeds = some_seeds(viewer)
     reading(viewer, "Anna", seeds)
     reading(viewer, "Ben", seeds)
     viewer.page.select_option("#sic-compare", label="Anna")
     viewer.wait()
-    assert viewer.page.inner_text("#sic-kappa") == "κ 1.00"
+    assert viewer.page.inner_text("#sic-kappa") == "κ 1.00, almost perfect"
     assert "Nothing is disputed" in viewer.page.inner_text("#sic-disputed")
     assert viewer.page.is_disabled("#sic-next-disputed")
     # The other one's labels are gone: a run is drawn all the same, and compared with nobody.

@@ -14,7 +14,7 @@ from tissuumaps_sic.slides.umap import read_layout
 
 def add_class(viewer, name):
     viewer.press("add-class")
-    # What was added has the focus, and its name is selected.
+    # What is added is named first.
     viewer.page.keyboard.type(name)
     viewer.page.keyboard.press("Enter")
     viewer.wait()
@@ -176,8 +176,7 @@ def test_two_readers_have_sessions_of_their_own(viewer):
     viewer.page.keyboard.press("Tab")
     click_seeds(viewer, seeds)
     shared = viewer.session_path.read_bytes()
-    viewer.page.once("dialog", lambda dialog: dialog.accept("Second reading"))
-    viewer.press("new-session")
+    viewer.begin_session("Second reading")
     assert viewer.seeds == {}
     viewer.choose(1)
     viewer.click_patch(5)
@@ -188,9 +187,9 @@ def test_two_readers_have_sessions_of_their_own(viewer):
     viewer.page.select_option("#sic-session", "")
     viewer.wait()
     assert viewer.seeds == seeds
-    viewer.page.once("dialog", lambda dialog: dialog.accept("../outside"))
-    viewer.press("new-session")
+    viewer.begin_session("../outside")
     assert "a session's name is of letters" in viewer.error
+    assert viewer.page.input_value("#sic-session-name") == "../outside"
     assert viewer.page.input_value("#sic-session") == ""
     assert viewer.seeds == seeds
 
@@ -204,7 +203,8 @@ def test_pointing_at_a_patch_shows_the_seeds_that_it_is_like(viewer):
     row = next(row for row in range(100, adata.n_obs) if row not in seeds)
     cosine = unit @ unit[row]
     # A name that is half typed stays as it is.
-    name = viewer.page.locator("tr[data-label='0'] input[type=text]")
+    viewer.page.dblclick("tr[data-label='0'] .sic-class-name")
+    name = viewer.page.locator("#sic-class-naming")
     name.fill("Half a na")
     viewer.page.mouse.move(*viewer.screen(*adata.obsm["spatial"][row]))
     viewer.page.wait_for_selector(f"#sic-why[data-patch='{row}']")

@@ -210,12 +210,6 @@ class Viewer:
         self.page.click(f"#sic-{name}")
         self.wait()
 
-    def rename(self, label, name):
-        self.page.dblclick(f"label[for=sic-class-{label}]")
-        self.page.fill("#sic-class-field", name)
-        self.page.keyboard.press("Enter")
-        self.wait()
-
     def choose_from(self, menu, *, text=None, value=None):
         """Open a menu by its button and choose one of what it offers."""
         self.page.click(menu)
@@ -226,6 +220,19 @@ class Viewer:
 
     def run(self):
         self.press("run")
+
+    def rename(self, label, name):
+        """Give a class another name, as a person does: a double click, the name, Enter."""
+        self.page.dblclick(f"tr[data-label='{label}'] .sic-class-name")
+        self.page.fill("#sic-class-naming", name)
+        self.page.keyboard.press("Enter")
+        self.wait()
+
+    def begin_session(self, name):
+        """Begin a session of a name that is typed into its field."""
+        self.press("new-session")
+        self.page.fill("#sic-session-name", name)
+        self.press("session-make")
 
     @property
     def error(self):

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { AGREED, DISPUTED, gradient, shade } from "../../tissuumaps_sic/plugin/SIC_page/ramp.js";
-import { isShaded, shadeOf, shadedBy } from "../../tissuumaps_sic/plugin/SIC_page/shading.js";
+import { AGREED, gradient, shade, strengthen } from "../../tissuumaps_sic/plugin/SIC_page/ramp.js";
+import { isShaded, shadedBy, shader } from "../../tissuumaps_sic/plugin/SIC_page/shading.js";
 
 const brightness = (color) => [0.3, 0.6, 0.1].reduce((sum, weight, i) => sum + weight * parseInt(color.slice(1 + 2 * i, 3 + 2 * i), 16), 0);
 
@@ -17,7 +17,7 @@ test("the ramp goes from dark to bright without a step back, and stays at its en
 
 test("a view is shaded by its own numbers, and by none before they are there", () => {
   const nothing = { scores: null, map: null, unlike: null, compared: null };
-  const shown = { scores: { own: [1] }, map: { tissue: [2] }, unlike: { rows: [3] }, compared: { disputed: [4] } };
+  const shown = { scores: { own: [1] }, map: { tissue: [2] }, unlike: { rows: [3] }, compared: { pairs: { codes: [4] } } };
   const views = ["confidence", "tissue", "unlike", "disputed"];
   assert.deepEqual(views.map((view) => shadedBy({ ...shown, view })), [[1], [2], [3], [4]]);
   for (const view of [...views, "labels", "slide"]) assert.equal(shadedBy({ ...nothing, view }), undefined);
@@ -25,7 +25,20 @@ test("a view is shaded by its own numbers, and by none before they are there", (
   assert.deepEqual([...views, "labels", "slide", "colors"].filter(isShaded), views);
 });
 
-test("what is disputed has a colour of its own, every other number one of the ramp", () => {
-  assert.deepEqual([shadeOf("disputed", 1), shadeOf("disputed", 0)], [DISPUTED, AGREED]);
-  assert.equal(shadeOf("confidence", 0.3), shade(0.3));
+test("what is disputed has a colour for each pair, tissue one of the ramp, before there are numbers there is none", () => {
+  const disputed = shader({ view: "disputed", compared: { pairs: { codes: [0, 1, 2, 1] } } }, null, []);
+  const colors = [0, 1, 2, 3].map(disputed);
+  assert.equal(colors[0], AGREED);
+  assert.equal(colors[1], colors[3]);
+  assert.equal(new Set(colors).size, 3);
+  assert.equal(shader({ view: "tissue", map: { tissue: [0.3] } }, null, [])(0), shade(0.3));
+  assert.equal(shader({ view: "confidence", scores: null }, null, []), null);
+});
+
+test("confidence is the strength of the label's own colour: white where all classes score the same", () => {
+  const classes = [{ color: "#00a6fb" }, { color: "#ffb000" }], labels = Uint8Array.of(0, 1, 1, 0);
+  const color = shader({ view: "confidence", scores: { own: [1, 1, 0.5, 0.75] } }, labels, classes);
+  assert.deepEqual([color(0), color(1)], ["#00a6fb", "#ffb000"]);
+  assert.equal(color(2), strengthen("#ffb000", 0));
+  assert.ok(brightness(color(2)) > 240 && brightness(color(3)) > brightness(color(0)) && brightness(color(3)) < brightness(color(2)));
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 
 import { mount, mountSection, unmount } from "../../tissuumaps_sic/plugin/SIC_page/panel/section.js";
-import { app, canView, flush, isSeeded, reset, seededLabels, show, update } from "../../tissuumaps_sic/plugin/SIC_page/state.js";
+import { app, canView, flush, isSeeded, isUsed, reset, seededLabels, seededNow, show, tellSeeds, update } from "../../tissuumaps_sic/plugin/SIC_page/state.js";
 
 /** As much of an element as a section needs. */
 class Fake {
@@ -15,7 +15,7 @@ class Fake {
 }
 
 const session = (more = {}) => ({
-  classes: [{ name: "Other" }, { name: "Tumour" }], seeds: { patches: [7, 3], labels: [0, 1] }, borrowed: [], run: null, ...more,
+  classes: [{ name: "Other" }, { name: "Tumour" }], listed: [1, 0], seeds: { patches: [7, 3], labels: [0, 1] }, borrowed: [], run: null, ...more,
 });
 
 beforeEach(() => {
@@ -69,13 +69,19 @@ test("what had the focus has it again", () => {
   assert.equal(globalThis.document.activeElement, made[1]);
 });
 
-test("every class has a seed where each has one here or a borrowed one", () => {
+test("a run needs two classes with seeds, here or borrowed; one without is not used", () => {
   update({ state: session() });
   assert.ok(isSeeded());
   update({ state: session({ seeds: { patches: [7], labels: [0] } }) });
   assert.ok(!isSeeded());
   update({ state: session({ seeds: { patches: [7], labels: [0] }, borrowed: [{ counts: [0, 2] }] }) });
   assert.ok(isSeeded());
+  const more = { classes: [{ name: "Other" }, { name: "Tumour" }, { name: "Necrosis" }], listed: [1, 0, 2] };
+  update({ state: session(more) });
+  assert.ok(isSeeded() && isUsed(0) && !isUsed(2));
+  update({ state: session({ ...more, seeds: { patches: [7], labels: [2] } }) });
+  assert.ok(!isSeeded());
+  assert.equal(tellSeeds(), "Tumour 0, Other 0, Necrosis 1");
 });
 
 test("the class of a seeded patch is known by its row, made once of the same seeds", () => {
@@ -86,6 +92,13 @@ test("the class of a seeded patch is known by its row, made once of the same see
   assert.equal(seededLabels(), known);
   update({ state: session({ seeds: { patches: [7], labels: [1] } }) });
   assert.deepEqual([...seededLabels()], [[7, 1]]);
+});
+
+test("what the server has not got yet counts in the page, in order", () => {
+  update({ state: session(), unsent: [{ name: "Tumour", patches: [9, 7] }, { name: null, patches: [3] }] });
+  assert.deepEqual([...seededNow()], [[7, 1], [9, 1]]);
+  update({ unsent: [] });
+  assert.equal(seededNow(), seededLabels());
 });
 
 test("a view can be chosen once there is what it draws", () => {

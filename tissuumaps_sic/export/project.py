@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,9 @@ def write_project(labelled: Labelled, target: Path, *, simplify: float = 0.0, li
     }
     if scale.mpp:
         project["mpp"] = sum(scale.mpp) / 2 / canvas.zoom
-    # The project last: it is what a person opens.
-    write_csv(labelled, markers)
+    # The project last: it is what a person opens. The viewer puts a label into its tooltips as HTML.
+    plain = tuple(SeedClass(name=escape_markup(each.name), color=each.color) for each in labelled.classes)
+    write_csv(replace(labelled, classes=plain), markers)
     with replacing(target) as temporary, temporary.open("w", encoding="utf-8") as file:
         for piece in json.JSONEncoder(indent=None).iterencode(project):
             file.write(piece)
@@ -92,7 +94,7 @@ def _markers(path: str, classes: Sequence[SeedClass], scale_factor: float) -> di
         "Y": "y",
         "gb_col": "label",
         # By the names as the CSV has them.
-        "cb_gr_dict": json.dumps({as_text(each.name): each.color for each in classes}),
+        "cb_gr_dict": json.dumps({as_text(escape_markup(each.name)): each.color for each in classes}),
         "shape_fixed": "square",
         "scale_factor": round(scale_factor, 6),
         "coord_factor": 1,

@@ -50,6 +50,11 @@ class ClassRow:
     share: float
     score: float | None
 
+    @property
+    def is_used(self) -> bool:
+        """Whether the slide has any of it; a class without seeds has no patches."""
+        return bool(self.patches or self.seeds)
+
 
 @dataclass(frozen=True, eq=False)
 class Report:

@@ -242,7 +242,11 @@ def _table(page: _Page, report: Report, at: float, row: float) -> float:
         at += row
         chip = min(3.4, row * 0.6)
         page.box(_MARGIN + 0.3, at - chip / 2, chip, chip, each.color, edge="#555555")
-        page.text(_MARGIN + 6, at, each.name, size=size, within=_NAME)
+        name = each.name if each.is_used else f"{each.name} (not used on this slide)"
+        # Long names are set smaller, down to where they can still be read.
+        page.pdf.set_font("plain", "", size)
+        fits = size * _NAME / max(page.pdf.get_string_width(name), _NAME)
+        page.text(_MARGIN + 6, at, name, size=max(fits, 5.0), within=_NAME)
         score = _NONE if each.score is None else f"{each.score:.2f}"
         cells = (
             f"{each.patches:,}",

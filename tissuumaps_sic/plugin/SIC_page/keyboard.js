@@ -1,14 +1,17 @@
 /** The keys: the one table of what each does, for the keyboard and for the list that people read. */
 
+import { decide } from "./decide.js";
 import { cancel, releaseSpace, holdSpace } from "./gestures.js";
 import { nameOf } from "./keynames.js";
+import { startNaming } from "./panel/naming.js";
 import { nextDisputed } from "./readers.js";
 import { toggleRegions } from "./regions.js";
 import { resizeBrush, toggleSeeds } from "./painting.js";
 import { run, toggleLive } from "./runs.js";
-import { redo, seed, undo } from "./seeding.js";
+import { seed } from "./seeding.js";
 import { TOOLS, app, isSeeding, layer, show, tell } from "./state.js";
 import { nextUnlike, suggest } from "./suggestions.js";
+import { redo, undo } from "./undoing.js";
 import * as viewer from "./viewer.js";
 import { lookBare, nextView, toggleMap } from "./views.js";
 import { step } from "./worklist.js";
@@ -55,10 +58,11 @@ export const KEYS = [
   { name: "H, held", does: "the bare slide", acts: { h: () => lookBare(true) }, ends: { h: () => lookBare(false) } },
   { name: "V", does: "next of the views", acts: { v: nextView } },
   { name: "Alt-click on a class", does: "its labels alone, again for all" },
-  { name: "F2", does: "rename the class", changes: true, acts: { F2: () => show({ naming: app.active }) } },
+  { name: "F2", does: "rename the class", changes: true, acts: { F2: () => startNaming(app.active) } },
   { name: "M", does: "map of the feature space", acts: { m: toggleMap } },
   { name: "G", does: "regions on or off", acts: { g: toggleRegions } },
   { name: "X", does: "next disputed place", acts: { x: nextDisputed } },
+  { name: "Q, E", does: "decide for the first, the second reader", changes: true, acts: { q: () => decide(0), e: () => decide(1) } },
   { name: "[, ]", does: "the slide before, the next one", acts: { "[": () => step(-1), "]": () => step(1) } },
   { name: "F", does: "full screen (after a click on the slide)" },
   { name: "0", does: "the side bar away or back (after a click on the slide)" },

@@ -5,7 +5,7 @@ import { drawOutlines } from "./overlay.js";
 import { askScores, askUnlike, compareAgain } from "./questions.js";
 import { showRegions } from "./regions.js";
 import { attempt } from "./requests.js";
-import { isShaded, shadeOf, shadedBy } from "./shading.js";
+import { isShaded, shader } from "./shading.js";
 import { app, current, layer, update } from "./state.js";
 import * as viewer from "./viewer.js";
 
@@ -34,16 +34,16 @@ export async function drawLabels(labels) {
   const byClass = new Uint32Array(classes.length);
   if (labels) for (let row = 0; row < n; row++) byClass[labels[row]]++;
   /** @type {Record<string, number>} */
-  const counts = labels ? {} : { Patches: n };
+  const counts = labels ? Object.create(null) : { Patches: n };
   // Two classes may have become one since.
   classes.forEach(({ name }, label) => { if (byClass[label]) counts[name] = (counts[name] ?? 0) + byClass[label]; });
-  const names = classes.map((each) => each.name), shades = shadedBy(app), { view } = app;
+  const names = classes.map((each) => each.name), shade = shader(app, labels, classes);
   await viewer.showLabels({
     uid: layer().uid,
     names: labels ? Array.from(labels, (label) => names[label]) : new Array(n).fill("Patches"),
     counts,
     colors: Object.fromEntries(classes.map((each) => [each.name, each.color])),
-    shades: shades && Array.from(shades, (value) => shadeOf(view, value)),
+    shades: shade ? Array.from({ length: n }, (_, row) => shade(row)) : undefined,
     opacities: opacities(),
   });
   for (const name of app.hidden) viewer.setClassVisible(name, false); // TissUUmaps shows all of a legend that is new

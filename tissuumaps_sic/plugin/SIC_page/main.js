@@ -1,11 +1,14 @@
 /** The plugin comes and goes. */
 
 import { followAside } from "./aside.js";
+import { followDecisions } from "./decide.js";
 import { dropLasso, mouse, mute, onClick, unmute } from "./gestures.js";
+import { followHistory } from "./history.js";
 import { forgetKeys, onKey, onKeyUp } from "./keyboard.js";
 import { followZoom } from "./labels.js";
 import { closeMap, followMap } from "./map.js";
 import { choose, lookForFiles, reload } from "./open.js";
+import { followOutbox } from "./outbox.js";
 import { clearFrame, clearOutlines, clearSeeds, drawPointed, followFrame } from "./overlay.js";
 import { hidePanel, showPanel } from "./panel/panel.js";
 import { hideWorklist, showWorklist } from "./panel/worklist.js";
@@ -50,7 +53,7 @@ export function init(container) {
   viewer.watchSaving();
   const slide = viewer.container();
   stops = [
-    followSlide(), followPointer(), followMap(), followFrame(), followZoom(), followTitle(), followAside(), viewer.tidy(),
+    followOutbox(), followHistory(), followDecisions(), followSlide(), followPointer(), followMap(), followFrame(), followZoom(), followTitle(), followAside(), viewer.tidy(),
     viewer.watchFront(container, (isInFront) => update({ isInFront })), subscribe(() => [isSeeding()], mute),
     // Before anybody else on the page.
     listen(document, "keydown", onKey, true), listen(document, "keyup", onKeyUp, true), listen(window, "blur", forgetKeys),

@@ -4,7 +4,7 @@ import { button, html } from "./dom.js";
 import { holds } from "./grid.js";
 import { drawPointed } from "./overlay.js";
 import { seed } from "./seeding.js";
-import { shadeOf, shadedBy } from "./shading.js";
+import { shadedBy, shader } from "./shading.js";
 import { app, current, layer, seededLabels, subscribe, tell, update } from "./state.js";
 import * as viewer from "./viewer.js";
 import { toggleMap } from "./views.js";
@@ -140,13 +140,13 @@ function parse(color) {
 
 /** Colours of the points as a canvas keeps them. */
 function colors() {
-  const n = current().n_patches, shares = shadedBy(app), labels = labelled(), rgb = layout().colors, { view } = app;
+  const n = current().n_patches, labels = labelled(), rgb = layout().colors, shade = shader(app, app.labels, current().run?.classes ?? []);
   const out = new Int32Array(n);
-  if (shares) {
+  if (shade) {
     /** @type {Map<string, number>} */
     const known = new Map();
     for (let row = 0; row < n; row++) {
-      const color = shadeOf(view, shares[row]);
+      const color = shade(row);
       out[row] = known.get(color) ?? parse(color);
       known.set(color, out[row]);
     }

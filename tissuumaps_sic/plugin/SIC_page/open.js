@@ -6,7 +6,7 @@ import { drawSeeds } from "./overlay.js";
 import { forgetRegions } from "./regions.js";
 import { enqueue } from "./requests.js";
 import * as server from "./server.js";
-import { MAIN, app, canView, current, request, update, user } from "./state.js";
+import { MAIN, app, canView, current, request, show, update, user } from "./state.js";
 import * as viewer from "./viewer.js";
 import { drawView } from "./views.js";
 import { loadWorklist } from "./worklist.js";
@@ -113,7 +113,5 @@ export function openSession(name) {
   });
 }
 
-export function newSession() {
-  const name = window.prompt("Name of the new session, for example your own", user())?.trim();
-  if (name) openSession(name);
-}
+/** Ask for the name of a new session. */
+export const newSession = () => show({ sessionNaming: { kind: "new", text: user() } });

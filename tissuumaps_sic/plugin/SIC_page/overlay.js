@@ -2,6 +2,7 @@
 
 import { svg } from "./dom.js";
 import { outline } from "./outlines.js";
+import { dashOf, signOf } from "./signs.js";
 import { app, current, field, isSeeding, layer, seededLabels, subscribe } from "./state.js";
 import * as viewer from "./viewer.js";
 
@@ -94,23 +95,42 @@ function drawBorders(group, seeds) {
     const d = edges.join("");
     group.append(
       svg("path", { ...look, d, stroke: "#111", "stroke-width": 6 }),
-      svg("path", { ...look, d, stroke: current().classes[label].color, "stroke-width": 3, "data-label": label }));
+      svg("path", { ...look, d, stroke: current().classes[label].color, "stroke-width": 3, "data-label": label,
+        "stroke-dasharray": dashOf(current().listed.indexOf(label)) }));
   }
+}
+
+/** The letter of a class in the square of a seed, where colours do not tell it. @param {ReturnType<typeof square>} place @param {string} sign */
+function letter({ x, y, width, height }, sign) {
+  if (!sign) return [];
+  const text = svg("text", { x: x + width / 2, y: y + height / 2, "font-size": height * 0.7, "text-anchor": "middle",
+    "dominant-baseline": "central", fill: "#fff", stroke: "#111", "stroke-width": height * 0.12, "paint-order": "stroke" });
+  text.append(sign);
+  return [text];
 }
 
 export function drawSeeds() {
   clearSeeds();
   if (!app.state) return;
   const group = svg("g", { id: "SIC_seeds", "pointer-events": "none" });
-  const seeds = seededLabels();
+  const seeds = seededLabels(), { classes, listed } = current();
   if (seeds.size > MOST_SQUARES) drawBorders(group, seeds);
   else for (const [row, label] of seeds) {
     const place = square(row);
     // A dark line under the coloured one: seen on pale glass, on dark nuclei, and on its own label.
     group.append(
       svg("rect", { ...place, stroke: "#111", "stroke-width": 6 }),
-      svg("rect", { ...place, stroke: current().classes[label].color, "stroke-width": 3,
-        "data-patch": row, "data-label": label }));
+      svg("rect", { ...place, stroke: classes[label].color, "stroke-width": 3,
+        "data-patch": row, "data-label": label }),
+      ...letter(place, signOf(listed.indexOf(label))));
+  }
+  for (const { name, patches } of app.unsent) {
+    if (patches.length > MOST_SQUARES) continue;
+    const color = classes.find((each) => each.name === name)?.color ?? "#fff";
+    for (const row of patches) {
+      group.append(svg("rect", { ...square(row), stroke: "#111", "stroke-width": 5 }),
+        svg("rect", { ...square(row), stroke: color, "stroke-width": 3, "stroke-dasharray": "3 3", "data-unsent": row }));
+    }
   }
   if (app.suggested !== null) {
     const place = square(app.suggested);

@@ -1,5 +1,6 @@
 /** What is asked of the server once, when it is first wanted. */
 
+import { pairUp } from "./pairs.js";
 import { attempt, follow } from "./requests.js";
 import * as server from "./server.js";
 import { app, current, layer, sessionRequest, update } from "./state.js";
@@ -26,14 +27,18 @@ export async function askMap() {
 
 /** Ask how far the labels agree with those of another session. @param {string} other */
 export async function askCompared(other) {
-  update({ compared: { other, place: -1, ...await server.compare(sessionRequest({ other })) } });
+  const compared = await server.compare(sessionRequest({ other }));
+  update({ compared: { other, place: -1, pairs: pairs(compared), ...compared } });
 }
+
+/** @param {import("./server.js").Compared} compared */
+const pairs = ({ labels, classes }) => pairUp(app.labels ?? [], current().run?.classes ?? [], labels, classes);
 
 /** Compare again, since labels have changed; where the other session has none any more, with nobody. */
 export async function compareAgain() {
   if (!app.compared) return;
   const { other } = app.compared;
   const compared = await attempt("No comparison", server.compare(sessionRequest({ other })));
-  update({ compared: compared && { other, place: -1, ...compared } });
+  update({ compared: compared && { other, place: -1, pairs: pairs(compared), ...compared } });
   if (!compared && app.view === "disputed") update({ view: "labels" });
 }

@@ -45,21 +45,25 @@ export function nextDisputed() {
   tell(`Disputed place ${place + 1} of ${places.length}: ${count(size)} ${size > 1 ? "patches" : "patch"}`);
 }
 
-/** Make a session of what this one and the compared one agree on, and open it. */
+/** Ask for the name of a session of what this one and the compared one agree on. */
 export function consensus() {
-  if (!app.compared) return;
-  const sessions = [app.session, app.compared.other];
   const taken = new Set(current().sessions);
   let proposed = "consensus";
   for (let number = 2; taken.has(proposed); number++) proposed = `consensus ${number}`;
-  const name = window.prompt("Name of the new session", proposed)?.trim();
-  if (!name) return;
-  enqueue("Merging", async () => {
+  show({ sessionNaming: { kind: "consensus", text: proposed } });
+}
+
+/** Make it, and open it; returns whether that could be done. @param {string} name */
+export function makeConsensus(name) {
+  if (!app.compared) return Promise.resolve(false);
+  const sessions = [app.session, app.compared.other];
+  return enqueue("Merging", async () => {
     const { n_disputed: left } = await server.merge(request({ session: name, sessions }));
     update({ session: name });
     await reload();
+    drawPointed(null);
     applyView();
     update({ status: `${count(current().seeds.patches.length)} seeds that neither disputes`
-      + (left ? `; ${count(left)} that are disputed are left out` : "") });
+      + (left ? `; ${count(left)} more lie where the other's seeds or labels differ, and are to be decided` : "") });
   });
 }

@@ -6,10 +6,11 @@ import { askScores } from "./questions.js";
 import { applyView, drawLabels, lookForUnlike, takeLabels } from "./labels.js";
 import { takeState } from "./open.js";
 import { drawSeeds } from "./overlay.js";
+import { sendSeeds } from "./outbox.js";
 import { enqueue, follow, supersede } from "./requests.js";
 import * as server from "./server.js";
 import { isShaded } from "./shading.js";
-import { app, current, isSeeded, seededLabels, sessionRequest, tell, update, user } from "./state.js";
+import { app, current, isSeeded, seededLabels, sessionRequest, tell, tellSeeds, update, user } from "./state.js";
 
 const SOON = 250; // ms
 
@@ -33,8 +34,8 @@ async function withDebts(work) {
 
 /**
  * Change the session.
- * @param {() => Record<string, unknown>} what makes the change, of the state that it changes
- * @param {string} [status]
+ * @param {() => Record<string, any> | null} what makes the change, of the state that it changes; null: nothing is to be done
+ * @param {string | (() => string)} [status]
  */
 export function change(what, status = "") {
   waiting++;
@@ -46,16 +47,19 @@ export function change(what, status = "") {
   });
 }
 
-/** @param {() => Record<string, unknown>} what @param {string} status */
+/** @param {() => Record<string, any> | null} what @param {string | (() => string)} status */
 async function makeChange(what, status) {
-  const before = meaning(), isUnlike = app.view === "unlike";
+  const before = meaning(), isUnlike = app.view === "unlike", made = what();
+  if (!made) return;
   try {
-    takeState(await server.change(sessionRequest({ user: user(), change: what() })));
+    if (made.kind === "seed") await sendSeeds(/** @type {{ label: number | null, patches: number[] }} */ (made));
+    else takeState(await server.change(sessionRequest({ user: user(), change: made })));
   } catch (error) {
     update({ isUnsaved: true });
     throw error;
   }
-  update({ status, savedAt: Date.now(), isUnsaved: false });
+  update({ status: typeof status === "function" ? status() : status, savedAt: Date.now(), isUnsaved: false });
+  if (app.live && !isSeeded()) update({ status: `Live waits: each class needs a seed: ${tellSeeds()}` });
   const goesOn = (app.live || owed) && !waiting && canRun();
   if (!waiting) owed = false;
   // In one frame with the labels, where these come soon.
@@ -73,7 +77,7 @@ async function makeChange(what, status) {
   }
 }
 
-/** Whether every class has seeds and something has changed. */
+/** Whether classes have seeds and something has changed. */
 const canRun = () => isSeeded() && current().run?.stale !== false;
 
 /** Label every patch; of several runs, and of those that changes ask for, only the newest is made. */
@@ -102,7 +106,8 @@ async function labelAll() {
 /** Run again after every change, or no longer. */
 export function toggleLive() {
   update({ live: !app.live });
-  tell(app.live ? "Live: runs again after every seed" : "Live is off");
+  tell(!app.live ? "Live is off" : isSeeded() ? "Live: runs again after every seed"
+    : `Live: runs once classes have seeds: ${tellSeeds()}`);
   if (app.live && canRun()) run();
 }
 

@@ -1,17 +1,21 @@
 /** What a person changes in a session: seeds, classes, what is borrowed. */
 
 import { count } from "./dom.js";
+import { plainName } from "./legend.js";
+import { takeState } from "./open.js";
+import { enqueue } from "./requests.js";
 import { change } from "./runs.js";
-import { app, current, layer, seededLabels, show, tell, update } from "./state.js";
+import * as server from "./server.js";
+import { app, current, layer, seededNow, sessionRequest, show, tell, update } from "./state.js";
 import * as viewer from "./viewer.js";
 
 /** @import { Loan, SeedClass, Slide } from "./server.js" */
 
 /** Seed patches with the active class; where all of them have it already, take it from them. @param {number[]} patches */
 export function seed(patches) {
-  const label = app.active, isOwn = patches.every((row) => seededLabels().get(row) === label);
+  const label = app.active, isOwn = patches.every((row) => seededNow().get(row) === label);
   return change(() => {
-    const known = seededLabels();
+    const known = seededNow();
     const all = patches.every((row) => known.get(row) === label);
     return { kind: "seed", label: all ? null : label, patches };
   }, isOwn ? "Saved" : seededWords(patches, label));
@@ -24,7 +28,7 @@ export function seedAs(patches, label) {
 
 /** What seeding patches comes to, in words. @param {number[]} patches @param {number} label */
 function seededWords(patches, label) {
-  const { classes } = current(), known = seededLabels();
+  const { classes } = current(), known = seededNow();
   /** @type {Map<string, number>} */
   const changed = new Map();
   for (const row of patches) {
@@ -39,21 +43,23 @@ function seededWords(patches, label) {
 /** Take the seeds of patches back, whatever their class. @param {number[]} patches */
 export const unseed = (patches) => change(() => ({ kind: "seed", label: null, patches }));
 
-export const undo = () => change(() => ({ kind: "undo" }), "Undone");
-export const redo = () => change(() => ({ kind: "redo" }), "Done again");
 export const clear = () => change(() => ({ kind: "clear" }), "Seeds cleared; Undo brings them back");
 
-/** Add a class, which is then chosen; returns whether it is there. */
-export async function addClass() {
-  const done = await change(() => {
-    const names = new Set(current().classes.map((each) => each.name));
-    let number = names.size + 1;
-    while (names.has(`Class ${number}`)) number++;
-    return { kind: "add-class", name: `Class ${number}` };
-  }, "Added; click its name to change it");
+/** Add a class, which is then chosen; returns whether it is there. @param {string} name */
+export async function addClass(name) {
+  const done = await change(() => ({ kind: "add-class", name }), `“${name}” is added; click patches of it`);
   if (done) show({ active: current().classes.length - 1 });
   return done;
 }
+
+/** Add the classes of the folder's list that are not there. */
+export const addOffered = () => change(() => ({ kind: "add-offered" }), "The folder's classes are added");
+
+/** Let new slides and sessions of the folder begin with these classes. */
+export const offerClasses = () => enqueue("Offering the classes", async () => {
+  takeState(await server.offer(sessionRequest()));
+  update({ status: "New slides and sessions of this folder begin with these classes (classes.json)" });
+});
 
 /** @param {number} label @param {number | null} into */
 export function removeClass(label, into) {
@@ -78,7 +84,7 @@ export async function seedFromRegions() {
   /** @type {Map<number, number>} */
   const rows = new Map();
   for (const { name, rings } of regions) {
-    const named = current().classes.findIndex((each) => each.name === name);
+    const named = current().classes.findIndex((each) => plainName(each.name) === plainName(name));
     for (const row of layer().grid.within(rings)) rows.set(row, named >= 0 ? named : app.active);
   }
   if (!rows.size) {

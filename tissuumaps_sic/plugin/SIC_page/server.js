@@ -4,12 +4,19 @@ import { unpack } from "./packing.js";
 
 /**
  * @typedef {{ name: string, color: string }} SeedClass
+ * @typedef {{ text: string, time: string, user: string }} Step
+ * @typedef {Step & { branch: number | null, position: number }} HistoryStep branch null: the line that counts
+ * @typedef {{ position: number, trunk: HistoryStep[], branches: HistoryStep[], more: number }} History the newest first
+ * @typedef {{ names: string[], missing: string[], problem: string }} Scheme the folder's class list
+ * @typedef {{ row: number, size: number, said: { reader: string, name: string, color: string }[] }} Decision
+ * @typedef {{ n: number, missing: string[], decisions: Decision[] }} Decisions
  * @typedef {{ slide: string, path: string, session: string, counts: number[] }} Loan seeds of each class from another slide
  * @typedef {{ method: string, embedding: string, border: number | null, scored: boolean, classes: SeedClass[],
  *   counts: number[], stale: boolean, outdated: boolean }} Run
  * @typedef {{ slide: string, sessions: string[], n_patches: number, embeddings: { name: string, title: string }[],
  *   classes: SeedClass[], listed: number[], seeds: { patches: number[], labels: number[] }, borrowed: Loan[],
- *   revision: number, can_undo: boolean, can_redo: boolean, run: Run | null, skipped: number[], notes: Note[],
+ *   revision: number, can_undo: boolean, can_redo: boolean, undo: Step | null, redo: Step | null, n_steps: number,
+ *   readers: string[], scheme: Scheme | null, run: Run | null, skipped: number[], notes: Note[],
  *   checked: { time: string, user: string, is_current: boolean } | null }} Session what is known of a slide's session
  * @typedef {{ number: number, text: string, time: string, user: string, patch: number | null, box: number[] | null,
  *   place: string }} Note patch: a row, of a part that in its middle, null of the slide
@@ -19,7 +26,8 @@ import { unpack } from "./packing.js";
  *   most_classes: number }} Tables what a person can choose from
  * @typedef {{ mpp: number | null, fields: Record<string, [number, number] | null>, unwritable: string }} Facts µm per level-0
  *   pixel, what each embedding's network saw around a patch's centre (level-0 pixels), why nothing can be saved
- * @typedef {{ n_disputed: number, kappa: number | null, is_stale: boolean, classes: SeedClass[],
+ * @typedef {{ n_disputed: number, kappa: number | null, word: string, is_stale: boolean,
+ *   table: { names: string[], counts: number[][] }, classes: SeedClass[],
  *   places: [number, number][], disputed: Uint8Array, labels: Uint8Array }} Compared places are rows and numbers of patches
  * @typedef {{ own: Float32Array, positive: Float32Array, rest: Uint8Array }} Scores of each patch's own label and of class 1,
  *   and the best other class
@@ -83,6 +91,14 @@ export const open = (content) => postForJson("open", content);
 export const change = (content) => postForJson("change", content);
 /** @type {(content: Content) => Promise<Session & { n_disputed: number }>} */
 export const merge = (content) => postForJson("merge", content);
+/** @type {(content: Content) => Promise<History>} */
+export const history = (content) => postForJson("history", content);
+/** @type {(content: Content) => Promise<{ text: string }>} */
+export const restoring = (content) => postForJson("restoring", content);
+/** @type {(content: Content) => Promise<Session>} */
+export const offer = (content) => postForJson("offer", content);
+/** @type {(content: Content) => Promise<Decisions>} */
+export const decisions = (content) => postForJson("decisions", content);
 /** @type {(content: Content) => Promise<{ patches: number[], flips: number }>} */
 export const suggest = (content) => postForJson("suggest", content);
 /** @type {(content: Content) => Promise<{ written: string }>} */

@@ -1,6 +1,7 @@
 /** Views in other colours than those of classes: a number for each patch, and the colour of a number. */
 
-import { AGREED, DISPUTED, shade } from "./ramp.js";
+import { pairColor } from "./pairs.js";
+import { AGREED, shade, strengthen } from "./ramp.js";
 
 /** @typedef {Pick<typeof import("./state.js").app, "view" | "scores" | "map" | "unlike" | "compared">} Shown */
 
@@ -9,7 +10,7 @@ const VALUES = {
   confidence: ({ scores }) => scores?.own,
   tissue: ({ map }) => map?.tissue,
   unlike: ({ unlike }) => unlike?.rows,
-  disputed: ({ compared }) => compared?.disputed,
+  disputed: ({ compared }) => compared?.pairs.codes,
 };
 
 /** @param {string} view */
@@ -18,5 +19,19 @@ export const isShaded = (view) => view in VALUES;
 /** The number of each patch in the present view; undefined where that is of another kind, or not there yet. @param {Shown} shown */
 export const shadedBy = (shown) => VALUES[shown.view]?.(shown) ?? undefined;
 
-/** The colour of a number in a view. @param {string} view @param {number} value */
-export const shadeOf = (view, value) => (view === "disputed" ? (value ? DISPUTED : AGREED) : shade(value));
+/**
+ * The colour of each patch in the present view, by its row; null where that is of another kind, or not there yet.
+ * @param {Shown} shown
+ * @param {Uint8Array | null} labels
+ * @param {{ color: string }[]} classes that the labels mean
+ * @returns {((row: number) => string) | null}
+ */
+export function shader(shown, labels, classes) {
+  const values = shadedBy(shown);
+  if (!values) return null;
+  if (shown.view === "disputed") return (row) => (values[row] ? pairColor(values[row]) : AGREED);
+  if (shown.view !== "confidence" || !labels) return (row) => shade(values[row]);
+  // The score of the best of several classes is no lower than if all were the same.
+  const least = 1 / Math.max(new Set(labels).size, 2);
+  return (row) => strengthen(classes[labels[row]].color, (values[row] - least) / (1 - least));
+}

@@ -3,11 +3,14 @@
 import { makeStore } from "./store.js";
 
 /** @import { Deck } from "./cards.js" */
-/** @import { Compared, Facts, Layout, Looked, Note, Region, Scores, Session, Tables, Why, Worklist } from "./server.js" */
+/** @import { Pair } from "./pairs.js" */
+/** @import { Compared, Decisions, Facts, History, Layout, Looked, Note, Region, Scores, Session, Tables, Why, Worklist } from "./server.js" */
 /** @import { Grid } from "./grid.js" */
 
 /**
  * @typedef {{ uid: string, h5ad: string }} Layer
+ * @typedef {{ h5ad: string, session: string, name: string | null, patches: number[], user: string, time: string }} Unsent seeds
+ *   of a class by its name (null: taken back) that the server has not got yet
  * @typedef {{ kind: string, h5ad: string, token: string, stage: string | null, share: number | null,
  *   isStopping: boolean, isSuperseded: boolean }} Job what can be asked about and stopped
  * @typedef {{ kind: string, job: Job | null, isSlow: boolean }} Request slow: for so long that a person wants to see it
@@ -28,14 +31,20 @@ const store = makeStore({
   scores: /** @type {Scores | null} */ (null), // of the labels' run, once they were asked for
   map: /** @type {Layout | null} */ (null), // of the patches, once it was asked for
   mapOpen: false,
-  compared: /** @type {Compared & { other: string, place: number } | null} */ (null), // place: which one was looked at last
+  compared: /** @type {Compared & { other: string, place: number, pairs: { codes: Uint16Array, list: Pair[] } } | null} */ (null), // place: which one was looked at last
   worklist: /** @type {Worklist | null} */ (null), // of the folder, once it was asked for
   unlike: /** @type {{ rows: Uint8Array, count: number } | null} */ (null), // patches unlike any seed, where some are borrowed
   regions: /** @type {Region[] | null} */ (null), // the labels as regions, while they are shown
   border: /** @type {number | null} */ (null), // score from which a patch is of class 1; null is where it is the highest
+  unsent: /** @type {Unsent[]} */ ([]), // of this session
+  history: /** @type {History | null} */ (null), // while somebody looks
+  historyOpen: false,
+  point: /** @type {{ branch: number | null, position: number, text: string } | null} */ (null), // of the history, that was chosen
+  decisions: /** @type {Decisions & { place: number } | null} */ (null), // of a consensus; place: which one is shown
+  naming: /** @type {{ label: number | null, text: string, error: string } | null} */ (null), // the class that is being named
+  sessionNaming: /** @type {{ kind: "new" | "consensus", text: string } | null} */ (null), // the session that is
   active: 1, // the class that a click gives
   isPicked: false, // whether the person has chosen a class on this slide
-  naming: /** @type {number | null} */ (null), // the class whose name is being typed
   view: "slide",
   wantedView: "", // the view that the person chose last, "" where the labels are as good
   isBare: false, // whether the slide alone is looked at for a moment
@@ -137,6 +146,23 @@ export const seededLabels = ofSeeds(({ patches, labels }) => new Map(patches.map
 
 const seededClasses = ofSeeds(({ labels }) => new Set(labels));
 
-/** Whether every class has a seed, here or borrowed. */
-export const isSeeded = () => current().classes.every((_, label) => seededClasses().has(label)
-  || current().borrowed.some((loan) => loan.counts[label]));
+/** Whether a class has a seed, here or borrowed; one that has none is not used on this slide. @param {number} label */
+export const isUsed = (label) => seededClasses().has(label) || current().borrowed.some((loan) => loan.counts[label]);
+
+/** Whether two classes have seeds, so that a run can tell them apart. */
+export const isSeeded = () => current().listed.filter(isUsed).length >= 2;
+
+/** How many seeds each class has, as the person reads it where a run lacks some. */
+export const tellSeeds = () => current().listed.map((label) => `${current().classes[label].name} ${
+  current().seeds.labels.filter((each) => each === label).length
+  + current().borrowed.reduce((n, loan) => n + loan.counts[label], 0)}`).join(", ");
+
+/** Class of each seeded patch by row, with what the server has not got yet. */
+export function seededNow() {
+  if (!app.unsent.length) return seededLabels();
+  const known = new Map(seededLabels()), names = current().classes.map((each) => each.name);
+  for (const { name, patches } of app.unsent) {
+    for (const row of patches) if (name === null) known.delete(row); else known.set(row, names.indexOf(name));
+  }
+  return known;
+}

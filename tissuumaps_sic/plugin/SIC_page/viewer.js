@@ -3,6 +3,7 @@
  */
 
 import { pathOf } from "./address.js";
+import { legendKeys, plainName } from "./legend.js";
 
 export { setBare, stage, tidy, watchFront } from "./viewer/frame.js";
 
@@ -123,8 +124,10 @@ export function isDrawingRegions() {
  * the patches that are drawn instead. `opacities` are those of the patches' own layer and of the labels.
  * @param {Labels} labels
  */
-export async function showLabels({ uid, names, counts, colors, shades, opacities }) {
+export async function showLabels({ uid, opacities, shades, ...given }) {
   changeOpacities(uid, opacities);
+  keys = legendKeys([...Object.keys(given.colors), ...Object.keys(given.counts)]);
+  const names = given.names.map(keyOf), counts = renamed(given.counts), colors = renamed(given.colors);
   // What TissUUmaps knows of the layer otherwise; where it stays the same, labels need no new menus and legends.
   const { _scale_factor: scale, _z_order: order } = dataUtils.data[uid];
   const made = JSON.stringify([uid, names.length, scale, order, colors, Object.keys(counts).sort(), Boolean(shades)]);
@@ -320,9 +323,17 @@ export function removeLabels() {
   }
 }
 
+/** The names of classes as TissUUmaps has them. @type {Map<string, string>} */
+let keys = new Map();
+/** @param {string} name */
+const keyOf = (name) => keys.get(name) ?? name;
+
+/** @template T @param {Record<string, T>} byName @returns {Record<string, T>} */
+const renamed = (byName) => Object.fromEntries(Object.entries(byName).map(([name, value]) => [keyOf(name), value]));
+
 /** The box by which TissUUmaps shows a class. @param {string} name */
 const boxOf = (name) =>
-  /** @type {HTMLInputElement | null} */ (document.getElementById(`${LABELS}_${name.replace(/ /g, "_")}_check`));
+  /** @type {HTMLInputElement | null} */ (document.getElementById(`${LABELS}_${keyOf(name).replace(/ /g, "_")}_check`));
 
 /** @param {string} name @param {boolean} visible */
 export function setClassVisible(name, visible) {
@@ -365,8 +376,8 @@ export async function showRegions(uid, regions) {
   regions.forEach(({ name, color, coordinates }, place) => {
     const scaled = coordinates.map((polygon) => polygon.map((ring) => ring.map(([x, y]) => [x * factor, y * factor])));
     const id = `${REGION}${place}`;
-    regionUtils.addRegion(scaled, id, color, name, 0, true);
-    regionUtils._regions[id].regionName = name;
+    regionUtils.addRegion(scaled, id, color, plainName(name), 0, true);
+    regionUtils._regions[id].regionName = plainName(name);
   });
   await regionUtils.updateAllRegionClassUI();
 }

@@ -6,9 +6,10 @@ import { app, isSlow } from "../state.js";
 
 /** @type {import("./section.js").Section} */
 export const border = {
-  shows: (state) => [state.run?.scored, state.classes[1].name, app.border, isSlow()],
+  shows: (state) => [state.run?.scored, state.run?.counts[1], state.classes[1].name, app.border, isSlow()],
   draw(state) {
-    if (!state.run?.scored) return [];
+    // A border is one of scores of class 1, which no patch has where it is not used.
+    if (!state.run?.scored || !state.run.counts[1]) return [];
     const { name } = state.classes[1];
     const value = html("span", { id: "sic-border-value", class: "sic-number" }, app.border === null ? "auto" : app.border.toFixed(2));
     return [html("div", { class: "sic-border" },

@@ -2,26 +2,28 @@
 
 import { button, count, html, menu, share, sum } from "../dom.js";
 import { run } from "../runs.js";
-import { addClass, editClass, redo, removeClass, undo } from "../seeding.js";
-import { app, isSeeded, isSlow, show, tables } from "../state.js";
+import { addOffered, editClass, offerClasses, removeClass } from "../seeding.js";
+import { signOf } from "../signs.js";
+import { app, isSeeded, isSlow, isUsed, show, tables } from "../state.js";
 import { suggest } from "../suggestions.js";
+import { redo, undo } from "../undoing.js";
 import { showAlone, showClass } from "../views.js";
+import { nameField, newName, startNaming } from "./naming.js";
 
 /** @import { Section } from "./section.js" */
 /** @import { Session } from "../server.js" */
 
-let draft = ""; // a name that was typed and not taken
-
 /** @type {Section} */
 export const classes = {
   shows: (state) => [state.classes, state.listed, state.seeds, state.borrowed, state.run, app.active, app.labels, app.hidden,
-    app.naming, isSlow()],
+    app.naming?.label, app.naming?.error, isSlow()],
   draw: (state) => [html("div", { class: "sic-classes-box" }, html("table", { class: "sic-classes" },
     html("thead", {}, html("tr", {},
       ...["Class", "Seeds", "Labelled"].map((each, i) => html("th", { scope: "col", class: i ? "sic-number" : "",
         ...(i === 1 ? { title: "Patches that you have shown as examples of the class" } : {}) }, each)),
       ...["Shown", "More"].map((each) => html("th", { scope: "col" }, html("span", { class: "visually-hidden" }, each))))),
-    html("tbody", {}, ...state.listed.map((label) => classRow(state, label)))))],
+    html("tbody", {}, ...state.listed.map((label) => classRow(state, label)), ...goneRows(state)))),
+  app.naming?.label === null ? newName() : null],
 };
 
 /** @param {Session} state @param {number} label */
@@ -29,19 +31,13 @@ function classRow(state, label) {
   const { name } = state.classes[label];
   const seeds = state.seeds.labels.filter((each) => each === label).length;
   const borrowed = sum(state.borrowed.map((loan) => loan.counts[label]));
-  const labelled = countOf(state, name);
   return html("tr", { class: label === app.active ? "sic-active" : "", "data-label": label,
     onclick: (event) => { if (event.altKey) alone(event, name); } },
   html("td", { class: "sic-class" }, classChoice(state, label)),
   html("td", { class: "sic-number sic-seeds", ...(borrowed ? { title: `${seeds} here, ${borrowed} borrowed` } : {}) },
     borrowed ? `${count(seeds)} + ${count(borrowed)}` : count(seeds)),
-  html("td", { class: "sic-number sic-count", ...(labelled === undefined ? {} : { title: `${share(labelled, state.n_patches)} of all patches` }) },
-    labelled === undefined ? "–" : count(labelled), labelled === undefined ? null : html("small", {}, ` (${share(labelled, state.n_patches)})`)),
-  html("td", {}, labelled === undefined ? "" : html("input", {
-    type: "checkbox", class: "form-check-input", id: `sic-shown-${label}`, checked: !app.hidden.includes(name),
-    title: "Show this class's labels (Alt-click: these alone)", "aria-label": `Show labels of ${name}`,
-    onchange: (event) => showClass(name, event.target.checked),
-  })),
+  labelledCell(state, label),
+  html("td", {}, countOf(state, name) ? visibility(name, `sic-shown-${label}`) : ""),
   html("td", {}, state.classes.length > 2 ? removal(state, label) : ""));
 }
 
@@ -53,57 +49,52 @@ function alone(event, name) {
 
 /** What a class is chosen, coloured and named by. @param {Session} state @param {number} label */
 function classChoice(state, label) {
-  const { name, color } = state.classes[label], place = state.listed.indexOf(label) + 1;
+  const { name, color } = state.classes[label], place = state.listed.indexOf(label) + 1, sign = signOf(place - 1);
   return html("div", { class: "sic-class-box" },
     html("input", {
       type: "radio", name: "sic-class", class: "form-check-input", checked: label === app.active,
       id: `sic-class-${label}`, title: `Seed “${name}”` + (place < 10 ? ` (key ${place})` : ""),
       onchange: () => show({ active: label, isPicked: true }),
     }),
-    html("input", {
-      type: "color", value: color, id: `sic-color-${label}`, title: `Colour of ${name}`, "aria-label": `Colour of ${name}`,
-      onchange: (event) => editClass(label, { color: event.target.value }),
-    }),
-    app.naming === label ? nameField(label, draft || name)
+    html("span", { class: "sic-color" },
+      html("input", {
+        type: "color", value: color, id: `sic-color-${label}`, title: `Colour of ${name}`, "aria-label": `Colour of ${name}`,
+        onchange: (event) => editClass(label, { color: event.target.value }),
+      }),
+      sign ? html("span", { class: "sic-sign", "aria-hidden": "true" }, sign) : null),
+    app.naming?.label === label ? nameField(label)
       : html("label", { for: `sic-class-${label}`, class: "sic-class-name", title: `${name} (double click or F2 to rename)`,
+        "data-name": name,
         // The second of two clicks, whose first may have drawn the row anew.
-        onclick: (event) => { if (event.detail > 1) rename(label); } }, name));
+        onclick: (event) => { if (event.detail > 1) startNaming(label); } }, name));
 }
 
-/** @param {number} label */
-function rename(label) {
-  draft = "";
-  show({ naming: label });
+/** What a class got in the last run. @param {Session} state @param {number} label */
+function labelledCell(state, label) {
+  const labelled = countOf(state, state.classes[label].name);
+  if (state.run && !labelled && !isUsed(label)) return html("td", { class: "sic-count" }, html("span", { class: "sic-unused" }, "not used on this slide"));
+  if (labelled === undefined) return html("td", { class: "sic-number sic-count" }, "–");
+  const part = share(labelled, state.n_patches);
+  return html("td", { class: "sic-number sic-count", title: `${part} of all patches` }, count(labelled), html("small", {}, ` (${part})`));
 }
 
-/** @param {number} label @param {string} value */
-function nameField(label, value) {
-  let isOver = false;
-  const end = async (/** @type {boolean} */ isWanted) => {
-    if (isOver) return;
-    isOver = true;
-    const typed = field.value.trim(), isSame = typed === app.state?.classes[label].name;
-    show({ naming: null });
-    document.getElementById(`sic-class-${label}`)?.focus();
-    draft = "";
-    if (!isWanted || isSame || !typed || await editClass(label, { name: typed })) return;
-    draft = typed; // refused: to be mended, not to be typed again
-    show({ naming: label });
-  };
-  /** @type {HTMLInputElement} */
-  const field = html("input", {
-    type: "text", value, class: "form-control form-control-sm", id: "sic-class-field", title: "Name of this class; Enter keeps it, Esc does not",
-    "aria-label": "Name of the class", maxlength: 60, onblur: () => end(true),
-    onkeydown: (event) => {
-      if (event.key === "Enter") end(true);
-      else if (event.key === "Escape") end(false);
-    },
-  });
-  queueMicrotask(() => {
-    field.focus();
-    field.select();
-  });
-  return field;
+/** @param {string} name @param {string} id */
+const visibility = (name, id) => html("input", {
+  type: "checkbox", class: "form-check-input", id, checked: !app.hidden.includes(name),
+  title: "Show this class's labels (Alt-click: these alone)", "aria-label": `Show labels of ${name}`,
+  onchange: (event) => showClass(name, event.target.checked),
+});
+
+/** Classes of the last run that are no longer there: their labels stay until the next one. @param {Session} state */
+function goneRows(state) {
+  const known = new Set(state.classes.map((each) => each.name));
+  const gone = new Map(state.run?.classes.filter(({ name }) => !known.has(name) && countOf(state, name)).map((each) => [each.name, each]));
+  return [...gone.values()].map(({ name, color }, place) => html("tr", { class: "sic-gone", "data-gone": name },
+    html("td", { class: "sic-class" }, html("div", { class: "sic-class-box" }, html("span", { class: "sic-chip", style: `background: ${color}` }),
+      html("span", { class: "sic-class-name", title: `${name}: removed; the next run labels its patches anew` }, name))),
+    html("td", { class: "sic-number" }, "removed"),
+    html("td", { class: "sic-number sic-count" }, `${count(countOf(state, name) ?? 0)}, until the next run`),
+    html("td", {}, visibility(name, `sic-shown-gone-${place}`)), html("td", {})));
 }
 
 /** What a class has got in the last run, under the name that it has now. @param {Session} state @param {string} name */
@@ -124,21 +115,33 @@ function removal(state, label) {
 
 /** What is done most, always in sight. @type {Section} */
 export const changes = {
-  shows: (state) => [state.can_undo, state.can_redo, state.classes.length,
-    isSeeded(), app.tables, isSlow()],
+  shows: (state) => [state.can_undo, state.can_redo, state.classes.length, isSeeded(), app.tables, isSlow()],
   draw: (state) => [html("div", { class: "sic-buttons" },
     button("▶ Run", "Label every patch of the slide from your examples (Space)", run,
       { id: "sic-run", class: "btn btn-sm btn-primary", disabled: isSlow() }),
     button("↶ Undo", "Take the last change back (Z)", undo, { id: "sic-undo", disabled: isSlow() || !state.can_undo }),
     button("↷ Redo", "Do it again (Shift-Z)", redo, { id: "sic-redo", disabled: isSlow() || !state.can_redo }),
-    button("Suggest", isSeeded() ? "Ask about the patches whose seeds would tell most, one by one (N)" : "Each class needs a seed first", suggest,
+    button("Suggest", isSeeded() ? "Ask about the patches whose seeds would tell most, one by one (N)" : "Two classes need seeds first", suggest,
       { id: "sic-suggest", disabled: isSlow() || !isSeeded() }),
     state.classes.length < tables().most_classes
-      ? button("+ Class", "Add a class", addNamed, { id: "sic-add-class", disabled: isSlow() })
-      : button("+ Class", "There can be no more classes; merge some", addNamed, { id: "sic-add-class", disabled: true }))],
+      ? button("+ Class", "Add a class", () => startNaming(null), { id: "sic-add-class", disabled: isSlow() })
+      : button("+ Class", "There can be no more classes; merge some", () => {}, { id: "sic-add-class", disabled: true }))],
 };
 
-/** What was just added is called what one types next. */
-async function addNamed() {
-  if (await addClass()) rename(app.active);
-}
+/** The class list of the folder. @type {Section} */
+export const scheme = {
+  shows: (state) => [state.scheme, state.classes, isSlow()],
+  draw({ scheme: list, classes: present }) {
+    const names = list?.names ?? [];
+    const isSame = names.length === present.length && !list?.missing.length;
+    return [html("div", { class: "sic-scheme", id: "sic-scheme" },
+      list?.problem ? html("span", { class: "sic-stale" }, list.problem) : null,
+      list?.missing.length ? button(`Add ${list.missing.length} of the folder's classes`,
+        `Of the folder's class list are missing here: ${list.missing.join(", ")}`, addOffered,
+        { id: "sic-add-offered", disabled: isSlow() }) : null,
+      isSame ? html("span", { class: "text-muted", title: "classes.json of the folder" }, "These are the folder's classes.")
+        : button("Offer these classes to new slides",
+          "Slides and sessions of this folder that are begun from now on have these classes (classes.json)", offerClasses,
+          { id: "sic-offer", disabled: isSlow() }))];
+  },
+};

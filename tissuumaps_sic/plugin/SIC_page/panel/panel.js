@@ -5,34 +5,37 @@ import { app } from "../state.js";
 import { hideBar, showBar } from "./bar.js";
 import { borrowed } from "./borrowed.js";
 import { border } from "./border.js";
-import { changes, classes } from "./classes.js";
+import { changes, classes, scheme } from "./classes.js";
 import { compare } from "./compare.js";
+import { decisions } from "./decide.js";
+import { history } from "./history.js";
 import { areas, outputs } from "./outputs.js";
 import { keys } from "./keys.js";
 import { review } from "./review.js";
 import { embeddings, runs } from "./runs.js";
 import { mount, mountGroup, mountSection, unmount } from "./section.js";
 import { seeds } from "./seeds.js";
-import { sessions, slide } from "./sessions.js";
+import { naming, sessions, slide } from "./sessions.js";
 import { steps } from "./steps.js";
 import { style } from "./style.js";
 import { seeding } from "./tools.js";
+import { unsent } from "./unsent.js";
 import { views } from "./views.js";
 import { why } from "./why.js";
 
 /** @import { Section } from "./section.js" */
 
-const ABOVE = [slide, steps, classes, changes]; // always in sight
+const ABOVE = [slide, steps, unsent, classes, changes]; // always in sight
 /** @type {[string, Section[]][]} */
 const GROUPS = [
   ["View", [views, border]],
   ["Labels", [runs, embeddings, outputs, areas]],
-  ["Seeding", [seeding, borrowed]],
-  ["Readers", [sessions, compare]],
+  ["Seeding", [seeding, borrowed, scheme]],
+  ["Readers", [sessions, naming, compare, decisions]],
   ["Review", [review]],
   ["Why", [why]],
 ];
-const BELOW = [seeds, keys];
+const BELOW = [seeds, history, keys];
 
 /** @type {HTMLElement | null} */
 let panel = null;

@@ -2,7 +2,8 @@
 
 import { count, html, button, select } from "../dom.js";
 import { choose, newSession, openSession } from "../open.js";
-import { app, isSlow, layer, sessionTitle, user } from "../state.js";
+import { makeConsensus } from "../readers.js";
+import { app, isSlow, layer, sessionTitle, show, update, user } from "../state.js";
 import * as viewer from "../viewer.js";
 
 /** @import { Section } from "./section.js" */
@@ -19,6 +20,39 @@ export const slide = {
     html("span", { class: "text-muted" }, `${count(state.n_patches)} patches`))],
 };
 
+/** The name of a session that is being made; what was typed stays until the session is there. @type {Section} */
+export const naming = {
+  shows: () => [app.sessionNaming?.kind, isSlow()],
+  draw() {
+    const { kind, text } = app.sessionNaming ?? {};
+    if (!kind) return [];
+    return [html("div", { class: "sic-session-naming" },
+      html("input", { type: "text", id: "sic-session-name", class: "form-control form-control-sm", value: text ?? "",
+        "aria-label": "Name of the new session", placeholder: "Name of the new session, for example your own", autocomplete: "off",
+        oninput: (event) => update({ sessionNaming: { kind, text: event.target.value } }),
+        onkeydown: (event) => {
+          if (event.key === "Enter") makeSession();
+          if (event.key === "Escape") show({ sessionNaming: null });
+        } }),
+      button(kind === "new" ? "Begin" : "Make the consensus", "Make the session (Enter)", makeSession, { id: "sic-session-make", disabled: isSlow() }),
+      button("Cancel", "Make none (Esc)", () => show({ sessionNaming: null }), { id: "sic-session-cancel" }))];
+  },
+};
+
+/** Ask for the name, which is typed at once. */
+function nameNew() {
+  newSession();
+  /** @type {HTMLInputElement | null} */ (document.getElementById("sic-session-name"))?.select();
+}
+
+async function makeSession() {
+  const { kind, text } = app.sessionNaming ?? { text: "" };
+  const name = text.trim();
+  if (!name) return;
+  const done = await (kind === "new" ? openSession(name) : makeConsensus(name));
+  if (done) show({ sessionNaming: null });
+}
+
 /** @type {Section} */
 export const sessions = {
   shows: (state) => [state.sessions, app.session, isSlow()],
@@ -29,7 +63,7 @@ export const sessions = {
       onchange: (event) => openSession(event.target.value) },
     [...new Set([...state.sessions, app.session, ""])].sort().map((value) => ({ value, text: sessionTitle(value) })),
     app.session),
-    button("New …", "Begin a session of its own, for a second reader or another question", newSession,
+    button("New …", "Begin a session of its own, for a second reader or another question", nameNew,
       { id: "sic-new-session", disabled: isSlow() }),
     html("input", { type: "text", class: "form-control form-control-sm", id: "sic-user", value: user(),
       maxlength: 60, placeholder: "Your name", title: "Kept with every seed that you make",

@@ -1,10 +1,11 @@
 /** How the panel looks. */
 
 import { html } from "../dom.js";
+import { SESSIONS_STYLE } from "./style_sessions.js";
 import { THUMBNAIL } from "./why.js";
 
 export function style() {
-  return html("style", {}, `
+  return html("style", {}, `${SESSIONS_STYLE}
     .sic { color: #212529; font-size: .9rem; overflow-wrap: break-word; }
     .sic .text-muted { color: #5c636a !important; }
     .sic .btn:disabled { pointer-events: auto; cursor: not-allowed; color: #5c636a; border-color: #adb5bd; opacity: 1; }

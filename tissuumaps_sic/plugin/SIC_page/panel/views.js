@@ -1,8 +1,8 @@
 /** What is drawn. */
 
 import { html, toggle } from "../dom.js";
-import { AGREED, DISPUTED, gradient, shade } from "../ramp.js";
-import { app, canView, isSlow } from "../state.js";
+import { gradient, shade, strengthGradient } from "../ramp.js";
+import { app, canView, current, isSlow } from "../state.js";
 import { setOpacity, setView, toggleMap } from "../views.js";
 
 /** Name, what it shows, and why there may be none. @type {Record<string, [string, string, string]>} */
@@ -20,19 +20,22 @@ const swatch = (color, text) => html("span", {}, html("span", { class: "sic-swat
 
 /** @type {Record<string, [string, string, string]>} */
 const SCALES = {
-  confidence: ["unsure", "sure", "Score of the class that a patch is labelled with"],
+  confidence: ["pale: unsure", "strong: sure", "Score of the class that a patch is labelled with, as the strength of its colour"],
   tissue: ["0 %", "100 %", "Share of the patch that is tissue"],
 };
 /** Of views that are yes or no: colours, and what they mean. @type {Record<string, [string, string][]>} */
 const SWATCHES = {
   unlike: [[shade(0), "like a seed"], [shade(1), "unlike any"]],
-  disputed: [[AGREED, "the same"], [DISPUTED, "disputed"]],
 };
+
+/** Of the view that is shown. */
+const scaleColors = () => (app.view !== "confidence" ? gradient()
+  : strengthGradient(current().run?.classes.filter((_, label) => current().run?.counts[label]).slice(0, 4).map(({ color }) => color) ?? []));
 
 /** @type {import("./section.js").Section} */
 export const views = {
   // Not the opacity, whose slider moves by itself.
-  shows: () => [app.view, app.mapOpen, ...Object.keys(VIEWS).map(canView), isSlow()],
+  shows: (state) => [app.view, state.run?.classes, app.mapOpen, ...Object.keys(VIEWS).map(canView), isSlow()],
   draw() {
     return [
       html("div", { class: "sic-view" },
@@ -58,6 +61,6 @@ function legend() {
   }
   const [low, high, title] = SCALES[app.view] ?? [];
   return low ? html("div", { class: "sic-scale", id: "sic-scale", title },
-    html("span", {}, low), html("span", { class: "sic-gradient", style: `background: ${gradient()}` }),
+    html("span", {}, low), html("span", { class: "sic-gradient", style: `background: ${scaleColors()}` }),
     html("span", {}, high)) : null;
 }

@@ -1,0 +1,64 @@
+/** What readers part on, decided in their consensus: one place after the other, by one key. */
+
+import { drawPointed } from "./overlay.js";
+import { attempt } from "./requests.js";
+import { change } from "./runs.js";
+import * as server from "./server.js";
+import { app, current, layer, sessionRequest, show, subscribe, tell, update } from "./state.js";
+import * as viewer from "./viewer.js";
+
+/** @import { Decision } from "./server.js" */
+
+/** Ask what is to be decided, whenever that has changed; returns how to stop that. */
+export const followDecisions = () => subscribe(
+  () => (app.busy ? null : [app.state?.readers.length ? `${app.layer?.h5ad} ${app.session} ${app.state.revision}` : ""]),
+  () => { if (app.state?.readers.length) askDecisions(); else if (app.decisions) update({ decisions: null }); });
+
+async function askDecisions() {
+  const { revision } = current(), place = app.decisions?.place ?? 0;
+  const found = await attempt("No decisions", server.decisions(sessionRequest()));
+  if (app.state?.revision !== revision) return;
+  update({ decisions: found && { ...found, place: Math.min(place, Math.max(found.decisions.length - 1, 0)) } });
+}
+
+/** The place that is to be decided now. */
+export const open = () => app.decisions?.decisions[app.decisions.place] ?? null;
+
+/** The classes that readers gave it, each once, the first reader's first. @param {Decision} decision */
+export const choices = ({ said }) => said.filter((each, place) => said.findIndex(({ name }) => name === each.name) === place);
+
+/** Go to a place so many further, and show it. @param {number} by */
+export function nextDecision(by) {
+  const { decisions } = app, n = decisions?.decisions.length ?? 0;
+  if (!decisions || !n) {
+    tell(current().readers.length ? "Everything is decided" : "Make a consensus first: compare two sessions");
+    return;
+  }
+  show({ decisions: { ...decisions, place: (decisions.place + by + n) % n } });
+  lookAtDecision();
+}
+
+/** Show the place that is to be decided on the slide. */
+export function lookAtDecision() {
+  const decision = open();
+  if (!decision) return;
+  const { x, y } = layer().grid;
+  drawPointed(decision.row);
+  viewer.lookAt(x[decision.row], y[decision.row]);
+}
+
+/** Decide the place that is shown for a class that a reader gave: 0 the first reader's, 1 the second's. @param {number} which */
+export function decide(which) {
+  const decision = open(), choice = decision && choices(decision)[which];
+  if (choice) decideFor(choice.name);
+  else tell("There is nothing to decide here");
+}
+
+/** Decide the place that is shown for a class, which is added where it is not there. @param {string} name */
+export async function decideFor(name) {
+  const decision = open();
+  if (!decision) return false;
+  const done = await change(() => ({ kind: "decide", name, patches: [decision.row] }), `Decided: ${name}`);
+  if (done) drawPointed(null);
+  return done;
+}

@@ -1,0 +1,153 @@
+/** Seeds on their way to the server: kept in the page until they are there, whatever happens meanwhile. */
+
+import { reload, takeState } from "./open.js";
+import { drawSeeds } from "./overlay.js";
+import { enqueue } from "./requests.js";
+import * as server from "./server.js";
+import { app, current, layer, sessionRequest, subscribe, tell, update, user } from "./state.js";
+
+/** @import { Unsent } from "./state.js" */
+
+const KEPT = "SIC.unsent"; // in this tab, so that a reload loses nothing and no other tab sends them too
+const AGAIN = 2000; // ms until a server that was away is asked again
+const MOST_CONFLICTS = 5;
+// What is not for good: nobody there, or no room; what the server will not have is told and dropped.
+const PASSING = [0, 403, 500, 502, 503, 504, 507], POLLED = [0, 502, 503, 504];
+
+let timer = 0;
+
+/** @returns {Unsent[]} */
+function stored() {
+  try {
+    const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
+    return Array.isArray(kept) ? kept : [];
+  } catch {
+    return [];
+  }
+}
+
+/** @param {Unsent} each */
+const isHere = (each) => each.h5ad === app.layer?.h5ad && each.session === app.session;
+
+/** Keep what is unsent of this session, and what is of others. @param {Unsent[]} unsent */
+function keep(unsent) {
+  const others = stored().filter((each) => !isHere(each));
+  try {
+    sessionStorage.setItem(KEPT, JSON.stringify([...others, ...unsent]));
+  } catch { /* no room for a lasso of a million: it is kept in the page alone */ }
+  update({ unsent });
+}
+
+/**
+ * Seed patches, or (`label` null) take their seeds back; what cannot be sent now is kept.
+ * @param {{ label: number | null, patches: number[] }} seeds
+ */
+export async function sendSeeds({ label, patches }) {
+  // By its name: another tab may change which class has which number.
+  const name = label === null ? null : current().classes[label].name;
+  keep([...app.unsent, { h5ad: layer().h5ad, session: app.session, name, patches, user: user(), time: new Date().toISOString() }]);
+  await sendAll();
+}
+
+/** Send what is kept, in order; whether something had to be done on what somebody else changed meanwhile is returned. */
+async function sendAll() {
+  let conflicts = 0;
+  clearTimeout(timer);
+  while (app.unsent.length) {
+    const [first, ...rest] = app.unsent;
+    try {
+      takeState(await server.change(sessionRequest({ user: first.user,
+        change: { kind: "seed", label: labelOf(first), patches: first.patches } })));
+    } catch (error) {
+      if (error instanceof server.ServerError && error.status === server.CONFLICT && conflicts++ < MOST_CONFLICTS) {
+        await reload();
+        continue;
+      }
+      throw explain(/** @type {Error} */ (error), rest);
+    }
+    keep(rest);
+  }
+  return conflicts > 0;
+}
+
+/** @param {Unsent} seeds */
+function labelOf({ name }) {
+  if (name === null) return null;
+  const label = current().classes.findIndex((each) => each.name === name);
+  if (label < 0) {
+    throw new Error(`The class “${name}” is no longer there. Clicks of it are kept: add the class again, or save them as a file.`);
+  }
+  return label;
+}
+
+/** Keep what can be sent later, drop what the server refuses; returns what is told. @param {Error} error @param {Unsent[]} rest */
+function explain(error, rest) {
+  if (!(error instanceof server.ServerError)) return error;
+  if (!PASSING.includes(error.status)) {
+    // A fault of the file is no fault of the click.
+    if (error.status !== server.CONFLICT) keep(rest);
+    return error;
+  }
+  if (POLLED.includes(error.status)) timer = setTimeout(sendAgain, AGAIN);
+  drawSeeds();
+  return new server.ServerError(error.status, error.status === 0
+    ? "The server does not answer. Clicks are kept in this page, and sent when it is back."
+    : `${error.message}. Clicks are kept in this page; save them as a file, or try again.`);
+}
+
+/** Try again to send what is kept. */
+export function sendAgain() {
+  return enqueue("Saving the clicks that were kept", async () => {
+    const n = app.unsent.length;
+    if (!n) return;
+    await sendAll();
+    drawSeeds();
+    update({ status: `${n === 1 ? "The click" : `All ${n} clicks`} that were kept ${n === 1 ? "is" : "are"} saved` });
+  }, true);
+}
+
+/** Give what is kept back as a file. */
+export function saveUnsent() {
+  const { h5ad, session, unsent } = { ...layer(), session: app.session, unsent: app.unsent };
+  const content = { schema: "tissuumaps-sic/clicks/1", h5ad, session, n_patches: current().n_patches, clicks: unsent };
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([JSON.stringify(content, null, 1)], { type: "application/json" }));
+  link.download = `${current().slide}.clicks.json`;
+  link.click();
+  URL.revokeObjectURL(link.href);
+  tell(`${link.download} is in your downloads; “Clicks from a file” in the history brings them back`);
+}
+
+/** Take clicks from a file of `saveUnsent`. @param {File} file */
+export async function takeFile(file) {
+  let content;
+  try {
+    content = JSON.parse(await file.text());
+  } catch { /* told below */ }
+  const { n_patches: n } = current();
+  const isOurs = content?.schema === "tissuumaps-sic/clicks/1" && content.n_patches === n && Array.isArray(content.clicks)
+    && content.clicks.every(isClick);
+  if (!isOurs) {
+    update({ error: `${file.name} holds no clicks of a slide of ${n} patches` });
+    return;
+  }
+  const here = content.clicks.map((/** @type {Unsent} */ each) => ({ ...each, h5ad: layer().h5ad, session: app.session }));
+  keep([...app.unsent, ...here]);
+  await sendAgain();
+}
+
+/** @param {Unsent} each */
+const isClick = (each) => Array.isArray(each?.patches) && each.patches.length > 0 && each.patches.every(Number.isInteger)
+  && (each.name === null || typeof each.name === "string") && typeof each.user === "string";
+
+/** Keep to the session that is open, and send what was kept of it before; returns how to stop that. */
+export function followOutbox() {
+  const stop = subscribe(() => (app.state && !app.busy ? [app.layer, app.session] : null), () => {
+    update({ unsent: stored().filter(isHere) });
+    if (app.unsent.length) sendAgain();
+  });
+  return () => {
+    clearTimeout(timer);
+    stop();
+  };
+}

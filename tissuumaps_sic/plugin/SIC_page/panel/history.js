@@ -1,0 +1,71 @@
+/** The history as a list: what was done, by whom and when, and the way back to any point of it. */
+
+import { button, count, html } from "../dom.js";
+import { tellClock, tellDay } from "../days.js";
+import { askOlder, choosePoint, openHistory, restore } from "../history.js";
+import { takeFile } from "../outbox.js";
+import { app, isSlow, show } from "../state.js";
+
+/** @import { HistoryStep } from "../server.js" */
+
+/** @type {import("./section.js").Section} */
+export const history = {
+  shows: (state) => [state.n_steps, app.historyOpen, app.history, app.point, isSlow()],
+  draw: (state) => [html("details", { id: "sic-history", open: app.historyOpen, ontoggle: (event) => {
+    if (event.target.open !== app.historyOpen) openHistory(event.target.open);
+  } },
+  html("summary", { title: "Everything that was done to this session, also what was undone; goes back to any point of it" },
+    `History (${count(state.n_steps)})`),
+  ...(app.historyOpen ? inside() : []))],
+};
+
+function inside() {
+  const found = app.history;
+  return [
+    ...(found ? [
+      html("div", { class: "sic-history-steps", role: "list", "aria-label": "What was done, the newest first" },
+        ...byDay(found.trunk, found.position),
+        found.more ? button(`${count(found.more)} older …`, "Show older steps", askOlder, { id: "sic-older" }) : null,
+        found.more ? null : stepRow({ branch: null, position: 0, text: "the beginning: no seeds", time: "", user: "" }, found.position),
+        ...(found.branches.length ? [html("div", { class: "sic-history-day" }, "Undone, and then replaced by other steps"),
+          ...found.branches.map((step) => stepRow(step, found.position))] : [])),
+      ...pointBox(),
+    ] : [html("p", { class: "text-muted" }, "Looking …")]),
+    html("label", { class: "sic-clicks-file text-muted" }, "Clicks from a file",
+      html("input", { type: "file", id: "sic-clicks-file", accept: ".json", class: "form-control form-control-sm",
+        title: "Clicks that a page gave back as a file while the server was away",
+        onchange: (event) => { if (event.target.files[0]) takeFile(event.target.files[0]); } })),
+  ];
+}
+
+/** @param {HistoryStep[]} steps @param {number} position */
+function byDay(steps, position) {
+  const now = new Date();
+  let day = "";
+  return steps.flatMap((step) => {
+    const its = tellDay(step.time, now), head = its === day ? [] : [html("div", { class: "sic-history-day" }, its)];
+    day = its;
+    return [...head, stepRow(step, position)];
+  });
+}
+
+/** @param {HistoryStep} step @param {number} present */
+function stepRow({ branch, position, text, time, user }, present) {
+  const isNow = branch === null && position === present, isUndone = branch !== null || position > present;
+  const isChosen = app.point?.branch === branch && app.point?.position === position;
+  const when = !time ? "" : branch === null ? tellClock(time) : `${tellDay(time, new Date())} ${tellClock(time)}`;
+  return html("button", { type: "button", role: "listitem", disabled: isSlow() || isNow,
+    class: `sic-step${isUndone ? " sic-undone" : ""}${isChosen ? " sic-chosen" : ""}`,
+    "data-branch": branch ?? "", "data-position": position, title: isNow ? "This is where you are" : "Say what going there would do",
+    onclick: () => choosePoint({ branch, position }) },
+  html("span", { class: "sic-step-text" }, text, isNow ? html("b", {}, " ← now") : isUndone ? " (undone)" : ""),
+  html("span", { class: "sic-step-who" }, [user, when].filter(Boolean).join(", ")));
+}
+
+function pointBox() {
+  if (!app.point) return [];
+  return [html("div", { class: "sic-point", id: "sic-point", role: "status" },
+    html("div", {}, `Going there: ${app.point.text}`),
+    button("Go there", "Restore this point", restore, { id: "sic-restore", class: "btn btn-sm btn-primary", disabled: isSlow() }),
+    button("Stay here", "Change nothing", () => show({ point: null }), { id: "sic-stay" }))];
+}

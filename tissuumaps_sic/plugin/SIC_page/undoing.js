@@ -1,0 +1,61 @@
+/** Back and forth: undo says what it takes back, and asks before it takes back what is of an earlier day. */
+
+import { daysAgo, tellDay, tellStep } from "./days.js";
+import { change } from "./runs.js";
+import { app, current, show, update, user } from "./state.js";
+
+/** The step that was asked about, which a second press takes back. */
+let asked = "";
+/** Days ago that may be undone, since the person has said so; until a step of today is undone. */
+let allowed = 0;
+
+/** Take the last step back. */
+export function undo() {
+  const step = app.state?.undo;
+  // What is asked about is said at once; a press after that one means yes.
+  if (step && asks(step) && asked === question(step)) allowed = daysAgo(step.time, new Date());
+  let told = "";
+  return change(() => {
+    const next = current().undo;
+    if (!next) {
+      update({ status: "There is nothing to undo" });
+      return null;
+    }
+    if (asks(next)) {
+      asked = question(next);
+      update({ status: `The next step back is of ${tellDay(next.time, new Date())}: ${
+        tellStep({ ...next, time: new Date().toISOString() }, user(), new Date())}. Undo again to take it back` });
+      return null;
+    }
+    if (daysAgo(next.time, new Date()) <= 0) allowed = 0;
+    told = tellStep(next, user(), new Date());
+    return { kind: "undo" };
+  }, () => `Undone: ${told}`);
+}
+
+/** Do again what was undone last. */
+export function redo() {
+  let told = "";
+  return change(() => {
+    const next = current().redo;
+    if (!next) {
+      update({ status: "There is nothing to do again" });
+      return null;
+    }
+    told = tellStep(next, user(), new Date());
+    return { kind: "redo" };
+  }, () => `Done again: ${told}`);
+}
+
+/** @param {import("./server.js").Step} step */
+const question = (step) => `${current().revision} ${step.time} ${step.text}`;
+
+/** Whether a step is of an earlier day than may be undone without asking. @param {import("./server.js").Step} step */
+const asks = (step) => daysAgo(step.time, new Date()) > allowed;
+
+/** Ask again: another slide or session is open. */
+export function forgetAsked() {
+  asked = "";
+  allowed = 0;
+  show({ point: null });
+}
