@@ -51,6 +51,8 @@ def test_where_one_has_looked_is_tinted_told_and_kept(viewer):
     share = 100 * tissue[seen].sum() / tissue.sum()
     told = viewer.page.inner_text("#sic-looked")
     assert f"{share:.0f} %" in told or f"{share:.1f} %" in told
+    viewer.page.mouse.move(*viewer.screen(6000, 4500))  # the small map fades where nothing moves
+    viewer.page.wait_for_function("getComputedStyle(document.querySelector('.navigator')).opacity > 0.9")
     viewer.keep_picture(ARTIFACTS, "looked")
     # To look begins no session; once there is one it is kept with it, before the page is left.
     assert not viewer.session_path.exists()
@@ -63,11 +65,11 @@ def test_where_one_has_looked_is_tinted_told_and_kept(viewer):
     def kept():
         return load_session(viewer.session_path, slide).seen_patches(slide.n_patches)
 
-    viewer.page.wait_for_function("true")
-    for _ in range(200):
-        if np.array_equal(kept(), seen):
-            break
-        viewer.page.wait_for_timeout(50)
+    answers = "performance.getEntriesByType('resource').filter((each) => each.name.endsWith('/look')).length"
+    told = 0
+    while not np.array_equal(kept(), seen):
+        viewer.page.wait_for_function(f"{answers} > {told}")
+        told = viewer.evaluate(answers)
     assert np.array_equal(kept(), seen)
     viewer.reload()
     viewer.page.wait_for_function("window.SIC.app.looked?.share > 0")

@@ -27,7 +27,7 @@ function onKey(event) {
   if (!app.state || event.ctrlKey || event.metaKey || event.altKey || /** @type {Element} */ (target).closest?.(TYPED)) return;
   const name = event.shiftKey || key.length > 1 ? key : key.toLowerCase();
   // A key that is held answers once.
-  if (event.repeat && (app.card || app.gallery) && /^[1-9sN]$/.test(name)) event.stopImmediatePropagation();
+  if (event.repeat && (app.card || app.gallery) && /^\w$/.test(name)) event.stopImmediatePropagation();
   else if (take(name)) {
     event.preventDefault();
     event.stopImmediatePropagation();

@@ -134,7 +134,7 @@ function item(slide) {
       + `${classes && !isPresent ? `, seeds: ${classes}` : ""}${slide.borrowed ? `, ${count(slide.borrowed)} seeds borrowed` : ""}`;
   return html("a", {
     href: page, role: "listitem", class: `sic-worklist-item sic-state-${state}`,
-    title, "data-h5ad": h5ad, "data-words": `${h5ad} ${words}${slide.checked ? " checked" : " unchecked"}${slide.notes ? " notes" : ""}`.toLowerCase(),
+    title, "data-h5ad": h5ad, "data-words": `${h5ad} ${words}${slide.checked ? " checked" : " to review"}${slide.notes ? " notes" : ""}`.toLowerCase(),
     ...(isPresent ? { "aria-current": "page" } : {}),
     onclick: (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return; // into a tab of its own
