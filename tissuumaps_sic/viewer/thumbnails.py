@@ -17,17 +17,16 @@ from tissuumaps_sic.annotation.store import read_session, session_path
 from tissuumaps_sic.slidefile.h5ad import SlideFileError, Stamp, open_h5ad, stamp_of
 from tissuumaps_sic.slidefile.names import address
 from tissuumaps_sic.slidefile.placing import find_image
-from tissuumaps_sic.slides.raster import raster_of
-from tissuumaps_sic.slides.regions import scale_in
+from tissuumaps_sic.slides.regions import lattice_of, scale_in
 from tissuumaps_sic.slides.slide import outline, spacing_of
+from tissuumaps_sic.slides.umap import read_layout
 from tissuumaps_sic.viewer.worklist import Entry
 
 # The level of a pyramid of tiles, as DeepZoom counts them, that is one tile of 256 pixels at most.
 _LEVEL = 8
 _OPAQUE, _SEE_THROUGH = 255, 140
 _MOST_KEPT = 1000
-# Of patches without labels.
-_GREY = (150, 155, 165)
+_MOST_PIXELS = 2**23
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,8 @@ class Thumbnail:
     image : str
         Address of the slide's own picture, "" where there is none.
     labels : str
-        Labels as a ``data:`` address, "" where nothing is to be drawn.
+        Labels as a ``data:`` address; the patches' colours where there are neither labels nor a picture, and
+        "" where nothing is to be drawn.
     box : (float, float, float, float)
         Where the labels lie on the picture: left, top, width and height in percent.
     ratio : float
@@ -90,25 +90,32 @@ def _make(entry: Entry, root: Path) -> Thumbnail:
     known = outline(entry.h5ad).provenance["X"]
     with open_h5ad(entry.h5ad) as file:
         centres = np.asarray(file["obsm/spatial"][()], np.float64)
-    values = np.ones(len(centres), np.uint8)
-    colors = [_GREY]
-    is_labelled = entry.state in ("labelled", "changed")
-    if is_labelled:
-        session = read_session(session_path(entry.h5ad, entry.session), len(centres))
-        assert session.run is not None
-        values = session.run.unpack() + np.uint8(1)
-        colors = [_parse(each.color) for each in session.run_classes]
     image, size = _address(entry.h5ad, root), known.slide.known_size
-    raster = raster_of(centres, values, scale_in(known, spacing_of(centres)).stride)
-    left, top, right, bottom = raster.extent
-    if not image or size is None:
-        box, width, height, image = (0.0, 0.0, 100.0, 100.0), right - left, bottom - top, ""
-    else:
+    is_labelled = entry.state in ("labelled", "changed")
+    stride = scale_in(known, spacing_of(centres)).stride
+    (left, top), place = lattice_of(centres, stride)
+    across, down = ((place.max(axis=0) + 1) * stride).tolist()
+    box, width, height = (0.0, 0.0, 100.0, 100.0), across, down
+    if image and size is not None:
         width, height = float(size[0]), float(size[1])
-        across, down = 100 / width, 100 / height
-        box = (left * across, top * down, (right - left) * across, (bottom - top) * down)
-    drawn = _draw(raster.values[1:-1, 1:-1], colors, _SEE_THROUGH if image else _OPAQUE)
-    return Thumbnail(image, "" if image and not is_labelled else drawn, box, width / height)
+        box = (100 * left / width, 100 * top / height, 100 * across / width, 100 * down / height)
+    else:
+        image = ""
+    if is_labelled:
+        colors = _label_colors(entry, len(centres))
+    elif image:
+        return Thumbnail(image, ratio=width / height)
+    else:
+        colors = read_layout(entry.h5ad).colors
+    return Thumbnail(image, _draw(place, colors, _SEE_THROUGH if image else _OPAQUE), box, width / height)
+
+
+def _label_colors(entry: Entry, n_patches: int) -> npt.NDArray[np.uint8]:
+    """Return the colour of each patch's label, (n_patches, 3) uint8."""
+    session = read_session(session_path(entry.h5ad, entry.session), n_patches)
+    assert session.run is not None
+    table = [[int(each.color[at : at + 2], 16) for at in (1, 3, 5)] for each in session.run_classes]
+    return np.array(table, np.uint8)[session.run.unpack()]
 
 
 def _address(h5ad: Path, root: Path) -> str:
@@ -119,17 +126,30 @@ def _address(h5ad: Path, root: Path) -> str:
     return f"/{address(image.relative_to(root).as_posix())}_files/{_LEVEL}/0_0.jpeg"
 
 
-def _parse(color: str) -> tuple[int, int, int]:
-    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
-    return red, green, blue
+def _draw(place: npt.NDArray[np.int64], colors: npt.NDArray[np.uint8], alpha: int) -> str:
+    """Return patches as a PNG, a pixel each.
 
+    Parameters
+    ----------
+    place : ndarray of shape (n_patches, 2), int64
+        Column and row.
+    colors : ndarray of shape (n_patches, 3), uint8
+    alpha : int
+        How opaque they are, 0 to 255.
 
-def _draw(values: npt.NDArray[np.uint8], colors: list[tuple[int, int, int]], alpha: int) -> str:
-    """Return values, (rows, columns) uint8 from 0 on, as a PNG of a pixel each; 0 is nothing."""
+    Raises
+    ------
+    ValueError
+        When they lie so far apart that the picture would be too large.
+    """
     from PIL import Image
 
-    table = np.zeros((256, 4), np.uint8)
-    table[1 : len(colors) + 1] = [(*color, alpha) for color in colors]
+    columns, rows = (place.max(axis=0) + 1).tolist()
+    if columns * rows > _MOST_PIXELS:
+        raise ValueError(f"{columns} x {rows} pixels")
+    pixels = np.zeros((rows, columns, 4), np.uint8)
+    pixels[place[:, 1], place[:, 0], :3] = colors
+    pixels[place[:, 1], place[:, 0], 3] = alpha
     file = io.BytesIO()
-    Image.fromarray(table[values], "RGBA").save(file, "PNG")
+    Image.fromarray(pixels, "RGBA").save(file, "PNG")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
