@@ -199,6 +199,14 @@ def test_seeds_of_one_slide_label_another_and_a_correction_counts(cases, truths,
     shown = cases.evaluate("[...dataUtils.data.SICLABELS._processeddata.shade]")
     strange = np.array(shown) == shown[-1]
     assert strange[~known].mean() > 0.9
+    # They come one by one on a card.
+    cases.page.keyboard.press("u")
+    cases.page.wait_for_selector("#sic-card")
+    assert cases.page.inner_text("#sic-card-title").startswith("Unlike any seed 1 of")
+    row = int(cases.page.get_attribute("#sic-card .sic-card-body", "data-patch"))
+    assert strange[row]
+    cases.page.keyboard.press("Escape")
+    cases.show_all()
     cases.page.mouse.move(*cases.screen(1500, 900))
     cases.page.wait_for_selector(".sic-why-borrowed")
     assert "in mosaic_1" in cases.page.inner_text("#sic-why")

@@ -53,6 +53,8 @@ def serve_folder(folder: Path, options: argparse.Namespace, *, first: str | None
         print("Open in a browser (stop with Ctrl-C):", flush=True)
         for address in addresses:
             print(f"  {address}", flush=True)
+        if len(addresses) > 1:
+            print(f"All of them, with pictures: {'/'.join(addresses[0].split('/')[:3])}/", flush=True)
 
     serve(
         folder,

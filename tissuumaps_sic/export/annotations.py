@@ -9,6 +9,7 @@ from tissuumaps_sic.annotation.runs import Labelled, labels_of
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.export.geojson import write_geojson
+from tissuumaps_sic.export.review import marks_of
 from tissuumaps_sic.slides.regions import Region, regions_of, scale_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.slides.umap import read_tissue
@@ -16,6 +17,8 @@ from tissuumaps_sic.slides.umap import read_tissue
 
 def write_regions(labelled: Labelled, target: Path, *, simplify: float = 0.0) -> None:
     """Write the region of each class as GeoJSON for QuPath, compressed where the name ends in ``.gz``.
+
+    Readers' notes are annotations of their own.
 
     Parameters
     ----------
@@ -31,7 +34,8 @@ def write_regions(labelled: Labelled, target: Path, *, simplify: float = 0.0) ->
         When the patches do not lie on a grid, or the file cannot be written.
     """
     regions, classes = regions_in(labelled.slide, labelled.session, simplify=simplify)
-    write_geojson(regions, classes, scale_of(labelled.slide), target)
+    marks = marks_of(labelled)
+    write_geojson(regions, classes, scale_of(labelled.slide), target, marks=marks)
 
 
 def regions_in(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 from tissuumaps_sic.annotation.runs import Labelled
+from tissuumaps_sic.export.review import notes_of_patches
 from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slidefile.writing import replacing
 
@@ -15,7 +17,8 @@ def write_csv(labelled: Labelled, target: Path) -> None:
 
     Names that a spreadsheet would compute are written as `as_text` has them, and as `read_table` reads them.
     The score is that of the patch's own label, in 0.5..1. Where some seeds are borrowed a last column tells
-    which patches are unlike any seed.
+    which patches are unlike any seed, and where readers have noted something on patches or on parts of the
+    slide, a column ``note`` has that.
 
     Raises
     ------
@@ -24,11 +27,15 @@ def write_csv(labelled: Labelled, target: Path) -> None:
     """
     # The last one is that of -1: no seed.
     names = [*(as_text(each.name) for each in labelled.classes), ""]
-    unlike = labelled.unlike
+    more: list[tuple[str, Sequence[object]]] = []
+    if labelled.unlike is not None:
+        more.append(("unlike", [int(each) for each in labelled.unlike]))
+    if notes := notes_of_patches(labelled):
+        more.append(("note", [as_text(notes.get(row, "")) for row in range(labelled.slide.n_patches)]))
     with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         columns = ["patch", "x", "y", "label", "score", "seed"]
-        writer.writerow(columns if unlike is None else [*columns, "unlike"])
+        writer.writerow([*columns, *(name for name, _ in more)])
         for number, (name, (x, y), label, score, seed) in enumerate(
             zip(
                 labelled.slide.patch_names,
@@ -42,4 +49,4 @@ def write_csv(labelled: Labelled, target: Path) -> None:
             # More digits than `g` has by itself: a slide may have more than a million columns.
             place = f"{x:.10g}", f"{y:.10g}"
             row = [as_text(str(name)), *place, names[label], f"{score:.6f}", names[seed]]
-            writer.writerow(row if unlike is None else [*row, int(unlike[number])])
+            writer.writerow([*row, *(values[number] for _, values in more)])

@@ -7,19 +7,25 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import shapely
 
 from tissuumaps_sic.annotation.classes import SeedClass
+from tissuumaps_sic.export.review import Mark
 from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides.regions import Region, Scale
 
 
 def write_geojson(
-    regions: Sequence[Region], classes: Sequence[SeedClass], scale: Scale, target: Path
+    regions: Sequence[Region],
+    classes: Sequence[SeedClass],
+    scale: Scale,
+    target: Path,
+    *,
+    marks: Sequence[Mark] = (),
 ) -> None:
-    """Write one annotation for each class, with its area, the tissue in it and its share as measurements.
+    """Write one annotation for each class, with its areas and share as measurements, and one for each note.
 
     QuPath counts from the corner of the part that was scanned (OpenSlide's bounds), which is subtracted.
     It is written ring by ring, so that regions of many small pieces are never in memory as text. A name that
@@ -32,6 +38,8 @@ def write_geojson(
         By label.
     scale : Scale
     target : Path
+    marks : sequence of Mark, default=()
+        Those of the slide as a whole, which has no place, are in a member ``notes`` beside the features.
 
     Raises
     ------
@@ -43,7 +51,21 @@ def write_geojson(
         for place, region in enumerate(regions):
             file.write(",\n" if place else "\n")
             file.writelines(_feature(region, classes[region.label], scale))
-        file.write("\n]}\n")
+        for place, mark in enumerate(each for each in marks if each.points):
+            file.write(",\n" if place or regions else "\n")
+            file.write(json.dumps(_mark(mark, scale)))
+        of_slide = [mark.text for mark in marks if not mark.points]
+        file.write(f'\n], "notes": {json.dumps(of_slide)}}}\n' if of_slide else "\n]}\n")
+
+
+def _mark(mark: Mark, scale: Scale) -> dict[str, Any]:
+    """Return a note as a feature: a point, or the outline of a part."""
+    points = [[x - scale.origin[0], y - scale.origin[1]] for x, y in mark.points]
+    geometry: dict[str, Any] = {"type": "Point", "coordinates": points[0]}
+    if len(points) > 1:
+        geometry = {"type": "Polygon", "coordinates": [[*points, points[0]]]}
+    properties = {"objectType": "annotation", "name": mark.text, "isLocked": False, "description": mark.by}
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
 def _feature(region: Region, seed_class: SeedClass, scale: Scale) -> Iterator[str]:

@@ -12,6 +12,7 @@ import numpy as np
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.export.picture import Picture, draw
+from tissuumaps_sic.export.review import tell_review
 from tissuumaps_sic.labelling.methods import METHOD_TITLES
 from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.writing import replacing
@@ -190,6 +191,7 @@ def _facts(labelled: Labelled, scale: Scale, session_name: str) -> list[tuple[st
     if size is not None:
         resolution = f", {_mpp(scale)} µm/px" if scale.mpp else ""
         told.append(("Slide", f"{size[0]:,} x {size[1]:,} px{resolution}"))
+    told += tell_review(labelled)
     if labelled.unlike is not None:
         told.append(("Unlike any seed", f"{int(labelled.unlike.sum()):,} patches"))
     return [

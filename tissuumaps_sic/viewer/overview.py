@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tissuumaps_sic.annotation.remarks import Check
 from tissuumaps_sic.slides.umap import read_layout
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
@@ -29,6 +30,11 @@ def list_slides(shared: Shared, reach: Reach, request: OpenRequest) -> Header:
     return {"here": reach.h5ad.relative_to(reach.root).as_posix(), "slides": slides}
 
 
+def tell_check(check: Check) -> str:
+    """Return who has checked a slide and when, for people; "" where that is no longer what there is."""
+    return f"{check.user or 'somebody'}, {check.time[:16].replace('T', ' ')}" if check.is_current else ""
+
+
 def _row(reach: Reach, entry: Entry) -> dict[str, Any]:
     relative = entry.h5ad.relative_to(reach.root)
     has_page = entry.has_project or reach.makes_pages
@@ -43,6 +49,8 @@ def _row(reach: Reach, entry: Entry) -> dict[str, Any]:
         "borrowed": entry.borrowed,
         "state": entry.state,
         "problem": entry.problem,
+        "checked": entry.checked and tell_check(entry.checked),
+        "notes": len(entry.notes),
     }
 
 

@@ -21,6 +21,7 @@ from tissuumaps_sic.viewer.access import MAKES_PAGES, find_below, folder_of, plu
 from tissuumaps_sic.viewer.made_project import make_project
 from tissuumaps_sic.viewer.projects import ProjectError, read_project, save_project, upgrade_project
 from tissuumaps_sic.viewer.requests import MOST_BYTES
+from tissuumaps_sic.viewer.start import StartPage
 from tissuumaps_sic.viewer.worklist import page_at
 
 NONCE_KEY = "tissuumaps_sic.nonce"
@@ -37,7 +38,7 @@ def with_pages(app: Any, folder: Path, *, first: str | None = None) -> Pages:
     folder : Path
         The served folder.
     first : str, optional
-        The address that the bare one leads to.
+        The address that the bare one leads to, where there are not several slides: these have a start page.
     """
     app.config[MAKES_PAGES] = True
     return Pages(app, folder, first)
@@ -55,6 +56,7 @@ class Pages:
     def __init__(self, app: Any, folder: Path, first: str | None) -> None:
         self.flask = app
         self._folder, self._first = folder.resolve(), first
+        self._start = StartPage(self._folder)
 
     def page(self, request: Any, endpoint: str, values: dict[str, Any]) -> Any:
         """Return the answer to a request of one of TissUUmaps' pages, which whoever asks may see.
@@ -126,7 +128,15 @@ class Pages:
 
     def _index(self, request: Any) -> Any:
         from werkzeug.utils import redirect
+        from werkzeug.wrappers import Response
 
+        within = _within(request, self._folder)
+        entries = self._start.entries(within)
+        if len(entries) > 1:
+            text = self._start.render(entries, request.args, within=within)
+            return Response(text, mimetype="text/html", headers={"Cache-Control": "no-store"})
+        if within and entries:
+            return redirect(self._start.page_of(entries[0]))
         if self._first is not None:
             return redirect(self._first)
         default = self.flask.config["DEFAULT_PROJECT"]

@@ -54,7 +54,8 @@ def serve(
     port : int
         0 takes any free port.
     browser : bool
-        Open the first slide in the default browser.
+        Open the start page, or the slide that comes first where it is the only one or `first`, in the default
+        browser.
     first : str, optional
         Name of the slide to come first; by default they go by the alphabet.
     public : bool
@@ -99,7 +100,9 @@ def serve(
     addresses = [base + page(folder, project) for project in projects]
     announce(addresses)
     if browser:
-        threading.Timer(0.5, webbrowser.open, args=[addresses[0]]).start()
+        # Of several slides the start page, unless one was asked for.
+        wanted = addresses[0] if first is not None or len(addresses) == 1 else f"{base}/"
+        threading.Timer(0.5, webbrowser.open, args=[wanted]).start()
     with _folder_for_temporary_files():
         try:
             # Ends at Ctrl-C, and at SIGTERM as the command line hears it; requests under way have 5 seconds.

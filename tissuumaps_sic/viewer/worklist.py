@@ -17,6 +17,8 @@ from urllib.parse import quote
 
 from tissuumaps_sic.annotation.lending import spaces_of
 from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.remarks import Check
+from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import SUFFIX, is_session_name, read_session, sessions_among
 from tissuumaps_sic.slidefile.h5ad import SlideFileError, Stamp, stamp_of
 from tissuumaps_sic.slidefile.names import address
@@ -56,6 +58,16 @@ class Entry:
         As `spaces_of`.
     has_project : bool
         Whether a ``.tmap`` of the same name lies beside it.
+    session : str
+        Name of the session that all this is told of.
+    shares : tuple of (str, str, float)
+        Name and colour of each class that the labels have, and its share of the patches, the largest first.
+    checked : Check or None
+        Who has said that it is done.
+    notes : tuple of str
+        What is noted of it.
+    reader, changed : str
+        Who did something last, and when.
     """
 
     h5ad: Path
@@ -68,6 +80,12 @@ class Entry:
     problem: str = ""
     spaces: frozenset[str] = frozenset()
     has_project: bool = False
+    session: str = ""
+    shares: tuple[tuple[str, str, float], ...] = ()
+    checked: Check | None = None
+    notes: tuple[str, ...] = ()
+    reader: str = ""
+    changed: str = ""
 
 
 class Worklist:
@@ -80,14 +98,14 @@ class Worklist:
         self._slides = _Kept(_read_slide)
         self._sessions = _Kept(_read_session)
 
-    def entries(self, root: Path, *, session: str = "", auth: Path | None = None) -> list[Entry]:
+    def entries(self, root: Path, *, session: str | None = "", auth: Path | None = None) -> list[Entry]:
         """Return the slides below a folder, in the order of their paths.
 
         Parameters
         ----------
         root : Path
-        session : str, default=""
-            Name of the session that is asked for.
+        session : str or None, default=""
+            Name of the session that is asked for; None is the one of each slide that was written last.
         auth : Path, optional
             Slides whose `nearest_auth` is another file are left out: who asks has not shown that file's
             password.
@@ -98,16 +116,18 @@ class Worklist:
             When the folder cannot be read.
         """
         base = root.resolve()
-        slides, read = [], []
+        read = []
         for folder, names in _folders(base):
             if nearest_auth(folder) != auth:
                 continue
             sessions = sessions_among(names)
             for path in _slides_in(base, folder, names):
-                slides.append(path)
-                read.append(self._entry(path, session, names, sessions))
-        self._slides.keep(base, slides)
-        self._sessions.keep(base, [path.with_name(_session_file(path, session)) for path in slides])
+                wanted = _newest(path, sessions) if session is None else session
+                read.append(self._entry(path, wanted, names, sessions))
+        self._slides.keep(base, [each.h5ad for each in read])
+        self._sessions.keep(
+            base, [each.h5ad.with_name(_session_file(each.h5ad, each.session)) for each in read]
+        )
         return read
 
     def _entry(
@@ -116,6 +136,7 @@ class Worklist:
         known: dict[str, Any] = {
             "sessions": tuple(sessions.get(path.stem, ())),
             "has_project": f"{path.stem}.tmap" in names,
+            "session": session,
         }
         told = self._slides.get(path)
         known |= {"problem": told} if isinstance(told, str) else {"n_patches": told[0], "spaces": told[1]}
@@ -127,7 +148,7 @@ class Worklist:
             elif "n_patches" in known and found.n_labels not in (None, known["n_patches"]):
                 known["problem"] = "its session was made on other patches"
             else:
-                known |= {"seeds": found.seeds, "borrowed": found.borrowed, "state": found.state}
+                known |= {name: getattr(found, name) for name in _TOLD}
         return Entry(path, path.stem, **known)
 
 
@@ -137,6 +158,15 @@ class _Progress:
     borrowed: int
     state: State
     n_labels: int | None
+    shares: tuple[tuple[str, str, float], ...]
+    checked: Check | None
+    notes: tuple[str, ...]
+    reader: str
+    changed: str
+
+
+# Of a session's progress, what an entry tells as it stands.
+_TOLD = ("seeds", "borrowed", "state", "shares", "checked", "notes", "reader", "changed")
 
 
 class _Kept:
@@ -192,7 +222,41 @@ def _read_session(path: Path, n_patches: int) -> _Progress | str:
     state: State = "seeded" if seeds.total() or borrowed else "new"
     if run is not None:
         state = "changed" if session.is_stale else "labelled"
-    return _Progress(dict(+seeds), borrowed, state, sum(run.counts) if run else None)
+    last = session.last_action
+    return _Progress(
+        seeds=dict(+seeds),
+        borrowed=borrowed,
+        state=state,
+        n_labels=sum(run.counts) if run else None,
+        shares=_shares(session),
+        checked=session.checked,
+        notes=tuple(each.text for each in session.notes),
+        reader=last.user if last else "",
+        changed=last.time if last else "",
+    )
+
+
+def _shares(session: Session) -> tuple[tuple[str, str, float], ...]:
+    """Return `Entry.shares` of a session."""
+    if session.run is None:
+        return ()
+    counts: Counter[tuple[str, str]] = Counter()
+    for each, count in zip(session.run_classes, session.run.counts, strict=False):
+        counts[each.name, each.color] += count
+    n_patches = max(counts.total(), 1)
+    return tuple((*named, count / n_patches) for named, count in counts.most_common() if count)
+
+
+def _newest(h5ad: Path, sessions: dict[str, list[str]]) -> str:
+    """Return the name of the session of a slide that was written last."""
+
+    def written(name: str) -> float:
+        try:
+            return h5ad.with_name(_session_file(h5ad, name)).stat().st_mtime
+        except OSError:
+            return 0.0
+
+    return max(sessions.get(h5ad.stem, ()), key=written, default="")
 
 
 def _session_file(h5ad: Path, session: str) -> str:

@@ -76,7 +76,8 @@ def test_the_address_of_an_h5ad_offers_its_columns_and_trusts_nothing_in_it(clie
     assert project["plugins"] == ["SIC"]
 
 
-def test_the_bare_address_leads_to_the_first_slide(client):
+def test_the_bare_address_leads_to_the_only_slide(client, folder):
+    (folder / "sub" / "below.h5ad").unlink()
     assert client.get("/").headers["Location"].endswith("/alone.tmap")
 
 

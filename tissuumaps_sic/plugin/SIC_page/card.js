@@ -15,13 +15,14 @@ import * as viewer from "./viewer.js";
 const SIDE = 320, AROUND = 148; // CSS pixels of the two pictures
 const FORTYFOLD = 0.25; // µm to a pixel of the screen
 const STRIDES = 8; // patches across the surroundings
+const RING = 28; // CSS pixels, of the halo
 const PLENTY = 24; // CSS pixels of a patch on the screen, from which it needs no halo
 
-/** @type {Record<Kind, { title: string, next: () => void }>} */
+/** @type {Record<Kind, { title: string, key: string, next: () => void }>} */
 const KINDS = {
-  suggested: { title: "Suggested patch", next: suggest },
-  disputed: { title: "Disputed place", next: nextDisputed },
-  unlike: { title: "Unlike any seed", next: nextUnlike },
+  suggested: { title: "Suggested patch", key: "N", next: suggest },
+  disputed: { title: "Disputed place", key: "X", next: nextDisputed },
+  unlike: { title: "Unlike any seed", key: "U", next: nextUnlike },
 };
 
 /** @type {HTMLElement | null} */
@@ -82,7 +83,7 @@ function showCardNow() {
 /** @param {Deck} card @param {number} row @param {Element[]} pictures */
 function draw(card, row, pictures) {
   const { classes, listed } = current(), seeded = seededLabels().get(row);
-  const { title, next } = KINDS[card.kind];
+  const { title, key, next } = KINDS[card.kind];
   return [
     html("div", { class: "sic-card-head" },
       html("b", { id: "sic-card-title", role: "status" }, `${title} ${count(card.place + 1)} of ${count(card.rows.length)}`),
@@ -96,9 +97,9 @@ function draw(card, row, pictures) {
           title: `${classes[label].name} (key ${place + 1})`, onclick: () => answer(label),
         }, html("kbd", {}, String(place + 1)), html("span", {}, classes[label].name))))),
     html("div", { class: "sic-card-foot" },
-      button("Back", "The patch before (Shift-N)", goBack, { id: "sic-card-back", disabled: card.place === 0 }),
-      button("Cannot tell", "Go on, and do not ask about this patch again (S)", skip, { id: "sic-card-skip" }),
-      button("Next", "Go on without an answer", next, { id: "sic-card-next" })),
+      button("Back (Shift-N)", "The patch before (Shift-N)", goBack, { id: "sic-card-back", disabled: card.place === 0 }),
+      button("Cannot tell (S)", "Go on, and do not ask about this patch again (S)", skip, { id: "sic-card-skip" }),
+      button(`Next (${key})`, "Go on without an answer", next, { id: "sic-card-next" })),
   ];
 }
 
@@ -132,6 +133,15 @@ function placeHalo() {
   const at = viewer.toScreen(x[drawnRow], y[drawnRow]);
   halo.hidden = spacing / viewer.viewBox().scale > PLENTY;
   halo.style.transform = `translate(${at.x}px, ${at.y}px)`;
+  if (box && isUnder(at, box)) box.classList.toggle("sic-on-right");
+}
+
+/** Whether the card hides a place on the screen, and would not on the other side. @param {import("./viewer.js").Place} at @param {HTMLElement} card */
+function isUnder(at, card) {
+  const { offsetLeft: left, offsetTop: top, offsetWidth: width, offsetHeight: height } = card;
+  const all = /** @type {HTMLElement} */ (card.parentElement).clientWidth, other = all - left - width;
+  const within = (/** @type {number} */ from) => at.x > from - RING && at.x < from + width + RING;
+  return at.y > top - RING && at.y < top + height + RING && within(left) && !within(other);
 }
 
 /** @param {number} label */

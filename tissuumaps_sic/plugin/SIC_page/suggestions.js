@@ -1,6 +1,6 @@
 /** Where to seed next: asked for by twenty, shown one by one. */
 
-import { forgetSuggested, goOn, showCard } from "./cards.js";
+import { closeCard, forgetSuggested, goOn, showCard } from "./cards.js";
 import { askUnlike } from "./questions.js";
 import { enqueue, follow } from "./requests.js";
 import * as server from "./server.js";
@@ -42,14 +42,16 @@ function ask(but) {
 export function nextUnlike() {
   if (goOn("unlike")) return;
   if (app.card?.kind === "unlike") {
-    show({ card: null, suggested: null });
+    closeCard();
     tell("These were all that are unlike any seed; run to look again");
     return;
   }
   enqueue("Looking for what is unlike any seed", async () => {
     await askUnlike();
     const rows = [...app.unlike?.rows ?? []].flatMap((isUnlike, row) => (isUnlike ? [row] : []));
-    update({ status: rows.length ? "" : "Every patch is like some seed, or none is borrowed" });
-    if (rows.length) showCard({ kind: "unlike", rows, place: -1 });
-  }).then(() => { if (app.card?.kind === "unlike" && app.card.place < 0) nextUnlike(); });
+    showCard({ kind: "unlike", rows, place: -1 });
+    if (goOn("unlike")) return;
+    closeCard();
+    update({ status: app.unlike ? "Every patch is like some seed" : "Only where seeds are borrowed some patches may be unlike any" });
+  });
 }

@@ -3,6 +3,7 @@
 import { button, count, html, menu, sum, toggle } from "../dom.js";
 import { borrow, drop } from "../seeding.js";
 import { app, isSlow } from "../state.js";
+import { nextUnlike } from "../suggestions.js";
 import { setView } from "../views.js";
 import { lenders } from "../worklist.js";
 
@@ -39,7 +40,8 @@ function borrowedRows({ borrowed: loans, classes }) {
       html("span", { id: "sic-unlike", class: "text-muted" }, unlikeText()),
       toggle(isShown, "Show",
         "Show the patches that are unlike any seed, borrowed or not: their labels are guesses, so look at them first",
-        () => setView(isShown ? "labels" : "unlike"), { id: "sic-view-unlike", disabled: isSlow() || !app.labels })));
+        () => setView(isShown ? "labels" : "unlike"), { id: "sic-view-unlike", disabled: isSlow() || !app.labels }),
+      button("One by one", "Ask about them on a card (U)", nextUnlike, { id: "sic-next-unlike", disabled: isSlow() || !app.unlike?.count })));
 }
 
 function unlikeText() {

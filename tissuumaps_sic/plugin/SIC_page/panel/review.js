@@ -28,7 +28,7 @@ function lookedAt() {
 function checkedBy({ checked }) {
   const isChecked = checked?.is_current ?? false;
   return html("span", { class: "sic-checked" },
-    toggle(isChecked, isChecked ? "✓ Checked" : "Checked", "Say that this slide is done; shown in the list of slides, in reports and tables",
+    toggle(isChecked, isChecked ? "✓ Checked" : "Mark as checked", "Say that this slide is done; shown in the list of slides, in reports and tables",
       toggleChecked, { id: "sic-checked", disabled: isSlow() }),
     checked ? html("span", { id: "sic-checked-by" },
       ` ${checked.user || "somebody"}, ${when(checked.time)}${isChecked ? "" : "; changed since"}`) : null);

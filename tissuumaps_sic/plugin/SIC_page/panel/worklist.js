@@ -26,7 +26,7 @@ export function showWorklist(container) {
   stops = [
     subscribe(() => [app.worklist], draw),
     subscribe(() => (app.worklist && app.state && !app.busy
-      ? [app.worklist, app.state.seeds, app.state.borrowed, app.state.run] : null), drawPresent),
+      ? [app.worklist, app.state.checked, app.state.notes, app.state.seeds, app.state.borrowed, app.state.run] : null), drawPresent),
   ];
 }
 
@@ -42,7 +42,8 @@ function describe(slide) {
   const { state } = app, n_seeds = sum(Object.values(slide.seeds));
   if (slide.h5ad !== app.worklist?.here || !state) return { ...slide, n_seeds, state: slide.problem ? "problem" : slide.state };
   const n = state.seeds.labels.length, borrowed = sum(state.borrowed.flatMap((loan) => loan.counts));
-  return { ...slide, problem: "", n_seeds: n, borrowed,
+  const isChecked = state.checked?.is_current, by = `${state.checked?.user || "somebody"}`;
+  return { ...slide, problem: "", n_seeds: n, borrowed, checked: isChecked ? by : state.checked ? "" : null, notes: state.notes.length,
     state: state.run ? (state.run.stale ? "changed" : "labelled") : n + borrowed ? "seeded" : "new" };
 }
 
@@ -65,7 +66,8 @@ function draw() {
       html("span", { id: "sic-place", class: "sic-worklist-place" }, `${count(place + 1)} of ${count(last + 1)}`),
       button("›", "The next slide (])", () => step(1),
         { id: "sic-next", disabled: place >= last, "aria-label": "The next slide" }),
-      html("span", { id: "sic-labelled", class: "text-muted" })),
+      html("span", { id: "sic-labelled", class: "text-muted" }),
+      html("a", { id: "sic-start", href: "/", title: "All slides of the folder with pictures, states and notes" }, "Overview")),
     html("details", { id: "sic-slides", open, ontoggle: onToggle },
       html("summary", { title: "All slides of the folder" }, "Slides"),
       html("input", { type: "search", id: "sic-slides-filter", class: "form-control form-control-sm",
@@ -128,10 +130,12 @@ function item(slide) {
   const borrowed = slide.borrowed ? ` + ${count(slide.borrowed)}` : "";
   const title = problem ? `${name}: ${problem}`
     : `${h5ad}: ${words}${n_patches === null ? "" : `, ${count(n_patches)} patches`}`
+      + `${slide.checked ? `, checked by ${slide.checked}` : slide.checked === "" ? ", changed since it was checked" : ""}`
+      + `${slide.notes ? `, ${count(slide.notes)} ${slide.notes > 1 ? "notes" : "note"}` : ""}`
       + `${classes && !isPresent ? `, seeds: ${classes}` : ""}${slide.borrowed ? `, ${count(slide.borrowed)} seeds borrowed` : ""}`;
   return html("a", {
     href: page, role: "listitem", class: `sic-worklist-item sic-state-${state}`,
-    title, "data-h5ad": h5ad, "data-words": `${h5ad} ${words}`.toLowerCase(),
+    title, "data-h5ad": h5ad, "data-words": `${h5ad} ${words}${slide.checked ? " checked" : " to review"}${slide.notes ? " notes" : ""}`.toLowerCase(),
     ...(isPresent ? { "aria-current": "page" } : {}),
     onclick: (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return; // into a tab of its own
@@ -142,5 +146,5 @@ function item(slide) {
   html("span", { class: "sic-worklist-mark", "aria-hidden": "true" }, mark),
   html("span", { class: "sic-worklist-name" }, name, folder ? html("span", { class: "text-muted" }, ` ${folder}`) : null),
   html("span", { class: "sic-number" }, n_seeds || borrowed ? `${count(n_seeds)}${borrowed} seeds` : ""),
-  html("span", { class: "sic-worklist-state" }, words));
+  html("span", { class: "sic-worklist-state" }, words, slide.checked ? html("span", { class: "sic-worklist-checked" }, " ✓ checked") : null));
 }

@@ -1,0 +1,142 @@
+"""A slide looked through: where one was, checked, notes, and the least sure patches; in a real TissUUmaps."""
+
+import json
+
+import numpy as np
+from test_annotating import click_seeds, some_seeds
+from viewer import ARTIFACTS
+
+from tissuumaps_sic.annotation.store import load_session
+from tissuumaps_sic.slides.slide import open_slide_file
+
+# The middle of the slide at 10x or a little nearer, by the demo's 0.5 µm a pixel.
+CLOSE = """(by) => {
+    const view = tmapp.ISS_viewer.viewport, image = tmapp.ISS_viewer.world.getItemAt(0);
+    view.zoomTo(image.imageToViewportZoom(by), null, true);
+}"""
+
+
+def tinted(viewer):
+    return viewer.evaluate(
+        """() => {
+            const canvas = document.getElementById("sic-seen");
+            if (!canvas?.isConnected || !canvas.width) return 0;
+            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            let n = 0;
+            for (let i = 3; i < data.length; i += 4) if (data[i]) n++;
+            return n;
+        }"""
+    )
+
+
+def test_where_one_has_looked_is_tinted_told_and_kept(viewer):
+    """B12: nothing told how much of a slide was looked at."""
+    viewer.page.wait_for_function("window.SIC.app.looked")
+    assert tinted(viewer) == 0
+    assert "Looked at 0 %" in viewer.page.inner_text("#sic-looked")
+    viewer.evaluate(CLOSE, 0.6)
+    viewer.page.wait_for_function("window.SIC.app.looked.share > 0")
+    assert tinted(viewer) > 10
+    seen = np.array(viewer.evaluate("[...SIC.app.looked.seen]"), bool)
+    box = viewer.page.locator(".openseadragon-canvas").first.bounding_box()
+    on_screen = []
+    for row, (x, y) in enumerate(viewer.adata.obsm["spatial"]):
+        left, top = viewer.screen(x, y)
+        inside = (box["x"] + 3 < left < box["x"] + box["width"] - 3) and (
+            box["y"] + 3 < top < box["y"] + box["height"] - 3
+        )
+        on_screen += [row] if inside else []
+    assert seen[on_screen].all()
+    tissue = viewer.adata.obs["tissue"].to_numpy(np.float64)
+    share = 100 * tissue[seen].sum() / tissue.sum()
+    told = viewer.page.inner_text("#sic-looked")
+    assert f"{share:.0f} %" in told or f"{share:.1f} %" in told
+    viewer.page.mouse.move(*viewer.screen(6000, 4500))  # the small map fades where nothing moves
+    viewer.page.wait_for_function("getComputedStyle(document.querySelector('.navigator')).opacity > 0.9")
+    viewer.keep_picture(ARTIFACTS, "looked")
+    # To look begins no session; once there is one it is kept with it, before the page is left.
+    assert not viewer.session_path.exists()
+    viewer.page.fill("#sic-user", "Anna")
+    viewer.page.keyboard.press("Tab")
+    viewer.press("checked")
+    viewer.page.wait_for_function("document.getElementById('sic-checked-by')?.textContent.includes('Anna')")
+    slide = open_slide_file(viewer.h5ad)
+
+    def kept():
+        return load_session(viewer.session_path, slide).seen_patches(slide.n_patches)
+
+    answers = "performance.getEntriesByType('resource').filter((each) => each.name.endsWith('/look')).length"
+    told = 0
+    while not np.array_equal(kept(), seen):
+        viewer.page.wait_for_function(f"{answers} > {told}")
+        told = viewer.evaluate(answers)
+    assert np.array_equal(kept(), seen)
+    viewer.reload()
+    viewer.page.wait_for_function("window.SIC.app.looked?.share > 0")
+    assert tinted(viewer) > 10
+    assert "✓ Checked" in viewer.page.inner_text("#sic-checked")
+    # A seed more, and it is no longer what was checked.
+    viewer.click_patch(40)
+    assert "changed since" in viewer.page.inner_text("#sic-checked-by")
+
+
+def test_notes_are_written_gone_to_removed_and_read_by_the_second_reader(viewer):
+    viewer.page.fill("#sic-user", "Anna")
+    viewer.page.keyboard.press("Tab")
+    viewer.page.click("#sic-notes summary")
+    viewer.page.fill("#sic-note-text", "Blurred <i>here</i>")
+    viewer.press("note-add")
+    viewer.page.fill("#sic-note-text", "This part")
+    viewer.page.select_option("#sic-note-target", "view")
+    viewer.evaluate(CLOSE, 0.6)
+    viewer.press("note-add")
+    notes = [json.loads(viewer.session_path.read_text())["actions"][place] for place in (0, 1)]
+    assert [(each["text"], each["user"]) for each in notes] == [
+        ("Blurred <i>here</i>", "Anna"), ("This part", "Anna"),
+    ]  # fmt: skip
+    assert notes[0]["box"] is None
+    assert notes[1]["box"][0] < notes[1]["box"][2]
+    assert viewer.page.inner_text("[data-note='0'] .sic-note-text") == "Blurred <i>here</i>"
+    viewer.page.once("dialog", lambda dialog: dialog.accept("Ben"))
+    viewer.press("new-session")
+    viewer.page.wait_for_selector("[data-note='/1']")
+    viewer.keep_picture(ARTIFACTS, "notes")
+    viewer.show_all()
+    viewer.page.click("[data-note='/1'] button")
+    patch = viewer.evaluate("SIC.app.notes[1].patch")
+    viewer.page.wait_for_function("tmapp.ISS_viewer.viewport.getZoom(true) > 3")
+    viewer.wait_to_see(*viewer.adata.obsm["spatial"][patch])
+    viewer.page.select_option("#sic-session", "")
+    viewer.wait()
+    viewer.page.click("[data-note='0'] button[aria-label='Remove this note']")
+    viewer.wait()
+    assert viewer.page.query_selector("[data-note='0']") is None
+    viewer.press("undo")
+    assert viewer.page.query_selector("[data-note='0']")
+
+
+def test_the_gallery_shows_the_least_sure_first_and_corrects_by_key(viewer):
+    """B12: no gallery of the patches that are labelled with a class, no sort by score."""
+    viewer.page.set_viewport_size({"width": 1280, "height": 720})
+    seeds = some_seeds(viewer)
+    click_seeds(viewer, seeds)
+    viewer.run()
+    viewer.page.click("#sic-gallery-1")
+    viewer.page.wait_for_selector("#sic-gallery")
+    viewer.wait()
+    rows = viewer.evaluate(
+        "[...document.querySelectorAll('.sic-gallery-tile')].map((each) => Number(each.dataset.galleryRow))"
+    )
+    own = np.array(viewer.evaluate("[...SIC.app.scores.own]"))
+    labelled = [row for row, name in enumerate(viewer.layer["names"]) if name == "Tumour"]
+    assert rows == sorted(labelled, key=lambda row: own[row])[:24]
+    viewer.keep_picture(ARTIFACTS, "gallery")
+    viewer.page.keyboard.press("ArrowRight")
+    viewer.page.keyboard.press("2")
+    viewer.wait()
+    assert viewer.seeds == seeds | {rows[1]: 0}
+    viewer.page.keyboard.press("ArrowLeft")
+    viewer.page.keyboard.press("Enter")
+    viewer.page.wait_for_function("tmapp.ISS_viewer.viewport.getZoom(true) > 3")
+    viewer.page.keyboard.press("Escape")
+    assert viewer.page.query_selector("#sic-gallery") is None

@@ -1,0 +1,76 @@
+"""Notes, checks and what was looked at, in the files that others get."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from making.many import seeds_of, write_mosaic
+
+from tissuumaps_sic.annotation.runs import label
+from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.export import FORMATS
+from tissuumaps_sic.slides.slide import open_slide_file
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    path, truth = write_mosaic(tmp_path_factory.mktemp("review"), "one")
+    slide = open_slide_file(path)
+    session = Session.new(slide)
+    for patch, each in seeds_of(path, truth, per_class=4).items():
+        session = session.seed([patch], each)
+    patch = str(slide.patch_names[5])
+    x, y = slide.centres[:30].min(axis=0)
+    box = (float(x) - 1, float(y) - 1, float(x) + 200, float(y) + 1)
+    session = session.note("=blurred", user="Anna").note("odd,\nvery", patch=patch, user="Ben")
+    session = session.note("fold", patch=patch, box=box).with_seen(np.arange(slide.n_patches) % 2 == 0)
+    made = label(slide, session)
+    return type(made).of(slide, made.session.check(user="Carla"), made.scores)
+
+
+def test_the_csv_has_notes_by_patch(labelled, tmp_path):
+    FORMATS["csv"].write(labelled, tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    left, top, right, bottom = labelled.session.notes[2].box
+    for number, row in enumerate(rows):
+        within = left <= float(row["x"]) <= right and top <= float(row["y"]) <= bottom
+        expected = [*(["odd, very"] if number == 5 else []), *(["fold"] if within else [])]
+        assert row["note"] == "; ".join(expected)
+
+
+def test_the_geojson_has_notes_by_place_and_those_of_the_slide(labelled, tmp_path):
+    FORMATS["geojson"].write(labelled, tmp_path / "out.geojson")
+    found = json.loads((tmp_path / "out.geojson").read_text())
+    by_name = {each["properties"]["name"]: each for each in found["features"]}
+    assert by_name["odd,\nvery"]["geometry"] == {
+        "type": "Point",
+        "coordinates": labelled.slide.centres[5].tolist(),
+    }
+    assert by_name["odd,\nvery"]["properties"]["description"].startswith("Ben, 20")
+    (ring,) = by_name["fold"]["geometry"]["coordinates"]
+    assert len(ring) == 5
+    assert ring[0] == ring[-1]
+    assert found["notes"] == ["=blurred"]
+
+
+def test_the_report_tells_who_checked_what_was_looked_at_and_the_notes(labelled, tmp_path):
+    FORMATS["html"].write(labelled, tmp_path / "out.html")
+    text = (tmp_path / "out.html").read_text()
+    assert "<dt>Checked</dt><dd>Carla, 20" in text
+    assert "50 % of the tissue at 10x or nearer" in text
+    assert "<dt>Note</dt><dd>the slide: =blurred (Anna, 20" in text
+    FORMATS["pdf"].write(labelled, tmp_path / "out.pdf")
+    assert (tmp_path / "out.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_without_any_of_it_files_are_as_ever(labelled, tmp_path):
+    bare = labelled.session
+    for _ in range(4):
+        bare = bare.undo()
+    plain = type(labelled).of(labelled.slide, bare.model_copy(update={"seen": ""}), labelled.scores)
+    FORMATS["csv"].write(plain, tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text().splitlines()[0] == "patch,x,y,label,score,seed"
+    FORMATS["geojson"].write(plain, tmp_path / "out.geojson")
+    assert json.loads((tmp_path / "out.geojson").read_text()).keys() == {"type", "features"}

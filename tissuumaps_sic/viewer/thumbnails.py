@@ -1,0 +1,155 @@
+"""Slides as small pictures with their labels: what a browser lays over a tile of the slide's image."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.store import read_session, session_path
+from tissuumaps_sic.slidefile.h5ad import SlideFileError, Stamp, open_h5ad, stamp_of
+from tissuumaps_sic.slidefile.names import address
+from tissuumaps_sic.slidefile.placing import find_image
+from tissuumaps_sic.slides.regions import lattice_of, scale_in
+from tissuumaps_sic.slides.slide import outline, spacing_of
+from tissuumaps_sic.slides.umap import read_layout
+from tissuumaps_sic.viewer.worklist import Entry
+
+# The level of a pyramid of tiles, as DeepZoom counts them, that is one tile of 256 pixels at most.
+_LEVEL = 8
+_OPAQUE, _SEE_THROUGH = 255, 140
+_MOST_KEPT = 1000
+_MOST_PIXELS = 2**23
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A slide's picture.
+
+    Attributes
+    ----------
+    image : str
+        Address of the slide's own picture, "" where there is none.
+    labels : str
+        Labels as a ``data:`` address; the patches' colours where there are neither labels nor a picture, and
+        "" where nothing is to be drawn.
+    box : (float, float, float, float)
+        Where the labels lie on the picture: left, top, width and height in percent.
+    ratio : float
+        Width of the picture by its height.
+    """
+
+    image: str = ""
+    labels: str = ""
+    box: tuple[float, float, float, float] = (0.0, 0.0, 100.0, 100.0)
+    ratio: float = 1.0
+
+
+class Thumbnails:
+    """The pictures of slides, made anew where their files have changed; safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[Path, str], tuple[tuple[Stamp | None, ...], Thumbnail]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, entry: Entry, root: Path) -> Thumbnail:
+        """Return the picture of a slide below a served folder; an empty one where it cannot be drawn."""
+        key = entry.h5ad, entry.session
+        files = entry.h5ad, session_path(*key), entry.h5ad.with_suffix(".tmap")
+        stamps = tuple(map(_stamp, files))
+        with self._lock:
+            known = self._kept.get(key)
+        if known is not None and known[0] == stamps:
+            return known[1]
+        try:
+            made = _make(entry, root)
+        except (SlideFileError, SessionError, OSError, ValueError, KeyError):
+            made = Thumbnail()
+        with self._lock:
+            self._kept[key] = stamps, made
+            while len(self._kept) > _MOST_KEPT:
+                self._kept.popitem(last=False)
+        return made
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        return stamp_of(path)
+    except OSError:
+        return None
+
+
+def _make(entry: Entry, root: Path) -> Thumbnail:
+    known = outline(entry.h5ad).provenance["X"]
+    with open_h5ad(entry.h5ad) as file:
+        centres = np.asarray(file["obsm/spatial"][()], np.float64)
+    image, size = _address(entry.h5ad, root), known.slide.known_size
+    is_labelled = entry.state in ("labelled", "changed")
+    stride = scale_in(known, spacing_of(centres)).stride
+    (left, top), place = lattice_of(centres, stride)
+    across, down = ((place.max(axis=0) + 1) * stride).tolist()
+    box, width, height = (0.0, 0.0, 100.0, 100.0), across, down
+    if image and size is not None:
+        width, height = float(size[0]), float(size[1])
+        box = (100 * left / width, 100 * top / height, 100 * across / width, 100 * down / height)
+    else:
+        image = ""
+    if is_labelled:
+        colors = _label_colors(entry, len(centres))
+    elif image:
+        return Thumbnail(image, ratio=width / height)
+    else:
+        colors = read_layout(entry.h5ad).colors
+    return Thumbnail(image, _draw(place, colors, _SEE_THROUGH if image else _OPAQUE), box, width / height)
+
+
+def _label_colors(entry: Entry, n_patches: int) -> npt.NDArray[np.uint8]:
+    """Return the colour of each patch's label, (n_patches, 3) uint8."""
+    session = read_session(session_path(entry.h5ad, entry.session), n_patches)
+    assert session.run is not None
+    table = [[int(each.color[at : at + 2], 16) for at in (1, 3, 5)] for each in session.run_classes]
+    return np.array(table, np.uint8)[session.run.unpack()]
+
+
+def _address(h5ad: Path, root: Path) -> str:
+    """Return the address of a tile that shows a slide's whole image, "" where it has none in the folder."""
+    image = find_image(h5ad)
+    if image is None or not image.is_relative_to(root):
+        return ""
+    return f"/{address(image.relative_to(root).as_posix())}_files/{_LEVEL}/0_0.jpeg"
+
+
+def _draw(place: npt.NDArray[np.int64], colors: npt.NDArray[np.uint8], alpha: int) -> str:
+    """Return patches as a PNG, a pixel each.
+
+    Parameters
+    ----------
+    place : ndarray of shape (n_patches, 2), int64
+        Column and row.
+    colors : ndarray of shape (n_patches, 3), uint8
+    alpha : int
+        How opaque they are, 0 to 255.
+
+    Raises
+    ------
+    ValueError
+        When they lie so far apart that the picture would be too large.
+    """
+    from PIL import Image
+
+    columns, rows = (place.max(axis=0) + 1).tolist()
+    if columns * rows > _MOST_PIXELS:
+        raise ValueError(f"{columns} x {rows} pixels")
+    pixels = np.zeros((rows, columns, 4), np.uint8)
+    pixels[place[:, 1], place[:, 0], :3] = colors
+    pixels[place[:, 1], place[:, 0], 3] = alpha
+    file = io.BytesIO()
+    Image.fromarray(pixels, "RGBA").save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
