@@ -73,8 +73,8 @@ def tell_review(labelled: Labelled) -> list[tuple[str, str]]:
             ("Checked", f"{session.checked.user or 'somebody'}, {_day(session.checked.time)}{changed}")
         )
     if session.seen:
-        tissue = read_tissue(labelled.slide.path).astype(np.float64)
-        weights = np.where(np.isfinite(tissue), tissue, 1.0)
+        tissue = read_tissue(labelled.slide.path)
+        weights = np.ones(labelled.slide.n_patches) if tissue is None else tissue.astype(np.float64)
         share = float(weights[session.seen_patches(len(weights))].sum() / max(weights.sum(), 1e-9))
         told.append(("Looked at", f"{100 * share:.0f} % of the tissue at 10x or nearer"))
     notes = session.notes
