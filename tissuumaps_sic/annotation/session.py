@@ -228,7 +228,7 @@ class Session(Record):
     revision: int = Field(default=0, ge=0)
     run: Run | None = None
     branches: tuple[Branch, ...] = ()
-    readers: tuple[_ReaderName, ...] = Field(default=(), max_length=20)
+    readers: tuple[_ReaderName, ...] = ()
     seen: str = ""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

@@ -106,7 +106,7 @@ class Opened:
             "can_redo": session.can_redo,
             "undo": _step_state(tell_undo(session)),
             "redo": _step_state(tell_redo(session)),
-            "n_steps": sum(1 for _ in session.every_action),
+            "n_steps": len(session.actions) + sum(len(each.actions) for each in session.branches),
             "readers": list(session.readers),
             "scheme": _scheme_state(slide, session),
             **tell_remarks(slide, session),

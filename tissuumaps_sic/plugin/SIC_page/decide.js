@@ -4,7 +4,7 @@ import { drawPointed } from "./overlay.js";
 import { attempt } from "./requests.js";
 import { change } from "./runs.js";
 import * as server from "./server.js";
-import { app, current, layer, sessionRequest, show, subscribe, tell, update } from "./state.js";
+import { app, current, layer, sessionRequest, sessionTitle, show, subscribe, tell, update } from "./state.js";
 import * as viewer from "./viewer.js";
 
 /** @import { Decision } from "./server.js" */
@@ -52,6 +52,20 @@ export function decide(which) {
   const decision = open(), choice = decision && choices(decision)[which];
   if (choice) decideFor(choice.name);
   else tell("There is nothing to decide here");
+}
+
+/** Decide every place that is left as one reader has it. @param {string} reader */
+export async function decideAll(reader) {
+  /** @type {Map<string, number[]>} */
+  const rows = new Map();
+  for (const { row, said } of app.decisions?.decisions ?? []) {
+    const name = said.find((each) => each.reader === reader)?.name;
+    if (name !== undefined) rows.set(name, [...rows.get(name) ?? [], row]);
+  }
+  for (const [name, patches] of rows) {
+    if (!await change(() => ({ kind: "decide", name, patches }), `Decided as ${sessionTitle(reader)} has it; Undo takes it back`)) return;
+  }
+  drawPointed(null);
 }
 
 /** Decide the place that is shown for a class, which is added where it is not there. @param {string} name */

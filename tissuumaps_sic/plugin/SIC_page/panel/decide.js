@@ -1,7 +1,7 @@
 /** What the readers of a consensus part on: one place after the other, with its picture, decided by one key. */
 
 import { button, classTag, count, html } from "../dom.js";
-import { choices, decide, decideFor, lookAtDecision, nextDecision, open } from "../decide.js";
+import { choices, decide, decideAll, decideFor, lookAtDecision, nextDecision, open } from "../decide.js";
 import { app, isSlow, layer, sessionTitle } from "../state.js";
 import * as viewer from "../viewer.js";
 
@@ -50,7 +50,10 @@ function card(decision, place, n) {
           const typed = anew;
           event.target.blur();
           anew = await decideFor(typed.trim()) ? "" : typed;
-        } })),
+        } }),
+      ...[...new Set(said.map(({ reader }) => reader))].map((reader, which) => button(`All as ${sessionTitle(reader)}`,
+        `Decide every place that is left as ${sessionTitle(reader)} has it`, () => { decideAll(reader); },
+        { id: `sic-decide-all-${which}`, disabled: isSlow() }))),
   ];
 }
 

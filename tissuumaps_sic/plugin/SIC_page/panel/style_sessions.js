@@ -38,6 +38,9 @@ export const SESSIONS_STYLE = `
     .sic-decide-head { display: flex; gap: .6em; justify-content: space-between; }
     .sic-decide-pictures { display: flex; flex-wrap: wrap; gap: .5em; margin: .3em 0; }
     .sic-decide-pictures canvas { border-radius: 3px; background: #eee; }
+    .sic-decide-anew { display: flex; gap: .4em; align-items: center; }
+    .sic-decide-anew input { flex: 1; min-width: 6em; }
+    .sic-decide-anew .btn { white-space: nowrap; }
     .sic-session-naming { display: flex; flex-wrap: wrap; gap: .4em; margin: .3em 0; }
     .sic-session-naming input { flex: 1; }
 `;
