@@ -53,7 +53,8 @@ async function makeChange(what, status) {
   try {
     takeState(await server.change(sessionRequest({ user: user(), change: what() })));
   } catch (error) {
-    update({ isUnsaved: true });
+    // What is refused is told, and is nothing that could be lost.
+    update({ isUnsaved: !(error instanceof server.ServerError && error.status >= 400 && error.status < 500) });
     throw error;
   }
   update({ status, savedAt: Date.now(), isUnsaved: false });
