@@ -171,7 +171,9 @@ def test_every_task_of_the_readme_is_done_by_keyboard_alone(browser, server, dem
         assert len(viewer.seeds) == len(seeds) - 1
         assert viewer.error is None
         # The next slide.
-        viewer.page.keyboard.press("]")
+        with viewer.page.expect_navigation():
+            viewer.page.keyboard.press("]")
+        viewer.wait()
         viewer.page.wait_for_function("document.title === 'demo_2 - 2 of 2'")
 
 

@@ -183,6 +183,7 @@ def test_clicks_seed_only_while_the_slide_says_so(viewer):
         viewer.page.keyboard.press("z")
         viewer.wait()
         assert viewer.seeds == {}
+        viewer.page.wait_for_function("!document.querySelector('.collapsing')")  # Bootstrap is deaf meanwhile
         viewer.page.click(back)
         viewer.page.wait_for_selector("#sic-badge")
     viewer.page.uncheck("#sic-seeding")

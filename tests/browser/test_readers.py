@@ -235,9 +235,10 @@ def test_everything_has_a_key_and_every_control_says_what_it_does(viewer):
     press("l")
     viewer.wait()
     assert viewer.page.is_checked("#sic-live")
-    press("v")
-    viewer.wait()
-    assert viewer.evaluate("SIC.app.view") == "confidence"
+    for view in ("outlines", "confidence"):
+        press("v")
+        viewer.wait()
+        assert viewer.evaluate("SIC.app.view") == view
     press("m")
     viewer.wait()
     assert viewer.page.is_visible("#sic-map")

@@ -79,7 +79,7 @@ export const select = (attributes, options, chosen) => html("select", { class: "
 export function menu(name, act, attributes, options) {
   const opener = button(name, "", () => (isOpen() ? close() : open()),
     { "aria-haspopup": "menu", "aria-expanded": "false", ...attributes });
-  const items = options.map(({ value, text, title = "" }) => html("button", { type: "button", role: "menuitem", tabindex: -1,
+  const items = options.map(({ value, text, title = text }) => html("button", { type: "button", role: "menuitem", tabindex: -1,
     class: "sic-menu-item", "data-value": value, title, onclick: () => {
       close();
       act(String(value));

@@ -129,7 +129,7 @@ const OWN = ["Arrow", "Home", "End", "Page"]; // of sliders and radios
 /** Whether an element wants a key for itself. @param {Element} target @param {string} name */
 function isTaken(target, name) {
   if (target.closest(TYPED)) return true;
-  if (name === "Space") return Boolean(target.closest("input, button, summary"));
+  if (name === "Space") return Boolean(target.closest("input:not([type=radio]:checked, [type=range]), button, summary"));
   if (name === "Enter") return Boolean(target.closest("input, button, summary, a[href]"));
   return Boolean(target.closest("input, [aria-haspopup=menu]")) && OWN.some((each) => name.startsWith(each));
 }
@@ -147,7 +147,8 @@ export function onKey(event) {
     swallow(event);
     return;
   }
-  if (!key) return;
+  // A region that is being drawn is TissUUmaps' to let go of.
+  if (!key || name === "Escape" && viewer.isDrawingRegions()) return;
   swallow(event);
   if (event.repeat && !key.repeats) return;
   if (key.changes) ifSeen(key.act); else key.act();

@@ -20,7 +20,8 @@ const PATIENCE = 300; // ms that a slide waits for the list of the others, so th
 export function choose(chosen) {
   return enqueue("Opening", async () => {
     const grid = makeGrid(viewer.centres(chosen.uid));
-    update({ layer: { ...chosen, grid, factor: viewer.factorOf(chosen.uid) }, state: null, map: null, mapOpen: false });
+    update({ layer: { ...chosen, grid, factor: viewer.factorOf(chosen.uid) }, state: null, map: null, mapOpen: false,
+      pointed: null, hidden: [], isPicked: false, naming: null, savedAt: null, isUnsaved: false });
     await Promise.all([
       loadSession(),
       Promise.race([loadWorklist(), new Promise((done) => { setTimeout(done, PATIENCE); })]),

@@ -55,7 +55,8 @@ async function makeChange(what, status) {
     if (made.kind === "seed") await sendSeeds(/** @type {{ label: number | null, patches: number[] }} */ (made));
     else takeState(await server.change(sessionRequest({ user: user(), change: made })));
   } catch (error) {
-    update({ isUnsaved: true });
+    // What is refused is told, and is nothing that could be lost.
+    update({ isUnsaved: !(error instanceof server.ServerError && error.status >= 400 && error.status < 500) });
     throw error;
   }
   update({ status: typeof status === "function" ? status() : status, savedAt: Date.now(), isUnsaved: false });

@@ -41,7 +41,7 @@ export const factorOf = (uid) => dataUtils.data[uid]._coord_factor;
 /** What the project wants to show of h5ads, whether it is there or not. @returns {string[]} paths below the served folder */
 export const wantedFiles = () => (projectUtils._activeState.markerFiles ?? [])
   .map((/** @type {any} */ file) => [file.path].flat()[0]).filter((/** @type {any} */ path) => /\.h5ad$/i.test(path ?? ""))
-  .map((/** @type {string} */ path) => pathOf(`${dataUtils.getPath() ?? ""}/${path}`.replace(/^\/+/, "")));
+  .map((/** @type {string} */ path) => `${dataUtils.getPath() ?? ""}/${pathOf(path)}`.replace(/^\/+/, ""));
 
 /** @param {Place} position @returns {Place} */
 export function toImage(position) {

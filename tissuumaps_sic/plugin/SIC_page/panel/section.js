@@ -51,7 +51,7 @@ export function mountGroup(panel, title, sections) {
   const group = html("details", { class: "sic-group", open: !folded().includes(title), ontoggle: () => {
     const others = folded().filter((each) => each !== title);
     localStorage.setItem(FOLDED, JSON.stringify(group.open ? others : [...others, title]));
-  } }, html("summary", {}, title));
+  } }, html("summary", { title: `${title}: fold or unfold` }, title));
   panel.append(group);
   for (const section of sections) mountSection(group, section);
 }
