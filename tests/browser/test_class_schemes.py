@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import pytest
 from test_annotating import click_seeds, some_seeds
 from viewer import ARTIFACTS, looking
 
@@ -101,13 +102,21 @@ def test_the_labels_of_a_removed_class_stay_named_and_can_be_hidden(viewer):
     assert gone.count() == 0
 
 
-def test_a_class_list_is_offered_to_new_slides(browser, server, viewer):
+@pytest.fixture
+def class_list(server):
+    """The class list of the served folder, which other tests share."""
+    path = server.root / "classes.json"
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def test_a_class_list_is_offered_to_new_slides(browser, server, viewer, class_list):
     """B9: 20 classes on one slide, and the next had Tumour and Other."""
     for name in ("Necrosis", "Barrett's"):
         add_class(viewer, name)
     viewer.press("offer")
     assert viewer.error is None
-    written = json.loads((viewer.folder / "classes.json").read_text())
+    written = json.loads(class_list.read_text())
     assert [each["name"] for each in written["classes"]] == ["Tumour", "Other", "Necrosis", "Barrett's"]
     # An older slide is offered them; a new one, and a new session, begin with them.
     for end in (".h5ad", ".tif", ".tmap"):
@@ -123,7 +132,7 @@ def test_a_class_list_is_offered_to_new_slides(browser, server, viewer):
         assert other.seeds == {5: 3}
     viewer.begin_session("Ben")
     assert len(viewer.evaluate("SIC.app.state.classes")) == 4
-    (viewer.folder / "classes.json").write_text("no list")
+    class_list.write_text("no list")
     viewer.reload()
     assert "classes.json: is no class list" in viewer.page.inner_text("#sic-scheme")
 
