@@ -5,7 +5,7 @@ import { holds } from "./grid.js";
 import { drawPointed } from "./overlay.js";
 import { seed } from "./seeding.js";
 import { shadeOf, shadedBy } from "./shading.js";
-import { app, current, layer, seededLabels, subscribe, tell, update } from "./state.js";
+import { app, current, isSeeding, layer, seededLabels, subscribe, tell, update } from "./state.js";
 import * as viewer from "./viewer.js";
 import { toggleMap } from "./views.js";
 
@@ -275,7 +275,7 @@ function onDown(event) {
   if (event.button !== 0) return;
   canvas.setPointerCapture(event.pointerId);
   const start = placeOf(event);
-  gesture = { start, last: start, moved: false, lasso: event.shiftKey && app.seeding ? [start] : null };
+  gesture = { start, last: start, moved: false, lasso: event.shiftKey && isSeeding() ? [start] : null };
 }
 
 /** @param {PointerEvent} event */
