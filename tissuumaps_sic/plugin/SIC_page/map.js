@@ -171,7 +171,7 @@ function draw() {
 /** A canvas's context, with the canvas as large as the map, in the pixels of the screen. @param {HTMLCanvasElement} of @param {number} ratio */
 function fresh(of, ratio) {
   const size = Math.round(edge * ratio);
-  if (of.width !== size) {
+  if (of.width !== size || of.height !== size) { // a canvas is 300 by 150 from birth
     of.width = of.height = size;
     of.style.width = of.style.height = `${edge}px`;
   }
