@@ -204,7 +204,7 @@ def test_pointing_at_a_patch_shows_the_seeds_that_it_is_like(viewer):
     row = next(row for row in range(100, adata.n_obs) if row not in seeds)
     cosine = unit @ unit[row]
     # A name that is half typed stays as it is.
-    viewer.page.dblclick("tr[data-label='0'] .sic-class-name")
+    viewer.page.dblclick("label[for=sic-class-0]")
     name = viewer.page.locator("#sic-class-naming")
     name.fill("Half a na")
     viewer.page.mouse.move(*viewer.screen(*adata.obsm["spatial"][row]))

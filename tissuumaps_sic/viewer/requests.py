@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,13 +51,13 @@ def naming(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except PermissionError as error:
-        raise RequestError(
-            507,
-            f"{path.name} could not be written: its folder may not be written to; ask whoever looks after "
-            "it, or copy the slide's files to a folder of your own",
-        ) from error
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise RequestError(
+                507,
+                f"{path.name} could not be written: its folder may not be written to; ask whoever looks "
+                "after it, or copy the slide's files to a folder of your own",
+            ) from error
         raise RequestError(
             507,
             f"{path.name} could not be written ({error.strerror or error}); free some space or use a folder "

@@ -5,7 +5,7 @@ import { holds } from "./grid.js";
 import { drawPointed } from "./overlay.js";
 import { seed } from "./seeding.js";
 import { shadedBy, shader } from "./shading.js";
-import { app, current, layer, seededLabels, subscribe, tell, update } from "./state.js";
+import { app, current, isSeeding, layer, seededLabels, subscribe, tell, update } from "./state.js";
 import * as viewer from "./viewer.js";
 import { toggleMap } from "./views.js";
 
@@ -171,7 +171,7 @@ function draw() {
 /** A canvas's context, with the canvas as large as the map, in the pixels of the screen. @param {HTMLCanvasElement} of @param {number} ratio */
 function fresh(of, ratio) {
   const size = Math.round(edge * ratio);
-  if (of.width !== size) {
+  if (of.width !== size || of.height !== size) { // a canvas is 300 by 150 from birth
     of.width = of.height = size;
     of.style.width = of.style.height = `${edge}px`;
   }
@@ -275,7 +275,7 @@ function onDown(event) {
   if (event.button !== 0) return;
   canvas.setPointerCapture(event.pointerId);
   const start = placeOf(event);
-  gesture = { start, last: start, moved: false, lasso: event.shiftKey && app.seeding ? [start] : null };
+  gesture = { start, last: start, moved: false, lasso: event.shiftKey && isSeeding() ? [start] : null };
 }
 
 /** @param {PointerEvent} event */

@@ -57,7 +57,7 @@ export function showPanel(container) {
   mount(above, () => [app.error, app.state === null], () => (app.state ? []
     : [html("p", { class: "mt-2", id: "sic-waiting" }, app.error || "Waiting for the patches of an h5ad to load …")]));
   mount(above, () => [app.facts?.unwritable], () => (app.facts?.unwritable ? [html("div", { class: "sic-banner", id: "sic-unwritable" },
-    `Nothing can be saved here: ${app.facts.unwritable}. You can look, run and get labels as files of what is saved already; `
+    `Nothing can be saved here: ${app.facts.unwritable}. You can look, and get labels that are saved already as files; `
     + "to annotate, copy the slide's files to a folder of your own, or ask for the right to write.")] : []));
   for (const section of ABOVE) mountSection(above, section);
   for (const [title, sections] of GROUPS) mountGroup(below, title, sections);
