@@ -4,6 +4,7 @@ import { asideStyle } from "./asidestyle.js";
 import { followCard, takeCardKey } from "./card.js";
 import { followGallery, takeGalleryKey } from "./gallery.js";
 import { followLooking } from "./looking.js";
+import { followNotes } from "./notemarks.js";
 import { cancelPainting, followPainting, resizeBrush, toggleSeeds } from "./painting.js";
 import { app } from "./state.js";
 import { nextUnlike } from "./suggestions.js";
@@ -38,7 +39,7 @@ function onKey(event) {
 export function followAside() {
   const sheet = asideStyle();
   viewer.container().parentElement?.append(sheet);
-  const stops = [followCard(), followGallery(), followPainting(), followLooking()];
+  const stops = [followCard(), followGallery(), followPainting(), followLooking(), followNotes()];
   window.addEventListener("keydown", onKey, true);
   return () => {
     window.removeEventListener("keydown", onKey, true);
