@@ -51,7 +51,7 @@ def test_where_one_has_looked_is_tinted_told_and_kept(viewer):
     share = 100 * tissue[seen].sum() / tissue.sum()
     told = viewer.page.inner_text("#sic-looked")
     assert f"{share:.0f} %" in told or f"{share:.1f} %" in told
-    viewer.page.mouse.move(*viewer.screen(6000, 4500))  # the small map fades where nothing moves
+    viewer.page.mouse.move(box["x"] + 300, box["y"] + 300)  # the small map fades where nothing moves
     viewer.page.wait_for_function("getComputedStyle(document.querySelector('.navigator')).opacity > 0.9")
     viewer.keep_picture(ARTIFACTS, "looked")
     # To look begins no session; once there is one it is kept with it, before the page is left.
@@ -100,10 +100,12 @@ def test_notes_are_written_gone_to_removed_and_read_by_the_second_reader(viewer)
     viewer.page.once("dialog", lambda dialog: dialog.accept("Ben"))
     viewer.press("new-session")
     viewer.page.wait_for_selector("[data-note='/1']")
+    # Where the part is, is seen on the slide.
+    patch = viewer.evaluate("SIC.app.notes[1].patch")
+    assert viewer.page.get_attribute("#SIC_notes [data-note]", "data-note") == str(patch)
     viewer.keep_picture(ARTIFACTS, "notes")
     viewer.show_all()
     viewer.page.click("[data-note='/1'] button")
-    patch = viewer.evaluate("SIC.app.notes[1].patch")
     viewer.page.wait_for_function("tmapp.ISS_viewer.viewport.getZoom(true) > 3")
     viewer.wait_to_see(*viewer.adata.obsm["spatial"][patch])
     viewer.page.select_option("#sic-session", "")

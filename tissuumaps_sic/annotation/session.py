@@ -376,6 +376,8 @@ class Session(Record):
     @property
     def skipped(self) -> frozenset[str]:
         """Names of the patches that a reader could not tell the class of, and that are not seeded since."""
+        if not self.state.skipped:
+            return frozenset()
         seeds = self.seeds
         return frozenset(name for name in self.state.skipped if name not in seeds)
 

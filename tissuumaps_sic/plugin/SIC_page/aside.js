@@ -5,6 +5,7 @@ import { followCard, takeCardKey } from "./card.js";
 import { followGallery, takeGalleryKey } from "./gallery.js";
 import { followLooking } from "./looking.js";
 import { takeKeys } from "./keyboard.js";
+import { followNotes } from "./notemarks.js";
 import { cancelPainting, followPainting } from "./painting.js";
 import { app } from "./state.js";
 import * as viewer from "./viewer.js";
@@ -21,7 +22,7 @@ function take(name, isRepeat) {
 export function followAside() {
   const sheet = asideStyle();
   viewer.container().parentElement?.append(sheet);
-  const stops = [followCard(), followGallery(), followPainting(), followLooking(), takeKeys(take)];
+  const stops = [followCard(), followGallery(), followPainting(), followLooking(), followNotes(), takeKeys(take)];
   return () => {
     for (const stop of stops) stop();
     sheet.remove();
