@@ -52,7 +52,9 @@ def test_where_one_has_looked_is_tinted_told_and_kept(viewer):
     told = viewer.page.inner_text("#sic-looked")
     assert f"{share:.0f} %" in told or f"{share:.1f} %" in told
     viewer.page.mouse.move(box["x"] + 300, box["y"] + 300)  # the small map fades where nothing moves
-    viewer.page.wait_for_function("getComputedStyle(document.querySelector('.navigator')).opacity > 0.9")
+    viewer.page.wait_for_function(
+        "getComputedStyle(document.querySelector('.navigator').parentElement).opacity > 0.9"
+    )
     viewer.keep_picture(ARTIFACTS, "looked")
     # To look begins no session; once there is one it is kept with it, before the page is left.
     assert not viewer.session_path.exists()

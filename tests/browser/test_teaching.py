@@ -62,10 +62,19 @@ def test_the_card_shows_the_patch_and_is_answered_by_keys_alone(viewer):
     """B5: no picture, no answer; a dot on the slide."""
     seeds = seeded(viewer)
     viewer.wait_for_thumbnails("#sic-card")
-    viewer.keep_picture(ARTIFACTS, "card")
     first = card_row(viewer)
-    # At the whole slide a ring tells where it is.
+    # At the whole slide a ring tells where it is, and the card does not hide it.
     assert viewer.page.is_visible("#sic-halo")
+    viewer.page.wait_for_function(
+        """() => {
+            const card = document.getElementById("sic-card").getBoundingClientRect();
+            const ring = document.getElementById("sic-halo").getBoundingClientRect();
+            const { viewport } = tmapp.ISS_viewer;
+            const rests = viewport.getCenter(true).distanceTo(viewport.getCenter(false)) < 1e-4;
+            return rests && (ring.left >= card.right - 8 || ring.top >= card.bottom - 8);
+        }"""
+    )
+    viewer.keep_picture(ARTIFACTS, "card")
     box = viewer.page.locator("#sic-halo").bounding_box()
     middle = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
     assert np.allclose(middle, viewer.screen(*viewer.adata.obsm["spatial"][first]), atol=4)

@@ -74,8 +74,10 @@ function showCardNow() {
   if (drawnRow !== row) viewer.lookAt(layer().grid.x[row], layer().grid.y[row]);
   const focus = box.contains(document.activeElement) ? document.activeElement?.id : null;
   const pictures = drawnRow === row ? [...box.querySelectorAll(".sic-card-picture")] : [picture(row), surroundings(row)];
+  const isNew = drawnRow !== row;
   drawnRow = row;
   box.replaceChildren(...draw(card, row, pictures));
+  if (isNew) uncover(row, box);
   if (focus) document.getElementById(focus)?.focus();
   placeHalo();
 }
@@ -133,15 +135,15 @@ function placeHalo() {
   const at = viewer.toScreen(x[drawnRow], y[drawnRow]);
   halo.hidden = spacing / viewer.viewBox().scale > PLENTY;
   halo.style.transform = `translate(${at.x}px, ${at.y}px)`;
-  if (box && isUnder(at, box)) box.classList.toggle("sic-on-right");
 }
 
-/** Whether the card hides a place on the screen, and would not on the other side. @param {import("./viewer.js").Place} at @param {HTMLElement} card */
-function isUnder(at, card) {
-  const { offsetLeft: left, offsetTop: top, offsetWidth: width, offsetHeight: height } = card;
-  const all = /** @type {HTMLElement} */ (card.parentElement).clientWidth, other = all - left - width;
-  const within = (/** @type {number} */ from) => at.x > from - RING && at.x < from + width + RING;
-  return at.y > top - RING && at.y < top + height + RING && within(left) && !within(other);
+/** Move the slide where the card hides its patch: into the middle of what the card leaves. @param {number} row @param {HTMLElement} card */
+function uncover(row, card) {
+  const { x, y } = layer().grid, at = viewer.toScreen(x[row], y[row], false);
+  const right = card.offsetLeft + card.offsetWidth, bottom = card.offsetTop + card.offsetHeight;
+  if (at.x > right + RING || at.y > bottom + RING) return;
+  const around = /** @type {HTMLElement} */ (card.parentElement);
+  viewer.moveBy((right + around.clientWidth) / 2 - at.x, around.clientHeight / 2 - at.y);
 }
 
 /** @param {number} label */

@@ -53,8 +53,13 @@ export function toViewport(x, y) {
   return image().imageToViewportCoordinates(x, y);
 }
 
-/** Where a place of the image is within the slide's part of the window, CSS pixels. @param {number} x @param {number} y @returns {Place} */
-export const toScreen = (x, y) => osd().viewport.pixelFromPoint(toViewport(x, y), true);
+/** Where a place of the image is within the slide's part of the window, or is about to be, CSS pixels. @param {number} x @param {number} y @returns {Place} */
+export const toScreen = (x, y, now = true) => osd().viewport.pixelFromPoint(toViewport(x, y), now);
+
+/** Move the slide, from where it is about to be. @param {number} x CSS pixels @param {number} y */
+export function moveBy(x, y) {
+  osd().viewport.panBy(osd().viewport.deltaPointsFromPixels(new OpenSeadragon.Point(-x, -y)));
+}
 
 /** What of the image is on the screen, in its pixels, and how many of them are a CSS pixel. */
 export function viewBox() {
