@@ -90,7 +90,7 @@ def looking(browser, folder: Path, address: str, *, server=None, kind=None, heig
     finally:
         page.close()
     assert not repeated
-    assert not viewer.complaints
+    assert not viewer.complaints, viewer.complaints
 
 
 class Viewer:
