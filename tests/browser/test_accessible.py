@@ -90,6 +90,7 @@ def test_axe_finds_nothing_serious_before_and_after_a_run(browser, server, demo_
         viewer.page.click("#sic-slides summary")
         viewer.page.click("#sic-seeds summary")
         viewer.press("add-class")
+        viewer.page.keyboard.type("Stroma")
         viewer.page.keyboard.press("Enter")
         viewer.wait()
         viewer.press("regions")

@@ -77,10 +77,13 @@ def test_the_project_opens_with_every_patch_drawn_in_its_colour_and_squares_that
             }""",
             [x, y, zoom],
         )
-        alphas = viewer.canvas_alphas([(x + d, y) for d in np.linspace(-128, 128, 41)])
         # Fainter as one comes nearer, down to two fifths where a patch is 256 pixels of the screen.
         side = np.subtract(viewer.screen(x + 128, y), viewer.screen(x, y))[0]
         faint = 0.5 * (1 - 0.6 * np.clip(np.log(side / 64) / np.log(256 / 64), 0, 1))
+        viewer.page.wait_for_function(
+            "(faint) => Math.abs(glUtils._markerOpacity[SIC.app.layer.uid] - faint) < 0.03", arg=float(faint)
+        )
+        alphas = viewer.canvas_alphas([(x + d, y) for d in np.linspace(-128, 128, 41)])
         assert np.mean([abs(alpha - faint) < 0.03 for alpha in alphas]) > 0.9
         assert min(alphas) > 0.1
 
@@ -265,13 +268,13 @@ def test_a_lasso_seeds_the_patches_whose_centres_it_holds(viewer):
 
 def test_running_without_seeds_is_told_in_the_panel(viewer):
     viewer.run()
-    assert "“Other” has no seeds yet" in viewer.error
+    assert "Each class needs a seed: Tumour 0, Other 0" in viewer.error
     assert viewer.layer is None
     viewer.choose(0)
     viewer.click_patch(next(iter(some_seeds(viewer))))
     assert viewer.error is None
     viewer.run()
-    assert "“Tumour” has no seeds yet" in viewer.error
+    assert "Each class needs a seed: Tumour 0, Other 1" in viewer.error
 
 
 def test_a_server_that_is_gone_is_told_in_the_panel(browser, folder):

@@ -270,8 +270,8 @@ def test_the_bare_slide_is_a_held_key_away_and_outlines_lie_inside_their_class(v
 def test_menus_do_nothing_until_something_is_chosen(viewer):
     click_seeds(viewer, some_seeds(viewer))
     viewer.press("add-class")
-    viewer.page.keyboard.type("<5 % necrosis and a name that is longer than the panel is wide")
-    viewer.page.keyboard.press("Escape")
+    viewer.page.keyboard.type("<5 % necrosis, a name that is longer than the panel")
+    viewer.page.keyboard.press("Enter")
     viewer.wait()
     before = viewer.session_path.read_bytes()
     viewer.page.focus("#sic-removal-2")

@@ -43,7 +43,7 @@ def test_a_hidden_class_stays_hidden_in_the_next_run(viewer):
         viewer.choose(label)
         viewer.click_patch(row)
     viewer.run()
-    viewer.page.uncheck("tr[data-label='1'] td input[title='Show this class\\'s labels']")
+    viewer.page.uncheck("#sic-shown-1")
     viewer.choose(0)
     viewer.click_patch(12)
     viewer.run()

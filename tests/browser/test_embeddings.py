@@ -79,7 +79,7 @@ def test_an_embedding_is_chosen_beside_run_and_is_remembered(viewer):
     boxes = {
         name: viewer.page.locator(f"#sic-{name}").bounding_box() for name in ("embedding", "run", "opacity")
     }
-    panel = viewer.page.locator(".sic").bounding_box()
+    panel = viewer.page.locator(".sic.px-1").bounding_box()
     for box in boxes.values():
         assert panel["x"] <= box["x"]
         assert box["x"] + box["width"] <= panel["x"] + panel["width"]

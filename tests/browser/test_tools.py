@@ -92,7 +92,7 @@ def test_a_dozen_classes_fit_and_the_tenth_has_no_key(viewer):
     assert active(viewer) == "Kind 6"
     assert "(key 9)" in viewer.page.get_attribute("#sic-class-8", "title")
     assert "key" not in viewer.page.get_attribute("#sic-class-9", "title")
-    box = viewer.page.query_selector(".sic").bounding_box()
+    box = viewer.page.query_selector(".sic.px-1").bounding_box()
     for row in viewer.page.query_selector_all(".sic-classes tbody tr"):
         assert row.bounding_box()["width"] <= box["width"]
 
@@ -288,13 +288,17 @@ def test_confidence_is_drawn_as_the_scores_are(viewer):
     viewer.run()
     viewer.press("view-confidence")
     viewer.keep_picture(ARTIFACTS, "confidence")
-    own = fitted(viewer, seeds).scores_.max(axis=1)
+    estimator = fitted(viewer, seeds)
+    own, labels = estimator.scores_.max(axis=1), estimator.labels_
     shades = viewer.evaluate("dataUtils.data.SICLABELS._processeddata.shade")
-    luminance = [int(s[1:3], 16) * 0.3 + int(s[3:5], 16) * 0.6 + int(s[5:7], 16) * 0.1 for s in shades]
-    # The surer, the brighter; equal where the scores are nearly so.
-    order = np.argsort(own)
-    assert (np.diff(np.array(luminance)[order]) >= -1.5).all()
-    assert max(luminance) > min(luminance) + 50
+    shades = np.array([list(bytes.fromhex(shade[1:])) for shade in shades])
+    for label, color in enumerate(each["color"] for each in viewer.evaluate("SIC.app.state.classes")):
+        # Between white and the class's own colour: the surer, the stronger; one of 32 steps is the rounding.
+        whole = 255 - np.array(list(bytes.fromhex(color[1:])))
+        strength = (255 - shades[labels == label]) @ whole / (whole @ whole)
+        assert np.allclose(255 - strength[:, None] * whole, shades[labels == label], atol=1)
+        assert (np.diff(strength[np.argsort(own[labels == label])]) >= -1.5 / 32).all()
+        assert strength.max() > strength.min() + 0.3
     assert viewer.page.is_visible("#sic-scale")
     viewer.press("view-labels")
     assert viewer.layer["names"] == [("Other", "Tumour")[label] for label in headless(viewer, seeds)]
