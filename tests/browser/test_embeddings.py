@@ -83,7 +83,7 @@ def test_an_embedding_is_chosen_beside_run_and_is_remembered(viewer):
     for box in boxes.values():
         assert panel["x"] <= box["x"]
         assert box["x"] + box["width"] <= panel["x"] + panel["width"]
-    assert boxes["run"]["y"] < boxes["embedding"]["y"] < boxes["opacity"]["y"]
+    assert boxes["run"]["y"] < boxes["opacity"]["y"] < boxes["embedding"]["y"]
 
 
 def test_an_embedding_that_is_gone_is_not_offered_and_the_last_labels_stay(viewer):
