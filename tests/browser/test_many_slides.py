@@ -118,6 +118,7 @@ def test_an_h5ad_alone_is_annotated_with_nothing_but_its_own_server(cases, truth
     cases.press("map-toggle")
     assert cases.page.query_selector("#sic-map-canvas")
     cases.press("suggest")
+    cases.page.keyboard.press("Escape")  # the card lies over the slide
     cases.page.mouse.move(*cases.screen(700, 700))
     cases.page.wait_for_selector(".sic-why-seed")
     cases.keep_picture(ARTIFACTS, "alone")

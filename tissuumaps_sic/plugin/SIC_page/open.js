@@ -33,22 +33,35 @@ export function choose(chosen) {
 
 /** Tell of files that the project names and that are not there: TissUUmaps waits for them for ever. */
 export async function lookForFiles() {
-  for (const h5ad of viewer.wantedFiles()) {
-    try {
-      await server.progress({ h5ad, job: "is-it-there" });
-    } catch (error) {
-      if (app.layer || !(error instanceof server.ServerError) || error.status !== server.MISSING) continue;
-      update({ error: `${h5ad} is not there. Put it into the served folder under that name, or embed the slide again `
-        + "(embedder embed), then load this page again" });
-    }
+  for (const paths of viewer.wantedFiles()) {
+    if (app.layer || !await areMissing(paths)) continue;
+    update({ error: `${paths[0]} is not there. Put it into the served folder under that name, or embed the slide again `
+      + "(embedder embed), then load this page again" });
   }
 }
 
-/** Show what the person looked at on the slide before, else labels where there are some, else the tissue. */
+/** Whether the server has no file by any of the paths that one may have. @param {string[]} paths */
+async function areMissing(paths) {
+  for (const h5ad of new Set(paths)) {
+    try {
+      await server.progress({ h5ad, job: "is-it-there" });
+      return false;
+    } catch (error) {
+      if (!(error instanceof server.ServerError) || error.status !== server.MISSING) return false;
+    }
+  }
+  return !app.layer;
+}
+
+/** What is shown where there are no labels: the tissue, or, of an h5ad alone, its patches in the colours of the UMAP. */
+const plainView = () => (viewer.hasPicture() ? "slide" : "colors");
+
+/** Show what the person looked at on the slide before, else labels where there are some, else what there is. */
 async function showFirst() {
-  const wanted = app.wantedView, isThere = Boolean(wanted) && canView(wanted) && !BOUND.includes(wanted);
-  const view = isThere ? wanted : app.labels ? "labels" : "slide";
-  await drawView(view).catch(() => drawView(app.labels ? "labels" : "slide"));
+  const wanted = app.wantedView === "slide" ? plainView() : app.wantedView;
+  const isThere = Boolean(wanted) && canView(wanted) && !BOUND.includes(wanted);
+  const first = app.labels ? "labels" : plainView();
+  await drawView(isThere ? wanted : first).catch(() => drawView(first));
 }
 
 /** Load the session that the person was in; where this slide cannot have one of that name, the shared one. */
@@ -80,7 +93,7 @@ export async function reload() {
     update({ state: found.state });
     await takeLabels(found.labels);
   } else {
-    if (["labels", "outlines"].includes(app.view)) update({ view: "slide" });
+    if (["labels", "outlines"].includes(app.view)) update({ view: plainView() });
     viewer.removeLabels();
     forgetRegions();
   }
@@ -108,7 +121,7 @@ export function openSession(name) {
       update({ session: before });
       throw error;
     }
-    if (app.labels && app.view === "slide" && app.wantedView !== "slide") update({ view: "labels" });
+    if (app.labels && app.view === plainView() && app.wantedView !== app.view) update({ view: "labels" });
     applyView();
     update({ status: "" });
   });

@@ -38,10 +38,11 @@ export function centres(uid) {
 /** How many of the page's image pixels a level-0 pixel is. @param {string} uid @returns {number} */
 export const factorOf = (uid) => dataUtils.data[uid]._coord_factor;
 
-/** What the project wants to show of h5ads, whether it is there or not. @returns {string[]} paths below the served folder */
-export const wantedFiles = () => (projectUtils._activeState.markerFiles ?? [])
-  .map((/** @type {any} */ file) => [file.path].flat()[0]).filter((/** @type {any} */ path) => /\.h5ad$/i.test(path ?? ""))
-  .map((/** @type {string} */ path) => `${dataUtils.getPath() ?? ""}/${pathOf(path)}`.replace(/^\/+/, ""));
+/** What the project wants to show of h5ads, whether it is there or not. @returns {string[][]} of each the paths below the served folder that it may have */
+export const wantedFiles = () => (projectUtils._activeState.markerFiles ?? []).map((/** @type {any} */ file) => [file.path].flat()[0])
+  .filter((/** @type {any} */ path) => /\.h5ad$/i.test(path ?? ""))
+  .map((/** @type {string} */ path) => [pathOf, String].map((decode) =>
+    `${decode(dataUtils.getPath() ?? "")}/${pathOf(path)}`.replace(/^\/+/, ""))); // TissUUmaps' folder is an address or not
 
 /** @param {Place} position @returns {Place} */
 export function toImage(position) {
@@ -286,6 +287,8 @@ export function placeOf(event) {
 /** @param {HTMLCanvasElement} canvas */
 export const contextOf = (canvas) => /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
 
+export const hasPicture = () => Boolean(image().source.getTileUrl && image().source.tilesUrl); // an h5ad alone has none
+
 /**
  * Draw a square of the slide, `side` image pixels around (x, y), into a canvas; false without an image.
  * @param {HTMLCanvasElement} canvas
@@ -295,7 +298,7 @@ export const contextOf = (canvas) => /** @type {CanvasRenderingContext2D} */ (ca
  */
 export async function drawSlide(canvas, x, y, side) {
   const { source } = image();
-  if (!source.getTileUrl || !source.tilesUrl) return false;
+  if (!hasPicture()) return false;
   // The least level that has a pixel for each of the canvas, or the best there is.
   let level = source.maxLevel;
   while (level > source.minLevel && side * source.getLevelScale(level - 1) >= canvas.width) level--;
