@@ -31,6 +31,7 @@ test("a key is called the same on every keyboard", () => {
   assert.equal(nameOf(key("z", { altKey: true })), null);
   assert.equal(nameOf(key("ArrowLeft", { shiftKey: true })), "Shift-ArrowLeft");
   assert.equal(nameOf(key(" ")), "Space");
+  assert.equal(nameOf(key("Escape", { shiftKey: true })), "Escape"); // of a Shift-drag
 });
 
 test("no key has two meanings, and each that does something is in words", () => {

@@ -5,6 +5,7 @@ export function nameOf({ key, shiftKey, ctrlKey, metaKey, altKey }) {
   if (!key) return null; // of a field that the browser fills in
   // Brackets are typed with AltGr on some keyboards, which Windows tells as Ctrl and Alt.
   if (key === "[" || key === "]") return key;
+  if (key === "Escape") return key; // also in the middle of a Shift-drag
   if (altKey) return null;
   const control = ctrlKey || metaKey ? "Ctrl-" : "";
   if (key === " ") return `${control}Space`;

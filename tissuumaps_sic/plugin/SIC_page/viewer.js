@@ -5,7 +5,7 @@
 import { pathOf } from "./address.js";
 import { legendKeys, plainName } from "./legend.js";
 
-export { setBare, stage, tidy, watchFront } from "./viewer/frame.js";
+export { setBare, stage, tidy, wantedFiles, watchFront } from "./viewer/frame.js";
 
 /**
  * @typedef {{ x: number, y: number }} Place
@@ -37,12 +37,6 @@ export function centres(uid) {
 
 /** How many of the page's image pixels a level-0 pixel is. @param {string} uid @returns {number} */
 export const factorOf = (uid) => dataUtils.data[uid]._coord_factor;
-
-/** What the project wants to show of h5ads, whether it is there or not. @returns {string[][]} of each the paths below the served folder that it may have */
-export const wantedFiles = () => (projectUtils._activeState.markerFiles ?? []).map((/** @type {any} */ file) => [file.path].flat()[0])
-  .filter((/** @type {any} */ path) => /\.h5ad$/i.test(path ?? ""))
-  .map((/** @type {string} */ path) => [pathOf, String].map((decode) =>
-    `${decode(dataUtils.getPath() ?? "")}/${pathOf(path)}`.replace(/^\/+/, ""))); // TissUUmaps' folder is an address or not
 
 /** @param {Place} position @returns {Place} */
 export function toImage(position) {

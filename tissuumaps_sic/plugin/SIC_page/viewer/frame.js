@@ -1,6 +1,8 @@
 /** The page of TissUUmaps around the slide and the panel. */
 
-/* global glUtils, tmapp */
+import { pathOf } from "../address.js";
+
+/* global dataUtils, glUtils, projectUtils, tmapp */
 
 // Of TissUUmaps' page, what is in the way of ours: a second list of slides, a heading over one plugin, and a slider that makes
 // labels larger or smaller than what is labelled. And the slide never has less than half of the window.
@@ -50,3 +52,9 @@ export function watchFront(element, tell) {
 
 /** What lies over the slide is put here. @returns {HTMLElement} */
 export const stage = () => tmapp.ISS_viewer.canvas.parentElement;
+
+/** What the project wants to show of h5ads, whether it is there or not. @returns {string[][]} of each the paths below the served folder that it may have */
+export const wantedFiles = () => (projectUtils._activeState.markerFiles ?? []).map((/** @type {any} */ file) => [file.path].flat()[0])
+  .filter((/** @type {any} */ path) => /\.h5ad$/i.test(path ?? ""))
+  .map((/** @type {string} */ path) => [pathOf, String].map((decode) =>
+    `${decode(dataUtils.getPath() ?? "")}/${pathOf(path)}`.replace(/^\/+/, ""))); // TissUUmaps' folder is an address or not
