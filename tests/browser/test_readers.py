@@ -183,7 +183,7 @@ def test_who_says_what_is_seen_counted_and_decided_by_one_key(viewer):
     assert f"Ben: {names[1 - few[first]]}" in told.replace("\n", " ")
     viewer.wait_for_thumbnails("#sic-decide")
     viewer.keep_picture(ARTIFACTS, "decide")
-    viewer.page.locator("#sic-status").click()
+    viewer.page.locator(".sic-head").click()
     viewer.page.keyboard.press("e")
     viewer.page.wait_for_function("n => SIC.app.decisions?.n < n && !SIC.app.busy", arg=n)
     # Ben is the first reader, Anna the second.
