@@ -99,8 +99,7 @@ def test_notes_are_written_gone_to_removed_and_read_by_the_second_reader(viewer)
     assert notes[0]["box"] is None
     assert notes[1]["box"][0] < notes[1]["box"][2]
     assert viewer.page.inner_text("[data-note='0'] .sic-note-text") == "Blurred <i>here</i>"
-    viewer.page.once("dialog", lambda dialog: dialog.accept("Ben"))
-    viewer.press("new-session")
+    viewer.begin_session("Ben")
     viewer.page.wait_for_selector("[data-note='/1']")
     # Where the part is, is seen on the slide.
     patch = viewer.evaluate("SIC.app.notes[1].patch")

@@ -117,8 +117,7 @@ def test_disputed_places_come_on_the_same_card(viewer):
     seeds = some_seeds(viewer)
     click_seeds(viewer, seeds)
     viewer.run()
-    viewer.page.once("dialog", lambda dialog: dialog.accept("Ben"))
-    viewer.press("new-session")
+    viewer.begin_session("Ben")
     swapped = {row: 1 - label if place == 0 else label for place, (row, label) in enumerate(seeds.items())}
     click_seeds(viewer, swapped)
     viewer.run()
