@@ -227,7 +227,9 @@ def test_open_serves_the_slide_that_was_asked_for_first(tmp_path, monkeypatch):
     (out / "a.tmap").write_text("{}")
     arguments = ["-o", str(out), "--no-browser", "--slide-mpp", "0.5"]
     assert main(["open", "z.svs", "y.svs", *arguments]) == 0
-    assert served[1:] == ["http://127.0.0.1:7/z.tmap", "http://127.0.0.1:7/a.tmap"]
+    *slides, start = served[1:]
+    assert slides == ["http://127.0.0.1:7/z.tmap", "http://127.0.0.1:7/a.tmap"]
+    assert start == "All of them, with pictures: http://127.0.0.1:7/"
     assert main(["open", "z.svs", *arguments]) == 1
 
 
