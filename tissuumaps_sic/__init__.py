@@ -23,7 +23,7 @@ _HOMES = {
     "SeededIterativeClustering": "tissuumaps_sic.labelling.clustering",
     "Session": "tissuumaps_sic.annotation.session",
     "SicError": "tissuumaps_sic.slidefile.errors",
-    "TruthClasses": "tissuumaps_sic.evaluation.truth",
+    "TruthClasses": "tissuumaps_sic.evaluation.classes",
     "check": "tissuumaps_sic.slidefile.contract",
     "evaluate": "tissuumaps_sic.evaluation.evaluate",
     "export_slide": "tissuumaps_sic.export.formats",
