@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from embedder.embedding.mapped import forget_pages
 from tissuumaps_sic.slidefile.arrays import Singles
@@ -61,11 +62,14 @@ def fit_umap(X: npt.NDArray[Any], *, random_state: int = 0, max_fit: int = 20_00
     n = X.shape[0]
     rng = np.random.default_rng(random_state)
     chosen = np.sort(rng.choice(n, max_fit, replace=False)) if n > max_fit else np.arange(n)
-    mean, axes = _find_principal_axes(X, chosen)
-    components = np.empty((n, axes.shape[1]), dtype=np.float32)
-    for start in range(0, n, _CHUNK_ROWS):
-        components[start : start + _CHUNK_ROWS] = (unit_rows(X[start : start + _CHUNK_ROWS]) - mean) @ axes
-        forget_pages(X)
+    # On some processors sums of several threads are rounded otherwise, and UMAP makes another layout of that.
+    with threadpool_limits(1, user_api="blas"):
+        mean, axes = _find_principal_axes(X, chosen)
+        components = np.empty((n, axes.shape[1]), dtype=np.float32)
+        for start in range(0, n, _CHUNK_ROWS):
+            unit = unit_rows(X[start : start + _CHUNK_ROWS])
+            components[start : start + _CHUNK_ROWS] = (unit - mean) @ axes
+            forget_pages(X)
     components[:, np.ptp(components, axis=0) < _ROUNDING] = 0
     if len(chosen) < _FEWEST or not components.any():
         return _take_first(components, 2), _take_first(components, 3)

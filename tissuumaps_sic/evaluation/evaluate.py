@@ -371,7 +371,7 @@ def _result(job: _Job, future: Future[_SlideResult | Failure]) -> _SlideResult |
 
 def _try_job(job: _Job, design: Design) -> _SlideResult | Failure:
     """Evaluate one slide; whatever goes wrong becomes a failure of this slide alone."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     try:
         with threadpool_limits(1):
