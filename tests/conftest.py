@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -82,11 +83,13 @@ def demo_folder() -> Path:
     folder = kept / f"demo-{digest.hexdigest()[:16]}"
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
-            made = folder.with_suffix(".unfinished")
-            shutil.rmtree(made, ignore_errors=True)
+            # A folder of its own: what a killed run has started may still be writing into another.
+            made = Path(tempfile.mkdtemp(prefix=f"{folder.name}-unfinished-", dir=kept), "demo")
             command = [sys.executable, "-m", "tissuumaps_sic", "demo", "-o", str(made), "--no-serve"]
             subprocess.run(command, check=True)
             made.rename(folder)
+            for left in kept.glob(f"{folder.name}-unfinished-*"):
+                shutil.rmtree(left, ignore_errors=True)
     return folder
 
 

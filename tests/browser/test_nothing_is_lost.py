@@ -40,6 +40,8 @@ def test_undo_asks_before_an_earlier_day_and_what_was_undone_comes_back(yesterda
     viewer = yesterdays
     everything = viewer.seeds
     assert len(everything) == 29
+    copy = viewer.folder / "demo.Cleo.sic.json"
+    copy.write_bytes(viewer.session_path.read_bytes())
     viewer.press("undo")
     assert "Undone: 1 seed of Tumour (Ben)" in viewer.status
     # The next step is of yesterday: it is said, and a second press is a yes.
@@ -51,6 +53,15 @@ def test_undo_asks_before_an_earlier_day_and_what_was_undone_comes_back(yesterda
     # The day is agreed to; further steps of it need no second press.
     viewer.press("undo")
     assert viewer.seeds == {}
+    # But only here: in another session it was not.
+    viewer.page.select_option("#sic-session", "Cleo")
+    viewer.wait()
+    for _ in range(2):
+        viewer.press("undo")
+    assert "is of yesterday: 19 seeds of Other (Anna). Undo again" in viewer.status
+    assert len(viewer.seeds) == 28
+    viewer.page.select_option("#sic-session", "")
+    viewer.wait()
     viewer.choose(1)
     viewer.click_patch(200)
     assert viewer.seeds == {200: 1}
@@ -95,6 +106,7 @@ def test_clicks_while_the_server_is_away_are_kept_and_sent(viewer):
     assert "2 changes of seeds are not saved yet" in viewer.page.inner_text("#sic-unsent")
     kept = viewer.page.locator("#SIC_seeds rect[data-unsent]")
     assert sorted(int(each.get_attribute("data-unsent")) for each in kept.all()) == sorted(rows[1:3])
+    assert "Not saved" in viewer.page.inner_text("#sic-saved")
     viewer.keep_picture(ARTIFACTS, "unsent")
     # As a file, for whoever does not trust the page.
     with viewer.page.expect_download() as download:
@@ -127,9 +139,11 @@ def test_a_click_goes_through_when_the_server_comes_back_by_itself(viewer):
     viewer.choose(1)
     viewer.click_patch(row)
     assert viewer.page.query_selector("#sic-unsent")
+    assert "Not saved" in viewer.page.inner_text("#sic-saved")
     viewer.page.unroute("**/plugins/SIC/change")
     viewer.page.wait_for_function("!SIC.app.busy && !SIC.app.unsent.length")
     viewer.wait()
+    assert "✓ Saved" in viewer.page.inner_text("#sic-saved")
     assert viewer.saved_seeds == {viewer.adata.obs_names[row]: 1}
     assert viewer.error is None
 

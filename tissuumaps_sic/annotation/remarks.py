@@ -10,6 +10,12 @@ from tissuumaps_sic.annotation.records import Record
 
 LONGEST_NOTE = 1000
 
+
+def tell_time(time: str) -> str:
+    """Return when something was said, as people read it: to the minute, as the session has it (UTC)."""
+    return time[:16].replace("T", " ")
+
+
 # Left, top, right, bottom in level-0 pixels.
 Box = tuple[float, float, float, float]
 _Pixel = Annotated[float, Field(allow_inf_nan=False)]

@@ -634,7 +634,7 @@ class Session(Record):
             )
         if not text:
             raise SessionError("the note is empty; write something first")
-        given = [each.number for each in self.actions if isinstance(each, NoteAction)]
+        given = [each.number for each in self.every_action if isinstance(each, NoteAction)]
         return self._act(
             NoteAction(number=max(given, default=-1) + 1, text=text, patch=patch, box=box, user=user)
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tissuumaps_sic.annotation.remarks import Note
+from tissuumaps_sic.annotation.remarks import Note, tell_time
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.slides.umap import read_tissue
 
@@ -70,7 +70,7 @@ def tell_review(labelled: Labelled) -> list[tuple[str, str]]:
     if session.checked is not None:
         changed = "" if session.checked.is_current else "; changed since"
         told.append(
-            ("Checked", f"{session.checked.user or 'somebody'}, {_day(session.checked.time)}{changed}")
+            ("Checked", f"{session.checked.user or 'somebody'}, {tell_time(session.checked.time)}{changed}")
         )
     if session.seen:
         tissue = read_tissue(labelled.slide.path)
@@ -87,8 +87,4 @@ def tell_review(labelled: Labelled) -> list[tuple[str, str]]:
 
 
 def _by(note: Note) -> str:
-    return ", ".join(filter(None, (note.user, _day(note.time))))
-
-
-def _day(time: str) -> str:
-    return time[:16].replace("T", " ")
+    return ", ".join(filter(None, (note.user, tell_time(note.time))))

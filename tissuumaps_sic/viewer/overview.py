@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tissuumaps_sic.annotation.remarks import Check
+from tissuumaps_sic.annotation.remarks import Check, tell_time
 from tissuumaps_sic.slides.umap import read_layout
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
@@ -32,7 +32,7 @@ def list_slides(shared: Shared, reach: Reach, request: OpenRequest) -> Header:
 
 def tell_check(check: Check) -> str:
     """Return who has checked a slide and when, for people; "" where that is no longer what there is."""
-    return f"{check.user or 'somebody'}, {check.time[:16].replace('T', ' ')}" if check.is_current else ""
+    return f"{check.user or 'somebody'}, {tell_time(check.time)}" if check.is_current else ""
 
 
 def _row(reach: Reach, entry: Entry) -> dict[str, Any]:

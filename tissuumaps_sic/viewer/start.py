@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from tissuumaps_sic.annotation.remarks import tell_time
 from tissuumaps_sic.viewer.overview import tell_check
 from tissuumaps_sic.viewer.passwords import nearest_auth
 from tissuumaps_sic.viewer.thumbnails import Thumbnails
@@ -93,7 +94,7 @@ class StartPage:
 
     def _card(self, entry: Entry) -> dict[str, Any]:
         relative = entry.h5ad.relative_to(self._root)
-        reader = ", ".join(filter(None, (entry.reader, entry.changed[:16].replace("T", " "))))
+        reader = ", ".join(filter(None, (entry.reader, tell_time(entry.changed))))
         checked = entry.checked and (tell_check(entry.checked) or "changed since it was checked")
         return {
             "name": entry.name,

@@ -5,7 +5,7 @@ import { askScores } from "./questions.js";
 import { goTo } from "./remarks.js";
 import { enqueue } from "./requests.js";
 import { seedAs } from "./seeding.js";
-import { app, current, layer, seededLabels, show, subscribe } from "./state.js";
+import { app, current, field, layer, seededLabels, show, subscribe } from "./state.js";
 import * as viewer from "./viewer.js";
 
 const SIDE = 84; // CSS pixels of a picture
@@ -88,9 +88,9 @@ function tile(row, score) {
 function picture(row) {
   const known = pictures.get(row);
   if (known) return known;
-  const canvas = html("canvas", { width: SIDE, height: SIDE }), { x, y, spacing } = layer().grid;
+  const canvas = html("canvas", { width: SIDE, height: SIDE }), { x, y } = layer().grid;
   pictures.set(row, canvas);
-  viewer.drawSlide(canvas, x[row], y[row], spacing * 1.5).catch(() => canvas.classList.add("sic-card-empty"));
+  viewer.drawSlide(canvas, x[row], y[row], field().width).catch(() => canvas.classList.add("sic-card-empty"));
   return canvas;
 }
 

@@ -15,6 +15,7 @@ import { hideWorklist, showWorklist } from "./panel/worklist.js";
 import { onConflict } from "./requests.js";
 import { app, isSeeding, reset, subscribe, update } from "./state.js";
 import { followTitle } from "./title.js";
+import { followAsked } from "./undoing.js";
 import * as viewer from "./viewer.js";
 import { followPointer, onHover, onLeave } from "./why.js";
 import { followSlide, recall } from "./worklist.js";
@@ -53,7 +54,7 @@ export function init(container) {
   viewer.watchSaving();
   const slide = viewer.container();
   stops = [
-    followOutbox(), followHistory(), followDecisions(), followSlide(), followPointer(), followMap(), followFrame(), followZoom(), followTitle(), followAside(), viewer.tidy(),
+    followOutbox(), followHistory(), followAsked(), followDecisions(), followSlide(), followPointer(), followMap(), followFrame(), followZoom(), followTitle(), followAside(), viewer.tidy(),
     viewer.watchFront(container, (isInFront) => update({ isInFront })), subscribe(() => [isSeeding()], mute),
     // Before anybody else on the page.
     listen(document, "keydown", onKey, true), listen(document, "keyup", onKeyUp, true), listen(window, "blur", forgetKeys),

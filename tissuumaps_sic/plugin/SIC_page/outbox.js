@@ -4,7 +4,7 @@ import { reload, takeState } from "./open.js";
 import { drawSeeds } from "./overlay.js";
 import { enqueue } from "./requests.js";
 import * as server from "./server.js";
-import { app, current, layer, sessionRequest, subscribe, tell, update, user } from "./state.js";
+import { app, current, layer, noteSaved, sessionRequest, subscribe, tell, update, user } from "./state.js";
 
 /** @import { Unsent } from "./state.js" */
 
@@ -49,7 +49,7 @@ export async function sendSeeds({ label, patches }) {
   await sendAll();
 }
 
-/** Send what is kept, in order; whether something had to be done on what somebody else changed meanwhile is returned. */
+/** Send what is kept, in order, on what others have changed meanwhile. */
 async function sendAll() {
   let conflicts = 0;
   clearTimeout(timer);
@@ -66,8 +66,8 @@ async function sendAll() {
       throw explain(/** @type {Error} */ (error), rest);
     }
     keep(rest);
+    noteSaved();
   }
-  return conflicts > 0;
 }
 
 /** @param {Unsent} seeds */

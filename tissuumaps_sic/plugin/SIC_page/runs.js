@@ -10,7 +10,7 @@ import { sendSeeds } from "./outbox.js";
 import { enqueue, follow, supersede } from "./requests.js";
 import * as server from "./server.js";
 import { isShaded } from "./shading.js";
-import { app, current, isSeeded, seededLabels, sessionRequest, tell, tellSeeds, update, user } from "./state.js";
+import { app, current, isSeeded, noteSaved, seededLabels, sessionRequest, tell, tellSeeds, update, user } from "./state.js";
 
 const SOON = 250; // ms
 
@@ -53,13 +53,16 @@ async function makeChange(what, status) {
   if (!made) return;
   try {
     if (made.kind === "seed") await sendSeeds(/** @type {{ label: number | null, patches: number[] }} */ (made));
-    else takeState(await server.change(sessionRequest({ user: user(), change: made })));
+    else {
+      takeState(await server.change(sessionRequest({ user: user(), change: made })));
+      noteSaved();
+    }
   } catch (error) {
     // What is refused is told, and is nothing that could be lost.
     update({ isUnsaved: !(error instanceof server.ServerError && error.status >= 400 && error.status < 500) });
     throw error;
   }
-  update({ status: typeof status === "function" ? status() : status, savedAt: Date.now(), isUnsaved: false });
+  update({ status: typeof status === "function" ? status() : status });
   if (app.live && !isSeeded()) update({ status: `Live waits: each class needs a seed: ${tellSeeds()}` });
   const goesOn = (app.live || owed) && !waiting && canRun();
   if (!waiting) owed = false;

@@ -105,6 +105,9 @@ export function field() {
   return { width: width * factor || spacing, height: height * factor || spacing };
 }
 
+/** Keep that the last change is in the slide's file. */
+export const noteSaved = () => update({ savedAt: Date.now(), isUnsaved: false });
+
 /** What every request says, and more. */
 export const request = (more = {}) => ({ h5ad: layer().h5ad, session: app.session, ...more });
 

@@ -2,7 +2,7 @@
 
 import { daysAgo, tellDay, tellStep } from "./days.js";
 import { change } from "./runs.js";
-import { app, current, show, update, user } from "./state.js";
+import { app, current, subscribe, update, user } from "./state.js";
 
 /** The step that was asked about, which a second press takes back. */
 let asked = "";
@@ -53,9 +53,8 @@ const question = (step) => `${current().revision} ${step.time} ${step.text}`;
 /** Whether a step is of an earlier day than may be undone without asking. @param {import("./server.js").Step} step */
 const asks = (step) => daysAgo(step.time, new Date()) > allowed;
 
-/** Ask again: another slide or session is open. */
-export function forgetAsked() {
+/** Ask again where another slide or session is open; returns how to stop that. */
+export const followAsked = () => subscribe(() => (app.state ? [app.layer, app.session] : null), () => {
   asked = "";
   allowed = 0;
-  show({ point: null });
-}
+});

@@ -345,9 +345,6 @@ export function setClassVisible(name, visible) {
   box.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
-/** @param {string} name */
-export const isClassVisible = (name) => boxOf(name)?.checked ?? true;
-
 /** Set how strongly the patches' colours and the labels are drawn, 0..1 each. @param {string} uid @param {number[]} opacities */
 export function setOpacities(uid, opacities) {
   if (changeOpacities(uid, opacities)) glUtils.draw();

@@ -22,7 +22,7 @@ export function showBar() {
   viewer.stage().append(bar, ruler);
   mount(bar, () => [isSeeding(), app.active, app.state?.classes], drawBadge);
   mount(bar, messages, drawMessages);
-  mount(bar, () => [app.isUnsaved, app.savedAt, app.busy?.kind === "Saving", app.state !== null, app.facts?.unwritable], drawSaved);
+  mount(bar, () => [app.isUnsaved, app.unsent.length, app.savedAt, app.busy?.kind === "Saving", app.state !== null, app.facts?.unwritable], drawSaved);
   stops = [followProgress(), viewer.onMove(drawRuler), subscribe(() => [app.facts], drawRuler),
     subscribe(() => [isSeeding()], () => viewer.container().classList.toggle("sic-seeding", isSeeding()))];
   drawRuler();
@@ -50,8 +50,8 @@ function drawSaved() {
   if (!app.state) return [];
   const [mark, text, title, kind] = app.facts?.unwritable
     ? ["✕", "Nothing is saved", app.facts.unwritable, "lost"]
-    : app.isUnsaved ? ["✕", "Not saved", "The last change is not in the slide's file", "lost"]
-      : app.busy?.kind === "Saving" ? ["…", "Saving", "The last change is on its way", "going"]
+    : app.busy?.kind === "Saving" ? ["…", "Saving", "The last change is on its way", "going"]
+      : app.isUnsaved || app.unsent.length ? ["✕", "Not saved", "The last change is not in the slide's file", "lost"]
         : app.savedAt === null ? ["✓", "All saved", "Everything that was done on this slide is in its file", "kept"]
           : ["✓", `Saved ${timeOf(app.savedAt)}`, "Everything that was done on this slide is in its file", "kept"];
   return [html("div", { id: "sic-saved", class: `sic-pill sic-${kind}`, title }, html("span", { "aria-hidden": "true" }, `${mark} `), text)];

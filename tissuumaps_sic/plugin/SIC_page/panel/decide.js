@@ -2,7 +2,7 @@
 
 import { button, classTag, count, html } from "../dom.js";
 import { choices, decide, decideAll, decideFor, lookAtDecision, nextDecision, open } from "../decide.js";
-import { app, isSlow, layer, sessionTitle } from "../state.js";
+import { app, field, isSlow, layer, sessionTitle } from "../state.js";
 import * as viewer from "../viewer.js";
 
 /** @import { Decision } from "../server.js" */
@@ -29,9 +29,10 @@ export const decisions = {
 
 /** @param {Decision} decision @param {number} place @param {number} n */
 function card(decision, place, n) {
-  const { row, size, said } = decision, { spacing } = layer().grid;
+  const { row, size, said } = decision;
   return [
-    html("div", { class: "sic-decide-pictures" }, picture(row, 2 * spacing, "The patch"), picture(row, 8 * spacing, "Its surroundings"),
+    html("div", { class: "sic-decide-pictures" }, picture(row, field().width, "The patch"),
+      picture(row, 4 * field().width, "Its surroundings"),
       html("div", {},
         html("div", { class: "text-muted" }, `${place + 1} of ${n}`, size > 1 ? `; ${count(size)} patches` : ""),
         ...said.map(({ reader, name, color }) => html("div", {}, `${sessionTitle(reader)}: `, classTag(color, name))))),

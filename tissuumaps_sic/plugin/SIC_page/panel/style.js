@@ -124,7 +124,6 @@ export function style() {
     .sic-state-seeded .sic-worklist-mark { color: #0b5ed7; }
     .sic-state-changed .sic-worklist-mark, .sic-state-changed .sic-worklist-state { color: #8a5a00; }
     .sic-state-problem .sic-worklist-mark, .sic-state-problem .sic-worklist-state { color: #b02a37; }
-    .sic-adding { display: flex; gap: .5em; align-items: center; }
     .sic-borrowed { margin: .4em 0; padding: .2em .5em; background: #f4f4f6; border-radius: 3px; }
     .sic-borrowed-row { display: flex; gap: .5em; align-items: center; justify-content: space-between; min-height: 2em; }
     .sic-borrowed-row .btn { padding: 0 .5em; }

@@ -1,7 +1,6 @@
 /** How the sections of history, classes and readers look. */
 
 export const SESSIONS_STYLE = `
-    .sic-class-cell { width: 40%; }
     .sic-class-name { overflow-wrap: anywhere; cursor: text; display: block; margin: 0; }
     .sic-color { position: relative; display: inline-block; }
     .sic-sign { position: absolute; inset: 0; text-align: center; pointer-events: none; font-weight: 700; color: #fff;
