@@ -378,7 +378,11 @@ def test_the_map_has_the_slides_colours(viewer):
     assert shades[int(tissue.argmax())] > "#c"
     assert len(set(shades)) > 20
     viewer.press("view-colors")
-    assert viewer.adata.obs["umap_rgb"].iloc[0] in colours_of_map(viewer)
+    # Of a patch whose dot is below others nothing is to be seen; on which that is depends on the layout.
+    colours = set(viewer.adata.obs["umap_rgb"])
+    drawn = colours_of_map(viewer).keys()
+    assert drawn <= colours
+    assert len(drawn) > len(colours) / 2
 
 
 def colours_of_map(viewer):
