@@ -15,7 +15,7 @@ from embedder.embedding.mapped import forget_pages
 from tissuumaps_sic.slidefile.arrays import Integers, Singles
 from tissuumaps_sic.slidefile.contract import ContractError, check
 from tissuumaps_sic.slidefile.failure import as_os_errors
-from tissuumaps_sic.slidefile.provenance import Provenance, provenance_in
+from tissuumaps_sic.slidefile.provenance import FINE, FINE_TISSUE, Provenance, provenance_in
 from tissuumaps_sic.slidefile.writing import replacing
 
 # Written at once.
@@ -38,6 +38,7 @@ def write_slide(
     provenance: Provenance,
     tmap: dict[str, Any],
     thumbnail: npt.NDArray[np.uint8] | None = None,
+    fine: tuple[npt.NDArray[np.float16], npt.NDArray[np.uint8]] | None = None,
 ) -> None:
     """Write one slide's file, atomically.
 
@@ -63,6 +64,9 @@ def write_slide(
     thumbnail : ndarray of shape (rows, columns, 3), uint8, optional
         Kept as scanpy keeps it; the project is then left out of the file, because TissUUmaps would
         place the patches by the thumbnail's scale.
+    fine : ndarrays of shape (n, side * side * channels), float16, and (n, side * side), uint8, optional
+        Embeddings of the cells of each patch's middle, which may be a memory map as `X`, and the percent of
+        each cell that is tissue; the provenance tells the side and the channels.
 
     Raises
     ------
@@ -105,6 +109,8 @@ def write_slide(
         with as_os_errors(path), h5py.File(temporary, "w", locking=False) as file:
             write_elem(file, "/", adata)
             write_matrix(file, "X", X)
+            for key, matrix in zip((FINE, FINE_TISSUE), fine or (), strict=False):
+                write_matrix(file, f"obsm/{key}", matrix)
         problems = check(temporary)
         if problems:
             broken = "; ".join(f"{problem.rule}: {problem.what}" for problem in problems)

@@ -40,6 +40,18 @@ def slide_arguments(n=12):
     }
 
 
+def with_fine(arguments, *, side=2, channels=3):
+    """Give a slide cells smaller than a patch: numbers that tell patch, row, column and channel."""
+    n = len(arguments["X"])
+    known = arguments["provenance"].document
+    grid = {"patch_size": 500, "stride": 250, **known["grid"]}
+    fine = {"side": side, "channels": channels, "cell": 250 / side, "layer": "layer2", "projection": None}
+    values = np.arange(n * side**2 * channels, dtype=np.float16).reshape(n, -1)
+    tissue = (np.arange(n * side**2) % 101).astype(np.uint8).reshape(n, -1)
+    made = Provenance.of(known | {"grid": grid, "fine": fine})
+    return arguments | {"provenance": made, "fine": (values, tissue)}
+
+
 def project(centres, *, image="A b.svs", stride0=125.0, slide_size=(2000, 1000)):
     return tmap_project(
         h5ad_name="A b.h5ad",

@@ -21,7 +21,7 @@ from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.heaps import has_endless_heap
 from tissuumaps_sic.slidefile.paths import holds_path, leads_away
-from tissuumaps_sic.slidefile.provenance import KEY, Provenance
+from tissuumaps_sic.slidefile.provenance import FINE, FINE_TISSUE, KEY, Provenance
 
 
 class ContractError(SicError):
@@ -460,6 +460,46 @@ def _library_problems(spatial: Any) -> Iterator[Problem]:
         yield Problem("uns-spatial", "uns['spatial'] holds no libraries", "delete it")
 
 
+def _fine_rule(file: h5py.File) -> Iterator[Problem]:
+    """Look at the cells smaller than a patch: both their parts and their record are there, or none."""
+    again = "embed the slide again, or take obsm['fine'], obsm['fine_tissue'] and what tells of them out"
+    known = _read_known(file)
+    record, parts = known.document.get("fine"), {key: file.get(f"obsm/{key}") for key in (FINE, FINE_TISSUE)}
+    there = [f"obsm[{key!r}]" for key, item in parts.items() if item is not None]
+    there += ["uns['embedder']'s fine"] if record is not None else []
+    if not there:
+        return
+    shape = None if known.fine is None else known.fine.shape
+    if len(there) < 3:
+        yield Problem("fine", f"of the cells smaller than a patch there is only {' and '.join(there)}", again)
+    elif shape is None or known.fine is None:
+        yield Problem("fine", "uns['embedder'] does not tell the cells' side and channels", again)
+    else:
+        side, channels = shape
+        for key, kind, width in ((FINE, np.float16, side**2 * channels), (FINE_TISSUE, np.uint8, side**2)):
+            yield from _cell_problems(key, parts[key], np.dtype(kind), width, again)
+        cell, stride = known.fine.cell, known.grid.stride
+        if cell is None or (stride is not None and abs(cell * side - stride) > 1e-6 * stride):
+            yield Problem("fine", f"{side} cells of {cell} px are not the stride of {stride} px", again)
+
+
+def _cell_problems(key: str, item: Any, dtype: np.dtype[Any], width: int, again: str) -> Iterator[Problem]:
+    name = f"obsm[{key!r}]"
+    if not isinstance(item, h5py.Dataset) or item.dtype != dtype or (item.shape or ())[1:] != (width,):
+        kind = f"{item.dtype} of shape {item.shape}" if isinstance(item, h5py.Dataset) else "no matrix"
+        yield Problem("fine", f"{name} is {kind}, not {dtype} of {width} columns", again)
+        return
+    if item.chunks is not None and item.compression is None:
+        yield Problem("fine", f"{name} is stored in chunks, so it cannot be read row by row", again)
+    rows = max(1, _BLOCK_BYTES // max(1, width * dtype.itemsize))
+    for start in range(0, item.shape[0], rows):
+        block = item[start : start + rows]
+        if not (np.isfinite(block) if dtype.kind == "f" else block <= 100).all():
+            wrong = "NaN or infinity" if dtype.kind == "f" else "more than 100 percent"
+            yield Problem("fine", f"{name} holds {wrong}", again)
+            return
+
+
 def _label_rule(file: h5py.File) -> Iterator[Problem]:
     obs = file.get("obs")
     if not isinstance(obs, h5py.Group) or "sic_label" not in obs:
@@ -491,6 +531,7 @@ _RULES: tuple[Rule, ...] = (
     _provenance_rule,
     _path_rule,
     _uns_rule,
+    _fine_rule,
     _label_rule,
 )
 

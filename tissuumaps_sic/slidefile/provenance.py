@@ -33,6 +33,8 @@ from tissuumaps_sic.slidefile.h5ad import SlideFileError, open_h5ad, text_in
 # The embedding of a file that has one only.
 MAIN = "X"
 KEY = "uns/embedder"
+# Where the cells smaller than a patch lie in `obsm`.
+FINE, FINE_TISSUE = "fine", "fine_tissue"
 
 
 def _or_none(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
@@ -176,6 +178,36 @@ class EmbeddingRecord(EncoderRecord):
     stride: Told[Number] = None
 
 
+class FineRecord(_Record):
+    """How ``obsm['fine']`` was made: embeddings of small cells of each patch's middle, rows of cells first.
+
+    Attributes
+    ----------
+    side : int, optional
+        Cells along an edge of the middle, which is a square of one stride about the patch's centre.
+    channels : int, optional
+        Numbers for each cell.
+    cell : float, optional
+        Edge of a cell in target pixels.
+    layer : str, optional
+        The module of the network whose output is told apart by place.
+    projection : str, optional
+        How its channels were made fewer; None where they were not.
+    """
+
+    side: Told[StrictInt] = None
+    channels: Told[StrictInt] = None
+    cell: Told[Number] = None
+    layer: Told[Text] = None
+    projection: Told[Text] = None
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Cells along an edge, and numbers for each; None where that cannot be."""
+        side, channels = self.side or 0, self.channels or 0
+        return (side, channels) if side > 0 and channels > 0 else None
+
+
 # What is of the grid, and not of the encoder, in the record of one of several embeddings.
 _SEEN = tuple(key for key in EmbeddingRecord.model_fields if key in GridRecord.model_fields)
 # Without these a file does not say how it was made.
@@ -192,6 +224,8 @@ class Provenance(_Record):
     ----------
     converted : dict, optional
         From which program's file, where the embedder did not make the embeddings.
+    fine : FineRecord, optional
+        Where the file has embeddings of cells smaller than a patch; of the encoder that made ``X``.
     versions, seconds : dict, optional
         Of each package; of each stage of the work.
     encoders : tuple of EmbeddingRecord
@@ -205,6 +239,7 @@ class Provenance(_Record):
     grid: Part[GridRecord] = GridRecord()
     tissue: Part[TissueRecord] = TissueRecord()
     encoder: Part[EncoderRecord] = EncoderRecord()
+    fine: Told[FineRecord] = None
     umap: Told[StrictBool] = None
     versions: Told[dict[str, Any]] = None
     seconds: Told[dict[str, Any]] = None

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from making.slides import slide_arguments
+from making.slides import slide_arguments, with_fine
 
 from embedder.embedding.writing import write_slide
 from tissuumaps_sic.slidefile.contract import check, foresee
@@ -148,6 +148,55 @@ def test_each_broken_rule_is_named_with_its_fix(h5ad, spoil, rules):
     assert all(problem.what and problem.fix and "\n" not in problem.what for problem in problems)
 
 
+@pytest.fixture
+def with_cells(tmp_path):
+    path = tmp_path / "A b.h5ad"
+    write_slide(path, **with_fine(slide_arguments()))
+    return path
+
+
+def test_a_file_may_have_cells_smaller_than_a_patch(with_cells):
+    assert check(with_cells) == []
+    anndata.read_h5ad(with_cells).write_h5ad(
+        with_cells, compression="gzip", convert_strings_to_categoricals=False
+    )
+    assert check(with_cells) == []
+
+
+def _chunked_cells(path):
+    with h5py.File(path, "r+") as file:
+        values, attributes = file["obsm/fine"][()], dict(file["obsm/fine"].attrs)
+        del file["obsm/fine"]
+        file.create_dataset("obsm/fine", data=values, chunks=(4, 12)).attrs.update(attributes)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (_edit(lambda file: file["obsm"].__delitem__("fine")), "there is only obsm['fine_tissue']"),
+        (_edit(lambda file: file["obsm"].__delitem__("fine_tissue")), "there is only obsm['fine']"),
+        (_provenance(lambda known: known.pop("fine")), "only obsm['fine'] and obsm['fine_tissue']"),
+        (_provenance(lambda known: known.update(fine=3)), "does not tell the cells' side"),
+        (_provenance(lambda known: known["fine"].update(side=0)), "does not tell the cells' side"),
+        (_provenance(lambda known: known["fine"].update(side=4)), "not float16 of 48 columns"),
+        (_provenance(lambda known: known["fine"].update(channels=2)), "not float16 of 8 columns"),
+        (_provenance(lambda known: known["fine"].update(cell=16)), "are not the stride of 250 px"),
+        (_provenance(lambda known: known["fine"].pop("cell")), "are not the stride of 250 px"),
+        (_replace("obsm/fine", lambda values: values.astype(np.float32)), "is float32 of shape"),
+        (_replace("obsm/fine", lambda values: values.reshape(12, 2, 2, 3)), "of shape (12, 2, 2, 3)"),
+        (_replace("obsm/fine", lambda values: np.full_like(values, np.inf)), "NaN or infinity"),
+        (_replace("obsm/fine_tissue", lambda values: values.astype(np.int64)), "is int64 of shape"),
+        (_replace("obsm/fine_tissue", lambda values: values + np.uint8(60)), "more than 100 percent"),
+        (_chunked_cells, "stored in chunks"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_the_cells_is_named(with_cells, spoil, told):
+    spoil(with_cells)
+    problems = check(with_cells)
+    assert {problem.rule for problem in problems} == {"fine"}
+    assert told in " ".join(problem.what for problem in problems)
+
+
 def test_a_file_of_another_tool_is_checked_without_a_crash(tmp_path):
     anndata.AnnData(np.eye(3)).write_h5ad(tmp_path / "other.h5ad")
     rules = {problem.rule for problem in check(tmp_path / "other.h5ad")}
@@ -179,7 +228,8 @@ ODD = {
 def test_whatever_stands_in_a_place_of_the_contract_is_named_and_never_raises(h5ad, odd):
     places = ["X", "obs", "obs/_index", "obs/x0", "obs/y0", "obs/umap_rgb", "obs/library_id", "obs/tissue"]
     places += ["var", "var/_index", "obsm", "obsm/spatial", "obsm/X_umap", "obsm/X_umap_3d"]
-    places += ["uns", "uns/embedder", "uns/tmap"]
+    places += ["uns", "uns/embedder", "uns/tmap", "obsm/fine", "obsm/fine_tissue"]
+    write_slide(h5ad, **with_fine(slide_arguments()))
     good = h5ad.read_bytes()
     for place in places:
         h5ad.write_bytes(good)
