@@ -24,6 +24,9 @@ from tissuumaps_sic.slidefile.arrays import Singles
 if TYPE_CHECKING:
     import torch
 
+    # From uint8 patches to features.
+    Forward = Callable[[torch.Tensor], torch.Tensor]
+
 log = logging.getLogger(__name__)
 
 # The warm-up: few enough patches to take a second, enough to fill the vectors of any processor.
@@ -32,6 +35,9 @@ _WARM_UP_PASSES = 2
 # bfloat16 is chosen only for a gain that is worth its rounding, and only where the rounding is small: the
 # cosine of every embedding of the warm-up with its float32 one.
 _WORTH = 1.2
+# Below this at a first look it is not timed any longer: a processor without instructions for it takes ten
+# times as long as in float32, and the warm-up a minute.
+_HOPELESS = 0.25
 _LEAST_COSINE = 0.999
 # A frozen network differs from the eager one by rounding alone.
 _FROZEN_COSINE = 0.99999
@@ -124,7 +130,7 @@ class Encoder:
                 f"device {device!r} cannot be used ({str(error).splitlines()[0]}); choose cpu, cuda or mps"
             ) from error
         # By precision and by the size of a patch: a frozen network is made for one.
-        self._forwards: dict[tuple[str, int, int], Callable[[torch.Tensor], torch.Tensor]] = {}
+        self._forwards: dict[tuple[str, int, int], Forward] = {}
 
     @property
     def precision(self) -> str:
@@ -208,12 +214,23 @@ class Encoder:
     def _measure(self, patches: npt.NDArray[np.uint8]) -> Choice:
         import torch
 
+        if torch.device(self.device).type == "cpu":
+            # One patch, by the network as it is.
+            first = self._compare(patches[:1], self._forward_as_it_is)
+            if first.speed_ratio is not None and first.speed_ratio < _HOPELESS:
+                return first
+        return self._compare(patches, self._forward)
+
+    def _compare(self, patches: npt.NDArray[np.uint8], make: Callable[..., Forward]) -> Choice:
+        """Time both precisions, and choose by that."""
+        import torch
+
         seconds: dict[str, float] = {}
         features: dict[str, Singles] = {}
         batch = self._to_device(patches)
         for precision in ("float32", "bfloat16"):
             try:
-                forward = self._forward(precision, patches)
+                forward = make(precision, patches)
                 with torch.inference_mode(), _keep_float32_exact():
                     features[precision] = self.fetch(forward(batch))
                     seconds[precision] = min(self._seconds(forward, batch) for _ in range(_WARM_UP_PASSES))
@@ -227,14 +244,16 @@ class Encoder:
         chosen = "bfloat16" if ratio >= _WORTH and cosine >= _LEAST_COSINE else "float32"
         return Choice(chosen, "auto", speed_ratio=round(ratio, 2), cosine=round(cosine, 6))
 
-    def _seconds(self, forward: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor) -> float:
+    def _seconds(self, forward: Forward, batch: torch.Tensor) -> float:
         started = time.perf_counter()
         self.fetch(forward(batch))
         return time.perf_counter() - started
 
-    def _forward(
-        self, precision: str, patches: npt.NDArray[np.uint8]
-    ) -> Callable[[torch.Tensor], torch.Tensor]:
+    def _forward_as_it_is(self, precision: str, _: npt.NDArray[np.uint8]) -> Forward:
+        """Return the function that `_forward` returns, not frozen."""
+        return _wrap(self.network, self.spec, precision, self.device)
+
+    def _forward(self, precision: str, patches: npt.NDArray[np.uint8]) -> Forward:
         """Return the function from uint8 patches to features, made at the first patches of a size."""
         key = (precision, *patches.shape[1:3])
         if key not in self._forwards:
@@ -265,7 +284,7 @@ def class_and_mean(tokens: torch.Tensor, *, prefix: int) -> torch.Tensor:
 
 def _make_forward(
     network: torch.nn.Module, spec: EncoderSpec, precision: str, device: str, sample: torch.Tensor
-) -> Callable[[torch.Tensor], torch.Tensor]:
+) -> Forward:
     import torch
 
     kind = torch.device(device).type

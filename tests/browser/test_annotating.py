@@ -232,7 +232,7 @@ def test_a_trembling_or_slow_click_seeds_and_a_drag_pans(viewer):
     viewer.wait()
     assert set(viewer.seeds) == set(rows[:2])
     viewer.evaluate(
-        "tmapp.ISS_viewer.viewport.zoomTo(3 * tmapp.ISS_viewer.viewport.getHomeZoom(), null, true)"
+        "void tmapp.ISS_viewer.viewport.zoomTo(3 * tmapp.ISS_viewer.viewport.getHomeZoom(), null, true)"
     )
     before = viewer.screen(0, 0)
     viewer.drag([(500, 400), (600, 460)])

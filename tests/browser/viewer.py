@@ -147,7 +147,8 @@ class Viewer:
 
     def show_all(self):
         """Zoom out, so that every patch is on the screen."""
-        self.evaluate("tmapp.ISS_viewer.viewport.goHome(true)")
+        # Of no value: what goHome returns holds all that is on the screen, and took seconds to be sent here.
+        self.evaluate("void tmapp.ISS_viewer.viewport.goHome(true)")
 
     def evaluate(self, script, argument=None):
         return self.page.evaluate(script, argument)

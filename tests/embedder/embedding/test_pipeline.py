@@ -279,7 +279,7 @@ def test_a_run_that_was_killed_twice_gives_the_same_bits(shared_data, tmp_path, 
     checkpoint = tmp_path / "random.pth"
     torch.save(resnet18().state_dict(), checkpoint)
     slide = tmp_path / "field.png"
-    pyvips.Image.new_from_file(str(shared_data / "prostate" / "test10.jpg")).crop(0, 0, 400, 420).copy(
+    pyvips.Image.new_from_file(str(shared_data / "prostate" / "test10.jpg")).crop(0, 0, 300, 320).copy(
         xres=2000, yres=2000
     ).pngsave(str(slide))
 
@@ -289,16 +289,16 @@ def test_a_run_that_was_killed_twice_gives_the_same_bits(shared_data, tmp_path, 
 
     whole = run("whole", -1, "bfloat16")
     assert whole.returncode == 0, whole.stderr
-    assert run("cut", 4, "bfloat16").returncode == -signal.SIGKILL
+    assert run("cut", 2, "bfloat16").returncode == -signal.SIGKILL
     # Measured anew, the precision might be another; what the first run chose is kept.
-    assert run("cut", 5, "float32").returncode == -signal.SIGKILL
+    assert run("cut", 3, "float32").returncode == -signal.SIGKILL
     assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == [".field.lock", ".field.partial"]
     left = run("cut", -1, "float32")
     assert left.returncode == 0, left.stderr
     assert "which is gone; it is cleared" in left.stderr
     a, b = (file_contents(tmp_path / folder / "field.h5ad") for folder in ("whole", "cut"))
     # The batch under way is lost each time: after its start, nothing of it was written.
-    assert b["X"]["shape"][0] > 80
+    assert b["X"]["shape"][0] > 40
     assert a == b
     a, b = ((tmp_path / folder / "field.tmap").read_bytes() for folder in ("whole", "cut"))
     assert a == b

@@ -75,7 +75,8 @@ def test_bfloat16_is_near_float32(patches, norm):
         ({"float32": 1.0, "bfloat16": 0.5}, 0.9999, "bfloat16"),
         ({"float32": 1.0, "bfloat16": 0.5}, 0.99, "float32"),  # it says something else
         ({"float32": 1.0, "bfloat16": 0.9}, 0.9999, "float32"),  # it is not worth it
-        ({"float32": 1.0, "bfloat16": 5.0}, 0.9999, "float32"),
+        ({"float32": 1.0, "bfloat16": 3.0}, 0.9999, "float32"),
+        ({"float32": 1.0, "bfloat16": 5.0}, 0.9999, "float32"),  # at a first look
     ],
 )
 def test_the_precision_is_chosen_by_speed_and_by_what_it_says(
@@ -83,15 +84,22 @@ def test_the_precision_is_chosen_by_speed_and_by_what_it_says(
 ):
     encoder = make_encoder("auto")
     assert encoder.precision == "auto"
-    forwards = {}
-    made = encoder._forward
+    forwards = []
 
-    def remember(precision, some):
-        forwards[id(made(precision, some))] = precision
-        return made(precision, some)
+    def remembering(make):
+        def remember(precision, some):
+            forwards.append((make(precision, some), precision))
+            return forwards[-1][0]
 
-    monkeypatch.setattr(encoder, "_forward", remember)
-    monkeypatch.setattr(encoder, "_seconds", lambda forward, batch: times[forwards[id(forward)]])
+        return remember
+
+    for name in ("_forward", "_forward_as_it_is"):
+        monkeypatch.setattr(encoder, name, remembering(getattr(encoder, name)))
+
+    def seconds(forward, batch):
+        return next(times[precision] for made, precision in forwards if made is forward)
+
+    monkeypatch.setattr(encoder, "_seconds", seconds)
     monkeypatch.setattr(network, "_find_least_cosine", lambda a, b: cosine)
     with caplog.at_level("INFO"):
         choice = encoder.choose_precision(patches)
@@ -99,6 +107,15 @@ def test_the_precision_is_chosen_by_speed_and_by_what_it_says(
     assert choice.speed_ratio == pytest.approx(1 / times["bfloat16"], abs=0.01)
     assert f"precision: {chosen}: bfloat16 is" in caplog.text
     assert encoder.choose_precision(patches) is choice  # once
+
+
+def test_where_bfloat16_is_hopeless_no_network_is_frozen_in_it(patches, monkeypatch):
+    encoder = make_encoder("auto")
+    seconds = iter([1.0, 1.0, 10.0, 11.0])
+    monkeypatch.setattr(encoder, "_seconds", lambda forward, batch: next(seconds))
+    assert encoder.choose_precision(patches).speed_ratio == 0.1
+    encoder.encode(patches)
+    assert {precision for precision, *_ in encoder._forwards} == {"float32"}
 
 
 def test_a_device_without_bfloat16_computes_in_float32(patches, monkeypatch):
