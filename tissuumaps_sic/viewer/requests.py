@@ -223,6 +223,12 @@ class ChangeRequest(SeenRequest):
     change: Annotated[Change, Field(discriminator="kind")]
 
 
+class BringRequest(OpenRequest):
+    """Give the server a session back that it kept, and lost when it was started anew."""
+
+    text: Annotated[str, Field(min_length=1)]
+
+
 class HistoryRequest(SeenRequest):
     """Ask what happened; with `before` in so many first actions alone."""
 

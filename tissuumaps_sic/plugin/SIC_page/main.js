@@ -3,6 +3,7 @@
 import { followAside } from "./aside.js";
 import { followDecisions } from "./decide.js";
 import { dropLasso, mouse, mute, onClick, unmute } from "./gestures.js";
+import { followHeld } from "./held.js";
 import { followHistory } from "./history.js";
 import { forgetKeys, onKey, onKeyUp } from "./keyboard.js";
 import { followZoom } from "./labels.js";
@@ -54,7 +55,7 @@ export function init(container) {
   viewer.watchSaving();
   const slide = viewer.container();
   stops = [
-    followOutbox(), followHistory(), followAsked(), followDecisions(), followSlide(), followPointer(), followMap(), followFrame(), followZoom(), followTitle(), followAside(), viewer.tidy(),
+    followOutbox(), followHistory(), followHeld(), followAsked(), followDecisions(), followSlide(), followPointer(), followMap(), followFrame(), followZoom(), followTitle(), followAside(), viewer.tidy(),
     viewer.watchFront(container, (isInFront) => update({ isInFront })), subscribe(() => [isSeeding()], mute),
     // Before anybody else on the page.
     listen(document, "keydown", onKey, true), listen(document, "keyup", onKeyUp, true), listen(window, "blur", forgetKeys),

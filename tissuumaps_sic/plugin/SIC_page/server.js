@@ -24,8 +24,9 @@ import { unpack } from "./packing.js";
  *   and whether it was seen (1) of each
  * @typedef {{ methods: { name: string, words: string }[], exports: { name: string, words: string, use: string }[],
  *   most_classes: number }} Tables what a person can choose from
- * @typedef {{ mpp: number | null, fields: Record<string, [number, number] | null>, unwritable: string }} Facts µm per level-0
- *   pixel, what each embedding's network saw around a patch's centre (level-0 pixels), why nothing can be saved
+ * @typedef {{ mpp: number | null, fields: Record<string, [number, number] | null>, unwritable: string,
+ *   is_kept: boolean }} Facts µm per level-0 pixel, what each embedding's network saw around a patch's centre (level-0 pixels), why
+ *   nothing can be saved on disk, whether the server keeps it then
  * @typedef {{ n_disputed: number, kappa: number | null, word: string, is_stale: boolean,
  *   table: { names: string[], counts: number[][] }, classes: SeedClass[],
  *   places: [number, number][], disputed: Uint8Array, labels: Uint8Array }} Compared places are rows and numbers of patches
@@ -91,6 +92,10 @@ export const open = (content) => postForJson("open", content);
 export const change = (content) => postForJson("change", content);
 /** @type {(content: Content) => Promise<Session & { n_disputed: number }>} */
 export const merge = (content) => postForJson("merge", content);
+/** @type {(content: Content) => Promise<{ name: string, text: string }>} */
+export const sessionFile = (content) => postForJson("document", content);
+/** @type {(content: Content) => Promise<Session>} */
+export const bring = (content) => postForJson("bring", content);
 /** @type {(content: Content) => Promise<History>} */
 export const history = (content) => postForJson("history", content);
 /** @type {(content: Content) => Promise<{ text: string }>} */

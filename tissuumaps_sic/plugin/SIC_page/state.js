@@ -11,6 +11,7 @@ import { makeStore } from "./store.js";
  * @typedef {{ uid: string, h5ad: string }} Layer
  * @typedef {{ h5ad: string, session: string, name: string | null, patches: number[], user: string, time: string }} Unsent seeds
  *   of a class by its name (null: taken back) that the server has not got yet
+ * @typedef {{ h5ad: string, session: string, revision: number, name: string, text: string }} Held a session's file, as it was seen last
  * @typedef {{ kind: string, h5ad: string, token: string, stage: string | null, share: number | null,
  *   isStopping: boolean, isSuperseded: boolean }} Job what can be asked about and stopped
  * @typedef {{ kind: string, job: Job | null, isSlow: boolean }} Request slow: for so long that a person wants to see it
@@ -37,6 +38,7 @@ const store = makeStore({
   regions: /** @type {Region[] | null} */ (null), // the labels as regions, while they are shown
   border: /** @type {number | null} */ (null), // score from which a patch is of class 1; null is where it is the highest
   unsent: /** @type {Unsent[]} */ ([]), // of this session
+  held: /** @type {Held | null} */ (null), // of a session that is not on disk
   history: /** @type {History | null} */ (null), // while somebody looks
   historyOpen: false,
   point: /** @type {{ branch: number | null, position: number, text: string } | null} */ (null), // of the history, that was chosen
@@ -104,6 +106,9 @@ export function field() {
   const { grid: { spacing }, factor } = layer(), [width, height] = app.facts?.fields[app.embedding] ?? [0, 0];
   return { width: width * factor || spacing, height: height * factor || spacing };
 }
+
+/** Whether the server keeps the session, since it cannot lie beside its slide. */
+export const isTemporary = () => Boolean(app.facts?.unwritable && app.facts.is_kept);
 
 /** Keep that the last change is in the slide's file. */
 export const noteSaved = () => update({ savedAt: Date.now(), isUnsaved: false });

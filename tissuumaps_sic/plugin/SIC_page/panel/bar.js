@@ -2,7 +2,7 @@
 
 import { classTag, html } from "../dom.js";
 import { barOf, magnificationOf } from "../ruler.js";
-import { app, isSeeding, layer, subscribe } from "../state.js";
+import { app, isSeeding, isTemporary, layer, subscribe } from "../state.js";
 import * as viewer from "../viewer.js";
 import { drawMessages, followProgress, messages } from "./messages.js";
 import { mount } from "./section.js";
@@ -48,12 +48,13 @@ function drawBadge() {
 
 function drawSaved() {
   if (!app.state) return [];
-  const [mark, text, title, kind] = app.facts?.unwritable
+  const [mark, text, title, kind] = app.facts?.unwritable && !isTemporary()
     ? ["✕", "Nothing is saved", app.facts.unwritable, "lost"]
     : app.busy?.kind === "Saving" ? ["…", "Saving", "The last change is on its way", "going"]
       : app.isUnsaved || app.unsent.length ? ["✕", "Not saved", "The last change is not in the slide's file", "lost"]
-        : app.savedAt === null ? ["✓", "All saved", "Everything that was done on this slide is in its file", "kept"]
-          : ["✓", `Saved ${timeOf(app.savedAt)}`, "Everything that was done on this slide is in its file", "kept"];
+        : isTemporary() ? ["!", "Not on disk", `The server keeps it until it stops: ${app.facts?.unwritable}`, "lost"]
+          : app.savedAt === null ? ["✓", "All saved", "Everything that was done on this slide is in its file", "kept"]
+            : ["✓", `Saved ${timeOf(app.savedAt)}`, "Everything that was done on this slide is in its file", "kept"];
   return [html("div", { id: "sic-saved", class: `sic-pill sic-${kind}`, title }, html("span", { "aria-hidden": "true" }, `${mark} `), text)];
 }
 

@@ -130,7 +130,7 @@ export const changes = {
 
 /** The class list of the folder. @type {Section} */
 export const scheme = {
-  shows: (state) => [state.scheme, state.classes, isSlow()],
+  shows: (state) => [state.scheme, state.classes, app.facts?.unwritable, isSlow()],
   draw({ scheme: list, classes: present }) {
     const names = list?.names ?? [];
     const isSame = names.length === present.length && !list?.missing.length;
@@ -142,6 +142,6 @@ export const scheme = {
       isSame ? html("span", { class: "text-muted", title: "classes.json of the folder" }, "These are the folder's classes.")
         : button("Offer these classes to new slides",
           "Slides and sessions of this folder that are begun from now on have these classes (classes.json)", offerClasses,
-          { id: "sic-offer", disabled: isSlow() }))];
+          { id: "sic-offer", disabled: isSlow() || Boolean(app.facts?.unwritable) }))];
   },
 };
