@@ -94,49 +94,47 @@ def test_a_whole_session_goes_on_as_usual_and_opens_later_beside_the_slide(brows
 
 
 def test_a_server_that_stops_and_comes_back_loses_nothing(browser, shut):
-    with serve_unwritable(shut) as (process, address):
-        with looking(browser, shut, address) as viewer:
-            seeds = some_seeds(viewer)
-            rows = list(seeds)
-            click_seeds(viewer, seeds)
-            viewer.run()
-            viewer.page.wait_for_function("window.SIC.app.held?.revision === window.SIC.app.state.revision")
-            process.terminate()
-            process.wait()
-            # The page gives what it holds, and keeps what cannot be sent.
-            name, text = save_session(viewer)
-            assert name == "demo.sic.json"
-            assert len(json.loads(text)["actions"]) == len(seeds)
-            viewer.click_patch(rows[0] + 1)
-            assert "Clicks are kept in this page" in viewer.error
-            with serve_unwritable(shut, port=urlsplit(address).port):
-                viewer.page.click("#sic-send")
-                viewer.page.wait_for_function("!window.SIC.app.busy && !window.SIC.app.unsent.length")
-                assert set(viewer.seeds) == {*rows, rows[0] + 1}
-                # Also of a page that is opened again only then.
-                assert viewer.evaluate("window.SIC.app.labels !== null")
-                viewer.reload()
-                assert set(viewer.seeds) == {*rows, rows[0] + 1}
-            with serve_unwritable(shut, port=urlsplit(address).port):
-                viewer.reload()
-                assert set(viewer.seeds) == {*rows, rows[0] + 1}
+    with serve_unwritable(shut) as (process, address), looking(browser, shut, address) as viewer:
+        seeds = some_seeds(viewer)
+        rows = list(seeds)
+        click_seeds(viewer, seeds)
+        viewer.run()
+        viewer.page.wait_for_function("window.SIC.app.held?.revision === window.SIC.app.state.revision")
+        process.terminate()
+        process.wait()
+        # The page gives what it holds, and keeps what cannot be sent.
+        name, text = save_session(viewer)
+        assert name == "demo.sic.json"
+        assert len(json.loads(text)["actions"]) == len(seeds)
+        viewer.click_patch(rows[0] + 1)
+        assert "Clicks are kept in this page" in viewer.error
+        with serve_unwritable(shut, port=urlsplit(address).port):
+            viewer.page.click("#sic-send")
+            viewer.page.wait_for_function("!window.SIC.app.busy && !window.SIC.app.unsent.length")
+            assert set(viewer.seeds) == {*rows, rows[0] + 1}
+            # Also of a page that is opened again only then.
+            assert viewer.evaluate("window.SIC.app.labels !== null")
+            viewer.reload()
+            assert set(viewer.seeds) == {*rows, rows[0] + 1}
+        with serve_unwritable(shut, port=urlsplit(address).port):
+            viewer.reload()
+            assert set(viewer.seeds) == {*rows, rows[0] + 1}
 
 
 def test_what_a_server_has_lost_is_given_as_a_file_where_somebody_has_begun_anew(browser, shut):
-    with serve_unwritable(shut) as (process, address):
-        with looking(browser, shut, address) as viewer:
-            seeds = some_seeds(viewer)
-            click_seeds(viewer, seeds)
-            viewer.page.wait_for_function("window.SIC.app.held?.revision === window.SIC.app.state.revision")
-            process.terminate()
-            process.wait()
-            with serve_unwritable(shut, port=urlsplit(address).port):
-                row = next(iter(seeds))
-                with looking(browser, shut, address) as other:
-                    other.click_patch(row)
-                    assert other.seeds == {row: 1}
-                viewer.reload()
-                assert viewer.seeds == {row: 1}
-                name, text = take(viewer, lambda: viewer.page.click("#sic-save-lost"))
-                assert name == "demo.sic.json"
-                assert len(json.loads(text)["actions"]) == len(seeds)
+    with serve_unwritable(shut) as (process, address), looking(browser, shut, address) as viewer:
+        seeds = some_seeds(viewer)
+        click_seeds(viewer, seeds)
+        viewer.page.wait_for_function("window.SIC.app.held?.revision === window.SIC.app.state.revision")
+        process.terminate()
+        process.wait()
+        with serve_unwritable(shut, port=urlsplit(address).port):
+            row = next(iter(seeds))
+            with looking(browser, shut, address) as other:
+                other.click_patch(row)
+                assert other.seeds == {row: 1}
+            viewer.reload()
+            assert viewer.seeds == {row: 1}
+            name, text = take(viewer, lambda: viewer.page.click("#sic-save-lost"))
+            assert name == "demo.sic.json"
+            assert len(json.loads(text)["actions"]) == len(seeds)
