@@ -164,10 +164,14 @@ export function drawOutlines() {
     }
     group.append(
       svg("path", { ...look, d, stroke: "#111", "stroke-width": 4, opacity: 0.5 }),
-      svg("path", { ...look, d, stroke: classes[label].color, "stroke-width": 2.5, "data-label": label }));
+      svg("path", { ...look, d, stroke: classes[label].color, "stroke-width": 2.5, "data-label": label,
+        "stroke-dasharray": dashOf(placeOf(classes[label].name)) }));
   }
   viewer.overlay().prepend(group);
 }
+
+/** Where the panel lists a class; before all others, where it is no longer there. @param {string} name */
+const placeOf = (name) => current().listed.findIndex((label) => current().classes[label].name === name);
 
 export function clearOutlines() {
   viewer.overlay().querySelector("#SIC_outlines")?.remove();
