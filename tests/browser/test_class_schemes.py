@@ -187,5 +187,5 @@ def test_classes_from_the_eighth_on_have_letters(viewer):
     viewer.press("undo")
     viewer.run()
     assert legend.locator("[data-sign]").all_text_contents() == ["B"]
-    viewer.page.click("#level-1-tabs >> text=Markers")
+    viewer.page.click("a.nav-link:text-is('Markers')")
     viewer.keep_picture(ARTIFACTS, "legend-letters")

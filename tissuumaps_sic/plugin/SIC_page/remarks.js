@@ -3,11 +3,12 @@
 import { cardRow } from "./card.js";
 import { inView } from "./coverage.js";
 import { send } from "./looking.js";
+import { drawPart, drawnPart, dropPart } from "./parts.js";
 import { change } from "./runs.js";
 import { current, layer, tell } from "./state.js";
 import * as viewer from "./viewer.js";
 
-/** @typedef {"slide" | "patch" | "view"} Target what a note is on */
+/** @typedef {"slide" | "patch" | "view" | "part"} Target what a note is on */
 
 /** The patch that a note can be on: the one on the card, else the one in the middle of the view. */
 export function notedPatch() {
@@ -21,6 +22,7 @@ export async function addNote(text, target) {
     tell("Write something first");
     return false;
   }
+  if (target === "part") return addToPart(text);
   const patch = target === "patch" ? notedPatch() : null;
   const patches = target === "view" ? inView(layer().grid, viewer.viewBox()) : patch === null ? [] : [patch];
   if (target !== "slide" && !patches.length) {
@@ -28,6 +30,18 @@ export async function addNote(text, target) {
     return false;
   }
   return change(() => ({ kind: "note", text, patches }), "Noted");
+}
+
+/** @param {string} text */
+async function addToPart(text) {
+  const outline = drawnPart();
+  if (!outline) {
+    drawPart();
+    return false;
+  }
+  const isThere = await change(() => ({ kind: "note", text, outline }), "Noted");
+  if (isThere) dropPart();
+  return isThere;
 }
 
 /** @param {number} number */

@@ -19,7 +19,8 @@ import { unpack } from "./packing.js";
  *   readers: string[], scheme: Scheme | null, run: Run | null, skipped: number[], notes: Note[],
  *   checked: { time: string, user: string, is_current: boolean } | null }} Session what is known of a slide's session
  * @typedef {{ number: number, text: string, time: string, user: string, patch: number | null, box: number[] | null,
- *   place: string }} Note patch: a row, of a part that in its middle, null of the slide
+ *   outline: [number, number][] | null, place: string }} Note patch: a row, of a part that in its middle, null of the slide; box (left,
+ *   top, right, bottom) and outline (corners): of a part, level-0 pixels
  * @typedef {{ spacing: number | null, tissue: Float32Array, seen: Uint8Array }} Looked spacing: of patches, µm; share of tissue
  *   and whether it was seen (1) of each
  * @typedef {{ methods: { name: string, words: string }[], exports: { name: string, words: string, use: string }[],

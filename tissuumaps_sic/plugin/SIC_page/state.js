@@ -68,6 +68,7 @@ const store = makeStore({
   brush: 1, // across, in patches
   seedsHidden: false,
   looked: /** @type {Looked & { share: number } | null} */ (null), // where the person has looked, and the share of tissue
+  part: /** @type {{ corners: { x: number, y: number }[] } | null} */ (null), // of the slide, that is drawn for a note; in image pixels
   notes: /** @type {(Note & { session: string })[]} */ ([]), // of other readers
   savedAt: /** @type {number | null} */ (null), // when the last change of this page was saved, ms
   isUnsaved: false, // whether the last change could not be saved
@@ -127,7 +128,12 @@ export const user = () => localStorage.getItem("SIC.user") ?? "";
 export const sessionTitle = (name) => name || "(shared)";
 
 /** Whether a click on the slide seeds; then, and only then, the slide says so. */
-export const isSeeding = () => app.state !== null && app.seeding && app.isInFront && !app.isBare;
+export const isSeeding = () => isAtWork() && app.seeding && !isOutlining();
+
+/** Whether a drag on the slide draws the part that a note is on. */
+export const isOutlining = () => isAtWork() && app.part !== null && !app.part.corners.length;
+
+const isAtWork = () => app.state !== null && app.isInFront && !app.isBare;
 
 /** Whether there is what a view draws. @param {string} view */
 export const canView = (view) => (["labels", "outlines"].includes(view) ? Boolean(app.labels)
