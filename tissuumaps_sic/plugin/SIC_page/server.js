@@ -5,7 +5,8 @@ import { unpack } from "./packing.js";
 /**
  * @typedef {{ name: string, color: string }} SeedClass
  * @typedef {{ text: string, time: string, user: string }} Step
- * @typedef {Step & { branch: number | null, position: number }} HistoryStep branch null: the line that counts
+ * @typedef {Step & { branch: number | null, position: number, n: number, together: string }} HistoryStep branch null: the line that
+ *   counts; n and together: how many, and of what, where several steps are told as one
  * @typedef {{ position: number, trunk: HistoryStep[], branches: HistoryStep[], more: number }} History the newest first
  * @typedef {{ names: string[], missing: string[], problem: string }} Scheme the folder's class list
  * @typedef {{ row: number, size: number, said: { reader: string, name: string, color: string }[] }} Decision

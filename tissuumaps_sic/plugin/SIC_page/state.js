@@ -41,6 +41,7 @@ const store = makeStore({
   held: /** @type {Held | null} */ (null), // of a session that is not on disk
   history: /** @type {History | null} */ (null), // while somebody looks
   historyOpen: false,
+  unfolded: /** @type {string[]} */ ([]), // keys of the history's acts whose steps are shown
   point: /** @type {{ branch: number | null, position: number, text: string } | null} */ (null), // of the history, that was chosen
   decisions: /** @type {Decisions & { place: number } | null} */ (null), // of a consensus; place: which one is shown
   naming: /** @type {{ label: number | null, text: string, error: string } | null} */ (null), // the class that is being named
