@@ -187,5 +187,5 @@ def test_classes_from_the_eighth_on_have_letters(viewer):
     viewer.press("undo")
     viewer.run()
     assert legend.locator("[data-sign]").all_text_contents() == ["B"]
-    viewer.page.click("a.nav-link:text-is('Markers')")
+    viewer.page.locator("text=Markers").locator("visible=true").first.click()
     viewer.keep_picture(ARTIFACTS, "legend-letters")

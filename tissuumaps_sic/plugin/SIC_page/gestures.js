@@ -126,6 +126,6 @@ export function cancel() {
   drawPointed(null);
   if (stop()) return;
   const wasSuggested = app.suggested !== null;
-  show({ suggested: null, error: "", part: null, ...(wasSuggested ? { status: "" } : {}) });
+  show({ suggested: null, error: "", part: null, noted: null, ...(wasSuggested ? { status: "" } : {}) });
   if (wasSuggested) drawSeeds();
 }

@@ -12,6 +12,7 @@ import { choose, lookForFiles, reload } from "./open.js";
 import { followOutbox } from "./outbox.js";
 import { clearFrame, clearOutlines, clearSeeds, drawPointed, followFrame } from "./overlay.js";
 import { hidePanel, showPanel } from "./panel/panel.js";
+import { closePatchMenu, onContextMenu } from "./patchmenu.js";
 import { hideWorklist, showWorklist } from "./panel/worklist.js";
 import { onConflict } from "./requests.js";
 import { app, isSeeding, reset, subscribe, update } from "./state.js";
@@ -61,7 +62,7 @@ export function init(container) {
     listen(document, "keydown", onKey, true), listen(document, "keyup", onKeyUp, true), listen(window, "blur", forgetKeys),
     listen(document, viewer.LOADED, onLoaded),
     listen(slide, "pointermove", onHover), listen(slide, "pointerleave", onLeave), listen(slide, "click", onClick, true),
-    listen(slide, "dblclick", (event) => event.stopPropagation()), // TissUUmaps would tell what it no longer does then
+    listen(slide, "contextmenu", onContextMenu), listen(slide, "dblclick", (event) => event.stopPropagation()), // TissUUmaps would tell what it no longer does then
   ];
   onLoaded();
   lookForFiles();
@@ -78,6 +79,7 @@ export function close() {
   viewer.hideRegions();
   closeMap();
   dropLasso();
+  closePatchMenu();
   unmute();
   hideWorklist();
   hidePanel();

@@ -22,7 +22,7 @@ export function choose(chosen) {
   return enqueue("Opening", async () => {
     const grid = makeGrid(viewer.centres(chosen.uid));
     update({ layer: { ...chosen, grid, factor: viewer.factorOf(chosen.uid) }, state: null, map: null, mapOpen: false,
-      pointed: null, part: null, hidden: [], isPicked: false, naming: null, savedAt: null, isUnsaved: false });
+      pointed: null, part: null, noted: null, hidden: [], isPicked: false, naming: null, savedAt: null, isUnsaved: false });
     await Promise.all([
       loadSession(),
       Promise.race([loadWorklist(), new Promise((done) => { setTimeout(done, PATIENCE); })]),

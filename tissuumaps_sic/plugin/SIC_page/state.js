@@ -69,6 +69,7 @@ const store = makeStore({
   brush: 1, // across, in patches
   seedsHidden: false,
   looked: /** @type {Looked & { share: number } | null} */ (null), // where the person has looked, and the share of tissue
+  noted: /** @type {number | null} */ (null), // row of the patch that was chosen for a note
   part: /** @type {{ corners: { x: number, y: number }[] } | null} */ (null), // of the slide, that is drawn for a note; in image pixels
   notes: /** @type {(Note & { session: string })[]} */ ([]), // of other readers
   savedAt: /** @type {number | null} */ (null), // when the last change of this page was saved, ms

@@ -1,6 +1,7 @@
 /** The classes, what each has, and what is done to them. */
 
-import { button, count, html, menu, share, sum } from "../dom.js";
+import { button, count, html, share, sum } from "../dom.js";
+import { menu } from "../menus.js";
 import { run } from "../runs.js";
 import { addOffered, editClass, offerClasses, removeClass } from "../seeding.js";
 import { signOf } from "../signs.js";

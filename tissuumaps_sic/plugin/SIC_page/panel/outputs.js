@@ -1,6 +1,7 @@
 /** What is made of labels: regions and files. */
 
-import { button, html, menu, classTag, share, toggle } from "../dom.js";
+import { button, html, classTag, share, toggle } from "../dom.js";
+import { menu } from "../menus.js";
 import { exportAs, write } from "../outputs.js";
 import { toggleRegions } from "../regions.js";
 import { app, isSlow, tables } from "../state.js";
