@@ -1,4 +1,4 @@
-"""A newcomer, who reads nothing but what is on the first screen; teach cards one after the other; and every size."""
+"""A newcomer, who reads nothing but the first screen; twenty cards in a row; and every size of the window."""
 
 import json
 import os
