@@ -167,3 +167,25 @@ def test_classes_from_the_eighth_on_have_letters(viewer):
     assert viewer.page.locator("#SIC_seeds text").all_text_contents() == ["B"]
     colors = [each["color"] for each in viewer.evaluate("SIC.app.state.classes")]
     assert len(set(colors)) == 9
+    # TissUUmaps' own legend has them too, and the outlines are dashed.
+    for label, row in ((1, 5), (8, 41), (0, 200)):
+        viewer.choose(label)
+        viewer.click_patch(row)
+    viewer.run()
+    assert viewer.error is None
+    legend = viewer.page.locator("#SICLABELS_menu-UI tbody tr:has([data-sign])")
+    assert [each.get_attribute("data-key") for each in legend.all()] == ["Kind 6"]
+    assert legend.locator("[data-sign]").text_content() == "B"
+    viewer.press("view-outlines")
+    dashes = {
+        each.get_attribute("data-label"): each.get_attribute("stroke-dasharray")
+        for each in viewer.page.query_selector_all("#SIC_outlines [data-label]")
+    }
+    assert dashes["8"]
+    assert not dashes["1"]
+    # They stay when labels change.
+    viewer.press("undo")
+    viewer.run()
+    assert legend.locator("[data-sign]").all_text_contents() == ["B"]
+    viewer.page.locator("text=Markers").locator("visible=true").first.click()
+    viewer.keep_picture(ARTIFACTS, "legend-letters")

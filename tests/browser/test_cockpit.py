@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 from test_annotating import click_seeds, headless, some_seeds
-from viewer import looking, served
+from viewer import looking
 
 SMALL = {"width": 1280, "height": 720}
 
@@ -309,26 +309,6 @@ def test_a_missing_h5ad_is_named(browser, server, folder):
     assert f"{folder.name}/demo.h5ad is not there" in page.inner_text("#sic-error")
     assert "demo.h5ad" in page.inner_text("#sic-waiting")
     page.close()
-
-
-UNWRITABLE = """
-import os, sys
-access = os.access
-os.access = lambda path, mode, **more: mode != os.W_OK and access(path, mode, **more)
-from tissuumaps_sic.cli import main
-sys.exit(main())
-"""
-
-
-def test_a_folder_that_cannot_be_written_is_told_on_opening(browser, folder):
-    with (
-        served(folder, program=("-c", UNWRITABLE)) as (_, address),
-        looking(browser, folder, address) as viewer,
-    ):
-        told = viewer.page.inner_text("#sic-unwritable")
-        assert "may not be written to" in told
-        assert "You can look" in told
-        assert viewer.page.inner_text("#sic-saved").endswith("Nothing is saved")
 
 
 @pytest.mark.parametrize("text", [100, 150])

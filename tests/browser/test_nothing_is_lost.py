@@ -74,10 +74,13 @@ def test_undo_asks_before_an_earlier_day_and_what_was_undone_comes_back(yesterda
     assert "1 seed of Tumour" in told[0]
     assert "now" in told[0]
     undone = viewer.page.locator(".sic-step[data-branch='0']")
-    assert undone.count() == 3
+    assert undone.count() == 2
     assert "Ben, today" in undone.nth(0).inner_text()
-    assert "19 seeds of Other (undone)" in undone.nth(1).inner_text()
+    assert "28 seeds of Other (undone)" in undone.nth(1).inner_text()
     assert "Anna, yesterday" in undone.nth(1).inner_text()
+    viewer.page.click(".sic-act:has-text('28 seeds') .sic-fold")
+    parts = viewer.page.locator(".sic-step.sic-part").all_inner_texts()
+    assert [each.split(" (")[0] for each in parts] == ["19 seeds of Other", "9 seeds of Other"]
     # What going there does is said before it is done.
     undone.nth(0).click()
     viewer.page.wait_for_selector("#sic-point")
@@ -91,6 +94,38 @@ def test_undo_asks_before_an_earlier_day_and_what_was_undone_comes_back(yesterda
     session = load_session(viewer.session_path, slide)
     (branch,) = session.branches
     assert [slide.index[each] for each in branch.actions[0].patches] == [200]
+
+
+def test_many_clicks_of_one_class_are_one_line_and_any_of_them_can_be_gone_to(viewer):
+    rows = list(range(40, 52))
+    viewer.choose(1)
+    for row in rows:
+        viewer.click_patch(row)
+    viewer.choose(0)
+    viewer.click_patch(200)
+    open_history(viewer)
+    assert len(steps(viewer)) == 3
+    assert "1 seed of Other" in steps(viewer)[0]
+    assert "12 seeds of Tumour" in steps(viewer)[1]
+    assert viewer.page.inner_text(".sic-fold") == "▸ 12 steps"
+    viewer.page.click(".sic-fold")
+    assert len(steps(viewer)) == 15
+    assert viewer.evaluate("document.activeElement.className") == "sic-fold"
+    viewer.keep_picture(ARTIFACTS, "history-acts")
+    viewer.page.click(".sic-step.sic-part[data-position='5']")
+    viewer.page.wait_for_selector("#sic-point")
+    viewer.page.click("#sic-restore")
+    viewer.wait()
+    assert list(viewer.seeds) == rows[:5]
+    # What is beyond is told apart as undone, and the act's own line leads to its end.
+    viewer.page.wait_for_function("document.querySelectorAll('.sic-act').length === 2")
+    assert "7 seeds of Tumour (undone)" in steps(viewer)[1]
+    assert "5 seeds of Tumour ← now" in next(each for each in steps(viewer) if "5 seeds" in each)
+    viewer.page.click(".sic-act .sic-step >> nth=0")
+    viewer.page.wait_for_selector("#sic-point")
+    viewer.page.click("#sic-restore")
+    viewer.wait()
+    assert list(viewer.seeds) == rows
 
 
 def test_clicks_while_the_server_is_away_are_kept_and_sent(viewer):

@@ -270,3 +270,38 @@ def test_everything_has_a_key_and_every_control_says_what_it_does(viewer):
             .map((each) => each.outerHTML.slice(0, 80))"""
     )
     assert unnamed == []
+
+
+def test_all_that_is_left_is_decided_as_one_reader_has_it(viewer):
+    few = some_seeds(viewer)
+    first, second, *rest = few
+    agreed = {row: few[row] for row in rest}
+    reading(viewer, "Anna", few)
+    reading(viewer, "Ben", {**agreed, first: 1 - few[first], second: 1 - few[second]})
+    viewer.page.select_option("#sic-compare", label="Anna")
+    viewer.wait()
+    viewer.press("consensus")
+    viewer.press("session-make")
+    viewer.page.wait_for_function("SIC.app.decisions !== null")
+    before, decisions = viewer.seeds, viewer.evaluate("SIC.app.decisions.decisions")
+    assert len(decisions) >= 2
+    assert {first, second} <= {each["row"] for each in decisions}
+    viewer.page.click("button:text-is('All as Anna')")
+    viewer.page.wait_for_function("SIC.app.decisions?.n === 0 && !SIC.app.busy")
+    viewer.wait()
+    names = ("Other", "Tumour")
+    theirs = {
+        each["row"]: names.index(said["name"])
+        for each in decisions
+        for said in each["said"]
+        if said["reader"] == "Anna"
+    }
+    assert theirs[first] == few[first]
+    assert viewer.seeds == before | theirs
+    assert "Everything is decided" in viewer.page.inner_text("#sic-decide")
+    assert "Decided as Anna has it" in viewer.status
+    assert viewer.page.query_selector("#SIC_pointed") is None
+    # It is undone like anything else, and asked about again.
+    while viewer.seeds != before:
+        viewer.press("undo")
+    viewer.page.wait_for_function("n => SIC.app.decisions?.n === n", arg=len(decisions))

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+from shapely import Polygon
 from test_annotating import click_seeds, some_seeds
 from viewer import ARTIFACTS
 
@@ -116,6 +117,48 @@ def test_notes_are_written_gone_to_removed_and_read_by_the_second_reader(viewer)
     assert viewer.page.query_selector("[data-note='0']") is None
     viewer.press("undo")
     assert viewer.page.query_selector("[data-note='0']")
+
+
+def test_a_note_is_on_a_part_that_is_drawn(viewer):
+    viewer.page.click("#sic-notes summary")
+    viewer.page.select_option("#sic-note-target", "part")
+    assert viewer.page.inner_text("#sic-badge") == "Drawing: the part that the note is on"
+    assert "Drag around the part" in viewer.status
+    corners = [(2000, 2000), (4000, 2100), (3500, 3600), (2100, 3000)]
+    viewer.drag([viewer.screen(*each) for each in corners])
+    # Nothing was seeded; it can be drawn again, and what is drawn is seen.
+    assert viewer.seeds == {}
+    assert viewer.page.locator("#SIC_notes [data-part]").count() == 1
+    viewer.press("note-redraw")
+    viewer.drag([viewer.screen(x + 300, y) for x, y in corners])
+    viewer.page.fill("#sic-note-text", "A fold")
+    viewer.press("note-add")
+    note = json.loads(viewer.session_path.read_text())["actions"][0]
+    assert note["text"] == "A fold"
+    drawn = Polygon(note["outline"])
+    expected = Polygon([(x + 300, y) for x, y in corners])
+    assert drawn.symmetric_difference(expected).area < 0.1 * expected.area
+    assert np.allclose(note["box"], drawn.bounds)
+    shown = viewer.page.locator("#SIC_notes [data-note]")
+    assert len(shown.get_attribute("points").split()) == len(note["outline"])
+    assert viewer.page.locator("#SIC_notes [data-part]").count() == 0
+    assert viewer.page.input_value("#sic-note-target") == "slide"
+    viewer.keep_picture(ARTIFACTS, "note-drawn")
+    # Clicks seed again; Esc takes back that something is to be drawn; with the rectangle it has four corners.
+    viewer.click_patch(40)
+    assert viewer.seeds == {40: 1}
+    viewer.page.select_option("#sic-note-target", "part")
+    viewer.page.keyboard.press("Escape")
+    viewer.page.wait_for_function("window.SIC.app.part === null")
+    assert viewer.page.input_value("#sic-note-target") == "slide"
+    viewer.press("tool-rectangle")
+    viewer.page.select_option("#sic-note-target", "part")
+    viewer.drag([viewer.screen(2000, 2000), viewer.screen(3000, 2800)])
+    viewer.page.fill("#sic-note-text", "Ink")
+    viewer.press("note-add")
+    note = json.loads(viewer.session_path.read_text())["actions"][-1]
+    assert len(note["outline"]) == 4
+    assert viewer.seeds == {40: 1}
 
 
 def test_the_gallery_shows_the_least_sure_first_and_corrects_by_key(viewer):

@@ -34,12 +34,12 @@ Page.wait_for_function = wait_for_function
 
 
 @contextmanager
-def served(folder: Path, *, program=("-m", "tissuumaps_sic")):
-    """Run `tissuumaps-sic serve` on a free port; yield its process and the address of the first slide.
+def served(folder: Path, *, program=("-m", "tissuumaps_sic"), port=0):
+    """Run `tissuumaps-sic serve`, on a free port; yield its process and the address of the first slide.
 
     `program` is what Python is given in its place.
     """
-    command = [sys.executable, *program, "serve", str(folder), "--port", "0", "--no-browser"]
+    command = [sys.executable, *program, "serve", str(folder), "--port", str(port), "--no-browser"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         for line in process.stdout:

@@ -5,6 +5,7 @@ import { daysAgo, tellDay, tellStep } from "../../tissuumaps_sic/plugin/SIC_page
 import { legendKeys, plainName } from "../../tissuumaps_sic/plugin/SIC_page/legend.js";
 import { pairUp } from "../../tissuumaps_sic/plugin/SIC_page/pairs.js";
 import { dashOf, signOf } from "../../tissuumaps_sic/plugin/SIC_page/signs.js";
+import { reset, update } from "../../tissuumaps_sic/plugin/SIC_page/state.js";
 
 const at = (day, hour = 12) => new Date(2026, 2, day, hour); // around the day when clocks are set in Europe, 29 March
 
@@ -37,12 +38,13 @@ test("names are given to TissUUmaps so that none is markup, and no two are one",
   assert.equal(plainName("<b>"), "＜b＞");
 });
 
-test("classes have letters and dashed lines from the eighth on, no two alike", () => {
-  const signs = Array.from({ length: 64 }, (_, place) => signOf(place));
-  assert.deepEqual(signs.slice(0, 9), ["", "", "", "", "", "", "", "A", "B"]);
-  assert.equal(new Set(signs.slice(7)).size, 57);
-  assert.equal(dashOf(6), "");
-  assert.notEqual(dashOf(7), dashOf(8));
+test("classes have the letters that the server has for them, and dashed lines where they have some", () => {
+  assert.equal(signOf(1), ""); // before anything is known
+  update({ tables: { methods: [], exports: [], most_classes: 64, signs: ["", "A", "B"] } });
+  assert.deepEqual([0, 1, 2, 3].map(signOf), ["", "A", "B", ""]);
+  assert.equal(dashOf(0), "");
+  assert.notEqual(dashOf(1), dashOf(2));
+  reset();
 });
 
 test("pairs are what one says and the other does not, by names, the most frequent first", () => {

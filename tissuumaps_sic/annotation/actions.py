@@ -21,7 +21,7 @@ from tissuumaps_sic.annotation.classes import NumberedClass, SeedClass
 from tissuumaps_sic.annotation.loans import Loan
 from tissuumaps_sic.annotation.patch_rows import PatchIndex, PatchRows
 from tissuumaps_sic.annotation.records import Reading, Record, to_line
-from tissuumaps_sic.annotation.remarks import LONGEST_NOTE, Check, Note, StoredBox
+from tissuumaps_sic.annotation.remarks import LONGEST_NOTE, Check, Note, Outline, StoredBox
 from tissuumaps_sic.annotation.state import State
 
 # What is worth keeping between two kept states of a session: microseconds of doing actions.
@@ -211,6 +211,7 @@ class NoteAction(_Action):
     text: str = Field(max_length=LONGEST_NOTE)
     patch: str = Field(default="", max_length=1000)
     box: StoredBox | None = None
+    outline: Outline | None = None
 
     def _apply(self, state: State) -> None:
         if self.text:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from string import ascii_uppercase
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -12,6 +13,8 @@ from tissuumaps_sic.annotation.colors import choose_color
 from tissuumaps_sic.annotation.records import Record, SessionError
 
 FEWEST_CLASSES, MOST_CLASSES = 2, 64
+# More colours than this nobody tells apart in every kind of sight (`colors`).
+_TOLD_APART = 7
 
 
 # Characters that are no text: control characters (a name has one line), and halves of characters.
@@ -95,6 +98,18 @@ def order_classes(n_classes: int) -> list[int]:
     [1, 0, 2, 3]
     """
     return [1, 0, *range(2, n_classes)][:n_classes] if n_classes > 1 else [0]
+
+
+def sign_of(place: int) -> str:
+    """Return the letter of a class by its place in that order; "" of those that everybody tells by colour.
+
+    >>> [sign_of(place) for place in (0, 6, 7, 8, 33)]
+    ['', '', 'A', 'B', 'A2']
+    """
+    if place < _TOLD_APART:
+        return ""
+    around, letter = divmod(place - _TOLD_APART, len(ascii_uppercase))
+    return ascii_uppercase[letter] + (str(around + 1) if around else "")
 
 
 def drop_repeated(classes: Iterable[SeedClass]) -> list[SeedClass]:

@@ -14,8 +14,8 @@ It is one object:
 ``actions``
     What was done, in order, each with ``time``, ``user`` and ``kind``: "seed" (``label``, null where seeds
     are taken back, and ``patches``), "clear", "add-class", "edit-class", "remove-class", "borrow", "return",
-    "skip" (``patches``, always named), "note" (``number``, ``text``, ``patch``, ``box``), "check"
-    (``checked``); their members are those of the classes in `actions`.
+    "skip" (``patches``, always named), "note" (``number``, ``text``, ``patch``, ``box``, ``outline``),
+    "check" (``checked``); their members are those of the classes in `actions`.
 ``position``, ``revision``
     How many actions count, the others having been undone; how many changes there were.
 ``branches``

@@ -45,6 +45,10 @@ class Step:
         When, as the session notes it.
     user : str
         By whom; "" where that is not known.
+    n : int
+        Of how many patches, where several steps are told as one; else 0.
+    together : str
+        What several such steps are called after their number, "" where each is told by itself.
     """
 
     branch: int | None
@@ -52,6 +56,8 @@ class Step:
     text: str
     time: str
     user: str
+    n: int = 0
+    together: str = ""
 
 
 def list_steps(session: Session) -> list[Step]:
@@ -68,8 +74,8 @@ def list_steps(session: Session) -> list[Step]:
         if (branch, start) in leaving:
             at[branch, start] = names.copy()
         for position, action in enumerate(actions, start + 1):
-            text = names.tell(action)
-            steps.append(Step(branch, position, text, action.time, action.user))
+            told = names.tell(action), action.time, action.user
+            steps.append(Step(branch, position, *told, *_tell_together(action, names.classes)))
             if (branch, position) in leaving:
                 at[branch, position] = names.copy()
     return steps
@@ -151,6 +157,11 @@ class _Names:
     def __post_init__(self) -> None:
         self._state = State.start(self.initial, 0)
 
+    @property
+    def classes(self) -> Sequence[SeedClass]:
+        """As they are at this point."""
+        return self._state.classes
+
     def copy(self) -> _Names:
         copied = _Names(self.initial)
         copied._state = self._state.copy()
@@ -205,6 +216,20 @@ def _describe_remark(action: Action) -> str:
             return "the slide checked" if action.checked else "no longer checked"
         case _:
             return "a change"
+
+
+def _tell_together(action: Action, classes: Sequence[SeedClass]) -> tuple[int, str]:
+    """Return `Step.n` and `Step.together` of an action."""
+    match action:
+        case SeedAction(label=None):
+            return len(action.patches), "seeds taken back"
+        case SeedAction():
+            assert action.label is not None
+            return len(action.patches), f"seeds of {classes[action.label].name}"
+        case SkipAction():
+            return len(action.patches), "patches that one cannot tell"
+        case _:
+            return 0, ""
 
 
 def _shorten(text: str) -> str:

@@ -20,6 +20,9 @@ def tell_time(time: str) -> str:
 Box = tuple[float, float, float, float]
 _Pixel = Annotated[float, Field(allow_inf_nan=False)]
 StoredBox = tuple[_Pixel, _Pixel, _Pixel, _Pixel]
+# Corners of what was drawn, (x, y) in level-0 pixels; the last is joined with the first.
+MOST_CORNERS = 1000
+Outline = Annotated[tuple[tuple[_Pixel, _Pixel], ...], Field(min_length=3, max_length=MOST_CORNERS)]
 
 
 class Note(Record):
@@ -36,6 +39,8 @@ class Note(Record):
         Name of the patch; of a part that in its middle; "" of the slide.
     box : (float, float, float, float) or None
         The part: left, top, right, bottom in level-0 pixels.
+    outline : tuple of (float, float), or None
+        Corners of the part that was drawn, which `box` is around; None where it is the box itself.
     """
 
     number: int
@@ -44,6 +49,7 @@ class Note(Record):
     user: str
     patch: str = ""
     box: Box | None = None
+    outline: Outline | None = None
 
     @property
     def place(self) -> str:

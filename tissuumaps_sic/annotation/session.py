@@ -606,7 +606,14 @@ class Session(Record):
         return self._act(SkipAction(patches=tuple(patches), user=user))
 
     def note(
-        self, text: str, *, number: int | None = None, patch: str = "", box: Box | None = None, user: str = ""
+        self,
+        text: str,
+        *,
+        number: int | None = None,
+        patch: str = "",
+        box: Box | None = None,
+        outline: Sequence[tuple[float, float]] | None = None,
+        user: str = "",
     ) -> Session:
         """Write a note, of a new number by default; an empty one removes it. Can be undone.
 
@@ -617,6 +624,7 @@ class Session(Record):
             That of a note that is there, which stays where it is.
         patch : str, default=""
         box : (float, float, float, float), optional
+        outline : sequence of (float, float), optional
             As those of `Note`.
         user : str, default=""
 
@@ -629,14 +637,15 @@ class Session(Record):
         if number is not None and known is None:
             raise SessionError("this note is no longer there")
         if known is not None:
-            return self._act(
-                NoteAction(number=known.number, text=text, patch=known.patch, box=known.box, user=user)
-            )
+            place = known.model_dump(exclude={"text", "time", "user"})
+            return self._act(NoteAction(**place, text=text, user=user))
         if not text:
             raise SessionError("the note is empty; write something first")
         given = [each.number for each in self.every_action if isinstance(each, NoteAction)]
+        corners = None if outline is None else tuple(outline)
+        number = max(given, default=-1) + 1
         return self._act(
-            NoteAction(number=max(given, default=-1) + 1, text=text, patch=patch, box=box, user=user)
+            NoteAction(number=number, text=text, patch=patch, box=box, outline=corners, user=user)
         )
 
     def check(self, *, checked: bool = True, user: str = "") -> Session:

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export.errors import ExportError
+from tissuumaps_sic.export.hatching import hatch, write_signs
 from tissuumaps_sic.slidefile.pixels.source import Pixels, SlideError
 from tissuumaps_sic.slidefile.placing import find_image, open_image
 from tissuumaps_sic.slides.raster import LabelRaster, raster_of
@@ -51,7 +52,8 @@ class Picture:
 def draw(labelled: Labelled, *, most_pixels: int, image: Path | None = None) -> Picture:
     """Draw labels, and their seeds as dots of their class with a white ring.
 
-    The picture is of what patches cover, and a little more.
+    Classes that colours do not tell have lines and a letter (`hatching`), as the table has them. The picture
+    is of what patches cover, and a little more.
 
     Parameters
     ----------
@@ -134,6 +136,7 @@ def _over(
     column = raster.columns_at(left + (np.arange(size[0]) + 0.5) * width / size[0])
     row = raster.rows_at(top + (np.arange(size[1]) + 0.5) * height / size[1])
     values = raster.values[np.ix_(row, column)]
+    places = values.astype(np.int16) - 1
     table = np.array([[_PAPER] * 3, *map(_rgb, colors)], np.float32)
     if plain is None:
         found, strength, border = np.full((*values.shape, 3), _PAPER, np.float32), 1.0, 0.0
@@ -146,8 +149,12 @@ def _over(
     edge[1:] |= values[1:] != values[:-1]
     edge[:-1] |= values[1:] != values[:-1]
     share = np.where(edge & (values > 0) & (border > 0), border, share)[..., None]
+    # Over the slide lines are as strong as borders, on paper they are left out.
+    share = np.where(hatch(places)[..., None], border, share)
     mixed = found * (1 - share) + table[values] * share
-    return Image.fromarray(np.rint(mixed).astype(np.uint8))
+    picture = Image.fromarray(np.rint(mixed).astype(np.uint8))
+    write_signs(picture, places)
+    return picture
 
 
 def _dot(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tissuumaps_sic.annotation.classes import sign_of
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.export.picture import Picture, draw
@@ -40,6 +41,8 @@ class ClassRow:
         Of the tissue in all patches, 0 to 1; where that is not known, of the patches.
     score : float or None
         Mean over its patches; None where it has none.
+    place : int
+        In the list of classes, from 0 on; by it goes how it is told from others of alike colours.
     """
 
     name: str
@@ -50,6 +53,12 @@ class ClassRow:
     tissue: float | None
     share: float
     score: float | None
+    place: int = 0
+
+    @property
+    def sign(self) -> str:
+        """Its letter, "" where its colour tells it."""
+        return sign_of(self.place)
 
     @property
     def is_used(self) -> bool:
@@ -155,6 +164,7 @@ def make_report(labelled: Labelled, *, image: Path | None = None, session_name: 
                 None if cell is None or counted is not tissue else covered * cell,
                 covered / whole,
                 float(scores[mine].mean()) if n else None,
+                place,
             )
         )
     notes = []

@@ -6,6 +6,7 @@ import base64
 from pathlib import Path
 
 from tissuumaps_sic.annotation.runs import Labelled
+from tissuumaps_sic.export.hatching import css_of
 from tissuumaps_sic.export.picture import encode, scale_bar
 from tissuumaps_sic.export.report import Report, write_report
 from tissuumaps_sic.slidefile.pixels.source import Pixels
@@ -42,7 +43,13 @@ def to_html(report: Report) -> bytes:
     wide = columns > _WIDE * rows and len(pictures) > 1 and len(report.rows) <= _FEW
     tallest = _tallest(len(report.rows), stacked=wide)
     return template.render(
-        report=report, pictures=pictures, bar=bar, wide=wide, ratio=columns / rows, tallest=tallest
+        report=report,
+        css_of=css_of,
+        pictures=pictures,
+        bar=bar,
+        wide=wide,
+        ratio=columns / rows,
+        tallest=tallest,
     ).encode()
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tissuumaps_sic.annotation.runs import Labelled
+from tissuumaps_sic.export.hatching import direction_of
 from tissuumaps_sic.export.picture import encode, scale_bar
-from tissuumaps_sic.export.report import Report, write_report
+from tissuumaps_sic.export.report import ClassRow, Report, write_report
 
 if TYPE_CHECKING:
     from fpdf import FPDF
@@ -161,6 +162,21 @@ class _Page:
             self._draw_with(edge, 0.2)
         self.pdf.rect(x, y, width, height, style="DF" if edge else "F")
 
+    def chip(self, x: float, y: float, side: float, row: ClassRow) -> None:
+        """Draw a class's colour, with its lines where it has some."""
+        self.box(x, y, side, side, row.color, edge="#555555")
+        direction = direction_of(row.place)
+        if direction is None:
+            return
+        across, down = (0.5 * side * each for each in direction)
+        middle = x + side / 2, y + side / 2
+        # Lines are at right angles to what they are across.
+        for shift in (-0.45, 0.0, 0.45):
+            at = middle[0] + shift * across, middle[1] + shift * down
+            reach = 1.0 if 0 in direction else 1 - abs(shift)
+            ends = [(at[0] + turn * reach * down, at[1] - turn * reach * across) for turn in (-1, 1)]
+            self.path([each[0] for each in ends], [each[1] for each in ends], color="#ffffff", width=0.4)
+
     def line(self, y: float, *, color: str = _LINE, width: float = 0.2) -> None:
         self.path([_MARGIN, _WIDTH - _MARGIN], [y, y], color=color, width=width)
 
@@ -241,8 +257,8 @@ def _table(page: _Page, report: Report, at: float, row: float) -> float:
     for each in report.rows:
         at += row
         chip = min(3.4, row * 0.6)
-        page.box(_MARGIN + 0.3, at - chip / 2, chip, chip, each.color, edge="#555555")
-        name = each.name if each.is_used else f"{each.name} (not used on this slide)"
+        page.chip(_MARGIN + 0.3, at - chip / 2, chip, each)
+        name = f"{each.sign} {each.name}".strip() + ("" if each.is_used else " (not used on this slide)")
         # Long names are set smaller, down to where they can still be read.
         page.pdf.set_font("plain", "", size)
         fits = size * _NAME / max(page.pdf.get_string_width(name), _NAME)

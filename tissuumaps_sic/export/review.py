@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from tissuumaps_sic.annotation.remarks import Note, tell_time
 from tissuumaps_sic.annotation.runs import Labelled
@@ -23,7 +25,7 @@ class Mark:
     text, by : str
         What, and who and when.
     points : tuple of (float, float)
-        Level-0 pixels: the centre of a patch, the corners of a part, nothing of the slide.
+        Level-0 pixels: the centre of a patch, the corners of a part as it was drawn, nothing of the slide.
     """
 
     text: str
@@ -37,7 +39,9 @@ def marks_of(labelled: Labelled) -> list[Mark]:
     marks = []
     for note in labelled.session.notes:
         points: tuple[tuple[float, float], ...] = ()
-        if note.box is not None:
+        if note.outline is not None:
+            points = note.outline
+        elif note.box is not None:
             left, top, right, bottom = note.box
             points = ((left, top), (right, top), (right, bottom), (left, bottom))
         elif note.patch in slide.index:
@@ -53,7 +57,9 @@ def notes_of_patches(labelled: Labelled) -> dict[int, str]:
     notes: dict[int, list[str]] = {}
     for note in labelled.session.notes:
         rows: list[int] = []
-        if note.box is not None:
+        if note.outline is not None:
+            rows = np.flatnonzero(_holds(note.outline, slide.centres)).tolist()
+        elif note.box is not None:
             corner, opposite = np.array(note.box[:2]), np.array(note.box[2:])
             inside = ((slide.centres >= corner) & (slide.centres <= opposite)).all(axis=1)
             rows = np.flatnonzero(inside).tolist()
@@ -62,6 +68,17 @@ def notes_of_patches(labelled: Labelled) -> dict[int, str]:
         for row in rows:
             notes.setdefault(row, []).append(" ".join(note.text.split()))
     return {row: "; ".join(texts) for row, texts in notes.items()}
+
+
+def _holds(outline: Sequence[tuple[float, float]], points: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Return which points, (n, 2), lie within an outline: by the even-odd rule, as the page has it."""
+    inside = np.zeros(len(points), bool)
+    x, y = points.T
+    corners = np.array(outline, np.float64)
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, 1, axis=0), strict=True):
+        if y0 != y1:
+            inside ^= ((y0 > y) != (y1 > y)) & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
+    return inside
 
 
 def tell_review(labelled: Labelled) -> list[tuple[str, str]]:

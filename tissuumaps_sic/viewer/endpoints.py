@@ -15,6 +15,7 @@ from typing import Any
 from tissuumaps_sic.annotation.lending import only_from
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
+from tissuumaps_sic.viewer.documents import bring_document, send_document
 from tissuumaps_sic.viewer.exports import export_labels, send_regions, write_into_h5ad
 from tissuumaps_sic.viewer.history import send_history, send_restoring
 from tissuumaps_sic.viewer.looks import keep_looked, send_looked, send_notes
@@ -23,6 +24,7 @@ from tissuumaps_sic.viewer.overview import list_slides, send_map
 from tissuumaps_sic.viewer.readers import compare_sessions, list_decisions, merge_sessions
 from tissuumaps_sic.viewer.requests import (
     AlikeRequest,
+    BringRequest,
     ChangeRequest,
     CompareRequest,
     ExportRequest,
@@ -82,6 +84,8 @@ ENDPOINTS = {
     "open": Endpoint(open_session, OpenRequest),
     "change": Endpoint(change_session, ChangeRequest, writes=True),
     "offer": Endpoint(offer_classes, SeenRequest, writes=True),
+    "document": Endpoint(send_document, SeenRequest),
+    "bring": Endpoint(bring_document, BringRequest, writes=True),
     "history": Endpoint(send_history, HistoryRequest),
     "restoring": Endpoint(send_restoring, PointRequest),
     "run": Endpoint(run_clustering, RunRequest, writes=True),

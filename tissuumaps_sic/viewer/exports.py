@@ -20,6 +20,7 @@ from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
 from tissuumaps_sic.viewer.opened import Shared
+from tissuumaps_sic.viewer.places import is_writable
 from tissuumaps_sic.viewer.requests import ExportRequest, RequestError, SeenRequest, naming
 from tissuumaps_sic.viewer.runs import require_run
 
@@ -82,6 +83,8 @@ def export_labels(shared: Shared, reach: Reach, request: ExportRequest) -> Answe
 def write_into_h5ad(shared: Shared, reach: Reach, request: SeenRequest) -> Header:
     """Write the labels of the last run into the h5ad itself."""
     h5ad, opened = reach.h5ad, shared.opened
+    if not is_writable(h5ad):
+        raise RequestError(507, f"the folder of {h5ad.name} may not be written to; export an h5ad instead")
     with shared.turns.writing(h5ad):
         slide = opened.slide(h5ad)
         session = opened.seen_session(slide, request)

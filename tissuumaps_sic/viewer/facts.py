@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from tissuumaps_sic.slidefile.provenance import Provenance, read_provenance
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.access import Reach
+from tissuumaps_sic.viewer.places import is_writable
 
 
 def page_facts(slide: EmbeddedSlide, reach: Reach) -> dict[str, Any]:
@@ -17,8 +17,8 @@ def page_facts(slide: EmbeddedSlide, reach: Reach) -> dict[str, Any]:
     -------
     facts : dict
         ``mpp``, µm per level-0 pixel in x, or None; ``fields``, for each embedding what its network saw of
-        the slide around a patch's centre, [width, height] in level-0 pixels, or None; and ``unwritable``, why
-        no session can be saved, "" where one can.
+        the slide around a patch's centre, [width, height] in level-0 pixels, or None; ``unwritable``, why
+        no session can be saved on disk, "" where one can; and ``is_kept``, whether the server keeps it then.
 
     Raises
     ------
@@ -30,6 +30,7 @@ def page_facts(slide: EmbeddedSlide, reach: Reach) -> dict[str, Any]:
         "mpp": known.slide.mpp[0] if known.slide.mpp else None,
         "fields": {each.name: find_field(known, each.name) for each in slide.embeddings},
         "unwritable": explain_unwritable(reach),
+        "is_kept": not reach.read_only,
     }
 
 
@@ -45,9 +46,9 @@ def find_field(known: Provenance, embedding: str) -> list[float] | None:
 
 
 def explain_unwritable(reach: Reach) -> str:
-    """Return why sessions of a slide cannot be saved, "" where they can."""
+    """Return why sessions of a slide cannot be saved on disk, "" where they can."""
     if reach.read_only:
         return "this server is read-only"
-    if not os.access(reach.h5ad.parent, os.W_OK):
+    if not is_writable(reach.h5ad):
         return f"the folder of {reach.h5ad.name} may not be written to"
     return ""

@@ -17,8 +17,8 @@ _MOST_STEPS = 500
 def send_history(shared: Shared, reach: Reach, request: HistoryRequest) -> Header:
     """Return the steps of a session, the newest first: ``trunk``, and ``branches`` of what was replaced.
 
-    Each is ``{branch, position, text, time, user}``; ``position`` is that of the session, and ``more`` how
-    many steps of the trunk are older than those that are told. Those beyond ``before`` are not.
+    Each is a `Step`; ``position`` is that of the session, and ``more`` how many steps of the trunk are older
+    than those that are told. Those beyond ``before`` are not.
     """
     slide = shared.opened.slide(reach.h5ad)
     session = shared.opened.seen_session(slide, request)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from tissuumaps_sic.annotation.records import SessionError
-from tissuumaps_sic.annotation.store import session_names
 from tissuumaps_sic.slides.regions import scale_of
 from tissuumaps_sic.slides.umap import read_tissue
 from tissuumaps_sic.viewer.access import AccessError, Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
-from tissuumaps_sic.viewer.opened import Shared, locate_session
+from tissuumaps_sic.viewer.opened import Shared
+from tissuumaps_sic.viewer.places import locate_session, session_names
 from tissuumaps_sic.viewer.remarks import rows_in, tell_note
 from tissuumaps_sic.viewer.requests import LookRequest, OpenRequest, RequestError
 

@@ -22,13 +22,13 @@ from tissuumaps_sic.annotation.records import SessionError, SessionFileError
 from tissuumaps_sic.annotation.runs import Labelled, find_runner_up, own_scores, replay
 from tissuumaps_sic.annotation.scheme import Scheme, find_scheme, read_scheme
 from tissuumaps_sic.annotation.session import Run, Session, seed_vector
-from tissuumaps_sic.annotation.store import load_session, save_session, session_names, session_path
+from tissuumaps_sic.annotation.store import load_session, save_session, session_path
 from tissuumaps_sic.slidefile.h5ad import SlideFileError, Stamp, stamp_of
 from tissuumaps_sic.slidefile.provenance import MAIN
 from tissuumaps_sic.slides.cache import SlideCache
 from tissuumaps_sic.slides.slide import EmbeddedSlide
-from tissuumaps_sic.viewer.access import require_no_link
 from tissuumaps_sic.viewer.answers import Arrays, SeedLists
+from tissuumaps_sic.viewer.places import locate_session, place_session, session_names
 from tissuumaps_sic.viewer.remarks import tell_remarks
 from tissuumaps_sic.viewer.requests import OpenRequest, RequestError, SeenRequest, naming
 from tissuumaps_sic.viewer.turns import Turns
@@ -81,9 +81,9 @@ class Opened:
             raise SessionError(f"{error}; or drop the seeds that are borrowed from it") from error
 
     def save(self, h5ad: Path, session: Session, name: str) -> None:
-        """Write a session beside its slide."""
-        path = locate_session(h5ad, name)
-        with naming(path):
+        """Write a session beside its slide, or with the server where that cannot be."""
+        with naming(session_path(h5ad, name)):
+            path = place_session(h5ad, name)
             stamp = save_session(path, session)
         self._sessions.put(path, session, stamp)
 
@@ -179,25 +179,6 @@ def _scheme_state(slide: EmbeddedSlide, session: Session) -> dict[str, Any] | No
 
 def _step_state(step: Step | None) -> dict[str, Any] | None:
     return {"text": step.text, "time": step.time, "user": step.user} if step else None
-
-
-def locate_session(h5ad: Path, name: str) -> Path:
-    """Return where a session lies; its name cannot leave the h5ad's folder.
-
-    Raises
-    ------
-    SessionError
-        When no session can be called that.
-    AccessError
-        When it is a link.
-    """
-    try:
-        path = session_path(h5ad, name)
-        require_no_link(path)
-    except OSError as error:
-        # With the slide's the name can be longer than the file system's names.
-        raise SessionError(f"{name}: {error.strerror}; give it another name") from error
-    return path
 
 
 class _Sessions:

@@ -8,7 +8,8 @@ from tissuumaps_sic.annotation.agreement import compare, consensus, decisions, l
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
-from tissuumaps_sic.viewer.opened import Shared, locate_session
+from tissuumaps_sic.viewer.opened import Shared
+from tissuumaps_sic.viewer.places import locate_session
 from tissuumaps_sic.viewer.requests import CompareRequest, MergeRequest, SeenRequest
 from tissuumaps_sic.viewer.runs import require_run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,12 @@ def change_remarks(
     rows = rows_in(slide, asked.patches)
     if isinstance(asked, SkipChange):
         return session.skip([str(slide.patch_names[row]) for row in rows], user=user)
-    patch, box = place_note(slide, rows)
-    return session.note(asked.text.strip(), number=asked.number, patch=patch, box=box, user=user)
+    text, number = asked.text.strip(), asked.number
+    if asked.outline is not None:
+        patch, box = place_outline(slide, asked.outline)
+        return session.note(text, number=number, patch=patch, box=box, outline=asked.outline, user=user)
+    found, part = place_note(slide, rows)
+    return session.note(text, number=number, patch=found, box=part, user=user)
 
 
 def rows_in(slide: EmbeddedSlide, patches: tuple[int, ...]) -> npt.NDArray[np.int64]:
@@ -54,6 +59,15 @@ def place_note(slide: EmbeddedSlide, rows: npt.NDArray[np.int64]) -> tuple[str, 
     least, most = centres.min(axis=0), centres.max(axis=0)
     middle = rows[np.linalg.norm(centres - (least + most) / 2, axis=1).argmin()]
     (left, top), (right, bottom) = (least - half).tolist(), (most + half).tolist()
+    return str(slide.patch_names[middle]), (left, top, right, bottom)
+
+
+def place_outline(slide: EmbeddedSlide, outline: Sequence[tuple[float, float]]) -> tuple[str, Box]:
+    """Return the patch in the middle of what was drawn, and the box around it."""
+    corners = np.array(outline, np.float64)
+    least, most = corners.min(axis=0), corners.max(axis=0)
+    middle = np.linalg.norm(slide.centres - (least + most) / 2, axis=1).argmin()
+    (left, top), (right, bottom) = least.tolist(), most.tolist()
     return str(slide.patch_names[middle]), (left, top, right, bottom)
 
 

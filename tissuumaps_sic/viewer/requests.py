@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from tissuumaps_sic.annotation.classes import MOST_CLASSES
-from tissuumaps_sic.annotation.remarks import LONGEST_NOTE
+from tissuumaps_sic.annotation.remarks import LONGEST_NOTE, Outline
 from tissuumaps_sic.export import FORMATS
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.slidefile.errors import SicError
@@ -178,12 +178,16 @@ class SkipChange(_Request):
 
 
 class NoteChange(_Request):
-    """Write a note: on the slide, on a patch, on the part that several are of; or (`number`) one anew."""
+    """Write a note: on the slide, on a patch, on a part of it; or (`number`) one anew.
+
+    The part is that of several patches, or what lies within `outline`, in level-0 pixels.
+    """
 
     kind: Literal["note"]
     text: str = Field(max_length=LONGEST_NOTE)
     number: int | None = Field(default=None, strict=True, ge=0, lt=2**32)
     patches: Annotated[tuple[_Row, ...], FailFast()] = ()
+    outline: Outline | None = None
 
 
 class CheckChange(_Request):
@@ -221,6 +225,12 @@ class ChangeRequest(SeenRequest):
 
     user: str = Field(default="", max_length=60)
     change: Annotated[Change, Field(discriminator="kind")]
+
+
+class BringRequest(OpenRequest):
+    """Give the server a session back that it kept, and lost when it was started anew."""
+
+    text: Annotated[str, Field(min_length=1)]
 
 
 class HistoryRequest(SeenRequest):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tissuumaps_sic.annotation.classes import MOST_CLASSES
+from tissuumaps_sic.annotation.classes import MOST_CLASSES, sign_of
 from tissuumaps_sic.export import FORMATS
 from tissuumaps_sic.labelling.methods import METHOD_TITLES, METHODS
 
@@ -16,11 +16,13 @@ def page_tables() -> dict[str, Any]:
     -------
     tables : dict
         ``methods``, a list of ``{name, words}``, the first of which a page begins with; ``exports``, a list
-        of ``{name, words, use}``; and ``most_classes``, an int. ``name`` is what a request says, ``words``
+        of ``{name, words, use}``; ``most_classes``, an int; and ``signs``, the letter of each class by its
+        place in the list, "" of those that colours tell. ``name`` is what a request says, ``words``
         what a person reads, and ``use`` what they read beside it.
     """
     return {
         "methods": [{"name": name, "words": METHOD_TITLES[name]} for name in reversed(METHODS)],
         "exports": [{"name": each.name, "words": each.title, "use": each.use} for each in FORMATS.values()],
         "most_classes": MOST_CLASSES,
+        "signs": [sign_of(place) for place in range(MOST_CLASSES)],
     }

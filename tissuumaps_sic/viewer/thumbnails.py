@@ -20,6 +20,7 @@ from tissuumaps_sic.slidefile.placing import find_image
 from tissuumaps_sic.slides.regions import lattice_of, scale_in
 from tissuumaps_sic.slides.slide import outline, spacing_of
 from tissuumaps_sic.slides.umap import read_layout
+from tissuumaps_sic.viewer.places import find_kept
 from tissuumaps_sic.viewer.worklist import Entry
 
 # The level of a pyramid of tiles, as DeepZoom counts them, that is one tile of 256 pixels at most.
@@ -62,7 +63,7 @@ class Thumbnails:
     def get(self, entry: Entry, root: Path) -> Thumbnail:
         """Return the picture of a slide below a served folder; an empty one where it cannot be drawn."""
         key = entry.h5ad, entry.session
-        files = entry.h5ad, session_path(*key), entry.h5ad.with_suffix(".tmap")
+        files = entry.h5ad, find_kept(session_path(*key)), entry.h5ad.with_suffix(".tmap")
         stamps = tuple(map(_stamp, files))
         with self._lock:
             known = self._kept.get(key)
@@ -112,7 +113,7 @@ def _make(entry: Entry, root: Path) -> Thumbnail:
 
 def _label_colors(entry: Entry, n_patches: int) -> npt.NDArray[np.uint8]:
     """Return the colour of each patch's label, (n_patches, 3) uint8."""
-    session = read_session(session_path(entry.h5ad, entry.session), n_patches)
+    session = read_session(find_kept(session_path(entry.h5ad, entry.session)), n_patches)
     assert session.run is not None
     table = [[int(each.color[at : at + 2], 16) for at in (1, 3, 5)] for each in session.run_classes]
     return np.array(table, np.uint8)[session.run.unpack()]

@@ -12,6 +12,7 @@ from pathlib import Path
 from tissuumaps_sic.annotation.store import editing, session_path
 from tissuumaps_sic.labelling.progress import Cancelled, Progress
 from tissuumaps_sic.viewer.jobs import Jobs, Room
+from tissuumaps_sic.viewer.places import is_writable
 from tissuumaps_sic.viewer.requests import RequestError, naming
 
 _PATIENCE_SECONDS = 120.0
@@ -101,7 +102,9 @@ class Turns:
                         503, "another page is at work on this slide; try again when it is done"
                     )
             held.callback(lock.release)
-            with naming(session_path(h5ad)):
-                held.enter_context(editing(h5ad, wait))
+            # What the server keeps for itself no other process writes.
+            if is_writable(h5ad):
+                with naming(session_path(h5ad)):
+                    held.enter_context(editing(h5ad, wait))
             waiting.close()
             yield

@@ -25,6 +25,7 @@ from tissuumaps_sic.slidefile.names import address
 from tissuumaps_sic.slides.slide import outline
 from tissuumaps_sic.viewer.access import AccessError, find_below, require_no_link
 from tissuumaps_sic.viewer.passwords import nearest_auth
+from tissuumaps_sic.viewer.places import find_kept, kept_files
 
 # Of a slide that cannot be read, to read its session all the same.
 _MOST_PATCHES = 2**24
@@ -120,13 +121,14 @@ class Worklist:
         for folder, names in _folders(base):
             if nearest_auth(folder) != auth:
                 continue
+            names |= kept_files(folder)
             sessions = sessions_among(names)
             for path in _slides_in(base, folder, names):
                 wanted = _newest(path, sessions) if session is None else session
                 read.append(self._entry(path, wanted, names, sessions))
         self._slides.keep(base, [each.h5ad for each in read])
         self._sessions.keep(
-            base, [each.h5ad.with_name(_session_file(each.h5ad, each.session)) for each in read]
+            base, [find_kept(each.h5ad.with_name(_session_file(each.h5ad, each.session))) for each in read]
         )
         return read
 
@@ -142,7 +144,7 @@ class Worklist:
         known |= {"problem": told} if isinstance(told, str) else {"n_patches": told[0], "spaces": told[1]}
         if session in known["sessions"]:
             n_patches = _MOST_PATCHES if isinstance(told, str) else told[0]
-            found = self._sessions.get(path.with_name(_session_file(path, session)), n_patches)
+            found = self._sessions.get(find_kept(path.with_name(_session_file(path, session))), n_patches)
             if isinstance(found, str):
                 known["problem"] = known.get("problem", found)
             elif "n_patches" in known and found.n_labels not in (None, known["n_patches"]):
@@ -252,7 +254,7 @@ def _newest(h5ad: Path, sessions: dict[str, list[str]]) -> str:
 
     def written(name: str) -> float:
         try:
-            return h5ad.with_name(_session_file(h5ad, name)).stat().st_mtime
+            return find_kept(h5ad.with_name(_session_file(h5ad, name))).stat().st_mtime
         except OSError:
             return 0.0
 

@@ -115,6 +115,13 @@ def test_steps_are_told_in_words(slide):
     session = session.seed(names[20:21], 2).with_class(2, SeedClass(name="Barrett's", color="#112233"))
     session = session.seed(names[:1], None).remove_class(2, into=1)
     session = session.add_class(SeedClass(name="Debris", color="#445566")).remove_class(2).clear()
+    for each in list_steps(session):
+        number, _, what = each.text.partition(" ")
+        alone = not each.together and not each.n
+        assert alone or (str(each.n), each.together.removeprefix("seeds ")) == (
+            number,
+            what.partition(" ")[2],
+        )
     assert [each.text for each in list_steps(session)] == [
         "19 seeds of Other",
         "class “Necrosis” added",

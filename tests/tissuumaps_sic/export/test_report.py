@@ -24,6 +24,7 @@ from tissuumaps_sic.export.report import ClassRow, make_report
 from tissuumaps_sic.export.report_html import to_html
 from tissuumaps_sic.export.report_pdf import _Page, to_pdf
 from tissuumaps_sic.slides.regions import regions_of, scale_of
+from tissuumaps_sic.slides.slide import open_slide_file
 from tissuumaps_sic.slides.umap import read_tissue
 
 
@@ -314,6 +315,48 @@ def test_a_class_without_patches_has_no_score(ramp, tmp_path):
         }
     )  # fmt: skip
     report = make_report(Labelled.of(ramp.slide, session, ramp.scores))
-    assert report.rows[3] == ClassRow("None", "#000000", 0, 0, 0.0, 0.0, 0.0, None)
+    assert report.rows[3] == ClassRow("None", "#000000", 0, 0, 0.0, 0.0, 0.0, None, 3)
     assert b"None" in to_html(report)
     assert to_pdf(report)
+
+
+MANY = tuple(
+    SeedClass(name=f"Class {number}", color=color)
+    for number, color in enumerate(
+        ("#00a6fb", "#ffb000", "#aa3377", "#228833", "#ccbb44", "#bbbbbb", "#ee6677", "#66ccee", "#661100")
+    )
+)
+
+
+@pytest.fixture
+def many(tmp_path):
+    """A slide with nine classes, a column of patches each, and no image."""
+    grid = plan((1800, 900), mpp=(0.5, 0.5))
+    path = write_grid_h5ad(tmp_path / "many.h5ad", grid)
+    x = open_slide_file(path).centres[:, 0]
+    labels = np.unique(x, return_inverse=True)[1] * len(MANY) // len(np.unique(x))
+    return labelled(path, labels, classes=MANY)
+
+
+def test_classes_that_colours_do_not_tell_have_lines_and_a_letter(many, monkeypatch):
+    report = make_report(many)
+    assert [row.sign for row in report.rows] == [""] * 7 + ["A", "B"]
+    picture, x = report.picture.labels, many.slide.centres[:, 0]
+    for row, label in zip(report.rows, (1, 0, *range(2, 9)), strict=True):
+        inside = x[many.labels == label]
+        span = np.interp([inside.min(), inside.max()], [x.min(), x.max()], [0.06, 0.94]) * picture.shape[1]
+        part = picture[100:-100, int(span[0]) : int(span[1]) + 1].reshape(-1, 3)
+        colors = {tuple(each) for each in np.unique(part, axis=0).tolist()}
+        assert ((255, 255, 255) in colors) == bool(row.sign), row.name
+        assert ((17, 17, 17) in colors) == bool(row.sign), row.name
+    page = to_html(report).decode()
+    assert page.count("repeating-linear-gradient") == 2
+    assert '<b class="sign">A</b>' in page
+    assert '<b class="sign">C</b>' not in page
+    told = []
+    write = _Page.text
+    monkeypatch.setattr(
+        _Page, "text", lambda page, x, y, text, **how: told.append(text) or write(page, x, y, text, **how)
+    )
+    to_pdf(report)
+    assert [each for each in told if "Class " in each][-3:] == ["Class 6", "A Class 7", "B Class 8"]

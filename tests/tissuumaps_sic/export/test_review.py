@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from making.many import seeds_of, write_mosaic
+from shapely import Polygon, contains_xy
 
 from tissuumaps_sic.annotation.runs import label
 from tissuumaps_sic.annotation.session import Session
@@ -53,6 +54,30 @@ def test_the_geojson_has_notes_by_place_and_those_of_the_slide(labelled, tmp_pat
     assert len(ring) == 5
     assert ring[0] == ring[-1]
     assert found["notes"] == ["=blurred"]
+
+
+def test_what_was_drawn_for_a_note_goes_into_every_file_as_it_was_drawn(labelled, tmp_path):
+    left, top = labelled.slide.centres.min(axis=0)
+    # A notch, in whose box more patches lie.
+    outline = tuple((left + x, top + y) for x, y in ((-1, -1), (700, -1), (300, 300), (-1, 700)))
+    box = (left - 1, top - 1, left + 700, top + 700)
+    session = labelled.session.note(
+        "drawn", patch=str(labelled.slide.patch_names[0]), box=box, outline=outline
+    )
+    drawn = type(labelled).of(labelled.slide, session, labelled.scores)
+    FORMATS["geojson"].write(drawn, tmp_path / "out.geojson")
+    found = json.loads((tmp_path / "out.geojson").read_text())
+    (mark,) = [each for each in found["features"] if each["properties"]["name"] == "drawn"]
+    assert mark["geometry"]["coordinates"] == [[list(each) for each in (*outline, outline[0])]]
+    FORMATS["csv"].write(drawn, tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        noted = [number for number, row in enumerate(csv.DictReader(file)) if "drawn" in row["note"]]
+    inside = contains_xy(Polygon(outline), *labelled.slide.centres.T)
+    assert noted == np.flatnonzero(inside).tolist()
+    in_box = ((labelled.slide.centres >= box[:2]) & (labelled.slide.centres <= box[2:])).all(axis=1)
+    assert 0 < inside.sum() < in_box.sum()
+    FORMATS["html"].write(drawn, tmp_path / "out.html")
+    assert "to " in (tmp_path / "out.html").read_text().split("drawn")[0].rpartition("<dd")[2]
 
 
 def test_the_report_tells_who_checked_what_was_looked_at_and_the_notes(labelled, tmp_path):

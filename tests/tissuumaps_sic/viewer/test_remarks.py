@@ -44,7 +44,7 @@ def test_skips_notes_and_checks_are_kept_and_told(page, h5ad):
     assert state["skipped"] == [5]
     assert page.change(kind="note", text=" fold ", patches=[7])["notes"][0] | {"time": ""} == {
         "number": 0,
-        "text": "fold", "time": "", "user": "Anna", "patch": 7, "box": None,
+        "text": "fold", "time": "", "user": "Anna", "patch": 7, "box": None, "outline": None,
         "place": saved(h5ad).notes[0].patch,
     }  # fmt: skip
     state = page.change(kind="note", text="here", patches=[0, 1, 24, 25])
@@ -57,6 +57,22 @@ def test_skips_notes_and_checks_are_kept_and_told(page, h5ad):
     assert saved(h5ad).checked.is_current
     with pytest.raises(SicError, match="there is no patch"):
         page.change(kind="skip", patches=[10**6])
+
+
+def test_a_note_is_on_what_was_drawn(page, h5ad):
+    outline = ((10, 10), (300.5, 40), (200, 400))
+    (note,) = page.change(kind="note", text="a fold", outline=outline)["notes"]
+    assert note["outline"] == outline
+    assert note["box"] == (10, 10, 300.5, 400)
+    assert note["patch"] is not None
+    kept = saved(h5ad).notes[0]
+    assert kept.outline == outline
+    # It stays where it is when it is written anew.
+    assert page.change(kind="note", text="a tear", number=0)["notes"][0]["outline"] == outline
+    assert page.change(kind="undo")["notes"][0]["text"] == "a fold"
+    for wrong in ([[0, 0], [1, 1]], [[0, 0]] * 1001, [[0, 0], [1, 1], [1, None]], [[0, 0, 0]] * 3):
+        with pytest.raises(SicError, match="not understood"):
+            page.change(kind="note", text="x", outline=wrong)
 
 
 def test_the_second_reader_sees_the_first_ones_notes(page):

@@ -447,6 +447,8 @@ def test_a_page_is_sent_what_it_offers_when_a_slide_is_opened_and_not_again(page
     assert {each["name"] for each in tables["methods"]} == set(METHODS)
     assert [each["name"] for each in tables["exports"]] == list(FORMATS)
     assert all(each.keys() == {"name", "words", "use"} for each in tables["exports"])
+    assert tables["signs"][:9] == [""] * 7 + ["A", "B"]
+    assert len(set(tables["signs"])) == tables["most_classes"] - 6
     assert "tables" not in page.seed(0, 0)
     # One class more than is told is refused, and no class before.
     for number in range(tables["most_classes"] - len(page.ask("open")["classes"])):

@@ -56,6 +56,17 @@ export function decide(which) {
 
 /** Decide every place that is left as one reader has it. @param {string} reader */
 export async function decideAll(reader) {
+  // Of very many places some are told of only once the others are decided.
+  for (let left = Infinity, n = app.decisions?.n ?? 0; n && n < left; n = app.decisions?.n ?? 0) {
+    left = n;
+    if (!await decideThese(reader)) return;
+    await askDecisions();
+  }
+  drawPointed(null);
+}
+
+/** Decide every place that is told of as one reader has it; returns whether nothing went wrong. @param {string} reader */
+async function decideThese(reader) {
   /** @type {Map<string, number[]>} */
   const rows = new Map();
   for (const { row, said } of app.decisions?.decisions ?? []) {
@@ -63,9 +74,9 @@ export async function decideAll(reader) {
     if (name !== undefined) rows.set(name, [...rows.get(name) ?? [], row]);
   }
   for (const [name, patches] of rows) {
-    if (!await change(() => ({ kind: "decide", name, patches }), `Decided as ${sessionTitle(reader)} has it; Undo takes it back`)) return;
+    if (!await change(() => ({ kind: "decide", name, patches }), `Decided as ${sessionTitle(reader)} has it; Undo takes it back`)) return false;
   }
-  drawPointed(null);
+  return true;
 }
 
 /** Decide the place that is shown for a class, which is added where it is not there. @param {string} name */

@@ -69,68 +69,6 @@ export const toggle = (isOn, text, title, onclick, more = {}) => button(text, ti
 export const select = (attributes, options, chosen) => html("select", { class: "form-select form-select-sm", ...attributes },
   ...options.map(({ text, ...option }) => html("option", { ...option, selected: option.value === chosen }, text)));
 
-/**
- * A button with a list of what to do; nothing is done before one is chosen by Enter, Space or a click.
- * @param {string} name
- * @param {(value: string) => void} act
- * @param {Attributes} attributes of the button
- * @param {{ value: string | number, text: string, title?: string }[]} options
- */
-export function menu(name, act, attributes, options) {
-  const opener = button(name, "", () => (isOpen() ? close() : open()),
-    { "aria-haspopup": "menu", "aria-expanded": "false", ...attributes });
-  const items = options.map(({ value, text, title = text }) => html("button", { type: "button", role: "menuitem", tabindex: -1,
-    class: "sic-menu-item", "data-value": value, title, onclick: () => {
-      close();
-      act(String(value));
-    } }, text));
-  const list = html("div", { role: "menu", class: "sic-menu", popover: "manual", "aria-label": attributes["aria-label"] ?? name,
-    onkeydown: onKey }, ...items);
-
-  const isOpen = () => list.matches(":popover-open");
-
-  function open() {
-    list.showPopover(); // over all that scrolls
-    opener.setAttribute("aria-expanded", "true");
-    const at = opener.getBoundingClientRect(), { width, height } = list.getBoundingClientRect();
-    list.style.left = `${Math.max(0, Math.min(at.left, window.innerWidth - width - 4))}px`;
-    list.style.top = `${at.bottom + height < window.innerHeight ? at.bottom : Math.max(0, at.top - height)}px`;
-    items[0]?.focus();
-  }
-
-  function fold() {
-    if (isOpen()) list.hidePopover();
-    opener.setAttribute("aria-expanded", "false");
-  }
-
-  function close() {
-    fold();
-    opener.focus();
-  }
-
-  /** @param {KeyboardEvent} event */
-  function onKey(event) {
-    const place = items.findIndex((each) => each === document.activeElement), last = items.length - 1;
-    /** @type {Record<string, number>} */
-    const places = { ArrowDown: place === last ? 0 : place + 1, ArrowUp: place <= 0 ? last : place - 1, Home: 0, End: last };
-    if (event.key in places) items[places[event.key]].focus();
-    else if (event.key === "Escape") close();
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-  }
-
-  const box = html("span", { class: "sic-menu-box", onfocusout: (event) => {
-    if (!box.contains(event.relatedTarget)) fold();
-  } }, opener, list);
-  opener.addEventListener("keydown", (event) => {
-    if (event.key !== "ArrowDown" || isOpen()) return;
-    event.preventDefault();
-    open();
-  });
-  return box;
-}
-
 /** A switch with its words. @param {string} text @param {string} className @param {Attributes} attributes */
 export const switchBox = (text, className, attributes) => html("div", { class: `form-check form-switch ${className}` },
   html("input", { type: "checkbox", class: "form-check-input", ...attributes }),

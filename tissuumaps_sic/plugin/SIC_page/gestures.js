@@ -4,8 +4,9 @@ import { svg } from "./dom.js";
 import { drawPointed, drawSeeds } from "./overlay.js";
 import { stop } from "./requests.js";
 import { PAINTS } from "./painting.js";
+import { takePart } from "./parts.js";
 import { seed } from "./seeding.js";
-import { app, isSeeding, layer, show, tell } from "./state.js";
+import { app, isOutlining, isSeeding, layer, show, tell } from "./state.js";
 import * as viewer from "./viewer.js";
 
 /** @import { CanvasEvent, Point } from "./viewer.js" */
@@ -65,10 +66,11 @@ export const mouse = {
     clicked = () => {};
     const button = event.originalEvent?.button ?? 0;
     space.isUsed ||= space.isHeld;
-    if (event.originalEvent?.shiftKey && PAINTS.includes(app.tool)) return; // painting.js
-    if (button !== 0 || space.isHeld || !isSeeding() || viewer.isDrawingRegions()) return;
+    const isShifted = event.originalEvent?.shiftKey;
+    if (isShifted && PAINTS.includes(app.tool) && !isOutlining()) return; // painting.js
+    if (button !== 0 || space.isHeld || !(isSeeding() || isOutlining()) || viewer.isDrawingRegions()) return;
     pointer.start = event.position.clone();
-    if (!event.originalEvent?.shiftKey) return;
+    if (!isShifted && !isOutlining()) return;
     pointer.lasso = [pointer.start];
     pointer.line = svg("svg", { class: "sic-lasso" });
     pointer.line.append(svg("polygon", { points: "" }));
@@ -96,11 +98,16 @@ export const mouse = {
     if (!start) return;
     if (lasso && start.distanceTo(event.position) + lasso.length > DRAG_TOLERANCE + 1) {
       const line = lasso.map(viewer.toImage);
+      if (isOutlining()) {
+        takePart(line);
+        return;
+      }
       const rows = layer().grid.within([line]);
       if (rows.length) seed(rows);
       else tell("No patch centre lies inside");
       return;
     }
+    if (isOutlining()) return;
     const row = layer().grid.at(viewer.toImage(start));
     clicked = () => { if (row === null) tell("There is no patch here"); else seed([row]); };
   },
@@ -119,6 +126,6 @@ export function cancel() {
   drawPointed(null);
   if (stop()) return;
   const wasSuggested = app.suggested !== null;
-  show({ suggested: null, error: "", ...(wasSuggested ? { status: "" } : {}) });
+  show({ suggested: null, error: "", part: null, noted: null, ...(wasSuggested ? { status: "" } : {}) });
   if (wasSuggested) drawSeeds();
 }

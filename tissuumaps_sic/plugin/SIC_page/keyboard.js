@@ -4,6 +4,7 @@ import { decide } from "./decide.js";
 import { cancel, releaseSpace, holdSpace } from "./gestures.js";
 import { nameOf } from "./keynames.js";
 import { startNaming } from "./panel/naming.js";
+import { openPatchMenu } from "./patchmenu.js";
 import { nextDisputed } from "./readers.js";
 import { toggleRegions } from "./regions.js";
 import { resizeBrush, toggleSeeds } from "./painting.js";
@@ -46,6 +47,8 @@ export const KEYS = [
     "Shift-ArrowLeft": () => goOn(-1, 0), "Shift-ArrowRight": () => goOn(1, 0),
     "Shift-ArrowUp": () => goOn(0, -1), "Shift-ArrowDown": () => goOn(0, 1) } },
   { name: "Enter", does: "seed the framed patch", changes: true, acts: { Enter: seedFramed } },
+  { name: "Right button, menu key, Shift-F10", does: "what can be done with a patch", changes: true,
+    acts: { ContextMenu: openPatchMenu, "Shift-F10": openPatchMenu } },
   { name: "+, −", does: "nearer, farther", repeats: true, acts: {
     "+": () => viewer.zoomBy(ZOOM), "=": () => viewer.zoomBy(ZOOM), "-": () => viewer.zoomBy(1 / ZOOM) } },
   { name: "L", does: "live on or off", changes: true, acts: { l: toggleLive } },

@@ -6,6 +6,7 @@ import { askScores, askUnlike, compareAgain } from "./questions.js";
 import { showRegions } from "./regions.js";
 import { attempt } from "./requests.js";
 import { isShaded, shader } from "./shading.js";
+import { signOf } from "./signs.js";
 import { app, current, layer, update } from "./state.js";
 import * as viewer from "./viewer.js";
 
@@ -43,10 +44,19 @@ export async function drawLabels(labels) {
     names: labels ? Array.from(labels, (label) => names[label]) : new Array(n).fill("Patches"),
     counts,
     colors: Object.fromEntries(classes.map((each) => [each.name, each.color])),
+    signs: signsOf(classes),
     shades: shade ? Array.from({ length: n }, (_, row) => shade(row)) : undefined,
     opacities: opacities(),
   });
   for (const name of app.hidden) viewer.setClassVisible(name, false); // TissUUmaps shows all of a legend that is new
+}
+
+/** The letter of each class that has one, by its name: as the panel lists it, else as its run had it. @param {{ name: string }[]} classes */
+function signsOf(classes) {
+  const { classes: present, listed } = current();
+  const places = new Map(classes.map(({ name }, label) => [name, label]));
+  listed.forEach((label, place) => places.set(present[label].name, place));
+  return Object.fromEntries(classes.map(({ name }) => [name, signOf(places.get(name) ?? 0)]));
 }
 
 const isLabelled = () => app.view === "labels" || isShaded(app.view);

@@ -3,6 +3,7 @@
 import { followAside } from "./aside.js";
 import { followDecisions } from "./decide.js";
 import { dropLasso, mouse, mute, onClick, unmute } from "./gestures.js";
+import { followHeld } from "./held.js";
 import { followHistory } from "./history.js";
 import { forgetKeys, onKey, onKeyUp } from "./keyboard.js";
 import { followZoom } from "./labels.js";
@@ -11,6 +12,7 @@ import { choose, lookForFiles, reload } from "./open.js";
 import { followOutbox } from "./outbox.js";
 import { clearFrame, clearOutlines, clearSeeds, drawPointed, followFrame } from "./overlay.js";
 import { hidePanel, showPanel } from "./panel/panel.js";
+import { closePatchMenu, onContextMenu } from "./patchmenu.js";
 import { hideWorklist, showWorklist } from "./panel/worklist.js";
 import { onConflict } from "./requests.js";
 import { app, isSeeding, reset, subscribe, update } from "./state.js";
@@ -54,13 +56,13 @@ export function init(container) {
   viewer.watchSaving();
   const slide = viewer.container();
   stops = [
-    followOutbox(), followHistory(), followAsked(), followDecisions(), followSlide(), followPointer(), followMap(), followFrame(), followZoom(), followTitle(), followAside(), viewer.tidy(),
+    followOutbox(), followHistory(), followHeld(), followAsked(), followDecisions(), followSlide(), followPointer(), followMap(), followFrame(), followZoom(), followTitle(), followAside(), viewer.tidy(),
     viewer.watchFront(container, (isInFront) => update({ isInFront })), subscribe(() => [isSeeding()], mute),
     // Before anybody else on the page.
     listen(document, "keydown", onKey, true), listen(document, "keyup", onKeyUp, true), listen(window, "blur", forgetKeys),
     listen(document, viewer.LOADED, onLoaded),
     listen(slide, "pointermove", onHover), listen(slide, "pointerleave", onLeave), listen(slide, "click", onClick, true),
-    listen(slide, "dblclick", (event) => event.stopPropagation()), // TissUUmaps would tell what it no longer does then
+    listen(slide, "contextmenu", onContextMenu), listen(slide, "dblclick", (event) => event.stopPropagation()), // TissUUmaps would tell what it no longer does then
   ];
   onLoaded();
   lookForFiles();
@@ -77,6 +79,7 @@ export function close() {
   viewer.hideRegions();
   closeMap();
   dropLasso();
+  closePatchMenu();
   unmute();
   hideWorklist();
   hidePanel();

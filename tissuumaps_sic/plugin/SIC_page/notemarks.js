@@ -4,11 +4,14 @@ import { svg } from "./dom.js";
 import { app, layer, subscribe } from "./state.js";
 import * as viewer from "./viewer.js";
 
+/** @import { Note } from "./server.js" */
+/** @import { Place } from "./grid.js" */
+
 const COLOR = "#d98e00";
 
-/** Mark the patches that notes are on, of all readers; returns how to stop that. */
+/** Mark what notes are on, of all readers, and what is drawn for one; returns how to stop that. */
 export function followNotes() {
-  const stop = subscribe(() => [app.state?.notes, app.notes, app.layer], draw);
+  const stop = subscribe(() => [app.state?.notes, app.notes, app.layer, app.part], draw);
   return () => {
     stop();
     clear();
@@ -21,16 +24,27 @@ function clear() {
 
 function draw() {
   clear();
-  const rows = [...app.state?.notes ?? [], ...app.notes].flatMap(({ patch }) => (patch === null ? [] : [patch]));
-  if (!rows.length || !app.layer) return;
-  const { x, y, spacing } = layer().grid, half = spacing / 2;
+  if (!app.layer) return;
+  const notes = [...app.state?.notes ?? [], ...app.notes].filter(({ patch }) => patch !== null);
+  if (!notes.length && !app.part?.corners.length) return;
   const group = svg("g", { id: "SIC_notes", "pointer-events": "none" });
-  for (const patch of rows) {
-    const corner = viewer.toViewport(x[patch] - half, y[patch] - half), opposite = viewer.toViewport(x[patch] + half, y[patch] + half);
-    const place = { x: corner.x, y: corner.y, width: opposite.x - corner.x, height: opposite.y - corner.y,
-      fill: "none", "vector-effect": "non-scaling-stroke" };
-    group.append(svg("rect", { ...place, stroke: "#111", "stroke-width": 4 }),
-      svg("rect", { ...place, stroke: COLOR, "stroke-width": 2, "stroke-dasharray": "3 3", "data-note": patch }));
-  }
+  for (const note of notes) mark(group, cornersOf(note), { "data-note": note.patch ?? "" });
+  if (app.part?.corners.length) mark(group, app.part.corners, { "data-part": "" });
   viewer.overlay().append(group);
+}
+
+/** What a note is on, in image pixels. @param {Note} note @returns {Place[]} */
+function cornersOf({ patch, box, outline }) {
+  const { grid: { x, y, spacing }, factor } = layer(), half = spacing / 2, row = patch ?? 0;
+  const [left, top, right, bottom] = box?.map((each) => each * factor) ?? [x[row] - half, y[row] - half, x[row] + half, y[row] + half];
+  return outline?.map(([at, down]) => ({ x: at * factor, y: down * factor }))
+    ?? [{ x: left, y: top }, { x: right, y: top }, { x: right, y: bottom }, { x: left, y: bottom }];
+}
+
+/** @param {SVGElement} group @param {Place[]} corners @param {Record<string, string | number>} data */
+function mark(group, corners, data) {
+  const points = corners.map(({ x, y }) => viewer.toViewport(x, y)).map(({ x, y }) => `${x},${y}`).join(" ");
+  const look = { points, fill: "none", "vector-effect": "non-scaling-stroke", "stroke-linejoin": "round" };
+  group.append(svg("polygon", { ...look, stroke: "#111", "stroke-width": 4 }),
+    svg("polygon", { ...look, stroke: COLOR, "stroke-width": 2, "stroke-dasharray": "3 3", ...data }));
 }

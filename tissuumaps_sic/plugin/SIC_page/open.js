@@ -1,6 +1,7 @@
 /** A slide and a session of it are opened. */
 
 import { makeGrid } from "./grid.js";
+import { giveBack } from "./held.js";
 import { applyView, takeLabels } from "./labels.js";
 import { drawSeeds } from "./overlay.js";
 import { forgetRegions } from "./regions.js";
@@ -21,7 +22,7 @@ export function choose(chosen) {
   return enqueue("Opening", async () => {
     const grid = makeGrid(viewer.centres(chosen.uid));
     update({ layer: { ...chosen, grid, factor: viewer.factorOf(chosen.uid) }, state: null, map: null, mapOpen: false,
-      pointed: null, hidden: [], isPicked: false, naming: null, savedAt: null, isUnsaved: false });
+      pointed: null, part: null, noted: null, hidden: [], isPicked: false, naming: null, savedAt: null, isUnsaved: false });
     await Promise.all([
       loadSession(),
       Promise.race([loadWorklist(), new Promise((done) => { setTimeout(done, PATIENCE); })]),
@@ -77,8 +78,9 @@ async function loadSession() {
 
 /** Load the session as the server has it now. */
 export async function reload() {
-  const { tables: offered, facts, ...state } = await server.open(request());
+  const { tables: offered, facts, ...opened } = await server.open(request());
   update({ facts });
+  const state = await giveBack(opened);
   takeState(state);
   const { run: last, embeddings } = state;
   const embedding = last?.embedding ?? app.embedding, method = last?.method ?? app.method;

@@ -1,5 +1,6 @@
 /** Seeds on their way to the server: kept in the page until they are there, whatever happens meanwhile. */
 
+import { download } from "./downloads.js";
 import { reload, takeState } from "./open.js";
 import { drawSeeds } from "./overlay.js";
 import { enqueue } from "./requests.js";
@@ -110,12 +111,9 @@ export function sendAgain() {
 export function saveUnsent() {
   const { h5ad, session, unsent } = { ...layer(), session: app.session, unsent: app.unsent };
   const content = { schema: "tissuumaps-sic/clicks/1", h5ad, session, n_patches: current().n_patches, clicks: unsent };
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([JSON.stringify(content, null, 1)], { type: "application/json" }));
-  link.download = `${current().slide}.clicks.json`;
-  link.click();
-  URL.revokeObjectURL(link.href);
-  tell(`${link.download} is in your downloads; “Clicks from a file” in the history brings them back`);
+  const name = `${current().slide}.clicks.json`;
+  download(name, JSON.stringify(content, null, 1), "application/json");
+  tell(`${name} is in your downloads; “Clicks from a file” in the history brings them back`);
 }
 
 /** Take clicks from a file of `saveUnsent`. @param {File} file */

@@ -1,5 +1,6 @@
 /** The labels as files. */
 
+import { download } from "./downloads.js";
 import { enqueue } from "./requests.js";
 import * as server from "./server.js";
 import { sessionRequest, update } from "./state.js";
@@ -8,11 +9,7 @@ import { sessionRequest, update } from "./state.js";
 export function exportAs(format) {
   enqueue("Exporting", async () => {
     const { name, bytes } = await server.file(sessionRequest({ format }));
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([bytes]));
-    link.download = name;
-    link.click();
-    URL.revokeObjectURL(link.href);
+    download(name, bytes);
     update({ status: `${name} is in your downloads` });
   });
 }

@@ -162,12 +162,17 @@ export function drawOutlines() {
       const x = corner.x + lines[at] * (unit.x - corner.x), y = corner.y + lines[at + 1] * (unit.y - corner.y);
       d += `${at % 4 ? "L" : "M"}${x} ${y}`;
     }
+    const dashes = dashOf(placeOf(classes[label].name));
     group.append(
       svg("path", { ...look, d, stroke: "#111", "stroke-width": 4, opacity: 0.5 }),
-      svg("path", { ...look, d, stroke: classes[label].color, "stroke-width": 2.5, "data-label": label }));
+      svg("path", { ...look, d, stroke: classes[label].color, "stroke-width": 2.5, "data-label": label,
+        ...dashes ? { "stroke-dasharray": dashes, "stroke-linecap": "butt" } : {} })); // round ends would fill the gaps
   }
   viewer.overlay().prepend(group);
 }
+
+/** Where the panel lists a class; before all others, where it is no longer there. @param {string} name */
+const placeOf = (name) => current().listed.findIndex((label) => current().classes[label].name === name);
 
 export function clearOutlines() {
   viewer.overlay().querySelector("#SIC_outlines")?.remove();

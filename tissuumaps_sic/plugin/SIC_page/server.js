@@ -5,7 +5,8 @@ import { unpack } from "./packing.js";
 /**
  * @typedef {{ name: string, color: string }} SeedClass
  * @typedef {{ text: string, time: string, user: string }} Step
- * @typedef {Step & { branch: number | null, position: number }} HistoryStep branch null: the line that counts
+ * @typedef {Step & { branch: number | null, position: number, n: number, together: string }} HistoryStep branch null: the line that
+ *   counts; n and together: how many, and of what, where several steps are told as one
  * @typedef {{ position: number, trunk: HistoryStep[], branches: HistoryStep[], more: number }} History the newest first
  * @typedef {{ names: string[], missing: string[], problem: string }} Scheme the folder's class list
  * @typedef {{ row: number, size: number, said: { reader: string, name: string, color: string }[] }} Decision
@@ -19,13 +20,15 @@ import { unpack } from "./packing.js";
  *   readers: string[], scheme: Scheme | null, run: Run | null, skipped: number[], notes: Note[],
  *   checked: { time: string, user: string, is_current: boolean } | null }} Session what is known of a slide's session
  * @typedef {{ number: number, text: string, time: string, user: string, patch: number | null, box: number[] | null,
- *   place: string }} Note patch: a row, of a part that in its middle, null of the slide
+ *   outline: [number, number][] | null, place: string }} Note patch: a row, of a part that in its middle, null of the slide; box (left,
+ *   top, right, bottom) and outline (corners): of a part, level-0 pixels
  * @typedef {{ spacing: number | null, tissue: Float32Array, seen: Uint8Array }} Looked spacing: of patches, µm; share of tissue
  *   and whether it was seen (1) of each
  * @typedef {{ methods: { name: string, words: string }[], exports: { name: string, words: string, use: string }[],
- *   most_classes: number }} Tables what a person can choose from
- * @typedef {{ mpp: number | null, fields: Record<string, [number, number] | null>, unwritable: string }} Facts µm per level-0
- *   pixel, what each embedding's network saw around a patch's centre (level-0 pixels), why nothing can be saved
+ *   most_classes: number, signs: string[] }} Tables what a person can choose from
+ * @typedef {{ mpp: number | null, fields: Record<string, [number, number] | null>, unwritable: string,
+ *   is_kept: boolean }} Facts µm per level-0 pixel, what each embedding's network saw around a patch's centre (level-0 pixels), why
+ *   nothing can be saved on disk, whether the server keeps it then
  * @typedef {{ n_disputed: number, kappa: number | null, word: string, is_stale: boolean,
  *   table: { names: string[], counts: number[][] }, classes: SeedClass[],
  *   places: [number, number][], disputed: Uint8Array, labels: Uint8Array }} Compared places are rows and numbers of patches
@@ -91,6 +94,10 @@ export const open = (content) => postForJson("open", content);
 export const change = (content) => postForJson("change", content);
 /** @type {(content: Content) => Promise<Session & { n_disputed: number }>} */
 export const merge = (content) => postForJson("merge", content);
+/** @type {(content: Content) => Promise<{ name: string, text: string }>} */
+export const sessionFile = (content) => postForJson("document", content);
+/** @type {(content: Content) => Promise<Session>} */
+export const bring = (content) => postForJson("bring", content);
 /** @type {(content: Content) => Promise<History>} */
 export const history = (content) => postForJson("history", content);
 /** @type {(content: Content) => Promise<{ text: string }>} */

@@ -11,6 +11,7 @@ import { makeStore } from "./store.js";
  * @typedef {{ uid: string, h5ad: string }} Layer
  * @typedef {{ h5ad: string, session: string, name: string | null, patches: number[], user: string, time: string }} Unsent seeds
  *   of a class by its name (null: taken back) that the server has not got yet
+ * @typedef {{ h5ad: string, session: string, revision: number, name: string, text: string }} Held a session's file, as it was seen last
  * @typedef {{ kind: string, h5ad: string, token: string, stage: string | null, share: number | null,
  *   isStopping: boolean, isSuperseded: boolean }} Job what can be asked about and stopped
  * @typedef {{ kind: string, job: Job | null, isSlow: boolean }} Request slow: for so long that a person wants to see it
@@ -37,8 +38,10 @@ const store = makeStore({
   regions: /** @type {Region[] | null} */ (null), // the labels as regions, while they are shown
   border: /** @type {number | null} */ (null), // score from which a patch is of class 1; null is where it is the highest
   unsent: /** @type {Unsent[]} */ ([]), // of this session
+  held: /** @type {Held | null} */ (null), // of a session that is not on disk
   history: /** @type {History | null} */ (null), // while somebody looks
   historyOpen: false,
+  unfolded: /** @type {string[]} */ ([]), // keys of the history's acts whose steps are shown
   point: /** @type {{ branch: number | null, position: number, text: string } | null} */ (null), // of the history, that was chosen
   decisions: /** @type {Decisions & { place: number } | null} */ (null), // of a consensus; place: which one is shown
   naming: /** @type {{ label: number | null, text: string, error: string } | null} */ (null), // the class that is being named
@@ -66,6 +69,8 @@ const store = makeStore({
   brush: 1, // across, in patches
   seedsHidden: false,
   looked: /** @type {Looked & { share: number } | null} */ (null), // where the person has looked, and the share of tissue
+  noted: /** @type {number | null} */ (null), // row of the patch that was chosen for a note
+  part: /** @type {{ corners: { x: number, y: number }[] } | null} */ (null), // of the slide, that is drawn for a note; in image pixels
   notes: /** @type {(Note & { session: string })[]} */ ([]), // of other readers
   savedAt: /** @type {number | null} */ (null), // when the last change of this page was saved, ms
   isUnsaved: false, // whether the last change could not be saved
@@ -105,6 +110,9 @@ export function field() {
   return { width: width * factor || spacing, height: height * factor || spacing };
 }
 
+/** Whether the server keeps the session, since it cannot lie beside its slide. */
+export const isTemporary = () => Boolean(app.facts?.unwritable && app.facts.is_kept);
+
 /** Keep that the last change is in the slide's file. */
 export const noteSaved = () => update({ savedAt: Date.now(), isUnsaved: false });
 
@@ -122,7 +130,12 @@ export const user = () => localStorage.getItem("SIC.user") ?? "";
 export const sessionTitle = (name) => name || "(shared)";
 
 /** Whether a click on the slide seeds; then, and only then, the slide says so. */
-export const isSeeding = () => app.state !== null && app.seeding && app.isInFront && !app.isBare;
+export const isSeeding = () => isAtWork() && app.seeding && !isOutlining();
+
+/** Whether a drag on the slide draws the part that a note is on. */
+export const isOutlining = () => isAtWork() && app.part !== null && !app.part.corners.length;
+
+const isAtWork = () => app.state !== null && app.isInFront && !app.isBare;
 
 /** Whether there is what a view draws. @param {string} view */
 export const canView = (view) => (["labels", "outlines"].includes(view) ? Boolean(app.labels)

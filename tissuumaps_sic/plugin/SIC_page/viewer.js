@@ -3,8 +3,10 @@
  */
 
 import { pathOf } from "./address.js";
-import { legendKeys, plainName } from "./legend.js";
+import { legendKeys } from "./legend.js";
+import { markLegend } from "./viewer/legend.js";
 
+export { drawnRegions, hideRegions, showRegions } from "./viewer/regions.js";
 export { setBare, stage, tidy, wantedFiles, watchFront } from "./viewer/frame.js";
 
 /**
@@ -12,7 +14,7 @@ export { setBare, stage, tidy, wantedFiles, watchFront } from "./viewer/frame.js
  * @typedef {Place & { clone: () => Point, distanceTo: (other: Place) => number }} Point of OpenSeadragon
  * @typedef {{ position: Point, originalEvent?: PointerEvent, preventDefaultAction: boolean }} CanvasEvent
  * @typedef {{ uid: string, names: string[], counts: Record<string, number>, colors: Record<string, string>,
- *   shades: string[] | undefined, opacities: number[] }} Labels
+ *   signs: Record<string, string>, shades: string[] | undefined, opacities: number[] }} Labels
  */
 
 /* global $, OpenSeadragon, d3, dataUtils, glUtils, interfaceUtils, overlayUtils, projectUtils, regionUtils, tmapp */
@@ -120,23 +122,24 @@ export function isDrawingRegions() {
 /**
  * Show or replace the marker layer of labels.
  *
- * `names` has a class name for each patch and `colors` the colour of each class; `shades`, if given, are colours of
+ * `names` has a class name for each patch, `colors` and `signs` the colour and letter of each class; `shades`, if given, are colours of
  * the patches that are drawn instead. `opacities` are those of the patches' own layer and of the labels.
  * @param {Labels} labels
  */
 export async function showLabels({ uid, opacities, shades, ...given }) {
   changeOpacities(uid, opacities);
   keys = legendKeys([...Object.keys(given.colors), ...Object.keys(given.counts)]);
-  const names = given.names.map(keyOf), counts = renamed(given.counts), colors = renamed(given.colors);
+  const names = given.names.map(keyOf), counts = renamed(given.counts), colors = renamed(given.colors), signs = renamed(given.signs);
   // What TissUUmaps knows of the layer otherwise; where it stays the same, labels need no new menus and legends.
   const { _scale_factor: scale, _z_order: order } = dataUtils.data[uid];
-  const made = JSON.stringify([uid, names.length, scale, order, colors, Object.keys(counts).sort(), Boolean(shades)]);
+  const made = JSON.stringify([uid, names.length, scale, order, colors, signs, Object.keys(counts).sort(), Boolean(shades)]);
   const layer = dataUtils.data[LABELS];
   if (layer?.made === made && glUtils._numPoints[LABELS]) {
     refill(layer, names, counts, shades);
   } else {
     await fill(uid, names, colors, shades, opacities[1]);
     dataUtils.data[LABELS].made = made;
+    markLegend(LABELS, signs);
   }
 }
 
@@ -360,38 +363,6 @@ function changeOpacities(uid, opacities) {
     glUtils._markerOpacity[layer] = opacities[place];
   });
   return changed;
-}
-
-const REGION = "SICregion"; // what the ids of our regions begin with
-
-/**
- * Show regions as TissUUmaps' own: `coordinates` of a MultiPolygon in level-0 pixels, a name and a colour each.
- * @param {string} uid
- * @param {{ name: string, color: string, coordinates: number[][][][] }[]} regions
- */
-export async function showRegions(uid, regions) {
-  hideRegions();
-  const factor = dataUtils.data[uid]._coord_factor;
-  regions.forEach(({ name, color, coordinates }, place) => {
-    const scaled = coordinates.map((polygon) => polygon.map((ring) => ring.map(([x, y]) => [x * factor, y * factor])));
-    const id = `${REGION}${place}`;
-    regionUtils.addRegion(scaled, id, color, plainName(name), 0, true);
-    regionUtils._regions[id].regionName = plainName(name);
-  });
-  await regionUtils.updateAllRegionClassUI();
-}
-
-export function hideRegions() {
-  const ours = Object.keys(regionUtils._regions).filter((id) => id.startsWith(REGION));
-  for (const id of ours) regionUtils.deleteRegion(id, true);
-  if (ours.length) regionUtils.updateAllRegionClassUI();
-}
-
-/** Regions that the person drew or loaded: class, and rings of {x, y} in the page's image pixels (even-odd). @returns {{ name: string, rings: Place[][] }[]} */
-export function drawnRegions() {
-  return Object.values(regionUtils._regions)
-    .filter(({ id, visibility }) => visibility && !id.startsWith(REGION))
-    .map(({ regionClass, globalPoints }) => ({ name: regionClass, rings: globalPoints.flat() }));
 }
 
 /**

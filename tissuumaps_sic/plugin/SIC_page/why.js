@@ -36,6 +36,15 @@ export function followPointer() {
   };
 }
 
+/** Bring into sight why a patch is what it is. @param {number} row */
+export async function showWhy(row) {
+  update({ pointed: row });
+  await explain(row);
+  const box = document.getElementById("sic-why"), group = box?.closest("details");
+  if (group) group.open = true;
+  box?.scrollIntoView({ block: "center" });
+}
+
 /** @param {number | null} row */
 async function explain(row) {
   if (app.busy) return;

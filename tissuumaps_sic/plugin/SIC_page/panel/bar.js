@@ -2,7 +2,7 @@
 
 import { classTag, html } from "../dom.js";
 import { barOf, magnificationOf } from "../ruler.js";
-import { app, isSeeding, layer, subscribe } from "../state.js";
+import { app, isOutlining, isSeeding, isTemporary, layer, subscribe } from "../state.js";
 import * as viewer from "../viewer.js";
 import { drawMessages, followProgress, messages } from "./messages.js";
 import { mount } from "./section.js";
@@ -20,11 +20,11 @@ export function showBar() {
   bar = html("div", { class: "sic sic-bar", id: "sic-bar" });
   ruler = html("div", { class: "sic sic-ruler", id: "sic-ruler" });
   viewer.stage().append(bar, ruler);
-  mount(bar, () => [isSeeding(), app.active, app.state?.classes], drawBadge);
+  mount(bar, () => [isSeeding(), isOutlining(), app.active, app.state?.classes], drawBadge);
   mount(bar, messages, drawMessages);
   mount(bar, () => [app.isUnsaved, app.unsent.length, app.savedAt, app.busy?.kind === "Saving", app.state !== null, app.facts?.unwritable], drawSaved);
   stops = [followProgress(), viewer.onMove(drawRuler), subscribe(() => [app.facts], drawRuler),
-    subscribe(() => [isSeeding()], () => viewer.container().classList.toggle("sic-seeding", isSeeding()))];
+    subscribe(() => [isSeeding() || isOutlining()], () => viewer.container().classList.toggle("sic-seeding", isSeeding() || isOutlining()))];
   drawRuler();
 }
 
@@ -39,6 +39,7 @@ export function hideBar() {
 
 /** What a click on the slide does; nothing where it only looks. */
 function drawBadge() {
+  if (isOutlining()) return [html("div", { id: "sic-badge", class: "sic-pill" }, "Drawing: the part that the note is on")];
   const seedClass = isSeeding() ? app.state?.classes[app.active] : null;
   if (!seedClass) return [];
   return [html("div", { id: "sic-badge", class: "sic-pill", style: `border-color: ${seedClass.color}`,
@@ -48,12 +49,13 @@ function drawBadge() {
 
 function drawSaved() {
   if (!app.state) return [];
-  const [mark, text, title, kind] = app.facts?.unwritable
+  const [mark, text, title, kind] = app.facts?.unwritable && !isTemporary()
     ? ["✕", "Nothing is saved", app.facts.unwritable, "lost"]
     : app.busy?.kind === "Saving" ? ["…", "Saving", "The last change is on its way", "going"]
       : app.isUnsaved || app.unsent.length ? ["✕", "Not saved", "The last change is not in the slide's file", "lost"]
-        : app.savedAt === null ? ["✓", "All saved", "Everything that was done on this slide is in its file", "kept"]
-          : ["✓", `Saved ${timeOf(app.savedAt)}`, "Everything that was done on this slide is in its file", "kept"];
+        : isTemporary() ? ["!", "Not on disk", `The server keeps it until it stops: ${app.facts?.unwritable}`, "lost"]
+          : app.savedAt === null ? ["✓", "All saved", "Everything that was done on this slide is in its file", "kept"]
+            : ["✓", `Saved ${timeOf(app.savedAt)}`, "Everything that was done on this slide is in its file", "kept"];
   return [html("div", { id: "sic-saved", class: `sic-pill sic-${kind}`, title }, html("span", { "aria-hidden": "true" }, `${mark} `), text)];
 }
 

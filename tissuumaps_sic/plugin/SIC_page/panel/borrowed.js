@@ -1,6 +1,7 @@
 /** Seeds of other slides, and the patches that are unlike any seed. */
 
-import { button, count, html, menu, sum, toggle } from "../dom.js";
+import { button, count, html, sum, toggle } from "../dom.js";
+import { menu } from "../menus.js";
 import { borrow, drop } from "../seeding.js";
 import { app, isSlow } from "../state.js";
 import { nextUnlike } from "../suggestions.js";

@@ -1,6 +1,7 @@
 /** The classes, what each has, and what is done to them. */
 
-import { button, count, html, menu, share, sum } from "../dom.js";
+import { button, count, html, share, sum } from "../dom.js";
+import { menu } from "../menus.js";
 import { run } from "../runs.js";
 import { addOffered, editClass, offerClasses, removeClass } from "../seeding.js";
 import { signOf } from "../signs.js";
@@ -130,7 +131,7 @@ export const changes = {
 
 /** The class list of the folder. @type {Section} */
 export const scheme = {
-  shows: (state) => [state.scheme, state.classes, isSlow()],
+  shows: (state) => [state.scheme, state.classes, app.facts?.unwritable, isSlow()],
   draw({ scheme: list, classes: present }) {
     const names = list?.names ?? [];
     const isSame = names.length === present.length && !list?.missing.length;
@@ -142,6 +143,6 @@ export const scheme = {
       isSame ? html("span", { class: "text-muted", title: "classes.json of the folder" }, "These are the folder's classes.")
         : button("Offer these classes to new slides",
           "Slides and sessions of this folder that are begun from now on have these classes (classes.json)", offerClasses,
-          { id: "sic-offer", disabled: isSlow() }))];
+          { id: "sic-offer", disabled: isSlow() || Boolean(app.facts?.unwritable) }))];
   },
 };

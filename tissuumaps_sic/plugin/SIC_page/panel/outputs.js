@@ -1,6 +1,7 @@
 /** What is made of labels: regions and files. */
 
-import { button, html, menu, classTag, share, toggle } from "../dom.js";
+import { button, html, classTag, share, toggle } from "../dom.js";
+import { menu } from "../menus.js";
 import { exportAs, write } from "../outputs.js";
 import { toggleRegions } from "../regions.js";
 import { app, isSlow, tables } from "../state.js";
@@ -9,14 +10,14 @@ import { app, isSlow, tables } from "../state.js";
 
 /** @type {Section} */
 export const outputs = {
-  shows: (state) => [state.run !== null, state.run?.stale, app.regions !== null, app.tables, isSlow()],
+  shows: (state) => [state.run !== null, state.run?.stale, app.regions !== null, app.tables, app.facts?.unwritable, isSlow()],
   draw: ({ run }) => (run ? [html("div", { class: "sic-buttons" },
     toggle(app.regions !== null, "Regions", "Show the labels as regions, with their areas (G)", toggleRegions,
       { id: "sic-regions", disabled: isSlow() }),
     menu("Export ▾", exportAs, { id: "sic-export", disabled: isSlow(), title: "Get the labels as a file", "aria-label": "Export" },
     tables().exports.map(({ name, words, use }) => ({ value: name, text: words, title: use }))),
-    button("Write into h5ad", "Adds sic_label, sic_score and sic_seed to the file itself", write,
-      { id: "sic-write", disabled: isSlow() || run.stale }))] : []),
+    button("Write into h5ad", app.facts?.unwritable ? `Not here: ${app.facts.unwritable}` : "Adds sic_label, sic_score and sic_seed to the file itself",
+      write, { id: "sic-write", disabled: isSlow() || run.stale || Boolean(app.facts?.unwritable) }))] : []),
 };
 
 /** How much of the tissue each region has. @type {Section} */

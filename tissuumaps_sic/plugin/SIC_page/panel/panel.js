@@ -19,13 +19,14 @@ import { naming, sessions, slide } from "./sessions.js";
 import { steps } from "./steps.js";
 import { style } from "./style.js";
 import { seeding } from "./tools.js";
+import { unkept } from "./unkept.js";
 import { unsent } from "./unsent.js";
 import { views } from "./views.js";
 import { why } from "./why.js";
 
 /** @import { Section } from "./section.js" */
 
-const ABOVE = [slide, steps, unsent, classes, changes]; // always in sight
+const ABOVE = [slide, unkept, steps, unsent, classes, changes]; // always in sight
 /** @type {[string, Section[]][]} */
 const GROUPS = [
   ["View", [views, border]],
@@ -56,9 +57,6 @@ export function showPanel(container) {
   container.replaceChildren(sheet, panel);
   mount(above, () => [app.error, app.state === null], () => (app.state ? []
     : [html("p", { class: "mt-2", id: "sic-waiting" }, app.error || "Waiting for the patches of an h5ad to load …")]));
-  mount(above, () => [app.facts?.unwritable], () => (app.facts?.unwritable ? [html("div", { class: "sic-banner", id: "sic-unwritable" },
-    `Nothing can be saved here: ${app.facts.unwritable}. You can look, and get labels that are saved already as files; `
-    + "to annotate, copy the slide's files to a folder of your own, or ask for the right to write.")] : []));
   for (const section of ABOVE) mountSection(above, section);
   for (const [title, sections] of GROUPS) mountGroup(below, title, sections);
   for (const section of BELOW) mountSection(below, section);

@@ -2,20 +2,23 @@
 
 import { button, classTag, html, select, share, toggle } from "../dom.js";
 import { openGallery } from "../gallery.js";
+import { drawPart, dropPart } from "../parts.js";
 import { addNote, goTo, removeNote, toggleChecked } from "../remarks.js";
-import { app, isSlow, sessionTitle } from "../state.js";
+import { app, isSlow, sessionTitle, show } from "../state.js";
 
 /** @import { Child } from "../dom.js" */
 /** @import { Note, Session } from "../server.js" */
 /** @import { Target } from "../remarks.js" */
 
-let draft = "", isOpen = false;
+let draft = "", isOpen = false, wasDrawing = false;
+/** @type {number | null} */
+let wasNoted = null;
 /** @type {Target} */
 let target = "slide";
 
 /** @type {import("./section.js").Section} */
 export const review = {
-  shows: (state) => [state.checked, state.notes, state.run?.classes, app.labels !== null, app.notes, app.looked?.share, isSlow()],
+  shows: (state) => [state.checked, state.notes, state.run?.classes, app.labels !== null, app.notes, app.looked?.share, app.part, app.noted, isSlow()],
   draw: (state) => [html("div", { class: "sic-review" }, lookedAt(), checkedBy(state), sureness(state), notes(state))],
 };
 
@@ -50,6 +53,14 @@ function sureness({ run }) {
 
 /** @param {Session} state */
 function notes(state) {
+  // Esc, or a note that is there, let go of what was drawn.
+  if (app.noted !== null && app.noted !== wasNoted) {
+    target = "patch";
+    isOpen = true;
+  }
+  wasNoted = app.noted;
+  if (wasDrawing && !app.part && target === "part") target = "slide";
+  wasDrawing = app.part !== null;
   const all = [...state.notes.map((each) => ({ ...each, session: "", isOwn: true })), ...app.notes.map((each) => ({ ...each, isOwn: false }))];
   const box = html("details", { id: "sic-notes", open: isOpen, ontoggle: () => { isOpen = box.open; } },
     html("summary", { title: "Notes on the slide, a patch or a part of it, which other readers see" },
@@ -59,11 +70,21 @@ function notes(state) {
       html("textarea", { id: "sic-note-text", class: "form-control form-control-sm", rows: 2, maxlength: 1000,
         placeholder: "A note for the next reader", "aria-label": "A new note", oninput: (event) => { draft = event.target.value; } }, draft),
       select({ id: "sic-note-target", "aria-label": "What the note is on", title: "What the note is on",
-        oninput: (event) => { target = event.target.value; } },
-      [{ value: "slide", text: "on the slide" }, { value: "patch", text: "on the patch in the middle, or on the card" },
-        { value: "view", text: "on what is in view" }], target),
+        oninput: (event) => choose(event.target.value) },
+      [{ value: "slide", text: "on the slide" }, { value: "patch", text: app.noted === null ? "on the patch in the middle, or on the card" : "on the patch that you chose" },
+        { value: "view", text: "on what is in view" },
+        { value: "part", text: "on a part that you draw" }], target),
+      app.part?.corners.length ? button("Draw again", "Draw another part of the slide for this note", drawPart, { id: "sic-note-redraw" }) : null,
       button("Add", "Keep this note", add, { id: "sic-note-add", disabled: isSlow() })));
   return box;
+}
+
+/** @param {Target} wanted */
+function choose(wanted) {
+  target = wanted;
+  if (wanted === "part") drawPart();
+  else dropPart();
+  if (wanted !== "patch") show({ noted: null });
 }
 
 async function add() {

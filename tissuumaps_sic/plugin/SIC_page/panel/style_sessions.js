@@ -22,6 +22,11 @@ export const SESSIONS_STYLE = `
     .sic-step { display: flex; gap: .6em; justify-content: space-between; width: 100%; border: 0; background: none;
       padding: .15em .5em; text-align: left; color: inherit; }
     .sic-step:hover, .sic-step.sic-chosen { background: #e7f1ff; }
+    .sic-act { display: flex; align-items: stretch; }
+    .sic-act .sic-step { flex: 1; min-width: 0; }
+    .sic-fold { border: 0; background: none; color: #343a40; font-size: .85em; white-space: nowrap; padding: 0 .6em; }
+    .sic-fold:hover { background: #e7f1ff; }
+    .sic-step.sic-part { padding-left: 1.6em; }
     .sic-step-text { overflow-wrap: anywhere; }
     .sic-step-who { color: #5c636a; white-space: nowrap; font-size: .9em; }
     .sic-undone .sic-step-text { color: #5c636a; font-style: italic; }
