@@ -10,7 +10,7 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from tissuumaps_sic.labelling.progress import SILENT, Stretch
-from tissuumaps_sic.slidefile.arrays import Doubles, Index
+from tissuumaps_sic.slidefile.arrays import Doubles, Floats, Index
 
 # Standard deviation of one step of spatial smoothing, in strides of the patch grid.
 STEP = 0.7
@@ -72,7 +72,7 @@ class Places:
             field = smoothed
         return field
 
-    def correlate(self, field: Doubles) -> list[float]:
+    def correlate(self, field: Floats) -> list[float]:
         """Return the spatial correlation of a field, (n_patches, n_fields), at the strides `LAGS`.
 
         Fields are weighted by their variance. Zero where the slide has no two patches so far apart.
@@ -87,6 +87,16 @@ class Places:
             product = float(np.einsum("ij,ij->", centred[one], centred[other]))
             correlations.append(product / one.size / variance)
         return correlations
+
+    def find_reach(self, field: Floats) -> float:
+        """Return how far a field, (n_patches, n_fields), stays alike, in strides of the patch grid.
+
+        The distance over which an exponential through its correlations at `LAGS` falls to 1 / e; at most that
+        of a field which hardly falls off between the two.
+        """
+        near, far = self.correlate(field)
+        near, far = np.clip(near, 0.01, 0.99), max(far, 0.005)
+        return float((LAGS[1] - LAGS[0]) / np.log(near / min(far, 0.98 * near)))
 
     def find_tree(self, stretch: Stretch = SILENT) -> cKDTree:
         """Return what finds the patches nearest to a place."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tissuumaps_sic.labelling.places import LAGS, STEP
+from tissuumaps_sic.labelling.places import STEP
 from tissuumaps_sic.labelling.prepared import Prepared
 from tissuumaps_sic.labelling.progress import SILENT, Stretch
 from tissuumaps_sic.slidefile.arrays import Doubles, Index, Labels, Mask, Singles
@@ -116,10 +116,7 @@ class Field:
 
     def _count_steps(self, field: Doubles) -> int:
         """Return how many steps of smoothing the field's own correlation over the slide asks for."""
-        near, far = self.prepared.places.correlate(field)
-        near, far = np.clip(near, 0.01, 0.99), max(far, 0.005)
-        # An exponential through both, exp(-distance / reach); what falls off slower than that is capped.
-        reach = (LAGS[1] - LAGS[0]) / np.log(near / min(far, 0.98 * near))
+        reach = self.prepared.places.find_reach(field)
         return int(np.clip(round((_REACH_SHARE * reach / STEP) ** 2), 0, _MOST_STEPS))
 
     def _honour(self, field: Doubles) -> None:

@@ -1,0 +1,356 @@
+"""Labels finer than a patch: from the scores of patches to a score for each small cell of their middles.
+
+A patch tells what it is, and its cells tell which part of it is like what. The scores of the patches are
+interpolated between their centres. What those cells have in common that lie surely in one class or another is
+then learnt from the slide's own labels, by a linear discriminant, and added; in five rounds, each from the
+labels of the one before. How far the cells' evidence is averaged over their surroundings follows how far the
+slide's labels stay alike: where regions are large, no cell's own detail is believed; where glands of a few
+cells alternate with stroma, each is. What was tried beside is in ``benchmarks/README.md``.
+
+References
+----------
+R. A. Fisher, "The use of multiple measurements in taxonomic problems", Annals of Eugenics 1936.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tissuumaps_sic.labelling.progress import SILENT, Stretch
+from tissuumaps_sic.slidefile.arrays import Doubles, Index, Integers, Labels, Singles
+
+# Cells along a patch's middle where the file has none: as many as the default encoder and geometry give.
+PLAIN_SIDE = 4
+_ROUNDS = 5
+# How much what the cells tell counts beside what their patches tell.
+_WEIGHT = 0.7
+# Added to the covariance's diagonal, of the mean variance; 0.3 was as good.
+_RIDGE = 0.05
+# The local evidence is averaged with a Gaussian of this share of the distance over which labels stay alike,
+# less a distance over which they do on any slide; all in strides.
+_REACH_SHARE, _REACH_LEAST, _MOST_BLUR = 0.25, 1.5, 0.5
+# Scores are at least this, so that no patch is so sure that its cells cannot be asked.
+_LEAST_SCORE = 1e-4
+# How far a seeded cell's class is raised above the others.
+_HONOUR = 0.05
+# Patches at a time, and what the cells' embeddings may take in memory as float32.
+_BLOCK_PATCHES = 2048
+_MOST_HELD = 2**29
+
+
+class CellReader(Protocol):
+    """Reads the cells' embeddings of some patches: an array, or `slidefile.fine.Cells`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n_patches, side, side, channels)."""
+
+    def __getitem__(self, rows: slice, /) -> npt.NDArray[np.float16]:
+        """Read the cells of consecutive patches."""
+
+
+class CellGrid:
+    """The cells of a slide, with what every sharpening of it needs.
+
+    What takes long is found when it is first asked for, and kept.
+
+    Parameters
+    ----------
+    lattice : ndarray of shape (n_patches, 2), int64
+        (column, row) of each patch on the grid of patches, none twice.
+    values : CellReader of shape (n_patches, side, side, channels), optional
+        An embedding for each cell: patch, row of cells, column of cells, channel. Without it labels are
+        interpolated and nothing more.
+    tissue : ndarray of shape (n_patches, side, side), uint8, optional
+        Percent of each cell that is tissue; all by default.
+    side : int, default=4
+        Cells along a patch's middle where there are no `values`.
+
+    Attributes
+    ----------
+    n_patches, side : int
+
+    Raises
+    ------
+    ValueError
+        When the shapes do not fit, or two patches have one place.
+    """
+
+    def __init__(
+        self,
+        lattice: Integers,
+        values: CellReader | None = None,
+        tissue: npt.NDArray[np.uint8] | None = None,
+        *,
+        side: int = PLAIN_SIDE,
+    ) -> None:
+        self.n_patches = len(lattice)
+        self.side = side if values is None else int(values.shape[1])
+        shape = (self.n_patches, self.side, self.side)
+        if values is not None and tuple(values.shape[:3]) != shape:
+            raise ValueError(
+                f"values has shape {tuple(values.shape)}; {shape} and the channels fit the patches"
+            )
+        if tissue is not None and tissue.shape != shape:
+            raise ValueError(f"tissue has shape {tissue.shape}, not {shape}")
+        self._values = values
+        self._tissue = tissue
+        self._neighbours = _find_neighbours(lattice)
+        self._spread: tuple[Singles, Singles] | None = None
+        self._held: Singles | None = None
+
+    @property
+    def has_values(self) -> bool:
+        """Whether the cells have embeddings."""
+        return self._values is not None
+
+    def interpolate(self, field: Singles) -> Singles:
+        """Interpolate a field between the patches' centres.
+
+        Parameters
+        ----------
+        field : ndarray of shape (n_patches, n_fields), float32
+
+        Returns
+        -------
+        ndarray of shape (n_patches, side * side, n_fields), float32
+            Bilinear; where a neighbour is no patch, of those that are.
+        """
+        return self._mix(field[:, None], _weigh_bilinear(self.side)[:, :, None])
+
+    def blur(self, field: Singles, deviation: float) -> Singles:
+        """Average a field of the cells with a Gaussian; glass does not count.
+
+        Parameters
+        ----------
+        field : ndarray of shape (n_patches, side * side, n_fields), float32
+        deviation : float
+            Standard deviation in strides, up to one half; 0 gives the field itself.
+        """
+        if deviation * self.side < 0.25:  # less than one in a thousand of a neighbour
+            return field
+        weights = _weigh_gaussian(self.side, deviation)
+        return self._mix(field, weights, self._shares(slice(None)))
+
+    def _mix(self, field: Singles, weights: Singles, shares: Singles | None = None) -> Singles:
+        """Sum what the 3 x 3 patches around each patch have, by weights, over the patches that there are.
+
+        `field` is (n_patches, n_parts, n_fields), `weights` (n_cells, 9, n_parts), `shares` how much each
+        part counts, (n_patches, n_parts).
+        """
+        n_cells, n_parts = weights.shape[0], weights.shape[2]
+        mixed = np.empty((self.n_patches, n_cells, field.shape[2]), np.float32)
+        flat = np.ascontiguousarray(weights.reshape(n_cells, -1).T)
+        counts = np.ones((self.n_patches, n_parts), np.float32) if shares is None else shares
+        for block in _blocks(self.n_patches):
+            around = self._neighbours[block]
+            counted = counts[around] * (around >= 0)[:, :, None]
+            total = counted.reshape(len(around), -1) @ flat
+            # A cell with nothing but glass around it: its evidence is nought.
+            np.maximum(total, 1e-6, out=total)
+            for number in range(field.shape[2]):
+                values = (field[around, :, number] * counted).reshape(len(around), -1)
+                mixed[block, :, number] = values @ flat / total
+        return mixed
+
+    def _shares(self, rows: slice) -> Singles:
+        """Return the share of tissue of some patches' cells, (n, side * side)."""
+        if self._tissue is None:
+            return np.ones((len(range(*rows.indices(self.n_patches))), self.side**2), np.float32)
+        return self._tissue[rows].reshape(-1, self.side**2).astype(np.float32) / np.float32(100)
+
+    def _standardize(self) -> tuple[Singles, Singles]:
+        """Return the mean and the standard deviation of each channel over the tissue."""
+        if self._spread is None:
+            assert self._values is not None
+            total, mean, squares = 1e-9, np.zeros(self._values.shape[3]), np.zeros(self._values.shape[3])
+            for block in _blocks(self.n_patches):
+                rows = self._read(block).astype(np.float64)
+                shares = self._shares(block).reshape(-1).astype(np.float64)
+                total += shares.sum()
+                mean += shares @ rows
+                squares += shares @ rows**2
+            mean /= total
+            deviation = np.sqrt(np.maximum(squares / total - mean**2, 0.0))
+            deviation[deviation < 1e-6] = 1.0
+            self._spread = mean.astype(np.float32), deviation.astype(np.float32)
+        return self._spread
+
+    def _read(self, block: slice) -> Singles:
+        assert self._values is not None
+        return self._values[block].reshape(-1, self._values.shape[3]).astype(np.float32)
+
+    def embeddings(self, block: slice) -> Singles:
+        """Return standardized embeddings of the cells of consecutive patches, (n * side * side, channels)."""
+        assert self._values is not None
+        mean, deviation = self._standardize()
+        cells, channels = self.side**2, self._values.shape[3]
+        if self._held is None and self.n_patches * cells * channels * 4 <= _MOST_HELD:
+            held = np.empty((self.n_patches, cells, channels), np.float32)
+            for each in _blocks(self.n_patches):
+                held[each] = ((self._read(each) - mean) / deviation).reshape(-1, cells, channels)
+            self._held = held
+        if self._held is not None:
+            return self._held[block].reshape(-1, channels)
+        return (self._read(block) - mean) / deviation
+
+    def counted(self, block: slice) -> Singles:
+        """Return how much each cell counts, (n * side * side,): its share of tissue."""
+        return self._shares(block).reshape(-1)
+
+
+def sharpen(
+    scores: Singles,
+    grid: CellGrid,
+    *,
+    reach: float,
+    seeds: Labels | None = None,
+    stretch: Stretch = SILENT,
+) -> Singles:
+    """Return a score for each cell and class.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_patches, n_classes), float32
+        Of the patches; rows sum to 1, and the greatest is the patch's class.
+    grid : CellGrid
+        Without values, the scores are interpolated and nothing more.
+    reach : float
+        How far the scores stay alike, in strides: `Places.find_reach`.
+    seeds : ndarray of shape (n_patches,), int64, optional
+        -1 where there is none. The cells at the middle of a seeded patch get its class.
+    stretch : Stretch, optional
+
+    Returns
+    -------
+    ndarray of shape (n_patches, side, side, n_classes), float32
+        Rows of cells first; scores of a cell sum to 1.
+
+    Notes
+    -----
+    The same numbers give the same cells. Time and memory grow with the number of cells.
+    """
+    n_classes, side = scores.shape[1], grid.side
+    stretch = stretch.part(0.0, 1.0, "Sharpening")
+    broad = grid.interpolate(np.log(np.maximum(scores, _LEAST_SCORE)))
+    logits = broad
+    if grid.has_values:
+        deviation = float(np.clip(_REACH_SHARE * (reach - _REACH_LEAST), 0.0, _MOST_BLUR))
+        for done in range(_ROUNDS):
+            part = stretch.part(done / _ROUNDS, (done + 1) / _ROUNDS)
+            learnt = _learn(logits, grid, part.part(0.0, 0.6))
+            if learnt is None:
+                break
+            logits = broad + grid.blur(_apply(learnt, grid, n_classes), deviation)
+            part.tell(1.0)
+    if seeds is not None:
+        _honour(logits, seeds, side)
+    raised = np.exp(logits - logits.max(axis=2, keepdims=True))
+    raised /= raised.sum(axis=2, keepdims=True)
+    stretch.tell(1.0)
+    cells: Singles = raised.reshape(grid.n_patches, side, side, n_classes)
+    return cells
+
+
+def _learn(logits: Singles, grid: CellGrid, stretch: Stretch) -> tuple[Index, Doubles, Doubles] | None:
+    """Return the discriminant of the classes that some cell is surely of: which, slopes and offsets.
+
+    A cell counts by how far its class is ahead of the next, and all classes count alike. None where there is
+    only one.
+    """
+    n_classes = logits.shape[2]
+    weights, sums, products = np.zeros(n_classes), None, None
+    for block in _blocks(grid.n_patches):
+        rows = grid.embeddings(block)
+        flat = logits[block].reshape(-1, n_classes)
+        top = np.sort(flat, axis=1)
+        likely = np.exp(flat - top[:, -1:]).sum(axis=1)
+        ahead = (1.0 - np.exp(top[:, -2] - top[:, -1])) / likely * grid.counted(block)
+        label = flat.argmax(axis=1)
+        if sums is None or products is None:
+            sums = np.zeros((n_classes, rows.shape[1]))
+            products = np.zeros((n_classes, rows.shape[1], rows.shape[1]))
+        for each in range(n_classes):
+            mine = np.flatnonzero(label == each)
+            if mine.size:
+                own, weight = rows[mine], ahead[mine]
+                weighted = own * weight[:, None]
+                weights[each] += weight.sum(dtype=np.float64)
+                sums[each] += weighted.sum(axis=0, dtype=np.float64)
+                products[each] += weighted.T @ own
+        stretch.tell(block.stop / grid.n_patches)
+    present = np.flatnonzero(weights > 0)
+    if len(present) < 2 or sums is None or products is None:
+        return None
+    means = sums[present] / weights[present, None]
+    spread = products[present] / weights[present, None, None] - means[:, :, None] * means[:, None, :]
+    covariance = spread.mean(axis=0)
+    covariance += _RIDGE * max(np.trace(covariance) / len(covariance), 1e-9) * np.eye(len(covariance))
+    slopes = np.linalg.solve(covariance, means.T)
+    offsets = -0.5 * np.einsum("kc,ck->k", means, slopes)
+    # About their mean: a class that no cell is surely of is neither favoured nor put off.
+    return present, slopes - slopes.mean(axis=1, keepdims=True), offsets - offsets.mean()
+
+
+def _apply(learnt: tuple[Index, Doubles, Doubles], grid: CellGrid, n_classes: int) -> Singles:
+    """Return the evidence of each cell for each class, (n_patches, side * side, n_classes)."""
+    present, slopes, offsets = learnt
+    evidence = np.zeros((grid.n_patches, grid.side**2, n_classes), np.float32)
+    narrow = slopes.astype(np.float32)
+    for block in _blocks(grid.n_patches):
+        found = grid.embeddings(block) @ narrow + offsets.astype(np.float32)
+        evidence[block][..., present] = _WEIGHT * found.reshape(-1, grid.side**2, len(present))
+    return evidence
+
+
+def _honour(logits: Singles, seeds: Labels, side: int) -> None:
+    """Raise the class of a seeded patch above the others in the cells at its middle."""
+    middle = range((side - 1) // 2, side // 2 + 1)
+    cells = [row * side + column for row in middle for column in middle]
+    for patch in np.flatnonzero(seeds >= 0):
+        for cell in cells:
+            others = np.delete(logits[patch, cell], seeds[patch]).max(initial=-np.inf)
+            logits[patch, cell, seeds[patch]] = max(logits[patch, cell, seeds[patch]], others + _HONOUR)
+
+
+def _find_neighbours(lattice: Integers) -> Index:
+    """Return the patches around each patch, (n_patches, 9): row by row, itself the fifth; -1 for none."""
+    low = lattice.min(axis=0)
+    width = int(lattice[:, 0].max() - low[0]) + 3
+    codes = (lattice[:, 1] - low[1] + 1) * width + lattice[:, 0] - low[0] + 1
+    order = np.argsort(codes, kind="stable")
+    known = codes[order]
+    if (known[1:] == known[:-1]).any():
+        raise ValueError("two patches have one place on the grid; give each its own")
+    neighbours = np.full((len(codes), 9), -1, np.intp)
+    for place, (down, right) in enumerate((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)):
+        wanted = codes + down * width + right
+        at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+        there = known[at] == wanted
+        neighbours[there, place] = order[at[there]]
+    return neighbours
+
+
+def _weigh_bilinear(side: int) -> Singles:
+    """Return the weight of the 3 x 3 patches around in each cell, (side * side, 9)."""
+    centres = (np.arange(side) + 0.5) / side - 0.5
+    line = np.maximum(0.0, 1.0 - np.abs(np.array([-1.0, 0.0, 1.0]) - centres[:, None]))
+    weights: Doubles = np.einsum("ia,jb->ijab", line, line)
+    return weights.reshape(side**2, 9).astype(np.float32)
+
+
+def _weigh_gaussian(side: int, deviation: float) -> Singles:
+    """Return the weight in each cell of each one of the 3 x 3 patches around, (side**2, 9, side**2)."""
+    centres = (np.arange(side) + 0.5) / side
+    places = np.array([-1.0, 0.0, 1.0])[:, None] + centres
+    line = np.exp(-0.5 * ((places - centres[:, None, None]) / deviation) ** 2)
+    line /= line.sum(axis=(1, 2), keepdims=True)
+    weights: Doubles = np.einsum("iac,jbd->ijabcd", line, line)
+    return weights.reshape(side**2, 9, side**2).astype(np.float32)
+
+
+def _blocks(n: int) -> list[slice]:
+    return [slice(start, min(start + _BLOCK_PATCHES, n)) for start in range(0, n, _BLOCK_PATCHES)]
