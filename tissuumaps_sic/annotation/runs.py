@@ -46,6 +46,8 @@ class Labelled:
         Place in `classes` of the seed that the run had there; -1 where a patch was none.
     unlike : ndarray of shape (n_patches,), bool, or None
         Which patches are unlike any seed, where that was asked for and some are borrowed.
+    every : ndarray of shape (n_patches, n_classes), float32, or None
+        Score of each patch for each of `classes`; rows sum to 1. None where they are not known any longer.
     """
 
     slide: EmbeddedSlide
@@ -55,6 +57,7 @@ class Labelled:
     scores: npt.NDArray[np.float32]
     seeds: npt.NDArray[np.int16]
     unlike: npt.NDArray[np.bool_] | None = None
+    every: npt.NDArray[np.float32] | None = None
 
     @classmethod
     def of(
@@ -65,7 +68,10 @@ class Labelled:
         *,
         unlike: npt.NDArray[np.bool_] | None = None,
     ) -> Labelled:
-        """Return the labels of a session's last run; `scores` and `unlike` are as in the attributes.
+        """Return the labels of a session's last run.
+
+        `unlike` is as in the attributes; `scores` are those of the run for each of its classes, (n_patches,
+        n_run_classes), or of each patch's own label alone, (n_patches,).
 
         Raises
         ------
@@ -76,7 +82,13 @@ class Labelled:
         classes, labels = labels_of(session)
         code = _code(session.run_classes, classes)
         seeds = code[seed_vector(slide, session.run.seeds)]
-        return cls(slide, session, tuple(classes), labels, scores, seeds, unlike)
+        every = None
+        if scores.ndim == 2:
+            every = np.zeros((len(labels), len(classes)), np.float32)
+            for number, place in enumerate(code[:-1]):
+                every[:, place] += scores[:, number]
+            scores = own_scores(scores, session.run.unpack())
+        return cls(slide, session, tuple(classes), labels, scores, seeds, unlike, every)
 
     @property
     def run(self) -> Run:
@@ -90,7 +102,8 @@ class Labelled:
         classes = drop_repeated(known[label] for label in order_classes(len(known)))
         code = _code(self.classes, classes)
         labels = code[self.labels].astype(np.uint8)
-        return replace(self, classes=tuple(classes), labels=labels, seeds=code[self.seeds])
+        every = None if self.every is None else self.every[:, np.argsort(code[:-1], kind="stable")]
+        return replace(self, classes=tuple(classes), labels=labels, seeds=code[self.seeds], every=every)
 
 
 def labels_of(session: Session) -> tuple[list[SeedClass], npt.NDArray[np.uint8]]:
@@ -137,7 +150,7 @@ def label(
     return Labelled.of(
         slide,
         session.with_run(run),
-        own_scores(scores, run.unpack()),
+        scores,
         unlike=flag_unlike(slide, session.seeds, guests),
     )
 
@@ -197,7 +210,7 @@ def replay(
             f"{slide.name}: the labels in the session (version {run.version}) are not those that "
             f"its seeds give here (version {again.version}); run the clustering again"
         )
-    return Labelled.of(slide, session, own_scores(every, run.unpack()))
+    return Labelled.of(slide, session, every)
 
 
 def agree(run: Run, again: Run) -> bool:

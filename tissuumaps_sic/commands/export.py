@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 HELP = "write the labels of sessions to files"
 
 # Options that only some formats know, and those of pictures of patches, by what `write_patches` calls them.
-_OF_FORMATS = ("simplify", "mpp", "downsample", "image")
+_OF_FORMATS = ("simplify", "blocks", "mpp", "downsample", "image")
 _OF_PATCHES = {"image": "image", "min_score": "min_score", "most": "most", "patch_format": "format_"}
 
 
@@ -62,6 +62,12 @@ def _add_of_formats(parser: argparse.ArgumentParser) -> None:
         type=read_not_negative,
         metavar="UM",
         help="how far the borders of regions may move to have fewer corners (default: 0)",
+    )
+    parser.add_argument(
+        "--blocks",
+        action="store_true",
+        default=None,
+        help="regions, masks and reports by whole patches, glass and all, in place of their cells",
     )
     resolution = parser.add_mutually_exclusive_group()
     resolution.add_argument(

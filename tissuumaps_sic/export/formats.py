@@ -27,6 +27,8 @@ class ExportOptions:
     ----------
     simplify : float, default=0.0
         How far the borders of regions may move, µm (`annotations.write_regions`).
+    blocks : bool, default=False
+        Whether regions, masks and reports are of whole patches, and not of their cells (`cells`).
     mpp, downsample : float, optional
         Of a mask's pixels (`mask.write_mask`).
     image : Path, optional
@@ -38,6 +40,7 @@ class ExportOptions:
     """
 
     simplify: float = 0.0
+    blocks: bool = False
     mpp: float | None = None
     downsample: float | None = None
     image: Path | None = None
@@ -88,7 +91,8 @@ class Format:
         self.writer(labelled, target, **chosen)
 
 
-_REPORT = ("image", "session_name")
+_OF_REGIONS = ("simplify", "blocks")
+_REPORT = ("image", "session_name", "blocks")
 _REGIONS = "The regions, as annotations"
 _PAGE = "One page: picture, table and how the labels were made"
 FORMATS = {
@@ -101,14 +105,16 @@ FORMATS = {
             "Name, place, label, score and seed of each patch",
             write_csv,
         ),
-        Format("geojson", "labels.geojson", "GeoJSON for QuPath", _REGIONS, write_regions, ("simplify",)),
+        Format(
+            "geojson", "labels.geojson", "GeoJSON for QuPath", _REGIONS, write_regions, ("simplify", "blocks")
+        ),
         Format(
             "geojson.gz",
             "labels.geojson.gz",
             "GeoJSON, compressed",
             f"{_REGIONS}; QuPath opens it as it is",
             write_regions,
-            ("simplify",),
+            _OF_REGIONS,
         ),
         Format(
             "mask",
@@ -116,7 +122,7 @@ FORMATS = {
             "Mask, pyramidal TIFF",
             "A number a pixel: 0 is no patch, then the classes as they are listed",
             write_mask,
-            ("mpp", "downsample"),
+            ("mpp", "downsample", "blocks"),
         ),
         Format(
             "tmap",
@@ -124,7 +130,7 @@ FORMATS = {
             "TissUUmaps project",
             "Shows the result without this plugin; unpack it beside the slide",
             write_project,
-            ("simplify", "link"),
+            (*_OF_REGIONS, "link"),
         ),
         Format("html", "report.html", "Report, HTML", _PAGE, write_html, _REPORT),
         Format("pdf", "report.pdf", "Report, PDF", _PAGE, write_pdf, _REPORT),

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from tissuumaps_sic import __version__
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export.errors import ExportError
+from tissuumaps_sic.export.rasters import draw_raster
 from tissuumaps_sic.slidefile.writing import replacing
-from tissuumaps_sic.slides.raster import LabelRaster, raster_of
+from tissuumaps_sic.slides.raster import LabelRaster
 from tissuumaps_sic.slides.regions import Scale, scale_of, slide_size_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
@@ -29,13 +30,18 @@ _BIG_PIXELS = 2**31
 
 
 def write_mask(
-    labelled: Labelled, target: Path, *, mpp: float | None = None, downsample: float | None = None
+    labelled: Labelled,
+    target: Path,
+    *,
+    mpp: float | None = None,
+    downsample: float | None = None,
+    blocks: bool = False,
 ) -> None:
     """Write the labels of the whole slide as a tiled, pyramidal TIFF of uint8.
 
-    0 is where no patch is; 1, 2, ... are the classes in the order in which the viewer lists them, the
-    positive one first. A pixel has the class of the patch whose cell its centre lies in, and pixels of
-    smaller levels that of most of the pixels that they stand for. The image's description is JSON that tells
+    0 is where no patch is, or glass; 1, 2, ... are the classes in the order in which the viewer lists them,
+    the positive one first. A pixel has the class of the cell that its centre lies in, and pixels of smaller
+    levels that of most of the pixels that they stand for. The image's description is JSON that tells
     the classes' names and colours; there is no palette, because OpenSlide and libvips would give colours
     in place of the classes. The mask begins at level 0's corner and, where the file tells the slide's size,
     covers all of it.
@@ -50,6 +56,8 @@ def write_mask(
     downsample : float, optional
         Level-0 pixels per pixel of the mask, in both directions, in place of `mpp`: for files that do not
         tell their resolution. The mask then has none either.
+    blocks : bool, default=False
+        Whether all of a patch's middle has the class of the patch, glass or not.
 
     Raises
     ------
@@ -60,10 +68,7 @@ def write_mask(
     slide, arranged = labelled.slide, labelled.arrange()
     scale = scale_of(slide)
     step = _step(slide, scale, mpp, downsample)
-    try:
-        raster = raster_of(slide.centres, arranged.labels + np.uint8(1), scale.stride)
-    except ValueError as error:
-        raise ExportError(f"{slide.path.name}: {error}") from error
+    raster = draw_raster(arranged, blocks=blocks)
     known = slide_size_of(slide)
     size = known or (math.ceil(raster.extent[2]), math.ceil(raster.extent[3]))
     resolution = scale.mpp and (scale.mpp[0] * step[0], scale.mpp[1] * step[1])

@@ -15,9 +15,10 @@ from PIL import Image, ImageDraw
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.export.hatching import hatch, write_signs
+from tissuumaps_sic.export.rasters import draw_raster
 from tissuumaps_sic.slidefile.pixels.source import Pixels, SlideError
 from tissuumaps_sic.slidefile.placing import find_image, open_image
-from tissuumaps_sic.slides.raster import LabelRaster, raster_of
+from tissuumaps_sic.slides.raster import LabelRaster
 from tissuumaps_sic.slides.regions import Scale, scale_of, slide_size_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
@@ -49,7 +50,7 @@ class Picture:
     width_um: float | None
 
 
-def draw(labelled: Labelled, *, most_pixels: int, image: Path | None = None) -> Picture:
+def draw(labelled: Labelled, *, most_pixels: int, image: Path | None = None, blocks: bool = False) -> Picture:
     """Draw labels, and their seeds as dots of their class with a white ring.
 
     Classes that colours do not tell have lines and a letter (`hatching`), as the table has them. The picture
@@ -62,6 +63,8 @@ def draw(labelled: Labelled, *, most_pixels: int, image: Path | None = None) -> 
         Of the longer side.
     image : Path, optional
         The slide's image; by default that of the project beside the h5ad, where it is there.
+    blocks : bool, default=False
+        Whether labels are drawn as the squares of whole patches, and not as their cells.
 
     Raises
     ------
@@ -70,10 +73,7 @@ def draw(labelled: Labelled, *, most_pixels: int, image: Path | None = None) -> 
     """
     slide = labelled.slide
     scale = scale_of(slide)
-    try:
-        raster = raster_of(slide.centres, labelled.labels + np.uint8(1), scale.stride)
-    except ValueError as error:
-        raise ExportError(f"{slide.path.name}: {error}") from error
+    raster = draw_raster(labelled, blocks=blocks)
     window, size = _window(raster, scale, slide_size_of(slide), most_pixels)
     plain = _slide(slide, image, window, size)
     colors = [each.color for each in labelled.classes]

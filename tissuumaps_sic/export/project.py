@@ -14,7 +14,7 @@ import shapely
 
 from tissuumaps_sic.annotation.classes import SeedClass
 from tissuumaps_sic.annotation.runs import Labelled
-from tissuumaps_sic.export.annotations import regions_in
+from tissuumaps_sic.export.annotations import find_regions
 from tissuumaps_sic.export.csv_rows import write_csv
 from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.slidefile.names import escape_markup
@@ -31,7 +31,9 @@ log = logging.getLogger(__name__)
 _OPACITY = 0.6
 
 
-def write_project(labelled: Labelled, target: Path, *, simplify: float = 0.0, link: bool = True) -> None:
+def write_project(
+    labelled: Labelled, target: Path, *, simplify: float = 0.0, blocks: bool = False, link: bool = True
+) -> None:
     """Write a TissUUmaps project with the labels as squares that meet, the regions, and the slide's image.
 
     The squares are those of a CSV beside the project, ``<project>.csv`` (`write_csv`), grouped by label; the
@@ -41,7 +43,7 @@ def write_project(labelled: Labelled, target: Path, *, simplify: float = 0.0, li
 
     Parameters
     ----------
-    labelled, target, simplify
+    labelled, target, simplify, blocks
         As for `write_regions`.
     link : bool, default=True
         Whether to link the image; without, the project names it as the one beside the h5ad does, and is to
@@ -59,7 +61,7 @@ def write_project(labelled: Labelled, target: Path, *, simplify: float = 0.0, li
         raise ExportError(
             f"{target}: is the project that the slide is annotated in; give the result another name"
         )
-    regions, of_labels = regions_in(slide, labelled.session, simplify=simplify)
+    regions, of_labels = find_regions(labelled, simplify=simplify, blocks=blocks)
     classes = labelled.arrange().classes
     scale = scale_of(slide)
     layers = _layers(slide, target.parent, link=link)

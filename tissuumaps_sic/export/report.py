@@ -9,14 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from tissuumaps_sic.annotation.cells import sharpen_labels
 from tissuumaps_sic.annotation.classes import sign_of
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.export.picture import Picture, draw
 from tissuumaps_sic.export.review import tell_review
 from tissuumaps_sic.labelling.methods import METHOD_TITLES
+from tissuumaps_sic.slidefile.arrays import Doubles
 from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.writing import replacing
+from tissuumaps_sic.slides.outlines import measure_cells
 from tissuumaps_sic.slides.regions import Scale, scale_of, slide_size_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.slides.umap import read_tissue
@@ -125,7 +128,9 @@ def _add(numbers: list[float | None]) -> float | None:
     return sum(known) if len(known) == len(numbers) else None
 
 
-def make_report(labelled: Labelled, *, image: Path | None = None, session_name: str = "") -> Report:
+def make_report(
+    labelled: Labelled, *, image: Path | None = None, session_name: str = "", blocks: bool = False
+) -> Report:
     """Return what a report tells of labels.
 
     Parameters
@@ -135,6 +140,8 @@ def make_report(labelled: Labelled, *, image: Path | None = None, session_name: 
         The slide's image; by default that of the project beside the h5ad, where it is there.
     session_name : str
         "" is the one without a name.
+    blocks : bool, default=False
+        Whether picture and areas are of whole patches, and not of their cells.
 
     Raises
     ------
@@ -145,24 +152,22 @@ def make_report(labelled: Labelled, *, image: Path | None = None, session_name: 
     slide, session = labelled.slide, labelled.session
     scale = scale_of(slide)
     scores = labelled.scores.astype(np.float64)
-    cell = scale.stride[0] * scale.stride[1] * scale.mpp[0] * scale.mpp[1] * 1e-6 if scale.mpp else None
-    tissue = read_tissue(slide.path)
-    counted = np.ones(slide.n_patches, np.float32) if tissue is None or not tissue.any() else tissue
-    whole = float(counted.sum(dtype=np.float64))
+    pixel = scale.mpp[0] * scale.mpp[1] * 1e-6 if scale.mpp else None
+    areas, tissue = _measure(labelled, blocks=blocks)
+    counted = areas if tissue is None else tissue
     rows = []
     for place, each in enumerate(labelled.classes):
         mine = labelled.labels == place
         n = int(mine.sum())
-        covered = float(counted[mine].sum(dtype=np.float64))
         rows.append(
             ClassRow(
                 each.name,
                 each.color,
                 n,
                 int((labelled.seeds == place).sum()),
-                None if cell is None else n * cell,
-                None if cell is None or counted is not tissue else covered * cell,
-                covered / whole,
+                None if pixel is None else float(areas[place] * pixel),
+                None if pixel is None or tissue is None else float(tissue[place] * pixel),
+                float(counted[place] / max(counted.sum(), 1e-9)),
                 float(scores[mine].mean()) if n else None,
                 place,
             )
@@ -171,16 +176,32 @@ def make_report(labelled: Labelled, *, image: Path | None = None, session_name: 
     # Seeds that were read from a file, and not clicked, are none of the session's own.
     if session.is_stale and session.actions:
         notes.append("The seeds have changed since this run; the labels are those of the run.")
-    if cell is None:
+    if pixel is None:
         notes.append("The file does not tell its µm per pixel, so areas are not known.")
     return Report(
         slide.name,
         tuple(rows),
         tuple(_facts(labelled, scale, session_name)),
         tuple(notes),
-        draw(labelled, most_pixels=_MOST_PIXELS, image=image),
+        draw(labelled, most_pixels=_MOST_PIXELS, image=image, blocks=blocks),
         datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def _measure(labelled: Labelled, *, blocks: bool) -> tuple[Doubles, Doubles | None]:
+    """Return the area of each class, and of the tissue in it where the file tells; level-0 pixels."""
+    slide, n_classes = labelled.slide, len(labelled.classes)
+    if not blocks:
+        found = sharpen_labels(labelled)
+        return measure_cells(found.cells, found.labels, n_classes)
+    stride = scale_of(slide).stride
+    square = stride[0] * stride[1]
+    areas: Doubles = np.bincount(labelled.labels, minlength=n_classes).astype(np.float64) * square
+    shares = read_tissue(slide.path)
+    if shares is None or not shares.any():
+        return areas, None
+    tissue: Doubles = np.bincount(labelled.labels, shares, minlength=n_classes).astype(np.float64)
+    return areas, tissue * square
 
 
 def _facts(labelled: Labelled, scale: Scale, session_name: str) -> list[tuple[str, str]]:
@@ -249,6 +270,7 @@ def write_report(
     *,
     image: Path | None = None,
     session_name: str = "",
+    blocks: bool = False,
 ) -> None:
     """Write a report by a function that makes a file's bytes of it; all else as for `make_report`.
 
@@ -257,6 +279,6 @@ def write_report(
     ExportError, OSError
         As `make_report`, or when the file cannot be written.
     """
-    content = render(make_report(labelled, image=image, session_name=session_name))
+    content = render(make_report(labelled, image=image, session_name=session_name, blocks=blocks))
     with replacing(target) as temporary:
         temporary.write_bytes(content)

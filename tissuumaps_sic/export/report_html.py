@@ -17,10 +17,15 @@ _WIDE, _FEW = 1.45, 16
 
 
 def write_html(
-    labelled: Labelled, target: Path, *, image: Path | None = None, session_name: str = ""
+    labelled: Labelled,
+    target: Path,
+    *,
+    image: Path | None = None,
+    session_name: str = "",
+    blocks: bool = False,
 ) -> None:
     """Write the report as HTML; parameters and errors are those of `report.write_report`."""
-    write_report(labelled, target, to_html, image=image, session_name=session_name)
+    write_report(labelled, target, to_html, image=image, session_name=session_name, blocks=blocks)
 
 
 def to_html(report: Report) -> bytes:

@@ -41,9 +41,16 @@ _NONE = "-"
 _FANCY = re.compile("black|bold|condensed|heavy|italic|light|mono|oblique|serif|thin", re.IGNORECASE)
 
 
-def write_pdf(labelled: Labelled, target: Path, *, image: Path | None = None, session_name: str = "") -> None:
+def write_pdf(
+    labelled: Labelled,
+    target: Path,
+    *,
+    image: Path | None = None,
+    session_name: str = "",
+    blocks: bool = False,
+) -> None:
     """Write the report as PDF; parameters and errors are those of `report.write_report`."""
-    write_report(labelled, target, to_pdf, image=image, session_name=session_name)
+    write_report(labelled, target, to_pdf, image=image, session_name=session_name, blocks=blocks)
 
 
 def to_pdf(report: Report) -> bytes:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.slidefile.arrays import Integers
+from tissuumaps_sic.slides.cells import SlideCells
 from tissuumaps_sic.slides.regions import lattice_of
 
 # Of cells in the smallest rectangle around all patches, which are kept in memory, a byte each.
@@ -16,7 +18,7 @@ _MOST_CELLS = 2**28
 
 @dataclass(frozen=True, eq=False)
 class LabelRaster:
-    """A value for each cell of the lattice of patches; made by `raster_of`.
+    """A value for each square of a slide; made by `raster_of` or `raster_of_cells`.
 
     Attributes
     ----------
@@ -72,12 +74,40 @@ def raster_of(
         When two patches own one cell, or the patches do not lie on a lattice.
     """
     corner, place = lattice_of(centres, stride)
-    columns, rows = (place.max(axis=0) + 1).tolist()
-    if columns * rows > _MOST_CELLS:
-        raise ValueError(
-            f"{columns} x {rows} cells of {stride[0]:g} x {stride[1]:g} level-0 pixels lie around its "
-            f"{len(place)} patches: they are on no grid, or its stride is not what the file tells"
-        )
-    found = np.zeros((rows + 2, columns + 2), np.uint8)
+    found = _empty(place, 1, stride)
     found[place[:, 1] + 1, place[:, 0] + 1] = values
     return LabelRaster((float(corner[0]), float(corner[1])), stride, found)
+
+
+def raster_of_cells(cells: SlideCells, values: npt.NDArray[np.integer[Any]]) -> LabelRaster:
+    """Return the cells of a slide as a raster of their values, with 0 where they are glass.
+
+    Parameters
+    ----------
+    cells : SlideCells
+    values : integer array of shape (n_patches, side, side)
+        From 1 to 255.
+
+    Raises
+    ------
+    ValueError
+        When the patches do not lie on a lattice.
+    """
+    side, place = cells.side, cells.place
+    found = _empty(place, side, cells.size)
+    columns, rows = (place.max(axis=0) + 1).tolist()
+    inner = np.zeros((rows, side, columns, side), np.uint8)
+    inner[place[:, 1], :, place[:, 0]] = np.where(cells.is_glass, 0, values)
+    found[1:-1, 1:-1] = inner.reshape(rows * side, columns * side)
+    return LabelRaster(cells.corner, cells.size, found)
+
+
+def _empty(place: Integers, side: int, size: tuple[float, float]) -> npt.NDArray[np.uint8]:
+    """Return a raster of nothing for patches at places (column, row) of a lattice, a frame around it."""
+    columns, rows = ((place.max(axis=0) + 1) * side).tolist()
+    if columns * rows > _MOST_CELLS:
+        raise ValueError(
+            f"{columns} x {rows} cells of {size[0]:g} x {size[1]:g} level-0 pixels lie around its "
+            f"{len(place)} patches: they are on no grid, or its stride is not what the file tells"
+        )
+    return np.zeros((rows + 2, columns + 2), np.uint8)

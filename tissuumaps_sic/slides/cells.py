@@ -1,0 +1,86 @@
+"""The cells of a slide: where they lie, what they embed, and what of them is tissue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from tissuumaps_sic.labelling.sharpen import PLAIN_SIDE, CellGrid
+from tissuumaps_sic.slidefile.arrays import Integers
+from tissuumaps_sic.slidefile.fine import read_fine
+from tissuumaps_sic.slidefile.h5ad import SlideFileError
+from tissuumaps_sic.slides.regions import lattice_of, scale_of
+from tissuumaps_sic.slides.slide import EmbeddedSlide
+
+# A cell with less of it, in percent, is glass: it is shown and counted nowhere.
+LEAST_TISSUE = 50
+# Those of a slide as long as it is open; found twice they are found equal.
+_KEPT: WeakKeyDictionary[EmbeddedSlide, SlideCells] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, eq=False)
+class SlideCells:
+    """The cells that the middles of a slide's patches are parted into.
+
+    Attributes
+    ----------
+    grid : CellGrid
+    corner : (float, float)
+        Upper left corner (x, y) of the first patch's middle on the grid of patches, level-0 pixels.
+    place : ndarray of shape (n_patches, 2), int64
+        (column, row) of each patch on that grid.
+    size : (float, float)
+        Width and height of a cell, level-0 pixels.
+    tissue : ndarray of shape (n_patches, side, side), uint8, or None
+        Percent of each cell that is tissue; None where the file does not tell.
+    """
+
+    grid: CellGrid
+    corner: tuple[float, float]
+    place: Integers
+    size: tuple[float, float]
+    tissue: npt.NDArray[np.uint8] | None
+
+    @property
+    def side(self) -> int:
+        """Cells along the edge of a patch's middle."""
+        return self.grid.side
+
+    @property
+    def is_glass(self) -> npt.NDArray[np.bool_]:
+        """Which cells are, (n_patches, side, side)."""
+        if self.tissue is None:
+            return np.zeros((self.grid.n_patches, self.side, self.side), bool)
+        return np.asarray(self.tissue < LEAST_TISSUE)
+
+
+def open_cells(slide: EmbeddedSlide) -> SlideCells:
+    """Return the cells of a slide, found once and kept; without embeddings where its file has none.
+
+    Raises
+    ------
+    SlideFileError
+        When the file cannot be read, or its patches lie on no grid.
+    """
+    cells = _KEPT.get(slide)
+    if cells is None:
+        cells = _KEPT[slide] = _open(slide)
+    return cells
+
+
+def _open(slide: EmbeddedSlide) -> SlideCells:
+    stride = scale_of(slide).stride
+    try:
+        corner, place = lattice_of(slide.centres, stride)
+        fine = read_fine(slide.path)
+        if fine is None:
+            grid, tissue = CellGrid(place, side=PLAIN_SIDE), None
+        else:
+            grid, tissue = CellGrid(place, fine.values, fine.tissue), fine.tissue
+    except ValueError as error:
+        raise SlideFileError(f"{slide.path.name}: {error}") from error
+    size = stride[0] / grid.side, stride[1] / grid.side
+    return SlideCells(grid, (float(corner[0]), float(corner[1])), place, size, tissue)
