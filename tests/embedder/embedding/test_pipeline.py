@@ -76,6 +76,8 @@ def test_the_same_slide_gives_the_same_file_contents(encoder, tmp_path):
         embed_slides([slide], tmp_path / name, EmbedOptions(batch_size=7 if name == "one" else 32))
     a, b = (anndata.read_h5ad(tmp_path / name / "ramp.h5ad") for name in ("one", "two"))
     assert np.array_equal(a.X, b.X)
+    assert np.array_equal(a.obsm["fine"], b.obsm["fine"])
+    assert np.array_equal(a.obsm["fine_tissue"], b.obsm["fine_tissue"])
     assert np.array_equal(a.obsm["X_umap_3d"], b.obsm["X_umap_3d"])
     assert a.obs["umap_rgb"].tolist() == b.obs["umap_rgb"].tolist()
 
@@ -148,13 +150,15 @@ def test_two_slides_of_one_name_do_not_overwrite_each_other(encoder, tmp_path):
         ({"precision": "bfloat16"}, "precision is float32, not bfloat16"),
         ({"storage": "float16"}, "storage is float32, not float16"),
         ({"umap": True}, "no UMAP"),
+        ({"fine": True}, "no cells smaller than a patch, which --no-fine"),
     ],
 )
 def test_a_file_made_otherwise_is_neither_kept_silently_nor_overwritten(encoder, tmp_path, change, told):
     slide = write_ramp(tmp_path / "ramp.tif")
-    embed_slides([slide], tmp_path / "out", PLAIN)
+    plain = replace(PLAIN, fine="fine" not in change)
+    embed_slides([slide], tmp_path / "out", plain)
     before = (tmp_path / "out" / "ramp.h5ad").read_bytes()
-    (result,) = embed_slides([slide], tmp_path / "out", replace(PLAIN, **change))
+    (result,) = embed_slides([slide], tmp_path / "out", replace(plain, **change))
     assert result.status == "failed"
     assert told in result.message
     assert "--overwrite" in result.message

@@ -86,9 +86,9 @@ def test_the_precision_is_chosen_by_speed_and_by_what_it_says(
     forwards = {}
     made = encoder._forward
 
-    def remember(precision, some):
-        forwards[id(made(precision, some))] = precision
-        return made(precision, some)
+    def remember(precision, some, cells):
+        forwards[id(made(precision, some, cells))] = precision
+        return made(precision, some, cells)
 
     monkeypatch.setattr(encoder, "_forward", remember)
     monkeypatch.setattr(encoder, "_seconds", lambda forward, batch: times[forwards[id(forward)]])
@@ -105,10 +105,10 @@ def test_a_device_without_bfloat16_computes_in_float32(patches, monkeypatch):
     encoder = make_encoder("auto")
     made = encoder._forward
 
-    def refuses(precision, some):
+    def refuses(precision, some, cells):
         if precision == "bfloat16":
             raise RuntimeError("not implemented for BFloat16")
-        return made(precision, some)
+        return made(precision, some, cells)
 
     monkeypatch.setattr(encoder, "_forward", refuses)
     assert encoder.choose_precision(patches) == Choice("float32", "auto")
@@ -119,9 +119,9 @@ def test_a_precision_that_is_passed_is_not_measured_and_binds_no_later_batch(pat
     encoder = make_encoder("auto")
     expected = make_encoder("bfloat16").encode(patches)
     with monkeypatch.context() as patched:
-        patched.setattr(encoder, "_measure", lambda _: pytest.fail("measured"))
-        assert np.array_equal(encoder.fetch(encoder.start(patches, precision="bfloat16")), expected)
-    monkeypatch.setattr(encoder, "_measure", lambda _: Choice("float32", "auto"))
+        patched.setattr(encoder, "_measure", lambda *_: pytest.fail("measured"))
+        assert np.array_equal(encoder.fetch(encoder.start(patches, precision="bfloat16")).pooled, expected)
+    monkeypatch.setattr(encoder, "_measure", lambda *_: Choice("float32", "auto"))
     assert np.array_equal(encoder.encode(patches), make_encoder("float32").encode(patches))
 
 
