@@ -27,7 +27,7 @@ _MOST_TIMES = 3
 # With fewer channels than these, larger cells say more; with more than those, nothing is gained.
 _FEWEST_CHANNELS, _MOST_CHANNELS = 24, 64
 # In the provenance: whoever changes the signs must change the name.
-_SIGNS = "shake256-signs-1"
+SIGNS = "shake256-signs-1"
 _LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -65,7 +65,7 @@ class CellPlan:
     @property
     def projection(self) -> str | None:
         """What makes the layer's channels fewer, by name; None where all are kept."""
-        return _SIGNS if self.channels < self.layer.channels else None
+        return SIGNS if self.channels < self.layer.channels else None
 
 
 def plan_cells(spec: EncoderSpec, patch_size: int, stride: int) -> CellPlan | None:
@@ -100,9 +100,9 @@ def plan_cells(spec: EncoderSpec, patch_size: int, stride: int) -> CellPlan | No
 def weigh_places(spec: EncoderSpec, plan: CellPlan) -> Singles:
     """Return how much each place of the layer counts for each cell along an edge, (side, places).
 
-    A triangle about the cell's centre, as wide as the cell or as the step between places on either side,
-    whichever is more. A cell beyond the outermost places, such as where the patch is cut for the network, is
-    as the nearest of them.
+    A triangle about the cell's centre, as wide on either side as the cell or as the step between places,
+    whichever is more, and narrower where it would reach beyond the outermost place, since it would else lean
+    inwards. A cell beyond that, such as where the patch is cut for the network, is as the nearest place.
     """
     layer, size = plan.layer, plan.patch_size if spec.input_size is None else spec.input_size
     edge = plan.patch_size if spec.input_size is None else spec.resized or spec.input_size
@@ -112,8 +112,8 @@ def weigh_places(spec: EncoderSpec, plan: CellPlan) -> Singles:
     # In pixels of what the network takes, then in places: place j lies at stride * j + stride / 2 + shift.
     pixels = cells * zoom - spec.margin
     centres = np.clip((pixels - layer.shift(size)) / layer.stride - 0.5, 0, n_places - 1)
-    reach = max(1.0, plan.cell * zoom / layer.stride)
-    weights = np.maximum(1 - np.abs(np.arange(n_places) - centres[:, None]) / reach, 0)
+    reach = np.minimum(max(1.0, plan.cell * zoom / layer.stride), np.minimum(centres + 1, n_places - centres))
+    weights = np.maximum(1 - np.abs(np.arange(n_places) - centres[:, None]) / reach[:, None], 0)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
@@ -124,7 +124,7 @@ def make_projection(n_channels: int, kept: int) -> Singles:
     the data (Achlioptas 2003). They are bits of SHAKE-256 of the name and the shape.
     """
     n_signs = n_channels * kept
-    text = f"{_SIGNS} {n_channels} {kept}".encode()
+    text = f"{SIGNS} {n_channels} {kept}".encode()
     bits = np.unpackbits(np.frombuffer(hashlib.shake_256(text).digest(-(-n_signs // 8)), np.uint8))
     signs = bits[:n_signs].reshape(n_channels, kept).astype(np.float32) * 2 - 1
     return np.asarray(signs / np.sqrt(np.float32(kept)), np.float32)

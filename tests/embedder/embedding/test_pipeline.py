@@ -233,10 +233,10 @@ def test_a_disk_that_fills_up_while_embedding_keeps_what_was_done(encoder, tmp_p
     slide = write_ramp(tmp_path / "ramp.tif")
     write = embedder.embedding.partial.Partial.write
 
-    def fills_up(self, indices, features):
+    def fills_up(self, indices, *features):
         if self.written >= 12:
             raise OSError(28, "No space left on device")
-        write(self, indices, features)
+        write(self, indices, *features)
 
     options = replace(PLAIN, batch_size=4)
     with monkeypatch.context() as patched:
@@ -259,14 +259,14 @@ from embedder.embedding.pipeline import embed_slides
 from embedder.encoders.network import Choice, Encoder
 
 batches = int(sys.argv[4])
-Encoder._measure = lambda self, patches: Choice(sys.argv[5], "auto", 1.0, 1.0)
+Encoder._measure = lambda self, patches, cells: Choice(sys.argv[5], "auto", 1.0, 1.0)
 start = Encoder.start
-def counting(self, patches, *, precision=None):
+def counting(self, patches, **others):
     global batches
     if batches == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     batches -= 1
-    return start(self, patches, precision=precision)
+    return start(self, patches, **others)
 Encoder.start = counting
 embedder.embedding.partial._CHECKPOINT_SECONDS = 0
 options = EmbedOptions(encoder=sys.argv[3], patch_size=64, batch_size=8, umap=False, min_tissue=0)
@@ -303,6 +303,7 @@ def test_a_run_that_was_killed_twice_gives_the_same_bits(shared_data, tmp_path, 
     a, b = (file_contents(tmp_path / folder / "field.h5ad") for folder in ("whole", "cut"))
     # The batch under way is lost each time: after its start, nothing of it was written.
     assert b["X"]["shape"][0] > 80
+    assert b["obsm/fine"]["shape"] == (b["X"]["shape"][0], 2 * 2 * 64)
     assert a == b
     a, b = ((tmp_path / folder / "field.tmap").read_bytes() for folder in ("whole", "cut"))
     assert a == b
