@@ -43,6 +43,9 @@ class FineLayer:
     padding : "symmetric", "same" or "none"
         What the convolutions that halve a map put around it, which moves its places: as much on either side
         (PyTorch's own), TensorFlow's "SAME", or nothing, where squares of pixels lie side by side.
+    lean : float
+        How far, to the right and down, its trained weights answer from the middle of what they see, in pixels
+        of what the network takes: training makes up for padding that is not even.
     tokens : bool
         Whether it gives (n, tokens, channels), the places' own last, and not (n, channels, rows, columns).
     """
@@ -51,6 +54,7 @@ class FineLayer:
     channels: int
     stride: int
     padding: str = "symmetric"
+    lean: float = 0.0
     tokens: bool = False
 
     def count_places(self, size: int) -> int:
@@ -70,7 +74,7 @@ class FineLayer:
         float
             Pixels: place j is centred at ``stride * j + stride / 2 + shift``.
         """
-        shift, step = 0.0, 1
+        shift, step = self.lean, 1
         while self.padding != "none" and step < self.stride:
             # Halving takes every second pixel, from the first on. TensorFlow pads an even edge by one pixel
             # less before than behind, and so takes every second pixel from the second on.

@@ -36,7 +36,9 @@ TRAINABLE = {
 _ANY_MPP = (0.0, float("inf"))
 _CNN_HEADS = ("classifier.", "fc.")
 # Stride 8 tells borders apart better than stride 16 does (benchmarks/README.md).
-_LITE0_FINE = FineLayer("blocks.2", channels=40, stride=8, padding="same")
+# Lite0's lean is measured on its weights, by dots drawn on tissue (tests/embedder/encoders/test_fine.py); the
+# ResNets' were not at hand, and are taken to have none.
+_LITE0_FINE = FineLayer("blocks.2", channels=40, stride=8, padding="same", lean=-3.2)
 _RESNET18_FINE = FineLayer("layer2", channels=128, stride=8)
 _RESNET50_FINE = FineLayer("layer2", channels=512, stride=8)
 # The gated unit of DINOv2's large networks, as timm has it.
