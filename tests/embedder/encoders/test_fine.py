@@ -81,7 +81,7 @@ def layer_output(network, layer, images):
     return caught[0]
 
 
-@pytest.mark.parametrize("size", [256, 250, 236, 128, 101])
+@pytest.mark.parametrize("size", [128, 124, 122, 101])
 @pytest.mark.parametrize("name", CNNS)
 def test_the_places_of_a_layer_lie_where_they_are_said_to(name, size):
     """A ramp through a network that averages gives the place of each receptive field's centre."""
@@ -96,7 +96,7 @@ def test_the_places_of_a_layer_lie_where_they_are_said_to(name, size):
     assert up.shape[1:] == (layer.count_places(size),) * 2
     found = ((up - down) / even + size) / 2
     expected = layer.stride * (torch.arange(up.shape[-1]) + 0.5) + layer.shift(size)
-    inner = slice(5, -5) if size > 200 else slice(4, -4)
+    inner = slice(4, -4)
     across, down = found[0][inner, inner], found[1][inner, inner]
     assert across.numel() > 0
     assert (across - expected[inner]).abs().max() < 0.05
@@ -227,15 +227,15 @@ def test_what_float16_cannot_hold_is_cut_to_its_range():
     assert (make_reader(replace(ENCODERS["resnet18"], fine=layer), plan, "cpu")(-given) == -65504).all()
 
 
-@pytest.mark.parametrize("size", [128, 126, 124, 121])
+@pytest.mark.parametrize("size", [128, 121])
 def test_the_trained_network_answers_a_dot_where_its_places_are_said_to_lie(size, shared_data):
     """What averages say is not all: trained weights make up for padding that is not even."""
     encoder = load_encoder("efficientnet-lite0")
     layer = encoder.spec.fine
     tissue = pyvips.Image.new_from_file(str(shared_data / "prostate" / "test10.jpg")).numpy()[..., :3]
-    dots = np.array([(x, y) for x in range(56, 72) for y in range(56, 72, 3)])
+    dots = np.array([(x, y) for x in range(56, 64) for y in range(56, 68, 3)])
     offsets = []
-    for top, left in ((100, 300), (400, 50), (250, 600)):
+    for top, left in ((100, 300), (250, 600)):
         images = np.stack([tissue[top : top + size, left : left + size]] * (len(dots) + 1))
         for image, (x, y) in zip(images[1:], dots, strict=True):
             image[y - 1 : y + 1, x - 1 : x + 1] = 255 - image[y - 1 : y + 1, x - 1 : x + 1]
