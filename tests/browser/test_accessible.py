@@ -187,9 +187,8 @@ def frame_some(viewer, centres, which, number=3):
         here = viewer.evaluate("SIC.app.pointed")
         if here is None:
             pytest.fail("no patch is framed")
-        path = shortest(
-            known, centres[here], {tuple(centres[row]) for row in rows if row not in viewer.seeds}
-        )
+        seeds = viewer.seeds
+        path = shortest(known, centres[here], {tuple(centres[row]) for row in rows if row not in seeds})
         for key in path:
             viewer.page.keyboard.press(f"Shift+Arrow{key}")
         yield viewer.evaluate("SIC.app.pointed")
