@@ -76,7 +76,7 @@ function labelledCell(state, label) {
   const labelled = countOf(state, state.classes[label].name);
   if (state.run && !labelled && !isUsed(label)) {
     return html("td", { class: "sic-number sic-count", title: "Not used on this slide: it has no seeds, so that the run left it out" },
-      html("span", { class: "sic-unused" }, "not used", html("span", { class: "visually-hidden" }, " on this slide")));
+      html("span", { class: "sic-unused" }, "not used"));
   }
   if (labelled === undefined) return html("td", { class: "sic-number sic-count" }, "–");
   const part = share(labelled, state.n_patches);
