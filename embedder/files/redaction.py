@@ -207,8 +207,8 @@ class Copy:
         found["slide"]["name"] = self.name
         found["encoder"]["name"] = whitelist.encoder_name(known.encoder)
         if found["encoder"]["name"] != known.encoder.name:
-            told = "an encoder's name that people gave"
-            self._log_changed("uns/embedder: encoder.name", found["encoder"]["name"], told)
+            why = "an encoder's name that people gave"
+            self._log_changed("uns/embedder: encoder.name", found["encoder"]["name"], why)
         if len(self.matrices) > 1 or "encoders" in known.document:
             places = {old: new for new, old in self.matrices.items()}
             found["encoders"] = [

@@ -7,7 +7,7 @@ What a copy still tells: its embeddings are, bit for bit, those of the slide emb
 can therefore name it and, by the patches' places, give the shift; so can who has a copy without rename or
 shift. Only who has neither the key nor the slide nor such a copy can undo neither. The size of a pixel and
 how the patches lie in relation to each other stay, too, since nothing could be measured without them. Cells
-smaller than a patch tell the local texture, every 8 µm or so: more of the picture could be guessed from them
+smaller than a patch tell the local texture, every 16 µm or so: more of the picture could be guessed from them
 than from the patches' own embeddings. They can be left out.
 """
 
@@ -82,7 +82,7 @@ def share(
         Whether to store the embeddings by gzip: smaller to send, but no reader can map them into memory.
     fine : bool, default=True
         Whether to keep the embeddings of cells smaller than a patch, where there are some. They tell the
-        texture every 8 µm or so, which is more of the picture than the patches' own embeddings do.
+        texture every 16 µm or so, which is more of the picture than the patches' own embeddings do.
     keep : sequence of str
         Places to keep beside those of the contract, such as ``obs/stage``.
     allow : sequence of str

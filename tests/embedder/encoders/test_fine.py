@@ -22,21 +22,23 @@ CNNS = [name for name, spec in ENCODERS.items() if not spec.fine.tokens]
 @pytest.mark.parametrize(
     ("name", "patch_size", "stride", "side", "channels"),
     [
-        ("efficientnet-lite0", 256, 128, 8, 40),
-        ("efficientnet-lite0", 128, 64, 4, 40),
-        ("efficientnet-lite0", 256, 256, 8, 40),  # 256 cells of 16 px would leave 15 channels each
-        ("efficientnet-lite0", 256, 179, 11, 31),
+        ("efficientnet-lite0", 256, 128, 4, 40),
+        ("efficientnet-lite0", 128, 64, 2, 40),
+        ("efficientnet-lite0", 256, 256, 8, 40),
+        ("efficientnet-lite0", 256, 179, 6, 40),
         ("efficientnet-lite0", 256, 3, 1, 40),
-        ("resnet18", 256, 128, 8, 24),
-        ("resnet18", 128, 64, 4, 64),
+        ("resnet18", 256, 128, 4, 64),
+        ("resnet18", 128, 64, 2, 64),
         ("resnet18", 256, 256, 8, 24),
-        ("resnet50", 256, 128, 8, 64),
-        ("kaiko-vits16", 224, 112, 4, 64),  # 7 x 7 cells of 16 px would leave 23
-        ("virchow", 224, 224, 14, 39),
+        ("resnet50", 256, 128, 4, 64),
+        ("kaiko-vits16", 224, 112, 4, 64),
+        ("virchow", 224, 224, 7, 64),
         ("resnet18", 2048, 2048, 32, 1),
     ],
 )
-def test_cells_are_as_small_as_three_times_the_embedding_allows(name, patch_size, stride, side, channels):
+def test_cells_are_of_32_px_with_what_three_times_the_embedding_allows(
+    name, patch_size, stride, side, channels
+):
     spec = ENCODERS[name]
     plan = plan_cells(spec, patch_size, stride)
     assert (plan.side, plan.channels) == (side, channels)
