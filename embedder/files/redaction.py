@@ -188,8 +188,10 @@ class Copy:
 
     def _read_provenance(self, known: Provenance, *, renamed: bool, shifted: bool) -> None:
         gone: list[str] = []
-        told = known.document if self.cells else {k: v for k, v in known.document.items() if k != "fine"}
-        found = whitelist.keep(told, whitelist.PROVENANCE, gone)
+        document = dict(known.document)
+        if not self.cells:
+            document.pop("fine", None)
+        found = whitelist.keep(document, whitelist.PROVENANCE, gone)
         for part in NEEDED:
             found.setdefault(part, {})
         named = {"slide.name", "encoder.name", "encoders"}
