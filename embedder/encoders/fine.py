@@ -20,8 +20,8 @@ from tissuumaps_sic.slidefile.arrays import Singles
 if TYPE_CHECKING:
     import torch
 
-# Edge of a cell, in target pixels: labels of cells of 16 px were no better (benchmarks/README.md), and four times
-# as many.
+# Edge of a cell, in target pixels. Labels of cells of 16 px, four times as many, were no better
+# (benchmarks/README.md).
 _EDGE = 32
 # All cells take at most so many times the numbers of the patch's own embedding.
 _MOST_TIMES = 3

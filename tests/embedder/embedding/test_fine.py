@@ -104,7 +104,7 @@ def test_every_cell_is_where_the_file_says_it_is(tmp_path, mpp_x, mpp_y, overlap
     slide = write_tiff(tmp_path / "ramp.tif", draw_ramp(width, height), mpp_x, mpp_y)
     h5ad = embed(slide, tmp_path / "out", overlap=overlap, patch_size=patch_size)
     fine, said, drawn = read_places(h5ad)
-    assert fine.side == max(1, round(round(patch_size * (1 - overlap)) / 16))
+    assert fine.side == max(1, round(round(patch_size * (1 - overlap)) / 32))
     # One target pixel, in level-0 pixels.
     for by_file, by_color, mpp in zip(said, drawn, (mpp_x, mpp_y), strict=True):
         off = (by_color - by_file) * mpp / 0.5
@@ -145,10 +145,10 @@ def test_a_step_is_in_the_cells_on_either_side_of_it(tmp_path):
     fine, (x, y), _ = read_places(embed(slide, tmp_path / "out", patch_size=128))
     values = np.asarray(fine.values)
     for place, edge, channel in ((x, 333, 0), (y, 217, 1)):
-        # A cell reaches its own edge, 16 px, on either side of its centre.
-        assert (values[..., channel][place < edge - 16.5] == 200).all()
-        assert (values[..., channel][place > edge + 16.5] == 60).all()
-        near = np.abs(place - edge) < 8
+        # A cell reaches its own edge, 32 px, on either side of its centre.
+        assert (values[..., channel][place < edge - 32.5] == 200).all()
+        assert (values[..., channel][place > edge + 32.5] == 60).all()
+        near = np.abs(place - edge) < 16
         assert near.any()
         assert ((values[..., channel][near] > 60) & (values[..., channel][near] < 200)).all()
 
@@ -186,7 +186,7 @@ def test_cells_can_be_left_out_and_the_embeddings_stay(tmp_path):
         assert a["obsm/fine"].chunks is None
         assert "fine" not in json.loads(b["uns/embedder"].asstr()[()])
         record = json.loads(a["uns/embedder"].asstr()[()])["fine"]
-    assert record == {"side": 4, "channels": 3, "cell": 16.0, "layer": "0", "projection": None}
+    assert record == {"side": 2, "channels": 3, "cell": 32.0, "layer": "0", "projection": None}
 
 
 def test_an_encoder_that_cannot_is_told_once_and_its_files_have_none(tmp_path, encoder, monkeypatch, caplog):
