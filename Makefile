@@ -25,7 +25,9 @@ demo: $(VENV)/.installed
 # Plugins that come with other packages would only take their time.
 OTHERS := hydra_pytest zarr fast_array_utils typeguard anyio platformdirs
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 40 $(OTHERS:%=-p no:%)
-test: lint
+test: lint suite
+
+suite: $(VENV)/.installed tests/javascript/node_modules
 	$(PYTEST)
 
 # ESLint and TypeScript from npm, run by the Node of the environment.
@@ -57,7 +59,7 @@ quick: $(VENV)/.installed
 coverage: $(VENV)/.installed
 	$(PYTEST) --cov=embedder --cov=tissuumaps_sic --cov-report=term:skip-covered
 
-.PHONY: quick coverage
+.PHONY: quick coverage suite
 
 # Damaged files, each opened in a process of its own, and damaged requests; make hunt FILES=20000 SEED=7 for others.
 FILES ?= 3000

@@ -1,12 +1,17 @@
 """How fast slides are embedded: against LazySlide, and against the bare network.
 
     python benchmarks/bench_embed.py [SLIDE...] [--lazyslide PYTHON] [--rounds 2]
+    python benchmarks/bench_embed.py [SLIDE...] --no-fine [--rounds 5]
 
 ResNet-18 with fixed weights, 256 px at 0.5 µm/px without overlap, batches of 32, on the processor.
 LazySlide runs by its own Python (`pip install lazyslide==0.13.0` in an environment of its own) over the
 same patches with the same transform; without one that half is left out. Rounds alternate and the best of
 each counts, since the machine may be busy with other things. "Bare" is the same encoder on patches that lie
 in memory already.
+
+With --no-fine: what the cells smaller than a patch cost. EfficientNet-Lite0 in float32 at the default
+geometry, 128 patches of each slide, with cells and without in turns; processor time, which other programs
+disturb less.
 """
 
 import argparse
@@ -20,11 +25,15 @@ import numpy as np
 import torch
 import torchvision
 
+from embedder.embedding.options import EmbedOptions
 from embedder.embedding.partial import Partial
+from embedder.encoders.fine import CellPlan
 from embedder.encoders.load import load_encoder
 from embedder.encoders.network import Encoder
 from embedder.patches.grid import PatchGrid
 from embedder.patches.reading import iter_patches
+from embedder.patches.selection import measure_cells, plan_grid
+from embedder.patches.tissue import tissue_mask
 from tissuumaps_sic.slidefile.pixels.slide import open_slide, require_resolution
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -72,6 +81,40 @@ def bare(path: Path, grid: PatchGrid, encoder: Encoder, batches: int) -> float:
     return sum(map(len, held)) / (time.perf_counter() - started)
 
 
+def compare_fine(path: Path, folder: Path, rounds: int) -> None:
+    """Time some patches of a slide with their cells and without, in turns, and print."""
+    encoder = load_encoder("efficientnet-lite0", precision="float32")
+    with open_slide(path) as slide:
+        mask = tissue_mask(slide)
+        grid, _ = plan_grid(slide, mask, EmbedOptions(min_tissue=0))
+        some = np.zeros(len(grid), bool)
+        some[len(grid) // 3 :][: 4 * BATCH] = True
+        grid = grid.select(some)
+        both = encoder.plan_cells(grid.patch_size, grid.stride)
+        seconds: dict[CellPlan | None, list[float]] = {both: [], None: []}
+        for k in range(rounds + 1):
+            for cells in seconds if k % 2 else reversed(seconds):
+                width = 0 if cells is None else cells.width
+                shape = len(grid), encoder.dimension
+                partial = Partial.open(folder / "partial", request={}, shape=shape, fine=width)
+                started = time.process_time()
+                for indices, patches in iter_patches(slide, grid, batch_size=BATCH):
+                    features = encoder.fetch(encoder.start(patches, cells=cells))
+                    partial.write(indices, features.pooled, features.fine)
+                partial.save()
+                if cells is not None:
+                    measure_cells(grid, mask, cells.side)
+                if k:  # the first round makes the networks
+                    seconds[cells].append(time.process_time() - started)
+                partial.remove()
+    ratios = np.divide(seconds[both], seconds[None])
+    print(f"\n{path.name}: {len(grid)} patches, {torch.get_num_threads()} threads, {rounds} rounds")
+    for name, cells in (("with cells", both), ("without", None)):
+        times = seconds[cells]
+        print(f"{name:12} {np.median(times):6.2f} s of processor time (best {min(times):.2f})")
+    print(f"with / without: median {np.median(ratios):.3f}, {ratios.min():.3f} to {ratios.max():.3f}")
+
+
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the cosine of each row of one with the same row of the other."""
     a, b = a.astype(np.float64), b.astype(np.float64)
@@ -84,7 +127,13 @@ def main() -> int:
     parser.add_argument("slides", nargs="*", type=Path, default=DEFAULT)
     parser.add_argument("--lazyslide", metavar="PYTHON", help="a Python that has LazySlide")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--no-fine", action="store_true", help="time cells smaller than a patch against none")
     arguments = parser.parse_args()
+    if arguments.no_fine:
+        with tempfile.TemporaryDirectory() as name:
+            for path in arguments.slides:
+                compare_fine(path, Path(name), arguments.rounds)
+        return 0
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -22,6 +22,7 @@ _STRIDE, _PATCH = 32, 64
 
 _CHILD = """
 import json, resource, sys, threading, time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -31,6 +32,7 @@ from embedder.embedding.options import EmbedOptions
 from embedder.embedding.pipeline import embed_slides
 from embedder.encoders.table import ENCODERS
 from embedder.encoders.network import Encoder
+from embedder.encoders.spec import FineLayer
 
 own = 0
 def watch():
@@ -46,8 +48,9 @@ network = torch.nn.Sequential(
     torch.nn.Conv2d(3, 32, 8, stride=8), torch.nn.BatchNorm2d(32), torch.nn.ReLU(),
     torch.nn.Conv2d(32, 1280, 2, stride=2), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
 )
+layer = FineLayer("0", channels=32, stride=8, padding="none")
 encoder = Encoder(
-    ENCODERS["efficientnet-lite0"], network,
+    replace(ENCODERS["efficientnet-lite0"], fine=layer), network,
     name="random", weights_sha256="0", device="cpu", precision="float32",
 )
 embedder.embedding.pipeline.make_encoder = lambda options: encoder

@@ -1,10 +1,12 @@
 """What the code imports is declared, and what is declared is imported."""
 
 import ast
+import functools
 import re
 import sys
 import tomllib
 from importlib.metadata import packages_distributions, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -33,8 +35,10 @@ EXTRAS = {
 }
 
 
-# The distributions of each module; looked up once, which takes seconds.
-KNOWN = packages_distributions()
+@functools.cache
+def known():
+    """The distributions of each module; looked up once, which takes seconds."""
+    return packages_distributions()
 
 
 def imported(folder, *, whole_file=True):
@@ -52,7 +56,7 @@ def imported(folder, *, whole_file=True):
             ours = {"_typeshed", "embedder", "tissuumaps_sic"}
             for top in {module.partition(".")[0] for module in modules} - ours:
                 if top not in sys.stdlib_module_names:
-                    name = KNOWN.get(top, [top])[0]
+                    name = known().get(top, [top])[0]
                     found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), path.relative_to(ROOT))
     return found
 
@@ -81,7 +85,7 @@ def test_nothing_is_declared_that_nobody_imports():
     assert BASE.union(*EXTRAS.values()) - found == NOT_IMPORTED
 
 
-@pytest.mark.skipif("umap" not in KNOWN, reason="umap-learn is not installed")
+@pytest.mark.skipif(find_spec("umap") is None, reason="umap-learn is not installed")
 def test_the_installed_umap_is_one_whose_private_functions_are_known():
     embed = map(Requirement, PROJECT["optional-dependencies"]["embed"])
     bound = next(each.specifier for each in embed if each.name == "umap-learn")

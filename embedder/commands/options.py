@@ -82,6 +82,12 @@ def add_embedding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=read_count, help="patches in one pass of the encoder")
     parser.add_argument("--storage", choices=("float32", "float16"), help="of the embeddings in the file")
     add_umap(parser)
+    parser.add_argument(
+        "--fine",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep embeddings of cells smaller than a patch, for borders that follow the tissue",
+    )
 
 
 def add_umap(parser: argparse.ArgumentParser) -> None:

@@ -24,6 +24,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--compress", action="store_true", help="gzip the embeddings")
     parser.add_argument(
+        "--fine",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep what tells cells smaller than a patch apart; it tells more of the picture than the rest",
+    )
+    parser.add_argument(
         "--keep", action="append", default=[], metavar="PLACE", help="keep this too, such as obs/stage"
     )
     parser.add_argument(
@@ -54,6 +60,7 @@ def run(options: argparse.Namespace) -> int:
                 rename=options.rename,
                 shift=options.shift,
                 compress=options.compress,
+                fine=options.fine,
                 keep=options.keep,
                 allow=options.allow,
             )

@@ -9,10 +9,11 @@ from typing import Any
 
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.partial import Partial
+from embedder.encoders.fine import CellPlan
 from embedder.encoders.load import load_encoder
 from embedder.encoders.network import Choice, Encoder, choose_device
 from embedder.isolation.program import Progress
-from embedder.patches.grid import PatchGrid
+from embedder.patches.grid import PatchGrid, stride_of
 from embedder.patches.reading import iter_patches
 from tissuumaps_sic.slidefile import leases
 from tissuumaps_sic.slidefile.arrays import Integers
@@ -38,10 +39,19 @@ def make_encoder(options: EmbedOptions) -> Encoder:
 
 
 def log_advice(encoder: Encoder, options: EmbedOptions) -> None:
-    """Say what patches the encoder is meant for, where the options ask for others."""
+    """Say what patches the encoder is meant for, where the options ask for others, and what it cannot do."""
     advice = encoder.spec.advice(options.patch_size, options.mpp)
     if advice:
         log.info("%s", advice)
+    if options.fine and plan_cells(encoder, options) is None:
+        log.info("%s tells nothing smaller than a patch apart: its files have no fine cells", encoder.name)
+
+
+def plan_cells(encoder: Encoder, options: EmbedOptions) -> CellPlan | None:
+    """Return the cells smaller than a patch that files get; None where they are not wanted, or cannot be."""
+    if not options.fine:
+        return None
+    return encoder.plan_cells(options.patch_size, stride_of(options.patch_size, options.overlap))
 
 
 def embed_patches(
@@ -50,6 +60,7 @@ def embed_patches(
     encoder: Encoder,
     partial: Partial,
     *,
+    cells: CellPlan | None,
     batch_size: int,
     progress: Progress,
 ) -> Choice:
@@ -63,7 +74,8 @@ def embed_patches(
     progress(partial.done, len(grid))
 
     def save(indices: Integers, started: Any) -> None:
-        partial.write(indices, encoder.fetch(started))
+        features = encoder.fetch(started)
+        partial.write(indices, features.pooled, features.fine)
         progress(partial.written, len(grid))
 
     batches = iter_patches(slide, grid, batch_size=batch_size, start=partial.done)
@@ -71,9 +83,9 @@ def embed_patches(
     try:
         for indices, patches in batches:
             if choice is None:
-                choice = encoder.choose_precision(patches)
+                choice = encoder.choose_precision(patches, cells=cells)
                 partial.note(choice=asdict(choice))
-            started = encoder.start(patches, precision=choice.precision)
+            started = encoder.start(patches, precision=choice.precision, cells=cells)
             # A GPU works on this batch while the one before it is written.
             if waiting is not None:
                 save(*waiting)

@@ -31,6 +31,8 @@ class EmbedOptions(PatchOptions):
         Whether to make 2-D and 3-D UMAP and the colours; without them colours are grey.
     thumbnail : bool
         Whether to keep a small picture of the slide in the file, as scanpy does.
+    fine : bool
+        Whether to keep embeddings of cells smaller than a patch, where the encoder can tell them.
     overwrite : bool
         Whether to embed a slide anew whose file is there.
     """
@@ -43,4 +45,5 @@ class EmbedOptions(PatchOptions):
     storage: str = "float32"
     umap: bool = True
     thumbnail: bool = False
+    fine: bool = True
     overwrite: bool = False

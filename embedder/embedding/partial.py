@@ -31,6 +31,7 @@ _CHECKPOINT_SECONDS = 10.0
 # What stands behind the embeddings in their file, and tells it from every other.
 _NAME_BYTES = 32
 _BLOCK_BYTES = 1 << 24
+_FINE = np.dtype(np.float16)
 
 
 class Partial:
@@ -54,12 +55,14 @@ class Partial:
         request: dict[str, Any],
         shape: tuple[int, int],
         dtype: npt.DTypeLike,
+        fine: int,
         lock: Lock | None,
     ) -> None:
         self._folder = folder
         self._request = request
         self._shape = shape
         self._dtype = np.dtype(dtype)
+        self._fine_shape = (shape[0], fine)
         self._lock = lock
         self._writer: str | None = uuid.uuid4().hex if lock is None else lock.token
         self.done = 0
@@ -76,6 +79,7 @@ class Partial:
         request: dict[str, Any],
         shape: tuple[int, int],
         dtype: npt.DTypeLike = np.float32,
+        fine: int = 0,
         lock: Lock | None = None,
     ) -> Self:
         """Go on with what a folder holds, if it was made for the same request; else begin.
@@ -87,6 +91,8 @@ class Partial:
             JSON-able; all that the embeddings depend on. Embeddings of another request are thrown away.
         shape : (n_patches, n_features)
         dtype : float32 or float16
+        fine : int, default=0
+            Numbers of the cells of each patch, which are kept behind the embeddings, as float16.
         lock : Lock, optional
             The slide's, which is looked at before anything is saved.
 
@@ -97,7 +103,7 @@ class Partial:
         OSError
             The folder cannot be written, or the disk is full.
         """
-        self = cls(folder, request, shape, dtype, lock)
+        self = cls(folder, request, shape, dtype, fine, lock)
         self._require_lock()
         state = self._read_state()
         if state is None or state["request"] != json.loads(json.dumps(request)):
@@ -124,8 +130,12 @@ class Partial:
         return self._folder / "state.json"
 
     @property
-    def _bytes(self) -> int:
+    def _fine_offset(self) -> int:
         return self._shape[0] * self._shape[1] * self._dtype.itemsize
+
+    @property
+    def _bytes(self) -> int:
+        return self._fine_offset + self._fine_shape[0] * self._fine_shape[1] * _FINE.itemsize
 
     def _make(self) -> None:
         """Make a file of our own, with a copy of what is done: the one before may still be written to."""
@@ -163,14 +173,18 @@ class Partial:
         self.notes |= facts
         self.save()
 
-    def write(self, indices: Integers, features: Singles) -> None:
-        """Write the embeddings of the next patches.
+    def write(
+        self, indices: Integers, features: Singles, fine: npt.NDArray[np.float16] | None = None
+    ) -> None:
+        """Write the embeddings of the next patches, and those of their cells.
 
         Parameters
         ----------
         indices : int64 array of shape (b,)
             Their rows.
         features : float32 array of shape (b, n_features)
+        fine : float16 array of shape (b, numbers), optional
+            Where there are cells.
 
         Raises
         ------
@@ -179,15 +193,21 @@ class Partial:
         OSError
             The disk is full, say. What was saved before stays, for the run that goes on.
         """
-        rows = np.ascontiguousarray(features, dtype=self._dtype)
-        breaks = np.flatnonzero(np.diff(indices) != 1) + 1
-        # Not through a memory map: where the disk is full, that ends the process without a word.
-        for begin, end in zip([0, *breaks], [*breaks, len(indices)], strict=True):
-            self._file.seek(int(indices[begin]) * self._shape[1] * self._dtype.itemsize)
-            _write_all(self._file, rows[begin:end].data.cast("B"))
+        if (0 if fine is None else fine.shape[1]) != self._fine_shape[1]:
+            raise ValueError(f"there are to be {self._fine_shape[1]} numbers of the cells of each patch")
+        self._write_rows(0, indices, np.ascontiguousarray(features, dtype=self._dtype))
+        if fine is not None:
+            self._write_rows(self._fine_offset, indices, np.ascontiguousarray(fine, dtype=_FINE))
         self.written += len(indices)
         if time.monotonic() - self._saved > _CHECKPOINT_SECONDS:
             self.save()
+
+    def _write_rows(self, offset: int, indices: Integers, rows: npt.NDArray[Any]) -> None:
+        breaks = np.flatnonzero(np.diff(indices) != 1) + 1
+        # Not through a memory map: where the disk is full, that ends the process without a word.
+        for begin, end in zip([0, *breaks], [*breaks, len(indices)], strict=True):
+            self._file.seek(offset + int(indices[begin]) * rows.shape[1] * rows.itemsize)
+            _write_all(self._file, rows[begin:end].data.cast("B"))
 
     def save(self) -> None:
         """Make sure that what was written is on disk, and say so in the folder.
@@ -229,8 +249,14 @@ class Partial:
         # Of the file that this run wrote, not of the one that lies in its place now.
         return np.memmap(self._file, dtype=self._dtype, mode="r", shape=self._shape)
 
+    def fine(self) -> npt.NDArray[Any] | None:
+        """Map the embeddings of the cells, (n_patches, numbers), read-only; None where there are none."""
+        if not self._fine_shape[1]:
+            return None
+        return np.memmap(self._file, dtype=_FINE, mode="r", offset=self._fine_offset, shape=self._fine_shape)
+
     def remove(self) -> None:
-        """Delete the folder, if it is still this run's; on Windows the array must be gone before."""
+        """Delete the folder, if it is still this run's; on Windows the arrays must be gone before."""
         self._file.close()
         with suppress(LostError):
             self._require_lock()

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.embedding.children import get_encoder, prepare
-from embedder.embedding.encoding import log_advice, make_encoder
+from embedder.embedding.encoding import log_advice, make_encoder, plan_cells
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.request import SlideInput
 from embedder.embedding.results import refuse_names
-from embedder.embedding.slide import BYTES_BESIDE
+from embedder.embedding.slide import count_bytes, count_bytes_beside
 from embedder.encoders.network import Encoder
 from embedder.isolation.child import Child, Limits, LostError
 from embedder.isolation.program import tell_stage
@@ -108,11 +108,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Measured:
-    """What was found of one slide; the encoder's facts are the same for all."""
+    """What was found of one slide; the encoder's facts, bytes for a patch too, are the same for all."""
 
     n_patches: int
     speed: float
-    dimension: int
+    width: int
     precision: str
 
 
@@ -144,7 +144,7 @@ def plan_slides(
     options = options or EmbedOptions()
     refused = refuse_names(items)
     counts: list[tuple[SlideInput, int, str | None]] = []
-    speed, dimension, precision = 0.0, 0, "not measured"
+    speed, width, precision = 0.0, 0, "not measured"
     with _open_measuring(options, limits) as measure:
         for place, item in enumerate(items):
             measured = refused[place].message if place in refused else measure(item, speed == 0)
@@ -152,9 +152,8 @@ def plan_slides(
                 counts.append((item, 0, measured))
                 continue
             speed = speed or measured.speed
-            dimension, precision = measured.dimension, measured.precision
+            width, precision = measured.width, measured.precision
             counts.append((item, measured.n_patches, None))
-    width = dimension * (2 if options.storage == "float16" else 4) + BYTES_BESIDE
     seconds = (1 / speed if speed else 0.0) + (_UMAP_SECONDS if options.umap else 0.0)
     return Plan(
         slides=tuple(
@@ -204,7 +203,9 @@ def _measure(item: SlideInput, encoder: Encoder, options: EmbedOptions, *, timed
             grid, _ = plan_grid(slide, find_tissue(slide, options), options)
             tell_stage("its patches were read and embedded")
             speed = _speed(slide, grid, encoder, options) if timed else 0.0
-        return _Measured(len(grid), speed, encoder.dimension, encoder.precision)
+        cells = plan_cells(encoder, options)
+        width = count_bytes(encoder.dimension, cells, options) + count_bytes_beside(cells)
+        return _Measured(len(grid), speed, width, encoder.precision)
     except (SlideError, TilingError) as error:
         return " ".join(str(error).split())
     except OSError as error:
@@ -223,9 +224,9 @@ def _speed(slide: Slide, grid: PatchGrid, encoder: Encoder, options: EmbedOption
     some[len(grid) // 3 :] = True
     batches = iter_patches(slide, grid.select(some), batch_size=options.batch_size)
     first: npt.NDArray[np.uint8] | None = None
-    done, started = 0, 0.0
+    done, started, cells = 0, 0.0, plan_cells(encoder, options)
     for _, patches in batches:
-        encoder.encode(patches)
+        encoder.fetch(encoder.start(patches, cells=cells))
         if first is None:
             first, started = patches, time.perf_counter()
             continue
@@ -233,7 +234,7 @@ def _speed(slide: Slide, grid: PatchGrid, encoder: Encoder, options: EmbedOption
         if time.perf_counter() - started > _MEASURED_SECONDS:
             break
     if done == 0 and first is not None:  # a slide of one batch: it is warm now, so once more
-        encoder.encode(first)
+        encoder.fetch(encoder.start(first, cells=cells))
         done = len(first)
     return done / (time.perf_counter() - started)
 

@@ -14,6 +14,7 @@ from embedder.patches.tissue import TissueMask
 from tissuumaps_sic.slidefile.pixels.slide import Slide, require_resolution
 from tissuumaps_sic.slidefile.provenance import (
     EncoderRecord,
+    FineRecord,
     GridRecord,
     Provenance,
     SlideRecord,
@@ -23,6 +24,7 @@ from tissuumaps_sic.slidefile.provenance import (
 
 if TYPE_CHECKING:
     from embedder.embedding.options import EmbedOptions
+    from embedder.encoders.fine import CellPlan
     from embedder.encoders.network import Choice, Encoder
 
 # What `tissue.tissue_mask` calls its own way of finding tissue.
@@ -31,7 +33,11 @@ _VERSIONS = ("tissuumaps-sic", "torch", "umap-learn", "openslide-python", "annda
 
 
 def describe_wanted(
-    slide: Slide, mask: TissueMask | None, encoder: Encoder, options: EmbedOptions
+    slide: Slide,
+    mask: TissueMask | None,
+    encoder: Encoder,
+    cells: CellPlan | None,
+    options: EmbedOptions,
 ) -> Provenance:
     """Return what a slide's file must have been made with to be what is asked for.
 
@@ -63,7 +69,22 @@ def describe_wanted(
             transform=encoder.transform,
             storage=options.storage,
         ),
+        **_describe_cells(cells),
     )
+
+
+def _describe_cells(cells: CellPlan | None) -> dict[str, Any]:
+    """Return the record of the cells under its name, where there are any: what is left out is not written."""
+    if cells is None:
+        return {}
+    record = FineRecord(
+        side=cells.side,
+        channels=cells.channels,
+        cell=cells.cell,
+        layer=cells.layer.module,
+        projection=cells.projection,
+    )
+    return {"fine": record}
 
 
 def describe(
@@ -71,13 +92,14 @@ def describe(
     grid: PatchGrid,
     mask: TissueMask,
     encoder: Encoder,
+    cells: CellPlan | None,
     options: EmbedOptions,
     *,
     choice: Choice,
     seconds: dict[str, float],
 ) -> Provenance:
     """Return a slide's provenance for ``uns['embedder']``, with no path and no person's name."""
-    wanted = describe_wanted(slide, mask, encoder, options)
+    wanted = describe_wanted(slide, mask, encoder, cells, options)
     return Provenance(
         slide=wanted.slide.model_copy(update={"mpp_source": require_resolution(slide).source}),
         grid=GridRecord(
@@ -102,6 +124,7 @@ def describe(
                 "precision_choice": str(choice),
             }
         ),
+        **_describe_cells(cells),
         umap=options.umap,
         versions={name: version(name) for name in _VERSIONS},
         seconds={stage: round(value, 3) for stage, value in seconds.items()},
@@ -133,7 +156,10 @@ def differences(h5ad: Path, wanted: Provenance, options: EmbedOptions) -> list[s
     # Files of before there was a choice keep float32, and tell the stride in place of the overlap.
     implied = {"overlap": _overlap(made.grid), "storage": "float32"}
     found = []
+    lacks_cells = wanted.fine is not None and made.fine is None
     for part, values in wanted.document.items():
+        if part == "fine" and lacks_cells:
+            continue
         known = made.document.get(part)
         for key, value in values.items():
             was = known.get(key) if isinstance(known, dict) else None
@@ -144,6 +170,8 @@ def differences(h5ad: Path, wanted: Provenance, options: EmbedOptions) -> list[s
         found.append(f"precision is {made.encoder.precision}, not {options.precision}")
     if options.umap and made.umap is False:
         found.append("it has no UMAP colours")
+    if lacks_cells:
+        found.append("it has no cells smaller than a patch, which --no-fine does without")
     return found
 
 

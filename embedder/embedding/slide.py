@@ -22,17 +22,18 @@ import numpy.typing as npt
 
 from embedder.embedding import provenance, rehearsal, writing
 from embedder.embedding.bar import Bar
-from embedder.embedding.encoding import embed_patches
+from embedder.embedding.encoding import embed_patches, plan_cells
 from embedder.embedding.image import link_image, plan_image
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.partial import Partial, remove_partial
 from embedder.embedding.request import SlideInput
 from embedder.embedding.results import SlideResult
 from embedder.embedding.umap import fit_umap, srgb_hex
+from embedder.encoders.fine import CellPlan
 from embedder.encoders.network import Encoder
 from embedder.isolation.program import Progress, tell_stage
 from embedder.patches.grid import PatchGrid, TilingError
-from embedder.patches.selection import find_tissue, plan_grid
+from embedder.patches.selection import find_tissue, measure_cells, plan_grid
 from embedder.patches.tissue import TissueMask
 from tissuumaps_sic.slidefile import leases
 from tissuumaps_sic.slidefile.arrays import Singles
@@ -48,7 +49,7 @@ from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 log = logging.getLogger(__name__)
 
 # Beside the embeddings, for each patch: corners, centre, names, colour, share, and two layouts.
-BYTES_BESIDE = 200
+_BYTES_BESIDE = 200
 
 
 def embed_slide(
@@ -99,6 +100,17 @@ def embed_slide(
         return SlideResult(str(path), "failed", " ".join(message.split()))
 
 
+def count_bytes(dimension: int, cells: CellPlan | None, options: EmbedOptions) -> int:
+    """Return the bytes of a patch's embedding, and of those of its cells."""
+    fine = 0 if cells is None else cells.width * np.dtype(np.float16).itemsize
+    return dimension * np.dtype(options.storage).itemsize + fine
+
+
+def count_bytes_beside(cells: CellPlan | None) -> int:
+    """Return the bytes, about, of what else a file holds for a patch."""
+    return _BYTES_BESIDE + (0 if cells is None else cells.side**2)
+
+
 @dataclass(frozen=True, eq=False)
 class _Layout:
     """What is known of a slide before its first patch is embedded."""
@@ -107,6 +119,7 @@ class _Layout:
     thumbnail: Pixels | None
     grid: PatchGrid
     shares: Singles
+    cells: CellPlan | None
     wanted: Provenance
     image: Placement
     project: dict[str, Any]
@@ -136,6 +149,7 @@ def _embed(
             request=_make_request(layout.wanted, layout.grid, encoder, options),
             shape=(n_patches, encoder.dimension),
             dtype=options.storage,
+            fine=0 if layout.cells is None else layout.cells.width,
             lock=lock,
         )
         with Bar(slide.name) as bar:
@@ -144,11 +158,12 @@ def _embed(
                 layout.grid,
                 encoder,
                 partial,
+                cells=layout.cells,
                 batch_size=options.batch_size,
                 progress=progress or bar,
             )
         clock.seconds["embed"] = partial.seconds
-        X = partial.array()
+        X, fine = partial.array(), partial.fine()
         tell_stage("UMAP laid its patches out", limited=False)
         with clock.stage("umap"):
             umaps = fit_umap(X) if options.umap else None
@@ -156,10 +171,17 @@ def _embed(
         with clock.stage("write"):
             lock.check()
             described = provenance.describe(
-                slide, layout.grid, layout.mask, encoder, options, choice=choice, seconds=clock.seconds
+                slide,
+                layout.grid,
+                layout.mask,
+                encoder,
+                layout.cells,
+                options,
+                choice=choice,
+                seconds=clock.seconds,
             )
-            _write(h5ad, slide, layout, X, umaps, encoder.name, described)
-        del X  # Windows removes no file that is still mapped
+            _write(h5ad, slide, layout, (X, fine), umaps, encoder.name, described)
+        del X, fine  # Windows removes no file that is still mapped
         partial.remove()
     message = f"{item.path}: {n_patches} patches in {sum(clock.seconds.values()):.0f} s -> {h5ad}"
     return SlideResult(str(item.path), "done", message, str(h5ad), n_patches, clock.seconds)
@@ -175,31 +197,33 @@ def _lay_out(slide: Slide, h5ad: Path, encoder: Encoder, options: EmbedOptions, 
     log.info("%s: %d patches of %g µm", slide.path.name, len(grid), options.patch_size * options.mpp)
     tell_stage("its last steps were tried", limited=False)
     rehearsal.try_last_steps(h5ad.parent, umap=options.umap)
+    cells = plan_cells(encoder, options)
     rehearsal.require_room(
         h5ad.parent,
         begun=partial_folder(h5ad),
-        embeddings=len(grid) * encoder.dimension * np.dtype(options.storage).itemsize,
-        beside=len(grid) * BYTES_BESIDE,
+        embeddings=len(grid) * count_bytes(encoder.dimension, cells, options),
+        beside=len(grid) * count_bytes_beside(cells),
     )
-    wanted = provenance.describe_wanted(slide, mask, encoder, options)
+    wanted = provenance.describe_wanted(slide, mask, encoder, cells, options)
     image = plan_image(slide.path, h5ad.parent)
     project = _make_project(slide, h5ad, image, grid.centres, grid.stride * grid.scale)
     if problems := foresee(wanted, project):
         raise ContractError(f"{slide.path.name}: {problems[0].what}; {problems[0].fix}")
-    return _Layout(mask, thumbnail, grid, shares, wanted, image, project)
+    return _Layout(mask, thumbnail, grid, shares, cells, wanted, image, project)
 
 
 def _write(
     h5ad: Path,
     slide: Slide,
     layout: _Layout,
-    X: npt.NDArray[Any],
+    embeddings: tuple[npt.NDArray[Any], npt.NDArray[Any] | None],
     umaps: tuple[Singles, Singles] | None,
     encoder_name: str,
     described: Provenance,
 ) -> None:
     """Write the file of a slide, its project, and the link to its image."""
     grid = layout.grid
+    X, fine = embeddings
     umap2, umap3 = umaps or (None, None)
     # What points to the h5ad comes after it, but room for it is found before. Where a run ends in between,
     # the next one makes it.
@@ -220,6 +244,9 @@ def _write(
             provenance=described,
             tmap=layout.project,
             thumbnail=layout.thumbnail,
+            fine=None
+            if fine is None or layout.cells is None
+            else (fine, measure_cells(grid, layout.mask, layout.cells.side)),
         )
         link_image(layout.image)
 
@@ -228,7 +255,7 @@ def _keep_file(slide: Slide, h5ad: Path, encoder: Encoder, options: EmbedOptions
     """Return what is to be said of a slide whose file is there, and make what should point to it."""
     # Finding the tissue anew would tell nothing that the slide's hash does not, and takes a second.
     mask = None if options.tissue is None else find_tissue(slide, options)
-    wanted = provenance.describe_wanted(slide, mask, encoder, options)
+    wanted = provenance.describe_wanted(slide, mask, encoder, plan_cells(encoder, options), options)
     different = provenance.differences(h5ad, wanted, options)
     path = slide.path
     if different:

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from embedder.encoders.fine import CellPlan, catch_output, make_reader, plan_cells
 from embedder.encoders.spec import EncoderError, EncoderSpec
 from tissuumaps_sic.slidefile.arrays import Singles
 
 if TYPE_CHECKING:
     import torch
 
-    # From uint8 patches to features.
-    Forward = Callable[[torch.Tensor], torch.Tensor]
+    Started = tuple[torch.Tensor, ...]
+    Forward = Callable[[torch.Tensor], Started]
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,23 @@ class Choice:
             f"{self.precision}: bfloat16 is {self.speed_ratio:.2f} times as fast as float32 here, "
             f"and the embeddings' least cosine with float32 is {self.cosine:.5f}"
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What one pass of an encoder says of some patches.
+
+    Attributes
+    ----------
+    pooled : ndarray of shape (n, dimension), float32
+        An embedding of each patch.
+    fine : ndarray of shape (n, width), float16, or None
+        Embeddings of the cells of each patch's middle, as a `CellPlan` has them: rows of cells first; None
+        where they were not asked for.
+    """
+
+    pooled: Singles
+    fine: npt.NDArray[np.float16] | None = None
 
 
 def choose_device(name: str) -> str:
@@ -129,24 +147,42 @@ class Encoder:
             raise EncoderError(
                 f"device {device!r} cannot be used ({str(error).splitlines()[0]}); choose cpu, cuda or mps"
             ) from error
-        # By precision and by the size of a patch: a frozen network is made for one.
-        self._forwards: dict[tuple[str, int, int], Forward] = {}
+        # By precision, by the size of a patch and by its cells: a frozen network is made for one.
+        self._forwards: dict[tuple[str, int, int, CellPlan | None], Forward] = {}
 
     @property
     def precision(self) -> str:
         """What the network computes in: "float32" or "bfloat16"; "auto" until that is settled."""
         return "auto" if self.choice is None else self.choice.precision
 
-    def choose_precision(self, patches: npt.NDArray[np.uint8]) -> Choice:
+    def plan_cells(self, patch_size: int, stride: int) -> CellPlan | None:
+        """Return the cells smaller than a patch that this network can tell; None where it cannot.
+
+        Parameters
+        ----------
+        patch_size : int
+            Edge of a patch in target pixels.
+        stride : int
+            Target pixels from a patch to the next.
+        """
+        layer = self.spec.fine
+        # What authors' own packages build may be another network than the one that is known.
+        if layer is None or layer.module not in dict(self.network.named_modules()):
+            return None
+        return plan_cells(self.spec, patch_size, stride)
+
+    def choose_precision(self, patches: npt.NDArray[np.uint8], *, cells: CellPlan | None = None) -> Choice:
         """Settle the precision, if it is open, by timing both on a few patches.
 
         Parameters
         ----------
         patches : ndarray of shape (n, rows, columns, 3), uint8
             Such as will be embedded; the first eight are used.
+        cells : CellPlan, optional
+            As `start` will be given.
         """
         if self.choice is None:
-            self.choice = self._measure(patches[:_WARM_UP_PATCHES])
+            self.choice = self._measure(patches[:_WARM_UP_PATCHES], cells)
             log.info("precision: %s", self.choice)
         return self.choice
 
@@ -167,9 +203,15 @@ class Encoder:
         ValueError
             When the patches are anything else.
         """
-        return self.fetch(self.start(patches))
+        return self.fetch(self.start(patches)).pooled
 
-    def start(self, patches: npt.NDArray[np.uint8], *, precision: str | None = None) -> torch.Tensor:
+    def start(
+        self,
+        patches: npt.NDArray[np.uint8],
+        *,
+        precision: str | None = None,
+        cells: CellPlan | None = None,
+    ) -> Started:
         """Begin to embed patches; on a GPU this returns while it works, and `fetch` waits for it.
 
         Parameters
@@ -178,11 +220,13 @@ class Encoder:
             As of `encode`, with its errors.
         precision : "float32" or "bfloat16", optional
             Of the run that this one goes on for; by default as it is settled.
+        cells : CellPlan, optional
+            Cells to be told as well, of patches of its size; made by `plan_cells`.
 
         Returns
         -------
-        Tensor of shape (n, dimension), float32
-            On the device.
+        tuple of Tensor
+            What `fetch` makes features of, on the device.
         """
         import torch
 
@@ -191,14 +235,14 @@ class Encoder:
                 f"patches are {patches.dtype} of shape {patches.shape}; "
                 "give uint8 of shape (n, rows, columns, 3)"
             )
-        forward = self._forward(precision or self.choose_precision(patches).precision, patches)
+        precision = precision or self.choose_precision(patches, cells=cells).precision
+        forward = self._forward(precision, patches, cells)
         with torch.inference_mode(), _keep_float32_exact():
             return forward(self._to_device(patches))
 
-    def fetch(self, features: torch.Tensor) -> Singles:
-        """Bring embeddings that `start` began to memory: ndarray of shape (n, dimension), float32."""
-        fetched: Singles = features.cpu().numpy()
-        return fetched
+    def fetch(self, started: Started) -> Features:
+        """Bring what `start` began to memory."""
+        return Features(*(part.cpu().numpy() for part in started))
 
     def _to_device(self, patches: npt.NDArray[np.uint8]) -> torch.Tensor:
         import torch
@@ -211,17 +255,19 @@ class Encoder:
             return batch.pin_memory().to(self.device, non_blocking=True)
         return batch.to(self.device)
 
-    def _measure(self, patches: npt.NDArray[np.uint8]) -> Choice:
+    def _measure(self, patches: npt.NDArray[np.uint8], cells: CellPlan | None) -> Choice:
         import torch
 
         if torch.device(self.device).type == "cpu":
             # One patch, by the network as it is.
-            first = self._compare(patches[:1], self._forward_as_it_is)
+            first = self._compare(patches[:1], cells, self._forward_as_it_is)
             if first.speed_ratio is not None and first.speed_ratio < _HOPELESS:
                 return first
-        return self._compare(patches, self._forward)
+        return self._compare(patches, cells, self._forward)
 
-    def _compare(self, patches: npt.NDArray[np.uint8], make: Callable[..., Forward]) -> Choice:
+    def _compare(
+        self, patches: npt.NDArray[np.uint8], cells: CellPlan | None, make: Callable[..., Forward]
+    ) -> Choice:
         """Time both precisions, and choose by that."""
         import torch
 
@@ -230,9 +276,9 @@ class Encoder:
         batch = self._to_device(patches)
         for precision in ("float32", "bfloat16"):
             try:
-                forward = make(precision, patches)
+                forward = make(precision, patches, cells)
                 with torch.inference_mode(), _keep_float32_exact():
-                    features[precision] = self.fetch(forward(batch))
+                    features[precision] = self.fetch(forward(batch)).pooled
                     seconds[precision] = min(self._seconds(forward, batch) for _ in range(_WARM_UP_PASSES))
             except RuntimeError as error:  # a device without bfloat16 says so here
                 if precision == "float32":
@@ -249,17 +295,17 @@ class Encoder:
         self.fetch(forward(batch))
         return time.perf_counter() - started
 
-    def _forward_as_it_is(self, precision: str, _: npt.NDArray[np.uint8]) -> Forward:
+    def _forward_as_it_is(self, precision: str, _: npt.NDArray[np.uint8], cells: CellPlan | None) -> Forward:
         """Return the function that `_forward` returns, not frozen."""
-        return _wrap(self.network, self.spec, precision, self.device)
+        return _wrap(self.network, self.spec, precision, self.device, cells)
 
-    def _forward(self, precision: str, patches: npt.NDArray[np.uint8]) -> Forward:
-        """Return the function from uint8 patches to features, made at the first patches of a size."""
-        key = (precision, *patches.shape[1:3])
+    def _forward(self, precision: str, patches: npt.NDArray[np.uint8], cells: CellPlan | None) -> Forward:
+        """Return the function from patches to what `fetch` takes, made at the first patches of a size."""
+        key = (precision, *patches.shape[1:3], cells)
         if key not in self._forwards:
-            self._forwards[key] = _make_forward(
-                self.network, self.spec, precision, self.device, self._to_device(patches[:_WARM_UP_PATCHES])
-            )
+            whole = _wrap(self.network, self.spec, precision, self.device, cells)
+            sample = self._to_device(patches[:_WARM_UP_PATCHES])
+            self._forwards[key] = _make_forward(whole, self.spec.name, precision, self.device, sample)
         return self._forwards[key]
 
 
@@ -283,15 +329,15 @@ def class_and_mean(tokens: torch.Tensor, *, prefix: int) -> torch.Tensor:
 
 
 def _make_forward(
-    network: torch.nn.Module, spec: EncoderSpec, precision: str, device: str, sample: torch.Tensor
+    eager: torch.nn.Module, name: str, precision: str, device: str, sample: torch.Tensor
 ) -> Forward:
+    """Return a network as it was wrapped, or frozen where that is faster and says the same."""
     import torch
 
     kind = torch.device(device).type
-    eager = _wrap(network, spec, precision, device)
     # Folding pays where there is batch normalisation, and on a GPU the compiler behind `freeze` gains
     # nothing that is worth its warm-up.
-    if kind != "cpu" or not _has_batch_norm(network):
+    if kind != "cpu" or not _has_batch_norm(eager):
         return eager
     try:
         with torch.no_grad(), warnings.catch_warnings():
@@ -304,7 +350,7 @@ def _make_forward(
             parts = (sample, sample, sample[: max(1, len(sample) // 2)])
             same = all(_agrees(frozen(part), eager(part), precision) for part in parts)
     except (RuntimeError, TypeError, ValueError) as error:
-        log.debug("%s cannot be frozen: %s", spec.name, error)
+        log.debug("%s cannot be frozen: %s", name, error)
         return eager
     return frozen if same else eager
 
@@ -315,13 +361,18 @@ def _has_batch_norm(network: torch.nn.Module) -> bool:
     return any(isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) for layer in network.modules())
 
 
-def _agrees(frozen: torch.Tensor, eager: torch.Tensor, precision: str) -> bool:
+def _agrees(frozen: Started, eager: Started, precision: str) -> bool:
     # In bfloat16, folding rounds other weights than the eager network has.
     least = _FROZEN_COSINE if precision == "float32" else _LEAST_COSINE
-    return frozen.shape == eager.shape and _find_least_cosine(frozen.numpy(), eager.numpy()) >= least
+    return len(frozen) == len(eager) and all(
+        a.shape == b.shape and _find_least_cosine(a.numpy(), b.numpy()) >= least
+        for a, b in zip(frozen, eager, strict=True)
+    )
 
 
-def _wrap(network: torch.nn.Module, spec: EncoderSpec, precision: str, device: str) -> torch.nn.Module:
+def _wrap(
+    network: torch.nn.Module, spec: EncoderSpec, precision: str, device: str, cells: CellPlan | None
+) -> torch.nn.Module:
     """Return the network with all that comes before and after it: uint8 (n, rows, columns, 3) to features."""
     import copy
 
@@ -342,12 +393,20 @@ def _wrap(network: torch.nn.Module, spec: EncoderSpec, precision: str, device: s
             shape = (1, 3, 1, 1)
             self.mean = torch.tensor(spec.mean, device=device).view(shape)
             self.scale = (1 / torch.tensor(spec.std, device=device)).view(shape)
+            self.reader = None if cells is None else make_reader(spec, cells, device)
 
-        def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        def forward(self, patches: torch.Tensor) -> Started:
             # Channels are last in memory already: the permutation is the layout that the network wants.
             x = patches.permute(0, 3, 1, 2).float()
             x = _fit(x, spec)
             x = ((x - self.mean) * self.scale).to(dtype)
+            if cells is None or self.reader is None:
+                return (self.embed(x),)
+            with catch_output(self.body.get_submodule(cells.layer.module)) as caught:
+                pooled = self.embed(x)
+            return pooled, self.reader(caught[0])
+
+        def embed(self, x: torch.Tensor) -> torch.Tensor:
             if low and not cast:
                 with torch.autocast(device_type, torch.bfloat16):
                     features = self.body(x)
@@ -374,8 +433,7 @@ def _fit(patches: torch.Tensor, spec: EncoderSpec) -> torch.Tensor:
                 patches, size=size, mode=spec.interpolation, antialias=True
             )
             patches = (resized + 0.5).floor().clamp(0, 255)
-    margin = round((edge - spec.input_size) / 2)
-    inner = slice(margin, margin + spec.input_size)
+    inner = slice(spec.margin, spec.margin + spec.input_size)
     return patches[:, :, inner, inner]
 
 

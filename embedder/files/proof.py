@@ -30,6 +30,7 @@ _MADE = {
     *("/", "X", "obs", "var", "obsm", "uns", "obs/_index", "var/_index", "obs/library_id/categories"),
     *("obs/x0", "obs/y0", "obs/umap_rgb", "obs/library_id", "obs/tissue"),
     *("obs/sic_label", "obs/sic_score", "obs/sic_seed", "obsm/spatial", "obsm/X_umap", "obsm/X_umap_3d"),
+    *("obsm/fine", "obsm/fine_tissue"),
     *("uns/sic", "uns/sic_label_colors", "uns/tmap"),
 }
 

@@ -22,7 +22,14 @@ from embedder.files import whitelist
 from embedder.files.proof import ATTRIBUTES, ShareError
 from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.project import tmap_project
-from tissuumaps_sic.slidefile.provenance import NEEDED, EmbeddingRecord, Provenance, provenance_in
+from tissuumaps_sic.slidefile.provenance import (
+    FINE,
+    FINE_TISSUE,
+    NEEDED,
+    EmbeddingRecord,
+    Provenance,
+    provenance_in,
+)
 
 # What may stay; whatever else somebody put into the file goes, unless it is asked for.
 _OBS = ("x0", "y0", "umap_rgb", "library_id", "tissue", "sic_label", "sic_score", "sic_seed")
@@ -58,7 +65,13 @@ class Copy:
     """What of a file may be shared, and what was done to it."""
 
     def __init__(
-        self, source: Path, rename_key: bytes | None, shift_key: bytes | None, keep: frozenset[str]
+        self,
+        source: Path,
+        rename_key: bytes | None,
+        shift_key: bytes | None,
+        keep: frozenset[str],
+        *,
+        fine: bool,
     ) -> None:
         self.source = source
         self.keep = keep
@@ -72,7 +85,10 @@ class Copy:
                 self.name = digest.hexdigest()[:_NAME_DIGITS]
             # Where each embedding lies in the source, by where it will.
             self.matrices = {"X": "X"}
+            # Of cells smaller than a patch, which go under their own names.
+            self.cells: tuple[str, ...] = ()
             self.obsm: dict[str, Any] = {}
+            self._find_cells(known, keep=fine)
             self._read_matrices(file, known)
             self._read_provenance(known, renamed=rename_key is not None, shifted=shift_key is not None)
             corners = np.column_stack([np.asarray(file[f"obs/{key}"][()], np.int64) for key in ("x0", "y0")])
@@ -118,12 +134,25 @@ class Copy:
             write_elem(here, "/", adata)
             for new, old in self.matrices.items():
                 write_matrix(here, new, there[old], compress=compress)
+            for place in self.cells:
+                write_matrix(here, place, there[place], compress=compress)
 
     def _log_removed(self, place: str, why: str) -> None:
         self.changes.append(Change(place, "removed", why))
 
     def _log_changed(self, place: str, what: str, why: str) -> None:
         self.changes.append(Change(place, what, why))
+
+    def _find_cells(self, known: Provenance, *, keep: bool) -> None:
+        """Settle whether the cells stay; that the file has all of their parts was checked."""
+        if known.fine is None:
+            return
+        places = tuple(f"obsm/{key}" for key in (FINE, FINE_TISSUE))
+        if keep:
+            self.cells = places
+            return
+        for place in (*places, "uns/embedder: fine"):
+            self._log_removed(place, "asked for: it tells of texture finer than a patch")
 
     def _read_matrices(self, file: h5py.File, known: Provenance) -> None:
         """Read the places and the UMAP; of the other embeddings settle what they are called."""
@@ -135,7 +164,7 @@ class Copy:
         self.obsm["spatial"] = np.array(file["obsm/spatial"][()], np.float64)
         for name, item in file["obsm"].items():
             place = f"obsm/{name}"
-            if name == "spatial":
+            if name == "spatial" or name in (FINE, FINE_TISSUE):
                 continue
             of_numbers = isinstance(item, h5py.Dataset) and item.dtype.kind == "f" and item.ndim == 2
             if of_numbers and item.shape[1] == _UMAPS.get(name):
@@ -159,7 +188,10 @@ class Copy:
 
     def _read_provenance(self, known: Provenance, *, renamed: bool, shifted: bool) -> None:
         gone: list[str] = []
-        found = whitelist.keep(known.document, whitelist.PROVENANCE, gone)
+        document = dict(known.document)
+        if not self.cells:
+            document.pop("fine", None)
+        found = whitelist.keep(document, whitelist.PROVENANCE, gone)
         for part in NEEDED:
             found.setdefault(part, {})
         named = {"slide.name", "encoder.name", "encoders"}
@@ -177,8 +209,8 @@ class Copy:
         found["slide"]["name"] = self.name
         found["encoder"]["name"] = whitelist.encoder_name(known.encoder)
         if found["encoder"]["name"] != known.encoder.name:
-            told = "an encoder's name that people gave"
-            self._log_changed("uns/embedder: encoder.name", found["encoder"]["name"], told)
+            why = "an encoder's name that people gave"
+            self._log_changed("uns/embedder: encoder.name", found["encoder"]["name"], why)
         if len(self.matrices) > 1 or "encoders" in known.document:
             places = {old: new for new, old in self.matrices.items()}
             found["encoders"] = [

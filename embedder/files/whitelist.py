@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from embedder.encoders.fine import SIGNS
 from embedder.encoders.table import ENCODERS, SIMCLR
 from tissuumaps_sic.slidefile.provenance import EncoderRecord
 
@@ -122,6 +123,12 @@ PROVENANCE: Rules = {
         },
     },
     "encoder": ENCODER,
+    "fine": {
+        **dict.fromkeys(("side", "channels"), is_whole),
+        "cell": is_number,
+        "layer": _one_of(*(each.fine.module for each in ENCODERS.values() if each.fine is not None)),
+        "projection": _one_of(SIGNS),
+    },
     "umap": _is_flag,
     "versions": dict.fromkeys(
         ("tissuumaps-sic", "torch", "umap-learn", "openslide-python", "anndata"), _VERSION

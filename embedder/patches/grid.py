@@ -175,7 +175,7 @@ class PatchGrid:
     @property
     def stride(self) -> int:
         """Target pixels from a patch to the next."""
-        return max(1, round(self.patch_size * (1 - self.overlap)))
+        return stride_of(self.patch_size, self.overlap)
 
     @property
     def scale_x(self) -> float:
@@ -265,6 +265,33 @@ class PatchGrid:
         x, y = self.bounds[0] / self.level_downsample, self.bounds[1] / self.level_downsample
         return (round(x), round(y)) if self.level_scale == (1, 1) else (x, y)
 
+    def cell_corners(
+        self, rows: slice, side: int
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], tuple[float, float]]:
+        """Give the cells of some patches' middles, which tile the grid: each is a square of one stride.
+
+        Parameters
+        ----------
+        rows : slice
+            Which patches.
+        side : int
+            Cells along an edge of a middle.
+
+        Returns
+        -------
+        x0, y0 : float64 arrays of shape (patches, side, side)
+            Exact top-left corner of each cell in level-0 pixels; rows of cells first.
+        size0 : (width, height)
+            Of a cell in level-0 pixels.
+        """
+        step = np.array([self.scale_x, self.scale_y]) * self.stride / side
+        first = self.centres[rows] - step * (side / 2)
+        steps = np.arange(side)
+        x0 = first[:, None, None, 0] + steps * step[0]
+        y0 = first[:, None, None, 1] + steps[:, None] * step[1]
+        shape = (len(first), side, side)
+        return np.broadcast_to(x0, shape), np.broadcast_to(y0, shape), (float(step[0]), float(step[1]))
+
     def select(self, keep: Mask) -> Self:
         """Give the grid with only the patches that are True in `keep`, of shape (n,)."""
         if keep.dtype != np.bool_ or keep.shape != self.cells.shape:
@@ -284,6 +311,11 @@ class PatchGrid:
         # The hair keeps a patch that fits exactly and misses by the last binary digit.
         last = math.floor((side / scale - self.patch_size) / self.stride + 1e-6)
         return max(0, last + 1)
+
+
+def stride_of(patch_size: int, overlap: float) -> int:
+    """Return how many target pixels lie from a patch to the next."""
+    return max(1, round(patch_size * (1 - overlap)))
 
 
 def _check(mpp_x: float, mpp_y: float, target_mpp: float, patch_size: int, overlap: float) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from embedder.patches.drawn import read_tissue
 from embedder.patches.grid import PatchGrid
 from embedder.patches.options import PatchOptions
@@ -9,6 +12,9 @@ from embedder.patches.tissue import TissueMask, tissue_mask
 from tissuumaps_sic.slidefile.arrays import Singles
 from tissuumaps_sic.slidefile.pixels.slide import Slide, require_resolution
 from tissuumaps_sic.slidefile.pixels.source import SlideError
+
+# Patches whose cells are looked at together.
+_BLOCK_PATCHES = 1024
 
 
 def find_tissue(slide: Slide, options: PatchOptions) -> TissueMask:
@@ -52,3 +58,13 @@ def plan_grid(slide: Slide, mask: TissueMask, options: PatchOptions) -> tuple[Pa
             "lower --min-tissue (0 embeds everything) if there is tissue on this slide"
         )
     return grid.select(keep), shares[keep]
+
+
+def measure_cells(grid: PatchGrid, mask: TissueMask, side: int) -> npt.NDArray[np.uint8]:
+    """Return the percent of each cell of the patches' middles that is tissue, (n_patches, side * side)."""
+    percents = np.empty((len(grid), side**2), np.uint8)
+    for start in range(0, len(grid), _BLOCK_PATCHES):
+        rows = slice(start, start + _BLOCK_PATCHES)
+        x0, y0, size0 = grid.cell_corners(rows, side)
+        percents[rows] = np.rint(100 * mask.share(x0.ravel(), y0.ravel(), size0)).reshape(-1, side**2)
+    return percents

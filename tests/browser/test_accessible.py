@@ -103,6 +103,14 @@ def test_axe_finds_nothing_serious_before_and_after_a_run(browser, server, demo_
         press(viewer, "Shift+Z")
         viewer.page.click("#sic-removal-2")
         assert faults_of(viewer) == []
+        # The menu of a patch, the history with what was one act, and a note with what it is on.
+        viewer.page.keyboard.press("Escape")
+        viewer.page.click("#sic-history summary")
+        viewer.page.wait_for_selector(".sic-act")
+        viewer.page.click("#sic-notes summary")
+        viewer.page.mouse.click(*viewer.screen(*viewer.adata.obsm["spatial"][400]), button="right")
+        viewer.page.wait_for_selector("#sic-patch-menu:popover-open")
+        assert faults_of(viewer) == []
 
 
 def truth_like(viewer, demo_folder):
@@ -187,9 +195,8 @@ def frame_some(viewer, centres, which, number=3):
         here = viewer.evaluate("SIC.app.pointed")
         if here is None:
             pytest.fail("no patch is framed")
-        path = shortest(
-            known, centres[here], {tuple(centres[row]) for row in rows if row not in viewer.seeds}
-        )
+        seeds = viewer.seeds
+        path = shortest(known, centres[here], {tuple(centres[row]) for row in rows if row not in seeds})
         for key in path:
             viewer.page.keyboard.press(f"Shift+Arrow{key}")
         yield viewer.evaluate("SIC.app.pointed")

@@ -37,7 +37,9 @@ def test_a_run_takes_the_classes_that_have_seeds_and_live_says_what_it_waits_for
     viewer.click_patch(next(row for row in seeds if seeds[row] == 0))
     assert viewer.error is None
     assert set(viewer.legend) == {"Tumour", "Other"}
-    assert "not used on this slide" in row_of(viewer, 2)
+    assert "not used" in row_of(viewer, 2)
+    title = viewer.page.get_attribute("tr[data-label='2'] .sic-count", "title")
+    assert title.startswith("Not used on this slide")
     viewer.keep_picture(ARTIFACTS, "unused-class")
     viewer.press("view-confidence")
     assert viewer.error is None

@@ -94,14 +94,15 @@ def cases(browser, truths, shared, request):
 
 
 def rows_of(viewer):
-    return {
-        # Not the row's inner text, which it has none of before it is first painted.
-        row.get_attribute("data-h5ad"): " ".join(
-            each.text_content() for each in row.query_selector_all(":scope > span")
-        ).split()
-        for row in viewer.page.query_selector_all(".sic-worklist-item")
-        if row.is_visible()
-    }
+    """What the rows of the list that can be seen say, in words."""
+    # Not the rows' inner text, which they have none of before they are first painted.
+    rows = viewer.evaluate(
+        """() => [...document.querySelectorAll(".sic-worklist-item")]
+            .filter((row) => row.checkVisibility({ visibilityProperty: true }) && row.offsetHeight > 0)
+            .map((row) => [row.dataset.h5ad,
+                [...row.querySelectorAll(":scope > span")].map((each) => each.textContent).join(" ")])"""
+    )
+    return {name: told.split() for name, told in rows}
 
 
 def test_an_h5ad_alone_is_annotated_with_nothing_but_its_own_server(cases, truths):

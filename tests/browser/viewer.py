@@ -50,7 +50,7 @@ def served(folder: Path, *, program=("-m", "tissuumaps_sic"), port=0):
             pytest.fail("the server ended without an address")
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait()
 
 
 @contextmanager
@@ -247,8 +247,11 @@ class Viewer:
     @property
     def seeds(self):
         """Seeds that the page shows on the slide: class of each row."""
-        marks = self.page.query_selector_all("#SIC_seeds rect[data-patch]")
-        return {int(m.get_attribute("data-patch")): int(m.get_attribute("data-label")) for m in marks}
+        marks = self.evaluate(
+            """() => [...document.querySelectorAll("#SIC_seeds rect[data-patch]")].map((mark) =>
+                [Number(mark.dataset.patch), Number(mark.dataset.label)])"""
+        )
+        return dict(marks)
 
     @property
     def saved_seeds(self):
@@ -280,10 +283,11 @@ class Viewer:
     @property
     def legend(self):
         """Counts of each class in TissUUmaps' own legend of the layer."""
-        rows = self.page.query_selector_all("#SICLABELS_menu-UI tbody tr")
-        return {
-            row.get_attribute("data-key"): int(row.query_selector_all("td")[2].text_content()) for row in rows
-        }
+        rows = self.evaluate(
+            """() => [...document.querySelectorAll("#SICLABELS_menu-UI tbody tr")].map((row) =>
+                [row.dataset.key, row.querySelectorAll("td")[2].textContent])"""
+        )
+        return {key: int(number) for key, number in rows}
 
     def canvas_alphas(self, places):
         """Opacity, 0..1, of what TissUUmaps has drawn over each of some points of the slide."""

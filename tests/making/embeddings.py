@@ -1,5 +1,6 @@
 """A slide whose every pixel is known, and an encoder whose embeddings are."""
 
+import itertools
 import json
 from types import SimpleNamespace
 
@@ -7,11 +8,16 @@ import h5py
 import numpy as np
 import pyvips
 
-from embedder.encoders.network import Choice
+from embedder.encoders.fine import CellPlan
+from embedder.encoders.network import Choice, Features
+from embedder.encoders.spec import FineLayer
 
 
 class MeanEncoder:
-    """Embeds a patch as the mean red, green and blue of its left, right, upper and lower half."""
+    """Embeds a patch as the mean red, green and blue of its left, right, upper and lower half.
+
+    A cell is embedded as its mean red, green and blue.
+    """
 
     name, dimension, weights_sha256, transform = "means", 12, "0" * 64, "none"
     device, precision = "cpu", "float32"
@@ -23,20 +29,34 @@ class MeanEncoder:
         self.choice = Choice("float32", "auto")
         self.encoded = 0
 
-    def choose_precision(self, patches):
+    def plan_cells(self, patch_size, stride):
+        side = max(1, round(stride / 32))
+        return CellPlan(FineLayer("means", 3, 1, "none"), patch_size, stride, side, 3)
+
+    def choose_precision(self, patches, *, cells=None):
         return self.choice
 
-    def start(self, patches, *, precision=None):
+    def start(self, patches, *, precision=None, cells=None):
         self.encoded += len(patches)
+        return Features(self.embed(patches), None if cells is None else self.embed_cells(patches, cells))
+
+    def embed(self, patches):
         half = patches.shape[1] // 2
         parts = [patches[:, :, :half], patches[:, :, half:], patches[:, :half], patches[:, half:]]
         return np.concatenate([part.mean(axis=(1, 2)) for part in parts], axis=1).astype(np.float32)
 
-    def fetch(self, features):
-        return features
+    def embed_cells(self, patches, cells):
+        margin = (cells.patch_size - cells.stride) / 2
+        edges = np.rint(margin + np.arange(cells.side + 1) * cells.cell).astype(int)
+        spans = [slice(*pair) for pair in itertools.pairwise(edges)]
+        means = [patches[:, rows, columns].mean(axis=(1, 2)) for rows in spans for columns in spans]
+        return np.concatenate(means, axis=1).astype(np.float16)
+
+    def fetch(self, started):
+        return started
 
     def encode(self, patches):
-        return self.fetch(self.start(patches))
+        return self.fetch(self.start(patches)).pooled
 
 
 def write_ramp(path, *, width=1400, height=1100, mpp=0.5, glass=0):

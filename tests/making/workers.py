@@ -24,8 +24,8 @@ class Encoder(MeanEncoder):
         super().__init__()
         self.folder = folder
 
-    def start(self, patches, *, precision=None):
-        features = super().start(patches)
+    def start(self, patches, *, precision=None, cells=None):
+        features = super().start(patches, cells=cells)
         blue = round(float(np.median(patches[..., 2])))
         if blue == KILLS and patches[..., 0].max() > 60:
             os.kill(os.getpid(), signal.SIGKILL)

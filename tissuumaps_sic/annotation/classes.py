@@ -17,8 +17,11 @@ FEWEST_CLASSES, MOST_CLASSES = 2, 64
 _TOLD_APART = 7
 
 
-# Characters that are no text: control characters (a name has one line), and halves of characters.
-_NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+# Characters that are no text: control characters (a name has one line), halves of characters, and what turns
+# the direction of all that follows, which may be a sentence that the name stands in.
+_NO_TEXT = re.compile(
+    r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 _LONGEST_NAME = 60
 
 

@@ -17,8 +17,8 @@ REQUEST = {"slide": "x", "patches": 10}
 OTHER = {"slide": "x", "patches": 10, "overlap": 0.75}
 
 
-def begin(folder, request=REQUEST, dtype="float32", **lock):
-    return Partial.open(folder / ".x.partial", request=request, shape=(10, 3), dtype=dtype, **lock)
+def begin(folder, request=REQUEST, dtype="float32", **others):
+    return Partial.open(folder / ".x.partial", request=request, shape=(10, 3), dtype=dtype, **others)
 
 
 def take(folder, token, ended=()):
@@ -205,3 +205,33 @@ def test_what_was_left_behind_is_removed_under_the_lock(tmp_path):
         begin(tmp_path, lock=replace(lock)).remove()
     assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
     assert (tmp_path / "elsewhere" / "X").read_text() == "somebody else's"
+
+
+def cells(first, last):
+    return np.arange(50, dtype=np.float16).reshape(10, 5)[first:last]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_cells_of_each_patch_are_kept_with_its_embedding(tmp_path, dtype):
+    one = begin(tmp_path, dtype=dtype, fine=5, lock=take(tmp_path, "one"))
+    order = np.array([7, 8, 0, 2, 1])
+    one.write(order, rows(0, 10)[order], cells(0, 10)[order])
+    one.save()
+    one.write(np.array([3, 4]), rows(3, 5), cells(3, 5))  # not saved: the run is killed here
+    two = begin(tmp_path, dtype=dtype, fine=5, lock=take(tmp_path, "two"))  # with a copy of it
+    assert two.done == 5
+    rest = np.array([3, 4, 5, 6, 9])
+    two.write(rest, rows(0, 10)[rest], cells(0, 10)[rest])
+    two.save()
+    assert np.array_equal(two.array(), rows(0, 10))
+    assert two.fine().dtype == np.float16
+    assert np.array_equal(two.fine(), cells(0, 10))
+    with pytest.raises(ValueError, match="5 numbers of the cells"):
+        two.write(np.array([3]), rows(3, 4))
+
+
+def test_without_cells_there_is_no_array_of_them(tmp_path):
+    one = begin(tmp_path)
+    assert one.fine() is None
+    with pytest.raises(ValueError, match="0 numbers of the cells"):
+        one.write(np.arange(2), rows(0, 2), cells(0, 2))

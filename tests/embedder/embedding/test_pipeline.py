@@ -76,6 +76,8 @@ def test_the_same_slide_gives_the_same_file_contents(encoder, tmp_path):
         embed_slides([slide], tmp_path / name, EmbedOptions(batch_size=7 if name == "one" else 32))
     a, b = (anndata.read_h5ad(tmp_path / name / "ramp.h5ad") for name in ("one", "two"))
     assert np.array_equal(a.X, b.X)
+    assert np.array_equal(a.obsm["fine"], b.obsm["fine"])
+    assert np.array_equal(a.obsm["fine_tissue"], b.obsm["fine_tissue"])
     assert np.array_equal(a.obsm["X_umap_3d"], b.obsm["X_umap_3d"])
     assert a.obs["umap_rgb"].tolist() == b.obs["umap_rgb"].tolist()
 
@@ -148,13 +150,15 @@ def test_two_slides_of_one_name_do_not_overwrite_each_other(encoder, tmp_path):
         ({"precision": "bfloat16"}, "precision is float32, not bfloat16"),
         ({"storage": "float16"}, "storage is float32, not float16"),
         ({"umap": True}, "no UMAP"),
+        ({"fine": True}, "no cells smaller than a patch, which --no-fine"),
     ],
 )
 def test_a_file_made_otherwise_is_neither_kept_silently_nor_overwritten(encoder, tmp_path, change, told):
     slide = write_ramp(tmp_path / "ramp.tif")
-    embed_slides([slide], tmp_path / "out", PLAIN)
+    plain = replace(PLAIN, fine="fine" not in change)
+    embed_slides([slide], tmp_path / "out", plain)
     before = (tmp_path / "out" / "ramp.h5ad").read_bytes()
-    (result,) = embed_slides([slide], tmp_path / "out", replace(PLAIN, **change))
+    (result,) = embed_slides([slide], tmp_path / "out", replace(plain, **change))
     assert result.status == "failed"
     assert told in result.message
     assert "--overwrite" in result.message
@@ -229,10 +233,10 @@ def test_a_disk_that_fills_up_while_embedding_keeps_what_was_done(encoder, tmp_p
     slide = write_ramp(tmp_path / "ramp.tif")
     write = embedder.embedding.partial.Partial.write
 
-    def fills_up(self, indices, features):
+    def fills_up(self, indices, *features):
         if self.written >= 12:
             raise OSError(28, "No space left on device")
-        write(self, indices, features)
+        write(self, indices, *features)
 
     options = replace(PLAIN, batch_size=4)
     with monkeypatch.context() as patched:
@@ -255,14 +259,14 @@ from embedder.embedding.pipeline import embed_slides
 from embedder.encoders.network import Choice, Encoder
 
 batches = int(sys.argv[4])
-Encoder._measure = lambda self, patches: Choice(sys.argv[5], "auto", 1.0, 1.0)
+Encoder._measure = lambda self, patches, cells: Choice(sys.argv[5], "auto", 1.0, 1.0)
 start = Encoder.start
-def counting(self, patches, *, precision=None):
+def counting(self, patches, **others):
     global batches
     if batches == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     batches -= 1
-    return start(self, patches, precision=precision)
+    return start(self, patches, **others)
 Encoder.start = counting
 embedder.embedding.partial._CHECKPOINT_SECONDS = 0
 options = EmbedOptions(encoder=sys.argv[3], patch_size=64, batch_size=8, umap=False, min_tissue=0)
@@ -299,6 +303,7 @@ def test_a_run_that_was_killed_twice_gives_the_same_bits(shared_data, tmp_path, 
     a, b = (file_contents(tmp_path / folder / "field.h5ad") for folder in ("whole", "cut"))
     # The batch under way is lost each time: after its start, nothing of it was written.
     assert b["X"]["shape"][0] > 40
+    assert b["obsm/fine"]["shape"] == (b["X"]["shape"][0], 64)
     assert a == b
     a, b = ((tmp_path / folder / "field.tmap").read_bytes() for folder in ("whole", "cut"))
     assert a == b

@@ -43,7 +43,8 @@ def test_the_plan_counts_the_patches_that_the_run_makes(tmp_path):
 def test_the_bytes_are_those_of_large_embeddings(tmp_path, encoder):
     slide = write_ramp(tmp_path / "a.tif", width=4000, height=3000)
     encoder.dimension = 4000
-    encoder.fetch = lambda features: features.repeat(4000 // 12 + 1, axis=1)[:, :4000]
+    mean = encoder.embed
+    encoder.embed = lambda patches: mean(patches).repeat(4000 // 12 + 1, axis=1)[:, :4000]
     for storage in ("float32", "float16"):
         options = replace(PLAIN, storage=storage)
         (planned,) = plan_slides([SlideInput(slide)], tmp_path, options).slides
@@ -53,6 +54,12 @@ def test_the_bytes_are_those_of_large_embeddings(tmp_path, encoder):
             assert planned.n_bytes == pytest.approx(whole, rel=0.05)
         else:
             assert planned.n_bytes == pytest.approx(whole / 2, rel=0.1)
+    with_cells, without = (
+        plan_slides([SlideInput(slide)], tmp_path, replace(PLAIN, fine=fine)).slides[0]
+        for fine in (True, False)
+    )
+    # 16 cells of 3 numbers at float16, and a byte for the tissue of each.
+    assert with_cells.n_bytes - without.n_bytes == with_cells.n_patches * 16 * (3 * 2 + 1)
 
 
 def test_a_slide_that_would_fail_is_told_and_the_others_are_planned(tmp_path):

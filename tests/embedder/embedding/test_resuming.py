@@ -28,10 +28,16 @@ class Marking(MeanEncoder):
         super().__init__()
         self.mark, self.batches, self.before = mark, 0, {}
 
-    def start(self, patches, *, precision=None):
+    def start(self, patches, *, precision=None, cells=None):
         self.batches += 1
         self.before.get(self.batches, lambda: None)()
-        return super().start(patches) + np.float32(self.mark)
+        return super().start(patches, cells=cells)
+
+    def embed(self, patches):
+        return super().embed(patches) + np.float32(self.mark)
+
+    def embed_cells(self, patches, cells):
+        return super().embed_cells(patches, cells) + np.float16(self.mark)
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +56,9 @@ def runs(monkeypatch):
 
 
 def rows(path):
+    """Each patch's embedding, and then those of its cells."""
     with h5py.File(path, "r") as file:
-        return file["X"][:]
+        return np.hstack([file["X"][:], file["obsm/fine"][:]])
 
 
 class Run:
@@ -139,16 +146,17 @@ class Measuring(MeanEncoder):
         self.choice, self.measured, self.used = None, measured, []
         self.ends_before = None
 
-    def choose_precision(self, patches):
+    def choose_precision(self, patches, *, cells=None):
         self.choice = self.choice or Choice(self.measured, "auto", 1.5, 0.9999)
         return self.choice
 
-    def start(self, patches, *, precision=None):
+    def start(self, patches, *, precision=None, cells=None):
         precision = precision or self.choose_precision(patches).precision
         if len(self.used) == self.ends_before:
             raise KeyboardInterrupt
         self.used.append(precision)
-        return super().start(patches) + np.float32(precision == "bfloat16")
+        features = super().start(patches, cells=cells)
+        return replace(features, pooled=features.pooled + np.float32(precision == "bfloat16"))
 
 
 def embed_by(encoder, monkeypatch, slides, folder):

@@ -87,8 +87,8 @@ def test_the_precision_is_chosen_by_speed_and_by_what_it_says(
     forwards = []
 
     def remembering(make):
-        def remember(precision, some):
-            forwards.append((make(precision, some), precision))
+        def remember(precision, some, cells):
+            forwards.append((make(precision, some, cells), precision))
             return forwards[-1][0]
 
         return remember
@@ -122,10 +122,10 @@ def test_a_device_without_bfloat16_computes_in_float32(patches, monkeypatch):
     encoder = make_encoder("auto")
     made = encoder._forward
 
-    def refuses(precision, some):
+    def refuses(precision, some, cells):
         if precision == "bfloat16":
             raise RuntimeError("not implemented for BFloat16")
-        return made(precision, some)
+        return made(precision, some, cells)
 
     monkeypatch.setattr(encoder, "_forward", refuses)
     assert encoder.choose_precision(patches) == Choice("float32", "auto")
@@ -136,9 +136,9 @@ def test_a_precision_that_is_passed_is_not_measured_and_binds_no_later_batch(pat
     encoder = make_encoder("auto")
     expected = make_encoder("bfloat16").encode(patches)
     with monkeypatch.context() as patched:
-        patched.setattr(encoder, "_measure", lambda _: pytest.fail("measured"))
-        assert np.array_equal(encoder.fetch(encoder.start(patches, precision="bfloat16")), expected)
-    monkeypatch.setattr(encoder, "_measure", lambda _: Choice("float32", "auto"))
+        patched.setattr(encoder, "_measure", lambda *_: pytest.fail("measured"))
+        assert np.array_equal(encoder.fetch(encoder.start(patches, precision="bfloat16")).pooled, expected)
+    monkeypatch.setattr(encoder, "_measure", lambda *_: Choice("float32", "auto"))
     assert np.array_equal(encoder.encode(patches), make_encoder("float32").encode(patches))
 
 

@@ -25,6 +25,7 @@ from embedder.files.sharing_key import read_key
 from tissuumaps_sic import cli as sic
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.slidefile.contract import check
+from tissuumaps_sic.slidefile.fine import read_fine
 from tissuumaps_sic.slidefile.matrix import StoredMatrix
 from tissuumaps_sic.slides.slide import open_slide_file
 
@@ -91,6 +92,9 @@ def test_what_is_useful_is_all_there(labelled, tmp_path):
     assert np.array_equal(a.X, b.X)
     assert np.array_equal(a.obsm["X_again"], b.obsm["X_encoder-00000000"])
     assert np.array_equal(a.obsm["spatial"], b.obsm["spatial"])
+    for key in ("fine", "fine_tissue"):
+        assert a.obsm[key].dtype == b.obsm[key].dtype
+        assert np.array_equal(a.obsm[key], b.obsm[key])
     for column in ("x0", "y0", "umap_rgb", "tissue", "sic_label", "sic_score", "sic_seed"):
         assert a.obs[column].tolist() == b.obs[column].tolist(), column
     before, after = (json.loads(each.uns["embedder"]) for each in (a, b))
@@ -108,6 +112,24 @@ def test_what_is_useful_is_all_there(labelled, tmp_path):
     y = np.full(len(slide.X), -1)
     y[:2], y[-2:] = 1, 0
     SeededIterativeClustering(method="refine").fit(slide.X, y, slide.centres)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_cells_smaller_than_a_patch_are_kept_or_left_out(labelled, tmp_path, keep):
+    shared = share(labelled, tmp_path / "shared", key=KEY, rename=True, shift=True, fine=keep, compress=True)
+    fine, whole = read_fine(shared.path), read_fine(labelled)
+    with h5py.File(shared.path) as file:
+        assert ("fine" in file["obsm"], "fine_tissue" in file["obsm"]) == (keep, keep)
+        assert ("fine" in json.loads(file["uns/embedder"].asstr()[()])) == keep
+    told = {change.place for change in shared.changes}
+    assert ({"obsm/fine", "obsm/fine_tissue", "uns/embedder: fine"} <= told) != keep
+    if keep:
+        assert np.array_equal(np.asarray(fine.values), np.asarray(whole.values))
+        assert np.array_equal(fine.tissue, whole.tissue)
+        assert fine.cell0 == whole.cell0
+    else:
+        assert fine is None
+    assert check(shared.path) == []
 
 
 def test_a_name_is_the_same_for_the_same_key_and_another_for_another(labelled, tmp_path):
@@ -258,6 +280,9 @@ NEEDED = {
     "patch_size0",
     "patch_width0",
     "patch_height0",
+    "side",
+    "channels",
+    "cell",
     "mpp_x",
     "mpp_y",
     "name",

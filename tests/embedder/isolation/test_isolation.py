@@ -96,7 +96,8 @@ def content(path):
     adata = anndata.read_h5ad(path)
     known = json.loads(adata.uns["embedder"])
     del known["seconds"]
-    return adata.X.tobytes(), adata.obs.to_json(), adata.obsm["spatial"].tobytes(), known
+    cells = adata.obsm["fine"].tobytes(), adata.obsm["fine_tissue"].tobytes()
+    return adata.X.tobytes(), adata.obs.to_json(), adata.obsm["spatial"].tobytes(), *cells, known
 
 
 def test_a_plan_tells_slides_that_kill_and_counts_the_others(prepared, folder):

@@ -160,6 +160,11 @@ def test_class_names_of_no_letter_or_too_many_are_refused(name):
         SeedClass(name=name, color="#000000")
 
 
+def test_no_name_turns_the_direction_of_what_it_stands_in():
+    name = SeedClass(name="\u202eruomut\u2066 שלום\u200f", color="#000000").name
+    assert name == "ruomut שלום\u200f"  # a mark, which turns nothing else, stays
+
+
 def test_two_classes_cannot_share_a_name(slide):
     with pytest.raises(SessionError, match="choose another name"):
         Session.new(slide).with_class(0, SeedClass(name="Tumour", color="#000000"))

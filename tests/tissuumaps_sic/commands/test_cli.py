@@ -287,3 +287,31 @@ def test_an_interrupted_run_leaves_nothing_half_written(small_h5ad, tmp_path):
     assert "Traceback" not in done.stderr
     assert not written
     assert not list(tmp_path.glob(".*"))
+
+
+ENDING = """
+import threading
+import h5py
+from h5py._objects import phil
+from tissuumaps_sic.commands import serve
+import tissuumaps_sic.viewer.serve
+
+held = threading.Event()
+def read_for_ever():
+    with phil:
+        held.set()
+        threading.Event().wait()
+
+def some_server(*arguments, **others):
+    threading.Thread(target=read_for_ever, name="waitress-0", daemon=True).start()
+    held.wait()
+
+tissuumaps_sic.viewer.serve.serve = some_server
+import argparse
+serve.serve_folder(None, argparse.Namespace(no_browser=True, public=False, names=[], host=None, port=None))
+"""
+
+
+def test_a_server_ends_although_a_request_holds_the_lock_of_hdf5():
+    """Python, which takes its modules apart when it ends, waited for that lock for ever."""
+    subprocess.run([sys.executable, "-c", ENDING], check=True)

@@ -6,6 +6,7 @@ import { drawPointed } from "./overlay.js";
 import { startNote } from "./remarks.js";
 import { change } from "./runs.js";
 import { seedAs, unseed } from "./seeding.js";
+import { signOf } from "./signs.js";
 import { app, current, layer, seededNow, tell } from "./state.js";
 import * as viewer from "./viewer.js";
 import { showWhy } from "./why.js";
@@ -19,7 +20,7 @@ let close = null;
 function optionsOf(row) {
   const { classes, listed, skipped } = current(), seeded = seededNow().get(row);
   return [
-    ...listed.map((label, place) => ({ value: label, text: `Seed as ${classes[label].name}${seeded === label ? " (it is)" : ""}`,
+    ...listed.map((label, place) => ({ value: label, text: `Seed as ${[signOf(place), classes[label].name].filter(Boolean).join(" ")}${seeded === label ? " (it is)" : ""}`,
       title: place < 9 ? `Key ${place + 1}` : "Make it an example of this class", mark: html("span", { class: "sic-swatch", style: `background: ${classes[label].color}` }) })),
     ...seeded === undefined ? [] : [{ value: "unseed", text: "Remove the seed" }],
     ...skipped.includes(row) ? [] : [{ value: "skip", text: "Cannot tell", title: "It is not suggested again" }],

@@ -56,6 +56,7 @@ function classChoice(state, label) {
       type: "radio", name: "sic-class", class: "form-check-input", checked: label === app.active,
       id: `sic-class-${label}`, title: `Seed “${name}”` + (place < 10 ? ` (key ${place})` : ""),
       onchange: () => show({ active: label, isPicked: true }),
+      onclick: () => show({ isPicked: true }), // also of the one that is chosen already
     }),
     html("span", { class: "sic-color" },
       html("input", {
@@ -73,7 +74,10 @@ function classChoice(state, label) {
 /** What a class got in the last run. @param {Session} state @param {number} label */
 function labelledCell(state, label) {
   const labelled = countOf(state, state.classes[label].name);
-  if (state.run && !labelled && !isUsed(label)) return html("td", { class: "sic-count" }, html("span", { class: "sic-unused" }, "not used on this slide"));
+  if (state.run && !labelled && !isUsed(label)) {
+    return html("td", { class: "sic-number sic-count", title: "Not used on this slide: it has no seeds, so that the run left it out" },
+      html("span", { class: "sic-unused" }, "not used"));
+  }
   if (labelled === undefined) return html("td", { class: "sic-number sic-count" }, "–");
   const part = share(labelled, state.n_patches);
   return html("td", { class: "sic-number sic-count", title: `${part} of all patches` }, count(labelled), html("small", {}, ` (${part})`));

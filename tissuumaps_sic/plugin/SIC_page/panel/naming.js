@@ -66,6 +66,10 @@ async function take(label) {
   const done = await (label === null ? addClass(name) : editClass(label, { name }));
   show({ naming: done ? null : { label, text: naming.text, error: app.error || "Not saved" } });
   isTaking = false;
-  if (done) goBack(label ?? app.active);
+  if (done) {
+    goBack(label ?? app.active);
+    // Of many classes the new one is below the others, out of sight.
+    document.querySelector(".sic-classes .sic-active")?.scrollIntoView({ block: "nearest" });
+  }
   else document.getElementById("sic-class-naming")?.focus();
 }

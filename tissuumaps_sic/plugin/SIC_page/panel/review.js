@@ -40,15 +40,18 @@ function checkedBy({ checked }) {
 /** @param {string} time */
 const when = (time) => new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
 
+/** The positive class comes first, as in the list. @param {number} a @param {number} b */
+const byPlace = (a, b) => (a === 1 ? -1 : b === 1 ? 1 : a - b);
+
 /** @param {Session} state */
 function sureness({ run }) {
   if (!run?.scored || !app.labels) return null;
   const names = run.classes.map((each) => each.name);
+  const shown = names.flatMap((name, label) => (run.counts[label] && names.indexOf(name) === label ? [label] : [])).sort(byPlace);
   return html("div", { class: "sic-sureness" }, html("span", { title: "Patches of a class as pictures, the least sure first" }, "Least sure:"),
-    ...run.classes.map((each, label) => (names.indexOf(each.name) === label
-      ? html("button", { type: "button", class: "btn btn-sm sic-gallery-open", id: `sic-gallery-${label}`,
-        title: `Pictures of what is labelled ${each.name}, the least sure first`, disabled: isSlow(), onclick: () => openGallery(label) },
-      classTag(each.color, each.name)) : null)));
+    ...shown.map((label) => html("button", { type: "button", class: "btn btn-sm sic-gallery-open", id: `sic-gallery-${label}`,
+      title: `Pictures of what is labelled ${names[label]}, the least sure first`, disabled: isSlow(), onclick: () => openGallery(label) },
+    classTag(run.classes[label].color, names[label]))));
 }
 
 /** @param {Session} state */

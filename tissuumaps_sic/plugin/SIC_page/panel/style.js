@@ -109,7 +109,7 @@ export function style() {
     #sic-seeds, #sic-keys { border-top: 1px solid #ddd; padding: .4em 0; }
     #sic-keys td { padding: .1em .8em .1em 0; }
     .sic-worklist { border-bottom: 1px solid #ddd; padding-bottom: .4em; }
-    .sic-worklist-row { display: flex; gap: .5em; align-items: center; margin: .4em 0 .2em; }
+    .sic-worklist-row { display: flex; flex-wrap: wrap; gap: .2em .5em; align-items: center; margin: .4em 0 .2em; }
     .sic-worklist-place { min-width: 5.5em; text-align: center; font-variant-numeric: tabular-nums; }
     .sic-worklist-list { max-height: 15em; overflow-y: auto; margin: .3em 0; }
     .sic-worklist-item { display: flex; gap: .5em; padding: .1em .3em; color: inherit; text-decoration: none;

@@ -8,7 +8,7 @@ export const SESSIONS_STYLE = `
     .sic-naming-error { color: #b02a37; display: block; font-size: .9em; }
     .sic-new-class { display: flex; gap: .4em; align-items: flex-start; margin: .3em 0; }
     .sic-new-class .sic-naming { flex: 1; }
-    .sic-unused { color: #5c636a; font-size: .85em; white-space: normal; }
+    .sic-unused { color: #5c636a; font-size: .85em; }
     .sic-gone { color: #5c636a; }
     .sic-gone .sic-class-name { text-decoration: line-through; cursor: default; }
     .sic-chip { display: inline-block; width: 1.6em; height: 1.2em; border: 1px solid #ccc; vertical-align: middle; }
