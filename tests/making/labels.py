@@ -27,8 +27,11 @@ def plan(size=(2600, 1900), *, mpp=(0.5, 0.5), keep=None, **more):
     return grid if keep is None else grid.select(keep(len(grid)))
 
 
-def write_grid_h5ad(path, grid, *, told=True, image=None):
-    """Write an h5ad of a grid's patches, embeddings apart by column; `told`: with grid and tissue."""
+def write_grid_h5ad(path, grid, *, told=True, image=None, fine=None):
+    """Write an h5ad of a grid's patches, embeddings apart by column; `told`: with grid and tissue.
+
+    `fine` are its cells: embeddings (n, side, side, channels) and percents of tissue (n, side, side).
+    """
     rng = np.random.default_rng(0)
     X = rng.normal(size=(len(grid), 8)).astype(np.float32)
     X[:, 0] += np.where(grid.column < grid.columns / 2, 8, -8)
@@ -57,11 +60,26 @@ def write_grid_h5ad(path, grid, *, told=True, image=None):
     if told:
         adata.obs["tissue"] = np.linspace(0, 1, len(grid), dtype=np.float32)
         adata.uns["embedder"] = json.dumps(known)
+    if fine is not None:
+        values, tissue = fine
+        known["fine"] = {"side": values.shape[1], "channels": values.shape[3], "layer": "drawn"}
+        adata.uns["embedder"] = json.dumps(known)
+        adata.obsm["fine"] = values.reshape(len(grid), -1).astype(np.float16)
+        adata.obsm["fine_tissue"] = tissue.reshape(len(grid), -1).astype(np.uint8)
     adata.write_h5ad(path)
     if image is not None:
         layers = [{"name": path.stem, "tileSource": f"{image}.dzi"}]
         path.with_suffix(".tmap").write_text(json.dumps({"layers": layers, "plugins": ["SIC"]}))
     return path
+
+
+def cell_centres(grid, side):
+    """Centres (x, y) of the cells of a grid's patches, level-0 pixels, (n, side, side, 2)."""
+    steps = (np.arange(side) + 0.5) / side - 0.5
+    width, height = grid.stride * grid.scale_x, grid.stride * grid.scale_y
+    x = grid.centres[:, 0, None, None] + steps[None, None, :] * width
+    y = grid.centres[:, 1, None, None] + steps[None, :, None] * height
+    return np.stack(np.broadcast_arrays(x, y), axis=-1)
 
 
 def labelled(h5ad, labels, *, classes=CLASSES, seeds=None, scores=None, save=False):
@@ -84,7 +102,11 @@ def labelled(h5ad, labels, *, classes=CLASSES, seeds=None, scores=None, save=Fal
         session = session.seed([name], label, user="Ada")
     session = session.with_run(run)
     if scores is None:
-        scores = np.random.default_rng(1).random(slide.n_patches).astype(np.float32)
+        scores = np.random.default_rng(1).random(slide.n_patches)
+    scores = np.asarray(scores, np.float32)
+    if scores.ndim == 1:  # of each patch's own label
+        rest = (1 - scores) / max(len(classes) - 1, 1)
+        scores = np.where(labels[:, None] == np.arange(len(classes)), scores[:, None], rest[:, None])
     if save:
         save_session(session_path(h5ad), session)
-    return Labelled.of(slide, session, np.asarray(scores, np.float32))
+    return Labelled.of(slide, session, scores)

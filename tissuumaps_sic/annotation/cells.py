@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.annotation.runs import Labelled, replay
+from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.labelling.progress import SILENT, Stretch
 from tissuumaps_sic.labelling.sharpen import sharpen
 from tissuumaps_sic.slidefile.arrays import Singles
@@ -45,11 +45,9 @@ def sharpen_labels(labelled: Labelled, *, stretch: Stretch = SILENT) -> CellLabe
     ------
     SlideFileError
         When the file cannot be read, or its patches lie on no grid.
-    SessionError
-        When the scores are not known any longer, and running again does not give the same labels.
     """
     cells = open_cells(labelled.slide)
-    scores = _find_scores(labelled)
+    scores = labelled.every
     reach = labelled.slide.prepared.places.find_reach(scores.astype(np.float64))
     if labelled.run.border is not None:
         scores = _move_border(scores, labelled.run.border, _positive(labelled))
@@ -57,16 +55,6 @@ def sharpen_labels(labelled: Labelled, *, stretch: Stretch = SILENT) -> CellLabe
     labels = found.argmax(axis=3).astype(np.uint8)
     own = np.take_along_axis(found, labels[..., None].astype(np.intp), axis=3)[..., 0]
     return CellLabels(cells, labels, own)
-
-
-def _find_scores(labelled: Labelled) -> Singles:
-    """Return the scores of each patch for each class, from running again where they are not known."""
-    if labelled.every is not None:
-        return labelled.every
-    names = [each.name for each in labelled.classes]
-    again = replay(labelled.slide, labelled.session)
-    assert again.every is not None
-    return again.every[:, [[each.name for each in again.classes].index(name) for name in names]]
 
 
 def _positive(labelled: Labelled) -> int:

@@ -40,24 +40,21 @@ class Labelled:
         Each name once: classes that were merged after the run are one.
     labels : ndarray of shape (n_patches,), uint8
         Place in `classes` of each patch's class.
-    scores : ndarray of shape (n_patches,), float32
-        Score of the patch's own label, 0 to 1.
+    every : ndarray of shape (n_patches, n_classes), float32
+        Score of each patch for each of `classes`; rows sum to 1.
     seeds : ndarray of shape (n_patches,), int16
         Place in `classes` of the seed that the run had there; -1 where a patch was none.
     unlike : ndarray of shape (n_patches,), bool, or None
         Which patches are unlike any seed, where that was asked for and some are borrowed.
-    every : ndarray of shape (n_patches, n_classes), float32, or None
-        Score of each patch for each of `classes`; rows sum to 1. None where they are not known any longer.
     """
 
     slide: EmbeddedSlide
     session: Session
     classes: tuple[SeedClass, ...]
     labels: npt.NDArray[np.uint8]
-    scores: npt.NDArray[np.float32]
+    every: npt.NDArray[np.float32]
     seeds: npt.NDArray[np.int16]
     unlike: npt.NDArray[np.bool_] | None = None
-    every: npt.NDArray[np.float32] | None = None
 
     @classmethod
     def of(
@@ -71,7 +68,7 @@ class Labelled:
         """Return the labels of a session's last run.
 
         `unlike` is as in the attributes; `scores` are those of the run for each of its classes, (n_patches,
-        n_run_classes), or of each patch's own label alone, (n_patches,).
+        n_run_classes).
 
         Raises
         ------
@@ -82,13 +79,15 @@ class Labelled:
         classes, labels = labels_of(session)
         code = _code(session.run_classes, classes)
         seeds = code[seed_vector(slide, session.run.seeds)]
-        every = None
-        if scores.ndim == 2:
-            every = np.zeros((len(labels), len(classes)), np.float32)
-            for number, place in enumerate(code[:-1]):
-                every[:, place] += scores[:, number]
-            scores = own_scores(scores, session.run.unpack())
-        return cls(slide, session, tuple(classes), labels, scores, seeds, unlike, every)
+        every = np.zeros((len(labels), len(classes)), np.float32)
+        for number, place in enumerate(code[:-1]):
+            every[:, place] += scores[:, number]
+        return cls(slide, session, tuple(classes), labels, every, seeds, unlike)
+
+    @property
+    def scores(self) -> npt.NDArray[np.float32]:
+        """Score of each patch's own label, 0 to 1; (n_patches,)."""
+        return own_scores(self.every, self.labels)
 
     @property
     def run(self) -> Run:
@@ -102,7 +101,7 @@ class Labelled:
         classes = drop_repeated(known[label] for label in order_classes(len(known)))
         code = _code(self.classes, classes)
         labels = code[self.labels].astype(np.uint8)
-        every = None if self.every is None else self.every[:, np.argsort(code[:-1], kind="stable")]
+        every = self.every[:, np.argsort(code[:-1], kind="stable")]
         return replace(self, classes=tuple(classes), labels=labels, seeds=code[self.seeds], every=every)
 
 
@@ -172,9 +171,9 @@ def replay(
     ----------
     slide : EmbeddedSlide
     session : Session
-    scores : ndarray of shape (n_patches,), float32, optional
-        The score of each patch's own label, where the run's are still known: nothing is then run again while
-        the embeddings are those that it was on.
+    scores : ndarray of shape (n_patches, n_run_classes), float32, optional
+        Those of the run, where they are still known: nothing is then run again while the embeddings are those
+        that it was on.
     opener : callable, default=open_slide_file
         Opens an embedding of an h5ad.
 

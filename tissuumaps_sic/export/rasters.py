@@ -18,8 +18,6 @@ def draw_raster(labelled: Labelled, *, blocks: bool) -> LabelRaster:
     ------
     ExportError
         When the patches do not lie on a grid.
-    SessionError
-        As `sharpen_labels`.
     """
     slide = labelled.slide
     try:

@@ -233,25 +233,40 @@ class _Sessions:
                 self._kept.popitem(last=False)
 
 
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """The scores of a run, what pages ask for of them, and whether they are of its own labels."""
+
+    every: npt.NDArray[np.float32]
+    arrays: Arrays
+    agrees: bool
+
+
 class Scores:
-    """What was asked of the scores of the last few runs; safe to use from many threads."""
+    """The scores of the last few runs; safe to use from many threads."""
 
     _MOST = 4
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[Path, str, str], tuple[Arrays, bool]] = OrderedDict()
+        self._kept: OrderedDict[tuple[Path, str, str], _Kept] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, h5ad: Path, session: str, run: Run, *, that_agree: bool = False) -> Arrays | None:
-        """Return what `put` kept of a run; with `that_agree` only where it is of the run's own labels."""
+    def get(self, h5ad: Path, session: str, run: Run) -> Arrays | None:
+        """Return what `put` returned of a run."""
         with self._lock:
-            arrays, agrees = self._kept.get((h5ad, session, run.identity), (None, False))
-        return arrays if agrees or not that_agree else None
+            kept = self._kept.get((h5ad, session, run.identity))
+        return None if kept is None else kept.arrays
+
+    def every(self, h5ad: Path, session: str, run: Run) -> npt.NDArray[np.float32] | None:
+        """Return all scores of a run, (n_patches, n_classes), where they are of its own labels."""
+        with self._lock:
+            kept = self._kept.get((h5ad, session, run.identity))
+        return kept.every if kept and kept.agrees else None
 
     def put(
         self, h5ad: Path, session: str, run: Run, scores: npt.NDArray[np.float32], *, agrees: bool = True
     ) -> Arrays:
-        """Keep of the scores, (n_patches, n_classes) float32, what pages ask for.
+        """Keep the scores of a run, (n_patches, n_classes) float32.
 
         `agrees` tells whether a run that was made again gave the labels that are kept of it.
 
@@ -265,7 +280,7 @@ class Scores:
         own = own_scores(scores, run.unpack())
         arrays = own.astype("<f4"), scores[:, 1].astype("<f4"), find_runner_up(scores)
         with self._lock:
-            self._kept[h5ad, session, run.identity] = arrays, agrees
+            self._kept[h5ad, session, run.identity] = _Kept(scores, arrays, agrees)
             while len(self._kept) > self._MOST:
                 self._kept.popitem(last=False)
         return arrays
@@ -283,6 +298,5 @@ class Shared:
     def label(self, slide: EmbeddedSlide, session: Session, request: SeenRequest) -> Labelled:
         """Return the labels of the last run, which runs again only where its scores are not known here."""
         run = session.run
-        held = run and self.scores.get(slide.path, request.session, run, that_agree=True)
-        scores = held[0] if held else None
+        scores = None if run is None else self.scores.every(slide.path, request.session, run)
         return replay(slide, session, scores=scores, opener=self.opened.slide)

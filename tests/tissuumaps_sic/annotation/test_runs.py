@@ -40,7 +40,8 @@ def equal(one, other):
     return (
         one.classes == other.classes
         and all(
-            np.array_equal(getattr(one, key), getattr(other, key)) for key in ("labels", "scores", "seeds")
+            np.array_equal(getattr(one, key), getattr(other, key))
+            for key in ("labels", "scores", "seeds", "every")
         )
         and one.run == other.run
     )
@@ -51,20 +52,20 @@ def test_a_session_that_was_run_is_replayed_to_the_same_labels_scores_and_seeds(
 
 
 def test_nothing_is_run_again_where_the_scores_are_known(here, no_run):
-    assert equal(replay(here[0].slide, here[0].session, scores=here[0].scores), here[0])
+    assert equal(replay(here[0].slide, here[0].session, scores=here[0].every), here[0])
 
 
 def test_scores_of_other_embeddings_are_not_taken_for_those_of_the_run(here, no_run):
     run = here[0].run.model_copy(update={"sample": "of another file"})
     session = here[0].session.model_copy(update={"run": run})
     with pytest.raises(AssertionError, match="the clustering was run"):
-        replay(here[0].slide, session, scores=here[0].scores)
+        replay(here[0].slide, session, scores=here[0].every)
 
 
 def test_known_scores_do_not_hide_that_a_lender_has_gone(here):
     here[1].unlink()
     with pytest.raises(SessionError, match="is not there, and 8 seeds are borrowed from it"):
-        replay(here[0].slide, here[0].session, scores=here[0].scores)
+        replay(here[0].slide, here[0].session, scores=here[0].every)
 
 
 def test_runs_agree_up_to_what_is_rounded(here):
@@ -88,7 +89,7 @@ def test_classes_are_listed_with_the_positive_one_first_and_merged_ones_once(tmp
     assert [each.name for each in arranged.classes] == ["Tumour", "Other", "In situ: low"]
     assert np.array_equal(arranged.labels, np.array([1, 0, 2])[made.labels])
     # The positive class itself goes into another one, which is then listed in its place.
-    merged = Labelled.of(made.slide, made.session.remove_class(1, into=2), made.scores)
+    merged = Labelled.of(made.slide, made.session.remove_class(1, into=2), made.every)
     assert [each.name for each in merged.classes] == ["Other", "In situ: low"]
     assert [each.name for each in merged.arrange().classes] == ["In situ: low", "Other"]
     names = np.array([each.name for each in merged.arrange().classes])

@@ -53,7 +53,7 @@ def test_a_pixel_has_the_class_of_the_cell_that_its_centre_lies_in(tmp_path, mpp
     rng = np.random.default_rng(0)
     grid = plan(mpp=mpp, target_mpp=target, bounds=(101, 203, 2400, 1600), keep=lambda n: rng.random(n) < 0.8)
     made = some_labels(write_grid_h5ad(tmp_path / "a.h5ad", grid), grid)
-    write_mask(made, tmp_path / "a.tif", **options)
+    write_mask(made, tmp_path / "a.tif", **options, blocks=True)
     mask = tifffile.imread(tmp_path / "a.tif")
     if "downsample" in options:
         step = (options["downsample"],) * 2
@@ -74,7 +74,7 @@ def test_a_pixel_has_the_class_of_the_cell_that_its_centre_lies_in(tmp_path, mpp
 def test_areas_are_those_of_the_regions(tmp_path):
     grid = plan()
     made = some_labels(write_grid_h5ad(tmp_path / "a.h5ad", grid), grid)
-    write_mask(made, tmp_path / "a.tif")
+    write_mask(made, tmp_path / "a.tif", blocks=True)
     mask = tifffile.imread(tmp_path / "a.tif")
     for region in regions_of(made.slide.centres, made.labels, scale_of(made.slide)):
         assert (mask == VALUE_OF[region.label]).sum() * 8 * 8 * 1e-6 == pytest.approx(region.area)
@@ -83,7 +83,7 @@ def test_areas_are_those_of_the_regions(tmp_path):
 def test_openslide_finds_the_resolution_a_pyramid_and_what_values_mean(tmp_path):
     grid = plan((9000, 7000), mpp=(0.5, 0.25), target_mpp=0.5)
     made = some_labels(write_grid_h5ad(tmp_path / "a.h5ad", grid), grid)
-    write_mask(made, tmp_path / "a.tif", mpp=4)
+    write_mask(made, tmp_path / "a.tif", mpp=4, blocks=True)
     with openslide.OpenSlide(tmp_path / "a.tif") as slide:
         assert float(slide.properties["openslide.mpp-x"]) == pytest.approx(4, rel=1e-5)
         assert float(slide.properties["openslide.mpp-y"]) == pytest.approx(4, rel=1e-5)
@@ -101,7 +101,7 @@ def test_smaller_levels_hold_classes_and_never_means_of_them(tmp_path):
     # Between 1 and 3 there would be 2.
     labels = np.where((grid.column + grid.row) % 2, 1, 2)
     made = labelled(write_grid_h5ad(tmp_path / "a.h5ad", grid), labels)
-    write_mask(made, tmp_path / "a.tif")
+    write_mask(made, tmp_path / "a.tif", blocks=True)
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         levels = [page.asarray() for page in file.pages]
         assert all(page.is_tiled for page in file.pages)
@@ -117,11 +117,11 @@ def test_without_a_resolution_one_is_told_what_to_do_and_none_is_made_up(tmp_pat
     grid = plan()
     made = some_labels(write_grid_h5ad(tmp_path / "a.h5ad", grid, told=False), grid)
     with pytest.raises(ExportError, match=r"does not tell its µm per pixel.*--downsample 16"):
-        write_mask(made, tmp_path / "a.tif", mpp=8)
+        write_mask(made, tmp_path / "a.tif", mpp=8, blocks=True)
     assert not (tmp_path / "a.tif").exists()
     if big:
         monkeypatch.setattr("tissuumaps_sic.export.mask._BIG_PIXELS", 0)
-    write_mask(made, tmp_path / "a.tif", downsample=16)
+    write_mask(made, tmp_path / "a.tif", downsample=16, blocks=True)
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         assert file.is_bigtiff == big
         assert {page.tags["ResolutionUnit"].value for page in file.pages} == {tifffile.RESUNIT.NONE}
@@ -138,7 +138,7 @@ def test_classes_that_were_merged_after_the_run_have_one_value(tmp_path):
     grid = plan()
     made = some_labels(write_grid_h5ad(tmp_path / "a.h5ad", grid), grid)
     merged = made.session.remove_class(2, into=0)
-    write_mask(Labelled.of(made.slide, merged, made.scores), tmp_path / "a.tif")
+    write_mask(Labelled.of(made.slide, merged, made.every), tmp_path / "a.tif", blocks=True)
     mask = tifffile.imread(tmp_path / "a.tif")
     assert [(mask == value).sum() for value in (1, 2)] == [
         (made.labels == 1).sum() * 64,
@@ -151,7 +151,7 @@ def test_a_renamed_class_is_called_as_it_is_now(tmp_path):
     grid = plan()
     made = some_labels(write_grid_h5ad(tmp_path / "a.h5ad", grid), grid)
     session = made.session.with_class(1, SeedClass(name="Gebärmutter", color="#123456"))
-    write_mask(Labelled.of(made.slide, session, made.scores), tmp_path / "a.tif")
+    write_mask(Labelled.of(made.slide, session, made.every), tmp_path / "a.tif", blocks=True)
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         told = json.loads(file.pages[0].description)
     assert (told["values"]["1"], told["colors"]["1"]) == ("Gebärmutter", "#123456")
@@ -170,7 +170,7 @@ def test_sizes_that_make_no_sense_are_refused(tmp_path, options, message):
     grid = plan()
     made = some_labels(write_grid_h5ad(tmp_path / "a.h5ad", grid), grid)
     with pytest.raises(ExportError, match=message):
-        write_mask(made, tmp_path / "a.tif", **options)
+        write_mask(made, tmp_path / "a.tif", **options, blocks=True)
     assert not list(tmp_path.glob("*.tif"))
 
 
@@ -180,7 +180,7 @@ def test_patches_on_no_grid_are_refused_before_they_fill_the_memory(tmp_path):
     made.slide.centres[:] *= 1e6
     made.slide.centres[0] += 3
     with pytest.raises(ExportError, match="on no grid"):
-        write_mask(made, tmp_path / "a.tif", downsample=16)
+        write_mask(made, tmp_path / "a.tif", downsample=16, blocks=True)
 
 
 BOUNDED = """

@@ -130,7 +130,7 @@ def test_the_most_and_the_least_score_choose_the_same_patches_every_time(ramp, t
 
 
 def test_equal_scores_are_taken_in_the_order_of_the_file(ramp, tmp_path):
-    even = replace(ramp, scores=np.full(ramp.slide.n_patches, 0.5, np.float32))
+    even = replace(ramp, every=np.full_like(ramp.every, 0.5))
     folder = write_patches(even, tmp_path / "o", ["Tumour"], most=4)
     first = ramp.slide.patch_names[ramp.labels == 1][:4]
     assert [row["patch"] for row in manifest(folder)] == list(first)

@@ -46,7 +46,7 @@ def ramp(tmp_path):
 
 
 def written(made, target, **options):
-    write_project(made, target, **options)
+    write_project(made, target, **options, blocks=True)
     project = json.loads(target.read_text())
     Project.model_validate(project)
     return project
@@ -130,5 +130,5 @@ def test_the_project_that_the_slide_is_annotated_in_is_never_overwritten(ramp):
     own = ramp.slide.path.with_suffix(".tmap")
     before = own.read_bytes()
     with pytest.raises(ExportError, match="is the project that the slide is annotated in"):
-        write_project(ramp, own)
+        write_project(ramp, own, blocks=True)
     assert own.read_bytes() == before

@@ -67,7 +67,7 @@ class Page(HTMLParser):
 
 
 def test_the_table_counts_patches_areas_shares_scores_and_seeds(ramp, tmp_path):
-    write_html(ramp, tmp_path / "out.html")
+    write_html(ramp, tmp_path / "out.html", blocks=True)
     page = Page((tmp_path / "out.html").read_text())
     tissue = read_tissue(ramp.slide.path)
     regions = {
@@ -101,7 +101,7 @@ def test_without_the_share_of_tissue_shares_are_of_the_patches(ramp, tmp_path):
         file["obs"].attrs["column-order"] = [
             name for name in file["obs"].attrs["column-order"] if name != "tissue"
         ]
-    report = make_report(ramp)
+    report = make_report(ramp, blocks=True)
     assert report.tissue is None
     assert [row.tissue for row in report.rows] == [None] * 3
     assert [row.share for row in report.rows] == [
@@ -111,7 +111,7 @@ def test_without_the_share_of_tissue_shares_are_of_the_patches(ramp, tmp_path):
 
 
 def test_it_tells_where_the_labels_come_from(ramp, tmp_path):
-    write_html(ramp, tmp_path / "out.html", session_name="second reader")
+    write_html(ramp, tmp_path / "out.html", session_name="second reader", blocks=True)
     facts = Page((tmp_path / "out.html").read_text()).facts
     assert facts == {
         "Session": "second reader",
@@ -130,7 +130,7 @@ def test_it_tells_where_the_labels_come_from(ramp, tmp_path):
 
 def test_the_page_is_whole_without_scripts_or_another_host(ramp, tmp_path):
     session = ramp.session.seed(["ramp_0_0"], 1, user="<script>alert(1)</script>&")
-    write_html(replace(ramp, session=session), tmp_path / "out.html", session_name="{{ 7 * 7 }}")
+    write_html(replace(ramp, session=session), tmp_path / "out.html", session_name="{{ 7 * 7 }}", blocks=True)
     text = (tmp_path / "out.html").read_text()
     page = Page(text)
     assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "form", "a"}
@@ -153,7 +153,7 @@ def pictures_of(path):
 
 
 def test_labels_are_drawn_over_the_slide_where_they_are(ramp, tmp_path):
-    write_html(ramp, tmp_path / "out.html")
+    write_html(ramp, tmp_path / "out.html", blocks=True)
     labels, plain = pictures_of(tmp_path / "out.html")
     assert labels.shape == plain.shape
     columns = plain.shape[1]
@@ -173,7 +173,7 @@ def test_labels_are_drawn_over_the_slide_where_they_are(ramp, tmp_path):
 
 def test_without_the_image_the_patches_have_the_colours_of_their_labels(ramp, tmp_path):
     (tmp_path / "ramp.tif").unlink()
-    write_html(ramp, tmp_path / "out.html")
+    write_html(ramp, tmp_path / "out.html", blocks=True)
     (labels,) = pictures_of(tmp_path / "out.html")
     colors, counts = np.unique(labels.reshape(-1, 3), axis=0, return_counts=True)
     pure = {tuple(color): n for color, n in zip(colors.tolist(), counts, strict=True)}
@@ -186,9 +186,9 @@ def test_without_the_image_the_patches_have_the_colours_of_their_labels(ramp, tm
 def test_another_image_is_refused_when_asked_for_and_left_out_when_found(ramp, tmp_path, caplog):
     write_ramp(tmp_path / "other.tif", width=900)
     with pytest.raises(ExportError, match="is not of the size of the slide"):
-        write_html(ramp, tmp_path / "a.html", image=tmp_path / "other.tif")
+        write_html(ramp, tmp_path / "a.html", image=tmp_path / "other.tif", blocks=True)
     (tmp_path / "other.tif").replace(tmp_path / "ramp.tif")
-    write_html(ramp, tmp_path / "a.html")
+    write_html(ramp, tmp_path / "a.html", blocks=True)
     assert len(pictures_of(tmp_path / "a.html")) == 1
     assert "the labels are drawn without it" in caplog.text
 
@@ -196,7 +196,7 @@ def test_another_image_is_refused_when_asked_for_and_left_out_when_found(ramp, t
 def test_pixels_that_are_not_square_are_drawn_as_they_are_on_the_glass(tmp_path):
     grid = plan((2000, 1000), mpp=(0.25, 0.5))
     made = labelled(write_grid_h5ad(tmp_path / "a.h5ad", grid), np.arange(len(grid)) % 2)
-    report = make_report(made)
+    report = make_report(made, blocks=True)
     rows, columns, _ = report.picture.labels.shape
     # 2000 x 0.25 µm by 1000 x 0.5 µm is a square.
     assert rows == pytest.approx(columns, rel=0.05)
@@ -205,7 +205,7 @@ def test_pixels_that_are_not_square_are_drawn_as_they_are_on_the_glass(tmp_path)
 def test_a_file_without_resolution_has_no_areas_and_says_so(tmp_path):
     grid = plan()
     made = labelled(write_grid_h5ad(tmp_path / "a.h5ad", grid, told=False), np.arange(len(grid)) % 2)
-    report = make_report(made)
+    report = make_report(made, blocks=True)
     assert report.area is None
     assert report.picture.width_um is None
     assert any("areas are not known" in note for note in report.notes)
@@ -214,12 +214,12 @@ def test_a_file_without_resolution_has_no_areas_and_says_so(tmp_path):
 
 
 def test_the_pdf_is_one_page_of_a4_however_many_classes(ramp, tmp_path):
-    write_pdf(ramp, tmp_path / "out.pdf")
+    write_pdf(ramp, tmp_path / "out.pdf", blocks=True)
     content = (tmp_path / "out.pdf").read_bytes()
     assert content.startswith(b"%PDF")
     width, height = map(float, re.search(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", content).groups())
     assert (width, height) == pytest.approx((210 / 25.4 * 72, 297 / 25.4 * 72), abs=0.1)
-    report = make_report(ramp)
+    report = make_report(ramp, blocks=True)
     # A name that TeX would take for a formula, and letters that few fonts have.
     many = tuple(ClassRow(rf"$\frac{k}$ 肿瘤", "#123456", 10, 1, 0.1, 0.05, 1 / 64, 0.5) for k in range(64))
     content = to_pdf(dataclasses.replace(report, rows=many, slide="s" * 300))
@@ -261,7 +261,7 @@ def letters_of(pdf):
 
 def test_letters_that_our_font_lacks_are_printed_in_a_font_of_this_computer(ramp, tmp_path, fonts, caplog):
     fonts += [str(tmp_path / "none.ttf"), write_font(tmp_path / "made.ttf", "肿瘤")]
-    report = dataclasses.replace(make_report(ramp), slide="Ada 肿瘤")
+    report = dataclasses.replace(make_report(ramp, blocks=True), slide="Ada 肿瘤")
     pdf = to_pdf(report)
     assert set("Ad肿瘤") < letters_of(pdf)
     assert b"+made" in pdf
@@ -269,7 +269,7 @@ def test_letters_that_our_font_lacks_are_printed_in_a_font_of_this_computer(ramp
 
 
 def test_letters_that_no_font_has_are_told_in_words(ramp, fonts, caplog):
-    report = make_report(ramp)
+    report = make_report(ramp, blocks=True)
     plain = to_pdf(report)
     assert not caplog.records
     pdf = to_pdf(dataclasses.replace(report, slide="肿瘤 종양"))
@@ -298,7 +298,7 @@ def test_the_scale_bar_is_a_round_length_of_at_most_a_quarter():
 
 def test_classes_that_were_merged_are_one_row(ramp):
     merged = ramp.session.remove_class(2, into=0)
-    report = make_report(Labelled.of(ramp.slide, merged, ramp.scores))
+    report = make_report(Labelled.of(ramp.slide, merged, ramp.every), blocks=True)
     assert [(row.name, row.patches, row.seeds) for row in report.rows] == [
         ("Tumour", (ramp.labels == 1).sum(), 2),
         ("Other", (ramp.labels != 1).sum(), 2),
@@ -314,7 +314,8 @@ def test_a_class_without_patches_has_no_score(ramp, tmp_path):
             )
         }
     )  # fmt: skip
-    report = make_report(Labelled.of(ramp.slide, session, ramp.scores))
+    every = np.pad(ramp.every, ((0, 0), (0, 1)))
+    report = make_report(Labelled.of(ramp.slide, session, every), blocks=True)
     assert report.rows[3] == ClassRow("None", "#000000", 0, 0, 0.0, 0.0, 0.0, None, 3)
     assert b"None" in to_html(report)
     assert to_pdf(report)
@@ -339,7 +340,7 @@ def many(tmp_path):
 
 
 def test_classes_that_colours_do_not_tell_have_lines_and_a_letter(many, monkeypatch):
-    report = make_report(many)
+    report = make_report(many, blocks=True)
     assert [row.sign for row in report.rows] == [""] * 7 + ["A", "B"]
     picture, x = report.picture.labels, many.slide.centres[:, 0]
     for row, label in zip(report.rows, (1, 0, *range(2, 9)), strict=True):

@@ -27,7 +27,7 @@ def labelled(tmp_path_factory):
     session = session.note("=blurred", user="Anna").note("odd,\nvery", patch=patch, user="Ben")
     session = session.note("fold", patch=patch, box=box).with_seen(np.arange(slide.n_patches) % 2 == 0)
     made = label(slide, session)
-    return type(made).of(slide, made.session.check(user="Carla"), made.scores)
+    return type(made).of(slide, made.session.check(user="Carla"), made.every)
 
 
 def test_the_csv_has_notes_by_patch(labelled, tmp_path):

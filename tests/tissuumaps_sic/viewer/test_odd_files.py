@@ -167,7 +167,7 @@ def test_labels_never_overwrite_what_another_program_wrote_meanwhile(
     slide = open_slide_file(small_h5ad)
     write_small_h5ad(tmp_path / "wide.h5ad", columns=14).replace(small_h5ad)
     session = load_session(session_path(small_h5ad), slide)
-    labelled = Labelled.of(slide, session, np.ones(slide.n_patches, np.float32))
+    labelled = Labelled.of(slide, session, np.full((slide.n_patches, 2), 0.5, np.float32))
     with pytest.raises(ExportError, match="holds other patches than it did"):
         write_labels(labelled, small_h5ad)
 
