@@ -64,7 +64,7 @@ def test_what_was_drawn_for_a_note_goes_into_every_file_as_it_was_drawn(labelled
     session = labelled.session.note(
         "drawn", patch=str(labelled.slide.patch_names[0]), box=box, outline=outline
     )
-    drawn = type(labelled).of(labelled.slide, session, labelled.scores)
+    drawn = type(labelled).of(labelled.slide, session, labelled.every)
     FORMATS["geojson"].write(drawn, tmp_path / "out.geojson")
     found = json.loads((tmp_path / "out.geojson").read_text())
     (mark,) = [each for each in found["features"] if each["properties"]["name"] == "drawn"]
@@ -94,7 +94,7 @@ def test_without_any_of_it_files_are_as_ever(labelled, tmp_path):
     bare = labelled.session
     for _ in range(4):
         bare = bare.undo()
-    plain = type(labelled).of(labelled.slide, bare.model_copy(update={"seen": ""}), labelled.scores)
+    plain = type(labelled).of(labelled.slide, bare.model_copy(update={"seen": ""}), labelled.every)
     FORMATS["csv"].write(plain, tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text().splitlines()[0] == "patch,x,y,label,score,seed"
     FORMATS["geojson"].write(plain, tmp_path / "out.geojson")
