@@ -51,6 +51,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="WIDTH,HEIGHT",
         help="level-0 pixels, where the h5ad does not tell",
     )
+    parser.add_argument(
+        "--no-pixels",
+        dest="pixels",
+        action="store_false",
+        default=None,
+        help="compare patches alone, and not borders finer than a patch",
+    )
     parser.add_argument("--workers", type=read_count, metavar="N", help="slides at a time (default: 1)")
     parser.add_argument("--random-state", type=read_whole, metavar="N", help="default: 0")
     parser.add_argument(
@@ -108,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
     chosen = pick_given(
         options,
         *("embeddings", "methods", "seeds_per_class", "repeats", "clicks", "strategies"),
-        *("slide_size", "workers", "random_state"),
+        *("slide_size", "pixels", "workers", "random_state"),
     )
     with as_wrong_use(EvaluationError):
         # A slide that cannot be evaluated is among the failures.

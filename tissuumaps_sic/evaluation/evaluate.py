@@ -8,10 +8,11 @@ state alone: encoders, methods and strategies get the same draws, and so do one 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -21,22 +22,34 @@ import numpy.typing as npt
 import pandas as pd
 
 from tissuumaps_sic.evaluation.classes import UNCOUNTED, TruthClasses, TruthError
+from tissuumaps_sic.evaluation.pixels import PixelTruth, label_ways, measure_pixels, sample_truth
 from tissuumaps_sic.evaluation.simulation import (
     STRATEGIES,
     Engine,
     EvaluationError,
+    Follower,
     Grid,
     draw_seeds,
     measure,
     simulate,
 )
-from tissuumaps_sic.evaluation.truth import Truth, find_truth, patch_squares, read_truth
+from tissuumaps_sic.evaluation.truth import (
+    Truth,
+    TruthRaster,
+    find_truth,
+    measure_truth,
+    open_truth,
+    patch_squares,
+)
 from tissuumaps_sic.labelling.clustering import UNLABELLED, SeededIterativeClustering
 from tissuumaps_sic.labelling.methods import METHODS
 from tissuumaps_sic.slidefile.arrays import Labels
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.slidefile.provenance import MAIN, read_provenance
+from tissuumaps_sic.slides.cells import open_cells
 from tissuumaps_sic.slides.slide import EmbeddedSlide, embeddings, open_slide_file
+
+log = logging.getLogger(__name__)
 
 Rows = npt.NDArray[np.intp]
 Pair = tuple[Path, Path]
@@ -58,6 +71,7 @@ class Design:
     random_state: int
     slide_size: tuple[int, int] | None
     embeddings: tuple[str, ...] = (MAIN,)
+    pixels: bool = True
 
 
 @dataclass(frozen=True)
@@ -86,8 +100,13 @@ class Evaluation:
         class, and of three or more classes the mean over the classes.
     clicks : DataFrame
         One row a number of clicks: ``slide``, ``encoder``, ``method``, ``strategy``, ``repeat``,
-        ``clicks`` (in all), ``f1``.
+        ``clicks`` (in all), ``f1``; and where pixels are compared ``pixel_f1_<way>`` for each of
+        `pixels.WAYS`.
     failures : tuple of Failure
+    pixels : DataFrame
+        One row a run and way of drawing its labels (``way``, of `pixels.WAYS`): ``slide``, ``encoder``,
+        ``method``, ``n_seeds``, ``repeat``, and what `pixels.measure_pixels` returns. Empty where pixels
+        are not compared.
     """
 
     design: Design
@@ -95,6 +114,7 @@ class Evaluation:
     runs: pd.DataFrame
     clicks: pd.DataFrame
     failures: tuple[Failure, ...]
+    pixels: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def per_slide(self) -> pd.DataFrame:
         """Return the mean and the best F1 of the repeats, one row a slide, encoder, method and n_seeds."""
@@ -117,6 +137,15 @@ class Evaluation:
             best_f1_sd=("best_f1", "std"),
         ).reset_index()
 
+    def pixels_summary(self) -> pd.DataFrame:
+        """Return means over the slides, of the means of the repeats, by encoder, method, n_seeds and way."""
+        if self.pixels.empty:
+            return self.pixels
+        keys = ["encoder", "method", "n_seeds", "way"]
+        figures = ["pixel_f1", "pixel_macro_f1", "iou", "boundary_f1"]
+        by_slide = self.pixels.groupby(["slide", *keys], sort=False)[figures].mean().reset_index()
+        return by_slide.groupby(keys, sort=False)[figures].mean().reset_index()
+
     def clicks_summary(self) -> pd.DataFrame:
         """Return mean and standard deviation over the slides of F1 (the mean of the repeats) by clicks."""
         keys = ["encoder", "method", "strategy", "clicks"]
@@ -136,6 +165,7 @@ def evaluate(
     clicks: int = 20,
     strategies: Sequence[str] = ("largest-error", "random"),
     slide_size: tuple[int, int] | None = None,
+    pixels: bool = True,
     workers: int = 1,
     random_state: int = 0,
 ) -> Evaluation:
@@ -163,6 +193,9 @@ def evaluate(
         How the annotator chooses, names in `STRATEGIES`.
     slide_size : (width, height), optional
         Level-0 pixels, for h5ad files that do not tell.
+    pixels : bool, default=True
+        Whether labels are compared with the truth finer than a patch, too, on slides whose patches lie on a
+        grid.
     workers : int, default=1
         Slides at a time, each in a process of its own.
     random_state : int, default=0
@@ -193,6 +226,7 @@ def evaluate(
         random_state,
         slide_size,
         tuple(embeddings),
+        pixels,
     )
     _check_design(design, workers)
     jobs, failures = _jobs(pairs, design.embeddings)
@@ -205,6 +239,7 @@ def evaluate(
         pd.DataFrame([row for result in done for row in result.runs]),
         pd.DataFrame([row for result in done for row in result.clicks]),
         tuple(failures),
+        pd.DataFrame([row for result in done for row in result.pixels]),
     )
 
 
@@ -258,6 +293,7 @@ class _SlideResult:
     slide: dict[str, Any]
     runs: list[dict[str, Any]]
     clicks: list[dict[str, Any]]
+    pixels: list[dict[str, Any]]
 
 
 def pair_up(files: Sequence[Path], truths: Sequence[Path]) -> list[Pair]:
@@ -385,8 +421,11 @@ def _try_job(job: _Job, design: Design) -> _SlideResult | Failure:
 def _evaluate_slide(job: _Job, design: Design) -> _SlideResult:
     slide = open_slide_file(job.h5ad, job.embedding)
     path = find_truth(job.truth, [job.slide, job.h5ad.stem]) if job.truth.is_dir() else job.truth
-    truth = read_truth(path, patch_squares(slide, slide_size=design.slide_size), design.classes)
+    squares = patch_squares(slide, slide_size=design.slide_size)
+    raster = open_truth(path, squares, design.classes)
+    truth = measure_truth(raster, squares, design.classes)
     _check_truth(path, truth)
+    finer = _sample(slide, raster, design) if design.pixels else None
     counted = truth.labels != UNCOUNTED
     shares = np.bincount(truth.labels[counted], minlength=len(truth.names)) / counted.sum()
     key = {"slide": job.slide, "encoder": job.encoder}
@@ -400,14 +439,52 @@ def _evaluate_slide(job: _Job, design: Design) -> _SlideResult:
     }
     runs: list[dict[str, Any]] = []
     clicks: list[dict[str, Any]] = []
+    pixels: list[dict[str, Any]] = []
     for method in design.methods:
         engine = _engine(slide, method, design.random_state)
         named = key | {"method": method}
-        runs += [named | row for row in _seed_runs(engine, truth, job.slide, design)]
+        for run, fitted, y in _seed_runs(engine, truth, job.slide, design):
+            runs.append(named | run)
+            if finer is not None:
+                drawn = named | {each: run[each] for each in ("n_seeds", "repeat")}
+                pixels += [drawn | row for row in _measure_ways(slide, finer, fitted, y)]
         if design.clicks:
             grid = Grid.of(slide)
-            clicks += [named | row for row in _click_runs(engine, truth, grid, job.slide, design)]
-    return _SlideResult(row, runs, clicks)
+
+            def follow(fitted: SeededIterativeClustering, y: Labels) -> dict[str, float]:
+                return {} if finer is None else _follow_ways(slide, finer, fitted, y)
+
+            clicks += [named | row for row in _click_runs(engine, truth, grid, job.slide, design, follow)]
+    return _SlideResult(row, runs, clicks, pixels)
+
+
+def _sample(slide: EmbeddedSlide, raster: TruthRaster, design: Design) -> PixelTruth | None:
+    """Return the truth at points; None, with a word, where the patches lie on no grid."""
+    try:
+        cells = open_cells(slide)
+    except SlideFileError as error:
+        log.warning("%s; its pixels are not compared", error)
+        return None
+    mpp = read_provenance(slide.path).slide.mpp
+    return sample_truth(raster, cells, len(design.classes.names), mpp)
+
+
+def _measure_ways(
+    slide: EmbeddedSlide, finer: PixelTruth, fitted: SeededIterativeClustering, y: Labels
+) -> Iterator[dict[str, Any]]:
+    ways = label_ways(finer, fitted.scores_, fitted.labels_, y, slide.prepared.places)
+    for way, found in ways.items():
+        yield {"way": way, **measure_pixels(finer, found)}
+
+
+def _follow_ways(
+    slide: EmbeddedSlide, finer: PixelTruth, fitted: SeededIterativeClustering, y: Labels
+) -> dict[str, float]:
+    ways = label_ways(finer, fitted.scores_, fitted.labels_, y, slide.prepared.places)
+    return {
+        f"pixel_f1_{way}": measure_pixels(finer, found, borders=False)["pixel_f1"]
+        for way, found in ways.items()
+    }
 
 
 def _check_truth(path: Path, truth: Truth) -> None:
@@ -437,25 +514,33 @@ def generator(random_state: int, *names: str | int) -> np.random.Generator:
     )
 
 
-def _seed_runs(engine: Engine, truth: Truth, slide: str, design: Design) -> Iterator[dict[str, Any]]:
+def _seed_runs(
+    engine: Engine, truth: Truth, slide: str, design: Design
+) -> Iterator[tuple[dict[str, Any], SeededIterativeClustering, Labels]]:
+    """Yield the row of each run, what was fitted, and its seeds."""
     for n_seeds in design.seeds_per_class:
         for repeat in range(design.repeats):
             y = draw_seeds(truth.labels, n_seeds, generator(design.random_state, slide, n_seeds, repeat))
-            yield {
+            fitted = engine(y)
+            row = {
                 "n_seeds": n_seeds,
                 "n_seeds_drawn": int((y != UNLABELLED).sum()),
                 "repeat": repeat,
-                **measure(truth.labels, engine(y).labels_, len(truth.names)),
+                **measure(truth.labels, fitted.labels_, len(truth.names)),
             }
+            yield row, fitted, y
 
 
 def _click_runs(
-    engine: Engine, truth: Truth, grid: Grid, slide: str, design: Design
+    engine: Engine, truth: Truth, grid: Grid, slide: str, design: Design, follow: Follower
 ) -> Iterator[dict[str, Any]]:
     for repeat in range(design.repeats):
         first = draw_seeds(truth.labels, 1, generator(design.random_state, slide, 1, repeat))
         for strategy in design.strategies:
             rng = generator(design.random_state, slide, "annotator", repeat)
-            curve = simulate(engine, truth, grid, first, strategy=strategy, clicks=design.clicks, rng=rng)
-            for clicks, f1 in enumerate(curve, start=len(truth.names)):
-                yield {"strategy": strategy, "repeat": repeat, "clicks": clicks, "f1": f1}
+            told: dict[str, Any] = {"strategy": strategy, "repeat": repeat}
+            curve = simulate(
+                engine, truth, grid, first, strategy=strategy, clicks=design.clicks, rng=rng, follow=follow
+            )
+            for clicks, figures in enumerate(curve, start=len(truth.names)):
+                yield told | {"clicks": clicks} | figures

@@ -21,7 +21,11 @@ _INCHES = 4.2
 _DPI = 160
 
 
-def f1_by_seeds(per_slide: pd.DataFrame, *, repeats: int) -> Figure:
+# How labels are drawn finer than a patch, by the style of a line; all other ways are fine's rivals.
+_WAYS = {"blocks": ":", "interpolated": "--", "fine": "-"}
+
+
+def f1_by_seeds(per_slide: pd.DataFrame, *, repeats: int, pixels: pd.DataFrame | None = None) -> Figure:
     """Draw the F1 of every slide by the number of seeds, for each encoder and method.
 
     Parameters
@@ -30,17 +34,21 @@ def f1_by_seeds(per_slide: pd.DataFrame, *, repeats: int) -> Figure:
         ``encoder``, ``method``, ``n_seeds``, ``mean_f1``, ``best_f1``; one row a slide and combination.
     repeats : int
         How many draws the mean and the best are of.
+    pixels : DataFrame, optional
+        ``encoder``, ``method``, ``n_seeds``, ``way``, ``pixel_f1``; one row a combination.
 
     Returns
     -------
     Figure
         Left the best of the repeats, right their mean: a box from quartile to quartile with the median, and
-        a dot for every slide.
+        a dot for every slide. Beside them, where pixels were compared, the mean F1 by pixel of each way in
+        which labels are drawn.
     """
     numbers = sorted(per_slide["n_seeds"].unique())
     series = _series(per_slide)
     width = 0.8 / len(series)
-    figure, panels = _panels(2, widest=max(1.0, 0.08 * len(numbers) * len(series)))
+    finer = pixels is not None and not pixels.empty
+    figure, panels = _panels(3 if finer else 2, widest=max(1.0, 0.08 * len(numbers) * len(series)))
     for panel, column, title in (
         (panels[0], "best_f1", f"Best of {repeats} draws of seeds"),
         (panels[1], "mean_f1", f"Mean of {repeats} draws of seeds"),
@@ -57,8 +65,25 @@ def f1_by_seeds(per_slide: pd.DataFrame, *, repeats: int) -> Figure:
         panel.set_xlim(-0.5, len(numbers) - 0.5)
         panel.set_xlabel("seeds per class")
         panel.set_title(title, fontsize=11)
+    if pixels is not None and finer:
+        _draw_ways(panels[2], pixels, "n_seeds", "pixel_f1", numbers)
+        panels[2].set_xticks(range(len(numbers)), [str(number) for number in numbers])
+        panels[2].set_xlabel("seeds per class")
+        panels[2].set_title("By pixel, mean of slides", fontsize=11)
     slides = per_slide["slide"].nunique()
     return _finish(figure, panels, note=f"a dot is a slide ({slides} in all); a box spans their middle half")
+
+
+def _draw_ways(panel: Axes, table: pd.DataFrame, key: str, value: str, numbers: Sequence[Any]) -> None:
+    """Draw means by a number, a line an encoder, method and way; colours are those of the other panels."""
+    for position, (_, rows) in enumerate(_series(table)):
+        for way, style in _WAYS.items():
+            means = rows[rows["way"] == way].groupby(key)[value].mean().reindex(list(numbers))
+            color = _look(position)["color"]
+            panel.plot(range(len(numbers)), means.to_numpy(), style, color=color, linewidth=1.8)
+    for way, style in _WAYS.items():
+        panel.plot([], [], style, color="0.3", label=way)
+    panel.legend(frameon=False, fontsize=8, loc="lower right")
 
 
 def f1_by_clicks(clicks: pd.DataFrame) -> Figure:
@@ -67,18 +92,21 @@ def f1_by_clicks(clicks: pd.DataFrame) -> Figure:
     Parameters
     ----------
     clicks : DataFrame
-        ``slide``, ``encoder``, ``method``, ``strategy``, ``repeat``, ``clicks``, ``f1``.
+        ``slide``, ``encoder``, ``method``, ``strategy``, ``repeat``, ``clicks``, ``f1``, and where pixels
+        were compared ``pixel_f1_<way>``.
 
     Returns
     -------
     Figure
-        The median over slides and repeats, and a band from quartile to quartile.
+        The median over slides and repeats, and a band from quartile to quartile. Where pixels were compared
+        a further panel a strategy, of the mean F1 by pixel of each way in which labels are drawn.
     """
     from matplotlib.ticker import MaxNLocator
 
     strategies = list(dict.fromkeys(clicks["strategy"]))
-    figure, panels = _panels(len(strategies))
-    for panel, strategy in zip(panels, strategies, strict=True):
+    ways = [way for way in _WAYS if f"pixel_f1_{way}" in clicks]
+    figure, panels = _panels(len(strategies) * (2 if ways else 1))
+    for panel, strategy in zip(panels[: len(strategies)], strategies, strict=True):
         for position, (name, rows) in enumerate(_series(clicks[clicks["strategy"] == strategy])):
             look = _look(position)
             by_clicks = rows.groupby("clicks")["f1"]
@@ -90,6 +118,21 @@ def f1_by_clicks(clicks: pd.DataFrame) -> Figure:
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.set_xlabel("clicks in all")
         panel.set_title(f"strategy: {strategy}", fontsize=11)
+    if ways:
+        keys = ["encoder", "method", "strategy", "clicks"]
+        long = pd.concat(
+            [
+                clicks[keys].assign(way=way, pixel_f1=clicks[f"pixel_f1_{way}"])  # a row a way
+                for way in ways
+            ]
+        )
+        numbers = sorted(clicks["clicks"].unique())
+        for panel, strategy in zip(panels[len(strategies) :], strategies, strict=True):
+            _draw_ways(panel, long[long["strategy"] == strategy], "clicks", "pixel_f1", numbers)
+            places = [each for each in range(len(numbers)) if numbers[each] % 5 == 0]
+            panel.set_xticks(places, [str(numbers[each]) for each in places])
+            panel.set_xlabel("clicks in all")
+            panel.set_title(f"by pixel, strategy: {strategy}", fontsize=11)
     runs = clicks.groupby(["slide", "repeat"]).ngroups
     return _finish(
         figure, panels, note=f"line: median of {runs} runs (slides and repeats); band: their middle half"

@@ -30,8 +30,8 @@ def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
     Returns
     -------
     list of Path
-        ``evaluation.csv``, ``evaluation.json``, ``f1_by_seeds.png``; and with a simulated annotator
-        ``clicks.csv``, ``f1_by_clicks.png``.
+        ``evaluation.csv``, ``evaluation.json``, ``f1_by_seeds.png``; ``pixels.csv`` where pixels were
+        compared; and with a simulated annotator ``clicks.csv``, ``f1_by_clicks.png``.
 
     Raises
     ------
@@ -48,8 +48,12 @@ def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
     writers: dict[str, Callable[[Path], Any]] = {
         "evaluation.csv": partial(_as_texts(evaluation.runs).to_csv, index=False),
         "evaluation.json": lambda path: path.write_text(json.dumps(report(evaluation), indent=2) + "\n"),
-        "f1_by_seeds.png": f1_by_seeds(evaluation.per_slide(), repeats=evaluation.design.repeats).savefig,
+        "f1_by_seeds.png": f1_by_seeds(
+            evaluation.per_slide(), repeats=evaluation.design.repeats, pixels=evaluation.pixels_summary()
+        ).savefig,
     }
+    if not evaluation.pixels.empty:
+        writers["pixels.csv"] = partial(_as_texts(evaluation.pixels).to_csv, index=False)
     if not evaluation.clicks.empty:
         writers |= {
             "clicks.csv": partial(_as_texts(evaluation.clicks).to_csv, index=False),
@@ -97,6 +101,7 @@ def report(evaluation: Evaluation) -> dict[str, Any]:
         },
         "slides": _records(evaluation.slides),
         "summary": _records(evaluation.summary()) if done else [],
+        "pixels_summary": _records(evaluation.pixels_summary()),
         "clicks_summary": _records(evaluation.clicks_summary()) if clicked else [],
         "failures": [{"file": failure.file, "message": failure.message} for failure in evaluation.failures],
     }

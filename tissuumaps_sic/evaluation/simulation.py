@@ -30,6 +30,8 @@ class EvaluationError(SicError):
 
 # From seeds, shape (n_patches,), -1 where there is none, to a fitted estimator.
 Engine = Callable[[Labels], SeededIterativeClustering]
+# From a fitted estimator and its seeds to more figures of it.
+Follower = Callable[[SeededIterativeClustering, Labels], dict[str, float]]
 
 
 def draw_seeds(labels: Labels, n_seeds: int, rng: np.random.Generator) -> Labels:
@@ -248,7 +250,8 @@ def simulate(
     strategy: str,
     clicks: int,
     rng: np.random.Generator,
-) -> list[float]:
+    follow: Follower | None = None,
+) -> list[dict[str, float]]:
     """Annotate a slide click by click, always truthfully.
 
     Parameters
@@ -265,18 +268,21 @@ def simulate(
         In all, the first seeds included.
     rng : Generator
         The annotator's own.
+    follow : callable, optional
+        Gives more figures of what was fitted.
 
     Returns
     -------
-    list of float
-        F1 after the first seeds and after every further click. It stays once nothing is wrong, or nothing
-        is left to click.
+    list of dict of str to float
+        ``f1``, and what `follow` gives, after the first seeds and after every further click. They stay once
+        nothing is wrong, or nothing is left to click.
     """
     y = seeds.copy()
-    curve: list[float] = []
+    curve: list[dict[str, float]] = []
     for _ in range(int((seeds != UNLABELLED).sum()), clicks + 1):
         fitted = engine(y)
-        curve.append(measure(truth.labels, fitted.labels_, len(truth.names))["f1"])
+        figures = {"f1": measure(truth.labels, fitted.labels_, len(truth.names))["f1"]}
+        curve.append(figures | (follow(fitted, y) if follow else {}))
         turn = Turn(truth.labels, grid, y, fitted, rng)
         chosen = STRATEGIES[strategy](turn) if turn.wrong.any() else None
         if chosen is None:

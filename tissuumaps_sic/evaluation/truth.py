@@ -205,18 +205,30 @@ def read_truth(
     at 64 pixels to the edge of a patch, a pixel belonging to a polygon by its centre, so that a share is
     within 0.3 % of the patch for outlines that are smooth at that scale (usually within 0.1 %).
     """
+    return measure_truth(open_truth(path, squares, classes, offset=offset), squares, classes)
+
+
+def open_truth(
+    path: Path, squares: PatchSquares, classes: TruthClasses, *, offset: Pair | None = None
+) -> TruthRaster:
+    """Return the truth of a slide as a raster of classes; parameters and errors are those of `read_truth`."""
     if not path.is_file():
         raise TruthError(f"{path}: no such file; give the slide's mask, GeoJSON or XML")
     try:
         if is_drawing(path):
-            raster: _Raster = _read_drawing(path, squares, classes, offset)
-        elif path.suffix.lower() in MASKS:
-            raster = _read_mask(path, squares, classes)
-        else:
-            raise TruthError(
-                f"{path.name}: a truth ends in {', '.join(sorted(DRAWINGS + MASKS))}; convert the file, or "
-                "rename it"
-            )
+            return _read_drawing(path, squares, classes, offset)
+        if path.suffix.lower() in MASKS:
+            return _read_mask(path, squares, classes)
+    except AreaError as error:
+        raise TruthError(str(error)) from error
+    raise TruthError(
+        f"{path.name}: a truth ends in {', '.join(sorted(DRAWINGS + MASKS))}; convert the file, or rename it"
+    )
+
+
+def measure_truth(raster: TruthRaster, squares: PatchSquares, classes: TruthClasses) -> Truth:
+    """Return the truth of every patch, of a raster of classes; errors are those of `read_truth`."""
+    try:
         shares = _shares(raster, squares, len(classes.names))
     except AreaError as error:
         raise TruthError(str(error)) from error
@@ -237,7 +249,7 @@ def _labels(shares: Doubles) -> npt.NDArray[np.int64]:
 # ---------------------------------------------------------------------------------------------- shares
 
 
-class _Raster(Protocol):
+class TruthRaster(Protocol):
     """Classes on a grid of pixels over the slide, read by rectangles."""
 
     @property
@@ -256,7 +268,7 @@ class _Raster(Protocol):
         """Return the classes in a rectangle, shape (height, width); -1 is no class."""
 
 
-def _shares(raster: _Raster, squares: PatchSquares, n_classes: int) -> Doubles:
+def _shares(raster: TruthRaster, squares: PatchSquares, n_classes: int) -> Doubles:
     """Return the share of each class in each square, shape (n_patches, n_classes)."""
     pixel = np.array(raster.pixel)
     corners = (squares.centres - squares.size0 / 2 - raster.origin) / pixel

@@ -204,7 +204,10 @@ def test_a_simulated_annotator_mends_the_labels_and_then_rests():
         seen.append(y.copy())
         return teachable(labels, start=0)(y)
 
-    curve = simulate(engine, truth, grid, first, strategy="largest-error", clicks=9, rng=None)
+    curve = [
+        each["f1"]
+        for each in simulate(engine, truth, grid, first, strategy="largest-error", clicks=9, rng=None)
+    ]
     # The last five are known; of the 13 before them the middle is clicked, then each of the two ends left.
     assert [int(np.flatnonzero(after != before)[0]) for before, after in pairwise(seen)] == [24, 18, 29]
     hits = np.array([5, 14, 16, 18])
@@ -454,7 +457,8 @@ def test_the_report_holds_tables_figures_and_strict_json(tmp_path):
         each.name for each in (tmp_path / "new/out").iterdir()
     )
     assert {file.name for file in files} == {
-        "evaluation.csv", "clicks.csv", "evaluation.json", "f1_by_seeds.png", "f1_by_clicks.png",
+        "evaluation.csv", "clicks.csv", "pixels.csv",
+        "evaluation.json", "f1_by_seeds.png", "f1_by_clicks.png",
     }  # fmt: skip
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "new/out/evaluation.csv"), evaluation.runs)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "new/out/clicks.csv"), evaluation.clicks)
