@@ -129,10 +129,12 @@ def test_an_evaluation(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "report", lambda _: {})
     monkeypatch.setattr(Evaluation, "per_slide", lambda _: runs)
     evaluation = Evaluation.__new__(Evaluation)
-    for key, value in {"runs": runs, "clicks": runs, "design": SimpleNamespace(repeats=1)}.items():
+    tables = {"runs": runs, "clicks": runs, "pixels": runs}
+    for key, value in (tables | {"design": SimpleNamespace(repeats=1)}).items():
         object.__setattr__(evaluation, key, value)
+    monkeypatch.setattr(Evaluation, "pixels_summary", lambda _: runs)
     write_report(evaluation, tmp_path)
-    for name in ("evaluation.csv", "clicks.csv"):
+    for name in ("evaluation.csv", "clicks.csv", "pixels.csv"):
         assert computed(tmp_path / name) == []
         table = read_table(tmp_path / name, ("slide", "f1"), numbers=("f1",))
         assert [(row["slide"], table.number(row, "f1")) for row in table.rows] == [
