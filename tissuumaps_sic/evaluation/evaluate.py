@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -450,15 +451,14 @@ def _evaluate_slide(job: _Job, design: Design) -> _SlideResult:
                 pixels += [drawn | row for row in _measure_ways(slide, finer, fitted, y)]
         if design.clicks:
             grid = Grid.of(slide)
-
-            def follow(fitted: SeededIterativeClustering, y: Labels) -> dict[str, float]:
-                return {} if finer is None else _follow_ways(slide, finer, fitted, y)
-
+            # A point a cell: there are hundreds of clicks.
+            coarse = _sample(slide, raster, design, most_along=1) if design.pixels else None
+            follow = partial(_follow_ways, slide, coarse)
             clicks += [named | row for row in _click_runs(engine, truth, grid, job.slide, design, follow)]
     return _SlideResult(row, runs, clicks, pixels)
 
 
-def _sample(slide: EmbeddedSlide, raster: TruthRaster, design: Design) -> PixelTruth | None:
+def _sample(slide: EmbeddedSlide, raster: TruthRaster, design: Design, **how: int) -> PixelTruth | None:
     """Return the truth at points; None, with a word, where the patches lie on no grid."""
     try:
         cells = open_cells(slide)
@@ -466,7 +466,7 @@ def _sample(slide: EmbeddedSlide, raster: TruthRaster, design: Design) -> PixelT
         log.warning("%s; its pixels are not compared", error)
         return None
     mpp = read_provenance(slide.path).slide.mpp
-    return sample_truth(raster, cells, len(design.classes.names), mpp)
+    return sample_truth(raster, cells, len(design.classes.names), mpp, **how)
 
 
 def _measure_ways(
@@ -478,8 +478,10 @@ def _measure_ways(
 
 
 def _follow_ways(
-    slide: EmbeddedSlide, finer: PixelTruth, fitted: SeededIterativeClustering, y: Labels
+    slide: EmbeddedSlide, finer: PixelTruth | None, fitted: SeededIterativeClustering, y: Labels
 ) -> dict[str, float]:
+    if finer is None:
+        return {}
     ways = label_ways(finer, fitted.scores_, fitted.labels_, y, slide.prepared.places)
     return {
         f"pixel_f1_{way}": measure_pixels(finer, found, borders=False)["pixel_f1"]

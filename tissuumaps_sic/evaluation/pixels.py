@@ -56,7 +56,12 @@ class PixelTruth:
 
 
 def sample_truth(
-    raster: TruthRaster, cells: SlideCells, n_classes: int, mpp: tuple[float, float] | None
+    raster: TruthRaster,
+    cells: SlideCells,
+    n_classes: int,
+    mpp: tuple[float, float] | None,
+    *,
+    most_along: int = _MOST_ALONG,
 ) -> PixelTruth:
     """Read the truth at points of the patches' middles.
 
@@ -67,9 +72,11 @@ def sample_truth(
     n_classes : int
     mpp : (float, float) or None
         Micrometres per level-0 pixel in x and in y, where they are known.
+    most_along : int, default=16
+        Points along the edge of a middle, at most; at least one a cell.
     """
     n_patches, side = cells.grid.n_patches, cells.side
-    most = max(1, min(_MOST_ALONG, int((_MOST_POINTS / n_patches) ** 0.5)))
+    most = max(1, min(most_along, int((_MOST_POINTS / n_patches) ** 0.5)))
     along = side * max(1, most // side)
     stride = np.array(cells.size) * side
     steps = (np.arange(along) + 0.5) / along
