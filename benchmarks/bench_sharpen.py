@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from embedder import EmbedOptions, SlideInput, embed_slides
+from embedder import EmbedOptions, embed_slides
+from embedder.embedding.request import SlideInput
 from tissuumaps_sic import SeededIterativeClustering
 from tissuumaps_sic.labelling.sharpen import CellGrid, sharpen
 from tissuumaps_sic.slidefile.fine import read_fine

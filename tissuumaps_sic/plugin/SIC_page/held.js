@@ -1,6 +1,7 @@
 /** A session that cannot lie beside its slide: the server keeps it until it stops, and the page holds what it has seen last. */
 
 import { download } from "./downloads.js";
+import { isHere, readKept, writeKept } from "./kept.js";
 import { attempt } from "./requests.js";
 import * as server from "./server.js";
 import { app, current, isTemporary, layer, request, sessionRequest, subscribe, tell, update } from "./state.js";
@@ -11,23 +12,11 @@ import { app, current, isTemporary, layer, request, sessionRequest, subscribe, t
 const KEPT = "SIC.held"; // in this tab, so that it survives that the page is loaded again
 
 /** @returns {Held[]} */
-function stored() {
-  try {
-    const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
-    return Array.isArray(kept) ? kept : [];
-  } catch {
-    return [];
-  }
-}
-
-/** @param {Held} each */
-const isHere = (each) => each.h5ad === app.layer?.h5ad && each.session === app.session;
+const stored = () => readKept(KEPT);
 
 /** @param {Held} held */
 function keep(held) {
-  try {
-    sessionStorage.setItem(KEPT, JSON.stringify([...stored().filter((each) => !isHere(each)), held]));
-  } catch { /* no room: it is held in the page alone */ }
+  writeKept(KEPT, [held]);
   update({ held });
 }
 

@@ -1,6 +1,7 @@
 /** Seeds on their way to the server: kept in the page until they are there, whatever happens meanwhile. */
 
 import { download } from "./downloads.js";
+import { isHere, readKept, writeKept } from "./kept.js";
 import { reload, takeState } from "./open.js";
 import { drawSeeds } from "./overlay.js";
 import { enqueue } from "./requests.js";
@@ -18,24 +19,11 @@ const PASSING = [0, 403, 500, 502, 503, 504, 507], POLLED = [0, 502, 503, 504];
 let timer = 0;
 
 /** @returns {Unsent[]} */
-function stored() {
-  try {
-    const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
-    return Array.isArray(kept) ? kept : [];
-  } catch {
-    return [];
-  }
-}
-
-/** @param {Unsent} each */
-const isHere = (each) => each.h5ad === app.layer?.h5ad && each.session === app.session;
+const stored = () => readKept(KEPT);
 
 /** Keep what is unsent of this session, and what is of others. @param {Unsent[]} unsent */
 function keep(unsent) {
-  const others = stored().filter((each) => !isHere(each));
-  try {
-    sessionStorage.setItem(KEPT, JSON.stringify([...others, ...unsent]));
-  } catch { /* no room for a lasso of a million: it is kept in the page alone */ }
+  writeKept(KEPT, unsent);
   update({ unsent });
 }
 
