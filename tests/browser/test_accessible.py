@@ -176,7 +176,9 @@ def test_every_task_of_the_readme_is_done_by_keyboard_alone(browser, server, dem
         assert viewer.evaluate("SIC.app.border") is not None
         # A seed is found in the list, and taken back.
         tab_to(viewer, "sic-seeds-summary")
-        press(viewer, "Enter", "Tab", "Delete")
+        press(viewer, "Enter", "Tab")
+        assert focused(viewer).startswith("sic-seed-")
+        press(viewer, "Delete")
         assert len(viewer.seeds) == len(seeds) - 1
         assert viewer.error is None
         # The next slide.

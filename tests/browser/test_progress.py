@@ -86,6 +86,7 @@ def test_a_slow_run_is_followed_and_stopped_and_the_labels_stay(slow, how):
     labels, saved = labels_of(slow), json.loads(slow.session_path.read_text())
     slow.choose(1)
     slow.click_patch(300)
+    slow.wait_for_why(300)
     seeds = slow.seeds
     slow.take(60)
     above = place_of(slow, "#sic-run")

@@ -142,8 +142,16 @@ class Viewer:
         )
 
     def wait(self):
-        """Wait until the patches are drawn, the session is there, and nothing is under way."""
+        """Wait until the patches are drawn, the session is there, nothing is under way, and events are heard.
+
+        A browser tells of some things, as that a `details` opened, after what a key does is done.
+        """
         self.page.wait_for_function("window.SIC?.app?.state && !window.SIC.app.busy", timeout=60_000)
+        self.evaluate("new Promise((heard) => setTimeout(() => setTimeout(heard)))")
+
+    def wait_for_why(self, row):
+        """Wait until the panel says why a patch is what it is, which is asked where the pointer rests."""
+        self.page.wait_for_selector(f"#sic-why[data-patch='{row}']")
 
     def show_all(self):
         """Zoom out, so that every patch is on the screen."""
