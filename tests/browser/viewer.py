@@ -149,6 +149,10 @@ class Viewer:
         self.page.wait_for_function("window.SIC?.app?.state && !window.SIC.app.busy", timeout=60_000)
         self.evaluate("new Promise((heard) => setTimeout(() => setTimeout(heard)))")
 
+    def wait_for_cells(self):
+        """Wait until the labels of cells, which follow those of patches, are there."""
+        self.page.wait_for_function("SIC.app.labels !== null && SIC.app.cells?.of === SIC.app.labels")
+
     def wait_for_why(self, row):
         """Wait until the panel says why a patch is what it is, which is asked where the pointer rests."""
         self.page.wait_for_selector(f"#sic-why[data-patch='{row}']")
@@ -298,11 +302,12 @@ class Viewer:
         return {key: int(number) for key, number in rows}
 
     def canvas_alphas(self, places):
-        """Opacity, 0..1, of what TissUUmaps has drawn over each of some points of the slide."""
+        """Opacity, 0..1, of what is drawn over each of some points of the slide: markers, and the labels' picture."""
         return self.evaluate(
             """(places) => {
                 glUtils.draw();
                 const canvas = document.getElementById("gl_canvas"), osd = tmapp.ISS_viewer;
+                const picture = document.getElementById("SIC_picture"), strength = Number(picture?.style.opacity);
                 const gl = canvas.getContext("webgl2", glUtils._options), out = new Uint8Array(4);
                 const scale = canvas.width / osd.canvas.clientWidth;
                 return places.map(([x, y]) => {
@@ -310,14 +315,16 @@ class Viewer:
                     const pixel = osd.viewport.pixelFromPoint(point, true);
                     gl.readPixels(pixel.x * scale, canvas.height - 1 - pixel.y * scale, 1, 1,
                         gl.RGBA, gl.UNSIGNED_BYTE, out);
-                    return out[3] / 255;
+                    const [, , , alpha] = !picture ? [0, 0, 0, 0] : picture.getContext("2d").getImageData(
+                        pixel.x * picture.width / picture.clientWidth, pixel.y * picture.height / picture.clientHeight, 1, 1).data;
+                    return 1 - (1 - out[3] / 255) * (1 - (picture ? strength * alpha / 255 : 0));
                 });
             }""",
             [[float(x), float(y)] for x, y in places],
         )
 
     def canvas_alpha(self, x, y):
-        """Opacity, 0..1, of what TissUUmaps has drawn over a point of the slide."""
+        """Opacity, 0..1, of what is drawn over a point of the slide."""
         return self.canvas_alphas([(x, y)])[0]
 
     def keep_picture(self, folder: Path, name: str):

@@ -5,7 +5,7 @@ import { ease } from "../../tissuumaps_sic/plugin/SIC_page/easing.js";
 import { makeGrid } from "../../tissuumaps_sic/plugin/SIC_page/grid.js";
 import { nameOf } from "../../tissuumaps_sic/plugin/SIC_page/keynames.js";
 import { KEYS, onKey, onKeyUp, takeKeys } from "../../tissuumaps_sic/plugin/SIC_page/keyboard.js";
-import { outline } from "../../tissuumaps_sic/plugin/SIC_page/outlines.js";
+import { ofGrid, outline } from "../../tissuumaps_sic/plugin/SIC_page/outlines.js";
 import { stepsOf } from "../../tissuumaps_sic/plugin/SIC_page/panel/steps.js";
 import { barOf, magnificationOf } from "../../tissuumaps_sic/plugin/SIC_page/ruler.js";
 import { app, canView, isSeeding, reset, update } from "../../tissuumaps_sic/plugin/SIC_page/state.js";
@@ -101,7 +101,7 @@ test("an outline runs inside its class and closes, around notches too", () => {
     labels.push(x === 1 && y >= 1 && y <= 2 || x === 2 && y === 2 ? 1 : 0);
   }
   const grid = makeGrid({ x: Float64Array.from(places, ([x]) => x), y: Float64Array.from(places, ([, y]) => y) });
-  for (const { label, lines } of outline(grid, labels)) {
+  for (const { label, lines } of outline(ofGrid(grid), labels)) {
     const ends = new Map();
     for (let at = 0; at < lines.length; at += 2) {
       const row = grid.at({ x: lines[at], y: lines[at + 1] });

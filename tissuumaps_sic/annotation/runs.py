@@ -289,8 +289,10 @@ def apply_border(
     labels: npt.NDArray[np.integer[Any]],
     seeded: npt.NDArray[np.bool_],
     border: float,
+    *,
+    positive: int = 1,
 ) -> npt.NDArray[np.uint8]:
-    """Return the labels where a patch is of class 1 from a score of `border` on.
+    """Return the labels where a patch, or a cell, is of the positive class from a score of `border` on.
 
     Parameters
     ----------
@@ -300,19 +302,20 @@ def apply_border(
     seeded : ndarray of shape (n_patches,), bool
     border : float
         0 to 1.
+    positive : int, default=1
 
     Returns
     -------
     ndarray of shape (n_patches,), uint8
         A patch below the border is of the best of the other classes.
     """
-    moved = np.where(scores[:, 1] >= np.float32(border), 1, find_runner_up(scores))
+    moved = np.where(scores[:, positive] >= np.float32(border), positive, find_runner_up(scores, positive))
     return np.where(seeded, labels, moved).astype(np.uint8)
 
 
-def find_runner_up(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Return the best class of each patch but for class 1, (n_patches,) uint8."""
-    others = np.delete(np.arange(scores.shape[1]), 1)
+def find_runner_up(scores: npt.NDArray[np.float32], positive: int = 1) -> npt.NDArray[np.uint8]:
+    """Return the best class of each patch but for the positive one, (n_patches,) uint8."""
+    others = np.delete(np.arange(scores.shape[1]), positive)
     return np.asarray(others[scores[:, others].argmax(axis=1)], dtype=np.uint8)
 
 

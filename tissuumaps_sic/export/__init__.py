@@ -1,6 +1,6 @@
 """Labels in many formats: a file for each, and the table of them."""
 
-from tissuumaps_sic.export.annotations import regions_in, write_regions
+from tissuumaps_sic.export.annotations import find_regions, regions_in, write_regions
 from tissuumaps_sic.export.csv_rows import write_csv
 from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.export.formats import (
@@ -24,6 +24,7 @@ __all__ = [
     "ExportOptions",
     "Format",
     "export_slide",
+    "find_regions",
     "name_session",
     "open_labelled",
     "regions_in",

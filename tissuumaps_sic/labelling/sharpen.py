@@ -309,12 +309,16 @@ def _apply(learnt: tuple[Index, Doubles, Doubles], grid: CellGrid, n_classes: in
     return evidence
 
 
+def find_middle(side: int) -> list[int]:
+    """Return the cells at the middle of a patch, one or four, as places in its rows of cells."""
+    middle = range((side - 1) // 2, side // 2 + 1)
+    return [row * side + column for row in middle for column in middle]
+
+
 def _honour(logits: Singles, seeds: Labels, side: int) -> None:
     """Raise the class of a seeded patch above the others in the cells at its middle."""
-    middle = range((side - 1) // 2, side // 2 + 1)
-    cells = [row * side + column for row in middle for column in middle]
     for patch in np.flatnonzero(seeds >= 0):
-        for cell in cells:
+        for cell in find_middle(side):
             others = np.delete(logits[patch, cell], seeds[patch]).max(initial=-np.inf)
             logits[patch, cell, seeds[patch]] = max(logits[patch, cell, seeds[patch]], others + _HONOUR)
 

@@ -15,6 +15,7 @@ from typing import Any
 from tissuumaps_sic.annotation.lending import only_from
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
+from tissuumaps_sic.viewer.cells import send_cells, send_lattice
 from tissuumaps_sic.viewer.documents import bring_document, send_document
 from tissuumaps_sic.viewer.exports import export_labels, send_regions, write_into_h5ad
 from tissuumaps_sic.viewer.history import send_history, send_restoring
@@ -91,6 +92,8 @@ ENDPOINTS = {
     "run": Endpoint(run_clustering, RunRequest, writes=True),
     "labels": Endpoint(send_labels, OpenRequest),
     "scores": Endpoint(send_scores, ScoresRequest),
+    "lattice": Endpoint(send_lattice, OpenRequest),
+    "cells": Endpoint(send_cells, ScoresRequest),
     "suggest": Endpoint(suggest_patches, SuggestRequest),
     "why": Endpoint(explain_patch, WhyRequest),
     "alike": Endpoint(find_alike, AlikeRequest),

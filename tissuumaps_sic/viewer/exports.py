@@ -15,7 +15,7 @@ import numpy as np
 from shapely.geometry import mapping
 
 from tissuumaps_sic.annotation.classes import order_classes
-from tissuumaps_sic.export import FORMATS, ExportOptions, regions_in, write_labels
+from tissuumaps_sic.export import FORMATS, ExportOptions, find_regions, regions_in, write_labels
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
@@ -29,14 +29,17 @@ _MOST_SENT = 256 * 2**20
 
 
 def send_regions(shared: Shared, reach: Reach, request: SeenRequest) -> Header:
-    """Return the labels as regions, in the order in which classes are listed.
+    """Return the labels as regions, in the order in which classes are listed, by cell where that can be.
 
     Polygons with holes in level-0 pixels, areas and the tissue in them in mm², shares of all regions' tissue.
     """
     slide = shared.opened.slide(reach.h5ad)
     session = shared.opened.seen_session(slide, request)
-    require_run(session)
-    regions, classes = regions_in(slide, session)
+    if require_run(session).can_replay:
+        with shared.turns.job(reach.h5ad, None) as progress, shared.turns.clustering(reach.h5ad, progress):
+            regions, classes = find_regions(shared.label(slide, session, request))
+    else:
+        regions, classes = regions_in(slide, session)
     order = order_classes(len(classes))
     regions.sort(key=lambda region: order.index(region.label))
     return {

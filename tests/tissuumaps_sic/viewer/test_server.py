@@ -339,7 +339,7 @@ def test_a_fault_of_a_file_is_told_wherever_it_comes_up(page, monkeypatch, endpo
         raise fault
 
     for module, name in (
-        (exports, "regions_in"),
+        (exports, "find_regions"),
         (runs, "cluster"),
         (suggestions, "fit"),
         (overview, "read_layout"),

@@ -1,8 +1,10 @@
 /** Labels as they are seen on the slide. */
 
 import { ease } from "./easing.js";
+import { drawMap, isPicture } from "./maps.js";
+import { follow } from "./mosaic.js";
 import { drawOutlines } from "./overlay.js";
-import { askScores, askUnlike, compareAgain } from "./questions.js";
+import { askCells, askScores, askUnlike, compareAgain } from "./questions.js";
 import { showRegions } from "./regions.js";
 import { attempt } from "./requests.js";
 import { isShaded, shader } from "./shading.js";
@@ -10,9 +12,17 @@ import { signOf } from "./signs.js";
 import { app, current, layer, update } from "./state.js";
 import * as viewer from "./viewer.js";
 
+/** @import { Cells } from "./mosaic.js" */
+
+/** What is drawn: the labels that there are, or what another border would make of them. @type {{ labels: Uint8Array, cells: Cells } | null} */
+let drawn = null;
+
 /** Keep new labels, or what they mean now, and draw what is seen of them. @param {Uint8Array} labels */
 export async function takeLabels(labels) {
-  update({ labels });
+  // Cells that were drawn stay as they are until the new ones come, but where their patch changed.
+  const cells = !app.cells || !drawn || !app.lattice ? null
+    : labels === app.labels ? app.cells : follow(drawn.cells, drawn.labels, labels, app.lattice.side);
+  update({ labels, cells });
   if (app.view === "confidence") await askScores();
   await compareAgain();
   if (app.view === "unlike") await askUnlike();
@@ -20,6 +30,25 @@ export async function takeLabels(labels) {
   await drawLabels(labels);
   applyView();
   if (app.regions) await showRegions(); // which follow the labels
+  sharpen();
+}
+
+/** Have the labels by cell, where these are wanted. */
+export function sharpen() {
+  // Not waited for: the labels of patches are there.
+  if (app.isFine && isPicture()) attempt("Labels of cells", askCells()).then(() => drawSharpened());
+}
+
+function drawSharpened() {
+  if (!app.labels || app.cells?.of !== app.labels) return;
+  keepDrawn(app.labels, app.cells);
+  drawMap(app.labels, app.cells);
+  drawOutlines();
+}
+
+/** @param {Uint8Array | null} labels @param {Cells | null} cells */
+function keepDrawn(labels, cells) {
+  drawn = labels && cells ? { labels, cells } : null;
 }
 
 /** Not waited for: labels, or a seed that is saved, are what was asked for. */
@@ -27,8 +56,16 @@ export function lookForUnlike() {
   attempt("Patches unlike any seed", askUnlike());
 }
 
-/** @param {Uint8Array | null} labels */
-export async function drawLabels(labels) {
+/** Draw labels of patches, and of cells where these are known. @param {Uint8Array | null} labels @param {Cells | null} [cells] */
+export async function drawLabels(labels, cells = app.cells) {
+  keepDrawn(labels, cells);
+  drawMap(labels, cells);
+  if (!labels && isPicture()) viewer.removeLabels();
+  else await fillLayer(labels);
+}
+
+/** Draw labels as TissUUmaps' markers; where they are a picture, these are there for its legend and its clicks. @param {Uint8Array | null} labels */
+async function fillLayer(labels) {
   // As of the run: some may have come or gone since.
   const classes = current().run?.classes ?? [];
   const n = current().n_patches;
@@ -38,7 +75,7 @@ export async function drawLabels(labels) {
   const counts = labels ? Object.create(null) : { Patches: n };
   // Two classes may have become one since.
   classes.forEach(({ name }, label) => { if (byClass[label]) counts[name] = (counts[name] ?? 0) + byClass[label]; });
-  const names = classes.map((each) => each.name), shade = shader(app, labels, classes);
+  const names = classes.map((each) => each.name), shade = isPicture() ? null : shader(app, labels, classes);
   await viewer.showLabels({
     uid: layer().uid,
     names: labels ? Array.from(labels, (label) => names[label]) : new Array(n).fill("Patches"),
@@ -46,7 +83,8 @@ export async function drawLabels(labels) {
     colors: Object.fromEntries(classes.map((each) => [each.name, each.color])),
     signs: signsOf(classes),
     shades: shade ? Array.from({ length: n }, (_, row) => shade(row)) : undefined,
-    opacities: opacities(),
+    opacities: markerOpacities(),
+    isSeen: !isPicture(),
   });
   for (const name of app.hidden) viewer.setClassVisible(name, false); // TissUUmaps shows all of a legend that is new
 }
@@ -67,10 +105,18 @@ function opacities() {
   return [app.view === "colors" ? opacity : 0, isLabelled() ? opacity : 0];
 }
 
+/** Of the patches' colours and of labels as markers. */
+const markerOpacities = () => (isPicture() ? [opacities()[0], 0] : opacities());
+
+function applyOpacities() {
+  viewer.setOpacities(layer().uid, markerOpacities());
+  viewer.setPictureOpacity(opacities()[1]);
+}
+
 export function applyView() {
-  viewer.setOpacities(layer().uid, opacities());
+  applyOpacities();
   drawOutlines();
 }
 
 /** Let colours fade as one comes nearer; returns how to stop that. */
-export const followZoom = () => viewer.onMove(() => { if (app.layer) viewer.setOpacities(layer().uid, opacities()); });
+export const followZoom = () => viewer.onMove(() => { if (app.layer) applyOpacities(); });

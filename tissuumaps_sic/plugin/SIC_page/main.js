@@ -7,6 +7,7 @@ import { followHeld } from "./held.js";
 import { followHistory } from "./history.js";
 import { forgetKeys, onKey, onKeyUp } from "./keyboard.js";
 import { followZoom } from "./labels.js";
+import { followLegend } from "./legendchanges.js";
 import { closeMap, followMap } from "./map.js";
 import { choose, lookForFiles, reload } from "./open.js";
 import { followOutbox } from "./outbox.js";
@@ -56,7 +57,7 @@ export function init(container) {
   viewer.watchSaving();
   const slide = viewer.container();
   stops = [
-    followOutbox(), followHistory(), followHeld(), followAsked(), followDecisions(), followSlide(), followPointer(), followMap(), followFrame(), followZoom(), followTitle(), followAside(), viewer.tidy(),
+    followOutbox(), followHistory(), followHeld(), followAsked(), followDecisions(), followSlide(), followPointer(), followMap(), followFrame(), followZoom(), followLegend(), followTitle(), followAside(), viewer.tidy(),
     viewer.watchFront(container, (isInFront) => update({ isInFront })), subscribe(() => [isSeeding()], mute),
     // Before anybody else on the page.
     listen(document, "keydown", onKey, true), listen(document, "keyup", onKeyUp, true), listen(window, "blur", forgetKeys),
@@ -77,6 +78,7 @@ export function close() {
   clearOutlines();
   drawPointed(null);
   viewer.hideRegions();
+  viewer.hidePicture();
   closeMap();
   dropLasso();
   closePatchMenu();

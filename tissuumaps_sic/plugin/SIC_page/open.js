@@ -5,7 +5,7 @@ import { giveBack } from "./held.js";
 import { applyView, takeLabels } from "./labels.js";
 import { drawSeeds } from "./overlay.js";
 import { forgetRegions } from "./regions.js";
-import { enqueue } from "./requests.js";
+import { attempt, enqueue } from "./requests.js";
 import * as server from "./server.js";
 import { MAIN, app, canView, current, request, show, update, user } from "./state.js";
 import * as viewer from "./viewer.js";
@@ -21,10 +21,10 @@ const PATIENCE = 300; // ms that a slide waits for the list of the others, so th
 export function choose(chosen) {
   return enqueue("Opening", async () => {
     const grid = makeGrid(viewer.centres(chosen.uid));
-    update({ layer: { ...chosen, grid, factor: viewer.factorOf(chosen.uid) }, state: null, map: null, mapOpen: false,
+    update({ layer: { ...chosen, grid, factor: viewer.factorOf(chosen.uid) }, state: null, map: null, mapOpen: false, lattice: null,
       pointed: null, part: null, noted: null, hidden: [], isPicked: false, naming: null, savedAt: null, isUnsaved: false });
     await Promise.all([
-      loadSession(),
+      loadLattice().then(loadSession),
       Promise.race([loadWorklist(), new Promise((done) => { setTimeout(done, PATIENCE); })]),
     ]);
     await showFirst();
@@ -65,6 +65,11 @@ async function showFirst() {
   await drawView(isThere ? wanted : first).catch(() => drawView(first));
 }
 
+/** Where the patches lie on no grid, there is no picture of them, and labels are drawn as markers. */
+async function loadLattice() {
+  update({ lattice: await attempt("Cells", server.lattice(request())) });
+}
+
 /** Load the session that the person was in; where this slide cannot have one of that name, the shared one. */
 async function loadSession() {
   try {
@@ -85,7 +90,7 @@ export async function reload() {
   const { run: last, embeddings } = state;
   const embedding = last?.embedding ?? app.embedding, method = last?.method ?? app.method;
   update({
-    tables: offered, labels: null, scores: null, compared: null, border: last?.border ?? null,
+    tables: offered, labels: null, cells: null, scores: null, compared: null, border: last?.border ?? null,
     view: [...BOUND, "confidence"].includes(app.view) ? "labels" : app.view,
     embedding: embeddings.some((each) => each.name === embedding) ? embedding : MAIN,
     method: offered.methods.some((each) => each.name === method) ? method : offered.methods[0].name,
@@ -97,6 +102,7 @@ export async function reload() {
   } else {
     if (["labels", "outlines"].includes(app.view)) update({ view: plainView() });
     viewer.removeLabels();
+    viewer.hidePicture();
     forgetRegions();
   }
   drawSeeds();

@@ -1,7 +1,8 @@
 /** What is drawn over the slide: seeds, the patch that is pointed at, outlines. */
 
 import { svg } from "./dom.js";
-import { outline } from "./outlines.js";
+import { isFineView, labelsOf, mosaic } from "./maps.js";
+import { ofGrid, ofMosaic, outline } from "./outlines.js";
 import { dashOf, signOf } from "./signs.js";
 import { app, current, field, isSeeding, layer, seededLabels, subscribe } from "./state.js";
 import * as viewer from "./viewer.js";
@@ -142,20 +143,27 @@ export function drawSeeds() {
   viewer.overlay().append(group);
 }
 
-/** What the outlines are made of, kept since views come and go. @type {WeakMap<Uint8Array, import("./outlines.js").Outline[]>} */
+/** Outlines by the labels that they are of, kept since views come and go. @type {WeakMap<Uint8Array, import("./outlines.js").Outline[]>} */
 const outlines = new WeakMap();
+
+/** The outlines of the labels, by cell or by patch. @param {Uint8Array} labels */
+function outlinesOf(labels) {
+  const each = labelsOf(labels, app.cells), known = outlines.get(each);
+  if (known) return known;
+  const squares = mosaic(isFineView()), made = outline(squares ? ofMosaic(squares, layer().factor) : ofGrid(layer().grid), each);
+  outlines.set(each, made);
+  return made;
+}
 
 /** Draw the lines inside the border of each class, in the view of that name; in others none. */
 export function drawOutlines() {
   clearOutlines();
   const { labels } = app, classes = app.state?.run?.classes;
   if (app.view !== "outlines" || !labels || !classes) return;
-  const made = outlines.get(labels) ?? outline(layer().grid, labels);
-  outlines.set(labels, made);
   const group = svg("g", { id: "SIC_outlines", "pointer-events": "none" });
   const corner = viewer.toViewport(0, 0), unit = viewer.toViewport(1, 1);
   const look = { fill: "none", "vector-effect": "non-scaling-stroke", "stroke-linecap": "round" };
-  for (const { label, lines } of made) {
+  for (const { label, lines } of outlinesOf(labels)) {
     if (app.hidden.includes(classes[label].name)) continue;
     let d = "";
     for (let at = 0; at < lines.length; at += 2) {

@@ -1,7 +1,7 @@
 /** What is asked of the server once, when it is first wanted. */
 
 import { pairUp } from "./pairs.js";
-import { attempt, follow } from "./requests.js";
+import { attempt, follow, newToken } from "./requests.js";
 import * as server from "./server.js";
 import { app, current, layer, sessionRequest, update } from "./state.js";
 
@@ -19,6 +19,37 @@ export async function askUnlike() {
   if (app.unlike || !borrowed.length) return;
   const unlike = await server.unlike(sessionRequest({ embedding: app.embedding }));
   if (current().revision === revision) update({ unlike });
+}
+
+/** How to stop the labels of cells that are on their way. */
+let dropAsked = () => {};
+
+/** Stop what makes labels of cells, which nobody wants any more. */
+export const dropCells = () => dropAsked();
+
+/** Ask for the cells of the labels that there are; they come unless others are asked for. */
+export async function askCells() {
+  dropCells();
+  const { labels } = app, { h5ad } = layer(), job = newToken();
+  if (!labels || !app.lattice || !current().run?.scored || app.cells?.of === labels) return;
+  let isWanted = true;
+  dropAsked = () => {
+    isWanted = false;
+    dropAsked = () => {};
+    server.cancel({ h5ad, job }).catch(() => {}); // a server that is gone is told of by what is asked next
+  };
+  update({ isSharpening: true });
+  try {
+    const cells = await server.cells(sessionRequest({ job }));
+    if (isWanted && app.labels === labels) update({ cells: { ...cells, of: labels } });
+  } catch (error) {
+    if (isWanted) throw error;
+  } finally {
+    if (isWanted) {
+      dropAsked = () => {};
+      update({ isSharpening: false });
+    }
+  }
 }
 
 export async function askMap() {

@@ -137,5 +137,5 @@ export function supersede() {
 }
 
 // Not crypto.randomUUID, which pages have on https and localhost only.
-const newToken = () =>
+export const newToken = () =>
   Array.from(crypto.getRandomValues(new Uint8Array(24)), (byte) => LETTERS[byte % LETTERS.length]).join("");

@@ -2,7 +2,8 @@
 
 import { applyBorder } from "./border.js";
 import { count } from "./dom.js";
-import { askScores } from "./questions.js";
+import { moveBorder } from "./mosaic.js";
+import { askScores, dropCells } from "./questions.js";
 import { applyView, drawLabels, lookForUnlike, takeLabels } from "./labels.js";
 import { takeState } from "./open.js";
 import { drawSeeds } from "./overlay.js";
@@ -101,6 +102,7 @@ const afterRun = () => (isShaded(app.view) || app.view === "outlines" ? {} : { v
 async function labelAll() {
   if (app.busy) update({ busy: { ...app.busy, kind: "Running" } });
   const { method, embedding, border } = app;
+  dropCells(); // of labels that are to be others
   const { state, labels } = await follow("run", (job) => server.run(sessionRequest({ method, embedding, border, job })));
   update({ state, scores: null, unlike: null, ...afterRun() });
   await takeLabels(labels);
@@ -123,7 +125,9 @@ export function previewBorder(border) {
     const scores = await askScores().finally(() => { border = wanted ?? border; wanted = null; });
     if (!app.labels) return;
     update({ view: "labels" });
-    await drawLabels(applyBorder(app.labels, scores, seededLabels(), border));
+    const seeded = seededLabels(), cells = app.cells && app.lattice && { ...app.cells,
+      labels: moveBorder(app.cells, app.lattice, seeded, border) };
+    await drawLabels(applyBorder(app.labels, scores, seeded, border), cells);
     applyView();
   }, true);
 }

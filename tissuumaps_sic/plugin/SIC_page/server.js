@@ -34,6 +34,8 @@ import { unpack } from "./packing.js";
  *   places: [number, number][], disputed: Uint8Array, labels: Uint8Array }} Compared places are rows and numbers of patches
  * @typedef {{ own: Float32Array, positive: Float32Array, rest: Uint8Array }} Scores of each patch's own label and of class 1,
  *   and the best other class
+ * @typedef {import("./mosaic.js").Lattice} Lattice
+ * @typedef {import("./mosaic.js").Cells} Cells
  * @typedef {{ places: Float32Array, tissue: Float32Array | null, colors: Uint8Array }} Layout the UMAP: places in 0..1
  *   (x, y, x, y, …), share of tissue (null: not told), colours (r, g, b, …)
  * @typedef {{ name: string, color: string, area: number | null, tissue: number | null, share: number, coordinates: number[][][][] }} Region
@@ -133,6 +135,20 @@ export const labels = (content) => postForLabels("labels", content);
 export async function scores(content) {
   const { header: { n_patches: n }, take } = await postForBytes("scores", content);
   return { own: take(Float32Array, n), positive: take(Float32Array, n), rest: take(Uint8Array, n) };
+}
+
+/** Ask where the cells of a slide lie. @param {Content} content @returns {Promise<Lattice>} */
+export async function lattice(content) {
+  const { header, take } = await postForBytes("lattice", content);
+  const places = take(Uint32Array, 2 * header.n_patches);
+  return { ...header, places, glass: take(Uint8Array, header.n_patches * header.side ** 2) };
+}
+
+/** Ask for the labels of cells. @param {Content} content @returns {Promise<Omit<Cells, "of">>} */
+export async function cells(content) {
+  const { header: { n_patches: n, side }, take } = await postForBytes("cells", content);
+  const next = () => take(Uint8Array, n * side * side);
+  return { labels: next(), own: next(), positive: next(), rest: next() };
 }
 
 /** Ask how far labels agree with another session's: where not (1 a patch). @param {Content} content @returns {Promise<Compared>} */

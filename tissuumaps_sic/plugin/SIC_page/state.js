@@ -6,6 +6,7 @@ import { makeStore } from "./store.js";
 /** @import { Pair } from "./pairs.js" */
 /** @import { Compared, Decisions, Facts, History, Layout, Looked, Note, Region, Scores, Session, Tables, Why, Worklist } from "./server.js" */
 /** @import { Grid } from "./grid.js" */
+/** @import { Cells, Lattice } from "./mosaic.js" */
 
 /**
  * @typedef {{ uid: string, h5ad: string }} Layer
@@ -29,6 +30,10 @@ const store = makeStore({
   facts: /** @type {Facts | null} */ (null), // of the slide's file
   state: /** @type {Session | null} */ (null), // what the server knows of the slide's session
   labels: /** @type {Uint8Array | null} */ (null), // one a patch
+  lattice: /** @type {Lattice | null} */ (null), // where the slide's cells lie, where its patches lie on a grid
+  cells: /** @type {Cells | null} */ (null), // labels of cells: those of `labels`, or of the ones before until they come
+  isSharpening: false, // whether they are on their way
+  isFine: true, // whether labels are drawn by cell
   scores: /** @type {Scores | null} */ (null), // of the labels' run, once they were asked for
   map: /** @type {Layout | null} */ (null), // of the patches, once it was asked for
   mapOpen: false,

@@ -3,8 +3,8 @@
  */
 
 import { pathOf } from "./address.js";
-import { legendKeys } from "./legend.js";
-import { markLegend } from "./viewer/legend.js";
+import * as legend from "./viewer/legend.js";
+import { putPicture, removePicture, setPictureOpacity } from "./viewer/picture.js";
 
 export { drawnRegions, hideRegions, showRegions } from "./viewer/regions.js";
 export { setBare, stage, tidy, wantedFiles, watchFront } from "./viewer/frame.js";
@@ -14,7 +14,7 @@ export { setBare, stage, tidy, wantedFiles, watchFront } from "./viewer/frame.js
  * @typedef {Place & { clone: () => Point, distanceTo: (other: Place) => number }} Point of OpenSeadragon
  * @typedef {{ position: Point, originalEvent?: PointerEvent, preventDefaultAction: boolean }} CanvasEvent
  * @typedef {{ uid: string, names: string[], counts: Record<string, number>, colors: Record<string, string>,
- *   signs: Record<string, string>, shades: string[] | undefined, opacities: number[] }} Labels
+ *   signs: Record<string, string>, shades: string[] | undefined, opacities: number[], isSeen: boolean }} Labels
  */
 
 /* global $, OpenSeadragon, d3, dataUtils, glUtils, interfaceUtils, overlayUtils, projectUtils, regionUtils, tmapp */
@@ -57,6 +57,10 @@ export const toScreen = (x, y, now = true) => osd().viewport.pixelFromPoint(toVi
 export function moveBy(x, y) {
   osd().viewport.panBy(osd().viewport.deltaPointsFromPixels(new OpenSeadragon.Point(-x, -y)));
 }
+
+/** Show a picture over the slide, in place of the one before. @param {import("./viewer/picture.js").Frame} frame @param {(pixels: Uint32Array) => void} paint */
+export const showPicture = (frame, paint) => putPicture(frame, paint, toScreen);
+export { removePicture as hidePicture, setPictureOpacity };
 
 /** What of the image is on the screen, in its pixels, and how many of them are a CSS pixel. */
 export function viewBox() {
@@ -123,23 +127,25 @@ export function isDrawingRegions() {
  * Show or replace the marker layer of labels.
  *
  * `names` has a class name for each patch, `colors` and `signs` the colour and letter of each class; `shades`, if given, are colours of
- * the patches that are drawn instead. `opacities` are those of the patches' own layer and of the labels.
+ * the patches that are drawn instead. `opacities` are those of the patches' own layer and of the labels; where these are not seen, they
+ * are given to TissUUmaps to draw once there is time.
  * @param {Labels} labels
  */
-export async function showLabels({ uid, opacities, shades, ...given }) {
+export async function showLabels({ uid, opacities, shades, isSeen, ...given }) {
   changeOpacities(uid, opacities);
-  keys = legendKeys([...Object.keys(given.colors), ...Object.keys(given.counts)]);
-  const names = given.names.map(keyOf), counts = renamed(given.counts), colors = renamed(given.colors), signs = renamed(given.signs);
+  legend.setNames([...Object.keys(given.colors), ...Object.keys(given.counts)]);
+  const names = given.names.map(legend.keyOf);
+  const [counts, colors, signs] = [legend.rekey(given.counts), legend.rekey(given.colors), legend.rekey(given.signs)];
   // What TissUUmaps knows of the layer otherwise; where it stays the same, labels need no new menus and legends.
   const { _scale_factor: scale, _z_order: order } = dataUtils.data[uid];
   const made = JSON.stringify([uid, names.length, scale, order, colors, signs, Object.keys(counts).sort(), Boolean(shades)]);
   const layer = dataUtils.data[LABELS];
   if (layer?.made === made && glUtils._numPoints[LABELS]) {
-    refill(layer, names, counts, shades);
+    refill(layer, names, counts, shades, isSeen);
   } else {
     await fill(uid, names, colors, shades, opacities[1]);
     dataUtils.data[LABELS].made = made;
-    markLegend(LABELS, signs);
+    legend.mark(LABELS, signs);
   }
 }
 
@@ -173,8 +179,9 @@ async function fill(uid, names, colors, shades, opacity) {
  * @param {string[]} names
  * @param {Record<string, number>} counts
  * @param {string[] | undefined} shades
+ * @param {boolean} isSeen
  */
-function refill(layer, names, counts, shades) {
+function refill(layer, names, counts, shades, isSeen) {
   const data = layer._processeddata;
   data.class = names;
   data.shade = shades ?? names;
@@ -185,6 +192,15 @@ function refill(layer, names, counts, shades) {
     cell.setAttribute("sorttable_customkey", -n);
     cell.firstChild.innerText = n;
   }
+  clearTimeout(late);
+  if (isSeen) loadLabels();
+  else late = setTimeout(() => { if (dataUtils.data[LABELS] === layer) loadLabels(); }, LATE);
+}
+
+const LATE = 2000; // ms after the last labels that nobody sees as markers
+let late = 0;
+
+function loadLabels() {
   glUtils.loadMarkers(LABELS, true);
   glUtils.draw();
 }
@@ -328,25 +344,11 @@ export function removeLabels() {
   }
 }
 
-/** The names of classes as TissUUmaps has them. @type {Map<string, string>} */
-let keys = new Map();
-/** @param {string} name */
-const keyOf = (name) => keys.get(name) ?? name;
-
-/** @template T @param {Record<string, T>} byName @returns {Record<string, T>} */
-const renamed = (byName) => Object.fromEntries(Object.entries(byName).map(([name, value]) => [keyOf(name), value]));
-
-/** The box by which TissUUmaps shows a class. @param {string} name */
-const boxOf = (name) =>
-  /** @type {HTMLInputElement | null} */ (document.getElementById(`${LABELS}_${keyOf(name).replace(/ /g, "_")}_check`));
-
 /** @param {string} name @param {boolean} visible */
-export function setClassVisible(name, visible) {
-  const box = boxOf(name);
-  if (!box || box.checked === visible) return;
-  box.checked = visible;
-  box.dispatchEvent(new Event("input", { bubbles: true }));
-}
+export const setClassVisible = (name, visible) => legend.setVisible(LABELS, name, visible);
+
+/** Tell of what a person changes in TissUUmaps' legend of the labels; returns how to stop that. @param {(look: legend.Look) => void} tell */
+export const watchLegend = (tell) => legend.watch(LABELS, tell);
 
 /** Set how strongly the patches' colours and the labels are drawn, 0..1 each. @param {string} uid @param {number[]} opacities */
 export function setOpacities(uid, opacities) {

@@ -1,7 +1,8 @@
 /** What is drawn of the slide, and the map beside it. */
 
 import { askMap, askScores, askUnlike } from "./questions.js";
-import { applyView, drawLabels } from "./labels.js";
+import { applyView, drawLabels, sharpen } from "./labels.js";
+import { drawMap, isPicture } from "./maps.js";
 import { drawOutlines } from "./overlay.js";
 import { enqueue } from "./requests.js";
 import { isShaded } from "./shading.js";
@@ -24,9 +25,18 @@ export async function drawView(view) {
   if (view === "tissue" && !app.map?.tissue) throw new Error("This file does not tell how much of a patch is tissue.");
   const redraw = app.view !== view && (isShaded(app.view) || isShaded(view));
   update({ view });
-  if (redraw && (app.labels || isShaded(view))) await drawLabels(app.labels);
+  if (isPicture()) drawMap(app.labels, app.cells);
+  else if (redraw && (app.labels || isShaded(view))) await drawLabels(app.labels);
   else if (redraw) viewer.removeLabels();
   applyView();
+}
+
+/** Draw labels by cell, or by patch. */
+export function toggleFine() {
+  show({ isFine: !app.isFine });
+  drawMap(app.labels, app.cells);
+  drawOutlines();
+  sharpen();
 }
 
 /** The next of the views that there is something for. */
@@ -58,10 +68,11 @@ export function showAlone(name) {
   hide(others.every((each) => app.hidden.includes(each)) && !app.hidden.includes(name) ? [] : others);
 }
 
-/** @param {string[]} hidden */
-function hide(hidden) {
+/** Draw the labels of all classes but these. @param {string[]} hidden their names */
+export function hide(hidden) {
   show({ hidden });
   for (const { name } of current().run?.classes ?? []) viewer.setClassVisible(name, !hidden.includes(name));
+  drawMap(app.labels, app.cells);
   drawOutlines();
 }
 

@@ -46,6 +46,7 @@ export function style() {
       overflow-y: auto; background: #fff; border: 1px solid #868e96; border-radius: 4px; box-shadow: 0 4px 14px rgba(0, 0, 0, .25); }
     .sic-menu-item { text-align: left; border: 0; background: none; padding: .35em .8em; color: #212529; }
     .sic-menu-item:hover, .sic-menu-item:focus { background: #e7f1ff; }
+    #sic-fine[aria-busy="true"] { opacity: .6; }
     .sic-choices { display: flex; flex-wrap: wrap; gap: .25em; }
     .sic-swatch { display: inline-block; width: 1em; height: 1em; margin-right: .4em; border-radius: 2px; vertical-align: -.1em; }
     .sic-bar { position: absolute; left: 8px; right: 8px; top: 8px; z-index: 19; display: flex; flex-wrap: wrap; gap: 6px; align-items: flex-start;

@@ -3,7 +3,7 @@
 import { html, toggle } from "../dom.js";
 import { gradient, shade, strengthGradient } from "../ramp.js";
 import { app, canView, current, isSlow } from "../state.js";
-import { setOpacity, setView, toggleMap } from "../views.js";
+import { setOpacity, setView, toggleFine, toggleMap } from "../views.js";
 
 /** Name, what it shows, and why there may be none. @type {Record<string, [string, string, string]>} */
 const VIEWS = {
@@ -35,7 +35,7 @@ const scaleColors = () => (app.view !== "confidence" ? gradient()
 /** @type {import("./section.js").Section} */
 export const views = {
   // Not the opacity, whose slider moves by itself.
-  shows: (state) => [app.view, state.run?.classes, app.mapOpen, ...Object.keys(VIEWS).map(canView), isSlow()],
+  shows: (state) => [app.view, state.run?.classes, app.mapOpen, app.lattice, app.labels === null, app.isFine, app.isSharpening, ...Object.keys(VIEWS).map(canView), isSlow()],
   draw() {
     return [
       html("div", { class: "sic-view" },
@@ -49,7 +49,11 @@ export const views = {
         html("input", { type: "range", class: "form-range", id: "sic-opacity", min: 0.1, max: 1, step: 0.05,
           value: app.opacity, title: "Of the colours over the slide; they fade by themselves where one is near",
           "aria-label": "Opacity", disabled: ["slide", "outlines"].includes(app.view),
-          oninput: (event) => setOpacity(Number(event.target.value)) })),
+          oninput: (event) => setOpacity(Number(event.target.value)) }),
+        app.lattice && app.labels ? toggle(app.isFine, "Fine", app.lattice.fine
+          ? "Borders that follow the tissue, finer than a patch; off: whole patches"
+          : "Borders between the patches' centres; off: whole patches. This file has no embeddings of cells: embed the slide again to have "
+            + "borders that follow the tissue", toggleFine, { id: "sic-fine", "aria-busy": String(app.isSharpening) }) : null),
       legend()];
   },
 };

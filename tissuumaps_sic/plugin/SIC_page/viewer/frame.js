@@ -15,7 +15,7 @@ const TIDY = `
   #main-tabs-menu .nav-link { padding: .3rem; font-size: .8rem; }
   #plugins-gui .accordion-button { padding: .25rem .75rem; font-size: .95rem; }
   .openseadragon-canvas:focus-visible { outline: 3px solid #0b5ed7 !important; outline-offset: -3px; }
-  .sic-bare > svg, .sic-bare #gl_canvas, .sic-bare #colorbar_canvas { visibility: hidden; }
+  .sic-bare > svg, .sic-bare #gl_canvas, .sic-bare #SIC_picture, .sic-bare #colorbar_canvas { visibility: hidden; }
 `;
 
 /** Put TissUUmaps' own away that would confuse; returns how to bring it back. */

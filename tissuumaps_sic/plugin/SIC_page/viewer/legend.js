@@ -1,9 +1,55 @@
 /** TissUUmaps' own legend of the labels. */
 
 import { html } from "../dom.js";
+import { legendKeys } from "../legend.js";
+
+/** @typedef {{ hidden: string[], colors: Record<string, string> }} Look names of classes that are not shown; the colour of each class */
+
+/** The names of classes as TissUUmaps has them. @type {Map<string, string>} */
+let keys = new Map();
+
+/** @param {string[]} names */
+export function setNames(names) { keys = legendKeys(names); }
+
+/** @param {string} name */
+export const keyOf = (name) => keys.get(name) ?? name;
+
+/** @template T @param {Record<string, T>} byName @returns {Record<string, T>} */
+export const rekey = (byName) => Object.fromEntries(Object.entries(byName).map(([name, value]) => [keyOf(name), value]));
+
+/** An input of a class: the box that shows it, or its colour. @param {string} layer @param {string} name @param {"check" | "color"} kind */
+const inputOf = (layer, name, kind) =>
+  /** @type {HTMLInputElement | null} */ (document.getElementById(`${layer}_${keyOf(name).replace(/ /g, "_")}_${kind}`));
+
+/** @param {string} layer @param {string} name @param {boolean} visible */
+export function setVisible(layer, name, visible) {
+  const box = inputOf(layer, name, "check");
+  if (!box || box.checked === visible) return;
+  box.checked = visible;
+  box.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+/** Tell of what a person changes; returns how to stop that. @param {string} layer @param {(look: Look) => void} tell */
+export function watch(layer, tell) {
+  /** @param {Event} event */
+  const listener = ({ target, isTrusted }) => {
+    if (!isTrusted || !(target instanceof Element) || !target.closest(`#${layer}_menu-UI`)) return;
+    setTimeout(() => { // once TissUUmaps has done what a box of all classes does
+      const names = [...keys.keys()];
+      tell({ hidden: names.filter((name) => inputOf(layer, name, "check")?.checked === false),
+        colors: Object.fromEntries(names.flatMap((name) => {
+          const color = inputOf(layer, name, "color")?.value;
+          return color ? [[name, color]] : [];
+        })) });
+    });
+  };
+  // When a colour is chosen, not at each that is tried.
+  document.addEventListener("change", listener, true);
+  return () => document.removeEventListener("change", listener, true);
+}
 
 /** Put the letter of each class that has one before its name. @param {string} layer @param {Record<string, string>} signs by the legend's keys */
-export function markLegend(layer, signs) {
+export function mark(layer, signs) {
   for (const row of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(`#${layer}_menu-UI tbody tr`))) {
     const sign = signs[row.dataset.key ?? ""];
     if (!sign || row.querySelector("[data-sign]")) continue;
