@@ -31,6 +31,10 @@ _HOMES = {
     "load_session": "tissuumaps_sic.annotation.store",
     "open_slide_file": "tissuumaps_sic.slides.slide",
     "read_seeds": "tissuumaps_sic.annotation.seeds",
+    "regions_of_cells": "tissuumaps_sic.slides.outlines",
+    "scale_of": "tissuumaps_sic.slides.regions",
+    "sharpen_slide": "tissuumaps_sic.slides.cells",
+    "write_geojson": "tissuumaps_sic.export.geojson",
 }
 __all__ = [
     "EmbeddedSlide",
@@ -46,6 +50,10 @@ __all__ = [
     "load_session",
     "open_slide_file",
     "read_seeds",
+    "regions_of_cells",
+    "scale_of",
+    "sharpen_slide",
+    "write_geojson",
 ]
 
 

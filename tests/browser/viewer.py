@@ -302,12 +302,15 @@ class Viewer:
         return {key: int(number) for key, number in rows}
 
     def canvas_alphas(self, places):
-        """Opacity, 0..1, of what is drawn over each of some points of the slide: markers, and the labels' picture."""
+        """Opacity, 0..1, of what is drawn over each of some points of the slide."""
+        markers, picture = self._marker_alphas(places), self.picture_pixels(places)
+        return [1 - (1 - one) * (1 - other[3] / 255) for one, other in zip(markers, picture, strict=True)]
+
+    def _marker_alphas(self, places):
         return self.evaluate(
             """(places) => {
                 glUtils.draw();
                 const canvas = document.getElementById("gl_canvas"), osd = tmapp.ISS_viewer;
-                const picture = document.getElementById("SIC_picture"), strength = Number(picture?.style.opacity);
                 const gl = canvas.getContext("webgl2", glUtils._options), out = new Uint8Array(4);
                 const scale = canvas.width / osd.canvas.clientWidth;
                 return places.map(([x, y]) => {
@@ -315,9 +318,28 @@ class Viewer:
                     const pixel = osd.viewport.pixelFromPoint(point, true);
                     gl.readPixels(pixel.x * scale, canvas.height - 1 - pixel.y * scale, 1, 1,
                         gl.RGBA, gl.UNSIGNED_BYTE, out);
-                    const [, , , alpha] = !picture ? [0, 0, 0, 0] : picture.getContext("2d").getImageData(
-                        pixel.x * picture.width / picture.clientWidth, pixel.y * picture.height / picture.clientHeight, 1, 1).data;
-                    return 1 - (1 - out[3] / 255) * (1 - (picture ? strength * alpha / 255 : 0));
+                    return out[3] / 255;
+                });
+            }""",
+            [[float(x), float(y)] for x, y in places],
+        )
+
+    def picture_pixels(self, places):
+        """Red, green, blue and opacity (0..255) of the labels' picture at points of the slide."""
+        return self.evaluate(
+            """(places) => {
+                const canvas = document.getElementById("SIC_picture"), osd = tmapp.ISS_viewer;
+                if (!canvas) return places.map(() => [0, 0, 0, 0]);
+                const { width, height } = canvas;
+                const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+                return places.map(([x, y]) => {
+                    const point = osd.world.getItemAt(0).imageToViewportCoordinates(x, y);
+                    const pixel = osd.viewport.pixelFromPoint(point, true);
+                    const column = Math.floor(pixel.x * width / canvas.clientWidth);
+                    const row = Math.floor(pixel.y * height / canvas.clientHeight);
+                    if (column < 0 || row < 0 || column >= width || row >= height) return [0, 0, 0, 0];
+                    const at = 4 * (row * width + column), [red, green, blue, alpha] = data.slice(at, at + 4);
+                    return [red, green, blue, alpha * Number(canvas.style.opacity)];
                 });
             }""",
             [[float(x), float(y)] for x, y in places],

@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from tissuumaps_sic.annotation.runs import Labelled, apply_border
 from tissuumaps_sic.labelling.progress import SILENT, Stretch
-from tissuumaps_sic.labelling.sharpen import find_middle, sharpen
-from tissuumaps_sic.slidefile.arrays import Singles
-from tissuumaps_sic.slides.cells import SlideCells, open_cells
-
-
-@dataclass(frozen=True, eq=False)
-class CellLabels:
-    """The label of each cell of a slide.
-
-    Attributes
-    ----------
-    cells : SlideCells
-        Where they lie, and what of them is tissue.
-    labels : ndarray of shape (n_patches, side, side), uint8
-        Place in the classes of the `Labelled`.
-    every : ndarray of shape (n_patches, side, side, n_classes), float32
-        Score of each cell for each class; those of a cell sum to 1.
-    """
-
-    cells: SlideCells
-    labels: npt.NDArray[np.uint8]
-    every: Singles
-
-    @property
-    def scores(self) -> Singles:
-        """Score of each cell's own label, 0 to 1; (n_patches, side, side)."""
-        own = np.take_along_axis(self.every, self.labels[..., None].astype(np.intp), axis=3)
-        return np.asarray(own[..., 0])
+from tissuumaps_sic.labelling.sharpen import find_middle
+from tissuumaps_sic.slides.cells import CellLabels, sharpen_slide
 
 
 def sharpen_labels(labelled: Labelled, *, stretch: Stretch = SILENT) -> CellLabels:
@@ -51,19 +24,16 @@ def sharpen_labels(labelled: Labelled, *, stretch: Stretch = SILENT) -> CellLabe
     SlideFileError
         When the file cannot be read, or its patches lie on no grid.
     """
-    cells = open_cells(labelled.slide)
-    scores, seeds = labelled.every, labelled.seeds.astype(np.int64)
-    reach = labelled.slide.prepared.places.find_reach(scores.astype(np.float64))
-    found = sharpen(scores, cells.grid, reach=reach, seeds=seeds, stretch=stretch)
-    labels = found.argmax(axis=3).astype(np.uint8)
+    found = sharpen_slide(labelled.slide, labelled.every, labelled.seeds.astype(np.int64), stretch=stretch)
     positive = find_positive(labelled)
-    if labelled.run.border is not None and scores[:, positive].any():
-        kept = np.zeros((len(seeds), cells.side**2), bool)
-        kept[np.flatnonzero(seeds >= 0)[:, None], find_middle(cells.side)] = True
-        flat = found.reshape(-1, found.shape[3])
-        moved = apply_border(flat, labels.ravel(), kept.ravel(), labelled.run.border, positive=positive)
-        labels = moved.reshape(labels.shape)
-    return CellLabels(cells, labels, found)
+    if labelled.run.border is None or not labelled.every[:, positive].any():
+        return found
+    side = found.cells.side
+    kept = np.zeros((len(labelled.seeds), side**2), bool)
+    kept[np.flatnonzero(labelled.seeds >= 0)[:, None], find_middle(side)] = True
+    flat = found.every.reshape(-1, found.every.shape[3])
+    moved = apply_border(flat, found.labels.ravel(), kept.ravel(), labelled.run.border, positive=positive)
+    return replace(found, labels=moved.reshape(found.labels.shape))
 
 
 def find_positive(labelled: Labelled) -> int:

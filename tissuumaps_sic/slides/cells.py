@@ -8,8 +8,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.labelling.sharpen import PLAIN_SIDE, CellGrid
-from tissuumaps_sic.slidefile.arrays import Integers
+from tissuumaps_sic.labelling.progress import SILENT, Stretch
+from tissuumaps_sic.labelling.sharpen import PLAIN_SIDE, CellGrid, sharpen
+from tissuumaps_sic.slidefile.arrays import Integers, Labels, Singles
 from tissuumaps_sic.slidefile.fine import read_fine
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.slides.regions import lattice_of, scale_of
@@ -55,6 +56,58 @@ class SlideCells:
         if self.tissue is None:
             return np.zeros((self.grid.n_patches, self.side, self.side), bool)
         return np.asarray(self.tissue < LEAST_TISSUE)
+
+
+@dataclass(frozen=True, eq=False)
+class CellLabels:
+    """The label of each cell of a slide.
+
+    Attributes
+    ----------
+    cells : SlideCells
+        Where they lie, and what of them is tissue.
+    labels : ndarray of shape (n_patches, side, side), uint8
+        Place in the classes that the scores are of.
+    every : ndarray of shape (n_patches, side, side, n_classes), float32
+        Score of each cell for each class; those of a cell sum to 1.
+    """
+
+    cells: SlideCells
+    labels: npt.NDArray[np.uint8]
+    every: Singles
+
+    @property
+    def scores(self) -> Singles:
+        """Score of each cell's own label, 0 to 1; (n_patches, side, side)."""
+        own = np.take_along_axis(self.every, self.labels[..., None].astype(np.intp), axis=3)
+        return np.asarray(own[..., 0])
+
+
+def sharpen_slide(
+    slide: EmbeddedSlide, scores: Singles, seeds: Labels | None = None, *, stretch: Stretch = SILENT
+) -> CellLabels:
+    """Return labels finer than a patch, from the scores of a slide's patches.
+
+    Where the file has no embeddings of cells, borders follow the scores between the patches' centres.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    scores : ndarray of shape (n_patches, n_classes), float32
+        As `SeededIterativeClustering.scores_`.
+    seeds : ndarray of shape (n_patches,), int64, optional
+        As for `sharpen`.
+    stretch : Stretch, optional
+
+    Raises
+    ------
+    SlideFileError
+        When the file cannot be read, or its patches lie on no grid.
+    """
+    cells = open_cells(slide)
+    reach = slide.prepared.places.find_reach(scores.astype(np.float64))
+    found = sharpen(scores, cells.grid, reach=reach, seeds=seeds, stretch=stretch)
+    return CellLabels(cells, found.argmax(axis=3).astype(np.uint8), found)
 
 
 def open_cells(slide: EmbeddedSlide) -> SlideCells:

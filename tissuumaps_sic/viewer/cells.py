@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.annotation.cells import CellLabels, find_positive, sharpen_labels
+from tissuumaps_sic.annotation.cells import find_positive, sharpen_labels
 from tissuumaps_sic.annotation.runs import Labelled, find_runner_up
 from tissuumaps_sic.labelling.progress import Stretch
 from tissuumaps_sic.labelling.sharpen import find_middle
 from tissuumaps_sic.slidefile.arrays import Singles
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
-from tissuumaps_sic.slides.cells import open_cells
+from tissuumaps_sic.slides.cells import CellLabels, open_cells
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Arrays
 from tissuumaps_sic.viewer.opened import Shared

@@ -32,8 +32,8 @@ export function setVisible(layer, name, visible) {
 /** Tell of what a person changes; returns how to stop that. @param {string} layer @param {(look: Look) => void} tell */
 export function watch(layer, tell) {
   /** @param {Event} event */
-  const listener = ({ target, isTrusted }) => {
-    if (!isTrusted || !(target instanceof Element) || !target.closest(`#${layer}_menu-UI`)) return;
+  const listener = ({ target }) => {
+    if (!(target instanceof Element) || !target.closest(`#${layer}_menu-UI`)) return;
     setTimeout(() => { // once TissUUmaps has done what a box of all classes does
       const names = [...keys.keys()];
       tell({ hidden: names.filter((name) => inputOf(layer, name, "check")?.checked === false),

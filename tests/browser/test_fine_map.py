@@ -1,0 +1,205 @@
+"""Labels drawn by cell: where they lie, what the page changes of them by itself, and what follows a click."""
+
+import json
+
+import numpy as np
+import pytest
+from test_annotating import click_seeds, headless, some_seeds
+from viewer import ARTIFACTS
+
+from tissuumaps_sic.slides.cells import open_cells
+from tissuumaps_sic.slides.slide import open_slide_file
+
+COLORS = np.array([[0x00, 0xA6, 0xFB], [0xFF, 0xB0, 0x00]])
+
+
+@pytest.fixture
+def labelled(viewer):
+    click_seeds(viewer, some_seeds(viewer))
+    viewer.run()
+    viewer.wait_for_cells()
+    return viewer
+
+
+def cells_of(viewer):
+    """The slide's cells, and the middle (x, y) of each, (n_patches, side * side, 2), level-0 pixels."""
+    cells = open_cells(open_slide_file(viewer.h5ad))
+    steps = np.arange(cells.side) + 0.5
+    x = cells.place[:, 0, None, None] * cells.side + steps[None, None, :]
+    y = cells.place[:, 1, None, None] * cells.side + steps[None, :, None]
+    middles = np.stack(np.broadcast_arrays(x, y), axis=-1) * cells.size + cells.corner
+    return cells, middles.reshape(len(cells.place), -1, 2)
+
+
+def labels_of_cells(viewer, n_patches):
+    return np.array(viewer.evaluate("[...SIC.app.cells.labels]")).reshape(n_patches, -1)
+
+
+def labels_seen(viewer, places):
+    """The label whose colour is drawn at each place; -1 where none is."""
+    pixels = np.array(viewer.picture_pixels(places))
+    nearest = np.abs(pixels[:, None, :3] - COLORS).sum(axis=2)
+    assert (nearest.min(axis=1)[pixels[:, 3] > 0] <= 3).all()
+    return np.where(pixels[:, 3] > 0, nearest.argmin(axis=1), -1)
+
+
+def look_at(viewer, place, zoom):
+    viewer.evaluate(
+        """([x, y, zoom]) => {
+            const osd = tmapp.ISS_viewer, point = osd.world.getItemAt(0).imageToViewportCoordinates(x, y);
+            osd.viewport.panTo(point, true);
+            osd.viewport.zoomTo(osd.viewport.getHomeZoom() * zoom, point, true);
+        }""",
+        [*map(float, place), zoom],
+    )
+    viewer.page.wait_for_function(
+        """(zoom) => {
+            const osd = tmapp.ISS_viewer, at = osd.viewport.getZoom(true) / osd.viewport.getHomeZoom();
+            return Math.abs(at / zoom - 1) < 1e-6;
+        }""",
+        arg=zoom,
+    )
+    viewer.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+
+
+def seen_on_screen(viewer, places):
+    """Which places are well within the part of the window where the slide is."""
+    box = viewer.page.locator("#ISS_viewer").bounding_box()
+    screen = np.array([viewer.screen(*place) for place in places])
+    inner = (screen - [box["x"], box["y"]]) / [box["width"], box["height"]]
+    return ((inner > 0.02) & (inner < 0.98)).all(axis=1)
+
+
+def test_every_cell_has_its_colour_at_its_place_at_every_zoom_and_glass_has_none(labelled):
+    viewer = labelled
+    cells, middles = cells_of(viewer)
+    labels = labels_of_cells(viewer, len(middles))
+    shown = np.where(cells.is_glass.reshape(labels.shape), -1, labels)
+    # A border within patches, that is finer than they are.
+    mixed = np.flatnonzero((labels.min(axis=1) != labels.max(axis=1)) & (shown >= 0).all(axis=1))
+    assert len(mixed) > 10
+    rng = np.random.default_rng(0)
+    some = rng.permutation(middles.reshape(-1, 2).shape[0])[:400]
+    flat, expected = middles.reshape(-1, 2)[some], shown.ravel()[some]
+    assert set(expected) == {-1, 0, 1}
+    assert (labels_seen(viewer, flat) == expected).mean() > 0.97  # cells of three pixels of the screen
+    here = int(mixed[len(mixed) // 2])
+    for zoom in (4, 12, 36):
+        look_at(viewer, middles[here].mean(axis=0), zoom)
+        viewer.keep_picture(ARTIFACTS, f"fine_{zoom}")
+        # Near the cells' corners, since they are squares without a soft edge.
+        near = middles[here][:, None, :] + 0.4 * np.array(cells.size) * [[-1, -1], [1, -1], [-1, 1], [1, 1]]
+        places, wanted = near.reshape(-1, 2), np.repeat(shown[here], 4)
+        on_screen = seen_on_screen(viewer, places)
+        assert on_screen.any()
+        assert np.array_equal(labels_seen(viewer, places[on_screen]), wanted[on_screen])
+    # And by whole patches, at the choice of who looks.
+    viewer.press("fine")
+    assert viewer.page.get_attribute("#sic-fine", "aria-pressed") == "false"
+    viewer.show_all()
+    patches = np.array(headless(viewer, viewer.seeds))
+    places = viewer.adata.obsm["spatial"][::7]
+    viewer.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    assert np.array_equal(labels_seen(viewer, places), patches[::7])
+    viewer.keep_picture(ARTIFACTS, "fine_off")
+
+
+def test_the_border_is_moved_by_the_page_and_is_the_one_that_a_run_gives(labelled):
+    viewer = labelled
+    viewer.press("view-confidence")  # scores are there once they were asked for
+    viewer.press("view-labels")
+    asked = []
+    viewer.page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    places = cells_of(viewer)[1].reshape(-1, 2)[::5]
+    before = labels_seen(viewer, places)
+    viewer.evaluate(
+        """() => {
+            const slider = document.querySelector("#sic-border");
+            slider.value = "0.15";
+            slider.dispatchEvent(new Event("input", { bubbles: true }));
+        }"""
+    )
+    viewer.wait()
+    assert asked == []
+    seen = labels_seen(viewer, places)
+    assert (seen == 1).sum() > (before == 1).sum()
+    viewer.evaluate(
+        "document.querySelector('#sic-border').dispatchEvent(new Event('change', { bubbles: true }))"
+    )
+    viewer.wait()
+    viewer.wait_for_cells()
+    assert viewer.evaluate("SIC.app.state.run.border") == 0.15
+    assert np.array_equal(labels_seen(viewer, places), seen)
+
+
+def test_what_a_click_changes_is_drawn_at_once_and_the_rest_stays_until_cells_come(labelled):
+    viewer = labelled
+    n = len(viewer.adata)
+    before, patches = labels_of_cells(viewer, n), np.array(viewer.evaluate("[...SIC.app.labels]"))
+    held = []
+    viewer.page.route("**/plugins/SIC/cells", lambda route: held.append(route))
+    viewer.choose(1)
+    viewer.click_patch(int(np.flatnonzero(patches == 0)[0]))
+    viewer.run()
+    now = np.array(viewer.evaluate("[...SIC.app.labels]"))
+    changed = now != patches
+    assert 0 < changed.sum() < n
+    drawn = labels_of_cells(viewer, n)
+    assert (drawn[changed] == now[changed, None]).all()
+    assert np.array_equal(drawn[~changed], before[~changed])
+    assert viewer.page.get_attribute("#sic-fine", "aria-busy") == "true"
+    assert len(held) == 1
+    held[0].continue_()
+    viewer.wait_for_cells()
+    assert viewer.page.get_attribute("#sic-fine", "aria-busy") == "false"
+    assert not np.array_equal(labels_of_cells(viewer, n), drawn)
+    assert viewer.error is None
+
+
+def test_the_legend_of_tissuumaps_hides_and_colours_what_is_drawn(labelled):
+    viewer = labelled
+    places = viewer.adata.obsm["spatial"][[row for row, label in viewer.seeds.items() if label == 1]]
+    assert (labels_seen(viewer, places) == 1).all()
+    viewer.page.locator("#SICLABELS_Tumour_check").evaluate("(box) => box.click()")
+    viewer.page.wait_for_function("SIC.app.hidden.includes('Tumour')")
+    assert (np.array(viewer.picture_pixels(places))[:, 3] == 0).all()
+    assert not viewer.page.is_checked("#sic-shown-1")
+    viewer.page.check("#sic-shown-1")
+    assert viewer.page.is_checked("#SICLABELS_Tumour_check")
+    assert (np.array(viewer.picture_pixels(places))[:, 3] > 0).all()
+    viewer.page.locator("#SICLABELS_Tumour_color").evaluate(
+        """(input) => {
+            input.value = "#cc0000";
+            input.dispatchEvent(new Event("change", { bubbles: true }));
+        }"""
+    )
+    viewer.page.wait_for_function("SIC.app.state.classes[1].color === '#cc0000' && !SIC.app.busy")
+    assert (np.array(viewer.picture_pixels(places))[:, :3] == [0xCC, 0, 0]).all()
+
+
+def test_a_file_without_embeddings_of_cells_says_what_would_make_its_borders_finer(
+    browser, server, place, demo_folder
+):
+    import anndata
+    from viewer import looking
+
+    for suffix in (".tif", ".tmap"):
+        (place / f"demo{suffix}").write_bytes((demo_folder / f"demo{suffix}").read_bytes())
+    adata = anndata.read_h5ad(demo_folder / "demo.h5ad")
+    told = json.loads(adata.uns["embedder"])
+    told.pop("fine", None)
+    adata.uns["embedder"] = json.dumps(told)
+    for key in ("fine", "fine_tissue"):
+        adata.obsm.pop(key, None)
+    adata.write_h5ad(place / "demo.h5ad")
+    with looking(browser, place, server.address(place / "demo.tmap")) as viewer:
+        centres = viewer.adata.obsm["spatial"]
+        for label, row in ((1, 10), (0, len(centres) // 2)):
+            viewer.choose(label)
+            viewer.click_patch(row)
+        viewer.run()
+        viewer.wait_for_cells()
+        assert "embed the slide again" in viewer.page.get_attribute("#sic-fine", "title")
+        cells = labels_of_cells(viewer, len(centres))
+        # Between the centres of two classes: cells of both in one patch.
+        assert (cells.min(axis=1) != cells.max(axis=1)).any()
