@@ -101,7 +101,8 @@ def _numbers(text: str) -> tuple[int, ...]:
 def run(options: argparse.Namespace) -> int:
     """Evaluate the slides; those that fail are named, and the others are done."""
     from tissuumaps_sic.evaluation.classes import TruthClasses, TruthError
-    from tissuumaps_sic.evaluation.evaluate import evaluate, pair_up
+    from tissuumaps_sic.evaluation.evaluate import evaluate
+    from tissuumaps_sic.evaluation.jobs import pair_up
     from tissuumaps_sic.evaluation.report import report, write_report
     from tissuumaps_sic.evaluation.simulation import EvaluationError
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from tissuumaps_sic.evaluation.evaluate import Evaluation
+from tissuumaps_sic.evaluation.results import Evaluation
 from tissuumaps_sic.evaluation.simulation import EvaluationError
 from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slidefile.writing import replacing

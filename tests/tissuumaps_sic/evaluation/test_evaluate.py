@@ -13,17 +13,13 @@ from PIL import Image
 from sklearn import metrics
 from threadpoolctl import threadpool_info
 
-from tissuumaps_sic.evaluation import evaluate as module
+from tissuumaps_sic.evaluation import slide_runs
 from tissuumaps_sic.evaluation.classes import TruthClasses
-from tissuumaps_sic.evaluation.evaluate import (
-    Evaluation,
-    evaluate,
-    generator,
-    pair_up,
-    slide_and_encoders,
-)
+from tissuumaps_sic.evaluation.evaluate import evaluate
 from tissuumaps_sic.evaluation.figures import f1_by_clicks, f1_by_seeds
+from tissuumaps_sic.evaluation.jobs import pair_up, slide_and_encoders
 from tissuumaps_sic.evaluation.report import report, write_report
+from tissuumaps_sic.evaluation.results import Design, Evaluation
 from tissuumaps_sic.evaluation.simulation import (
     STRATEGIES,
     EvaluationError,
@@ -33,6 +29,7 @@ from tissuumaps_sic.evaluation.simulation import (
     measure,
     simulate,
 )
+from tissuumaps_sic.evaluation.slide_runs import generator
 from tissuumaps_sic.evaluation.truth import Truth
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.slides.slide import open_slide_file
@@ -307,7 +304,7 @@ def nearest_mean(slide, method, random_state):
 
 
 def test_three_classes_are_evaluated_by_their_mean(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_engine", nearest_mean)
+    monkeypatch.setattr(slide_runs, "_engine", nearest_mean)
     classes = TruthClasses.parse(["Glass=0", "Left=1", "Right=2"])
     evaluation = small([(noisy_slide(tmp_path / "a"), tmp_path / "a")], classes=classes)
     assert not evaluation.failures
@@ -324,7 +321,7 @@ def test_a_slide_is_computed_by_one_thread(tmp_path, monkeypatch):
         threads.extend(library["num_threads"] for library in threadpool_info())
         return nearest_mean(slide, method, random_state)
 
-    monkeypatch.setattr(module, "_engine", engine)
+    monkeypatch.setattr(slide_runs, "_engine", engine)
     assert not small([(noisy_slide(tmp_path / "a"), tmp_path / "a")]).failures
     assert set(threads) == {1}
 
@@ -335,7 +332,7 @@ def test_a_bug_in_one_slide_is_told_and_the_others_are_done(tmp_path, monkeypatc
             raise ZeroDivisionError("float division")
         return nearest_mean(slide, method, random_state)
 
-    monkeypatch.setattr(module, "_engine", engine)
+    monkeypatch.setattr(slide_runs, "_engine", engine)
     names = ("one", "two", "three")
     evaluation = small([(noisy_slide(tmp_path / "a", name), tmp_path / "a") for name in names])
     assert [failure.message for failure in evaluation.failures] == [
@@ -419,7 +416,7 @@ def made():
             for row in ({"clicks": 2, "f1": 0.2 + 0.4 * (slide == "b")}, {"clicks": 3, "f1": 1.0})
         ]
     )
-    design = module.Design(CLASSES, ("sic",), (1,), 2, 3, ("random",), 0, None)
+    design = Design(CLASSES, ("sic",), (1,), 2, 3, ("random",), 0, None)
     slides = pd.DataFrame([{"slide": slide, "encoder": "e"} for slide in "ab"])
     return Evaluation(design, slides, runs, clicks, ())
 

@@ -17,8 +17,8 @@ from tissuumaps_sic.annotation.classes import SeedClass
 from tissuumaps_sic.annotation.seeds import read_seeds
 from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.cli import main
-from tissuumaps_sic.evaluation.evaluate import Evaluation
 from tissuumaps_sic.evaluation.report import write_report
+from tissuumaps_sic.evaluation.results import Evaluation
 from tissuumaps_sic.export import FORMATS, write_csv, write_patches
 from tissuumaps_sic.slidefile.tables import read_table
 from tissuumaps_sic.slides.slide import open_slide_file

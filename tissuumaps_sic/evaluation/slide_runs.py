@@ -1,0 +1,195 @@
+"""One slide evaluated: seeds drawn in its truth, or clicks simulated, and labels compared with it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tissuumaps_sic.evaluation.classes import UNCOUNTED, TruthError
+from tissuumaps_sic.evaluation.jobs import Job
+from tissuumaps_sic.evaluation.pixels import PixelTruth, label_ways, measure_pixels, sample_truth
+from tissuumaps_sic.evaluation.results import Design, Failure
+from tissuumaps_sic.evaluation.simulation import (
+    Engine,
+    EvaluationError,
+    Follower,
+    Grid,
+    draw_seeds,
+    measure,
+    simulate,
+)
+from tissuumaps_sic.evaluation.truth import (
+    Truth,
+    TruthRaster,
+    find_truth,
+    measure_truth,
+    open_truth,
+    patch_squares,
+)
+from tissuumaps_sic.labelling.clustering import UNLABELLED, SeededIterativeClustering
+from tissuumaps_sic.slidefile.arrays import Labels
+from tissuumaps_sic.slidefile.h5ad import SlideFileError
+from tissuumaps_sic.slidefile.provenance import read_provenance
+from tissuumaps_sic.slides.cells import open_cells
+from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SlideResult:
+    """The rows that a slide adds to each table of `Evaluation`."""
+
+    slide: dict[str, Any]
+    runs: list[dict[str, Any]]
+    clicks: list[dict[str, Any]]
+    pixels: list[dict[str, Any]]
+
+
+def try_slide(design: Design, job: Job) -> SlideResult | Failure:
+    """Evaluate one slide; whatever goes wrong becomes a failure of this slide alone."""
+    from threadpoolctl import threadpool_limits
+
+    try:
+        with threadpool_limits(1):
+            return _evaluate_slide(job, design)
+    except (EvaluationError, SlideFileError, TruthError) as error:
+        return Failure(job.h5ad.name, str(error))
+    except Exception as error:  # noqa: BLE001 -- no slide may end the others' run, for no reason at all
+        return Failure(job.h5ad.name, f"{job.h5ad.name}: {type(error).__name__}: {error}")
+
+
+def _evaluate_slide(job: Job, design: Design) -> SlideResult:
+    slide = open_slide_file(job.h5ad, job.embedding)
+    path = find_truth(job.truth, [job.slide, job.h5ad.stem]) if job.truth.is_dir() else job.truth
+    squares = patch_squares(slide, slide_size=design.slide_size)
+    raster = open_truth(path, squares, design.classes)
+    truth = measure_truth(raster, squares, design.classes)
+    _check_truth(path, truth)
+    finer = _sample(slide, raster, design) if design.pixels else None
+    counted = truth.labels != UNCOUNTED
+    shares = np.bincount(truth.labels[counted], minlength=len(truth.names)) / counted.sum()
+    key = {"slide": job.slide, "encoder": job.encoder}
+    row = key | {
+        "file": job.h5ad.name,
+        "embedding": job.embedding,
+        "truth": path.name,
+        "n_patches": slide.n_patches,
+        "n_counted": int(counted.sum()),
+        **{f"share_{name}": float(share) for name, share in zip(truth.names, shares, strict=True)},
+    }
+    runs: list[dict[str, Any]] = []
+    clicks: list[dict[str, Any]] = []
+    pixels: list[dict[str, Any]] = []
+    for method in design.methods:
+        engine = _engine(slide, method, design.random_state)
+        named = key | {"method": method}
+        for run, fitted, y in _seed_runs(engine, truth, job.slide, design):
+            runs.append(named | run)
+            if finer is not None:
+                drawn = named | {each: run[each] for each in ("n_seeds", "repeat")}
+                pixels += [drawn | row for row in _measure_ways(slide, finer, fitted, y)]
+        if design.clicks:
+            grid = Grid.of(slide)
+            # A point a cell: there are hundreds of clicks.
+            coarse = _sample(slide, raster, design, most_along=1) if design.pixels else None
+            follow = partial(_follow_ways, slide, coarse)
+            clicks += [named | row for row in _click_runs(engine, truth, grid, job.slide, design, follow)]
+    return SlideResult(row, runs, clicks, pixels)
+
+
+def _sample(slide: EmbeddedSlide, raster: TruthRaster, design: Design, **how: int) -> PixelTruth | None:
+    """Return the truth at points; None, with a word, where the patches lie on no grid."""
+    try:
+        cells = open_cells(slide)
+    except SlideFileError as error:
+        log.warning("%s; its pixels are not compared", error)
+        return None
+    mpp = read_provenance(slide.path).slide.mpp
+    return sample_truth(raster, cells, len(design.classes.names), mpp, **how)
+
+
+def _measure_ways(
+    slide: EmbeddedSlide, finer: PixelTruth, fitted: SeededIterativeClustering, y: Labels
+) -> Iterator[dict[str, Any]]:
+    ways = label_ways(finer, fitted.scores_, fitted.labels_, y, slide.prepared.places)
+    for way, found in ways.items():
+        yield {"way": way, **measure_pixels(finer, found)}
+
+
+def _follow_ways(
+    slide: EmbeddedSlide, finer: PixelTruth | None, fitted: SeededIterativeClustering, y: Labels
+) -> dict[str, float]:
+    if finer is None:
+        return {}
+    ways = label_ways(finer, fitted.scores_, fitted.labels_, y, slide.prepared.places)
+    return {
+        f"pixel_f1_{way}": measure_pixels(finer, found, borders=False)["pixel_f1"]
+        for way, found in ways.items()
+    }
+
+
+def _check_truth(path: Path, truth: Truth) -> None:
+    for number, name in enumerate(truth.names):
+        if not (truth.labels == number).any():
+            found = ", ".join(truth.found) or "none"
+            raise EvaluationError(
+                f"{path.name}: no patch is {name}; its values are {found}. Name others (--positive, "
+                "--class), or leave the slide out"
+            )
+
+
+def _engine(slide: EmbeddedSlide, method: str, random_state: int) -> Engine:
+    """Return what fits a slide from seeds, shape (n_patches,)."""
+
+    def fit(y: Labels) -> SeededIterativeClustering:
+        return SeededIterativeClustering(method=method, random_state=random_state).fit(slide.prepared, y)
+
+    return fit
+
+
+def generator(random_state: int, *names: str | int) -> np.random.Generator:
+    """Return a random generator that depends on its arguments alone, on any machine and in any process."""
+    digest = hashlib.sha256("\n".join(map(str, names)).encode()).digest()
+    return np.random.default_rng(
+        np.random.SeedSequence([random_state, *np.frombuffer(digest, "<u4").tolist()])
+    )
+
+
+def _seed_runs(
+    engine: Engine, truth: Truth, slide: str, design: Design
+) -> Iterator[tuple[dict[str, Any], SeededIterativeClustering, Labels]]:
+    """Yield the row of each run, what was fitted, and its seeds."""
+    for n_seeds in design.seeds_per_class:
+        for repeat in range(design.repeats):
+            y = draw_seeds(truth.labels, n_seeds, generator(design.random_state, slide, n_seeds, repeat))
+            fitted = engine(y)
+            row = {
+                "n_seeds": n_seeds,
+                "n_seeds_drawn": int((y != UNLABELLED).sum()),
+                "repeat": repeat,
+                **measure(truth.labels, fitted.labels_, len(truth.names)),
+            }
+            yield row, fitted, y
+
+
+def _click_runs(
+    engine: Engine, truth: Truth, grid: Grid, slide: str, design: Design, follow: Follower
+) -> Iterator[dict[str, Any]]:
+    for repeat in range(design.repeats):
+        first = draw_seeds(truth.labels, 1, generator(design.random_state, slide, 1, repeat))
+        for strategy in design.strategies:
+            rng = generator(design.random_state, slide, "annotator", repeat)
+            told: dict[str, Any] = {"strategy": strategy, "repeat": repeat}
+            curve = simulate(
+                engine, truth, grid, first, strategy=strategy, clicks=design.clicks, rng=rng, follow=follow
+            )
+            for clicks, figures in enumerate(curve, start=len(truth.names)):
+                yield told | {"clicks": clicks} | figures
