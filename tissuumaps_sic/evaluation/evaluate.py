@@ -46,8 +46,9 @@ def evaluate(
     classes : TruthClasses
         Which values of the truth make which class.
     embeddings : sequence of str, default=("X",)
-        Which embeddings of each file, as `open_slide_file` names them; `jobs.ALL` among them stands for all
-        that a file holds. Each counts as an encoder: that of ``X`` by its encoder's name, others by their own.
+        Which embeddings of each file, as `open_slide_file` names them; `jobs.ALL` among them stands for
+        all that a file holds. Each counts as an encoder: that of ``X`` by its encoder's name, others by their
+        own.
     methods : sequence of str
         Methods of `SeededIterativeClustering`.
     seeds_per_class : sequence of int, default=(1, 3, 5, 10)
