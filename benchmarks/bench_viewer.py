@@ -47,7 +47,8 @@ REDRAWN = """() => new Promise((resolve) => {
     };
     let redrawn = null;
     const look = () => {
-        if (redrawn === null && clicked !== null && SIC.app.labels !== before && !SIC.app.busy) redrawn = finish();
+        const isDue = redrawn === null && clicked !== null && SIC.app.labels !== before && !SIC.app.busy;
+        if (isDue) redrawn = finish();
         // A version that draws no cells is done with the patches.
         if (redrawn !== null && (SIC.app.cells === undefined || SIC.app.cells?.of === SIC.app.labels)) {
             resolve([redrawn - clicked, 1000 * SIC.app.state.seconds, finish() - redrawn]);
@@ -89,8 +90,12 @@ def make(folder: Path, n_patches: int) -> None:
                 {
                     "slide": {"size": [columns * 256] * 2, "mpp_x": 0.5, "mpp_y": 0.5},
                     "grid": {
-                        **{"target_mpp": 0.5, "patch_size": 256, "stride": 256, "patch_size0": 256.0},
-                        **{"patch_width0": 256.0, "patch_height0": 256.0},
+                        "target_mpp": 0.5,
+                        "patch_size": 256,
+                        "stride": 256,
+                        "patch_size0": 256.0,
+                        "patch_width0": 256.0,
+                        "patch_height0": 256.0,
                     },
                     "fine": {"side": 4, "channels": 40, "layer": "made up"},
                 }
