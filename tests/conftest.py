@@ -55,6 +55,10 @@ SLOW = (
     "tissuumaps_sic/export/test_report.py",
 )
 
+# A page, or a worker of a cluster, is late now and then on a machine that others use as well. In .ci/run
+# these tests, and no others, are tried again, which is told; what fails twice has failed.
+TRIED_TWICE = ("browser", "embedder/cluster")
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -122,9 +126,7 @@ def pytest_collection_modifyitems(items):
         places = [SLOW.index(str(each)) for each in (path, *path.parents) if str(each) in SLOW]
         if places:
             item.add_marker("slow")
-        # A page is late now and then, on a machine that others use as well. A test that was tried twice is
-        # told, and one that fails twice has failed.
-        if path.parts[0] == "browser" and os.environ.get("CI"):
+        if os.environ.get("CI") and any(path.is_relative_to(each) for each in TRIED_TWICE):
             item.add_marker(pytest.mark.flaky(reruns=1))
         rank[item] = places[0] if places else len(SLOW)
     items.sort(key=rank.get)

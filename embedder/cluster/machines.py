@@ -12,7 +12,7 @@ from typing import Any
 
 from embedder.cluster.errors import ClusterError, one_line
 from embedder.cluster.security import TLS, make_security
-from embedder.cluster.settings import NO_DASHBOARD, NO_LIMIT, NO_PAGES, QUIET
+from embedder.cluster.settings import CONFIG, NO_DASHBOARD, NO_LIMIT, QUIET
 from embedder.cluster.slurm import (
     SlurmOptions,
     correct_jobs,
@@ -233,7 +233,7 @@ def _start_local_cluster(workers: int | None, devices: Sequence[str]) -> Iterato
         },
     }  # fmt: skip
     try:
-        with dask.config.set(NO_PAGES):
+        with dask.config.set(CONFIG):
             cluster = SpecCluster(  # type: ignore[no-untyped-call]
                 workers=specs, scheduler=scheduler, security=security, silence_logs=QUIET
             )

@@ -13,7 +13,7 @@ from typing import Any
 
 from embedder.cluster.errors import ClusterError, one_line
 from embedder.cluster.security import TLS, share_security
-from embedder.cluster.settings import NO_DASHBOARD, NO_LIMIT, NO_PAGES, QUIET
+from embedder.cluster.settings import CONFIG, NO_DASHBOARD, NO_LIMIT, QUIET
 
 _SQUEUE_SECONDS = 60
 
@@ -147,7 +147,7 @@ def make_slurm_cluster(options: SlurmOptions, folder: Path, security: Any = None
     if security is not None:
         given |= {"security": security, "protocol": TLS}
     try:
-        with dask.config.set(NO_PAGES):
+        with dask.config.set(CONFIG):
             return SLURMCluster(
                 cores=options.cores,
                 processes=1,
