@@ -121,9 +121,9 @@ class CellGrid:
         ndarray of shape (n_patches, side * side, n_fields), float32
             Bilinear; where a neighbour is no patch, of those that are.
         """
-        return self._mix(field[:, None], _weigh_bilinear(self.side)[:, :, None])
+        return self._mix(field[:, None], _weigh_bilinear(self.side)[:, :, None], _blocks(self.n_patches))
 
-    def blur(self, field: Singles, deviation: float) -> Singles:
+    def blur(self, field: Singles, deviation: float, blocks: list[slice]) -> Singles:
         """Average a field of the cells with a Gaussian; glass does not count.
 
         Parameters
@@ -131,23 +131,32 @@ class CellGrid:
         field : ndarray of shape (n_patches, side * side, n_fields), float32
         deviation : float
             Standard deviation in strides, up to one half; 0 gives the field itself.
+        blocks : list of slice
+            Patches for which it is wanted, one block after the other.
+
+        Returns
+        -------
+        ndarray of shape (n, side * side, n_fields), float32
         """
         if deviation * self.side < 0.25:  # less than one in a thousand of a neighbour
-            return field
+            return np.concatenate([field[block] for block in blocks])
         weights = _weigh_gaussian(self.side, deviation)
-        return self._mix(field, weights, self._shares(slice(None)))
+        return self._mix(field, weights, blocks, self._shares(slice(None)))
 
-    def _mix(self, field: Singles, weights: Singles, shares: Singles | None = None) -> Singles:
-        """Sum what the 3 x 3 patches around each patch have, by weights, over the patches that there are.
+    def _mix(
+        self, field: Singles, weights: Singles, blocks: list[slice], shares: Singles | None = None
+    ) -> Singles:
+        """Sum what the 3 x 3 patches around some patches have, by weights, over the patches that there are.
 
         `field` is (n_patches, n_parts, n_fields), `weights` (n_cells, 9, n_parts), `shares` how much each
         part counts, (n_patches, n_parts).
         """
         n_cells, n_parts = weights.shape[0], weights.shape[2]
-        mixed = np.empty((self.n_patches, n_cells, field.shape[2]), np.float32)
+        sizes = [len(range(*block.indices(self.n_patches))) for block in blocks]
+        mixed = np.empty((sum(sizes), n_cells, field.shape[2]), np.float32)
         flat = np.ascontiguousarray(weights.reshape(n_cells, -1).T)
         counts = np.ones((self.n_patches, n_parts), np.float32) if shares is None else shares
-        for block in _blocks(self.n_patches):
+        for block, stop in zip(blocks, np.cumsum(sizes).tolist(), strict=True):
             around = self._neighbours[block]
             counted = counts[around] * (around >= 0)[:, :, None]
             total = counted.reshape(len(around), -1) @ flat
@@ -155,7 +164,7 @@ class CellGrid:
             np.maximum(total, 1e-6, out=total)
             for number in range(field.shape[2]):
                 values = (field[around, :, number] * counted).reshape(len(around), -1)
-                mixed[block, :, number] = values @ flat / total
+                mixed[stop - len(around) : stop, :, number] = values @ flat / total
         return mixed
 
     def _shares(self, rows: slice) -> Singles:
@@ -241,13 +250,7 @@ def sharpen(
     logits = broad
     if grid.has_values:
         deviation = float(np.clip(_REACH_SHARE * (reach - _REACH_LEAST), 0.0, _MOST_BLUR))
-        for done in range(_ROUNDS):
-            part = stretch.part(done / _ROUNDS, (done + 1) / _ROUNDS)
-            learnt = _learn(logits, grid, part.part(0.0, 0.6))
-            if learnt is None:
-                break
-            logits = broad + grid.blur(_apply(learnt, grid, n_classes), deviation)
-            part.tell(1.0)
+        logits = _add_evidence(broad, grid, deviation, stretch)
     if seeds is not None:
         _honour(logits, seeds, side)
     raised = np.exp(logits - logits.max(axis=2, keepdims=True))
@@ -257,18 +260,43 @@ def sharpen(
     return cells
 
 
-def _learn(logits: Singles, grid: CellGrid, stretch: Stretch) -> tuple[Index, Doubles, Doubles] | None:
+def _add_evidence(broad: Singles, grid: CellGrid, deviation: float, stretch: Stretch) -> Singles:
+    """Return what its patches tell of each cell, and what it tells itself; (n_patches, cells, classes)."""
+    every = _blocks(grid.n_patches)
+    # The rounds but the last are for those patches alone that the next one learns from.
+    some = _blocks(grid.n_patches, -(-grid.n_patches * grid.side**2 // _MOST_LEARNT))
+    logits = np.concatenate([broad[block] for block in some])
+    for done in range(_ROUNDS):
+        part = stretch.part(done / _ROUNDS, (done + 1) / _ROUNDS)
+        learnt = _learn(logits, grid, some, part.part(0.0, 0.6))
+        if learnt is None:
+            return broad
+        wanted = every if done == _ROUNDS - 1 else some
+        evidence = _apply(learnt, grid, broad.shape[2])
+        # That for all classes comes to nought, and so does its average.
+        blurred = grid.blur(evidence[..., :-1], deviation, wanted)
+        told = np.concatenate([blurred, -blurred.sum(axis=2, keepdims=True)], axis=2)
+        logits = told + (broad if wanted is every else np.concatenate([broad[block] for block in wanted]))
+        part.tell(1.0)
+    return logits
+
+
+def _learn(
+    logits: Singles, grid: CellGrid, blocks: list[slice], stretch: Stretch
+) -> tuple[Index, Doubles, Doubles] | None:
     """Return the discriminant of the classes that some cell is surely of: which, slopes and offsets.
 
-    A cell counts by how far its class is ahead of the next, and all classes count alike. None where there is
-    only one.
+    `logits` are of the patches in the blocks. A cell counts by how far its class is ahead of the next, and
+    all classes count alike. None where there is only one.
     """
     n_classes = logits.shape[2]
     weights, sums, products = np.zeros(n_classes), None, None
-    step = -(-grid.n_patches * grid.side**2 // _MOST_LEARNT)
-    for block in _blocks(grid.n_patches, step):
+    flats = logits.reshape(-1, n_classes)
+    start = 0
+    for block in blocks:
         rows = grid.embeddings(block)
-        flat = logits[block].reshape(-1, n_classes)
+        flat = flats[start : start + len(rows)]
+        start += len(rows)
         top = np.sort(flat, axis=1)
         likely = np.exp(flat - top[:, -1:]).sum(axis=1)
         ahead = (1.0 - np.exp(top[:, -2] - top[:, -1])) / likely * grid.counted(block)
