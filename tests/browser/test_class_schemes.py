@@ -144,7 +144,8 @@ def test_confidence_is_the_strength_of_the_labels_own_colour(viewer):
     click_seeds(viewer, seeds)
     viewer.run()
     viewer.press("view-confidence")
-    shades = viewer.evaluate("dataUtils.data.SICLABELS._processeddata.shade")
+    viewer.press("fine")  # off: of whole patches
+    shades = viewer.colors_seen
     names = viewer.layer["names"]
     colors = {"Other": (0x00, 0xA6, 0xFB), "Tumour": (0xFF, 0xB0, 0x00)}
     scores = np.array(viewer.evaluate("[...SIC.app.scores.own]"))

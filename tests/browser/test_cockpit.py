@@ -44,7 +44,7 @@ def test_keys_are_ours_alone_after_a_click_on_the_slide(viewer):
     shown = viewer.evaluate(boxes)
     assert shown
     assert all(shown)
-    place = viewer.adata.obsm["spatial"][viewer.layer["names"].index("Tumour")]
+    place = viewer.adata.obsm["spatial"][viewer.tissue_of("Tumour")]
     viewer.page.mouse.click(*viewer.screen(*place))
     viewer.wait()
     viewer.page.keyboard.press("m")
@@ -227,12 +227,16 @@ def test_the_bare_slide_is_a_held_key_away_and_outlines_lie_inside_their_class(v
     seeds = some_seeds(viewer)
     click_seeds(viewer, seeds)
     viewer.run()
-    hidden = "getComputedStyle(document.getElementById('gl_canvas')).visibility"
+    viewer.wait_for_cells()
+    hidden = (
+        "['gl_canvas', 'SIC_picture'].map((id) => getComputedStyle(document.getElementById(id)).visibility)"
+    )
     viewer.page.keyboard.down("h")
-    assert viewer.evaluate(hidden) == "hidden"
+    assert viewer.evaluate(hidden) == ["hidden", "hidden"]
     assert viewer.page.query_selector("#sic-badge") is None
     viewer.page.keyboard.up("h")
-    assert viewer.evaluate(hidden) == "visible"
+    assert viewer.evaluate(hidden) == ["visible", "visible"]
+    viewer.press("fine")  # off: of whole patches
     requests = []
     viewer.page.on("request", lambda request: requests.append(request.url))
     viewer.press("view-outlines")

@@ -48,9 +48,8 @@ def test_a_hidden_class_stays_hidden_in_the_next_run(viewer):
     viewer.click_patch(12)
     viewer.run()
     centres = viewer.adata.obsm["spatial"]
-    names = viewer.layer["names"]
-    assert viewer.canvas_alpha(*centres[names.index("Tumour")]) == 0
-    assert viewer.canvas_alpha(*centres[names.index("Other")]) > 0
+    assert viewer.canvas_alpha(*centres[viewer.tissue_of("Tumour")]) == 0
+    assert viewer.canvas_alpha(*centres[viewer.tissue_of("Other")]) > 0
 
 
 def test_many_seeds_are_drawn_as_the_outline_of_what_they_cover(browser, server, place):

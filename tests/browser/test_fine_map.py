@@ -59,7 +59,7 @@ def look_at(viewer, place, zoom):
         }""",
         arg=zoom,
     )
-    viewer.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    viewer.wait_for_frame()
 
 
 def seen_on_screen(viewer, places):
@@ -99,7 +99,7 @@ def test_every_cell_has_its_colour_at_its_place_at_every_zoom_and_glass_has_none
     viewer.show_all()
     patches = np.array(headless(viewer, viewer.seeds))
     places = viewer.adata.obsm["spatial"][::7]
-    viewer.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    viewer.wait_for_frame()
     assert np.array_equal(labels_seen(viewer, places), patches[::7])
     viewer.keep_picture(ARTIFACTS, "fine_off")
 

@@ -198,7 +198,7 @@ def test_seeds_of_one_slide_label_another_and_a_correction_counts(cases, truths,
     assert (labels == truths["mosaic_2"])[known].mean() > 0.95
     cases.page.wait_for_selector("#sic-unlike:has-text('unlike any seed')")
     cases.press("view-unlike")
-    shown = cases.evaluate("[...dataUtils.data.SICLABELS._processeddata.shade]")
+    shown = cases.colors_seen
     strange = np.array(shown) == shown[-1]
     assert strange[~known].mean() > 0.9
     # They come one by one on a card.

@@ -101,7 +101,7 @@ def test_readers_see_where_they_differ_and_keep_what_they_agree_on(viewer):
     assert 0 < expected.disputed.sum() < slide.n_patches / 2
     assert viewer.page.inner_text("#sic-kappa") == f"κ {expected.kappa:.2f}, {expected.word}"
     assert f"{expected.disputed.sum()} disputed" in viewer.page.inner_text("#sic-disputed")
-    shades = np.array(viewer.evaluate("dataUtils.data.SICLABELS._processeddata.shade"))
+    shades = np.array(viewer.colors_seen)
     assert np.array_equal(shades != "#c4c9ce", expected.disputed)
     viewer.page.locator(".sic-head").click()
     viewer.page.keyboard.press("x")
@@ -118,7 +118,7 @@ def test_readers_see_where_they_differ_and_keep_what_they_agree_on(viewer):
     viewer.click_patch(last)
     viewer.run()
     now = compare(slide, load_session(viewer.folder / "demo.Ben.sic.json", slide), sessions[1])
-    shades = np.array(viewer.evaluate("dataUtils.data.SICLABELS._processeddata.shade"))
+    shades = np.array(viewer.colors_seen)
     assert np.array_equal(shades != "#c4c9ce", now.disputed)
 
     viewer.press("consensus")
@@ -156,7 +156,7 @@ def test_who_says_what_is_seen_counted_and_decided_by_one_key(viewer):
     slide = open_slide_file(viewer.h5ad)
     sessions = [load_session(viewer.folder / f"demo.{name}.sic.json", slide) for name in ("Ben", "Anna")]
     mine, theirs = (session.run.unpack() for session in sessions)
-    shades = np.array(viewer.evaluate("dataUtils.data.SICLABELS._processeddata.shade"))
+    shades = np.array(viewer.colors_seen)
     # One colour for "Ben Tumour, Anna Other", another one for the other way round, and each has a line.
     of_pair = {pair: set(shades[(mine == pair[0]) & (theirs == pair[1])]) for pair in ((0, 1), (1, 0))}
     assert all(len(colors) <= 1 for colors in of_pair.values())

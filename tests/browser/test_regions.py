@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import shapely
 from test_annotating import click_seeds, headless, some_seeds
+from test_fine_map import cells_of, labels_of_cells
 from viewer import ARTIFACTS
 
 from tissuumaps_sic.slides.regions import scale_of
@@ -23,6 +24,7 @@ def labelled(viewer):
 
 def test_labels_are_shown_as_regions_with_their_areas_and_taken_away(labelled):
     viewer, labels = labelled
+    viewer.wait_for_cells()
     viewer.press("regions")
     viewer.keep_picture(ARTIFACTS, "regions")
     shown = viewer.evaluate(
@@ -32,23 +34,14 @@ def test_labels_are_shown_as_regions_with_their_areas_and_taken_away(labelled):
                    rings.map((ring) => ring.map(({ x, y }) => [x, y]))) }))"""
     )
     assert {each["name"]: each["color"] for each in shown} == {"Other": "#00a6fb", "Tumour": "#ffb000"}
-    points = shapely.points(viewer.adata.obsm["spatial"])
+    cells, middles = cells_of(viewer)
+    points, is_glass = shapely.points(middles), cells.is_glass.reshape(len(middles), -1)
+    fine = labels_of_cells(viewer, len(middles))
     for each in shown:
         shape = shapely.MultiPolygon([shapely.Polygon(rings[0], rings[1:]) for rings in each["polygons"]])
         label = ("Other", "Tumour").index(each["name"])
-        assert np.array_equal(shapely.contains(shape, points), labels == label)
-    scale = scale_of(open_slide_file(viewer.h5ad))
-    cell = np.prod(scale.stride) * np.prod(scale.mpp) * 1e-6
-    tissue = viewer.adata.obs["tissue"].to_numpy()
-    table = [row.inner_text().split("\t") for row in viewer.page.query_selector_all("#sic-areas tbody tr")]
-    for name, area, of_tissue, share in table:
-        mine = labels == ("Other", "Tumour").index(name)
-        assert float(area) == pytest.approx(mine.sum() * cell, abs=6e-4)
-        assert float(of_tissue) == pytest.approx(tissue[mine].sum() * cell, abs=6e-4)
-        assert float(share.removesuffix(" %")) == pytest.approx(
-            100 * tissue[mine].sum() / tissue.sum(), abs=0.6
-        )
-    assert [name for name, *_ in table] == ["Tumour", "Other"]  # as the classes are listed
+        assert np.array_equal(shapely.contains(shape, points), (fine == label) & ~is_glass)
+    assert_areas(viewer, cells, fine)
     viewer.press("regions")
     assert viewer.evaluate("Object.keys(regionUtils._regions).length") == 0
     # Other labels have other regions: those that are shown follow.
@@ -56,13 +49,28 @@ def test_labels_are_shown_as_regions_with_their_areas_and_taken_away(labelled):
     viewer.choose(1)
     viewer.click_patch(int(np.flatnonzero(labels == 0)[0]))
     viewer.run()
-    now = np.array(headless(viewer, viewer.seeds))
-    assert (now != labels).any()
-    area = viewer.page.inner_text("#sic-areas tbody tr:first-child").split("\t")[1]
-    assert float(area) == pytest.approx((now == 1).sum() * cell, abs=6e-4)
+    viewer.wait_for_cells()
+    now = labels_of_cells(viewer, len(middles))
+    assert (now != fine).any()
+    assert_areas(viewer, cells, now)
     assert viewer.evaluate("Object.keys(regionUtils._regions).length") == 2
     viewer.press("regions")
     assert viewer.page.query_selector("#sic-areas") is None
+
+
+def assert_areas(viewer, cells, labels):
+    """The table of the panel tells the areas of labels of cells, in mm², as the classes are listed."""
+    one = np.prod(cells.size) * np.prod(scale_of(open_slide_file(viewer.h5ad)).mpp) * 1e-6
+    tissue = np.where(cells.is_glass, 0, cells.tissue / 100).reshape(labels.shape)
+    table = [row.inner_text().split("\t") for row in viewer.page.query_selector_all("#sic-areas tbody tr")]
+    for name, area, of_tissue, share in table:
+        mine = labels == ("Other", "Tumour").index(name)
+        assert float(area) == pytest.approx((mine & (tissue > 0)).sum() * one, abs=6e-4)
+        assert float(of_tissue) == pytest.approx(tissue[mine].sum() * one, abs=6e-4)
+        assert float(share.removesuffix(" %")) == pytest.approx(
+            100 * tissue[mine].sum() / tissue.sum(), abs=0.6
+        )
+    assert [name for name, *_ in table] == ["Tumour", "Other"]
 
 
 @pytest.mark.parametrize("format_", ["csv", "geojson"])

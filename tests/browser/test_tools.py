@@ -288,9 +288,10 @@ def test_confidence_is_drawn_as_the_scores_are(viewer):
     viewer.run()
     viewer.press("view-confidence")
     viewer.keep_picture(ARTIFACTS, "confidence")
+    viewer.press("fine")  # off: of whole patches
     estimator = fitted(viewer, seeds)
     own, labels = estimator.scores_.max(axis=1), estimator.labels_
-    shades = viewer.evaluate("dataUtils.data.SICLABELS._processeddata.shade")
+    shades = viewer.colors_seen
     shades = np.array([list(bytes.fromhex(shade[1:])) for shade in shades])
     for label, color in enumerate(each["color"] for each in viewer.evaluate("SIC.app.state.classes")):
         # Between white and the class's own colour: the surer, the stronger; one of 32 steps is the rounding.
@@ -373,7 +374,7 @@ def test_the_map_has_the_slides_colours(viewer):
     assert (drawn["#ffb000"] > drawn["#00a6fb"]) == (sum(labels) * 2 > len(labels))
     viewer.press("view-tissue")
     assert "#00a6fb" not in colours_of_map(viewer)
-    shades = viewer.evaluate("dataUtils.data.SICLABELS._processeddata.shade")
+    shades = viewer.colors_seen
     tissue = viewer.adata.obs["tissue"].to_numpy()
     assert shades[int(tissue.argmax())] > "#c"
     assert len(set(shades)) > 20

@@ -345,6 +345,24 @@ class Viewer:
             [[float(x), float(y)] for x, y in places],
         )
 
+    def wait_for_frame(self):
+        """Wait until what was asked to be drawn is drawn."""
+        self.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+
+    @property
+    def colors_seen(self):
+        """The colour of the labels' picture at each patch's centre, #rrggbb; "" where there is none."""
+        self.show_all()
+        self.wait_for_frame()
+        pixels = self.picture_pixels(self.adata.obsm["spatial"])
+        return ["#{:02x}{:02x}{:02x}".format(*each[:3]) if each[3] else "" for each in pixels]
+
+    def tissue_of(self, name):
+        """A patch that is wholly tissue and is labelled with a class."""
+        tissue = self.adata.obs["tissue"].to_numpy()
+        names = self.layer["names"]
+        return next(row for row, each in enumerate(names) if each == name and tissue[row] == 1)
+
     def canvas_alpha(self, x, y):
         """Opacity, 0..1, of what is drawn over a point of the slide."""
         return self.canvas_alphas([(x, y)])[0]

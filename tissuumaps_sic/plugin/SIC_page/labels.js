@@ -20,8 +20,8 @@ let drawn = null;
 /** Keep new labels, or what they mean now, and draw what is seen of them. @param {Uint8Array} labels */
 export async function takeLabels(labels) {
   // Cells that were drawn stay as they are until the new ones come, but where their patch changed.
-  const cells = !app.cells || !drawn || !app.lattice ? null
-    : labels === app.labels ? app.cells : follow(drawn.cells, drawn.labels, labels, app.lattice.side);
+  const cells = labels === app.labels ? app.cells
+    : app.cells && drawn && app.lattice ? follow(drawn.cells, drawn.labels, labels, app.lattice.side) : null;
   update({ labels, cells });
   if (app.view === "confidence") await askScores();
   await compareAgain();

@@ -36,6 +36,7 @@ export async function askCells() {
   dropAsked = () => {
     isWanted = false;
     dropAsked = () => {};
+    update({ isSharpening: false });
     server.cancel({ h5ad, job }).catch(() => {}); // a server that is gone is told of by what is asked next
   };
   update({ isSharpening: true });

@@ -4,7 +4,7 @@ import { applyBorder } from "./border.js";
 import { count } from "./dom.js";
 import { moveBorder } from "./mosaic.js";
 import { askScores, dropCells } from "./questions.js";
-import { applyView, drawLabels, lookForUnlike, takeLabels } from "./labels.js";
+import { applyView, drawLabels, lookForUnlike, sharpen, takeLabels } from "./labels.js";
 import { takeState } from "./open.js";
 import { drawSeeds } from "./overlay.js";
 import { sendSeeds } from "./outbox.js";
@@ -103,7 +103,11 @@ async function labelAll() {
   if (app.busy) update({ busy: { ...app.busy, kind: "Running" } });
   const { method, embedding, border } = app;
   dropCells(); // of labels that are to be others
-  const { state, labels } = await follow("run", (job) => server.run(sessionRequest({ method, embedding, border, job })));
+  const { state, labels } = await follow("run", (job) => server.run(sessionRequest({ method, embedding, border, job })))
+    .catch((error) => {
+      sharpen(); // the labels that there were stay
+      throw error;
+    });
   update({ state, scores: null, unlike: null, ...afterRun() });
   await takeLabels(labels);
   update({ status: `Labelled ${count(labels.length)} patches in ${state.seconds.toFixed(2)} s` });
