@@ -62,6 +62,7 @@ def test_the_project_opens_with_every_patch_drawn_in_its_colour_and_squares_that
     shown = viewer.evaluate("[...dataUtils.data.patches._processeddata['/obs/umap_rgb']]")
     assert shown == adata.obs["umap_rgb"].tolist()
     viewer.press("view-colors")
+    assert viewer.colors_seen == shown
     viewer.page.fill("#sic-opacity", "0.5")
     # Between four patches of a block all drawn: with a gap nothing is drawn there, with an overlap more.
     centres = {tuple(each) for each in adata.obsm["spatial"]}
@@ -81,7 +82,8 @@ def test_the_project_opens_with_every_patch_drawn_in_its_colour_and_squares_that
         side = np.subtract(viewer.screen(x + 128, y), viewer.screen(x, y))[0]
         faint = 0.5 * (1 - 0.6 * np.clip(np.log(side / 64) / np.log(256 / 64), 0, 1))
         viewer.page.wait_for_function(
-            "(faint) => Math.abs(glUtils._markerOpacity[SIC.app.layer.uid] - faint) < 0.03", arg=float(faint)
+            "(faint) => Math.abs(document.querySelector('#SIC_picture').style.opacity - faint) < 0.03",
+            arg=float(faint),
         )
         alphas = viewer.canvas_alphas([(x + d, y) for d in np.linspace(-128, 128, 41)])
         assert np.mean([abs(alpha - faint) < 0.03 for alpha in alphas]) > 0.9

@@ -203,3 +203,15 @@ def test_a_file_without_embeddings_of_cells_says_what_would_make_its_borders_fin
         cells = labels_of_cells(viewer, len(centres))
         # Between the centres of two classes: cells of both in one patch.
         assert (cells.min(axis=1) != cells.max(axis=1)).any()
+
+
+def test_the_colours_of_patches_stay_in_a_session_without_labels(labelled):
+    viewer = labelled
+    viewer.press("view-colors")
+    colors = viewer.adata.obs["umap_rgb"].tolist()
+    assert viewer.colors_seen == colors
+    viewer.begin_session("Ben")
+    assert viewer.evaluate("SIC.app.view") == "colors"
+    assert viewer.colors_seen == colors
+    viewer.press("view-slide")
+    assert set(viewer.colors_seen) == {""}

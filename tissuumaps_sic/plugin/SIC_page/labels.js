@@ -1,7 +1,7 @@
 /** Labels as they are seen on the slide. */
 
 import { ease } from "./easing.js";
-import { drawMap, isPicture } from "./maps.js";
+import { areColorsPicture, drawMap, isPicture } from "./maps.js";
 import { follow } from "./mosaic.js";
 import { drawOutlines } from "./overlay.js";
 import { askCells, askScores, askUnlike, compareAgain } from "./questions.js";
@@ -105,12 +105,15 @@ function opacities() {
   return [app.view === "colors" ? opacity : 0, isLabelled() ? opacity : 0];
 }
 
-/** Of the patches' colours and of labels as markers. */
-const markerOpacities = () => (isPicture() ? [opacities()[0], 0] : opacities());
+/** Of the patches' colours and of labels, where these are markers. */
+function markerOpacities() {
+  const [colors, labels] = opacities();
+  return [areColorsPicture() ? 0 : colors, isPicture() ? 0 : labels];
+}
 
 function applyOpacities() {
   viewer.setOpacities(layer().uid, markerOpacities());
-  viewer.setPictureOpacity(opacities()[1]);
+  viewer.setPictureOpacity(Math.max(...opacities()));
 }
 
 export function applyView() {

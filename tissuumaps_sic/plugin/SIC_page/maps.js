@@ -25,6 +25,9 @@ export function mosaic(isFine) {
 /** Whether labels are a picture; else they are markers. */
 export const isPicture = () => mosaic(false) !== null;
 
+/** Whether the patches' own colours are. */
+export const areColorsPicture = () => isPicture() && viewer.patchColors(layer().uid) !== null;
+
 /** Whether the view is one of cells: what is told of patches alone is drawn of patches. */
 export const isFineView = () => app.isFine && ["labels", "confidence", "outlines"].includes(app.view) && mosaic(true) !== null;
 
@@ -38,7 +41,7 @@ export const labelsOf = (labels, cells) => (!isFineView() ? labels : cells?.labe
  */
 export function drawMap(labels, cells) {
   const drawn = mosaic(isFineView());
-  if (!drawn || app.view !== "labels" && !isShaded(app.view)) {
+  if (!drawn || !(app.view === "colors" ? areColorsPicture() : app.view === "labels" || isShaded(app.view))) {
     viewer.hidePicture();
     return;
   }
@@ -50,6 +53,7 @@ export function drawMap(labels, cells) {
 
 /** Which colour each square has. @param {Uint8Array | null} labels @param {Cells | null} cells @param {number} side */
 function colored(labels, cells, side) {
+  if (app.view === "colors") return painted();
   const classes = current().run?.classes ?? [], isHidden = classes.map(({ name }) => app.hidden.includes(name));
   if (app.view === "labels" && labels) {
     return { codes: cells?.labels ?? spread(labels, side),
@@ -64,6 +68,17 @@ function colored(labels, cells, side) {
       }) };
   }
   return ofPatches(labels, isHidden, side);
+}
+
+/** What is painted of the patches' own colours, by whole patches; kept, since nothing changes it. @type {WeakMap<string[], { codes: Uint32Array, colors: Uint32Array }>} */
+const paints = new WeakMap();
+
+function painted() {
+  const colors = viewer.patchColors(layer().uid) ?? [], known = paints.get(colors);
+  if (known) return known;
+  const made = { codes: Uint32Array.from(colors.keys()), colors: Uint32Array.from(colors, pixelOf) };
+  paints.set(colors, made);
+  return made;
 }
 
 /** Colours of a view that tells of patches. @param {Uint8Array | null} labels @param {boolean[]} isHidden @param {number} side */

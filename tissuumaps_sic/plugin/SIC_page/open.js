@@ -4,6 +4,7 @@ import { makeGrid } from "./grid.js";
 import { giveBack } from "./held.js";
 import { applyView, takeLabels } from "./labels.js";
 import { drawSeeds } from "./overlay.js";
+import { drawMap } from "./maps.js";
 import { forgetRegions } from "./regions.js";
 import { attempt, enqueue } from "./requests.js";
 import * as server from "./server.js";
@@ -102,7 +103,7 @@ export async function reload() {
   } else {
     if (["labels", "outlines"].includes(app.view)) update({ view: plainView() });
     viewer.removeLabels();
-    viewer.hidePicture();
+    drawMap(null, null);
     forgetRegions();
   }
   drawSeeds();

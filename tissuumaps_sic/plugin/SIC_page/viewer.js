@@ -37,6 +37,12 @@ export function centres(uid) {
   return { x: scaled(layer._X), y: scaled(layer._Y) };
 }
 
+/** The colour of each of a layer's patches, #rrggbb; null where it has none by patch. @param {string} uid @returns {string[] | null} */
+export function patchColors(uid) {
+  const { _processeddata: columns, _cb_col: name } = dataUtils.data[uid], found = columns[name];
+  return found && /^#[0-9a-f]{6}$/i.test(found[0]) ? found : null;
+}
+
 /** How many of the page's image pixels a level-0 pixel is. @param {string} uid @returns {number} */
 export const factorOf = (uid) => dataUtils.data[uid]._coord_factor;
 
