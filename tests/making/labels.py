@@ -10,8 +10,9 @@ import pandas as pd
 
 from embedder.patches.grid import PatchGrid
 from tissuumaps_sic.annotation.classes import SeedClass
+from tissuumaps_sic.annotation.last_run import Run
 from tissuumaps_sic.annotation.runs import Labelled
-from tissuumaps_sic.annotation.session import Run, Session
+from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.slides.slide import open_slide_file
 

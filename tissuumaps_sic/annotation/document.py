@@ -28,7 +28,7 @@ It is one object:
     Only where there is some: which patches were looked at closely, a bit a patch, the first the highest of a
     byte, a text for ``np.unpackbits(np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8))``.
 ``run``
-    The last run, members as those of `session.Run`, or null.
+    The last run, members as those of `last_run.Run`, or null.
 
 So the file of a session with few seeds names them. A larger one has rows of the h5ad, 0 the first, which hold
 for the patches of the fingerprint alone:

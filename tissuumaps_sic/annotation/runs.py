@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from tissuumaps_sic.annotation.actions import now
 from tissuumaps_sic.annotation.classes import FEWEST_CLASSES, SeedClass, drop_repeated, order_classes
+from tissuumaps_sic.annotation.last_run import Run
 from tissuumaps_sic.annotation.lending import Guest, Opener, flag_unlike, guests_of, join_guests, open_lent
 from tissuumaps_sic.annotation.patch_rows import SeedMap, pack
 from tissuumaps_sic.annotation.records import SessionError
-from tissuumaps_sic.annotation.session import Run, Session, seed_vector
+from tissuumaps_sic.annotation.session import Session, seed_vector
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.labelling.progress import Progress, Stretch

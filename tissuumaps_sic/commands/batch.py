@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from tissuumaps_sic.annotation import runs
+from tissuumaps_sic.annotation.last_run import Run
 from tissuumaps_sic.annotation.lending import lend
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.annotation.seeds import Seeds, read_seeds
-from tissuumaps_sic.annotation.session import Run, Session
+from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import editing, load_session, save_session, session_path
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.labelling.progress import Progress

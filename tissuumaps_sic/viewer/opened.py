@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 from tissuumaps_sic.annotation.classes import order_classes
 from tissuumaps_sic.annotation.history import Step, tell_redo, tell_undo
+from tissuumaps_sic.annotation.last_run import Run
 from tissuumaps_sic.annotation.lending import Guest, guests_of, is_admitted, lender_of
 from tissuumaps_sic.annotation.loans import Loan
 from tissuumaps_sic.annotation.records import SessionError, SessionFileError
 from tissuumaps_sic.annotation.runs import Labelled, find_runner_up, own_scores, replay
 from tissuumaps_sic.annotation.scheme import Scheme, find_scheme, read_scheme
-from tissuumaps_sic.annotation.session import Run, Session, seed_vector
+from tissuumaps_sic.annotation.session import Session, seed_vector
 from tissuumaps_sic.annotation.store import load_session, save_session, session_path
 from tissuumaps_sic.slidefile.h5ad import SlideFileError, Stamp, stamp_of
 from tissuumaps_sic.slidefile.provenance import MAIN

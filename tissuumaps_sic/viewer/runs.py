@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
+from tissuumaps_sic.annotation.last_run import Run
 from tissuumaps_sic.annotation.runs import agree, cluster
-from tissuumaps_sic.annotation.session import Run, Session
+from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer
 from tissuumaps_sic.viewer.opened import Shared
