@@ -1,7 +1,7 @@
 """From an h5ad and a few seeds to regions whose borders follow the tissue, as GeoJSON for QuPath.
 
 Run after ``tissuumaps-sic demo --no-serve``:
-``python examples/regions_from_h5ad.py demo/demo.h5ad demo.geojson``
+``python examples/regions_from_h5ad.py demo/demo.h5ad demo.geojson``; without the last, areas are told alone.
 """
 
 import sys
@@ -25,4 +25,5 @@ cells = sic.sharpen_slide(slide, patches.scores_, y)
 regions = sic.regions_of_cells(cells.cells, cells.labels, sic.scale_of(slide))
 for region in regions:
     print(f"{CLASSES[region.label].name}: {region.area:.3f} mm², of it tissue {region.tissue:.3f} mm²")
-sic.write_geojson(regions, CLASSES, sic.scale_of(slide), Path(sys.argv[2]))
+if len(sys.argv) > 2:
+    sic.write_geojson(regions, CLASSES, sic.scale_of(slide), Path(sys.argv[2]))

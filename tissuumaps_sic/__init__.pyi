@@ -7,9 +7,13 @@ from tissuumaps_sic.evaluation.classes import TruthClasses as TruthClasses
 from tissuumaps_sic.evaluation.evaluate import evaluate as evaluate
 from tissuumaps_sic.export.formats import ExportOptions as ExportOptions
 from tissuumaps_sic.export.formats import export_slide as export_slide
+from tissuumaps_sic.export.geojson import write_geojson as write_geojson
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering as SeededIterativeClustering
 from tissuumaps_sic.slidefile.contract import check as check
 from tissuumaps_sic.slidefile.errors import SicError as SicError
+from tissuumaps_sic.slides.cells import sharpen_slide as sharpen_slide
+from tissuumaps_sic.slides.outlines import regions_of_cells as regions_of_cells
+from tissuumaps_sic.slides.regions import scale_of as scale_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide as EmbeddedSlide
 from tissuumaps_sic.slides.slide import open_slide_file as open_slide_file
 

@@ -229,7 +229,8 @@ def test_twenty_clients_at_once_get_equal_labels_and_lose_nothing(served):
             answers.add(mine.post("labels"))
             seed = {"label": int(random.integers(2)), "patches": [int(random.integers(96))]}
             status, body = shared.change(revision, kind="seed", **seed)
-            assert status in (200, 409), body
+            # Where too many wait at once, on a slow machine: who is told to try again loses nothing either.
+            assert status in (200, 409, 503), body
             if status == 200:
                 revision = json.loads(body)["revision"]
                 done[revision] = seed
