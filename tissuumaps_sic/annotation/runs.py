@@ -317,6 +317,8 @@ def apply_border(
 def find_runner_up(scores: npt.NDArray[np.float32], positive: int = 1) -> npt.NDArray[np.uint8]:
     """Return the best class of each patch but for the positive one, (n_patches,) uint8."""
     others = np.delete(np.arange(scores.shape[1]), positive)
+    if not len(others):  # all classes of the run have become one
+        return np.full(len(scores), positive, np.uint8)
     return np.asarray(others[scores[:, others].argmax(axis=1)], dtype=np.uint8)
 
 

@@ -248,7 +248,7 @@ def sharpen(
     stretch = stretch.part(0.0, 1.0, "Sharpening")
     broad = grid.interpolate(np.log(np.maximum(scores, _LEAST_SCORE)))
     logits = broad
-    if grid.has_values:
+    if grid.has_values and n_classes > 1:
         deviation = float(np.clip(_REACH_SHARE * (reach - _REACH_LEAST), 0.0, _MOST_BLUR))
         logits = _add_evidence(broad, grid, deviation, stretch)
     if seeds is not None:

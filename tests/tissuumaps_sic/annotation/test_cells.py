@@ -162,6 +162,18 @@ def test_classes_that_were_merged_after_the_run_are_one(tmp_path):
     assert (one.labels == 1 - other.labels).all()
 
 
+def test_where_all_classes_became_one_every_cell_has_it(drawn):
+    made = drawn[0]
+    one = (CLASSES[0], CLASSES[0])
+    merged = labelled(made.slide.path, made.labels, classes=one, scores=made.every)
+    for border in (None, 0.4):
+        run = merged.run.model_copy(update={"border": border})
+        session = merged.session.model_copy(update={"run": run})
+        found = sharpen_labels(type(made).of(made.slide, session, made.every))
+        assert (found.labels == 0).all()
+        assert np.allclose(found.scores, 1)
+
+
 def test_cells_are_found_once_for_an_open_slide(drawn):
     from tissuumaps_sic.slides.cells import open_cells
 

@@ -14,14 +14,18 @@ import * as viewer from "./viewer.js";
 
 /** @import { Cells } from "./mosaic.js" */
 
-/** What is drawn: the labels that there are, or what another border would make of them. @type {{ labels: Uint8Array, cells: Cells } | null} */
+/** What is drawn: the labels that there are, or what another border would make of them. @type {{ labels: Uint8Array, cells: Cells, meaning: string } | null} */
 let drawn = null;
+
+/** What the numbers of labels mean: cells of other classes are not those of these. */
+const meaning = () => JSON.stringify(current().run?.classes.map(({ name }) => name));
 
 /** Keep new labels, or what they mean now, and draw what is seen of them. @param {Uint8Array} labels */
 export async function takeLabels(labels) {
   // Cells that were drawn stay as they are until the new ones come, but where their patch changed.
-  const cells = labels === app.labels ? app.cells
-    : app.cells && drawn && app.lattice ? follow(drawn.cells, drawn.labels, labels, app.lattice.side) : null;
+  const isSame = drawn?.meaning === meaning();
+  const cells = labels === app.labels && isSame ? app.cells
+    : app.cells && drawn && app.lattice && isSame ? follow(drawn.cells, drawn.labels, labels, app.lattice.side) : null;
   update({ labels, cells });
   if (app.view === "confidence") await askScores();
   await compareAgain();
@@ -48,7 +52,7 @@ function drawSharpened() {
 
 /** @param {Uint8Array | null} labels @param {Cells | null} cells */
 function keepDrawn(labels, cells) {
-  drawn = labels && cells ? { labels, cells } : null;
+  drawn = labels && cells ? { labels, cells, meaning: meaning() } : null;
 }
 
 /** Not waited for: labels, or a seed that is saved, are what was asked for. */

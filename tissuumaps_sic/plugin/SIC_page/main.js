@@ -15,6 +15,7 @@ import { clearFrame, clearOutlines, clearSeeds, drawPointed, followFrame } from 
 import { hidePanel, showPanel } from "./panel/panel.js";
 import { closePatchMenu, onContextMenu } from "./patchmenu.js";
 import { hideWorklist, showWorklist } from "./panel/worklist.js";
+import { dropCells } from "./questions.js";
 import { onConflict } from "./requests.js";
 import { app, isSeeding, reset, subscribe, update } from "./state.js";
 import { followTitle } from "./title.js";
@@ -78,6 +79,7 @@ export function close() {
   clearOutlines();
   drawPointed(null);
   viewer.hideRegions();
+  dropCells();
   viewer.hidePicture();
   closeMap();
   dropLasso();
