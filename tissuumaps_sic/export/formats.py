@@ -105,9 +105,7 @@ FORMATS = {
             "Name, place, label, score and seed of each patch",
             write_csv,
         ),
-        Format(
-            "geojson", "labels.geojson", "GeoJSON for QuPath", _REGIONS, write_regions, ("simplify", "blocks")
-        ),
+        Format("geojson", "labels.geojson", "GeoJSON for QuPath", _REGIONS, write_regions, _OF_REGIONS),
         Format(
             "geojson.gz",
             "labels.geojson.gz",
