@@ -12,9 +12,11 @@ from sklearn.base import BaseEstimator, ClusterMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from tissuumaps_sic.labelling import published, refine
+from tissuumaps_sic.labelling.calibration import SLOPE
+from tissuumaps_sic.labelling.judged import JudgedSeeds
 from tissuumaps_sic.labelling.methods import METHODS
 from tissuumaps_sic.labelling.prepared import Prepared, prepare
-from tissuumaps_sic.labelling.progress import Progress, Stretch
+from tissuumaps_sic.labelling.progress import SILENT, Progress, Stretch
 from tissuumaps_sic.labelling.published import Metric, Step
 from tissuumaps_sic.slidefile.arrays import Index, Labels, Singles
 
@@ -50,6 +52,10 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         features (squared distance, as in scikit-learn's ``KMeans``), or no patch changes sides.
     random_state : int, default=0
         Seed of the conventional two-means, of the resampling of seeds and of `suggest`.
+    leave_one_out : bool, default=True
+        Whether "refine" judges each seed by all others: how steep the scores' curve must be for a score to
+        mean what it says, and how much seeds count that were given many at once. False gives the labels and
+        scores of version 0.1.
 
     Attributes
     ----------
@@ -66,6 +72,8 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
     history_ : list of Step
         The outer loop of "sic", in order; empty when the first division left no positive seed to go on from,
         and for "refine". With more than two classes, the loops of the classes one after the other.
+    slope_ : float
+        The slope of the scores' logistic curve; of "sic", and without `leave_one_out`, a fixed one.
     n_features_in_ : int
         Length of an embedding.
 
@@ -107,6 +115,7 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
     classes_: Labels
     n_iter_: int
     history_: list[Step]
+    slope_: float
     n_features_in_: int
 
     def __init__(
@@ -118,6 +127,7 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         max_iter: int = 300,
         tol: float = 1e-4,
         random_state: int = 0,
+        leave_one_out: bool = True,
     ) -> None:
         self.method = method
         self.metric = metric
@@ -125,6 +135,7 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         self.max_iter = max_iter
         self.tol = tol
         self.random_state = random_state
+        self.leave_one_out = leave_one_out
 
     def fit(
         self,
@@ -176,9 +187,10 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         labelling = stretch.part(read_by, 1.0, "Labelling")
         field: refine.Field | None = None
         history: list[Step] = []
+        slope = SLOPE
         if self.method == "refine":
-            field = refine.condition(prepared, seeds, len(classes), guests, stretch=labelling.part(0.0, 0.95))
-            scores = field.score(stretch=labelling.part(0.95, 1.0))
+            field = self._condition(prepared, seeds, len(classes), guests, labelling.part(0.0, 0.95))
+            scores, slope = self._score(field, labelling.part(0.95, 1.0))
             labels, n_iter = scores.argmax(axis=1), field.n_iter
         else:
             labels, scores, n_iter, history = published.label_patches(
@@ -188,7 +200,7 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         # All at the end: who has stopped a fit finds the one before it.
         self._prepared, self._seeds, self._foreign, self._field = prepared, seeds, foreign, field
         self.labels_, self.scores_, self.n_iter_, self.history_ = labels, scores, n_iter, history
-        self.classes_, self.n_features_in_ = classes, prepared.rows.n_features
+        self.classes_, self.n_features_in_, self.slope_ = classes, prepared.rows.n_features, slope
         return self
 
     def suggest(self, n: int, *, progress: Progress | None = None) -> Index:
@@ -219,10 +231,38 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         check_is_fitted(self, "labels_")
         stretch = Stretch.whole(progress).part(0.0, 1.0, "Looking for the most telling patch")
         conditioned_by = 0.0 if self._field is not None else 0.9
-        field = self._condition(stretch.part(0.0, conditioned_by))
+        field = self._find_field(stretch.part(0.0, conditioned_by))
         found = refine.suggest(field, self.scores_, n, self.random_state, stretch.part(conditioned_by, 1.0))
         stretch.tell(1.0)
         return found
+
+    def judge_seeds(self, *, progress: Progress | None = None) -> JudgedSeeds:
+        """Return what the other seeds say of each seed of this slide.
+
+        Every seed is left out in turn, in closed form. One that is its class's only seed is not judged: there
+        is no other to say anything of that class.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            As in `fit`.
+
+        Returns
+        -------
+        JudgedSeeds
+            Of a few thousand seeds all; of more, some of each class stand for all.
+
+        Raises
+        ------
+        ValueError
+            When the estimator was fitted without coords.
+        """
+        check_is_fitted(self, "labels_")
+        stretch = Stretch.whole(progress).part(0.0, 1.0, "Judging the seeds")
+        field = self._find_field(stretch.part(0.0, 0.9))
+        judgement = field.judge()
+        stretch.tell(1.0)
+        return JudgedSeeds.of(field, judgement, self.slope_)
 
     def flips(self, n_resamples: int = 20, *, progress: Progress | None = None) -> Singles:
         """Return how often each patch changes its label when the seeds are resampled.
@@ -274,8 +314,7 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
             taken = np.ones(len(self._field.targets), dtype=bool)
             seeds = np.concatenate([np.isin(self._field.rows, kept), np.isin(self._field.guests, guests)])
             taken[: seeds.size] = seeds
-            scores = self._field.score(taken, honour=False, stretch=stretch)
-            labels: Labels = scores.argmax(axis=1)
+            labels: Labels = self._field.spread(self._field.weigh(taken), stretch=stretch).argmax(axis=1)
             return labels
         y = np.full_like(self._seeds, UNLABELLED)
         y[kept] = self._seeds[kept]
@@ -284,11 +323,32 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         )
         return refitted.labels_
 
-    def _condition(self, stretch: Stretch) -> refine.Field:
-        """Return the Gaussian process on the seeds, which "sic" does without until it is asked to suggest."""
+    def _find_field(self, stretch: Stretch = SILENT) -> refine.Field:
+        """Return the Gaussian process on the seeds, which "sic" does without until it is asked for."""
         if self._field is not None:
             return self._field
-        return refine.condition(self._prepared, self._seeds, len(self.classes_), stretch=stretch)
+        return self._condition(self._prepared, self._seeds, len(self.classes_), None, stretch)
+
+    def _condition(
+        self,
+        prepared: Prepared,
+        seeds: Labels,
+        n_classes: int,
+        guests: refine.Guests | None,
+        stretch: Stretch,
+    ) -> refine.Field:
+        return refine.condition(
+            prepared, seeds, n_classes, guests, doubt_lassos=self.leave_one_out, stretch=stretch
+        )
+
+    def _score(self, field: refine.Field, stretch: Stretch) -> tuple[Singles, float]:
+        """Return the scores, and the slope of their curve."""
+        if not self.leave_one_out:
+            return field.score(field.spread(field.weigh(), stretch=stretch), SLOPE), SLOPE
+        judgement = field.judge()
+        mean = field.spread(judgement.weights, stretch=stretch)
+        slope = field.find_slope(mean, judgement)
+        return field.score(mean, slope), slope
 
     def _check_parameters(self) -> published.Options:
         if self.method not in METHODS:

@@ -15,10 +15,18 @@ S. Basu, A. Banerjee, R. Mooney, "Semi-supervised clustering by seeding", ICML 2
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tissuumaps_sic.labelling.calibration import apply_slope, find_slope
+from tissuumaps_sic.labelling.leave_one_out import (
+    Judgement,
+    find_judged,
+    find_lassos,
+    judge,
+    weigh_lassos,
+)
 from tissuumaps_sic.labelling.places import STEP
 from tissuumaps_sic.labelling.prepared import Prepared
 from tissuumaps_sic.labelling.progress import SILENT, Stretch
@@ -32,8 +40,6 @@ _CLUSTER_PASSES = 3
 # The score field is smoothed by this share of the distance over which it stays alike.
 _REACH_SHARE = 0.25
 _MOST_STEPS = 8
-# Slope of the scores' logistic curve, from the share of right labels among patches of one score.
-SLOPE = 4.0
 _BLOCK_ROWS = 4096
 # The likeness of each patch to each point takes four bytes: so many in all, unless points were too few.
 _MOST_LIKENESSES = 2**28
@@ -79,40 +85,78 @@ class Field:
     y: Labels
     n_iter: int
 
-    def score(self, taken: Mask | None = None, *, honour: bool = True, stretch: Stretch = SILENT) -> Singles:
-        """Return each patch's score for each class.
+    @property
+    def n_seeds(self) -> int:
+        """How many of the points are seeds, of this slide or of others; the means of clusters come after."""
+        return self.rows.size + self.guests.size
+
+    @property
+    def labels(self) -> Labels:
+        """The class of each seed, (n_seeds,)."""
+        labels: Labels = self.targets[: self.n_seeds].argmax(axis=1)
+        return labels
+
+    def judge(self) -> Judgement:
+        """Return what the process says of each point when that is left out."""
+        return judge(self._measure_points(), self.targets)
+
+    def weigh(self, taken: Mask | None = None) -> Doubles:
+        """Return the weights of the points, (n_points, n_classes), where some of them or all count.
 
         Parameters
         ----------
         taken : ndarray of shape (n_points,), bool, optional
-            The points that count; all by default.
-        honour : bool, default=True
-            Whether a seeded patch gets its class whatever the process says.
+        """
+        if taken is None:
+            taken = np.ones(len(self.targets), dtype=bool)
+        # Points that are not taken weigh nothing: to take their columns out would copy a gigabyte.
+        weights = np.zeros(self.targets.shape)
+        weights[taken] = np.linalg.solve(self._measure_points(taken), self.targets[taken])
+        return weights
+
+    def spread(self, weights: Doubles, *, stretch: Stretch = SILENT) -> Doubles:
+        """Return the process's mean for each patch and class, smoothed over the slide as far as labels reach.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n_points, n_classes), float64
         stretch : Stretch, optional
+
+        Returns
+        -------
+        ndarray of shape (n_patches, n_classes), float64
+        """
+        mean = (self.kernel @ weights.astype(np.float32)).astype(np.float64)
+        stretch.tell(0.4)
+        steps = self._count_steps(mean)
+        return self.prepared.places.smooth(mean, steps, stretch.part(0.5, 1.0)).astype(np.float64)
+
+    def find_slope(self, mean: Doubles, judgement: Judgement) -> float:
+        """Return the slope with which scores of a mean, as `spread` gives it, mean what they say."""
+        judged = find_judged(self.labels, self.targets.shape[1])
+        return find_slope(mean, judgement.margins[: self.n_seeds][judged])
+
+    def score(self, mean: Doubles, slope: float) -> Singles:
+        """Return each patch's score for each class; a seeded patch has the highest of its own class.
+
+        Parameters
+        ----------
+        mean : ndarray of shape (n_patches, n_classes), float64
+            As `spread` gives it; changed.
+        slope : float
 
         Returns
         -------
         ndarray of shape (n_patches, n_classes), float32
             Rows sum to 1.
         """
-        if taken is None:
-            taken = np.ones(len(self.targets), dtype=bool)
-        gram = _likeness(self.points[taken], self.points[taken]).astype(np.float64)
-        # Points that are not taken weigh nothing: to take their columns out would copy a gigabyte.
-        weights = np.zeros(self.targets.shape, dtype=np.float32)
-        weights[taken] = np.linalg.solve(gram + np.diag(self.noise[taken]), self.targets[taken])
-        stretch.tell(0.1)
-        field = (self.kernel @ weights).astype(np.float64)
-        stretch.tell(0.4)
-        steps = self._count_steps(field)
-        field = self.prepared.places.smooth(field, steps, stretch.part(0.5, 0.9)).astype(np.float64)
-        if honour:
-            self._honour(field)
-            stretch.tell(0.95)
-        # For two classes this is the logistic curve of the difference, 0 at the border.
-        raised = np.exp(SLOPE * (field - field.max(axis=1, keepdims=True)))
-        scores: Singles = (raised / raised.sum(axis=1, keepdims=True)).astype(np.float32)
-        return scores
+        self._honour(mean)
+        return apply_slope(mean, slope).astype(np.float32)
+
+    def _measure_points(self, taken: Mask | slice = slice(None)) -> Doubles:
+        """Return the likeness of points to each other, with the variance of their noise on the diagonal."""
+        points = self.points[taken]
+        return _likeness(points, points).astype(np.float64) + np.diag(self.noise[taken])
 
     def _count_steps(self, field: Doubles) -> int:
         """Return how many steps of smoothing the field's own correlation over the slide asks for."""
@@ -198,6 +242,7 @@ def condition(
     n_classes: int,
     guests: Guests | None = None,
     *,
+    doubt_lassos: bool = True,
     stretch: Stretch = SILENT,
 ) -> Field:
     """Condition the process on seeds.
@@ -211,6 +256,8 @@ def condition(
         Every class occurs, in y or among the guests.
     guests : Guests, optional
         Seeds of another slide.
+    doubt_lassos : bool, default=True
+        Whether seeds that were given many at once count the less, the more the other seeds contradict them.
     stretch : Stretch, optional
         Is told how far this is, with what is found once a slide.
 
@@ -245,7 +292,20 @@ def condition(
         block = slice(start, start + _BLOCK_ROWS)
         kernel[block] = _likeness(components[block], points)
         stretch.tell(0.5 + 0.5 * min(block.stop / prepared.n_patches, 1.0))
-    return Field(prepared, points, seeded, taken, targets, noise, kernel, y, n_iter=_CLUSTER_PASSES)
+    field = Field(prepared, points, seeded, taken, targets, noise, kernel, y, n_iter=_CLUSTER_PASSES)
+    return _doubt_lassos(field) if doubt_lassos else field
+
+
+def _doubt_lassos(field: Field) -> Field:
+    """Return the process with more noise of seeds that were given many at once and are contradicted."""
+    places = field.prepared.places
+    n_own = field.rows.size
+    lassos = find_lassos(places.coords[field.rows], field.labels[:n_own], places.find_stride())
+    if (lassos < 0).all():
+        return field
+    noise = field.noise.copy()
+    noise[:n_own] *= weigh_lassos(lassos, field.judge().margins[:n_own])
+    return replace(field, noise=noise)
 
 
 def _most_points(n_patches: int) -> int:
