@@ -21,7 +21,7 @@ y = np.full(slide.n_patches, -1)
 for label, *place in SEEDS:
     y[slide.nearest(*place)] = label
 patches = sic.SeededIterativeClustering(method="refine").fit(slide.X, y, slide.centres)
-cells = sic.sharpen_slide(slide, patches.scores_, y)
+cells = sic.sharpen_slide(slide, patches.scores_, y, slope=patches.slope_)
 regions = sic.regions_of_cells(cells.cells, cells.labels, sic.scale_of(slide))
 for region in regions:
     print(f"{CLASSES[region.label].name}: {region.area:.3f} mm², of it tissue {region.tissue:.3f} mm²")

@@ -18,6 +18,7 @@ from tissuumaps_sic.commands import (
     open_,
     run,
     serve,
+    suggest,
 )
 from tissuumaps_sic.slidefile.console import escape_output, run_command
 
@@ -27,6 +28,7 @@ COMMANDS = {
     "open": open_,
     "serve": serve,
     "install-plugin": install_plugin,
+    "suggest": suggest,
     "run": run,
     "export": export,
     "compare": compare,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from tissuumaps_sic.annotation.classes import MOST_CLASSES, SeedClass
 from tissuumaps_sic.annotation.loans import UsedLoan
 from tissuumaps_sic.annotation.patch_rows import PatchRows, SeedMap, unpack
 from tissuumaps_sic.annotation.records import Reading, Record, to_line
+from tissuumaps_sic.labelling.calibration import SLOPE
 from tissuumaps_sic.labelling.methods import Method
 from tissuumaps_sic.slidefile.provenance import MAIN
 
@@ -99,6 +101,19 @@ class Run(Record):
         except ValueError as error:
             raise ValueError(f"cannot be kept as JSON ({str(error)[:100]})") from error
         return parameters
+
+    @property
+    def slope(self) -> float:
+        """The slope of its scores' curve, `SeededIterativeClustering.slope_`; fixed before it was noted."""
+        noted = self.parameters.get("slope")
+        if isinstance(noted, int | float) and math.isfinite(noted) and noted > 0:
+            return float(noted)
+        return SLOPE
+
+    @property
+    def leaves_one_out(self) -> bool:
+        """Whether seeds were judged by each other; in runs of before that none was."""
+        return bool(self.parameters.get("leave_one_out", False))
 
     @property
     def can_replay(self) -> bool:

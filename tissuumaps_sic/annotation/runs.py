@@ -204,6 +204,7 @@ def replay(
         method=run.method,
         border=run.border,
         guests=guests_of(slide, run.loans, opener=opener),
+        leave_one_out=run.leaves_one_out,
     )
     if not agree(run, again):
         raise SessionError(
@@ -227,6 +228,7 @@ def cluster(
     method: Method = DEFAULT_METHOD,
     border: float | None = None,
     guests: Sequence[Guest] = (),
+    leave_one_out: bool = True,
     progress: Progress | None = None,
 ) -> tuple[Run, npt.NDArray[np.float32]]:
     """Run the clustering on seeds by patch name.
@@ -243,6 +245,8 @@ def cluster(
         scores by default.
     guests : sequence of Guest, default=()
         Seeds of other slides (`lending.guests_of` opens them), for "refine".
+    leave_one_out : bool, default=True
+        As in `SeededIterativeClustering`; False for runs of before there was a choice.
     progress : callable, optional
         As in `SeededIterativeClustering.fit`.
 
@@ -261,7 +265,15 @@ def cluster(
     """
     from tissuumaps_sic import __version__
 
-    estimator, used = fit(slide, classes, seeds, method=method, guests=guests, progress=progress)
+    estimator, used = fit(
+        slide,
+        classes,
+        seeds,
+        method=method,
+        guests=guests,
+        leave_one_out=leave_one_out,
+        progress=progress,
+    )
     labels = np.array(used, np.uint8)[estimator.labels_]
     # A class without seeds is not used on this slide: no patch has a score of it.
     scores = np.zeros((len(labels), len(classes)), np.float32)
@@ -273,7 +285,7 @@ def cluster(
         seeds=SeedMap(seeds.index, seeds.labels) if isinstance(seeds, SeedMap) else dict(seeds),
         embedding=slide.embedding,
         method=method,
-        parameters=estimator.get_params(),
+        parameters={**estimator.get_params(), "slope": estimator.slope_},
         version=__version__,
         border=border,
         sample=slide.sample,
@@ -329,6 +341,7 @@ def fit(
     *,
     method: Method = DEFAULT_METHOD,
     guests: Sequence[Guest] = (),
+    leave_one_out: bool = True,
     progress: Progress | None = None,
 ) -> tuple[SeededIterativeClustering, list[int]]:
     """Return the estimator fitted to the classes that have seeds, and what each of its labels means.
@@ -347,7 +360,7 @@ def fit(
     code[used] = np.arange(len(used))
     if together is not None:
         together = replace(together, labels=code[together.labels])
-    estimator = SeededIterativeClustering(method=method)
+    estimator = SeededIterativeClustering(method=method, leave_one_out=leave_one_out)
     stretch = Stretch.whole(progress)
     read_by = 0.0 if slide.is_prepared else _READING
     try:

@@ -43,7 +43,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strategies",
         type=_names,
-        help="of the annotator: largest-error, random, suggest, border (default: largest-error,random)",
+        help="of the annotator: largest-error, random, suggest, border; without a first seed cold, as the "
+        "viewer suggests, and cold-random (default: largest-error,random)",
     )
     parser.add_argument(
         "--slide-size",

@@ -6,6 +6,7 @@ little tissue takes no more than its tissue does.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from tissuumaps_sic.evaluation.classes import UNCOUNTED
 from tissuumaps_sic.evaluation.truth import TruthRaster
 from tissuumaps_sic.labelling.places import Places
 from tissuumaps_sic.labelling.sharpen import CellGrid, sharpen
-from tissuumaps_sic.slidefile.arrays import Integers, Labels, Singles
+from tissuumaps_sic.slidefile.arrays import Index, Integers, Labels, Mask, Singles
 from tissuumaps_sic.slides.cells import SlideCells
 
 # What is compared: squares of whole patches, scores between centres, and the cells.
@@ -26,6 +27,8 @@ TOLERANCE = 32.0
 # Points along the edge of a middle, on slides whose points fit in so many.
 _MOST_ALONG, _MOST_POINTS = 16, 2**25
 _BLOCK_PATCHES = 256
+# Patches along the edge of a square in which borders are compared.
+_SQUARE = 64
 
 Points = npt.NDArray[np.int16]
 
@@ -115,6 +118,7 @@ def label_ways(
     ----------
     truth : PixelTruth
     scores : ndarray of shape (n_patches, n_classes), float32
+        Of a slope of `calibration.SLOPE`.
     labels, seeds : ndarray of shape (n_patches,), int64
     places : Places
         Of the patches' centres.
@@ -165,29 +169,88 @@ def measure_pixels(truth: PixelTruth, found: Points, *, borders: bool = True) ->
     return figures | ({"boundary_f1": _measure_borders(truth, found)} if borders else {})
 
 
-def _measure_borders(truth: PixelTruth, found: Points) -> float:
-    true_border = _find_border(_lay_out(truth, truth.classes))
-    found_border = _find_border(_lay_out(truth, np.where(truth.classes == UNCOUNTED, UNCOUNTED, found)))
-    if not true_border.any() or not found_border.any():
+def _measure_borders(truth: PixelTruth, found: Points, *, square: int = _SQUARE) -> float:
+    """Return the F1 of borders.
+
+    They are compared square by square, so that memory does not grow with the rectangle around all patches,
+    nor time with the glass in it. How large the squares are, in patches, does not change the figure.
+    """
+    along = truth.along
+    # A point's border is told by those to its right and below; what lies beyond the tolerance is not near.
+    reach = max(-(-(int(np.ceil(each)) + 1) // along) for each in truth.tolerance)
+    spacing = (1 / truth.tolerance[1], 1 / truth.tolerance[0])
+    near, total = np.zeros(2, np.int64), np.zeros(2, np.int64)
+    for part in _part(truth.cells.place, square, reach):
+        pictures = [part.lay_out(values) for values in (truth.classes, found)]
+        pictures[1][pictures[0] == UNCOUNTED] = UNCOUNTED
+        true_border, found_border = map(_find_border, pictures)
+        inner = part.find_own(along)
+        for which, (one, other) in enumerate(((found_border, true_border), (true_border, found_border))):
+            own = one[inner]
+            total[which] += own.sum()
+            if own.any() and other.any():
+                distance = ndimage.distance_transform_edt(~other, sampling=spacing)
+                near[which] += (distance[inner][own] <= 1.0).sum()
+    if not total.all():
         return 0.0
-    shares = []
-    for one, other in ((found_border, true_border), (true_border, found_border)):
-        spacing = (1 / truth.tolerance[1], 1 / truth.tolerance[0])
-        distance = ndimage.distance_transform_edt(~other, sampling=spacing)
-        shares.append(float((distance[one] <= 1.0).mean()))
-    return 2 * shares[0] * shares[1] / (sum(shares) or 1.0)
+    shares = (near / total).tolist()
+    return float(2 * shares[0] * shares[1] / (sum(shares) or 1.0))
 
 
-def _lay_out(truth: PixelTruth, values: Points) -> Points:
-    """Return what points have as a picture of the slide, -1 where there are none."""
-    place, along = truth.cells.place, truth.along
-    columns, rows = (place.max(axis=0) + 1).tolist()
-    picture = np.full((rows, along, columns, along), UNCOUNTED, np.int16)
-    picture[place[:, 1], :, place[:, 0]] = values
-    return picture.reshape(rows * along, columns * along)
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A square of the grid of patches, with what lies around it.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n,), intp
+        Patches of the square, and those beside it.
+    place : ndarray of shape (n, 2), int64
+        (column, row) of each.
+    left, top : int
+        Column and row where the square begins.
+    square : int
+        Patches along its edge.
+    """
+
+    rows: Index
+    place: Integers
+    left: int
+    top: int
+    square: int
+
+    def lay_out(self, values: Points) -> Points:
+        """Return what all patches' points have as a picture of these ones, -1 where there are none."""
+        place, along = self.place - self.place.min(axis=0), values.shape[1]
+        columns, rows = (place.max(axis=0) + 1).tolist()
+        picture = np.full((rows, along, columns, along), UNCOUNTED, np.int16)
+        picture[place[:, 1], :, place[:, 0]] = values[self.rows]
+        return picture.reshape(rows * along, columns * along)
+
+    def find_own(self, along: int) -> tuple[slice, slice]:
+        """Return where the square itself is in the picture."""
+        corner = self.place.min(axis=0).tolist()
+        starts = self.top - corner[1], self.left - corner[0]
+        down, across = (slice(max(0, at) * along, (at + self.square) * along) for at in starts)
+        return down, across
 
 
-def _find_border(picture: Points) -> npt.NDArray[np.bool_]:
+def _part(place: Integers, square: int, reach: int) -> Iterator[_Part]:
+    """Part patches at places (column, row) into squares, each with those up to `reach` patches beside it."""
+    order = np.argsort(place[:, 1], kind="stable")
+    known = place[order, 1]
+    for top in (np.unique(place[:, 1] // square) * square).tolist():
+        first, begin, end, last = np.searchsorted(
+            known, (top - reach, top, top + square, top + square + reach)
+        ).tolist()
+        strip = order[first:last]
+        column = place[strip, 0]
+        for left in (np.unique(place[order[begin:end], 0] // square) * square).tolist():
+            rows = strip[(column >= left - reach) & (column < left + square + reach)]
+            yield _Part(rows, place[rows], left, top, square)
+
+
+def _find_border(picture: Points) -> Mask:
     """Return the points that differ from the one to the right or below, where both have a class."""
     border = np.zeros(picture.shape, bool)
     known = picture != UNCOUNTED

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from tissuumaps_sic.evaluation.classes import UNCOUNTED
 from tissuumaps_sic.evaluation.truth import Truth
 from tissuumaps_sic.labelling.clustering import UNLABELLED, SeededIterativeClustering
+from tissuumaps_sic.labelling.prepared import Prepared
+from tissuumaps_sic.labelling.typical import choose_typical, is_untold
 from tissuumaps_sic.slidefile.arrays import Labels
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slides.slide import EmbeddedSlide
@@ -144,7 +146,10 @@ class Turn:
     truth : ndarray of shape (n_patches,), int64
     grid : Grid
     seeds : ndarray of shape (n_patches,), int64
-    fitted : SeededIterativeClustering
+    prepared : Prepared
+        Of the slide's embeddings.
+    fitted : SeededIterativeClustering or None
+        None while fewer than two classes have seeds.
     rng : Generator
         The simulated annotator's own; it goes on from click to click.
     """
@@ -152,13 +157,21 @@ class Turn:
     truth: Labels
     grid: Grid
     seeds: Labels
-    fitted: SeededIterativeClustering
+    prepared: Prepared
+    fitted: SeededIterativeClustering | None
     rng: np.random.Generator
+
+    @property
+    def labels(self) -> Labels:
+        """The label of each patch, (n_patches,): the one class that has seeds, while it is the only one."""
+        if self.fitted is not None:
+            return self.fitted.labels_
+        return np.full_like(self.truth, self.seeds.max())
 
     @property
     def wrong(self) -> npt.NDArray[np.bool_]:
         """Which patches have another label than their truth; shape (n_patches,)."""
-        return np.asarray((self.truth != UNCOUNTED) & (self.truth != self.fitted.labels_))
+        return np.asarray((self.truth != UNCOUNTED) & (self.truth != self.labels))
 
     @property
     def free(self) -> npt.NDArray[np.bool_]:
@@ -214,6 +227,7 @@ def _random(turn: Turn) -> int | None:
 
 def _take_suggestion(turn: Turn) -> int | None:
     """Choose what the estimator suggests."""
+    assert turn.fitted is not None
     free = turn.free
     # More are asked for only where the first ones have no truth.
     for count in (1, 16, 256, len(free)):
@@ -225,11 +239,21 @@ def _take_suggestion(turn: Turn) -> int | None:
 
 def _border(turn: Turn) -> int | None:
     """Choose the patch whose two best classes are nearest to each other."""
+    assert turn.fitted is not None
     free = np.flatnonzero(turn.free)
     if not free.size:
         return None
     best = np.sort(turn.fitted.scores_[free], axis=1)
     return int(free[np.argmin(best[:, -1] - best[:, -2])])
+
+
+def _take_typical(turn: Turn) -> int | None:
+    """Choose what the viewer suggests: what is typical of the slide at first, what is in doubt later."""
+    if not is_untold(turn.seeds):
+        return _take_suggestion(turn)
+    counted, seeded = turn.truth != UNCOUNTED, np.flatnonzero(turn.seeds != UNLABELLED)
+    found = choose_typical(turn.prepared, 1, seeded, candidates=counted)
+    return int(found[0]) if found.size else None
 
 
 # How a simulated annotator chooses the next patch; None when there is none left to choose.
@@ -238,11 +262,16 @@ STRATEGIES: dict[str, Callable[[Turn], int | None]] = {
     "random": _random,
     "suggest": _take_suggestion,
     "border": _border,
+    "cold": _take_typical,
+    "cold-random": _random,
 }
+# Those that start on a slide without any seed.
+COLD = ("cold", "cold-random")
 
 
 def simulate(
     engine: Engine,
+    prepared: Prepared,
     truth: Truth,
     grid: Grid,
     seeds: Labels,
@@ -258,10 +287,12 @@ def simulate(
     ----------
     engine : callable
         From seeds to a fitted estimator.
+    prepared : Prepared
+        Of the slide's embeddings.
     truth : Truth
     grid : Grid
     seeds : ndarray of shape (n_patches,), int64
-        The first seeds.
+        The first seeds; for one of `COLD` there are none.
     strategy : str
         A name in `STRATEGIES`.
     clicks : int
@@ -269,23 +300,25 @@ def simulate(
     rng : Generator
         The annotator's own.
     follow : callable, optional
-        Gives more figures of what was fitted.
+        Gives more figures of what was fitted, once two classes have seeds.
 
     Returns
     -------
     list of dict of str to float
-        ``f1``, and what `follow` gives, after the first seeds and after every further click. They stay once
-        nothing is wrong, or nothing is left to click.
+        ``f1``, and what `follow` gives, after the first seeds, where there are some, and after every further
+        click. They stay once nothing is wrong, or nothing is left to click.
     """
     y = seeds.copy()
     curve: list[dict[str, float]] = []
-    for _ in range(int((seeds != UNLABELLED).sum()), clicks + 1):
-        fitted = engine(y)
-        figures = {"f1": measure(truth.labels, fitted.labels_, len(truth.names))["f1"]}
-        curve.append(figures | (follow(fitted, y) if follow else {}))
-        turn = Turn(truth.labels, grid, y, fitted, rng)
+    n_figures = clicks + 1 - max(1, int((seeds != UNLABELLED).sum()))
+    while len(curve) < n_figures:
+        fitted = engine(y) if len(np.unique(y[y != UNLABELLED])) > 1 else None
+        turn = Turn(truth.labels, grid, y, prepared, fitted, rng)
+        if (y != UNLABELLED).any():
+            figures = {"f1": measure(truth.labels, turn.labels, len(truth.names))["f1"]}
+            curve.append(figures | (follow(fitted, y) if follow and fitted else {}))
         chosen = STRATEGIES[strategy](turn) if turn.wrong.any() else None
         if chosen is None:
             break
         y[chosen] = truth.labels[chosen]
-    return curve + curve[-1:] * (clicks + 1 - int((seeds != UNLABELLED).sum()) - len(curve))
+    return curve + curve[-1:] * (n_figures - len(curve))

@@ -14,9 +14,10 @@ import numpy as np
 
 from tissuumaps_sic.evaluation.classes import UNCOUNTED, TruthError
 from tissuumaps_sic.evaluation.jobs import Job
-from tissuumaps_sic.evaluation.pixels import PixelTruth, label_ways, measure_pixels, sample_truth
+from tissuumaps_sic.evaluation.pixels import PixelTruth, Points, label_ways, measure_pixels, sample_truth
 from tissuumaps_sic.evaluation.results import Design, Failure
 from tissuumaps_sic.evaluation.simulation import (
+    COLD,
     Engine,
     EvaluationError,
     Follower,
@@ -33,6 +34,7 @@ from tissuumaps_sic.evaluation.truth import (
     open_truth,
     patch_squares,
 )
+from tissuumaps_sic.labelling.calibration import SLOPE, temper
 from tissuumaps_sic.labelling.clustering import UNLABELLED, SeededIterativeClustering
 from tissuumaps_sic.slidefile.arrays import Labels
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
@@ -97,11 +99,10 @@ def _evaluate_slide(job: Job, design: Design) -> SlideResult:
                 drawn = named | {each: run[each] for each in ("n_seeds", "repeat")}
                 pixels += [drawn | row for row in _measure_ways(slide, finer, fitted, y)]
         if design.clicks:
-            grid = Grid.of(slide)
             # A point a cell: there are hundreds of clicks.
             coarse = _sample(slide, raster, design, most_along=1) if design.pixels else None
             follow = partial(_follow_ways, slide, coarse)
-            clicks += [named | row for row in _click_runs(engine, truth, grid, job.slide, design, follow)]
+            clicks += [named | row for row in _click_runs(engine, job, slide, truth, design, follow)]
     return SlideResult(row, runs, clicks, pixels)
 
 
@@ -119,9 +120,16 @@ def _sample(slide: EmbeddedSlide, raster: TruthRaster, design: Design, **how: in
 def _measure_ways(
     slide: EmbeddedSlide, finer: PixelTruth, fitted: SeededIterativeClustering, y: Labels
 ) -> Iterator[dict[str, Any]]:
-    ways = label_ways(finer, fitted.scores_, fitted.labels_, y, slide.prepared.places)
+    ways = _label_ways(slide, finer, fitted, y)
     for way, found in ways.items():
         yield {"way": way, **measure_pixels(finer, found)}
+
+
+def _label_ways(
+    slide: EmbeddedSlide, finer: PixelTruth, fitted: SeededIterativeClustering, y: Labels
+) -> dict[str, Points]:
+    scores = temper(fitted.scores_, SLOPE / fitted.slope_)
+    return label_ways(finer, scores, fitted.labels_, y, slide.prepared.places)
 
 
 def _follow_ways(
@@ -129,7 +137,7 @@ def _follow_ways(
 ) -> dict[str, float]:
     if finer is None:
         return {}
-    ways = label_ways(finer, fitted.scores_, fitted.labels_, y, slide.prepared.places)
+    ways = _label_ways(slide, finer, fitted, y)
     return {
         f"pixel_f1_{way}": measure_pixels(finer, found, borders=False)["pixel_f1"]
         for way, found in ways.items()
@@ -181,15 +189,25 @@ def _seed_runs(
 
 
 def _click_runs(
-    engine: Engine, truth: Truth, grid: Grid, slide: str, design: Design, follow: Follower
+    engine: Engine, job: Job, slide: EmbeddedSlide, truth: Truth, design: Design, follow: Follower
 ) -> Iterator[dict[str, Any]]:
+    grid = Grid.of(slide)
     for repeat in range(design.repeats):
-        first = draw_seeds(truth.labels, 1, generator(design.random_state, slide, 1, repeat))
+        first = draw_seeds(truth.labels, 1, generator(design.random_state, job.slide, 1, repeat))
         for strategy in design.strategies:
-            rng = generator(design.random_state, slide, "annotator", repeat)
+            rng = generator(design.random_state, job.slide, "annotator", repeat)
             told: dict[str, Any] = {"strategy": strategy, "repeat": repeat}
+            seeds = np.full_like(first, UNLABELLED) if strategy in COLD else first
             curve = simulate(
-                engine, truth, grid, first, strategy=strategy, clicks=design.clicks, rng=rng, follow=follow
+                engine,
+                slide.prepared,
+                truth,
+                grid,
+                seeds,
+                strategy=strategy,
+                clicks=design.clicks,
+                rng=rng,
+                follow=follow,
             )
-            for clicks, figures in enumerate(curve, start=len(truth.names)):
+            for clicks, figures in enumerate(curve, start=max(1, int((seeds != UNLABELLED).sum()))):
                 yield told | {"clicks": clicks} | figures

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tissuumaps_sic.slidefile.arrays import Doubles
+from tissuumaps_sic.slidefile.arrays import Doubles, Singles
 
 # Without calibration; also what the slope is where the gap is `_USUAL_GAP`.
 SLOPE = 4.0
@@ -62,3 +62,13 @@ def apply_slope(field: Doubles, slope: float) -> Doubles:
     raised: Doubles = np.exp(slope * (field - field.max(axis=1, keepdims=True)))
     raised /= raised.sum(axis=1, keepdims=True)
     return raised
+
+
+def temper(scores: Singles, power: float) -> Singles:
+    """Return scores, (..., n_classes), as if their curve were `power` times as steep; rows sum to 1.
+
+    With ``SLOPE / slope`` those of any slope are as those without calibration.
+    """
+    raised = scores.astype(np.float64) ** power
+    raised /= raised.sum(axis=-1, keepdims=True)
+    return raised.astype(np.float32)

@@ -14,11 +14,14 @@ R. A. Fisher, "The use of multiple measurements in taxonomic problems", Annals o
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.labelling.held import Held
 from tissuumaps_sic.labelling.progress import SILENT, Stretch
 from tissuumaps_sic.slidefile.arrays import Doubles, Index, Integers, Labels, Singles
 
@@ -36,11 +39,15 @@ _REACH_SHARE, _REACH_LEAST, _MOST_BLUR = 0.25, 1.5, 0.5
 _LEAST_SCORE = 1e-4
 # How far a seeded cell's class is raised above the others.
 _HONOUR = 0.05
-# Patches at a time, and what the cells' embeddings may take in memory as float32.
 _BLOCK_PATCHES = 2048
-_MOST_HELD = 2**29
+# The cells' embeddings as float32, of all slides of this process: a server has many open.
+_HELD = Held(2**29)
 # As many cells as the discriminant is learnt from, of patches at even steps; twice as many changed nothing.
 _MOST_LEARNT = 2**16
+
+
+# Reads standardized embeddings of the cells of some patches, (n * side * side, channels).
+_Read = Callable[[slice], Singles]
 
 
 class CellReader(Protocol):
@@ -57,7 +64,8 @@ class CellReader(Protocol):
 class CellGrid:
     """The cells of a slide, with what every sharpening of it needs.
 
-    What takes long is found when it is first asked for, and kept.
+    What takes long is found when it is first asked for, and kept; the embeddings while there is room for
+    them beside those of other slides.
 
     Parameters
     ----------
@@ -102,7 +110,6 @@ class CellGrid:
         self._tissue = tissue
         self._neighbours = _find_neighbours(lattice)
         self._spread: tuple[Singles, Singles] | None = None
-        self._held: Singles | None = None
 
     @property
     def has_values(self) -> bool:
@@ -194,18 +201,31 @@ class CellGrid:
         assert self._values is not None
         return self._values[block].reshape(-1, self._values.shape[3]).astype(np.float32)
 
-    def embeddings(self, block: slice) -> Singles:
-        """Return standardized embeddings of the cells of consecutive patches, (n * side * side, channels)."""
+    @contextmanager
+    def embeddings(self) -> Iterator[_Read]:
+        """Open the cells' standardized embeddings, for as long as the block runs.
+
+        Yields
+        ------
+        callable
+            Given a slice of patches, it returns those of their cells, (n * side * side, channels): from
+            memory, or where there is no room read anew each time.
+        """
         assert self._values is not None
+        shape = self.n_patches, self.side**2, self._values.shape[3]
+        with _HELD.lend(self, 4 * int(np.prod(shape)), self._read_all) as held:
+            yield self._read_standardized if held is None else lambda block: held[block].reshape(-1, shape[2])
+
+    def _read_all(self) -> Singles:
+        assert self._values is not None
+        shape = self.side**2, self._values.shape[3]
+        read = np.empty((self.n_patches, *shape), np.float32)
+        for block in _blocks(self.n_patches):
+            read[block] = self._read_standardized(block).reshape(-1, *shape)
+        return read
+
+    def _read_standardized(self, block: slice) -> Singles:
         mean, deviation = self._standardize()
-        cells, channels = self.side**2, self._values.shape[3]
-        if self._held is None and self.n_patches * cells * channels * 4 <= _MOST_HELD:
-            held = np.empty((self.n_patches, cells, channels), np.float32)
-            for each in _blocks(self.n_patches):
-                held[each] = ((self._read(each) - mean) / deviation).reshape(-1, cells, channels)
-            self._held = held
-        if self._held is not None:
-            return self._held[block].reshape(-1, channels)
         return (self._read(block) - mean) / deviation
 
     def counted(self, block: slice) -> Singles:
@@ -266,23 +286,24 @@ def _add_evidence(broad: Singles, grid: CellGrid, deviation: float, stretch: Str
     # The rounds but the last are for those patches alone that the next one learns from.
     some = _blocks(grid.n_patches, -(-grid.n_patches * grid.side**2 // _MOST_LEARNT))
     logits = np.concatenate([broad[block] for block in some])
-    for done in range(_ROUNDS):
-        part = stretch.part(done / _ROUNDS, (done + 1) / _ROUNDS)
-        learnt = _learn(logits, grid, some, part.part(0.0, 0.6))
-        if learnt is None:
-            return broad
-        wanted = every if done == _ROUNDS - 1 else some
-        evidence = _apply(learnt, grid, broad.shape[2])
-        # That for all classes comes to nought, and so does its average.
-        blurred = grid.blur(evidence[..., :-1], deviation, wanted)
-        told = np.concatenate([blurred, -blurred.sum(axis=2, keepdims=True)], axis=2)
-        logits = told + (broad if wanted is every else np.concatenate([broad[block] for block in wanted]))
-        part.tell(1.0)
+    with grid.embeddings() as read:
+        for done in range(_ROUNDS):
+            part = stretch.part(done / _ROUNDS, (done + 1) / _ROUNDS)
+            learnt = _learn(logits, grid, read, some, part.part(0.0, 0.6))
+            if learnt is None:
+                return broad
+            wanted = every if done == _ROUNDS - 1 else some
+            evidence = _apply(learnt, grid, read, broad.shape[2])
+            # That for all classes comes to nought, and so does its average.
+            blurred = grid.blur(evidence[..., :-1], deviation, wanted)
+            told = np.concatenate([blurred, -blurred.sum(axis=2, keepdims=True)], axis=2)
+            logits = told + (broad if wanted is every else np.concatenate([broad[block] for block in wanted]))
+            part.tell(1.0)
     return logits
 
 
 def _learn(
-    logits: Singles, grid: CellGrid, blocks: list[slice], stretch: Stretch
+    logits: Singles, grid: CellGrid, read: _Read, blocks: list[slice], stretch: Stretch
 ) -> tuple[Index, Doubles, Doubles] | None:
     """Return the discriminant of the classes that some cell is surely of: which, slopes and offsets.
 
@@ -294,7 +315,7 @@ def _learn(
     flats = logits.reshape(-1, n_classes)
     start = 0
     for block in blocks:
-        rows = grid.embeddings(block)
+        rows = read(block)
         flat = flats[start : start + len(rows)]
         start += len(rows)
         top = np.sort(flat, axis=1)
@@ -326,13 +347,13 @@ def _learn(
     return present, slopes - slopes.mean(axis=1, keepdims=True), offsets - offsets.mean()
 
 
-def _apply(learnt: tuple[Index, Doubles, Doubles], grid: CellGrid, n_classes: int) -> Singles:
+def _apply(learnt: tuple[Index, Doubles, Doubles], grid: CellGrid, read: _Read, n_classes: int) -> Singles:
     """Return the evidence of each cell for each class, (n_patches, side * side, n_classes)."""
     present, slopes, offsets = learnt
     evidence = np.zeros((grid.n_patches, grid.side**2, n_classes), np.float32)
     narrow = slopes.astype(np.float32)
     for block in _blocks(grid.n_patches):
-        found = grid.embeddings(block) @ narrow + offsets.astype(np.float32)
+        found = read(block) @ narrow + offsets.astype(np.float32)
         evidence[block][..., present] = _WEIGHT * found.reshape(-1, grid.side**2, len(present))
     return evidence
 
@@ -345,10 +366,15 @@ def find_middle(side: int) -> list[int]:
 
 def _honour(logits: Singles, seeds: Labels, side: int) -> None:
     """Raise the class of a seeded patch above the others in the cells at its middle."""
-    for patch in np.flatnonzero(seeds >= 0):
-        for cell in find_middle(side):
-            others = np.delete(logits[patch, cell], seeds[patch]).max(initial=-np.inf)
-            logits[patch, cell, seeds[patch]] = max(logits[patch, cell, seeds[patch]], others + _HONOUR)
+    seeded, middle = np.flatnonzero(seeds >= 0), np.array(find_middle(side))
+    at = np.ix_(seeded, middle)
+    cells = logits[at]
+    own = np.broadcast_to(seeds[seeded, None, None], (*cells.shape[:2], 1)).astype(np.intp)
+    others = cells.copy()
+    np.put_along_axis(others, own, -np.inf, axis=2)
+    least = others.max(axis=2, keepdims=True) + np.float32(_HONOUR)
+    np.put_along_axis(cells, own, np.maximum(np.take_along_axis(cells, own, axis=2), least), axis=2)
+    logits[at] = cells
 
 
 def _find_neighbours(lattice: Integers) -> Index:

@@ -14,13 +14,21 @@ import numpy as np
 
 from tissuumaps_sic.labelling.prepared import Prepared
 from tissuumaps_sic.labelling.progress import SILENT, Stretch
-from tissuumaps_sic.slidefile.arrays import Index, Mask, Singles
+from tissuumaps_sic.slidefile.arrays import Index, Labels, Mask, Singles
 
 # Clusters of the first look, and by how many there are more of them than clicks from then on.
 _FEWEST_CLUSTERS, _MORE_CLUSTERS = 4, 3
 # Patches that are clustered: more of them move the middles by less than a patch.
 _MOST_CLUSTERED = 5000
 _STARTS = 3
+# Seeds in all from which on a suggestion looks at what is in doubt, once two classes have some.
+_FEWEST_SEEDS = 6
+
+
+def is_untold(y: Labels) -> bool:
+    """Return whether seeds, (n_seeds,), -1 for none, are too few to suggest by what is in doubt."""
+    seeds = y[y >= 0]
+    return len(np.unique(seeds)) < 2 or len(seeds) < _FEWEST_SEEDS
 
 
 def choose_typical(

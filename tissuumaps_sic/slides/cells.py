@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
+from pathlib import Path
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.labelling.calibration import SLOPE, temper
 from tissuumaps_sic.labelling.progress import SILENT, Stretch
 from tissuumaps_sic.labelling.sharpen import PLAIN_SIDE, CellGrid, sharpen
 from tissuumaps_sic.slidefile.arrays import Integers, Labels, Singles
 from tissuumaps_sic.slidefile.fine import read_fine
-from tissuumaps_sic.slidefile.h5ad import SlideFileError
+from tissuumaps_sic.slidefile.h5ad import SlideFileError, Stamp, stamp_of
 from tissuumaps_sic.slides.regions import lattice_of, scale_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 # A cell with less of it, in percent, is glass: it is shown and counted nowhere.
 LEAST_TISSUE = 50
-# Those of a slide as long as it is open; found twice they are found equal.
+# How far a patch may lie off its place on the grid: in strides, and in level-0 pixels, to which centres are
+# rounded.
+_MOST_OFF, _ROUNDING = 0.1, 1.0
+# Those of a slide as long as it is open, whichever of its embeddings it was opened with.
 _KEPT: WeakKeyDictionary[EmbeddedSlide, SlideCells] = WeakKeyDictionary()
+_OF_FILES: WeakValueDictionary[tuple[Path, Stamp], SlideCells] = WeakValueDictionary()
+_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +92,12 @@ class CellLabels:
 
 
 def sharpen_slide(
-    slide: EmbeddedSlide, scores: Singles, seeds: Labels | None = None, *, stretch: Stretch = SILENT
+    slide: EmbeddedSlide,
+    scores: Singles,
+    seeds: Labels | None = None,
+    *,
+    slope: float = SLOPE,
+    stretch: Stretch = SILENT,
 ) -> CellLabels:
     """Return labels finer than a patch, from the scores of a slide's patches.
 
@@ -97,6 +110,8 @@ def sharpen_slide(
         As `SeededIterativeClustering.scores_`.
     seeds : ndarray of shape (n_patches,), int64, optional
         As for `sharpen`.
+    slope : float, default=4.0
+        Of the scores: `SeededIterativeClustering.slope_`.
     stretch : Stretch, optional
 
     Raises
@@ -105,23 +120,65 @@ def sharpen_slide(
         When the file cannot be read, or its patches lie on no grid.
     """
     cells = open_cells(slide)
-    reach = slide.prepared.places.find_reach(scores.astype(np.float64))
-    found = sharpen(scores, cells.grid, reach=reach, seeds=seeds, stretch=stretch)
+    # What patches and cells tell is weighed on one scale, on which a border was tuned, whatever the slide's.
+    even = temper(scores, SLOPE / slope)
+    reach = slide.prepared.places.find_reach(even.astype(np.float64))
+    found = sharpen(even, cells.grid, reach=reach, seeds=seeds, stretch=stretch)
+    if slope != SLOPE:
+        found = temper(found, slope / SLOPE)
     return CellLabels(cells, found.argmax(axis=3).astype(np.uint8), found)
 
 
 def open_cells(slide: EmbeddedSlide) -> SlideCells:
-    """Return the cells of a slide, found once and kept; without embeddings where its file has none.
+    """Return the cells of a slide, found once for its file and kept; without embeddings where that has none.
+
+    Safe to use from many threads.
 
     Raises
     ------
     SlideFileError
         When the file cannot be read, or its patches lie on no grid.
     """
-    cells = _KEPT.get(slide)
-    if cells is None:
-        cells = _KEPT[slide] = _open(slide)
-    return cells
+    file = None if slide.stamp is None else (slide.path, slide.stamp)
+    with _LOCK:
+        cells = _KEPT.get(slide) or (file and _OF_FILES.get(file))
+    if not cells:
+        cells = _open(slide)
+        if file and not _is_same(*file):
+            file = None  # which of the two files was read nobody knows
+    with _LOCK:
+        # Another thread may have found them meanwhile: all are given the same.
+        if file:
+            cells = _OF_FILES.setdefault(file, cells)
+        return _KEPT.setdefault(slide, cells)
+
+
+def _is_same(path: Path, stamp: Stamp) -> bool:
+    try:
+        return stamp_of(path) == stamp
+    except OSError:
+        return False
+
+
+def require_grid(slide: EmbeddedSlide) -> None:
+    """See that each patch of a slide lies where its cells are drawn.
+
+    Raises
+    ------
+    SlideFileError
+        When some lies off its place by more than a tenth of a stride: pieces of tissue have grids of their
+        own, or the stride is not what the file tells.
+    """
+    cells = open_cells(slide)
+    stride = np.array(cells.size) * cells.side
+    off = np.abs(slide.centres - cells.corner - (cells.place + 0.5) * stride)
+    n_off = int((off > np.maximum(_MOST_OFF * stride, _ROUNDING)).any(axis=1).sum())
+    if n_off:
+        furthest = (off / stride).max()
+        raise SlideFileError(
+            f"{slide.path.name}: {n_off} of {slide.n_patches} patches do not lie on one grid (by up to "
+            f"{furthest:.2f} strides), so that no picture is drawn of their cells"
+        )
 
 
 def _open(slide: EmbeddedSlide) -> SlideCells:

@@ -11,7 +11,7 @@ from tissuumaps_sic.labelling.progress import Stretch
 from tissuumaps_sic.labelling.sharpen import find_middle
 from tissuumaps_sic.slidefile.arrays import Singles
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
-from tissuumaps_sic.slides.cells import CellLabels, open_cells
+from tissuumaps_sic.slides.cells import CellLabels, open_cells, require_grid
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Arrays
 from tissuumaps_sic.viewer.opened import Shared
@@ -33,10 +33,11 @@ def send_lattice(shared: Shared, reach: Reach, request: OpenRequest) -> Answer: 
     Raises
     ------
     RequestError
-        422 when the patches lie on no grid.
+        422 when the patches lie on no grid, or on several: a page then draws labels as markers.
     """
     slide = shared.opened.slide(reach.h5ad)
     try:
+        require_grid(slide)
         cells = open_cells(slide)
     except SlideFileError as error:
         raise RequestError(422, str(error)) from error

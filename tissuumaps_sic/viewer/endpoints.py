@@ -31,6 +31,7 @@ from tissuumaps_sic.viewer.requests import (
     ExportRequest,
     HistoryRequest,
     JobRequest,
+    JudgeRequest,
     LookRequest,
     MergeRequest,
     OpenRequest,
@@ -46,7 +47,13 @@ from tissuumaps_sic.viewer.requests import (
 )
 from tissuumaps_sic.viewer.runs import run_clustering, send_labels, send_scores
 from tissuumaps_sic.viewer.sessions import change_session, offer_classes, open_session
-from tissuumaps_sic.viewer.suggestions import explain_patch, find_alike, mark_unlike, suggest_patches
+from tissuumaps_sic.viewer.suggestions import (
+    explain_patch,
+    find_alike,
+    judge_seeds,
+    mark_unlike,
+    suggest_patches,
+)
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +102,7 @@ ENDPOINTS = {
     "lattice": Endpoint(send_lattice, OpenRequest),
     "cells": Endpoint(send_cells, ScoresRequest),
     "suggest": Endpoint(suggest_patches, SuggestRequest),
+    "judge": Endpoint(judge_seeds, JudgeRequest),
     "why": Endpoint(explain_patch, WhyRequest),
     "alike": Endpoint(find_alike, AlikeRequest),
     "unlike": Endpoint(mark_unlike, UnlikeRequest),

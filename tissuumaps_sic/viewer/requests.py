@@ -262,6 +262,10 @@ class SuggestRequest(RunRequest):
     shown: Annotated[tuple[_Row, ...], FailFast(), Field(max_length=_MOST_SHOWN)] = ()
 
 
+class JudgeRequest(RunRequest):
+    """Ask which seeds the others contradict."""
+
+
 class ScoresRequest(SeenRequest):
     """Ask how sure the labels are."""
 

@@ -69,6 +69,7 @@ def send_scores(shared: Shared, reach: Reach, request: ScoresRequest) -> Answer:
                 method=run.method,
                 border=run.border,
                 guests=opened.guests(slide, run.loans),
+                leave_one_out=run.leaves_one_out,
                 progress=progress,
             )
         arrays = shared.scores.put(h5ad, request.session, run, scores, agrees=agree(run, again))

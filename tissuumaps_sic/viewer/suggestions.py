@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.annotation.doubts import judge_session
 from tissuumaps_sic.annotation.lending import comparable, flag_unlike, lender_of
 from tissuumaps_sic.annotation.loans import Loan
+from tissuumaps_sic.annotation.next_patches import suggest_next
 from tissuumaps_sic.annotation.records import SessionError
-from tissuumaps_sic.annotation.runs import fit
 from tissuumaps_sic.annotation.session import seed_vector
-from tissuumaps_sic.labelling.progress import Stretch
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.slidefile.matrix import Matrix
 from tissuumaps_sic.slides.slide import EmbeddedSlide
-from tissuumaps_sic.slides.umap import read_tissue
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
 from tissuumaps_sic.viewer.opened import Shared, read_seeds
 from tissuumaps_sic.viewer.remarks import skipped_rows
 from tissuumaps_sic.viewer.requests import (
     AlikeRequest,
+    JudgeRequest,
     RequestError,
     SuggestRequest,
     UnlikeRequest,
@@ -35,10 +35,6 @@ _RESAMPLES = 10
 # Seeds of a class that are shown beside a patch.
 _SHOWN = 3
 _BLOCK_ROWS = 8192
-# Each costs as much as one that is asked for.
-_MOST_LEFT_OUT = 100
-# Share of a patch below which there is not much to tell its class by.
-_LITTLE_TISSUE = 0.5
 # From a patch to the farthest that the likeness wand reaches, in patches.
 _NEIGHBOURHOOD = 24
 
@@ -47,36 +43,53 @@ def suggest_patches(shared: Shared, reach: Reach, request: SuggestRequest) -> He
     """Return rows of the patches to seed next, and how far the labels hang on single seeds.
 
     Those that were shown, or that a reader could not tell, are left out; those of little tissue come last.
-    ``flips`` is the share of patches whose label changes when the seeds are resampled.
+    ``flips`` is the share of patches whose label changes when the seeds are resampled. While too few seeds
+    say what is in doubt, ``cold`` is true: the patches are typical of the slide, and ``flips`` is null.
     """
     h5ad, opened, turns = reach.h5ad, shared.opened, shared.turns
     slide = opened.slide(h5ad, request.embedding)
     session = opened.seen_session(slide, request)
     with turns.job(h5ad, request.job) as progress, turns.clustering(h5ad, progress):
-        stretch = Stretch.whole(progress)
-        fitting, resampling, looking = (
-            stretch.part(*ends).follow for ends in ((0.0, 0.5), (0.5, 0.95), (0.95, 1.0))
-        )
-        estimator, _ = fit(
+        found = suggest_next(
             slide,
-            session.classes,
-            session.seeds,
+            session,
+            request.n,
             method=request.method,
             guests=opened.guests(slide, session.loans),
-            progress=fitting,
+            left_out={*request.shown, *skipped_rows(slide, session)},
+            n_resamples=_RESAMPLES,
+            progress=progress,
         )
-        try:
-            flips = estimator.flips(_RESAMPLES, progress=resampling).mean()
-            left_out = {*request.shown, *skipped_rows(slide, session)}
-            wanted = request.n + min(len(left_out), _MOST_LEFT_OUT)
-            found = estimator.suggest(wanted, progress=looking)
-        except ValueError as error:
-            raise SessionError(str(error)) from error
-        patches = found[~np.isin(found, list(left_out))]
-        tissue = read_tissue(h5ad)
-        thin = np.zeros(len(patches), bool) if tissue is None else tissue[patches] < _LITTLE_TISSUE
-        patches = np.concatenate([patches[~thin], patches[thin]])
-        return {"patches": patches[: request.n].tolist(), "flips": float(flips)}
+    return {"patches": found.patches.tolist(), "flips": found.flips, "cold": found.is_cold}
+
+
+def judge_seeds(shared: Shared, reach: Reach, request: JudgeRequest) -> Header:
+    """Return the seeds that all other seeds contradict, the most contradicted first.
+
+    ``doubtful`` lists their ``patch``, their ``label``, the class ``expected`` and how surely (``score``, 0
+    to 1); ``accuracy`` is the share of the ``judged`` seeds whose class the others say too, null where there
+    is none.
+    """
+    h5ad, opened, turns = reach.h5ad, shared.opened, shared.turns
+    slide = opened.slide(h5ad, request.embedding)
+    session = opened.seen_session(slide, request)
+    with turns.job(h5ad, request.job) as progress, turns.clustering(h5ad, progress):
+        found = judge_session(
+            slide,
+            session,
+            method=request.method,
+            guests=opened.guests(slide, session.loans),
+            progress=progress,
+        )
+    told = zip(found.patches, found.labels, found.expected, found.scores, strict=True)
+    return {
+        "doubtful": [
+            {"patch": int(patch), "label": int(label), "expected": int(other), "score": float(score)}
+            for patch, label, other, score in told
+        ],
+        "accuracy": found.accuracy,
+        "judged": found.n_judged,
+    }
 
 
 def find_alike(shared: Shared, reach: Reach, request: AlikeRequest) -> Answer:

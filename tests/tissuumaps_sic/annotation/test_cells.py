@@ -1,7 +1,11 @@
 """A run's labels by cell: the border that was drawn comes back, and what is glass is none."""
 
+import gc
 import json
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 
+import h5py
 import numpy as np
 import pytest
 import shapely
@@ -12,6 +16,7 @@ from tissuumaps_sic.annotation.cells import sharpen_labels
 from tissuumaps_sic.export import write_mask
 from tissuumaps_sic.export.annotations import find_regions, write_regions
 from tissuumaps_sic.export.report import make_report
+from tissuumaps_sic.slides.cells import open_cells
 from tissuumaps_sic.slides.regions import scale_of
 from tissuumaps_sic.slides.slide import open_slide_file
 
@@ -174,9 +179,53 @@ def test_where_all_classes_became_one_every_cell_has_it(drawn):
         assert np.allclose(found.scores, 1)
 
 
-def test_cells_are_found_once_for_an_open_slide(drawn):
-    from tissuumaps_sic.slides.cells import open_cells
+def write_pieces(path, *, value=0.0, names=("X",)):
+    """A slide with cells, and with as many embeddings as there are names."""
+    grid = plan((1300, 900))
+    values = np.random.default_rng(0).standard_normal((len(grid), SIDE, SIDE, 6)) + value
+    write_grid_h5ad(path, grid, fine=(values, np.full(values.shape[:3], 100, np.uint8)))
+    with h5py.File(path, "r+") as file:
+        for name in names[1:]:
+            file["obsm"].create_dataset(f"X_{name}", data=file["X"][()])
+    return path
 
-    made = drawn[0]
-    assert open_cells(made.slide) is open_cells(made.slide)
-    assert open_cells(open_slide_file(made.slide.path)) is not open_cells(made.slide)
+
+def test_cells_are_found_once_for_an_open_file(tmp_path):
+    """A slide with two embeddings, or opened twice, has them once in memory."""
+    path = write_pieces(tmp_path / "a.h5ad", names=("X", "other"))
+    slide = open_slide_file(path)
+    cells = open_cells(slide)
+    assert open_cells(slide) is cells
+    assert open_cells(slide.with_embedding("other")) is cells
+    assert open_cells(open_slide_file(path)) is cells
+
+
+def test_threads_that_open_a_slide_at_once_are_given_the_same_cells(tmp_path):
+    path = write_pieces(tmp_path / "a.h5ad")
+    slides = [open_slide_file(path) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        every = list(pool.map(open_cells, slides))
+    assert len(set(map(id, every))) == 1
+
+
+def test_cells_of_a_file_that_was_replaced_are_read_anew(tmp_path):
+    path = write_pieces(tmp_path / "a.h5ad")
+    before = open_slide_file(path)
+    old = open_cells(before)
+    write_pieces(tmp_path / "b.h5ad", value=3.0).replace(path)
+    slide = open_slide_file(path)
+    assert open_cells(slide) is not old
+    assert open_cells(before) is old
+
+
+def test_cells_go_with_the_last_slide_that_has_them(tmp_path):
+    """Else their file stayed open, and could not be replaced on every system."""
+    slide = open_slide_file(write_pieces(tmp_path / "a.h5ad"))
+    cells = weakref.ref(open_cells(slide))
+    scores = np.random.default_rng(0).dirichlet([1, 1], slide.n_patches)
+    made = labelled(slide.path, scores.argmax(axis=1), classes=CLASSES[:2], scores=scores)
+    sharpen_labels(made)
+    assert cells() is not None
+    del slide, made
+    gc.collect()
+    assert cells() is None

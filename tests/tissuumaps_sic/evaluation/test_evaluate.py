@@ -121,7 +121,7 @@ def scene(truth, labels, *, seeds=None, scores=None, suggest=()):
 
     fitted = SimpleNamespace(labels_=numbers(labels), scores_=scores, suggest=lambda n: list(suggest)[:n])
     y = np.full(len(cells), -1) if seeds is None else numbers(seeds)
-    turn = Turn(numbers(truth), grid, y, fitted, np.random.default_rng(0))
+    turn = Turn(numbers(truth), grid, y, None, fitted, np.random.default_rng(0))
     return turn, lambda chosen: None if chosen is None else cells[chosen]
 
 
@@ -203,7 +203,7 @@ def test_a_simulated_annotator_mends_the_labels_and_then_rests():
 
     curve = [
         each["f1"]
-        for each in simulate(engine, truth, grid, first, strategy="largest-error", clicks=9, rng=None)
+        for each in simulate(engine, None, truth, grid, first, strategy="largest-error", clicks=9, rng=None)
     ]
     # The last five are known; of the 13 before them the middle is clicked, then each of the two ends left.
     assert [int(np.flatnonzero(after != before)[0]) for before, after in pairwise(seen)] == [24, 18, 29]

@@ -1,16 +1,21 @@
 """Labels finer than a patch against a drawn truth, by pixel and along borders."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from making.labels import cell_centres, plan, write_grid_h5ad
 from PIL import Image
+from scipy import ndimage
 
+from tissuumaps_sic.evaluation import pixels
 from tissuumaps_sic.evaluation.classes import TruthClasses
 from tissuumaps_sic.evaluation.evaluate import evaluate
-from tissuumaps_sic.evaluation.pixels import WAYS, label_ways, measure_pixels, sample_truth
+from tissuumaps_sic.evaluation.pixels import WAYS, PixelTruth, label_ways, measure_pixels, sample_truth
 from tissuumaps_sic.evaluation.truth import open_truth, patch_squares
 from tissuumaps_sic.labelling.places import Places
-from tissuumaps_sic.slides.cells import open_cells
+from tissuumaps_sic.labelling.sharpen import CellGrid
+from tissuumaps_sic.slides.cells import SlideCells, open_cells
 from tissuumaps_sic.slides.slide import open_slide_file
 
 SIDE, SIZE = 4, (2600, 1900)
@@ -90,6 +95,69 @@ def test_a_border_may_be_off_by_32_um(drawn, shift, right):
     moved = inside(*np.broadcast_arrays(x, y)).astype(np.int16)
     figure = measure_pixels(finer, moved)["boundary_f1"]
     assert figure > 0.99 if right else figure < 0.5
+
+
+def border_f1(truth, found):
+    """Of the whole slide at once: what `_measure_borders` finds square by square."""
+    place, along = truth.cells.place, truth.along
+    columns, rows = (place.max(axis=0) + 1).tolist()
+    borders = []
+    for values in (truth.classes, np.where(truth.classes == -1, -1, found)):
+        picture = np.full((rows, along, columns, along), -1, np.int16)
+        picture[place[:, 1], :, place[:, 0]] = values
+        borders.append(pixels._find_border(picture.reshape(rows * along, columns * along)))
+    if not all(border.any() for border in borders):
+        return 0.0
+    shares = []
+    for one, other in (borders[::-1], borders):
+        spacing = (1 / truth.tolerance[1], 1 / truth.tolerance[0])
+        distance = ndimage.distance_transform_edt(~other, sampling=spacing)
+        shares.append(float((distance[one] <= 1.0).mean()))
+    return 2 * shares[0] * shares[1] / (sum(shares) or 1.0)
+
+
+def speckled(place, *, along, tolerance, seed=0):
+    """Truth and labels of three classes with borders everywhere, some glass, at chosen places."""
+    rng = np.random.default_rng(seed)
+    shape = (len(place), along, along)
+    y, x = np.mgrid[0:along, 0:along] / along
+    waves = np.sin(0.7 * (place[:, 0, None, None] + x)) + np.cos(0.6 * (place[:, 1, None, None] + y))
+    classes = np.digitize(waves, (-0.5, 0.5)).astype(np.int16)
+    found = np.digitize(waves + 0.3 * rng.standard_normal((len(place), 1, 1)), (-0.5, 0.5)).astype(np.int16)
+    found[place[:, 0] % 20 > 12] = 0  # some true borders that nothing is near
+    classes[rng.random(shape) < 0.05] = -1
+    cells = SlideCells(CellGrid(place, side=along), (0.0, 0.0), place, (8.0, 8.0), None)
+    return PixelTruth(classes, cells, 3, tolerance), found
+
+
+@pytest.mark.parametrize("tolerance", [(8.0, 8.0), (2.5, 3.7), (0.4, 0.4), (21.0, 5.0)], ids=str)
+def test_borders_compared_in_squares_are_as_near_as_on_the_whole_slide(tolerance):
+    """To the last bit, wherever squares end, with holes and patches apart from the others."""
+    rows, columns = np.mgrid[0:19, 0:23].reshape(2, -1)
+    place = np.stack([columns, rows], axis=1)
+    place = place[np.random.default_rng(1).random(len(place)) < 0.8]
+    place = np.concatenate([place, [(40, 3), (41, 3), (5, 37)]]).astype(np.int64)
+    truth, found = speckled(place, along=8, tolerance=tolerance)
+    wanted = border_f1(truth, found)
+    assert 0.1 < wanted < 1
+    for square in (1, 2, 3, 7, 10, 64):
+        assert pixels._measure_borders(truth, found, square=square) == wanted
+    assert measure_pixels(truth, found)["boundary_f1"] == wanted
+
+
+def test_patches_scattered_over_a_slide_take_no_more_memory_than_their_own():
+    """Their rectangle at once would take gigabytes."""
+    corners = np.random.default_rng(2).integers(0, 300, (20, 2)) * 3
+    block = np.stack(np.mgrid[0:3, 0:3].reshape(2, -1), axis=1)
+    place = np.unique((corners[:, None] + block).reshape(-1, 2), axis=0).astype(np.int64)
+    truth, found = speckled(place, along=8, tolerance=(8.0, 8.0))
+    tracemalloc.start()
+    try:
+        assert 0 < measure_pixels(truth, found)["boundary_f1"] <= 1
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 50e6
 
 
 def test_evaluate_tells_them_beside_the_figures_of_patches(drawn):

@@ -1,11 +1,16 @@
 """Cells get the labels that their embeddings and their patches' scores tell."""
 
+import gc
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 from tissuumaps_sic.labelling import sharpen as module
+from tissuumaps_sic.labelling.held import Held
 from tissuumaps_sic.labelling.places import Places
-from tissuumaps_sic.labelling.sharpen import CellGrid, sharpen
+from tissuumaps_sic.labelling.sharpen import CellGrid, find_middle, sharpen
 
 COLUMNS, ROWS, SIDE = 10, 8, 4
 
@@ -110,8 +115,66 @@ def test_the_same_numbers_give_the_same_cells():
 def test_cells_that_are_not_kept_in_memory_give_the_same(monkeypatch):
     places, _, scores, values = drawn(wavy)
     one = sharpen(scores, CellGrid(places, values), reach=1.0)
-    monkeypatch.setattr(module, "_MOST_HELD", 0)
+    monkeypatch.setattr(module, "_HELD", Held(0))
     assert np.array_equal(one, sharpen(scores, CellGrid(places, values), reach=1.0))
+
+
+def test_one_bound_holds_for_the_cells_of_all_slides(monkeypatch):
+    """Each fits alone, two together do not: a server has many slides open."""
+    places, _, scores, values = drawn(wavy)
+    one = sharpen(scores, CellGrid(places, values), reach=1.0)
+    held = Held(int(1.5 * values.size * 4))
+    monkeypatch.setattr(module, "_HELD", held)
+    grids = [CellGrid(places, values) for _ in range(8)]
+    for grid in grids:
+        assert np.array_equal(one, sharpen(scores, grid, reach=1.0))
+        assert held.n_bytes == values.size * 4
+    with ThreadPoolExecutor(8) as pool:
+        every = list(pool.map(lambda grid: sharpen(scores, grid, reach=1.0), grids * 4))
+    assert all(np.array_equal(one, each) for each in every)
+    assert held.n_bytes <= held.most
+
+
+def test_cells_in_memory_are_read_once_and_go_with_their_slide(monkeypatch):
+    places, _, scores, values = drawn(wavy)
+    held = Held(2**20)
+    monkeypatch.setattr(module, "_HELD", held)
+    reads = []
+
+    class Reader:
+        shape = values.shape
+
+        def __getitem__(self, rows):
+            reads.append(rows)
+            return values[rows]
+
+    grid = CellGrid(places, Reader())
+    sharpen(scores, grid, reach=1.0)
+    n_reads = len(reads)
+    sharpen(scores, grid, reach=1.0)
+    assert len(reads) == n_reads
+    assert held.n_bytes == values.size * 4
+    del grid
+    gc.collect()
+    assert held.n_bytes == 0
+
+
+def test_what_cannot_be_read_takes_no_room(monkeypatch):
+    places, _, scores, values = drawn(wavy)
+    held = Held(2**20)
+    monkeypatch.setattr(module, "_HELD", held)
+
+    class Broken:
+        shape = values.shape
+
+        def __getitem__(self, rows):
+            raise OSError("gone")
+
+    grid = CellGrid(places, Broken())
+    for _ in range(2):
+        with pytest.raises(OSError, match="gone"):
+            sharpen(scores, grid, reach=1.0)
+        assert held.n_bytes == 0
 
 
 def test_detail_is_not_believed_where_regions_are_large():
@@ -152,6 +215,44 @@ def test_the_middle_of_a_seeded_patch_has_its_class(side, held):
     )
     assert set(np.flatnonzero(fine[patch] == 1)) == held
     assert (fine[patch - 1] == 0).all()
+
+
+@pytest.mark.parametrize(("side", "n_classes"), [(4, 2), (3, 3), (1, 1), (2, 5)])
+def test_many_seeds_are_honoured_as_each_by_itself(side, n_classes):
+    """Of a lasso with thousands of seeds, against the same one cell after the other."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(3000, side**2, n_classes)).astype(np.float32)
+    seeds = rng.integers(-1, n_classes, 3000)
+    wanted = logits.copy()
+    for patch in np.flatnonzero(seeds >= 0):
+        for cell in find_middle(side):
+            own = seeds[patch]
+            others = np.delete(wanted[patch, cell], own).max(initial=-np.inf)
+            wanted[patch, cell, own] = max(wanted[patch, cell, own], others + module._HONOUR)
+    module._honour(logits, seeds, side)
+    assert np.array_equal(logits, wanted)
+    module._honour(logits, np.full(3000, -1), side)
+    assert np.array_equal(logits, wanted)
+
+
+def test_seeds_are_honoured_together_and_not_one_after_the_other():
+    """No Python step for each seed, whatever the machine: counted, not timed."""
+    logits = np.zeros((10_000, 16, 3), np.float32)
+    lines = 0
+
+    def count(frame, event, _):
+        nonlocal lines
+        lines += event == "line"
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        module._honour(logits, np.ones(10_000, np.int64), 4)
+    finally:
+        sys.settrace(before)
+    assert (logits[:, find_middle(4), 1] > 0).all()
+    assert lines < 500
 
 
 def test_what_does_not_fit_is_refused():

@@ -1,5 +1,6 @@
 """What the page draws its fine map from is what exports are made of, wherever the border is put."""
 
+import h5py
 import numpy as np
 import pytest
 from making.labels import cell_centres, plan, write_grid_h5ad
@@ -102,6 +103,68 @@ def test_without_labels_there_are_no_cells_and_it_is_said_what_to_do(slide):
         Asking(slide[0])("cells")
 
 
+@pytest.fixture
+def sharpened(monkeypatch):
+    """How often anything was sharpened."""
+    import tissuumaps_sic.slides.cells as cells
+
+    calls, real = [], cells.sharpen
+
+    def count(*given, **how):
+        calls.append(given)
+        return real(*given, **how)
+
+    monkeypatch.setattr(cells, "sharpen", count)
+    return calls
+
+
+def test_regions_map_and_report_of_a_run_are_sharpened_once(slide, sharpened):
+    h5ad, grid, _ = slide
+    page = Asking(h5ad)
+    seeds = page.seed(grid)
+    page("run")
+    page("regions")
+    first = page("cells", job="a" * 24)[1:]
+    page("export", format="html")
+    assert len(sharpened) == 1
+    # Another run is another one, and the first is still known when its seeds are back.
+    more = int(np.flatnonzero(grid.column == 2)[5])
+    page("change", change={"kind": "seed", "label": 1, "patches": [more]})
+    page("run")
+    second = page("cells")[1:]
+    assert len(sharpened) == 2
+    assert (second[0][more, find_middle(SIDE)] == 1).all()
+    assert more not in seeds
+    page("run", border=0.9)
+    third = page("cells")[1:]
+    page("regions")
+    assert len(sharpened) == 2
+    assert (third[0] == 1).sum() < (second[0] == 1).sum()
+    page("change", change={"kind": "undo"})
+    page("run")
+    assert all(np.array_equal(one, other) for one, other in zip(page("cells")[1:], first, strict=True))
+    assert len(sharpened) == 2
+
+
+def test_what_was_stopped_is_neither_kept_nor_answered_from_what_is(slide, sharpened):
+    h5ad, grid, _ = slide
+    page = Asking(h5ad)
+    page.seed(grid)
+    page("run")
+    for job, n_calls in (("a" * 24, 1), ("b" * 24, 2)):
+        page("cancel", seen=False, job=job)
+        with pytest.raises(SicError, match="stopped") as caught:
+            page("cells", job=job)
+        assert caught.value.status == 499
+        assert len(sharpened) == n_calls  # begun anew: nothing was kept
+    page("cells", job="c" * 24)
+    page("cells", job="d" * 24)
+    assert len(sharpened) == 3
+    page("cancel", seen=False, job="e" * 24)
+    with pytest.raises(SicError, match="stopped"):
+        page("cells", job="e" * 24)
+
+
 def test_patches_on_no_grid_have_no_lattice(small_h5ad, monkeypatch):
     import tissuumaps_sic.viewer.cells as cells
     from tissuumaps_sic.slidefile.h5ad import SlideFileError
@@ -113,3 +176,34 @@ def test_patches_on_no_grid_have_no_lattice(small_h5ad, monkeypatch):
     with pytest.raises(SicError, match="on no grid") as caught:
         Asking(small_h5ad)("lattice", seen=False)
     assert caught.value.status == 422
+
+
+def write_pieces(path, off):
+    """A slide of two pieces of tissue, the second with its own grid, off by a share of a stride in y."""
+    grid = plan((2600, 1900))
+    second = grid.column > grid.columns / 2
+    h5ad = write_grid_h5ad(path, grid)
+    with h5py.File(h5ad, "r+") as file:
+        file["obsm/spatial"][...] = grid.centres + np.outer(second, [0, round(off * 128)])
+    return h5ad
+
+
+@pytest.mark.parametrize("off", [0.15, 0.45])
+def test_patches_on_several_grids_have_no_lattice(tmp_path, off):
+    """Drawn as a picture a piece would lie up to half a stride beside its tissue."""
+    h5ad = write_pieces(tmp_path / "pieces.h5ad", off)
+    with pytest.raises(SicError, match=r"pieces.h5ad: \d+ of \d+ patches do not lie on one grid") as caught:
+        Asking(h5ad)("lattice", seen=False)
+    assert caught.value.status == 422
+
+
+@pytest.mark.parametrize("mpp", [(0.5, 0.5), (0.37, 0.41), (3.9, 3.9)], ids=str)
+def test_patches_rounded_to_pixels_are_on_the_grid(tmp_path, mpp):
+    grid = plan((2600, 1900), mpp=mpp, patch_size=64 if mpp[0] > 1 else 256, target_mpp=max(mpp[0], 0.5))
+    _, places, _ = Asking(write_grid_h5ad(tmp_path / "a.h5ad", grid))("lattice", seen=False)
+    assert len(places) == len(grid)
+
+
+def test_pieces_that_are_off_by_little_have_one(tmp_path):
+    _, places, _ = Asking(write_pieces(tmp_path / "pieces.h5ad", 0.05))("lattice", seen=False)
+    assert len(places)

@@ -1,0 +1,114 @@
+"""`suggest`: which patches to look at next."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from tissuumaps_sic.commands.options import add_file, add_json
+from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, METHODS
+from tissuumaps_sic.slidefile.console import as_wrong_use, read_count
+from tissuumaps_sic.slidefile.provenance import MAIN
+
+if TYPE_CHECKING:
+    from tissuumaps_sic.annotation.next_patches import Suggestion
+    from tissuumaps_sic.slides.slide import EmbeddedSlide
+
+log = logging.getLogger(__name__)
+
+HELP = "which patches of a slide to look at next, the first clicks included"
+_TYPICAL, _IN_DOUBT = "typical", "in doubt"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
+    add_file(parser)
+    parser.add_argument("-n", type=read_count, default=10, metavar="N", help="how many (default: 10)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="CSV",
+        help="where to write them (default: print them); with classes filled in, `run --seeds` reads it",
+    )
+    parser.add_argument(
+        "--session",
+        default="",
+        metavar="NAME",
+        help="whose seeds beside the slide (default: those of the shared session, if there are any)",
+    )
+    parser.add_argument(
+        "--method", choices=METHODS, default=DEFAULT_METHOD, help=f"default: {DEFAULT_METHOD}"
+    )
+    parser.add_argument(
+        "--embedding", default=MAIN, metavar="NAME", help="X, or NAME of obsm['X_NAME'] (default: X)"
+    )
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Suggest patches of the slide."""
+    from tissuumaps_sic.annotation.lending import guests_of
+    from tissuumaps_sic.annotation.next_patches import suggest_next
+    from tissuumaps_sic.annotation.records import SessionError
+    from tissuumaps_sic.annotation.session import Session
+    from tissuumaps_sic.annotation.store import load_session, session_path
+    from tissuumaps_sic.labelling.progress import bar
+    from tissuumaps_sic.slides.slide import open_slide_file
+
+    slide = open_slide_file(options.file, options.embedding)
+    with as_wrong_use(SessionError):
+        path = session_path(options.file, options.session)
+    is_new = not options.session and not path.exists()
+    session = Session.new(slide) if is_new else load_session(path, slide)
+    skipped = session.rows_of(session.skipped)
+    with bar() as progress:
+        found = suggest_next(
+            slide,
+            session,
+            options.n,
+            method=options.method,
+            guests=guests_of(slide, session.loans),
+            left_out=skipped[skipped < slide.n_patches].tolist(),
+            progress=progress,
+        )
+    if len(found.patches) < options.n:
+        log.warning("%s: there are no more than %d patches left", slide.name, len(found.patches))
+    if options.json:
+        names = [str(slide.patch_names[row]) for row in found.patches]
+        print(json.dumps({"slide": slide.name, "patches": names, "why": _why(found)}))
+        if not options.output:
+            return 0
+    _write(slide, found, options.output)
+    return 0
+
+
+def _why(found: Suggestion) -> str:
+    return _TYPICAL if found.is_cold else _IN_DOUBT
+
+
+def _write(slide: EmbeddedSlide, found: Suggestion, target: Path | None) -> None:
+    """Write name and centre of each patch, why it is suggested and room for its class, as a CSV."""
+    from tissuumaps_sic.slidefile.writing import replacing
+
+    if target is None:
+        _write_rows(slide, found, sys.stdout)
+        return
+    with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        _write_rows(slide, found, file)
+
+
+def _write_rows(slide: EmbeddedSlide, found: Suggestion, file: TextIO) -> None:
+    import csv
+
+    from tissuumaps_sic.slidefile.tables import as_text
+
+    writer = csv.writer(file)
+    writer.writerow(("patch", "x", "y", "why", "class"))
+    for row in found.patches:
+        x, y = slide.centres[row]
+        writer.writerow((as_text(str(slide.patch_names[row])), f"{x:.10g}", f"{y:.10g}", _why(found), ""))
