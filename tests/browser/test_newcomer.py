@@ -38,7 +38,7 @@ def test_a_newcomer_is_led_to_labels_by_the_strip_of_steps(browser, server, fold
             done.append(step)
             if step == "Choose a class":
                 visible(viewer, f"label:text-is('{names[0]}')").click()
-            elif step == "Click a few patches of each":
+            elif step == "Click a few patches of each (N shows some)":
                 for name, label in zip(names, (1, 0), strict=True):
                     visible(viewer, f"label:text-is('{name}')").click()
                     # What a click does is said on the slide.
@@ -50,7 +50,7 @@ def test_a_newcomer_is_led_to_labels_by_the_strip_of_steps(browser, server, fold
                 viewer.wait()
             else:
                 pytest.fail(f"a step that a newcomer cannot do: {step}")
-        assert done == ["Choose a class", "Click a few patches of each", "Run"]
+        assert done == ["Choose a class", "Click a few patches of each (N shows some)", "Run"]
         assert viewer.error is None
         assert viewer.evaluate("SIC.app.view") == "labels"
         labels, known = np.array(viewer.evaluate("[...SIC.app.labels]")), truth >= 0
@@ -63,7 +63,7 @@ def wait_for_pictures(viewer):
     """Wait until both pictures of the card show the slide in their middle: at its rim there may be none."""
     viewer.page.wait_for_function(
         """() => {
-            const all = [...document.querySelectorAll("#sic-card canvas")];
+            const all = [...document.querySelectorAll("#sic-card .sic-card-body canvas")];
             return all.length === 2 && all.every((canvas) => {
                 const { width, height } = canvas;
                 const context = canvas.getContext("2d");

@@ -61,7 +61,7 @@ def test_n_steps_on_and_goes_on_after_escape(viewer):
 def test_the_card_shows_the_patch_and_is_answered_by_keys_alone(viewer):
     """B5: no picture, no answer; a dot on the slide."""
     seeds = seeded(viewer)
-    viewer.wait_for_thumbnails("#sic-card")
+    viewer.wait_for_thumbnails("#sic-card .sic-card-body")
     first = card_row(viewer)
     # At the whole slide a ring tells where it is, and the card does not hide it.
     assert viewer.page.is_visible("#sic-halo")

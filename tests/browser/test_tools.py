@@ -132,7 +132,6 @@ def test_live_labels_follow_every_seed(viewer):
 
 
 def test_the_most_telling_patch_is_marked_and_found(viewer):
-    assert viewer.page.is_disabled("#sic-suggest")
     seeds = some_seeds(viewer)
     click_seeds(viewer, seeds)
     adata = viewer.adata

@@ -20,6 +20,13 @@ export const asideStyle = () => html("style", { id: "sic-aside-style" }, `
     color: #1c2430; padding: 3px 6px; text-align: left; min-height: 30px; }
   .sic-answer:hover { background: #eef3fb; }
   .sic-answer span { overflow: hidden; text-overflow: ellipsis; }
+  .sic-strip { margin-top: 8px; }
+  .sic-strip-words { margin-bottom: 4px; max-width: 478px; }
+  .sic-strip-row { display: flex; gap: 6px; }
+  .sic-strip-tile { border: 3px solid #d5dae1; border-radius: 4px; padding: 0; background: #f1f1f4; line-height: 0; }
+  .sic-strip-tile canvas { display: block; width: 69px; height: 69px; }
+  .sic-strip-tile[aria-current] { outline: 3px solid #111; }
+  .sic-strip-tile:focus-visible { outline: 3px solid #0b5ed7; }
   .sic-halo { position: absolute; left: -28px; top: -28px; width: 56px; height: 56px; border-radius: 50%; z-index: 19; pointer-events: none;
     border: 4px solid #fff; outline: 2px solid #111; box-shadow: inset 0 0 0 2px #111; }
   .sic-brush { position: absolute; left: 0; top: 0; border: 2px solid; border-radius: 50%; outline: 1px solid #111; pointer-events: none; z-index: 19; }

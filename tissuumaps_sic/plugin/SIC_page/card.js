@@ -1,12 +1,13 @@
 /** The card: one patch at 40x with its surroundings, to be answered by a key. */
 
-import { closeCard, goBack } from "./cards.js";
+import { closeCard, goBack, noteGiven } from "./cards.js";
 import { resolution } from "./coverage.js";
 import { button, count, html } from "./dom.js";
 import { drawSeeds } from "./overlay.js";
 import { nextDisputed } from "./readers.js";
 import { change } from "./runs.js";
 import { app, current, layer, seededLabels, show, subscribe, update } from "./state.js";
+import { drawStrip } from "./strip.js";
 import { nextUnlike, suggest } from "./suggestions.js";
 import * as viewer from "./viewer.js";
 
@@ -76,7 +77,7 @@ function showCardNow() {
   const pictures = drawnRow === row ? [...box.querySelectorAll(".sic-card-picture")] : [picture(row), surroundings(row)];
   const isNew = drawnRow !== row;
   drawnRow = row;
-  box.replaceChildren(...draw(card, row, pictures));
+  box.replaceChildren(...draw(card, row, pictures).filter((each) => each !== null));
   if (isNew) uncover(row, box);
   if (focus) document.getElementById(focus)?.focus();
   placeHalo();
@@ -85,7 +86,7 @@ function showCardNow() {
 /** @param {Deck} card @param {number} row @param {Element[]} pictures */
 function draw(card, row, pictures) {
   const { classes, listed } = current(), seeded = seededLabels().get(row);
-  const { title, key, next } = KINDS[card.kind];
+  const { key, next } = KINDS[card.kind], title = card.isCold ? "Typical patch" : KINDS[card.kind].title;
   return [
     html("div", { class: "sic-card-head" },
       html("b", { id: "sic-card-title", role: "status" }, `${title} ${count(card.place + 1)} of ${count(card.rows.length)}`),
@@ -98,6 +99,7 @@ function draw(card, row, pictures) {
           type: "button", id: `sic-answer-${label}`, class: "sic-answer", style: `border-color: ${classes[label].color}`,
           title: `${classes[label].name} (key ${place + 1})`, onclick: () => answer(label),
         }, html("kbd", {}, String(place + 1)), html("span", {}, classes[label].name))))),
+    card.kind === "suggested" ? drawStrip(card) : null,
     html("div", { class: "sic-card-foot" },
       button("Back (Shift-N)", "The patch before (Shift-N)", goBack, { id: "sic-card-back", disabled: card.place === 0 }),
       button("Cannot tell (S)", "Go on, and do not ask about this patch again (S)", skip, { id: "sic-card-skip" }),
@@ -156,6 +158,7 @@ async function say(what, status) {
   const { card } = app, row = cardRow();
   if (!card || row === null) return;
   const saved = change(() => ({ ...what, patches: [row] }), status);
+  if (typeof what.label === "number") noteGiven(row, what.label);
   KINDS[card.kind].next();
   if (!await saved) show({ card });
 }

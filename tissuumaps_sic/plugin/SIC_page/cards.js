@@ -1,21 +1,24 @@
 /** Patches that one is asked about one by one, on a card. */
 
-import { app, current, seededLabels, show } from "./state.js";
+import { app, current, isUntold, seededLabels, show } from "./state.js";
 
 /** @typedef {"suggested" | "disputed" | "unlike"} Kind */
-/** @typedef {{ kind: Kind, rows: number[], place: number }} Deck */
+/** @typedef {{ kind: Kind, rows: number[], place: number, isCold?: boolean }} Deck cold: typical of the slide, while too few seeds tell what is in doubt */
 
 /** Where the next patch is that `isDone` does not hold of; -1 where there is none. @param {Deck} deck @param {(row: number) => boolean} isDone */
 export const nextPlace = ({ rows, place }, isDone) => rows.findIndex((row, i) => i > place && !isDone(row));
 
 /** @type {Deck | null} */
 let kept = null; // what was suggested, for when the card was closed
+/** @type {Map<number, number>} */
+const given = new Map(); // classes that were given on cards of it, which may not be saved yet
 
 /** Whether the person has said something of a patch. @param {number} row */
 const isDone = (row) => seededLabels().has(row) || current().skipped.includes(row);
 
 /** Show a card. @param {Deck} deck */
 export function showCard(deck) {
+  if (deck.kind === "suggested" && deck.rows !== kept?.rows) given.clear();
   if (deck.kind === "suggested") kept = deck;
   show({ card: deck });
 }
@@ -25,13 +28,22 @@ export function closeCard() {
 }
 
 /** Forget what was suggested: of another slide or session, or seen to its end. */
-export function forgetSuggested() { kept = null; }
+export function forgetSuggested() {
+  kept = null;
+  given.clear();
+}
+
+/** Note the class that was given to the patch on a card. @param {number} row @param {number} label */
+export const noteGiven = (row, label) => { given.set(row, label); };
+
+/** Whether suggestions made without seeds are to give way to those that seeds make. @param {Deck} deck */
+const isOutgrown = (deck) => Boolean(deck.isCold) && !isUntold(given);
 
 /** Go on to the next of the patches of a kind that nothing was said of; returns whether there is one. @param {Kind} kind */
 export function goOn(kind) {
   const deck = app.card?.kind === kind ? app.card : kind === "suggested" ? kept : null;
   const place = deck ? nextPlace(deck, isDone) : -1;
-  if (!deck || place < 0) return false;
+  if (!deck || place < 0 || isOutgrown(deck)) return false;
   showCard({ ...deck, place });
   return true;
 }

@@ -54,7 +54,7 @@ export const KEYS = [
   { name: "L", does: "live on or off", changes: true, acts: { l: toggleLive } },
   { name: "Z, Ctrl-Z", does: "undo", changes: true, acts: { z: undo, "Ctrl-z": undo } },
   { name: "Shift-Z, Ctrl-Y", does: "redo", changes: true, acts: { "Shift-z": redo, "Ctrl-Shift-z": redo, "Ctrl-y": redo } },
-  { name: "N", does: "card of the next suggested patch", acts: { n: suggest } },
+  { name: "N", does: "card of the next patch to name: typical ones first, then those in doubt", acts: { n: suggest } },
   { name: "1 … 9, S", does: "on a card: its class, or cannot tell" },
   { name: "Shift-N", does: "on a card: back" },
   { name: "U", does: "card of the next patch unlike any seed", acts: { u: nextUnlike } },

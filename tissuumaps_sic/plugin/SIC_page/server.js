@@ -108,7 +108,7 @@ export const restoring = (content) => postForJson("restoring", content);
 export const offer = (content) => postForJson("offer", content);
 /** @type {(content: Content) => Promise<Decisions>} */
 export const decisions = (content) => postForJson("decisions", content);
-/** @type {(content: Content) => Promise<{ patches: number[], flips: number }>} */
+/** @type {(content: Content) => Promise<{ patches: number[], flips: number | null, cold: boolean }>} */
 export const suggest = (content) => postForJson("suggest", content);
 /** @type {(content: Content) => Promise<{ written: string }>} */
 export const write = (content) => postForJson("write", content);

@@ -1,5 +1,6 @@
 /** What the page knows, and what follows from it. */
 
+import { sum } from "./dom.js";
 import { makeStore } from "./store.js";
 
 /** @import { Deck } from "./cards.js" */
@@ -19,6 +20,8 @@ import { makeStore } from "./store.js";
  */
 
 export const MAIN = "X"; // the embedding that every h5ad has
+
+const FEWEST_SEEDS = 6; // from which on the server suggests by what is in doubt, once two classes have some
 
 export const TOOLS = ["lasso", "rectangle", "brush", "eraser", "wand"]; // what Shift-drag does
 
@@ -172,6 +175,15 @@ export const isUsed = (label) => seededClasses().has(label) || current().borrowe
 
 /** Whether two classes have seeds, so that a run can tell them apart. */
 export const isSeeded = () => current().listed.filter(isUsed).length >= 2;
+
+/** Whether seeds are too few to tell what is in doubt, as the server counts them. @param {Map<number, number>} [given] classes by row, that may not be saved yet */
+export function isUntold(given = new Map()) {
+  const { classes, seeds, borrowed } = current();
+  const more = [...given].flatMap(([row, label]) => (seededLabels().has(row) ? [] : [label]));
+  const n = seeds.labels.length + more.length + sum(borrowed.flatMap((loan) => loan.counts));
+  const used = classes.filter((_, label) => isUsed(label) || more.includes(label)).length;
+  return used < 2 || n < FEWEST_SEEDS;
+}
 
 /** How many seeds each class has, as the person reads it where a run lacks some. */
 export const tellSeeds = () => current().listed.map((label) => `${current().classes[label].name} ${

@@ -1,18 +1,19 @@
-/** Where to seed next: asked for by twenty, shown one by one. */
+/** Where to seed next: typical patches of an untouched slide, later those in doubt; shown one by one. */
 
 import { closeCard, forgetSuggested, goOn, showCard } from "./cards.js";
 import { askUnlike } from "./questions.js";
 import { enqueue, follow } from "./requests.js";
 import * as server from "./server.js";
-import { app, layer, sessionRequest, show, tell, update } from "./state.js";
+import { app, isUntold, layer, sessionRequest, show, tell, update } from "./state.js";
 
 const AT_ONCE = 20, MOST_SHOWN = 1000;
+const FIRST = 6; // typical patches at once: as many as the card has small pictures
 
 /** @type {number[]} */
 let shown = []; // that are not suggested again
 let shownOf = ""; // the slide and session that they are of
 
-/** Show the next of the patches whose seeds would tell most; where all were shown, ask for more. */
+/** Show the next of the patches whose classes would tell most; where all were shown, or seeds can say more by now, ask for others. */
 export function suggest() {
   const of = `${layer().h5ad}\n${app.session}`;
   if (of !== shownOf) {
@@ -21,21 +22,23 @@ export function suggest() {
     forgetSuggested();
   }
   if (goOn("suggested")) return;
+  const wasCold = app.card?.isCold;
   show({ card: null });
   enqueue("Looking for the most telling patches", async () => {
-    const { patches, flips } = await ask(shown);
+    const asked = await ask(shown);
     // Once round: begin again with those that were passed over.
-    const found = patches.length || !shown.length ? patches : (await ask(shown = [])).patches;
-    shown = [...shown, ...found].slice(-MOST_SHOWN);
-    update({ flips, status: found.length ? "" : "Every patch is seeded" });
-    if (found.length) showCard({ kind: "suggested", rows: found, place: 0 });
+    const { patches, flips, cold } = asked.patches.length || !shown.length ? asked : await ask(shown = []);
+    shown = [...shown, ...patches].slice(-MOST_SHOWN);
+    const passing = wasCold && !cold ? "From here on the patches that are most in doubt; Space runs" : "";
+    update({ flips, status: patches.length ? passing : "Every patch is seeded" });
+    if (patches.length) showCard({ kind: "suggested", rows: patches, place: 0, isCold: cold });
   });
 }
 
 /** @param {number[]} but */
 function ask(but) {
   const { method, embedding } = app;
-  return follow("suggest", (job) => server.suggest(sessionRequest({ method, embedding, n: AT_ONCE, shown: but, job })));
+  return follow("suggest", (job) => server.suggest(sessionRequest({ method, embedding, n: isUntold() ? FIRST : AT_ONCE, shown: but, job })));
 }
 
 /** Show the next of the patches that are unlike any seed. */

@@ -16,7 +16,7 @@ export function stepsOf({ classes, seeds }, isPicked) {
   const counts = classes.map((_, label) => seeds.labels.filter((each) => each === label).length);
   return [
     { text: "Choose a class", isDone: isPicked || seeds.labels.length > 0 },
-    { text: "Click a few patches of each", isDone: counts.filter((each) => each >= FEW).length > 1 },
+    { text: "Click a few patches of each (N shows some)", isDone: counts.filter((each) => each >= FEW).length > 1 },
     { text: "Run", isDone: false },
   ];
 }
