@@ -2,6 +2,7 @@
 
 import { followAside } from "./aside.js";
 import { followDecisions } from "./decide.js";
+import { followDoubts } from "./doubts.js";
 import { dropLasso, mouse, mute, onClick, unmute } from "./gestures.js";
 import { followHeld } from "./held.js";
 import { followHistory } from "./history.js";
@@ -58,7 +59,7 @@ export function init(container) {
   viewer.watchSaving();
   const slide = viewer.container();
   stops = [
-    followOutbox(), followHistory(), followHeld(), followAsked(), followDecisions(), followSlide(), followPointer(), followMap(), followFrame(), followZoom(), followLegend(), followTitle(), followAside(), viewer.tidy(),
+    followOutbox(), followHistory(), followHeld(), followAsked(), followDecisions(), followDoubts(), followSlide(), followPointer(), followMap(), followFrame(), followZoom(), followLegend(), followTitle(), followAside(), viewer.tidy(),
     viewer.watchFront(container, (isInFront) => update({ isInFront })), subscribe(() => [isSeeding()], mute),
     // Before anybody else on the page.
     listen(document, "keydown", onKey, true), listen(document, "keyup", onKeyUp, true), listen(window, "blur", forgetKeys),

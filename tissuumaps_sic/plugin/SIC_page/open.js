@@ -91,7 +91,7 @@ export async function reload() {
   const { run: last, embeddings } = state;
   const embedding = last?.embedding ?? app.embedding, method = last?.method ?? app.method;
   update({
-    tables: offered, labels: null, cells: null, scores: null, compared: null, border: last?.border ?? null,
+    tables: offered, labels: null, cells: null, scores: null, doubts: null, compared: null, border: last?.border ?? null,
     view: [...BOUND, "confidence"].includes(app.view) ? "labels" : app.view,
     embedding: embeddings.some((each) => each.name === embedding) ? embedding : MAIN,
     method: offered.methods.some((each) => each.name === method) ? method : offered.methods[0].name,
@@ -116,7 +116,9 @@ export function takeState(state) {
   const place = state.classes.findIndex((each) => each.name === name);
   // Labels move when a class goes; a class that only has another name stays where it is.
   const active = place >= 0 ? place : before?.classes.length !== state.classes.length ? state.listed[0] : app.active;
-  update({ state, active, suggested: null, flips: null, why: null, unlike: null });
+  // So do the labels of seeds that are in doubt.
+  const doubts = before?.classes.length === state.classes.length ? app.doubts : null;
+  update({ state, active, doubts, suggested: null, flips: null, why: null, unlike: null });
 }
 
 /** @param {string} name */

@@ -4,7 +4,7 @@ import { svg } from "./dom.js";
 import { isFineView, labelsOf, mosaic } from "./maps.js";
 import { ofGrid, ofMosaic, outline } from "./outlines.js";
 import { dashOf, signOf } from "./signs.js";
-import { app, current, field, isSeeding, layer, seededLabels, subscribe } from "./state.js";
+import { app, current, doubtfulSeeds, field, isSeeding, layer, seededLabels, subscribe } from "./state.js";
 import * as viewer from "./viewer.js";
 
 const MOST_SQUARES = 1000; // seeds that are drawn one by one
@@ -110,6 +110,17 @@ function letter({ x, y, width, height }, sign) {
   return [text];
 }
 
+/** A ring in the colour of the class that the other seeds say. @param {number} row @param {string} color */
+function doubtMark(row, color) {
+  const place = square(row), radius = 0.9 * place.width;
+  const ring = { cx: place.x + place.width / 2, cy: place.y + place.height / 2, r: radius, fill: "none", "vector-effect": "non-scaling-stroke" };
+  return [
+    svg("circle", { ...ring, stroke: "#111", "stroke-width": 6 }),
+    svg("circle", { ...ring, stroke: "#fff", "stroke-width": 4 }),
+    svg("circle", { ...ring, stroke: color, "stroke-width": 2, "data-doubtful": row }),
+    ...letter(place, "?")];
+}
+
 export function drawSeeds() {
   clearSeeds();
   if (!app.state) return;
@@ -133,6 +144,7 @@ export function drawSeeds() {
         svg("rect", { ...square(row), stroke: color, "stroke-width": 3, "stroke-dasharray": "3 3", "data-unsent": row }));
     }
   }
+  if (app.seedsOpen) for (const { patch, expected } of doubtfulSeeds()) group.append(...doubtMark(patch, classes[expected].color));
   if (app.suggested !== null) {
     const place = square(app.suggested);
     group.append(

@@ -45,6 +45,10 @@ import { unpack } from "./packing.js";
  *   borrowed: number, state: string, problem: string, lends: boolean, checked: string | null, notes: number }} Slide checked: by
  *   whom and when, for people; "" of one that was changed since
  * @typedef {{ here: string, slides: Slide[] }} Worklist
+ * @typedef {{ patch: number, label: number, expected: number, score: number }} Doubt a seed, its class, and the one that the others
+ *   say it is of, how surely (0..1)
+ * @typedef {{ doubtful: Doubt[], accuracy: number | null, judged: number }} Doubts accuracy: share of the judged seeds whose class
+ *   the others say too
  * @typedef {Record<string, unknown>} Content
  */
 
@@ -110,6 +114,8 @@ export const offer = (content) => postForJson("offer", content);
 export const decisions = (content) => postForJson("decisions", content);
 /** @type {(content: Content) => Promise<{ patches: number[], flips: number | null, cold: boolean }>} */
 export const suggest = (content) => postForJson("suggest", content);
+/** @type {(content: Content) => Promise<Doubts>} */
+export const judge = (content) => postForJson("judge", content);
 /** @type {(content: Content) => Promise<{ written: string }>} */
 export const write = (content) => postForJson("write", content);
 /** @type {(content: Content) => Promise<{ regions: Region[] }>} */

@@ -5,7 +5,7 @@ import { makeStore } from "./store.js";
 
 /** @import { Deck } from "./cards.js" */
 /** @import { Pair } from "./pairs.js" */
-/** @import { Compared, Decisions, Facts, History, Layout, Looked, Note, Region, Scores, Session, Tables, Why, Worklist } from "./server.js" */
+/** @import { Compared, Decisions, Doubt, Doubts, Facts, History, Layout, Looked, Note, Region, Scores, Session, Tables, Why, Worklist } from "./server.js" */
 /** @import { Grid } from "./grid.js" */
 /** @import { Cells, Lattice } from "./mosaic.js" */
 
@@ -72,6 +72,8 @@ const store = makeStore({
   pointed: /** @type {number | null} */ (null), // row of the patch under the pointer, on the slide or on the map
   why: /** @type {Why | null} */ (null), // which seeds it is most like
   flips: /** @type {number | null} */ (null), // share of labels that change when the seeds are resampled, of this revision
+  doubts: /** @type {Doubts & { of: string } | null} */ (null), // of the seeds, as they were when asked about (`of`)
+  seedsOpen: false, // whether the list of the seeds is
   card: /** @type {Deck | null} */ (null), // the patches that one is asked about, and which of them now
   gallery: /** @type {{ label: number, from: number } | null} */ (null), // of which class of the labels, from which picture on
   brush: 1, // across, in patches
@@ -167,6 +169,9 @@ function ofSeeds(make) {
 
 /** Class of each seeded patch, by row. */
 export const seededLabels = ofSeeds(({ patches, labels }) => new Map(patches.map((row, i) => [row, labels[i]])));
+
+/** The seeds that the others contradict, but for those that were changed since. @returns {Doubt[]} */
+export const doubtfulSeeds = () => app.doubts?.doubtful.filter(({ patch, label }) => seededLabels().get(patch) === label) ?? [];
 
 const seededClasses = ofSeeds(({ labels }) => new Set(labels));
 

@@ -1,17 +1,15 @@
 /** What the person is told, and how far a long request is. */
 
-import { button, html, share } from "../dom.js";
+import { button, html } from "../dom.js";
 import { stop } from "../requests.js";
 import { app, isSlow, show, subscribe } from "../state.js";
 
 /** @import { Job } from "../state.js" */
 
-const SETTLED = 0.02; // share of labels that hang on single seeds, below which more clicks change little
-
 /** The job that is under way, where a person wants to see it. */
 const shownJob = () => (isSlow() ? app.busy?.job ?? null : null);
 
-export const messages = () => [app.error, app.status, app.busy?.kind, isSlow(), shownJob()?.token, app.flips,
+export const messages = () => [app.error, app.status, app.busy?.kind, isSlow(), shownJob()?.token,
   app.state?.run?.stale, app.state?.run?.outdated];
 
 export function drawMessages() {
@@ -25,22 +23,10 @@ export function drawMessages() {
     html("div", { role: "status", id: "sic-status", hidden: job !== null },
       isSlow() ? html("span", { class: "me-1", "aria-hidden": "true" }, "⏳") : null,
       busy ? `${busy.kind} …` : app.status,
-      busy ? null : stopSign(),
       state?.run?.stale && !busy
         ? html("div", { class: "sic-stale" },
           `The ${state.run.outdated ? "embeddings" : "seeds"} have changed since the last run.`)
         : null))];
-}
-
-/** The stop sign: what is known of how much more clicks would change. */
-function stopSign() {
-  if (app.flips === null) return null;
-  const isSettled = app.flips < SETTLED;
-  return html("div", { id: "sic-stop", title: "Of the labels, the share that would be another if a few of your examples were left out",
-    class: isSettled ? "sic-settled" : "" },
-    isSettled
-      ? `Settled: ${share(app.flips, 1)} of the labels hang on single seeds; more clicks will change little.`
-      : `${share(app.flips, 1)} of the labels hang on single seeds: more seeds will help.`);
 }
 
 /** A sentence begins with a capital, but where the name of a file does. @param {string} text */

@@ -19,6 +19,7 @@ import { naming, sessions, slide } from "./sessions.js";
 import { steps } from "./steps.js";
 import { style } from "./style.js";
 import { seeding } from "./tools.js";
+import { trust } from "./trust.js";
 import { unkept } from "./unkept.js";
 import { unsent } from "./unsent.js";
 import { views } from "./views.js";
@@ -26,7 +27,7 @@ import { why } from "./why.js";
 
 /** @import { Section } from "./section.js" */
 
-const ABOVE = [slide, unkept, steps, unsent, classes, changes]; // always in sight
+const ABOVE = [slide, unkept, steps, unsent, classes, changes, trust]; // always in sight
 /** @type {[string, Section[]][]} */
 const GROUPS = [
   ["View", [views, border]],

@@ -3,8 +3,10 @@
 import { count, html, classTag } from "../dom.js";
 import { drawPointed } from "../overlay.js";
 import { unseed } from "../seeding.js";
-import { app, field, isSlow, layer, update } from "../state.js";
+import { app, doubtfulSeeds, isSlow, layer, show, update } from "../state.js";
 import * as viewer from "../viewer.js";
+import { doubtsBox } from "./doubts.js";
+import { makePictures } from "./pictures.js";
 
 /** @import { Session } from "../server.js" */
 
@@ -12,30 +14,22 @@ const SIDE = 40; // CSS pixels of a picture
 const MOST = 60; // pictures of a class
 const REST = 250; // ms that the pointer rests before the view goes to a seed that is not in it
 
-let isOpen = false;
-/** @type {Map<number, HTMLCanvasElement>} */
-let pictures = new Map(); // of each patch, drawn once
-/** @type {unknown} */
-let drawnOf = null; // the layer that they are of
+const picture = makePictures(SIDE);
 let rest = 0;
 
 /** @type {import("./section.js").Section} */
 export const seeds = {
-  shows: (state) => [state.seeds, state.classes, state.listed, app.layer, isSlow()],
+  shows: (state) => [state.seeds, state.classes, state.listed, app.layer, app.doubts, app.seedsOpen, isSlow()],
   draw(state) {
     const { patches } = state.seeds;
     if (!patches.length) return [];
-    if (drawnOf !== app.layer) {
-      pictures = new Map();
-      drawnOf = app.layer;
-    }
-    const list = html("details", { id: "sic-seeds", open: isOpen, ontoggle: () => {
-      if (list.open === isOpen) return;
-      isOpen = list.open;
-      if (isOpen) list.append(...walls(state));
-      else list.replaceChildren(/** @type {Node} */ (list.firstChild));
-    } }, html("summary", { id: "sic-seeds-summary", title: "Every seed, with its picture" },
-      `Seeds (${count(patches.length)})`), ...(isOpen ? walls(state) : []));
+    const doubtful = doubtfulSeeds().length;
+    const list = html("details", { id: "sic-seeds", open: app.seedsOpen, ontoggle: () => {
+      if (list.open !== app.seedsOpen) show({ seedsOpen: list.open });
+    } }, html("summary", { id: "sic-seeds-summary", title: doubtful ? "Every seed, with its picture; first those that all others contradict"
+      : "Every seed, with its picture" }, `Seeds (${count(patches.length)})`,
+    doubtful ? html("span", { class: "sic-doubts-count" }, `${doubtful} doubtful`) : null),
+    ...(app.seedsOpen ? [...doubtsBox(), ...walls(state)] : []));
     return [list];
   },
 };
@@ -68,26 +62,6 @@ function seedTile(row, name, color) {
     "aria-label": `Take the seed of patch ${row} back`, disabled: isSlow(),
     onclick: (event) => remove(row, tile, event) }, "×"));
   return tile;
-}
-
-/** @param {number} row @param {string} color */
-function picture(row, color) {
-  const known = pictures.get(row);
-  if (known) return known;
-  const canvas = html("canvas", { width: 2 * SIDE, height: 2 * SIDE });
-  const { x, y } = layer().grid;
-  pictures.set(row, canvas);
-  viewer.drawSlide(canvas, x[row], y[row], field().width)
-    .then((isDrawn) => { if (!isDrawn) fillWith(canvas, color); })
-    .catch(() => fillWith(canvas, color));
-  return canvas;
-}
-
-/** Without an image a seed has the colour that its patch has on the slide. @param {HTMLCanvasElement} canvas @param {string} color */
-function fillWith(canvas, color) {
-  const context = viewer.contextOf(canvas);
-  context.fillStyle = color;
-  context.fillRect(0, 0, canvas.width, canvas.height);
 }
 
 /** @param {number} row */

@@ -84,6 +84,14 @@ export function style() {
     .sic-why-row canvas { width: ${THUMBNAIL}px; height: ${THUMBNAIL}px; border-radius: 3px; display: block; }
     .sic-why-name { flex: 1; min-width: 4em; border-left: 4px solid; padding-left: .4em; overflow: hidden; text-overflow: ellipsis; }
     .sic-why-seed { border: 0; background: none; padding: 0; font-size: .8em; font-variant-numeric: tabular-nums; }
+    .sic-stop { font-size: .92em; line-height: 1.3; min-height: 2.6em; margin: .2em 0; }
+    .sic-link { border: 0; padding: 0; background: none; color: #0a58ca; text-decoration: underline; text-align: left; }
+    .sic-doubts { background: #fff8e6; border-left: 4px solid #8a5a00; padding: .3em .5em; margin: .3em 0; }
+    .sic-doubts-count { margin-left: .6em; padding: 0 .5em; border-radius: 1em; background: #fff3cd; color: #664d03; font-weight: normal; }
+    .sic-doubt { display: flex; flex-wrap: wrap; gap: .3em .5em; align-items: center; margin: .3em 0; }
+    .sic-doubt > div { flex: 1 1 9em; min-width: 0; }
+    .sic-doubt-picture { border: 2px solid; border-radius: 4px; padding: 0; line-height: 0; background: none; }
+    .sic-doubt-picture canvas { width: 40px; height: 40px; border-radius: 2px; }
     .sic-settled { color: #146c43; }
     .sic-embedding { display: flex; gap: .6em; align-items: center; margin: .5em 0; }
     .sic-embedding select { flex: 1; min-width: 0; }

@@ -1,0 +1,23 @@
+/** When one may stop: one sentence under Run. What a check sample says of the labels has its place here too. */
+
+import { html } from "../dom.js";
+import { app, doubtfulSeeds } from "../state.js";
+import { tellTrust } from "../trust.js";
+import { showDoubtful } from "./doubts.js";
+
+const WHAT_IT_IS = "Labels that hang on single seeds: the share that would be another if a few of your examples were left out. "
+  + "Seeds that agree: every seed is left out in turn and judged by all others; that is said of the seeds, and not of the slide";
+
+/** @type {import("./section.js").Section} */
+export const trust = {
+  shows: (state) => [app.flips, app.doubts, state.seeds, state.run !== null, app.labels !== null],
+  draw(state) {
+    if (!(state.run && app.labels) && app.flips === null) return [];
+    const doubtful = doubtfulSeeds().length;
+    const { isSettled, known, advice } = tellTrust(app.flips, app.doubts?.accuracy ?? null, doubtful);
+    return [html("div", { id: "sic-stop", class: "sic-stop", role: "status", title: WHAT_IT_IS },
+      known ? html("span", { class: isSettled ? "sic-settled" : "" }, `${known} `) : null,
+      doubtful ? html("button", { type: "button", id: "sic-look-doubtful", class: "sic-link", title: "Open the list of seeds, the doubtful ones first",
+        onclick: showDoubtful }, advice) : advice)];
+  },
+};
