@@ -38,7 +38,7 @@ def test_a_newcomer_is_led_to_labels_by_the_strip_of_steps(browser, server, fold
             done.append(step)
             if step == "Choose a class":
                 visible(viewer, f"label:text-is('{names[0]}')").click()
-            elif step == "Click a few patches of each (N shows some)":
+            elif step == "Click a few of each (N shows some)":
                 for name, label in zip(names, (1, 0), strict=True):
                     visible(viewer, f"label:text-is('{name}')").click()
                     # What a click does is said on the slide.
@@ -50,7 +50,7 @@ def test_a_newcomer_is_led_to_labels_by_the_strip_of_steps(browser, server, fold
                 viewer.wait()
             else:
                 pytest.fail(f"a step that a newcomer cannot do: {step}")
-        assert done == ["Choose a class", "Click a few patches of each (N shows some)", "Run"]
+        assert done == ["Choose a class", "Click a few of each (N shows some)", "Run"]
         assert viewer.error is None
         assert viewer.evaluate("SIC.app.view") == "labels"
         labels, known = np.array(viewer.evaluate("[...SIC.app.labels]")), truth >= 0

@@ -101,3 +101,111 @@ def test_suggest_on_seeds_that_were_never_run_goes_on_with_typical_patches(viewe
     viewer.page.keyboard.press("n")
     viewer.page.wait_for_function("SIC.app.card && !SIC.app.busy")
     assert viewer.evaluate("SIC.app.card.isCold") is False
+
+
+def with_a_wrong_one(viewer):
+    """Seed five patches of each class by the truth, and a tumour as Other; return the seeds and that one."""
+    viewer.page.set_viewport_size({"width": 1280, "height": 720})
+    seeds = some_seeds(viewer, per_class=6)
+    wrong = next(row for row, label in seeds.items() if label == 1)
+    click_seeds(viewer, seeds | {wrong: 0})
+    return seeds | {wrong: 0}, wrong
+
+
+def wait_for_doubts(viewer, n):
+    viewer.page.wait_for_function(
+        "(n) => SIC.app.doubts?.doubtful.length === n && !SIC.app.busy && !SIC.app.isSharpening", arg=n
+    )
+    viewer.wait()
+
+
+def test_a_wrong_seed_is_listed_first_with_its_reason_and_flipped_and_undone(viewer):
+    seeds, wrong = with_a_wrong_one(viewer)
+    viewer.run()
+    wait_for_doubts(viewer, 1)
+    assert viewer.page.inner_text("#sic-seeds-summary .sic-doubts-count") == "1 doubtful"
+    sentence = viewer.page.inner_text("#sic-stop")
+    assert "seeds agree with each other on 91 in 100" in sentence
+    assert "Look at the doubtful seed." in sentence
+    assert viewer.page.locator("#SIC_seeds [data-doubtful]").count() == 0
+    # By keyboard: what the sentence says leads there.
+    viewer.page.focus("#sic-look-doubtful")
+    viewer.page.keyboard.press("Enter")
+    assert viewer.evaluate("document.activeElement.id") == f"sic-doubt-{wrong}"
+    first = viewer.page.locator("#sic-seeds > :nth-child(2)")
+    assert "the other seeds say Tumour, 0." in first.inner_text() or "Tumour, 1.00" in first.inner_text()
+    assert "left out in turn" in viewer.page.get_attribute("#sic-doubts-name", "title")
+    mark = viewer.page.locator("#SIC_seeds circle[data-doubtful]")
+    assert mark.get_attribute("data-doubtful") == str(wrong)
+    viewer.wait_for_thumbnails("#sic-doubts")
+    viewer.keep_picture(ARTIFACTS, "doubtful")
+    viewer.page.keyboard.press("Tab")
+    assert viewer.evaluate("document.activeElement.id") == f"sic-doubt-flip-{wrong}"
+    viewer.page.keyboard.press("Enter")
+    viewer.page.wait_for_selector("#sic-doubts", state="detached")
+    viewer.wait()
+    assert viewer.seeds == seeds | {wrong: 1}
+    assert viewer.evaluate("document.activeElement.id") == "sic-seeds-summary"
+    assert mark.count() == 0
+    viewer.page.keyboard.press("Control+z")
+    viewer.page.wait_for_selector(f"#sic-doubt-{wrong}")
+    viewer.wait()
+    assert viewer.seeds == seeds
+    # Or it is dropped, which is one step as well.
+    viewer.page.click(f"#sic-doubt-drop-{wrong}")
+    viewer.page.wait_for_selector("#sic-doubts", state="detached")
+    viewer.wait()
+    assert wrong not in viewer.seeds
+    viewer.page.keyboard.press("z")
+    viewer.page.wait_for_selector(f"#sic-doubt-{wrong}")
+    viewer.wait()
+    assert viewer.seeds == seeds
+    assert viewer.error is None
+
+
+def test_nothing_of_doubts_is_asked_while_a_run_is_under_way_and_a_run_ends_the_asking(viewer):
+    running, judged = [], []
+
+    def hear(request):
+        name = request.url.rpartition("/")[2]
+        if name == "run":
+            running.append(request)
+        if name == "judge":
+            judged.append([dict(request.post_data_json), list(running)])
+
+    viewer.page.on("request", hear)
+    viewer.page.on("requestfinished", lambda each: running.remove(each) if each in running else None)
+    _, wrong = with_a_wrong_one(viewer)
+    assert judged == []  # nothing is run, and nobody looks at the list
+    viewer.run()
+    wait_for_doubts(viewer, 1)
+    assert len(judged) == 1
+    assert judged[0][1] == []
+    # Once for these seeds.
+    viewer.press("view-slide")
+    viewer.page.click("#sic-seeds-summary")
+    viewer.wait()
+    assert len(judged) == 1
+    # What does not come is given up for a click, and asked for anew once there is time.
+    held, stopped = [], []
+    viewer.page.route(
+        "**/plugins/SIC/judge", lambda route: route.continue_() if held else held.append(route)
+    )
+    viewer.page.on(
+        "request",
+        lambda each: stopped.append(each.post_data_json["job"]) if each.url.endswith("/cancel") else None,
+    )
+    viewer.page.click(f"#sic-doubt-drop-{wrong}")
+    viewer.page.wait_for_function("!document.getElementById('sic-doubts')")
+    viewer.wait()
+    while not held:
+        viewer.page.wait_for_timeout(50)
+    viewer.run()
+    wait_for_doubts(viewer, 0)
+    assert len(judged) == 3
+    assert judged[1][0]["job"] in stopped
+    assert all(under_way == [] for _, under_way in judged)
+    assert viewer.error is None
+    assert "doubtful" not in viewer.page.inner_text("#sic-seeds-summary")
+    for route in held:
+        route.abort()

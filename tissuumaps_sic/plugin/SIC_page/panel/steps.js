@@ -5,7 +5,7 @@ import { app } from "../state.js";
 
 /** @import { Session } from "../server.js" */
 
-const FEW = 3; // seeds of a class that are a beginning
+export const FEW = 3; // seeds of a class that are a beginning
 
 /**
  * What is to be done, and whether it is.
@@ -16,7 +16,7 @@ export function stepsOf({ classes, seeds }, isPicked) {
   const counts = classes.map((_, label) => seeds.labels.filter((each) => each === label).length);
   return [
     { text: "Choose a class", isDone: isPicked || seeds.labels.length > 0 },
-    { text: "Click a few patches of each (N shows some)", isDone: counts.filter((each) => each >= FEW).length > 1 },
+    { text: "Click a few of each (N shows some)", isDone: counts.filter((each) => each >= FEW).length > 1 },
     { text: "Run", isDone: false },
   ];
 }

@@ -1,9 +1,12 @@
 /** When one may stop: one sentence under Run. What a check sample says of the labels has its place here too. */
 
-import { html } from "../dom.js";
-import { app, doubtfulSeeds } from "../state.js";
+import { html, sum } from "../dom.js";
+import { app, doubtfulSeeds, isUsed } from "../state.js";
 import { tellTrust } from "../trust.js";
 import { showDoubtful } from "./doubts.js";
+import { FEW } from "./steps.js";
+
+/** @import { Session } from "../server.js" */
 
 const WHAT_IT_IS = "Labels that hang on single seeds: the share that would be another if a few of your examples were left out. "
   + "Seeds that agree: every seed is left out in turn and judged by all others; that is said of the seeds, and not of the slide";
@@ -12,12 +15,17 @@ const WHAT_IT_IS = "Labels that hang on single seeds: the share that would be an
 export const trust = {
   shows: (state) => [app.flips, app.doubts, state.seeds, state.run !== null, app.labels !== null],
   draw(state) {
-    if (!(state.run && app.labels) && app.flips === null) return [];
-    const doubtful = doubtfulSeeds().length;
-    const { isSettled, known, advice } = tellTrust(app.flips, app.doubts?.accuracy ?? null, doubtful);
+    const isLabelled = state.run !== null && app.labels !== null, doubtful = doubtfulSeeds().length;
+    if (!isLabelled && app.flips === null) return [];
+    const { isSettled, known, advice } = tellTrust({ flips: app.flips, accuracy: app.doubts?.accuracy ?? null, doubtful, isLabelled,
+      isThin: state.listed.some((label) => isUsed(label) && nSeeds(state, label) < FEW) });
     return [html("div", { id: "sic-stop", class: "sic-stop", role: "status", title: WHAT_IT_IS },
       known ? html("span", { class: isSettled ? "sic-settled" : "" }, `${known} `) : null,
       doubtful ? html("button", { type: "button", id: "sic-look-doubtful", class: "sic-link", title: "Open the list of seeds, the doubtful ones first",
         onclick: showDoubtful }, advice) : advice)];
   },
 };
+
+/** Seeds of a class, here and borrowed. @param {Session} state @param {number} label */
+const nSeeds = ({ seeds, borrowed }, label) => seeds.labels.filter((each) => each === label).length
+  + sum(borrowed.map((loan) => loan.counts[label]));
