@@ -188,9 +188,7 @@ def test_nothing_of_doubts_is_asked_while_a_run_is_under_way_and_a_run_ends_the_
     assert len(judged) == 1
     # What does not come is given up for a click, and asked for anew once there is time.
     held, stopped = [], []
-    viewer.page.route(
-        "**/plugins/SIC/judge", lambda route: route.continue_() if held else held.append(route)
-    )
+    viewer.page.route("**/plugins/SIC/judge", lambda route: route.continue_() if held else held.append(route))
     viewer.page.on(
         "request",
         lambda each: stopped.append(each.post_data_json["job"]) if each.url.endswith("/cancel") else None,
