@@ -10,10 +10,11 @@ import pytest
 from making.files import write_small_h5ad
 from making.server import ask
 
+from tissuumaps_sic.annotation import next_patches
 from tissuumaps_sic.annotation.store import editing
 from tissuumaps_sic.labelling.progress import Cancelled
 from tissuumaps_sic.slidefile.errors import SicError
-from tissuumaps_sic.viewer import runs, suggestions, turns
+from tissuumaps_sic.viewer import runs, turns
 from tissuumaps_sic.viewer.endpoints import Server
 from tissuumaps_sic.viewer.jobs import _MOST, Jobs, TakenError
 from tissuumaps_sic.viewer.serve import make_app
@@ -27,7 +28,7 @@ class Slow:
 
     def __init__(self, monkeypatch):
         self.begun, self.goes_on = threading.Semaphore(0), threading.Event()
-        for module, name in ((runs, "cluster"), (suggestions, "fit")):
+        for module, name in ((runs, "cluster"), (next_patches, "fit")):
             monkeypatch.setattr(module, name, self._slowed(getattr(module, name)))
 
     def _slowed(self, quick):
@@ -59,7 +60,8 @@ class Page:
 
     def seed_all(self):
         for revision, (row, label) in enumerate(SEEDS.items()):
-            change = {"kind": "seed", "label": label, "patches": [row]}
+            # Enough of them for suggestions of what is in doubt.
+            change = {"kind": "seed", "label": label, "patches": [row, row + 1]}
             self.ask("change", revision=revision, change=change)
         return len(SEEDS)
 

@@ -247,7 +247,7 @@ def test_a_slide_of_one_patch_opens_and_says_what_a_run_lacks(server, tmp_path):
     for method in ("sic", "refine"):
         with pytest.raises(SicError, match="Tumour 1, Other 0; choose a class and click"):
             page.run(method=method)
-        with pytest.raises(SicError, match="Each class needs a seed"):
+        with pytest.raises(SicError, match="clustering needs at least two"):
             page.ask("suggest", revision=page.revision, method=method)
 
 

@@ -190,14 +190,14 @@ def test_addresses_of_projects_name_their_folder(tmp_path):
 
 
 def test_a_suggestion_is_the_estimators_and_changes_nothing(client, folder):
-    change(client, 0, kind="seed", label=0, patches=[0])
-    change(client, 1, kind="seed", label=1, patches=[95])
+    change(client, 0, kind="seed", label=0, patches=[0, 1, 2])
+    change(client, 1, kind="seed", label=1, patches=[93, 94, 95])
     before = (folder / "sub" / "small.sic.json").read_bytes()
     asked = {"h5ad": H5AD, "revision": 2, "method": "refine", "n": 3}
     answer = post(client, "suggest", asked)
     slide = open_slide_file(folder / H5AD)
     y = np.full(slide.n_patches, -1)
-    y[[0, 95]] = 0, 1
+    y[:3], y[93:96] = 0, 1
     estimator = SeededIterativeClustering(method="refine").fit(slide.X, y, slide.centres)
     assert answer.json["patches"] == estimator.suggest(3).tolist()
     assert answer.json["flips"] == pytest.approx(float(estimator.flips(10).mean()))

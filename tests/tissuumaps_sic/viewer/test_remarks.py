@@ -101,8 +101,8 @@ def test_looking_is_added_up_changes_no_revision_and_begins_no_session(page, h5a
 
 def test_suggestions_leave_out_what_was_shown_and_skipped_and_put_little_tissue_last(page, h5ad):
     adata = anndata.read_h5ad(h5ad)
-    page.change(kind="seed", label=1, patches=[22, 70])
-    page.change(kind="seed", label=0, patches=[1, 97])
+    page.change(kind="seed", label=1, patches=[22, 23, 70])
+    page.change(kind="seed", label=0, patches=[1, 2, 97])
     first = page("suggest", revision=2, n=20)["patches"]
     assert len(set(first)) == 20
     again = page("suggest", revision=2, n=20, shown=first)["patches"]

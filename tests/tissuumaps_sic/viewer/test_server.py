@@ -14,7 +14,7 @@ import pytest
 from making.files import write_small_h5ad
 from making.server import ask
 
-from tissuumaps_sic.annotation import actions
+from tissuumaps_sic.annotation import actions, next_patches
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import editing, load_session, session_path
 from tissuumaps_sic.export import FORMATS
@@ -341,7 +341,7 @@ def test_a_fault_of_a_file_is_told_wherever_it_comes_up(page, monkeypatch, endpo
     for module, name in (
         (exports, "find_regions"),
         (runs, "cluster"),
-        (suggestions, "fit"),
+        (next_patches, "choose_typical"),
         (overview, "read_layout"),
         (suggestions, "_cosines"),
         (opened, "session_names"),
