@@ -1,9 +1,11 @@
 """Where to click first, which clicks to doubt, and when to stop, in a real TissUUmaps."""
 
 import numpy as np
+from making.many import write_mosaic
+from test_accessible import faults_of
 from test_annotating import click_seeds, some_seeds, truth_of
 from test_teaching import card_row, key, wait_for_another
-from viewer import ARTIFACTS
+from viewer import ARTIFACTS, looking
 
 # Key of each class in the demo's list: Tumour comes first.
 KEYS = {1: "1", 0: "2"}
@@ -205,5 +207,50 @@ def test_nothing_of_doubts_is_asked_while_a_run_is_under_way_and_a_run_ends_the_
     assert all(under_way == [] for _, under_way in judged)
     assert viewer.error is None
     assert "doubtful" not in viewer.page.inner_text("#sic-seeds-summary")
-    for route in held:
-        route.abort()
+
+
+def test_without_an_image_the_strip_shows_places(browser, server, place):
+    h5ad, truth = write_mosaic(place, "mosaic")
+    with looking(browser, place, server.address(h5ad)) as viewer:
+        rows = [begin(viewer), *viewer.evaluate("SIC.app.card.rows")[1:]]
+        assert set(truth[rows]) == {0, 1}
+        viewer.wait_for_thumbnails("#sic-strip")
+        reds = viewer.evaluate(
+            """() => [...document.querySelectorAll("#sic-strip canvas")].map((canvas) => {
+                const { width, height } = canvas;
+                const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+                let n = 0, x = 0, y = 0;
+                for (let i = 0; i < data.length; i += 4) {
+                    if (data[i] < 170 || data[i + 1] > 60) continue;
+                    n++;
+                    x += (i / 4) % width / width;
+                    y += Math.floor(i / 4 / width) / height;
+                }
+                return [x / n, y / n];
+            })"""
+        )
+        # Each mark lies where its patch does: from left to right, and from top to bottom.
+        for axis in (0, 1):
+            centres = viewer.adata.obsm["spatial"][rows, axis]
+            assert np.corrcoef(centres, np.array(reds)[:, axis])[0, 1] > 0.99
+        viewer.keep_picture(ARTIFACTS, "places")
+
+
+def test_axe_finds_nothing_serious_in_the_strip_and_the_doubtful_seeds(viewer):
+    begin(viewer)
+    assert faults_of(viewer) == []
+    viewer.page.keyboard.press("Escape")
+    with_a_wrong_one(viewer)
+    viewer.run()
+    wait_for_doubts(viewer, 1)
+    viewer.page.click("#sic-look-doubtful")
+    viewer.page.wait_for_selector("#sic-doubts")
+    assert faults_of(viewer) == []
+    # With text half as large again nothing is cut off.
+    viewer.page.add_style_tag(content="html { font-size: 150% }")
+    viewer.wait_for_frame()
+    viewer.page.locator("#sic-doubts").scroll_into_view_if_needed()
+    viewer.keep_picture(ARTIFACTS, "doubtful_150")
+    wide = "(box) => [box.scrollWidth, box.clientWidth]"
+    across, room = viewer.page.locator("#sic-doubts").evaluate(wide)
+    assert across <= room

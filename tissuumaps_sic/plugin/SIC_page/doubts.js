@@ -44,17 +44,17 @@ function askSoon() {
 /** @param {string} of */
 async function ask(of) {
   const { h5ad } = layer(), { method, embedding } = app, job = newToken();
-  let isWanted = true;
+  const wish = new AbortController(), { signal } = wish;
   dropAsked = () => {
-    isWanted = false;
+    wish.abort();
     dropAsked = () => {};
     server.cancel({ h5ad, job }).catch(() => {}); // a server that is gone is told of by what is asked next
   };
-  const doubts = await attempt("Doubtful seeds", server.judge(sessionRequest({ method, embedding, job })).catch((error) => {
-    if (isWanted) throw error;
+  const doubts = await attempt("Doubtful seeds", server.judge(sessionRequest({ method, embedding, job }), signal).catch((error) => {
+    if (!signal.aborted) throw error;
     return null; // that it was given up is nothing to be noted
   }));
-  if (!isWanted) return;
+  if (signal.aborted) return;
   dropAsked = () => {};
   if (!doubts) failed = of;
   update({ doubts: doubts && { of, ...doubts } });

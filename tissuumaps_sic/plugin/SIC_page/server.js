@@ -64,12 +64,12 @@ export class ServerError extends Error {
   }
 }
 
-/** @param {string} endpoint @param {Content} content */
-async function post(endpoint, content) {
+/** @param {string} endpoint @param {Content} content @param {AbortSignal} [signal] by which the answer is given up */
+async function post(endpoint, content, signal) {
   let response;
   try {
     response = await fetch(`/plugins/SIC/${endpoint}`, {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content),
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content), signal,
       keepalive: endpoint === "look", // also when the page is being left
     });
   } catch {
@@ -82,8 +82,8 @@ async function post(endpoint, content) {
   throw new ServerError(response.status, message);
 }
 
-/** @param {string} endpoint @param {Content} content */
-const postForJson = async (endpoint, content) => (await post(endpoint, content)).json();
+/** @param {string} endpoint @param {Content} content @param {AbortSignal} [signal] */
+const postForJson = async (endpoint, content, signal) => (await post(endpoint, content, signal)).json();
 
 /** @param {string} endpoint @param {Content} content */
 const postForBytes = async (endpoint, content) => unpack(await (await post(endpoint, content)).arrayBuffer());
@@ -114,8 +114,8 @@ export const offer = (content) => postForJson("offer", content);
 export const decisions = (content) => postForJson("decisions", content);
 /** @type {(content: Content) => Promise<{ patches: number[], flips: number | null, cold: boolean }>} */
 export const suggest = (content) => postForJson("suggest", content);
-/** @type {(content: Content) => Promise<Doubts>} */
-export const judge = (content) => postForJson("judge", content);
+/** @type {(content: Content, signal: AbortSignal) => Promise<Doubts>} */
+export const judge = (content, signal) => postForJson("judge", content, signal);
 /** @type {(content: Content) => Promise<{ written: string }>} */
 export const write = (content) => postForJson("write", content);
 /** @type {(content: Content) => Promise<{ regions: Region[] }>} */
