@@ -75,7 +75,7 @@ def test_the_card_shows_the_patch_and_is_answered_by_keys_alone(viewer):
         }"""
     )
     viewer.keep_picture(ARTIFACTS, "card")
-    message = viewer.page.locator("#sic-status").bounding_box()
+    message = viewer.page.locator("#sic-bar").bounding_box()
     assert viewer.page.locator("#sic-card").bounding_box()["y"] >= message["y"] + message["height"]
     box = viewer.page.locator("#sic-halo").bounding_box()
     middle = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
