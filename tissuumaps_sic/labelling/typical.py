@@ -84,12 +84,15 @@ def choose_typical(
 def _find_middles(components: Singles, free: Mask, occupied: Singles, random_state: int) -> list[int]:
     """Return the free row nearest to the middle of each cluster that holds no occupied one, largest first."""
     from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
 
     n_different = len(np.unique(components, axis=0))
     n_clusters = max(_FEWEST_CLUSTERS, len(occupied) + _MORE_CLUSTERS)
     while n_clusters < n_different:
-        means = KMeans(n_clusters, n_init=_STARTS, random_state=random_state).fit(components)
-        passed = means.predict(occupied) if len(occupied) else ()
+        # One thread: the same sums on any machine, and so few numbers are not worth more.
+        with threadpool_limits(1):
+            means = KMeans(n_clusters, n_init=_STARTS, random_state=random_state).fit(components)
+            passed = means.predict(occupied) if len(occupied) else ()
         sizes = np.bincount(means.labels_, minlength=n_clusters)
         middles = []
         for cluster in np.argsort(-sizes, kind="stable"):
