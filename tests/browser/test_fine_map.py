@@ -2,13 +2,14 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 from test_annotating import click_seeds, headless, some_seeds
-from viewer import ARTIFACTS
+from viewer import ARTIFACTS, looking
 
 from tissuumaps_sic.slides.cells import open_cells
-from tissuumaps_sic.slides.slide import open_slide_file
+from tissuumaps_sic.slides.slide import open_slide_file, spacing_of
 
 COLORS = np.array([[0x00, 0xA6, 0xFB], [0xFF, 0xB0, 0x00]])
 
@@ -215,3 +216,26 @@ def test_the_colours_of_patches_stay_in_a_session_without_labels(labelled):
     assert viewer.colors_seen == colors
     viewer.press("view-slide")
     assert set(viewer.colors_seen) == {""}
+
+
+def test_pieces_of_tissue_with_grids_of_their_own_are_drawn_where_they_lie(browser, server, folder):
+    """As markers: in one picture the second piece would lie 0.4 strides beside its tissue."""
+    with h5py.File(folder / "demo.h5ad", "r+") as file:
+        centres = file["obsm/spatial"][()]
+        stride = spacing_of(centres)
+        second = centres[:, 0] > np.median(centres[:, 0]) + stride / 2
+        centres[second, 1] += round(0.4 * stride)
+        file["obsm/spatial"][...] = centres
+    with looking(browser, folder, server.address(folder / "demo.tmap")) as viewer:
+        assert viewer.evaluate("SIC.app.lattice") is None
+        for row, label in some_seeds(viewer).items():
+            viewer.choose(label)
+            viewer.click_patch(row, centres=centres)
+        viewer.run()
+        assert viewer.error is None
+        assert viewer.page.locator("#SIC_picture").count() == 0
+        layer = viewer.layer
+        assert layer["drawn"] == len(centres)
+        assert np.array_equal(np.column_stack([layer["x"], layer["y"]]), centres)
+        shown = centres[np.flatnonzero(second)[::40]]
+        assert min(viewer.canvas_alphas(shown)) > 0.1
