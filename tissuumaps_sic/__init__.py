@@ -34,6 +34,7 @@ _HOMES = {
     "regions_of_cells": "tissuumaps_sic.slides.outlines",
     "scale_of": "tissuumaps_sic.slides.regions",
     "sharpen_slide": "tissuumaps_sic.slides.cells",
+    "suggest_next": "tissuumaps_sic.annotation.next_patches",
     "write_geojson": "tissuumaps_sic.export.geojson",
 }
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "regions_of_cells",
     "scale_of",
     "sharpen_slide",
+    "suggest_next",
     "write_geojson",
 ]
 

@@ -1,4 +1,5 @@
 # What type checkers read in place of `__init__.py`, which imports these when they are asked for.
+from tissuumaps_sic.annotation.next_patches import suggest_next as suggest_next
 from tissuumaps_sic.annotation.runs import label as label
 from tissuumaps_sic.annotation.seeds import read_seeds as read_seeds
 from tissuumaps_sic.annotation.session import Session as Session

@@ -17,10 +17,10 @@ from tissuumaps_sic.labelling.progress import SILENT, Stretch
 from tissuumaps_sic.slidefile.arrays import Index, Labels, Mask, Singles
 
 # Clusters of the first look, and by how many there are more of them than clicks from then on.
-_FEWEST_CLUSTERS, _MORE_CLUSTERS = 4, 3
+_FEWEST_CLUSTERS, _MORE_CLUSTERS = 3, 3
 # Patches that are clustered: more of them move the middles by less than a patch.
 _MOST_CLUSTERED = 5000
-_STARTS = 3
+_STARTS = 10
 # Seeds in all from which on a suggestion looks at what is in doubt, once two classes have some.
 _FEWEST_SEEDS = 6
 

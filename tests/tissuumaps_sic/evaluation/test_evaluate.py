@@ -32,6 +32,7 @@ from tissuumaps_sic.evaluation.simulation import (
 )
 from tissuumaps_sic.evaluation.slide_runs import generator
 from tissuumaps_sic.evaluation.truth import Truth
+from tissuumaps_sic.labelling.calibration import SLOPE
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.labelling.prepared import Prepared
 from tissuumaps_sic.labelling.typical import choose_typical
@@ -189,7 +190,7 @@ def teachable(truth, *, start):
         for seed in np.flatnonzero(y >= 0):
             near = np.arange(max(0, seed - 4), min(len(truth), seed + 5))
             labels[near[truth[near] == y[seed]]] = y[seed]
-        return SimpleNamespace(labels_=labels)
+        return SimpleNamespace(labels_=labels, slope_=SLOPE)
 
     return fit
 
@@ -303,7 +304,7 @@ def nearest_mean(slide, method, random_state):
     def fit(y):
         means = np.stack([X[y == number].mean(axis=0) for number in range(y.max() + 1)])
         distances = ((X[:, None] - means) ** 2).sum(axis=2)
-        return SimpleNamespace(labels_=distances.argmin(axis=1), scores_=np.exp(-distances))
+        return SimpleNamespace(labels_=distances.argmin(axis=1), scores_=np.exp(-distances), slope_=SLOPE)
 
     return fit
 
