@@ -18,6 +18,7 @@ from tissuumaps_sic.commands import (
     open_,
     run,
     serve,
+    verify,
 )
 from tissuumaps_sic.slidefile.console import escape_output, run_command
 
@@ -31,6 +32,7 @@ COMMANDS = {
     "export": export,
     "compare": compare,
     "merge": merge,
+    "verify": verify,
     "evaluate": evaluate,
 }
 
