@@ -81,7 +81,7 @@ def test_a_class_that_is_labelled_nowhere_is_found_nowhere_and_has_no_precision(
 
 
 def test_areas_are_of_what_the_answered_patches_cover():
-    """Patches of half the tissue count half: 2 of 10 answers, but a ninth of the tissue that was looked at."""
+    """Patches of half the tissue count half: 2 of 10 answers, but a ninth of the tissue."""
     areas = np.ones(1000)
     areas[:200] = 0.5
     rows = np.array([0, 1, *range(200, 208)])

@@ -1,4 +1,4 @@
-"""Patches that are drawn to be judged: any first ones of them are a sample of each stratum by chance alone."""
+"""Patches that are drawn to be judged: any first ones are a sample of each stratum by chance alone."""
 
 import numpy as np
 
