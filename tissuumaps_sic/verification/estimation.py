@@ -1,7 +1,7 @@
 """What the answers to a stratified random sample tell of all patches: counts to figures with intervals.
 
-Each stratum has a posterior of its own: a Dirichlet prior worth one answer that agrees with the label and
-very little that does not, the answers, and for the patches that were not asked about a multinomial draw, so
+Each stratum has a posterior of its own: a Dirichlet prior worth one answer that agrees with the label and a
+fifth of one that does not, the answers, and for the patches that were not asked about a multinomial draw, so
 that what is known is known and a sample of all patches leaves no doubt. Plain normal intervals, and Jeffreys'
 prior in each stratum, do not hold the truth as often as they say where classes are rare: `benchmarks/
 README.md` has the figures of what was tried.
@@ -28,9 +28,10 @@ import numpy.typing as npt
 from tissuumaps_sic.slidefile.arrays import Doubles, Integers
 
 LEVEL = 0.95
-# Answers that the prior of a stratum is worth: that a label is right, and of all strata together that it is
-# not; the latter as little as it may be without intervals of rare classes that leave the truth out.
-_RIGHT, _WRONG = 1.0, 0.8
+# Answers that the prior of a stratum is worth: that a label is right, and that it is not. The latter are as
+# few as they may be without intervals of rare classes that leave the truth out, and shared by the other
+# classes: each class beside all others has then the same prior, however many there are.
+_RIGHT, _WRONG = 1.0, 0.2
 _MOST_DRAWS, _FEWEST_DRAWS, _MOST_NUMBERS = 3000, 500, 120_000
 # How far answers are thought on for what would halve an interval.
 _MOST_TIMES = 64
@@ -73,7 +74,6 @@ class Tally:
         Sums of their areas, and of the squares of these.
     shares : ndarray of shape (n_cells,), float64
         Which share of the questions goes to a cell.
-    n_strata : int
     """
 
     labels: Integers
@@ -83,7 +83,6 @@ class Tally:
     answered_areas: Doubles
     answered_squares: Doubles
     shares: Doubles
-    n_strata: int
 
     @property
     def n_classes(self) -> int:
@@ -99,7 +98,7 @@ class Tally:
     def prior(self) -> Doubles:
         """Of each cell, (n_cells, n_classes): so many answers more."""
         others = max(self.n_classes - 1, 1)
-        prior = np.full(self.answers.shape, _WRONG / self.n_strata / others)
+        prior = np.full(self.answers.shape, _WRONG / others)
         prior[np.arange(len(self.labels)), self.labels] = _RIGHT
         return prior
 
@@ -154,7 +153,6 @@ def tally(
         answered_areas=count(weights),
         answered_squares=count(weights**2),
         shares=shares[stratum] * sizes[known] / of_stratum,
-        n_strata=len(shares),
     )
 
 
