@@ -1,7 +1,7 @@
 """What the answers to a stratified random sample tell of all patches: counts to figures with intervals.
 
 Each stratum has a posterior of its own: a Dirichlet prior worth one answer that agrees with the label and a
-fifth of one that does not, the answers, and for the patches that were not asked about a multinomial draw, so
+quarter of one that does not, the answers, and for the patches that were not asked about a multinomial draw, so
 that what is known is known and a sample of all patches leaves no doubt. Plain normal intervals, and Jeffreys'
 prior in each stratum, do not hold the truth as often as they say where classes are rare: `benchmarks/
 README.md` has the figures of what was tried.
@@ -31,7 +31,7 @@ LEVEL = 0.95
 # Answers that the prior of a stratum is worth: that a label is right, and that it is not. The latter are as
 # few as they may be without intervals of rare classes that leave the truth out, and shared by the other
 # classes: each class beside all others has then the same prior, however many there are.
-_RIGHT, _WRONG = 1.0, 0.2
+_RIGHT, _WRONG = 1.0, 0.25
 _MOST_DRAWS, _FEWEST_DRAWS, _MOST_NUMBERS = 3000, 500, 120_000
 # How far answers are thought on for what would halve an interval.
 _MOST_TIMES = 64
