@@ -1,10 +1,10 @@
 """What the answers to a stratified random sample tell of all patches: counts to figures with intervals.
 
 Each stratum has a posterior of its own: a Dirichlet prior worth one answer that agrees with the label and a
-quarter of one that does not, the answers, and for the patches that were not asked about a multinomial draw, so
-that what is known is known and a sample of all patches leaves no doubt. Plain normal intervals, and Jeffreys'
-prior in each stratum, do not hold the truth as often as they say where classes are rare: `benchmarks/
-README.md` has the figures of what was tried.
+quarter of one that does not, the answers, and for the patches that were not asked about a multinomial draw,
+so that what is known is known and a sample of all patches leaves no doubt. Plain normal intervals, and
+Jeffreys' prior in each stratum, do not hold the truth as often as they say where classes are rare:
+`benchmarks/README.md` has the figures of what was tried.
 
 References
 ----------
