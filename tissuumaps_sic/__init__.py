@@ -24,10 +24,12 @@ _HOMES = {
     "Session": "tissuumaps_sic.annotation.session",
     "SicError": "tissuumaps_sic.slidefile.errors",
     "TruthClasses": "tissuumaps_sic.evaluation.classes",
+    "begin_check": "tissuumaps_sic.verification.check",
     "check": "tissuumaps_sic.slidefile.contract",
     "evaluate": "tissuumaps_sic.evaluation.evaluate",
     "export_slide": "tissuumaps_sic.export.formats",
     "label": "tissuumaps_sic.annotation.runs",
+    "list_questions": "tissuumaps_sic.verification.check",
     "load_session": "tissuumaps_sic.annotation.store",
     "open_slide_file": "tissuumaps_sic.slides.slide",
     "read_seeds": "tissuumaps_sic.annotation.seeds",
@@ -35,6 +37,7 @@ _HOMES = {
     "scale_of": "tissuumaps_sic.slides.regions",
     "sharpen_slide": "tissuumaps_sic.slides.cells",
     "suggest_next": "tissuumaps_sic.annotation.next_patches",
+    "verify": "tissuumaps_sic.verification.check",
     "write_geojson": "tissuumaps_sic.export.geojson",
 }
 __all__ = [
@@ -44,10 +47,12 @@ __all__ = [
     "Session",
     "SicError",
     "TruthClasses",
+    "begin_check",
     "check",
     "evaluate",
     "export_slide",
     "label",
+    "list_questions",
     "load_session",
     "open_slide_file",
     "read_seeds",
@@ -55,6 +60,7 @@ __all__ = [
     "scale_of",
     "sharpen_slide",
     "suggest_next",
+    "verify",
     "write_geojson",
 ]
 

@@ -17,5 +17,8 @@ from tissuumaps_sic.slides.outlines import regions_of_cells as regions_of_cells
 from tissuumaps_sic.slides.regions import scale_of as scale_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide as EmbeddedSlide
 from tissuumaps_sic.slides.slide import open_slide_file as open_slide_file
+from tissuumaps_sic.verification.check import begin_check as begin_check
+from tissuumaps_sic.verification.check import list_questions as list_questions
+from tissuumaps_sic.verification.check import verify as verify
 
 __version__: str
