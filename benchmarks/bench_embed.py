@@ -2,6 +2,7 @@
 
     python benchmarks/bench_embed.py [SLIDE...] [--lazyslide PYTHON] [--rounds 2]
     python benchmarks/bench_embed.py [SLIDE...] --no-fine [--rounds 5]
+    python benchmarks/bench_embed.py [SLIDE...] --command [--rounds 5]
 
 ResNet-18 with fixed weights, 256 px at 0.5 µm/px without overlap, batches of 32, on the processor.
 LazySlide runs by its own Python (`pip install lazyslide==0.13.0` in an environment of its own) over the
@@ -12,9 +13,14 @@ in memory already.
 With --no-fine: what the cells smaller than a patch cost. EfficientNet-Lite0 in float32 at the default
 geometry, 128 patches of each slide, with cells and without in turns; processor time, which other programs
 disturb less.
+
+With --command: the same by `embedder embed` and `embedder embed --no-fine` themselves, on whole slides, each
+in a process of its own; its processor time and its largest resident set. On a busy machine set
+OMP_NUM_THREADS=1, since threads that wait for each other count as time.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -115,6 +121,34 @@ def compare_fine(path: Path, folder: Path, rounds: int) -> None:
     print(f"with / without: median {np.median(ratios):.3f}, {ratios.min():.3f} to {ratios.max():.3f}")
 
 
+def run_command(path: Path, folder: Path, *options: str) -> tuple[float, float]:
+    """Embed a slide by the command; return its processor time, s, and its largest resident set, MB."""
+    program = Path(sys.executable).with_name("embedder")
+    plain = ("embed", path, "-o", folder, "--no-umap", "--precision", "float32", "--overwrite")
+    command = subprocess.Popen([program, *plain, *options], stderr=subprocess.DEVNULL)
+    # What it started and waited for is counted with it; of the resident sets, the largest.
+    _, status, used = os.wait4(command.pid, 0)
+    if status:
+        raise SystemExit(f"{path.name}: embedder embed failed")
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+def compare_commands(path: Path, folder: Path, rounds: int) -> None:
+    """Embed a slide with its cells and without, in turns, and print."""
+    ways: dict[str, tuple[str, ...]] = {"with cells": (), "without": ("--no-fine",)}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for k in range(rounds):
+        for name in ways if k % 2 else reversed(ways):
+            found[name].append(run_command(path, folder, *ways[name]))
+            print(f"{path.name}, {name}: {found[name][-1][0]:.1f} s, {found[name][-1][1]:.0f} MB", flush=True)
+    both, none = (np.array(each) for each in found.values())
+    for told, column, unit in (("processor time", 0, "s"), ("largest resident set", 1, "MB")):
+        ratios = both[:, column] / none[:, column]
+        medians = [np.median(each[:, column]) for each in (both, none)]
+        print(f"{told}: {medians[0]:.1f} {unit} with cells, {medians[1]:.1f} without")
+        print(f"with / without: median {np.median(ratios):.3f}, {ratios.min():.3f} to {ratios.max():.3f}")
+
+
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the cosine of each row of one with the same row of the other."""
     a, b = a.astype(np.float64), b.astype(np.float64)
@@ -128,11 +162,13 @@ def main() -> int:
     parser.add_argument("--lazyslide", metavar="PYTHON", help="a Python that has LazySlide")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--no-fine", action="store_true", help="time cells smaller than a patch against none")
+    parser.add_argument("--command", action="store_true", help="the same by the command, on whole slides")
     arguments = parser.parse_args()
-    if arguments.no_fine:
+    if arguments.no_fine or arguments.command:
+        compared = compare_commands if arguments.command else compare_fine
         with tempfile.TemporaryDirectory() as name:
             for path in arguments.slides:
-                compare_fine(path, Path(name), arguments.rounds)
+                compared(path, Path(name), arguments.rounds)
         return 0
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as name:

@@ -15,7 +15,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import pytest
 from filelock import FileLock
-from making.files import write_small_h5ad
 
 TESTS = Path(__file__).parent
 # What takes more than ten seconds, the longest first. These begin, so that no worker is left with one of them
@@ -111,6 +110,9 @@ def demo_h5ad(demo_folder) -> Path:
 @pytest.fixture
 def small_h5ad(tmp_path) -> Path:
     """A slide of 12 x 8 patches whose right half is another tissue, as the file contract has it."""
+    # Not above: the process that hands out the tests would import AnnData before it starts a worker.
+    from making.files import write_small_h5ad
+
     return write_small_h5ad(tmp_path / "small.h5ad")
 
 

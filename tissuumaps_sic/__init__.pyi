@@ -1,4 +1,5 @@
 # What type checkers read in place of `__init__.py`, which imports these when they are asked for.
+from tissuumaps_sic.annotation.next_patches import suggest_next as suggest_next
 from tissuumaps_sic.annotation.runs import label as label
 from tissuumaps_sic.annotation.seeds import read_seeds as read_seeds
 from tissuumaps_sic.annotation.session import Session as Session
@@ -16,5 +17,8 @@ from tissuumaps_sic.slides.outlines import regions_of_cells as regions_of_cells
 from tissuumaps_sic.slides.regions import scale_of as scale_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide as EmbeddedSlide
 from tissuumaps_sic.slides.slide import open_slide_file as open_slide_file
+from tissuumaps_sic.verification.check import begin_check as begin_check
+from tissuumaps_sic.verification.check import list_questions as list_questions
+from tissuumaps_sic.verification.check import verify as verify
 
 __version__: str

@@ -19,6 +19,7 @@ from tissuumaps_sic.commands import (
     run,
     serve,
     suggest,
+    verify,
 )
 from tissuumaps_sic.slidefile.console import escape_output, run_command
 
@@ -33,6 +34,7 @@ COMMANDS = {
     "export": export,
     "compare": compare,
     "merge": merge,
+    "verify": verify,
     "evaluate": evaluate,
 }
 

@@ -2,13 +2,15 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 from test_annotating import click_seeds, headless, some_seeds
-from viewer import ARTIFACTS
+from test_tools import add_class
+from viewer import ARTIFACTS, looking
 
 from tissuumaps_sic.slides.cells import open_cells
-from tissuumaps_sic.slides.slide import open_slide_file
+from tissuumaps_sic.slides.slide import open_slide_file, spacing_of
 
 COLORS = np.array([[0x00, 0xA6, 0xFB], [0xFF, 0xB0, 0x00]])
 
@@ -181,7 +183,6 @@ def test_a_file_without_embeddings_of_cells_says_what_would_make_its_borders_fin
     browser, server, place, demo_folder
 ):
     import anndata
-    from viewer import looking
 
     for suffix in (".tif", ".tmap"):
         (place / f"demo{suffix}").write_bytes((demo_folder / f"demo{suffix}").read_bytes())
@@ -215,3 +216,149 @@ def test_the_colours_of_patches_stay_in_a_session_without_labels(labelled):
     assert viewer.colors_seen == colors
     viewer.press("view-slide")
     assert set(viewer.colors_seen) == {""}
+
+
+def test_pieces_of_tissue_with_grids_of_their_own_are_drawn_where_they_lie(browser, server, folder):
+    """As markers: in one picture the second piece would lie 0.4 strides beside its tissue."""
+    with h5py.File(folder / "demo.h5ad", "r+") as file:
+        centres = file["obsm/spatial"][()]
+        stride = spacing_of(centres)
+        second = centres[:, 0] > np.median(centres[:, 0]) + stride / 2
+        centres[second, 1] += round(0.4 * stride)
+        file["obsm/spatial"][...] = centres
+    with looking(browser, folder, server.address(folder / "demo.tmap")) as viewer:
+        assert viewer.evaluate("SIC.app.lattice") is None
+        for row, label in some_seeds(viewer).items():
+            viewer.choose(label)
+            viewer.click_patch(row, centres=centres)
+        viewer.run()
+        assert viewer.error is None
+        assert viewer.page.locator("#SIC_picture").count() == 0
+        layer = viewer.layer
+        assert layer["drawn"] == len(centres)
+        assert np.array_equal(np.column_stack([layer["x"], layer["y"]]), centres)
+        shown = centres[np.flatnonzero(second)[::40]]
+        assert min(viewer.canvas_alphas(shown)) > 0.1
+
+
+def test_cells_that_were_refused_for_seeds_of_before_are_asked_for_again(viewer):
+    click_seeds(viewer, some_seeds(viewer))
+    cells = viewer.hold("cells")
+    viewer.run()
+    cells.wait()
+    viewer.choose(1)
+    viewer.click_patch(int(np.flatnonzero(np.array(viewer.evaluate("[...SIC.app.labels]")) == 0)[0]))
+    # They come to the server after the seed: of labels that are still the ones of the run.
+    cells.let_go()
+    viewer.wait_for_cells()
+    assert viewer.error is None
+    assert len(viewer.seeds) == 7
+
+
+def test_cells_of_a_session_that_another_window_changed_come_with_what_it_changed(viewer, browser):
+    click_seeds(viewer, some_seeds(viewer))
+    cells = viewer.hold("cells")
+    viewer.run()
+    cells.wait()
+    with looking(browser, viewer.folder, viewer.address) as other:
+        other.click_patch(next(row for row in range(len(other.adata)) if row not in other.seeds))
+        assert len(other.seeds) == 7
+    cells.let_go()
+    viewer.page.wait_for_function("document.querySelectorAll('#SIC_seeds [data-patch]').length === 7")
+    viewer.wait()
+    viewer.wait_for_cells()
+    assert "changed in another window" in viewer.error
+
+
+def test_cells_that_a_server_did_not_give_are_told_and_asked_for_with_the_next_change(viewer):
+    click_seeds(viewer, some_seeds(viewer))
+    viewer.page.route("**/plugins/SIC/cells", lambda route: route.abort())
+    viewer.run()
+    viewer.page.wait_for_function(
+        "document.querySelector('#sic-status').textContent.includes('The server does not answer')"
+    )
+    assert viewer.page.get_attribute("#sic-fine", "aria-busy") == "false"
+    assert "Finer borders did not come" in viewer.status
+    viewer.page.unroute("**/plugins/SIC/cells")
+    viewer.choose(1)
+    viewer.click_patch(int(np.flatnonzero(np.array(viewer.evaluate("[...SIC.app.labels]")) == 0)[0]))
+    viewer.wait_for_cells()
+    assert "The server does not answer" not in viewer.status
+
+
+@pytest.fixture
+def three_classes(viewer):
+    """Labels of three classes, the last merged into the first, on a page that was loaded since."""
+    add_class(viewer, "Stroma")
+    seeds = some_seeds(viewer)
+    click_seeds(viewer, seeds)
+    viewer.choose(2)
+    for row in [row for row in range(viewer.adata.n_obs) if row not in seeds][::200][:3]:
+        viewer.click_patch(row)
+    viewer.run()
+    viewer.wait_for_cells()
+    assert 2 in labels_of_cells(viewer, len(viewer.adata))
+    viewer.choose_from("#sic-removal-2", text="Merge into Other")
+    viewer.wait()
+    viewer.reload()
+    viewer.page.wait_for_function("SIC.app.labels?.includes(2)")
+    return viewer
+
+
+def test_undoing_a_merge_on_a_page_that_knew_the_classes_as_one_brings_their_cells_back(three_classes):
+    viewer = three_classes
+    n = len(viewer.adata)
+    viewer.wait_for_cells()
+    assert 2 not in labels_of_cells(viewer, n)
+    viewer.press("undo")
+    viewer.wait_for_cells()
+    cells = labels_of_cells(viewer, n)
+    patches = np.array(viewer.evaluate("[...SIC.app.labels]"))
+    assert (cells[patches == 2] == 2).mean() > 0.5
+    viewer.press("redo")
+    viewer.wait_for_cells()
+    assert 2 not in labels_of_cells(viewer, n)
+
+
+def test_cells_of_a_merge_that_come_after_it_was_undone_are_not_taken(three_classes):
+    viewer = three_classes
+    n = len(viewer.adata)
+    viewer.wait_for_cells()
+    viewer.press("regions")
+    viewer.press("undo")
+    viewer.wait_for_cells()
+    assert 2 in labels_of_cells(viewer, n)
+    # Of three classes, on their way while these become two; what else follows labels takes its time.
+    cells = viewer.hold("cells", answered=True)
+    viewer.press("redo")
+    cells.wait()
+    regions = viewer.hold("regions")
+    viewer.page.click("#sic-undo")
+    regions.wait()
+    cells.let_go()
+    regions.let_go()
+    viewer.wait()
+    viewer.wait_for_cells()
+    assert 2 in labels_of_cells(viewer, n)
+
+
+def test_a_box_of_the_legend_brings_no_old_colour_to_a_class_of_the_same_name(viewer):
+    click_seeds(viewer, some_seeds(viewer))
+    viewer.run()
+    add_class(viewer, "Stroma")
+    viewer.choose_from("#sic-removal-1", text="Remove with its seeds")
+    viewer.wait()
+    add_class(viewer, "Tumour")
+    was = viewer.evaluate("SIC.app.state.run.classes.find(({ name }) => name === 'Tumour').color")
+    now = "#00aa00" if was != "#00aa00" else "#aa00aa"
+    label = viewer.evaluate("SIC.app.state.classes.findIndex(({ name }) => name === 'Tumour')")
+    viewer.page.locator(f"tr[data-label='{label}'] input[type=color]").fill(now)
+    viewer.wait()
+    color = "SIC.app.state.classes.find(({ name }) => name === 'Tumour').color"
+    assert viewer.evaluate(color) == now
+    revision = viewer.evaluate("SIC.app.state.revision")
+    viewer.page.locator("#SICLABELS_Other_check").evaluate("(box) => box.click()")
+    viewer.page.wait_for_function("SIC.app.hidden.includes('Other')")
+    viewer.wait()
+    assert viewer.evaluate(color) == now
+    assert viewer.evaluate("SIC.app.state.revision") == revision

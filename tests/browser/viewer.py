@@ -93,6 +93,36 @@ def looking(browser, folder: Path, address: str, *, server=None, kind=None, heig
     assert not viewer.complaints, viewer.complaints
 
 
+class Held:
+    """The next request of an endpoint, held in the browser; those after it pass."""
+
+    def __init__(self, page, endpoint, *, answered):
+        self.page = page
+        self.endpoint = endpoint
+        self.answered = answered
+        self.routes = []
+        page.route(f"**/plugins/SIC/{endpoint}", self._take)
+
+    def _take(self, route):
+        if self.routes:
+            route.continue_()
+        else:
+            self.routes.append(route)
+            self.answer = route.fetch() if self.answered else None
+
+    def wait(self):
+        """Wait until there was one, and where its answer is held, until that is there."""
+        while not hasattr(self, "answer"):
+            self.page.wait_for_timeout(20)
+
+    def let_go(self):
+        with self.page.expect_event("requestfinished", lambda each: each.url.endswith(f"/{self.endpoint}")):
+            if self.answered:
+                self.routes[0].fulfill(response=self.answer)
+            else:
+                self.routes[0].continue_()
+
+
 class Viewer:
     def __init__(self, page, folder: Path, address: str, server=None):
         self.page = page
@@ -152,6 +182,10 @@ class Viewer:
     def wait_for_cells(self):
         """Wait until the labels of cells, which follow those of patches, are there."""
         self.page.wait_for_function("SIC.app.labels !== null && SIC.app.cells?.of === SIC.app.labels")
+
+    def hold(self, endpoint, *, answered=False):
+        """Hold the next request of an endpoint, or the server's answer to it."""
+        return Held(self.page, endpoint, answered=answered)
 
     def wait_for_why(self, row):
         """Wait until the panel says why a patch is what it is, which is asked where the pointer rests."""

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from tissuumaps_sic.annotation.check_sample import CheckSample
 from tissuumaps_sic.annotation.classes import NumberedClass, SeedClass
 from tissuumaps_sic.annotation.loans import Loan
 from tissuumaps_sic.annotation.patch_rows import PatchIndex, PatchRows
@@ -230,8 +231,37 @@ class CheckAction(_Action):
         state.checked = Check(time=self.time, user=self.user) if self.checked else None
 
 
+class VerifyStartAction(_Action):
+    """A check sample was drawn, in place of any before it; members are those of `CheckSample`."""
+
+    kind: Literal["verify-start"] = "verify-start"
+    sample: CheckSample
+
+    def _apply(self, state: State) -> None:
+        state.draw(self.sample)
+
+
+class VerifyAnswerAction(_Action):
+    """A reader said, without seeing its label, which class a patch of the check sample is of.
+
+    `number` is that which the class keeps; None where the reader cannot tell.
+    """
+
+    kind: Literal["verify-answer"] = "verify-answer"
+    patch: str = Field(max_length=1000)
+    number: int | None = Field(ge=0)
+
+    @property
+    def n_patches(self) -> int:
+        """How many patches it names."""
+        return 1
+
+    def _apply(self, state: State) -> None:
+        state.answer(self.patch, self.number)
+
+
 # What says something of a slide and changes nothing of its labels; versions before 0.2 do not know them.
-REMARKS = (SkipAction, NoteAction, CheckAction)
+REMARKS = (SkipAction, NoteAction, CheckAction, VerifyStartAction, VerifyAnswerAction)
 
 Action = Annotated[
     SeedAction
@@ -243,7 +273,9 @@ Action = Annotated[
     | ReturnAction
     | SkipAction
     | NoteAction
-    | CheckAction,
+    | CheckAction
+    | VerifyStartAction
+    | VerifyAnswerAction,
     Field(discriminator="kind"),
 ]
 

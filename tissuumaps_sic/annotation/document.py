@@ -15,7 +15,10 @@ It is one object:
     What was done, in order, each with ``time``, ``user`` and ``kind``: "seed" (``label``, null where seeds
     are taken back, and ``patches``), "clear", "add-class", "edit-class", "remove-class", "borrow", "return",
     "skip" (``patches``, always named), "note" (``number``, ``text``, ``patch``, ``box``, ``outline``),
-    "check" (``checked``); their members are those of the classes in `actions`.
+    "check" (``checked``), "verify-start" (``sample``, an object as `check_sample.CheckSample` tells: what
+    the patches to be asked about follow from), "verify-answer" (``patch``, its name, and ``number``, that
+    which the class keeps, or null where the reader cannot tell); their members are those of the classes in
+    `actions`.
 ``position``, ``revision``
     How many actions count, the others having been undone; how many changes there were.
 ``branches``

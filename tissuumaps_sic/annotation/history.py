@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tissuumaps_sic.annotation.actions import (
+    REMARKS,
     Action,
     AddClassAction,
     BorrowAction,
@@ -19,6 +20,8 @@ from tissuumaps_sic.annotation.actions import (
     ReturnAction,
     SeedAction,
     SkipAction,
+    VerifyAnswerAction,
+    VerifyStartAction,
     do,
 )
 from tissuumaps_sic.annotation.classes import SeedClass, order_classes
@@ -168,7 +171,7 @@ class _Names:
         return copied
 
     def follow(self, action: Action) -> None:
-        if not isinstance(action, SeedAction | ClearAction | SkipAction | NoteAction | CheckAction):
+        if not isinstance(action, (SeedAction, ClearAction, *REMARKS)):
             do(self._state, action)
 
     def tell(self, action: Action) -> str:
@@ -214,6 +217,10 @@ def _describe_remark(action: Action) -> str:
             return f"note “{_shorten(action.text)}”" if action.text else "a note removed"
         case CheckAction():
             return "the slide checked" if action.checked else "no longer checked"
+        case VerifyStartAction():
+            return "a check sample drawn"
+        case VerifyAnswerAction():
+            return "an answer to the check sample"
         case _:
             return "a change"
 
@@ -228,6 +235,8 @@ def _tell_together(action: Action, classes: Sequence[SeedClass]) -> tuple[int, s
             return len(action.patches), f"seeds of {classes[action.label].name}"
         case SkipAction():
             return len(action.patches), "patches that one cannot tell"
+        case VerifyAnswerAction():
+            return 1, "answers to the check sample"
         case _:
             return 0, ""
 

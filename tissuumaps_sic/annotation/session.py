@@ -31,10 +31,14 @@ from tissuumaps_sic.annotation.actions import (
     ReturnAction,
     SeedAction,
     SkipAction,
+    VerifyAnswerAction,
+    VerifyStartAction,
     act,
     fold,
+    now,
 )
 from tissuumaps_sic.annotation.branches import Branch, bring_back, cut, require_whole
+from tissuumaps_sic.annotation.check_sample import CheckSample
 from tissuumaps_sic.annotation.classes import (
     DEFAULT_CLASSES,
     FEWEST_CLASSES,
@@ -55,8 +59,9 @@ from tissuumaps_sic.slides.slide import EmbeddedSlide
 SCHEMA: Literal["tissuumaps-sic/session/3"] = "tissuumaps-sic/session/3"
 # The first schema had two classes that could not be added to, the second no seeds of other slides; nothing
 # else differs. The fourth packs what is large, and is written where that is worth it: what needs no packing
-# older versions can open too. The fifth has branches, readers, skipped patches, notes, checks and what was
-# seen, and is written where there are some: older versions, which would lose them, refuse it.
+# older versions can open too. The fifth has branches, readers, skipped patches, notes, checks, check
+# samples and what was seen, and is written where there are some: older versions, which would lose them,
+# refuse it.
 PACKED_SCHEMA, NEWEST_SCHEMA, NEWEST = "tissuumaps-sic/session/4", "tissuumaps-sic/session/5", 5
 _OTHER_SCHEMAS = ("tissuumaps-sic/session/1", "tissuumaps-sic/session/2", PACKED_SCHEMA, NEWEST_SCHEMA)
 # Names of sessions are no longer than this.
@@ -267,6 +272,23 @@ class Session(Record):
         if check is None or self.run is None or self.run.time <= check.time:
             return check
         return check.model_copy(update={"is_current": False})
+
+    @property
+    def sample(self) -> CheckSample | None:
+        """The check sample that was drawn last."""
+        return self.state.sample
+
+    @property
+    def answers(self) -> Mapping[str, int | None]:
+        """What a reader says of patches of the check sample, by their names.
+
+        The number of a class, that which it was merged into included; None where the reader cannot tell.
+        """
+        state = self.state
+        return {
+            patch: None if number is None else state.follow_merges(number)
+            for patch, number in state.answers.items()
+        }
 
     @property
     def last_action(self) -> Action | None:
@@ -524,6 +546,46 @@ class Session(Record):
     def check(self, *, checked: bool = True, user: str = "") -> Session:
         """Note that a reader says the slide is done, or not; can be undone."""
         return self._act(CheckAction(checked=checked, user=user))
+
+    def draw_sample(
+        self,
+        strata: npt.NDArray[np.uint8],
+        shares: Sequence[float],
+        *,
+        randomness: int,
+        run: str,
+        user: str = "",
+    ) -> Session:
+        """Begin a check sample, in place of any before it; members are those of `CheckSample`.
+
+        `strata` is that of each patch, (n_patches,) uint8. Can be undone.
+        """
+        sample = CheckSample(
+            randomness=randomness,
+            strata=pack(strata.tobytes()),
+            shares=tuple(shares),
+            run=run,
+            time=now(),
+            user=user,
+        )
+        return self._act(VerifyStartAction(sample=sample, user=user))
+
+    def answer(self, patch: str, label: int | None, *, user: str = "") -> Session:
+        """Keep which class a reader says that a patch of the check sample is of, None where nobody can tell.
+
+        It is no seed, and is never used to label. Can be undone.
+
+        Raises
+        ------
+        SessionError
+            When there is no such class, or no check sample.
+        """
+        if self.sample is None:
+            raise SessionError("there is no check sample yet; begin one")
+        if label is not None:
+            self._require(label)
+        number = None if label is None else self.state.numbers[label]
+        return self._act(VerifyAnswerAction(patch=patch, number=number, user=user))
 
     def with_seen(self, seen: npt.NDArray[np.bool_]) -> Session:
         """Keep which patches were looked at closely, (n_patches,) bool, which is no change that pages see."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.annotation.check_sample import CheckSample
 from tissuumaps_sic.annotation.classes import (
     FEWEST_CLASSES,
     MOST_CLASSES,
@@ -42,6 +43,11 @@ class State:
     skipped: frozenset[str] = frozenset()
     notes: dict[int, Note] = field(default_factory=dict)
     checked: Check | None = None
+    # The check sample; the answers to it by patch, as numbers of classes; the seeds at its drawing.
+    sample: CheckSample | None = None
+    answers: dict[str, int | None] = field(default_factory=dict)
+    drawn_labels: Labels | None = None
+    drawn_numbers: tuple[int, ...] = ()
 
     @classmethod
     def start(cls, classes: Sequence[SeedClass], n_patches: int) -> State:
@@ -70,6 +76,7 @@ class State:
             known=dict(self.known),
             merged=dict(self.merged),
             notes=dict(self.notes),
+            answers=dict(self.answers),
         )
 
     @property
@@ -158,6 +165,19 @@ class State:
         if self.loans.pop(path, None) is None:
             raise LookupError(f"nothing is borrowed from {path}")
 
+    def draw(self, sample: CheckSample) -> None:
+        """Begin a check sample, in place of any before it."""
+        self.sample, self.answers = sample, {}
+        self.drawn_labels, self.drawn_numbers = self.labels.copy(), tuple(self.numbers)
+
+    def answer(self, patch: str, number: int | None) -> None:
+        """Keep what a reader says of a patch of the check sample; the last answer counts."""
+        if self.sample is None:
+            raise LookupError("no check sample")
+        if number is not None and number not in self.known:
+            raise LookupError(f"no class number {number}")
+        self.answers[patch] = number
+
     def outdate_check(self) -> None:
         """Note that what was checked is no longer what there is."""
         if self.checked is not None:
@@ -165,6 +185,10 @@ class State:
 
     def name_class(self, number: int, otherwise: SeedClass) -> SeedClass:
         """Return the class of a number as it is called now; `otherwise` where its making was undone."""
+        return self.known.get(self.follow_merges(number), otherwise)
+
+    def follow_merges(self, number: int) -> int:
+        """Return the number of the class that one was merged into; its own where it was into none."""
         while number in self.merged:
             number = self.merged[number]
-        return self.known.get(number, otherwise)
+        return number

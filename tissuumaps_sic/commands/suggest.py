@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from tissuumaps_sic.commands.options import add_file, add_json
+from tissuumaps_sic.commands.options import add_file, add_json, pick_given
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, METHODS
 from tissuumaps_sic.slidefile.console import as_wrong_use, read_count
-from tissuumaps_sic.slidefile.provenance import MAIN
 
 if TYPE_CHECKING:
     from tissuumaps_sic.annotation.next_patches import Suggestion
@@ -44,9 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method", choices=METHODS, default=DEFAULT_METHOD, help=f"default: {DEFAULT_METHOD}"
     )
-    parser.add_argument(
-        "--embedding", default=MAIN, metavar="NAME", help="X, or NAME of obsm['X_NAME'] (default: X)"
-    )
+    parser.add_argument("--embedding", metavar="NAME", help="X, or NAME of obsm['X_NAME'] (default: X)")
     add_json(parser)
 
 
@@ -60,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     from tissuumaps_sic.labelling.progress import bar
     from tissuumaps_sic.slides.slide import open_slide_file
 
-    slide = open_slide_file(options.file, options.embedding)
+    slide = open_slide_file(options.file, **pick_given(options, "embedding"))
     with as_wrong_use(SessionError):
         path = session_path(options.file, options.session)
     is_new = not options.session and not path.exists()

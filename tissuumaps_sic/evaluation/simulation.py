@@ -152,6 +152,8 @@ class Turn:
         None while fewer than two classes have seeds.
     rng : Generator
         The simulated annotator's own; it goes on from click to click.
+    used : ndarray of shape (n_used,), int64, optional
+        The classes that `fitted` tells apart, where some have no seed.
     """
 
     truth: Labels
@@ -160,13 +162,14 @@ class Turn:
     prepared: Prepared
     fitted: SeededIterativeClustering | None
     rng: np.random.Generator
+    used: Labels | None = None
 
     @property
     def labels(self) -> Labels:
         """The label of each patch, (n_patches,): the one class that has seeds, while it is the only one."""
-        if self.fitted is not None:
-            return self.fitted.labels_
-        return np.full_like(self.truth, self.seeds.max())
+        if self.fitted is None:
+            return np.full_like(self.truth, self.seeds.max())
+        return self.fitted.labels_ if self.used is None else self.used[self.fitted.labels_]
 
     @property
     def wrong(self) -> npt.NDArray[np.bool_]:
@@ -300,7 +303,7 @@ def simulate(
     rng : Generator
         The annotator's own.
     follow : callable, optional
-        Gives more figures of what was fitted, once two classes have seeds.
+        Gives more figures of what was fitted, once every class has seeds.
 
     Returns
     -------
@@ -312,11 +315,16 @@ def simulate(
     curve: list[dict[str, float]] = []
     n_figures = clicks + 1 - max(1, int((seeds != UNLABELLED).sum()))
     while len(curve) < n_figures:
-        fitted = engine(y) if len(np.unique(y[y != UNLABELLED])) > 1 else None
-        turn = Turn(truth.labels, grid, y, prepared, fitted, rng)
+        used = np.unique(y[y != UNLABELLED])
+        # To an estimator a class without seeds is none.
+        code = np.full(len(truth.names) + 1, UNLABELLED)
+        code[used] = np.arange(len(used))
+        fitted = engine(code[y]) if len(used) > 1 else None
+        turn = Turn(truth.labels, grid, y, prepared, fitted, rng, used)
         if (y != UNLABELLED).any():
             figures = {"f1": measure(truth.labels, turn.labels, len(truth.names))["f1"]}
-            curve.append(figures | (follow(fitted, y) if follow and fitted else {}))
+            more = follow(fitted, y) if follow and fitted and len(used) == len(truth.names) else {}
+            curve.append(figures | more)
         chosen = STRATEGIES[strategy](turn) if turn.wrong.any() else None
         if chosen is None:
             break

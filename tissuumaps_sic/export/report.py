@@ -23,6 +23,8 @@ from tissuumaps_sic.slides.outlines import measure_cells
 from tissuumaps_sic.slides.regions import Scale, scale_of, slide_size_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.slides.umap import read_tissue
+from tissuumaps_sic.verification.check import Verification, verify
+from tissuumaps_sic.verification.estimation import Interval
 
 # Enough for a page of paper at 250 dots per inch, with two pictures side by side.
 _MOST_PIXELS = 1000
@@ -86,6 +88,8 @@ class Report:
     picture : Picture
     written : str
         When.
+    quality : Verification, optional
+        How good the labels are, where a reader has checked some.
     """
 
     slide: str
@@ -94,6 +98,7 @@ class Report:
     notes: tuple[str, ...]
     picture: Picture
     written: str
+    quality: Verification | None = None
 
     @property
     def patches(self) -> int:
@@ -185,7 +190,23 @@ def make_report(
         tuple(notes),
         draw(labelled, most_pixels=_MOST_PIXELS, image=image, blocks=blocks),
         datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        _check(labelled),
     )
+
+
+def _check(labelled: Labelled) -> Verification | None:
+    """Return what a check tells, and that one tells nothing any more; None where there is nothing to tell."""
+    found = verify(labelled.slide, labelled.session)
+    return found if found.state in ("ready", "void") else None
+
+
+def tell_figure(figure: Interval | None, *, percent: bool = False, digits: int = 2) -> str:
+    """Return a figure with its range, as reports have it; "-" where there is none."""
+    if figure is None:
+        return "-"
+    scale, decimals, unit = (100.0, 0, " %") if percent else (1.0, digits, "")
+    value, low, high = (f"{scale * each:.{decimals}f}" for each in (figure.value, figure.low, figure.high))
+    return f"{value}{unit} ({low} to {high})"
 
 
 def _measure(labelled: Labelled, *, blocks: bool) -> tuple[Doubles, Doubles | None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export.hatching import css_of
 from tissuumaps_sic.export.picture import encode, scale_bar
-from tissuumaps_sic.export.report import Report, write_report
+from tissuumaps_sic.export.report import Report, tell_figure, write_report
 from tissuumaps_sic.slidefile.pixels.source import Pixels
 
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
@@ -45,11 +45,16 @@ def to_html(report: Report) -> bytes:
     if picture.width_um is not None:
         length, told = scale_bar(picture.width_um)
         bar = {"percent": 100 * length / picture.width_um, "told": told}
-    wide = columns > _WIDE * rows and len(pictures) > 1 and len(report.rows) <= _FEW
-    tallest = _tallest(len(report.rows), stacked=wide)
+    n_rows = len(report.rows)
+    if report.quality is not None:
+        # Its heading and sentence, and a table of its own.
+        n_rows += 4 + len(report.quality.classes)
+    wide = columns > _WIDE * rows and len(pictures) > 1 and n_rows <= _FEW
+    tallest = _tallest(n_rows, stacked=wide)
     return template.render(
         report=report,
         css_of=css_of,
+        tell=tell_figure,
         pictures=pictures,
         bar=bar,
         wide=wide,

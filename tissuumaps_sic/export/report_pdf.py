@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export.hatching import direction_of
 from tissuumaps_sic.export.picture import encode, scale_bar
-from tissuumaps_sic.export.report import ClassRow, Report, write_report
+from tissuumaps_sic.export.report import ClassRow, Report, tell_figure, write_report
 
 if TYPE_CHECKING:
     from fpdf import FPDF
@@ -34,6 +34,9 @@ _ENDS = {
     "Seeds": 195.0,
 }
 _BAR, _BAR_WIDTH = 142.0, 16.0
+# Where columns of the check's table end, a row's height, and how many classes it has room for.
+_CHECKED = {"Labelled right": 92.0, "Found": 126.0, "F1 (both)": 158.0, "Tissue of it, mm²": 195.0}
+_CHECKED_ROW, _MOST_CHECKED = 4.4, 8
 _TITLE, _NAME, _VALUE = 125.0, 44.0, 62.0
 _LONG = 60
 _NONE = "-"
@@ -67,7 +70,7 @@ def to_pdf(report: Report) -> bytes:
         told = f"No font on this computer has the letters ({', '.join(lacking)}) that ? stands for"
         notes.append(f"{told}; the HTML report shows them.")
         log.warning("%s: %s; install a font that has them, or write the report as HTML", report.slide, told)
-    below = len(report.facts) / 2 * _FACT + 34 + 7 * len(notes)
+    below = len(report.facts) / 2 * _FACT + 34 + 7 * len(notes) + _quality_height(report)
     # What the pictures leave is the table's, whose rows become narrower where there are many.
     row = min(_ROW, (_HEIGHT - 2 * _MARGIN - below - 70) / (len(report.rows) + 2))
     room = _HEIGHT - 2 * _MARGIN - below - row * (len(report.rows) + 2)
@@ -75,6 +78,7 @@ def to_pdf(report: Report) -> bytes:
     at = _pictures(page, report, at, min(room, 150.0))
     at = _notes(page, notes, at)
     at = _table(page, report, at, row)
+    at = _quality(page, report, at)
     _provenance(page, report, at)
     return bytes(page.pdf.output())
 
@@ -297,6 +301,48 @@ def _mm2(area: float | None) -> str:
 def _numbers(page: _Page, at: float, cells: tuple[str, ...], **how: Any) -> None:
     for told, end in zip(cells, _ENDS.values(), strict=True):
         page.text(end, at, told, right=True, **how)
+
+
+def _quality_height(report: Report) -> float:
+    """Return how much room the check takes."""
+    if report.quality is None:
+        return 0.0
+    n_rows = min(len(report.quality.classes), _MOST_CHECKED)
+    return 17.0 + (_CHECKED_ROW * (n_rows + 2) if n_rows else 0.0)
+
+
+def _quality(page: _Page, report: Report, at: float) -> float:
+    """Write how good the labels are; return where that ends."""
+    quality = report.quality
+    if quality is None:
+        return at
+    page.text(_MARGIN, at + 3, "How good it is", size=10, bold=True)
+    page.pdf.set_font("plain", "", 8)
+    page.pdf.set_text_color(_INK)
+    page.pdf.set_xy(_MARGIN, at + 6.5)
+    page.pdf.multi_cell(_WIDTH - 2 * _MARGIN, 3.4, quality.told, align="L")
+    at = float(page.pdf.get_y()) + 2.5
+    if not quality.classes:
+        return at
+    page.text(_MARGIN, at, "Class", size=8, color=_QUIET)
+    for told, end in _CHECKED.items():
+        page.text(end, at, told, size=8, color=_QUIET, right=True)
+    page.line(at + _CHECKED_ROW / 2)
+    for each in quality.classes[:_MOST_CHECKED]:
+        at += _CHECKED_ROW
+        page.text(_MARGIN, at, each.name, size=8, within=_NAME)
+        cells = (
+            tell_figure(each.precision, percent=True),
+            tell_figure(each.recall, percent=True),
+            tell_figure(each.f1),
+            tell_figure(each.area, digits=3),
+        )
+        for told, end in zip(cells, _CHECKED.values(), strict=True):
+            page.text(end, at, told, size=8, right=True)
+    at += _CHECKED_ROW
+    right = f"Right labels: {tell_figure(quality.accuracy, percent=True)} of all patches."
+    page.text(_MARGIN, at + 1, f"{right} “Labelled right” is precision, “Found” is recall.", size=8)
+    return at + _CHECKED_ROW
 
 
 def _provenance(page: _Page, report: Report, at: float) -> None:

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClusterMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from tissuumaps_sic.labelling import published, refine
-from tissuumaps_sic.labelling.calibration import SLOPE
+from tissuumaps_sic.labelling.calibration import SLOPE, temper
 from tissuumaps_sic.labelling.judged import JudgedSeeds
 from tissuumaps_sic.labelling.methods import METHODS
 from tissuumaps_sic.labelling.prepared import Prepared, prepare
@@ -232,7 +232,9 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         stretch = Stretch.whole(progress).part(0.0, 1.0, "Looking for the most telling patch")
         conditioned_by = 0.0 if self._field is not None else 0.9
         field = self._find_field(stretch.part(0.0, conditioned_by))
-        found = refine.suggest(field, self.scores_, n, self.random_state, stretch.part(conditioned_by, 1.0))
+        # On one scale whatever the slide's: with steep scores all suggestions would crowd on the border.
+        scores = temper(self.scores_, SLOPE / self.slope_)
+        found = refine.suggest(field, scores, n, self.random_state, stretch.part(conditioned_by, 1.0))
         stretch.tell(1.0)
         return found
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tissuumaps_sic.labelling.calibration import apply_slope
-from tissuumaps_sic.labelling.leave_one_out import DOUBTFUL, Judgement, find_judged
+from tissuumaps_sic.labelling.leave_one_out import Judgement, find_doubtful, find_judged
 from tissuumaps_sic.labelling.refine import Field
 from tissuumaps_sic.slidefile.arrays import Index, Labels, Mask, Singles
 
@@ -42,7 +42,9 @@ class JudgedSeeds:
     @classmethod
     def of(cls, field: Field, judgement: Judgement, slope: float) -> JudgedSeeds:
         """Return what a process says of its seeds on its own slide."""
-        judged = np.flatnonzero(find_judged(field.labels, field.targets.shape[1])[: field.rows.size])
+        n_classes = field.targets.shape[1]
+        doubtful = find_doubtful(field.labels, judgement.margins[: field.n_seeds], n_classes)
+        judged = np.flatnonzero(find_judged(field.labels, n_classes)[: field.rows.size])
         labels, means, margins = field.labels[judged], judgement.means[judged], judgement.margins[judged]
         expected = means.argmax(axis=1)
         scores = apply_slope(means, slope).max(axis=1)
@@ -52,7 +54,7 @@ class JudgedSeeds:
             expected,
             scores.astype(np.float32),
             margins.astype(np.float32),
-            margins < DOUBTFUL,
+            doubtful[judged],
         )
 
     @property

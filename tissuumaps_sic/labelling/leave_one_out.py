@@ -21,7 +21,9 @@ from tissuumaps_sic.slidefile.arrays import Doubles, Index, Labels, Mask
 
 # A seed is doubtful from this margin down: by experiment, six or seven in ten flipped seeds of the prostate
 # fields and one in ten sound ones; nearly all flipped seeds of the mosaics (benchmarks/README.md).
-DOUBTFUL = -0.2
+_DOUBTFUL = -0.2
+# The fewer other seeds its class has, the more likely it is that it is merely another kind of the same.
+_LONELY = 2.0
 # Seeds of one class that touch each other, and are so many, were given together: nobody has looked at each.
 FEWEST_OF_A_LASSO = 20
 # From one place of the patch grid to the next, diagonals included, in strides.
@@ -117,6 +119,20 @@ def weigh_lassos(lassos: npt.NDArray[np.int64], margins: Doubles) -> Doubles:
         members = lassos == lasso
         factors[members] += _LASSO_NOISE * float((margins[members] < 0).mean())
     return factors
+
+
+def find_doubtful(labels: Labels, margins: Doubles, n_classes: int) -> Mask:
+    """Return which judged seeds the others contradict clearly, (n_seeds,).
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_seeds,), int64
+    margins : ndarray of shape (n_seeds,), float64
+        As in `Judgement`.
+    n_classes : int
+    """
+    companions = np.maximum(np.bincount(labels, minlength=n_classes)[labels] - 1, 1)
+    return np.asarray(margins < _DOUBTFUL * (1.0 + _LONELY / companions))
 
 
 def find_judged(labels: Labels, n_classes: int) -> Mask:

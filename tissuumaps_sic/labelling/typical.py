@@ -17,10 +17,10 @@ from tissuumaps_sic.labelling.progress import SILENT, Stretch
 from tissuumaps_sic.slidefile.arrays import Index, Labels, Mask, Singles
 
 # Clusters of the first look, and by how many there are more of them than clicks from then on.
-_FEWEST_CLUSTERS, _MORE_CLUSTERS = 4, 3
+_FEWEST_CLUSTERS, _MORE_CLUSTERS = 3, 3
 # Patches that are clustered: more of them move the middles by less than a patch.
 _MOST_CLUSTERED = 5000
-_STARTS = 3
+_STARTS = 10
 # Seeds in all from which on a suggestion looks at what is in doubt, once two classes have some.
 _FEWEST_SEEDS = 6
 
@@ -89,9 +89,8 @@ def _find_middles(components: Singles, free: Mask, occupied: Singles, random_sta
     n_different = len(np.unique(components, axis=0))
     n_clusters = max(_FEWEST_CLUSTERS, len(occupied) + _MORE_CLUSTERS)
     while n_clusters < n_different:
-        # So few rows are clustered faster by one thread, and forty times on a machine that is busy, where
-        # threads wait for each other at every step.
-        with threadpool_limits(1, user_api="openmp"):
+        # One thread: the same sums on any machine, and so few numbers are not worth more.
+        with threadpool_limits(1):
             means = KMeans(n_clusters, n_init=_STARTS, random_state=random_state).fit(components)
             passed = means.predict(occupied) if len(occupied) else ()
         sizes = np.bincount(means.labels_, minlength=n_clusters)

@@ -22,12 +22,14 @@ from tissuumaps_sic.viewer.history import send_history, send_restoring
 from tissuumaps_sic.viewer.looks import keep_looked, send_looked, send_notes
 from tissuumaps_sic.viewer.opened import Shared
 from tissuumaps_sic.viewer.overview import list_slides, send_map
+from tissuumaps_sic.viewer.quality import ask_questions, draw_sample, send_quality
 from tissuumaps_sic.viewer.readers import compare_sessions, list_decisions, merge_sessions
 from tissuumaps_sic.viewer.requests import (
     AlikeRequest,
     BringRequest,
     ChangeRequest,
     CompareRequest,
+    DrawRequest,
     ExportRequest,
     HistoryRequest,
     JobRequest,
@@ -36,12 +38,14 @@ from tissuumaps_sic.viewer.requests import (
     MergeRequest,
     OpenRequest,
     PointRequest,
+    QuestionsRequest,
     RequestError,
     RunRequest,
     ScoresRequest,
     SeenRequest,
     SuggestRequest,
     UnlikeRequest,
+    VerifyRequest,
     WhyRequest,
     parse_request,
 )
@@ -106,6 +110,9 @@ ENDPOINTS = {
     "why": Endpoint(explain_patch, WhyRequest),
     "alike": Endpoint(find_alike, AlikeRequest),
     "unlike": Endpoint(mark_unlike, UnlikeRequest),
+    "draw": Endpoint(draw_sample, DrawRequest, writes=True),
+    "questions": Endpoint(ask_questions, QuestionsRequest),
+    "verify": Endpoint(send_quality, VerifyRequest),
     "compare": Endpoint(compare_sessions, CompareRequest),
     "merge": Endpoint(merge_sessions, MergeRequest, writes=True),
     "decisions": Endpoint(list_decisions, SeenRequest),

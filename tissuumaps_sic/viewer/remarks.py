@@ -77,11 +77,18 @@ def tell_note(slide: EmbeddedSlide, note: Note) -> dict[str, Any]:
 
 
 def tell_remarks(slide: EmbeddedSlide, session: Session) -> Header:
-    """Return what readers say, as a page's state of a session has it: ``skipped``, ``notes``, ``checked``."""
+    """Return what readers say, as a page's state has it: ``skipped``, ``notes``, ``checked``, ``sample``.
+
+    ``sample`` is None where there is no check sample, else how many patches of it were ``answered``, and of
+    how many of these the reader could not tell the class, ``unclear``.
+    """
+    answers = session.answers.values()
+    sample = {"answered": len(answers), "unclear": sum(each is None for each in answers)}
     return {
         "skipped": skipped_rows(slide, session),
         "notes": [tell_note(slide, each) for each in session.notes],
         "checked": session.checked and session.checked.model_dump(),
+        "sample": sample if session.sample else None,
     }
 
 

@@ -26,6 +26,8 @@ _MOST_MEMBERS = 20
 _MOST_SKIPPED = 1000
 # Patches that were suggested and are not to be again.
 _MOST_SHOWN = 1000
+# Patches of a check sample that are told at once, so that their pictures can be fetched before.
+_MOST_QUESTIONS = 20
 # Sessions that become one consensus.
 _MOST_READERS = 20
 
@@ -197,6 +199,14 @@ class CheckChange(_Request):
     checked: bool
 
 
+class AnswerChange(_Request):
+    """Say which class a patch of the check sample is of; None where one cannot tell."""
+
+    kind: Literal["answer"]
+    patch: _Row
+    label: _Label | None
+
+
 Change = (
     SeedChange
     | PlainChange
@@ -211,6 +221,7 @@ Change = (
     | SkipChange
     | NoteChange
     | CheckChange
+    | AnswerChange
 )
 
 
@@ -296,6 +307,26 @@ class UnlikeRequest(SeenRequest):
     """Ask which patches are unlike any seed."""
 
     embedding: _Embedding = MAIN
+
+
+class DrawRequest(SeenRequest):
+    """Begin a check of the labels; `like` is another session of the slide, whose patches are asked about."""
+
+    user: str = Field(default="", max_length=60)
+    like: _SessionName | None = None
+    job: _Token | None = None
+
+
+class QuestionsRequest(SeenRequest):
+    """Ask which patches of the check sample to judge next."""
+
+    n: int = Field(default=1, strict=True, ge=1, le=_MOST_QUESTIONS)
+
+
+class VerifyRequest(SeenRequest):
+    """Ask how good the labels are; `other` is a session whose answers are compared with these."""
+
+    other: _SessionName | None = None
 
 
 class CompareRequest(SeenRequest):

@@ -13,12 +13,14 @@ from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.scheme import FILE, find_scheme, write_scheme
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.slides.slide import EmbeddedSlide
+from tissuumaps_sic.verification.check import require_question
 from tissuumaps_sic.viewer.access import Reach, require_no_link
 from tissuumaps_sic.viewer.answers import Header
 from tissuumaps_sic.viewer.facts import page_facts
 from tissuumaps_sic.viewer.opened import Shared, look_for_scheme
 from tissuumaps_sic.viewer.remarks import change_remarks
 from tissuumaps_sic.viewer.requests import (
+    AnswerChange,
     BorrowChange,
     ChangeRequest,
     CheckChange,
@@ -60,6 +62,9 @@ def change_session(shared: Shared, reach: Reach, request: ChangeRequest) -> Head
             session = _decide(slide, session, asked, request.user)
         elif isinstance(asked, OfferedChange):
             session = _add_offered(slide, session, request.user)
+        elif isinstance(asked, AnswerChange):
+            patch = require_question(slide, session, asked.patch)
+            session = session.answer(patch, asked.label, user=request.user)
         elif isinstance(asked, SkipChange | NoteChange | CheckChange):
             session = change_remarks(slide, session, asked, request.user)
         else:

@@ -16,7 +16,8 @@ from tissuumaps_sic.annotation.cells import sharpen_labels
 from tissuumaps_sic.export import write_mask
 from tissuumaps_sic.export.annotations import find_regions, write_regions
 from tissuumaps_sic.export.report import make_report
-from tissuumaps_sic.slides.cells import open_cells
+from tissuumaps_sic.labelling.calibration import SLOPE, apply_slope, temper
+from tissuumaps_sic.slides.cells import open_cells, sharpen_slide
 from tissuumaps_sic.slides.regions import scale_of
 from tissuumaps_sic.slides.slide import open_slide_file
 
@@ -229,3 +230,17 @@ def test_cells_go_with_the_last_slide_that_has_them(tmp_path):
     del slide, made
     gc.collect()
     assert cells() is None
+
+
+def test_how_steep_scores_are_does_not_move_a_border(tmp_path):
+    """What cells tell and what patches tell are weighed on one scale."""
+    grid = plan((1400, 900))
+    rng = np.random.default_rng(0)
+    fine = rng.normal(size=(len(grid), SIDE, SIDE, 6)), np.full((len(grid), SIDE, SIDE), 100)
+    slide = open_slide_file(write_grid_h5ad(tmp_path / "a.h5ad", grid, fine=fine))
+    field = np.sin(slide.centres[:, :1] / 300.0) * [1.0, -1.0] * 0.4
+    flat, steep = (apply_slope(field, slope).astype(np.float32) for slope in (SLOPE, 11.0))
+    before, now = sharpen_slide(slide, flat), sharpen_slide(slide, steep, slope=11.0)
+    assert np.array_equal(now.labels, before.labels)
+    assert np.allclose(temper(now.every, SLOPE / 11.0), before.every, atol=1e-4)
+    assert now.scores.mean() > before.scores.mean()

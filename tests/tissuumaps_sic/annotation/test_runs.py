@@ -15,6 +15,7 @@ from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.runs import Labelled, agree, replay
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.export import FORMATS
+from tissuumaps_sic.labelling.calibration import SLOPE
 from tissuumaps_sic.slides.slide import open_slide_file
 
 
@@ -49,6 +50,32 @@ def equal(one, other):
 
 def test_a_session_that_was_run_is_replayed_to_the_same_labels_scores_and_seeds(here):
     assert equal(replay(here[0].slide, here[0].session), here[0])
+
+
+def test_a_run_of_before_seeds_were_judged_is_replayed_as_it_was(tmp_path):
+    h5ad, truth = write_mosaic(tmp_path, "old", seed=3)
+    slide = open_slide_file(h5ad)
+    session = Session.new(slide)
+    for label in (0, 1):
+        session = session.seed([str(name) for name in slide.patch_names[truth == label][:25]], label)
+    run, scores = runs.cluster(slide, session.classes, session.seeds, border=0.8, leave_one_out=False)
+    known = {"leave_one_out", "slope"}
+    old = {key: value for key, value in run.parameters.items() if key not in known}
+    old_run = run.model_copy(update={"parameters": old})
+    assert old_run.slope == SLOPE
+    replayed = replay(slide, session.with_run(old_run))
+    assert np.array_equal(replayed.labels, run.unpack())
+    assert np.array_equal(replayed.every[:, ::-1], scores[:, ::-1])
+    new, others = runs.cluster(slide, session.classes, session.seeds, border=0.8)
+    assert new.slope != SLOPE
+    assert not np.allclose(others, scores, atol=0.01)
+    assert np.array_equal(replay(slide, session.with_run(new)).labels, new.unpack())
+
+
+@pytest.mark.parametrize("told", [None, "steep", 0, -3, float("nan"), float("inf"), [4]])
+def test_a_slope_that_is_none_is_the_usual_one(here, told):
+    run = here[0].run.model_copy(update={"parameters": {"slope": told}})
+    assert run.slope == SLOPE
 
 
 def test_nothing_is_run_again_where_the_scores_are_known(here, no_run):

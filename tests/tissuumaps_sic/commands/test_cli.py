@@ -317,3 +317,60 @@ serve.serve_folder(None, argparse.Namespace(no_browser=True, public=False, names
 def test_a_server_ends_although_a_request_holds_the_lock_of_hdf5():
     """Python, which takes its modules apart when it ends, waited for that lock for ever."""
     subprocess.run([sys.executable, "-c", ENDING], check=True)
+
+
+# ---------------------------------------------------------------------------------------------- suggest
+
+
+def suggested(capsys, *arguments):
+    capsys.readouterr()
+    assert main(["suggest", *map(str, arguments)]) == 0
+    return list(csv.DictReader(capsys.readouterr().out.splitlines()))
+
+
+def test_first_clicks_are_suggested_without_a_seed_and_their_classes_can_be_run(small_h5ad, tmp_path, capsys):
+    rows = suggested(capsys, small_h5ad, "-n", 7)
+    slide = open_slide_file(small_h5ad)
+    assert len({row["patch"] for row in rows}) == 7
+    for row in rows:
+        assert (row["why"], row["class"]) == ("typical", "")
+        assert np.array_equal(
+            slide.centres[slide.index[row["patch"]]], [float(row[axis]) for axis in ("x", "y")]
+        )
+    assert main(["suggest", str(small_h5ad), "-n", "7", "-o", "first.csv"]) == 0
+    written = list(csv.DictReader((tmp_path / "first.csv").open()))
+    assert written == rows
+    for number, row in enumerate(written):
+        row["class"] = number % 2
+    filled = write_seeds(tmp_path / "filled.csv", list(rows[0]), [row.values() for row in written])
+    assert main(["run", str(small_h5ad), "--seeds", filled, "-o", "labels.csv"]) == 0
+    with (tmp_path / "labels.csv").open() as file:
+        seeds = {row["patch"]: row["seed"] for row in csv.DictReader(file) if row["seed"]}
+    assert seeds == {row["patch"]: ("Other", "Tumour")[row["class"]] for row in written}
+
+
+def test_suggestions_follow_the_seeds_of_a_session_and_its_skipped_patches(small_h5ad, capsys):
+    slide = open_slide_file(small_h5ad)
+    session = Session.new(slide)
+    names = [str(name) for name in slide.patch_names]
+    save_session(session_path(small_h5ad), session.seed(names[:3], 0))
+    typical = [row["patch"] for row in suggested(capsys, small_h5ad, "-n", 4)]
+    assert not set(typical) & set(names[:3])
+    save_session(session_path(small_h5ad), session.seed(names[:3], 0).skip(typical[:2]))
+    others = [row["patch"] for row in suggested(capsys, small_h5ad, "-n", 4)]
+    assert not set(others) & set(typical[:2])
+    save_session(session_path(small_h5ad, "Anna"), session.seed(names[:3], 0).seed(names[-3:], 1))
+    by_doubt = suggested(capsys, small_h5ad, "-n", 3, "--session", "Anna")
+    assert {row["why"] for row in by_doubt} == {"in doubt"}
+    capsys.readouterr()
+    assert main(["suggest", str(small_h5ad), "-n", "3", "--session", "Anna", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["patches"] == [row["patch"] for row in by_doubt]
+    assert told["why"] == "in doubt"
+
+
+def test_more_suggestions_than_patches_are_told(small_h5ad, capsys, caplog):
+    n_patches = open_slide_file(small_h5ad).n_patches
+    assert len(suggested(capsys, small_h5ad, "-n", n_patches + 5)) == n_patches
+    assert f"no more than {n_patches} patches left" in caplog.text
+    assert main(["suggest", str(small_h5ad), "--session", "Nobody"]) == 1

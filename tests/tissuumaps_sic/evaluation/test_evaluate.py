@@ -8,6 +8,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from making import scenes
 from making.files import write_small_h5ad
 from PIL import Image
 from sklearn import metrics
@@ -31,7 +32,10 @@ from tissuumaps_sic.evaluation.simulation import (
 )
 from tissuumaps_sic.evaluation.slide_runs import generator
 from tissuumaps_sic.evaluation.truth import Truth
+from tissuumaps_sic.labelling.calibration import SLOPE
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
+from tissuumaps_sic.labelling.prepared import Prepared
+from tissuumaps_sic.labelling.typical import choose_typical
 from tissuumaps_sic.slides.slide import open_slide_file
 
 CLASSES = TruthClasses.parse(["Left=1", "Right=2"])
@@ -121,7 +125,9 @@ def scene(truth, labels, *, seeds=None, scores=None, suggest=()):
 
     fitted = SimpleNamespace(labels_=numbers(labels), scores_=scores, suggest=lambda n: list(suggest)[:n])
     y = np.full(len(cells), -1) if seeds is None else numbers(seeds)
-    turn = Turn(numbers(truth), grid, y, None, fitted, np.random.default_rng(0))
+    features = np.random.default_rng(1).normal(size=(len(cells), 3))
+    prepared = Prepared(features, np.array(cells, float))
+    turn = Turn(numbers(truth), grid, y, prepared, fitted, np.random.default_rng(0))
     return turn, lambda chosen: None if chosen is None else cells[chosen]
 
 
@@ -184,7 +190,7 @@ def teachable(truth, *, start):
         for seed in np.flatnonzero(y >= 0):
             near = np.arange(max(0, seed - 4), min(len(truth), seed + 5))
             labels[near[truth[near] == y[seed]]] = y[seed]
-        return SimpleNamespace(labels_=labels)
+        return SimpleNamespace(labels_=labels, slope_=SLOPE)
 
     return fit
 
@@ -298,7 +304,7 @@ def nearest_mean(slide, method, random_state):
     def fit(y):
         means = np.stack([X[y == number].mean(axis=0) for number in range(y.max() + 1)])
         distances = ((X[:, None] - means) ** 2).sum(axis=2)
-        return SimpleNamespace(labels_=distances.argmin(axis=1), scores_=np.exp(-distances))
+        return SimpleNamespace(labels_=distances.argmin(axis=1), scores_=np.exp(-distances), slope_=SLOPE)
 
     return fit
 
@@ -478,3 +484,50 @@ def test_the_report_holds_tables_figures_and_strict_json(tmp_path):
     for name in ("f1_by_seeds.png", "f1_by_clicks.png"):
         with Image.open(tmp_path / "new/out" / name) as image:
             assert min(image.size) > 500
+
+
+# ------------------------------------------------------------------------------------------ first clicks
+
+
+def test_an_annotator_without_a_first_seed_starts_with_typical_patches_and_goes_on_by_doubt():
+    X, coords, labels = scenes.scene(2, n_classes=3, noise=0.5)
+    prepared, grid = Prepared(X, coords), Grid(*(coords[:, ::-1] // 128).astype(np.intp).T)
+    truth = Truth(("A", "B", "C"), labels, np.zeros((len(labels), 3), np.float32), ())
+    clicked: list[int] = []
+
+    def engine(y):
+        clicked.extend(np.setdiff1d(np.flatnonzero(y >= 0), clicked).tolist())
+        return SeededIterativeClustering(method="refine").fit(prepared, y)
+
+    nothing = np.full(len(labels), -1)
+    curve = simulate(
+        engine,
+        prepared,
+        truth,
+        grid,
+        nothing,
+        strategy="cold",
+        clicks=12,
+        rng=np.random.default_rng(0),
+        follow=lambda fitted, y: {"n_seeds": int((y >= 0).sum())},
+    )
+    assert len(curve) == 12
+    first = choose_typical(prepared, 6)
+    assert set(first.tolist()) <= set(clicked)
+    # One class is one label everywhere, and nothing more is told of it.
+    only = np.full(len(labels), labels[first[0]])
+    assert curve[0] == {"f1": measure(labels, only, 3)["f1"]}
+    assert curve[-1]["f1"] > 0.9
+    known = np.full(len(labels), -1)
+    known[first] = labels[first]
+    by_doubt = SeededIterativeClustering(method="refine").fit(prepared, known).suggest(1)
+    assert by_doubt[0] in clicked
+
+
+def test_strategies_from_nothing_have_a_row_from_the_first_click_on(tmp_path):
+    path = noisy_slide(tmp_path)
+    options = {"strategies": ("cold", "cold-random", "random"), "clicks": 5, "repeats": 1}
+    result = small(pair_up([path], [tmp_path]), methods=("refine",), **options)
+    counts = result.clicks.groupby("strategy")["clicks"].agg(list)
+    assert counts["cold"] == counts["cold-random"] == [1, 2, 3, 4, 5]
+    assert counts["random"] == [2, 3, 4, 5]

@@ -26,6 +26,7 @@ from tissuumaps_sic.export.report_pdf import _Page, to_pdf
 from tissuumaps_sic.slides.regions import regions_of, scale_of
 from tissuumaps_sic.slides.slide import open_slide_file
 from tissuumaps_sic.slides.umap import read_tissue
+from tissuumaps_sic.verification.check import begin_check, list_questions
 
 
 @pytest.fixture
@@ -223,6 +224,42 @@ def test_the_pdf_is_one_page_of_a4_however_many_classes(ramp, tmp_path):
     # A name that TeX would take for a formula, and letters that few fonts have.
     many = tuple(ClassRow(rf"$\frac{k}$ 肿瘤", "#123456", 10, 1, 0.1, 0.05, 1 / 64, 0.5) for k in range(64))
     content = to_pdf(dataclasses.replace(report, rows=many, slide="s" * 300))
+    assert len(re.findall(rb"/Type /Page\b", content)) == 1
+
+
+def checked(made, n=40):
+    """Labels with a check whose reader says class 1 wherever a patch's row is even, else what it is."""
+    session = begin_check(made.session, made.scores, randomness=3)
+    for _ in range(n):
+        row = list_questions(made.slide, session)[0]
+        label = 1 if row % 2 == 0 else int(made.labels[row])
+        session = session.answer(str(made.slide.patch_names[row]), label, user="Ada")
+    return dataclasses.replace(made, session=session)
+
+
+def test_a_report_tells_how_good_the_labels_are_where_they_were_checked(ramp):
+    assert make_report(ramp, blocks=True).quality is None
+    assert make_report(checked(ramp, 9), blocks=True).quality is None
+    report = make_report(checked(ramp), blocks=True)
+    text = to_html(report).decode()
+    assert "How good it is" in text
+    assert "40 patches chosen at random and judged without seeing the labels" in text
+    row = next(each for each in Page(text).rows if each[0] == "Tumour" and len(each) == 5)
+    figures = report.quality.classes[0]
+    assert row[1] == f"{100 * figures.precision.value:.0f} % (" + row[1].partition("(")[2]
+    assert row[3] == f"{figures.f1.value:.2f} ({figures.f1.low:.2f} to {figures.f1.high:.2f})"
+    assert row[4].startswith(f"{figures.area.value:.3f} (")
+    assert "How good it is" not in to_html(make_report(ramp, blocks=True)).decode()
+
+
+def test_the_pdf_stays_one_page_with_a_check_and_many_classes(ramp):
+    report = make_report(checked(ramp), blocks=True)
+    plain = len(to_pdf(dataclasses.replace(report, quality=None)))
+    assert len(to_pdf(report)) > plain
+    many = tuple(dataclasses.replace(report.quality.classes[0], name=f"Class {k}") for k in range(30))
+    rows = tuple(ClassRow(f"Class {k}", "#123456", 10, 1, 0.1, 0.05, 1 / 64, 0.5) for k in range(64))
+    quality = dataclasses.replace(report.quality, classes=many)
+    content = to_pdf(dataclasses.replace(report, rows=rows, quality=quality))
     assert len(re.findall(rb"/Type /Page\b", content)) == 1
 
 

@@ -55,6 +55,8 @@ def test_the_random_clouds_take_every_road_of_the_algorithm():
         history = SeededIterativeClustering().fit(X, y).history_
         splits |= {step.split for step in history}
         depths.add(len(history))
+        if splits == {"seeded", "kmeans"} and max(depths) >= 3:
+            break
     assert splits == {"seeded", "kmeans"}
     assert max(depths) >= 3
 

@@ -84,7 +84,8 @@ class Fuzzer:
     def valid(self):
         choose = self.random.choice
         # What others hang on comes more often: seeds, and the labels of both sessions that are compared.
-        endpoint = choose([*ENDPOINTS, *["change"] * 8, *["run"] * 5, *["unlike"] * 2])
+        often = [*["change"] * 8, *["run"] * 5, *["unlike", "draw", "cells", "write", "compare"] * 2]
+        endpoint = choose([*ENDPOINTS, *often])
         content = {"h5ad": choose(["a.h5ad", "sub/b.h5ad", "a.h5ad", "in.h5ad", "linkedlock.h5ad"])}
         if self.random.random() < 0.4:
             content["session"] = choose(["", "Anna", "Anna", "zwei Wörter", "linked"])
@@ -103,6 +104,12 @@ class Fuzzer:
             content["position"] = self.random.randrange(3)
         if endpoint == "look":
             content["patches"] = [self.random.randrange(96) for _ in range(self.random.randrange(9))]
+        if endpoint == "draw" and self.random.random() < 0.3:
+            content["like"] = choose(["", "Anna"])
+        if endpoint == "verify" and self.random.random() < 0.5:
+            content["other"] = choose(["", "Anna"])
+        if endpoint == "questions":
+            content["n"] = self.random.randrange(1, 5)
         if endpoint == "compare":
             content["other"] = choose(["", "Anna", "zwei Wörter"])
         if endpoint == "merge":
@@ -118,7 +125,7 @@ class Fuzzer:
     def change(self):
         choose, below = self.random.choice, self.random.randrange
         more = ["clear", "undo", "redo", "class", "add-class", "remove-class", "borrow", "borrow", "return"]
-        more += ["skip", "note", "check", "restore", "decide", "add-offered"]
+        more += ["skip", "note", "check", "answer", "restore", "decide", "add-offered"]
         kind = choose(["seed"] * 12 + more)
         return {
             "seed": {
@@ -135,6 +142,7 @@ class Fuzzer:
             },
             "restore": {"kind": kind, "position": below(5), "branch": choose([None, None, 0])},
             "decide": {"kind": kind, "name": choose(["Tumour", "Necrosis"]), "patches": [below(96)]},
+            "answer": {"kind": kind, "patch": below(96), "label": choose([None, 0, 1, 2])},
             "check": {"kind": kind, "checked": choose([True, False])},
             "class": {"kind": kind, "label": below(3), "name": f"Class {below(99)}", "color": "#123456"},
             "add-class": {"kind": kind, "name": f"More {below(99)}"},

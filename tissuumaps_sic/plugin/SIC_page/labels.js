@@ -4,12 +4,13 @@ import { ease } from "./easing.js";
 import { areColorsPicture, drawMap, isPicture } from "./maps.js";
 import { follow } from "./mosaic.js";
 import { drawOutlines } from "./overlay.js";
-import { askCells, askScores, askUnlike, compareAgain } from "./questions.js";
+import { askCells, askScores, askUnlike, compareAgain, dropCells } from "./questions.js";
 import { showRegions } from "./regions.js";
-import { attempt } from "./requests.js";
+import { attempt, enqueue } from "./requests.js";
+import * as server from "./server.js";
 import { isShaded, shader } from "./shading.js";
 import { signOf } from "./signs.js";
-import { app, current, layer, update } from "./state.js";
+import { app, current, layer, subscribe, tell, update } from "./state.js";
 import * as viewer from "./viewer.js";
 
 /** @import { Cells } from "./mosaic.js" */
@@ -22,6 +23,7 @@ const meaning = () => JSON.stringify(current().run?.classes.map(({ name }) => na
 
 /** Keep new labels, or what they mean now, and draw what is seen of them. @param {Uint8Array} labels */
 export async function takeLabels(labels) {
+  dropCells(); // of what labels meant before
   // Cells that were drawn stay as they are until the new ones come, but where their patch changed.
   const isSame = drawn?.meaning === meaning();
   const cells = labels === app.labels && isSame ? app.cells
@@ -39,9 +41,28 @@ export async function takeLabels(labels) {
 
 /** Have the labels by cell, where these are wanted. */
 export function sharpen() {
+  if (!app.isFine || !isPicture()) return;
+  const { labels, state } = app;
   // Not waited for: the labels of patches are there.
-  if (app.isFine && isPicture()) attempt("Labels of cells", askCells()).then(() => drawSharpened());
+  askCells().catch((error) => {
+    if (error.status === server.CONFLICT) settle(error, () => app.labels === labels && app.state?.revision === state?.revision);
+    else if (error.status !== server.STOPPED) tell(`Finer borders did not come; they are asked for again after the next change. ${error.message}`);
+  }).then(drawSharpened);
 }
+
+/** Ask again where a change of this page was before; else somebody else has changed the session. @param {Error} error @param {() => boolean} isSame whether all is as it was when they were asked for */
+const settle = (error, isSame) => enqueue("Drawing", async () => {
+  if (isSame()) throw error; // then the session is loaded
+  sharpenAgain();
+}, true);
+
+/** Ask for the labels by cell that did not come. */
+function sharpenAgain() {
+  if (app.labels && app.cells?.of !== app.labels && !app.isSharpening) sharpen();
+}
+
+/** Ask again, with each change, for what did not come before it; returns how to stop that. */
+export const followChanges = () => subscribe(() => (app.state && !app.busy ? [app.state.revision] : null), sharpenAgain);
 
 function drawSharpened() {
   if (!app.labels || app.cells?.of !== app.labels) return;
@@ -105,6 +126,7 @@ const isLabelled = () => app.view === "labels" || isShaded(app.view);
 
 /** Of the patches' colours and of the labels. */
 function opacities() {
+  if (app.isClosed) return app.view === "colors" || !app.labels ? [app.opacity, 0] : [0, app.opacity];
   const opacity = ease(app.opacity, layer().grid.spacing * viewer.screenScale());
   return [app.view === "colors" ? opacity : 0, isLabelled() ? opacity : 0];
 }
@@ -123,6 +145,21 @@ function applyOpacities() {
 export function applyView() {
   applyOpacities();
   drawOutlines();
+}
+
+/** Follow how TissUUmaps shows the patches' own colours; returns how to stop that. */
+export const followPatches = () => viewer.watchLayers(() => {
+  if (!app.layer || !app.state) return;
+  if (app.view === "colors") drawMap(app.labels, app.cells);
+  applyOpacities();
+});
+
+/** Leave what was a picture to TissUUmaps as its markers, where it can be seen, hidden and saved as any other. */
+export function leaveLabels() {
+  viewer.hidePicture();
+  if (!app.state || !app.layer) return;
+  if (app.labels) fillLayer(app.labels);
+  else applyOpacities();
 }
 
 /** Let colours fade as one comes nearer; returns how to stop that. */

@@ -6,11 +6,10 @@ import * as viewer from "./viewer.js";
 import { hide } from "./views.js";
 
 /** Follow the legend; returns how to stop that. */
-export const followLegend = () => viewer.watchLegend(({ hidden, colors }) => {
+export const followLegend = () => viewer.watchLegend(({ hidden, color: changed }) => {
   if (!app.state?.run) return;
   hide(hidden);
-  const { classes } = current();
-  classes.forEach(({ name, color }, label) => {
-    if (colors[name] && colors[name].toLowerCase() !== color.toLowerCase()) editClass(label, { color: colors[name] });
-  });
+  if (!changed) return;
+  const { classes } = current(), label = classes.findIndex(({ name }) => name === changed.name);
+  if (label >= 0 && changed.color.toLowerCase() !== classes[label].color.toLowerCase()) editClass(label, { color: changed.color });
 });

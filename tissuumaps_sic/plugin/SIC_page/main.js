@@ -7,7 +7,7 @@ import { dropLasso, mouse, mute, onClick, unmute } from "./gestures.js";
 import { followHeld } from "./held.js";
 import { followHistory } from "./history.js";
 import { forgetKeys, onKey, onKeyUp } from "./keyboard.js";
-import { followZoom } from "./labels.js";
+import { followChanges, followPatches, followZoom, leaveLabels } from "./labels.js";
 import { followLegend } from "./legendchanges.js";
 import { closeMap, followMap } from "./map.js";
 import { choose, lookForFiles, reload } from "./open.js";
@@ -59,7 +59,7 @@ export function init(container) {
   viewer.watchSaving();
   const slide = viewer.container();
   stops = [
-    followOutbox(), followHistory(), followHeld(), followAsked(), followDecisions(), followDoubts(), followSlide(), followPointer(), followMap(), followFrame(), followZoom(), followLegend(), followTitle(), followAside(), viewer.tidy(),
+    followOutbox(), followHistory(), followHeld(), followAsked(), followDecisions(), followDoubts(), followSlide(), followPointer(), followMap(), followFrame(), followZoom(), followChanges(), followPatches(), followLegend(), followTitle(), followAside(), viewer.tidy(),
     viewer.watchFront(container, (isInFront) => update({ isInFront })), subscribe(() => [isSeeding()], mute),
     // Before anybody else on the page.
     listen(document, "keydown", onKey, true), listen(document, "keyup", onKeyUp, true), listen(window, "blur", forgetKeys),
@@ -72,6 +72,7 @@ export function init(container) {
 }
 
 export function close() {
+  update({ isClosed: true });
   for (const stop of stops) stop();
   viewer.off(mouse);
   viewer.leaveSaving();
@@ -81,7 +82,7 @@ export function close() {
   drawPointed(null);
   viewer.hideRegions();
   dropCells();
-  viewer.hidePicture();
+  leaveLabels();
   closeMap();
   dropLasso();
   closePatchMenu();

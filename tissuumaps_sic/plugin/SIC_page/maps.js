@@ -22,8 +22,8 @@ export function mosaic(isFine) {
   return /** @type {Mosaic | null} */ (known.get(isFine));
 }
 
-/** Whether labels are a picture; else they are markers. */
-export const isPicture = () => mosaic(false) !== null;
+/** Whether labels are a picture; else they are markers, as they are left to TissUUmaps when the plugin is closed. */
+export const isPicture = () => !app.isClosed && mosaic(false) !== null;
 
 /** Whether the patches' own colours are. */
 export const areColorsPicture = () => isPicture() && viewer.patchColors(layer().uid) !== null;
@@ -41,7 +41,7 @@ export const labelsOf = (labels, cells) => (!isFineView() ? labels : cells?.labe
  */
 export function drawMap(labels, cells) {
   const drawn = mosaic(isFineView());
-  if (!drawn || !(app.view === "colors" ? areColorsPicture() : app.view === "labels" || isShaded(app.view))) {
+  if (!drawn || !isPicture() || !(app.view === "colors" ? areColorsPicture() : app.view === "labels" || isShaded(app.view))) {
     viewer.hidePicture();
     return;
   }

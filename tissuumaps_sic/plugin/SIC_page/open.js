@@ -3,8 +3,9 @@
 import { makeGrid } from "./grid.js";
 import { giveBack } from "./held.js";
 import { applyView, takeLabels } from "./labels.js";
-import { drawSeeds } from "./overlay.js";
+import { clearOutlines, clearSeeds, drawPointed, drawSeeds } from "./overlay.js";
 import { drawMap } from "./maps.js";
+import { dropCells } from "./questions.js";
 import { forgetRegions } from "./regions.js";
 import { attempt, enqueue } from "./requests.js";
 import * as server from "./server.js";
@@ -21,6 +22,7 @@ const PATIENCE = 300; // ms that a slide waits for the list of the others, so th
 /** Open the slide of a layer of patches. @param {import("./state.js").Layer} chosen */
 export function choose(chosen) {
   return enqueue("Opening", async () => {
+    forgetSlide();
     const grid = makeGrid(viewer.centres(chosen.uid));
     update({ layer: { ...chosen, grid, factor: viewer.factorOf(chosen.uid) }, state: null, map: null, mapOpen: false, lattice: null,
       pointed: null, part: null, noted: null, hidden: [], isPicked: false, naming: null, savedAt: null, isUnsaved: false });
@@ -31,6 +33,18 @@ export function choose(chosen) {
     await showFirst();
     update({ status: current().seeds.patches.length ? "The seeds of last time are back" : "" });
   });
+}
+
+/** Take away what there is of a slide: another one is opened. */
+function forgetSlide() {
+  dropCells();
+  forgetRegions();
+  update({ labels: null, cells: null, scores: null, unlike: null, compared: null });
+  viewer.hidePicture();
+  viewer.removeLabels();
+  clearSeeds();
+  clearOutlines();
+  drawPointed(null);
 }
 
 /** Tell of files that the project names and that are not there: TissUUmaps waits for them for ever. */
@@ -85,6 +99,7 @@ async function loadSession() {
 /** Load the session as the server has it now. */
 export async function reload() {
   const { tables: offered, facts, ...opened } = await server.open(request());
+  dropCells(); // of labels that are to be others
   update({ facts });
   const state = await giveBack(opened);
   takeState(state);

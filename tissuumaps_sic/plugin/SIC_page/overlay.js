@@ -123,7 +123,7 @@ function doubtMark(row, color) {
 
 export function drawSeeds() {
   clearSeeds();
-  if (!app.state) return;
+  if (!app.state || app.isClosed) return;
   const group = svg("g", { id: "SIC_seeds", "pointer-events": "none" });
   const seeds = seededLabels(), { classes, listed } = current();
   if (seeds.size > MOST_SQUARES) drawBorders(group, seeds);
@@ -171,7 +171,7 @@ function outlinesOf(labels) {
 export function drawOutlines() {
   clearOutlines();
   const { labels } = app, classes = app.state?.run?.classes;
-  if (app.view !== "outlines" || !labels || !classes) return;
+  if (app.isClosed || app.view !== "outlines" || !labels || !classes) return;
   const group = svg("g", { id: "SIC_outlines", "pointer-events": "none" });
   const corner = viewer.toViewport(0, 0), unit = viewer.toViewport(1, 1);
   const look = { fill: "none", "vector-effect": "non-scaling-stroke", "stroke-linecap": "round" };

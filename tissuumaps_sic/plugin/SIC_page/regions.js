@@ -19,6 +19,7 @@ export function toggleRegions() {
 
 export async function showRegions() {
   const { regions } = await server.regions(sessionRequest());
+  if (app.isClosed) return;
   await viewer.showRegions(layer().uid, regions);
   update({ regions });
 }

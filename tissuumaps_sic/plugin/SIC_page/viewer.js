@@ -37,10 +37,34 @@ export function centres(uid) {
   return { x: scaled(layer._X), y: scaled(layer._Y) };
 }
 
-/** The colour of each of a layer's patches, #rrggbb; null where it has none by patch. @param {string} uid @returns {string[] | null} */
+/** Columns that were looked through, and whether all in them are colours. @type {WeakMap<string[], boolean>} */
+const looked = new WeakMap();
+
+/** @param {string[]} column */
+function areColors(column) {
+  const known = looked.get(column) ?? column.every((each) => /^#[0-9a-f]{6}$/i.test(each));
+  looked.set(column, known);
+  return known;
+}
+
+/**
+ * The colour of each of a layer's patches, #rrggbb; null where TissUUmaps shows the layer by other means, or a part of it alone.
+ * @param {string} uid
+ * @returns {string[] | null}
+ */
 export function patchColors(uid) {
-  const { _processeddata: columns, _cb_col: name } = dataUtils.data[uid], found = columns[name];
-  return found && /^#[0-9a-f]{6}$/i.test(found[0]) ? found : null;
+  const layer = dataUtils.data[uid], found = layer._processeddata[layer._cb_col];
+  return found && !layer._cb_cmap && !layer._pie_col && !layer._opacity_col && areColors(found) && legend.isWhole(uid) ? found : null;
+}
+
+/** Hear of what a person changes of how TissUUmaps shows layers; returns how to stop that. @param {() => void} listener */
+export function watchLayers(listener) {
+  const stop = legend.watchBoxes(patchLayers, listener);
+  document.addEventListener(LOADED, listener);
+  return () => {
+    stop();
+    document.removeEventListener(LOADED, listener);
+  };
 }
 
 /** How many of the page's image pixels a level-0 pixel is. @param {string} uid @returns {number} */

@@ -3,7 +3,8 @@
 import { html } from "../dom.js";
 import { legendKeys } from "../legend.js";
 
-/** @typedef {{ hidden: string[], colors: Record<string, string> }} Look names of classes that are not shown; the colour of each class */
+/** @typedef {{ hidden: string[], color: { name: string, color: string } | null }} Look names of classes that are not shown; the class
+ * whose colour was changed, where it was that */
 
 /** The names of classes as TissUUmaps has them. @type {Map<string, string>} */
 let keys = new Map();
@@ -29,6 +30,20 @@ export function setVisible(layer, name, visible) {
   box.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
+/** Whether all that a layer has is shown, by the boxes of its legend. @param {string} layer */
+export const isWhole = (layer) =>
+  [.../** @type {HTMLCollectionOf<HTMLInputElement>} */ (document.getElementsByClassName(`${layer}-marker-input`))].every((box) => box.checked);
+
+/** Hear of the boxes of layers' legends; returns how to stop that. @param {() => { uid: string }[]} layers @param {() => void} listener */
+export function watchBoxes(layers, listener) {
+  /** @param {Event} event */
+  const onInput = ({ target }) => {
+    if (target instanceof Element && layers().some(({ uid }) => target.closest(`[id="${uid}_menu-UI"]`))) setTimeout(listener);
+  };
+  document.addEventListener("input", onInput, true);
+  return () => document.removeEventListener("input", onInput, true);
+}
+
 /** Tell of what a person changes; returns how to stop that. @param {string} layer @param {(look: Look) => void} tell */
 export function watch(layer, tell) {
   /** @param {Event} event */
@@ -36,11 +51,9 @@ export function watch(layer, tell) {
     if (!(target instanceof Element) || !target.closest(`#${layer}_menu-UI`)) return;
     setTimeout(() => { // once TissUUmaps has done what a box of all classes does
       const names = [...keys.keys()];
-      tell({ hidden: names.filter((name) => inputOf(layer, name, "check")?.checked === false),
-        colors: Object.fromEntries(names.flatMap((name) => {
-          const color = inputOf(layer, name, "color")?.value;
-          return color ? [[name, color]] : [];
-        })) });
+      const name = names.find((each) => inputOf(layer, each, "color") === target);
+      tell({ hidden: names.filter((each) => inputOf(layer, each, "check")?.checked === false),
+        color: name === undefined ? null : { name, color: /** @type {HTMLInputElement} */ (target).value } });
     });
   };
   // When a colour is chosen, not at each that is tried.

@@ -1,5 +1,7 @@
 /** A picture over the slide: sharp at every zoom, below markers and what is drawn over them. */
 
+import { scaleOf, seenOf, toCorners } from "../affine.js";
+
 /* global tmapp */
 
 /**
@@ -39,6 +41,7 @@ export function putPicture(frame, fill, toScreen) {
     osd().canvas.insertBefore(made, osd().canvas.querySelector("#gl_canvas, svg"));
     osd().addHandler("viewport-change", redraw);
     osd().addHandler("resize", redraw);
+    osd().world.addHandler("metrics-change", redraw); // the image itself is moved or turned
   }
   redraw();
 }
@@ -48,6 +51,7 @@ export function removePicture() {
   canvas()?.remove();
   osd().removeHandler("viewport-change", redraw);
   osd().removeHandler("resize", redraw);
+  osd().world.removeHandler("metrics-change", redraw);
 }
 
 /** @param {number} strength 0..1 */
@@ -65,17 +69,22 @@ function redraw() {
   if (!drawn || !shown) return;
   const scale = window.devicePixelRatio, width = Math.round(drawn.clientWidth * scale), height = Math.round(drawn.clientHeight * scale);
   const context = contextOf(drawn);
+  context.resetTransform();
   if (drawn.width !== width || drawn.height !== height) Object.assign(drawn, { width, height });
   else context.clearRect(0, 0, width, height);
   drawn.style.opacity = String(opacity);
   const { frame, source, toScreen } = shown;
-  const from = toScreen(frame.left, frame.top), to = toScreen(frame.left + frame.width, frame.top + frame.height);
-  const across = (to.x - from.x) * scale / frame.columns, down = (to.y - from.y) * scale / frame.rows; // screen pixels of one
-  const left = Math.max(0, Math.floor(-from.x * scale / across)), top = Math.max(0, Math.floor(-from.y * scale / down));
-  const right = Math.min(frame.columns, Math.ceil((width - from.x * scale) / across));
-  const bottom = Math.min(frame.rows, Math.ceil((height - from.y * scale) / down));
-  if (right <= left || bottom <= top) return;
-  context.imageSmoothingEnabled = across < 1; // several on one pixel are mixed
-  context.drawImage(source, left, top, right - left, bottom - top,
-    from.x * scale + left * across, from.y * scale + top * down, (right - left) * across, (bottom - top) * down);
+  /** @param {number} x @param {number} y */
+  const corner = (x, y) => {
+    const place = toScreen(x, y);
+    return { x: place.x * scale, y: place.y * scale };
+  };
+  // The slide may be turned.
+  const affine = toCorners(frame, corner(frame.left, frame.top), corner(frame.left + frame.width, frame.top),
+    corner(frame.left, frame.top + frame.height));
+  const seen = seenOf(affine, frame, width, height);
+  if (!seen) return;
+  context.setTransform(...affine);
+  context.imageSmoothingEnabled = scaleOf(affine) < 1; // several on one pixel are mixed
+  context.drawImage(source, seen.left, seen.top, seen.width, seen.height, seen.left, seen.top, seen.width, seen.height);
 }
