@@ -32,7 +32,7 @@ from tissuumaps_sic.evaluation.simulation import (
 )
 from tissuumaps_sic.evaluation.slide_runs import generator
 from tissuumaps_sic.evaluation.truth import Truth
-from tissuumaps_sic.labelling.calibration import SLOPE
+from tissuumaps_sic.labelling.calibration import SLOPE, apply_slope
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.labelling.prepared import Prepared
 from tissuumaps_sic.labelling.typical import choose_typical
@@ -304,7 +304,8 @@ def nearest_mean(slide, method, random_state):
     def fit(y):
         means = np.stack([X[y == number].mean(axis=0) for number in range(y.max() + 1)])
         distances = ((X[:, None] - means) ** 2).sum(axis=2)
-        return SimpleNamespace(labels_=distances.argmin(axis=1), scores_=np.exp(-distances), slope_=SLOPE)
+        scores = apply_slope(-distances, 1.0)
+        return SimpleNamespace(labels_=distances.argmin(axis=1), scores_=scores, slope_=SLOPE)
 
     return fit
 

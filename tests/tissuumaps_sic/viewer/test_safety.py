@@ -275,8 +275,8 @@ def test_requests_of_all_kinds_crash_nothing_and_touch_nothing(app, folder):
         options["data"] = options["data"].replace(b"ROOT", str(folder).encode())
         answer = client.open(address, **options)
         told = (number, address[:60], options["data"][:300], answer.data[:300])
-        # 507: the one slide whose lock is a link, through which nothing is written.
-        full = answer.status_code == 507 and b"linkedlock" in options["data"]
+        # 507: the one slide whose lock is a link, through which nothing is written; its name may be UTF-16.
+        full = answer.status_code == 507 and b"linkedlock" in options["data"].replace(b"\0", b"")
         assert answer.status_code < 500 or full, told
         if answer.status_code == 200 and options["method"] == "POST":
             if b"locked/c.h5ad" in options["data"]:
