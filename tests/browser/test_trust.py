@@ -109,8 +109,9 @@ def test_suggest_on_seeds_that_were_never_run_goes_on_with_typical_patches(viewe
 
 
 def with_a_wrong_one(viewer):
-    """Seed five patches of each class by the truth, and a tumour as Other; return the seeds and that one."""
+    """Seed six patches of each class by the truth, but a tumour as Other; return the seeds and that one."""
     viewer.page.set_viewport_size({"width": 1280, "height": 720})
+    viewer.show_all()
     seeds = some_seeds(viewer, per_class=6)
     wrong = next(row for row, label in seeds.items() if label == 1)
     click_seeds(viewer, seeds | {wrong: 0})
