@@ -84,7 +84,8 @@ class Fuzzer:
     def valid(self):
         choose = self.random.choice
         # What others hang on comes more often: seeds, and the labels of both sessions that are compared.
-        often = [*["change"] * 8, *["run"] * 5, *["unlike", "draw", "cells", "write", "compare"] * 2]
+        rare = ["unlike", "draw", "questions", "cells", "write", "compare"]
+        often = [*["change"] * 12, *["run"] * 8, *rare * 2]
         endpoint = choose([*ENDPOINTS, *often])
         content = {"h5ad": choose(["a.h5ad", "sub/b.h5ad", "a.h5ad", "in.h5ad", "linkedlock.h5ad"])}
         if self.random.random() < 0.4:
