@@ -11,6 +11,7 @@ from tissuumaps_sic import __version__
 from tissuumaps_sic.commands import (
     compare,
     demo,
+    effort,
     evaluate,
     export,
     install_plugin,
@@ -35,6 +36,7 @@ COMMANDS = {
     "compare": compare,
     "merge": merge,
     "verify": verify,
+    "effort": effort,
     "evaluate": evaluate,
 }
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from tissuumaps_sic.annotation.cells import sharpen_labels
 from tissuumaps_sic.annotation.classes import sign_of
+from tissuumaps_sic.annotation.effort import measure_effort, tell_effort
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.export.picture import Picture, draw
@@ -243,6 +244,8 @@ def _facts(labelled: Labelled, scale: Scale, session_name: str) -> list[tuple[st
     if size is not None:
         resolution = f", {_mpp(scale)} µm/px" if scale.mpp else ""
         told.append(("Slide", f"{size[0]:,} x {size[1]:,} px{resolution}"))
+    if work := tell_effort(measure_effort(session)):
+        told.append(("Work", work))
     told += tell_review(labelled)
     if labelled.unlike is not None:
         told.append(("Unlike any seed", f"{int(labelled.unlike.sum()):,} patches"))

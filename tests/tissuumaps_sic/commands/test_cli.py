@@ -374,3 +374,24 @@ def test_more_suggestions_than_patches_are_told(small_h5ad, capsys, caplog):
     assert len(suggested(capsys, small_h5ad, "-n", n_patches + 5)) == n_patches
     assert f"no more than {n_patches} patches left" in caplog.text
     assert main(["suggest", str(small_h5ad), "--session", "Nobody"]) == 1
+
+
+# ----------------------------------------------------------------------------------------------- effort
+
+
+def test_what_annotations_took_is_a_table_of_a_folder(small_h5ad, tmp_path, capsys):
+    slide = open_slide_file(small_h5ad)
+    names = [str(name) for name in slide.patch_names]
+    session = Session.new(slide).seed(names[:3], 0, user="=Ann").seed(names[:1], 1, user="=Ann")
+    save_session(session_path(small_h5ad), session)
+    save_session(session_path(small_h5ad, "Ben"), Session.new(slide).seed(names[5:6], 1, user="Ben"))
+    capsys.readouterr()
+    assert main(["effort", str(small_h5ad.parent), "-o", "effort.csv"]) == 0
+    with (tmp_path / "effort.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    told = [[row[key] for key in ("session", "clicks", "patches", "corrections", "minutes")] for row in rows]
+    assert told == [["", "2", "4", "1", "0.0"], ["Ben", "1", "1", "0", "0.0"]]
+    assert rows[0]["reader"] == "'=Ann"  # no formula
+    assert rows[1]["f1"] == ""
+    assert main(["effort", str(small_h5ad), "--json"]) == 0
+    assert [row["reader"] for row in json.loads(capsys.readouterr().out)] == ["=Ann", "Ben"]
