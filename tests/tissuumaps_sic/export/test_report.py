@@ -17,6 +17,7 @@ from making.labels import CLASSES, labelled, plan, write_grid_h5ad
 from PIL import Image
 
 from tissuumaps_sic.annotation.classes import SeedClass
+from tissuumaps_sic.annotation.effort import measure_effort, tell_effort
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export import ExportError, write_html, write_pdf
 from tissuumaps_sic.export.picture import scale_bar
@@ -124,6 +125,7 @@ def test_it_tells_where_the_labels_come_from(ramp, tmp_path):
         "Seeds": "4",
         "Patches": f"{len(ramp.labels)} of 256 px at 0.5 µm/px, every 64 µm",
         "Slide": "1,400 x 1,100 px, 0.5 µm/px",
+        "Work": tell_effort(measure_effort(ramp.session)),
         "Version": "tissuumaps-sic 0.1.0",
         "Fingerprint": ramp.slide.fingerprint,
     }
