@@ -13,6 +13,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # The stamp is remade when the dependencies change.
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	# The pip of an older Python takes three minutes to find versions that fit each other.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install $(INSTALL_OPTIONS) --quiet --disable-pip-version-check -e ".[embed,cluster,convert,pretrain,dev]"
 	touch $@
 
