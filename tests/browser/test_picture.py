@@ -78,8 +78,8 @@ def test_markers_are_seen_again_when_the_plugin_is_closed(labelled):  # noqa: F8
         viewer.wait_for_frame()
         assert np.allclose(viewer.canvas_alphas(centres[::50]), 0.65, atol=0.02)
         viewer.keep_picture(ARTIFACTS, f"closed_{view}")
-        viewer.evaluate("pluginUtils.startPlugin('SIC', [], true)")
-        viewer.page.wait_for_function("SIC.app?.layer")
+        viewer.evaluate("() => { SIC.old = true; pluginUtils.startPlugin('SIC', [], true); }")
+        viewer.page.wait_for_function("!SIC.old && SIC.app?.layer")
         viewer.wait()
         viewer.wait_for_cells()
         assert viewer.evaluate(OPACITIES) == [0, 0]
