@@ -110,6 +110,7 @@ def test_the_border_is_moved_by_the_page_and_is_the_one_that_a_run_gives(labelle
     viewer = labelled
     viewer.press("view-confidence")  # scores are there once they were asked for
     viewer.press("view-labels")
+    viewer.page.wait_for_function("SIC.app.doubts")  # asked for once nothing else is to be done
     asked = []
     viewer.page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
     places = cells_of(viewer)[1].reshape(-1, 2)[::5]
