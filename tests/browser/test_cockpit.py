@@ -237,6 +237,7 @@ def test_the_bare_slide_is_a_held_key_away_and_outlines_lie_inside_their_class(v
     viewer.page.keyboard.up("h")
     assert viewer.evaluate(hidden) == ["visible", "visible"]
     viewer.press("fine")  # off: of whole patches
+    viewer.page.wait_for_function("SIC.app.doubts")  # asked for once nothing else is to be done
     requests = []
     viewer.page.on("request", lambda request: requests.append(request.url))
     viewer.press("view-outlines")
