@@ -66,8 +66,8 @@ def _measure(path: Path) -> Iterator[dict[str, Any]]:
         if found.state == "ready":
             halved = next(each for each in found.classes if each.name == found.halved)
             if halved.f1 is not None:
-                figures = (halved.name, halved.f1.value, halved.f1.low, halved.f1.high, found.answers)
-                checked = dict(zip(COLUMNS[-5:], figures, strict=True))
+                f1 = (round(each, 4) for each in (halved.f1.value, halved.f1.low, halved.f1.high))
+                checked = dict(zip(COLUMNS[-5:], (halved.name, *f1, found.answers), strict=True))
         for each in measure_effort(session):
             told = (each.reader, each.clicks, each.patches, each.corrections, round(each.minutes, 1))
             row = dict(zip(COLUMNS, (slide.name, name, *told, each.first, each.last), strict=False))
