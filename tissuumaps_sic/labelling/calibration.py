@@ -69,6 +69,8 @@ def temper(scores: Singles, power: float) -> Singles:
 
     With ``SLOPE / slope`` those of any slope are as those without calibration.
     """
+    if power == 1.0:  # to the last bit, as runs of before there was a slope are replayed
+        return scores
     raised = scores.astype(np.float64) ** power
     raised /= raised.sum(axis=-1, keepdims=True)
     return raised.astype(np.float32)

@@ -16,7 +16,7 @@ from tissuumaps_sic.labelling.calibration import SLOPE, temper
 from tissuumaps_sic.labelling.judged import JudgedSeeds
 from tissuumaps_sic.labelling.methods import METHODS
 from tissuumaps_sic.labelling.prepared import Prepared, prepare
-from tissuumaps_sic.labelling.progress import SILENT, Progress, Stretch
+from tissuumaps_sic.labelling.progress import Progress, Stretch
 from tissuumaps_sic.labelling.published import Metric, Step
 from tissuumaps_sic.slidefile.arrays import Index, Labels, Singles
 
@@ -325,7 +325,7 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         )
         return refitted.labels_
 
-    def _find_field(self, stretch: Stretch = SILENT) -> refine.Field:
+    def _find_field(self, stretch: Stretch) -> refine.Field:
         """Return the Gaussian process on the seeds, which "sic" does without until it is asked for."""
         if self._field is not None:
             return self._field

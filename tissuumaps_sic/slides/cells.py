@@ -124,8 +124,7 @@ def sharpen_slide(
     even = temper(scores, SLOPE / slope)
     reach = slide.prepared.places.find_reach(even.astype(np.float64))
     found = sharpen(even, cells.grid, reach=reach, seeds=seeds, stretch=stretch)
-    if slope != SLOPE:
-        found = temper(found, slope / SLOPE)
+    found = temper(found, slope / SLOPE)
     return CellLabels(cells, found.argmax(axis=3).astype(np.uint8), found)
 
 

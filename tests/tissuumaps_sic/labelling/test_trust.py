@@ -186,6 +186,7 @@ def test_tempered_scores_keep_their_order_and_come_back():
     assert np.allclose(steep.sum(axis=1), 1.0, atol=1e-6)
     assert np.array_equal(np.argsort(steep, axis=1), np.argsort(scores, axis=1))
     assert np.allclose(temper(steep, 1 / 3.0), scores, atol=1e-5)
+    assert np.array_equal(temper(scores, SLOPE / SLOPE), scores)
 
 
 # ------------------------------------------------------------------------------------------- first clicks
