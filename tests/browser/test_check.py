@@ -82,8 +82,8 @@ def test_a_check_by_keyboard_alone_tells_how_good_the_labels_are(labelled):
     # The sentence leads to the section, whose button has the focus.
     viewer.page.focus("#sic-look-quality")
     viewer.page.keyboard.press("Enter")
-    assert viewer.evaluate("document.activeElement.id") == "sic-check-begin"
-    assert viewer.page.inner_text("#sic-check-begin") == "Check 40 patches"
+    assert viewer.evaluate("document.activeElement.id") == "sic-check-go"
+    assert viewer.page.inner_text("#sic-check-go") == "Check 40 patches"
     told = viewer.page.inner_text("#sic-quality-told")
     assert "chosen at random" in told
     assert "labels hidden" in told
@@ -312,8 +312,8 @@ def test_a_check_is_void_once_an_answered_patch_was_seeded_and_run(labelled):
     assert viewer.page.locator("#sic-quality-table").count() == 0
     viewer.page.locator("#sic-quality").scroll_into_view_if_needed()
     viewer.keep_picture(ARTIFACTS, "check_void")
-    assert viewer.page.inner_text("#sic-check-begin") == "Begin another check"
-    viewer.page.click("#sic-check-begin")
+    assert viewer.page.inner_text("#sic-check-go") == "Begin another check"
+    viewer.page.click("#sic-check-go")
     viewer.page.wait_for_selector("#sic-card")
     viewer.wait()
     assert "patch 1 of 40" in viewer.page.inner_text("#sic-card-title")

@@ -37,6 +37,8 @@ let box = null;
 let halo = null;
 /** @type {number | null} */
 let drawnRow = null;
+/** @type {{ row: number, pictures: HTMLElement[] } | null} */
+let coming = null;
 
 /** Show the card while there is one; returns how to stop that. */
 export function followCard() {
@@ -52,7 +54,7 @@ export function followCard() {
 function remove() {
   box?.remove();
   halo?.remove();
-  box = halo = drawnRow = null;
+  box = halo = drawnRow = coming = null;
 }
 
 /** @param {Deck} deck */
@@ -79,11 +81,13 @@ function showCardNow() {
   }
   if (drawnRow !== row) viewer.lookAt(layer().grid.x[row], layer().grid.y[row]);
   const focus = box.contains(document.activeElement) ? document.activeElement?.id : null;
-  const pictures = drawnRow === row ? [...box.querySelectorAll(".sic-card-picture")] : [picture(row), surroundings(row)];
+  const pictures = drawnRow === row ? [...box.querySelectorAll(".sic-card-picture")] : picturesOf(row);
   const isNew = drawnRow !== row;
   drawnRow = row;
   box.replaceChildren(...draw(card, row, pictures).filter((each) => each !== null));
   if (isNew) uncover(row, box);
+  const next = card.rows[card.place + 1];
+  if (card.asked && next !== undefined && coming?.row !== next) coming = { row: next, pictures: drawBoth(next) };
   if (focus) document.getElementById(focus)?.focus();
   placeHalo();
 }
@@ -121,6 +125,12 @@ function tellSaid({ asked }, row) {
   if (label === undefined) return "";
   return label === null ? "you cannot tell" : `${asked ? "you said" : "seeded"} ${classes[label].name}`;
 }
+
+/** @param {number} row */
+const drawBoth = (row) => [picture(row), surroundings(row)];
+
+/** The pictures of a patch, which of the next one in a check are drawn already. @param {number} row */
+const picturesOf = (row) => (coming?.row === row ? coming.pictures : drawBoth(row));
 
 /** The patch at 40x, or as near as all of it fits, in its frame. @param {number} row */
 function picture(row) {

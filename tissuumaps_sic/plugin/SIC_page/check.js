@@ -41,7 +41,10 @@ const deckHere = () => (isBlind() ? /** @type {Check} */ (app.card) : null);
 function changeSight() {
   viewer.setBare(app.isBare || isBlind());
   if (isBlind()) bringBack = viewer.keepPlace();
-  else bringBack();
+  else {
+    bringBack();
+    tell("The check is left; C goes on with it");
+  }
   if (!app.layer || !app.state) return;
   drawMap(app.labels, app.cells);
   applyView();

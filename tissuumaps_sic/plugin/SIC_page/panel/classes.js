@@ -129,7 +129,7 @@ export const changes = {
     button("Suggest", isUntold() ? "Show typical patches of this slide, one by one, to name a few of each class (N)"
       : "Ask about the patches whose seeds would tell most, one by one (N)", suggest, { id: "sic-suggest", disabled: isSlow() || isBlind() }),
     state.classes.length < tables().most_classes
-      ? button("+ Class", "Add a class", () => startNaming(null), { id: "sic-add-class", disabled: isSlow() || isBlind() })
+      ? button("+ Class", "Add a class", () => startNaming(null), { id: "sic-add-class", disabled: isSlow() })
       : button("+ Class", "There can be no more classes; merge some", () => {}, { id: "sic-add-class", disabled: true }))],
 };
 

@@ -78,16 +78,15 @@ function areaCell(area, labelled) {
 /** @param {Session} state @param {Quality} found */
 function acts({ sample }, { state, wanted }) {
   const n = sample ? sample.answered - sample.unclear : 0, disabled = isSlow();
-  const begin = (/** @type {string} */ text, isFirst = true) => button(text,
-    isFirst ? "Be asked about patches that chance chooses, while all that tells their labels is hidden (C)"
-      : "Choose other patches, in place of this check; Undo brings it back",
-    () => { beginCheck(); }, { id: "sic-check-begin", disabled, ...isFirst ? { class: "btn btn-sm btn-primary" } : {} });
-  if (state === "none") return html("div", { class: "sic-buttons" }, begin(`Check ${wanted} patches`));
-  if (state === "void") return html("div", { class: "sic-buttons" }, begin("Begin another check"));
+  const first = { none: `Check ${wanted} patches`, void: "Begin another check", few: "", ready: "" }[state];
+  // What is done first has one name in all states, since the focus comes back to that.
   return html("div", { class: "sic-buttons" },
-    button(n < wanted ? `${n} of ${wanted} answered: go on` : "Answer 20 more", "Go on with the check where it was left (C)", goOnChecking,
-      { id: "sic-check-go", disabled, ...n < wanted ? { class: "btn btn-sm btn-primary" } : {} }),
-    begin("Begin another check", false));
+    button(first || (n < wanted ? `${n} of ${wanted} answered: go on` : "Answer 20 more"),
+      first ? "Be asked about patches that chance chooses, while all that tells their labels is hidden (C)"
+        : "Go on with the check where it was left (C)", goOnChecking,
+      { id: "sic-check-go", disabled, ...first || n < wanted ? { class: "btn btn-sm btn-primary" } : {} }),
+    first ? null : button("Begin another check", "Choose other patches, in place of this check; Undo brings it back", () => { beginCheck(); },
+      { id: "sic-check-anew", disabled }));
 }
 
 /** What another reader says of the same patches, where others have sessions. @param {Session} state @param {Quality} found */
