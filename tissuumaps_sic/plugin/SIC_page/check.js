@@ -143,11 +143,13 @@ function wanted() {
 }
 
 let asked = ""; // what was told last
+/** @type {unknown} */
+let answersOf = null; // how many answers that was of
 
 function askSoon() {
   clearTimeout(timer);
   const of = wanted();
-  if (of && of !== asked) timer = setTimeout(askQuality, qualityHere() ? IDLE : 0, of);
+  if (of && of !== asked) timer = setTimeout(askQuality, app.state?.sample === answersOf ? IDLE : 0, of);
 }
 
 /** @param {string} of */
@@ -162,5 +164,6 @@ async function askQuality(of) {
   }
   if (wanted() !== of || app.layer?.h5ad !== h5ad) return; // asked for anew
   asked = of;
+  answersOf = app.state?.sample;
   update({ quality: { of: place, found, problem } });
 }

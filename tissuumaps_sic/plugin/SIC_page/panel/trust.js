@@ -27,14 +27,14 @@ export const trust = {
       known ? html("span", { class: isSettled ? "sic-settled" : "" }, `${known} `) : null,
       doubtful ? html("button", { type: "button", id: "sic-look-doubtful", class: "sic-link", title: "Open the list of seeds, the doubtful ones first",
         onclick: showDoubtful }, advice) : advice,
-      isLabelled ? check() : null)];
+      isLabelled ? " " : null, isLabelled ? check() : null)];
   },
 };
 
 /** What a check says, which leads to all that it says; nothing until the server has told. */
 function check() {
   const found = qualityHere()?.found;
-  return found ? html("button", { type: "button", id: "sic-look-quality", class: "sic-link sic-look-quality", title: "Open “How good is it”",
+  return found ? html("button", { type: "button", id: "sic-look-quality", class: "sic-link", title: "Open “How good is it”",
     onclick: showQuality }, tellCheck(found)) : null;
 }
 
