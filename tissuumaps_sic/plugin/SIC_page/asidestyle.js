@@ -38,13 +38,18 @@ export const asideStyle = () => html("style", { id: "sic-aside-style" }, `
   .sic-gallery-tile canvas { display: block; }
   .sic-gallery-tile:focus-visible { outline: 3px solid #0b5ed7; }
   .sic-gallery-keys { color: #5c636a; font-size: 12px; }
-  .sic-quality { margin: .4em 0; }
+  .sic-quality { margin: .4em 0; container-type: inline-size; }
+  @container (max-width: 24em) {
+    .sic-quality table { table-layout: fixed; font-size: .9em; }
+    .sic-quality :is(th, td) { padding: .15em .1em; }
+    .sic-quality :is(thead, tbody) th { font-size: .8em; overflow-wrap: anywhere; white-space: normal; }
+  }
   .sic-quality p { margin: .3em 0; }
   .sic-quality table { width: 100%; margin: .3em 0; border-collapse: collapse; }
   .sic-quality th, .sic-quality td { padding: .15em .3em; border-bottom: 1px solid #e3e6ea; vertical-align: top; }
   .sic-quality thead th { font-weight: normal; color: #5c636a; font-size: .85em; text-decoration: underline dotted; cursor: help; }
   .sic-quality tbody th { font-weight: normal; max-width: 9em; overflow-wrap: break-word; }
-  .sic-quality tbody th .sic-why-name { display: block; }
+  .sic-quality tbody th .sic-why-name { display: block; min-width: 0; padding-left: .2em; }
   .sic-range { display: block; color: #5c636a; font-size: .82em; white-space: normal; }
   .sic-review { margin: .5em 0; }
   #sic-looked { display: inline-block; margin-right: .7em; }

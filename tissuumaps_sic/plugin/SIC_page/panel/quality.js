@@ -66,7 +66,7 @@ function table(classes) {
 function cell(figure, digits, title = "") {
   if (!figure) return html("td", { class: "sic-number", title: "The answers tell nothing of this" }, "–");
   const [value, low, high] = [figure.value, figure.low, figure.high].map((each) => each.toFixed(digits));
-  return html("td", { class: "sic-number", ...title ? { title } : {} }, value, html("span", { class: "sic-range" }, `${low}–${high}`));
+  return html("td", { class: "sic-number", ...title ? { title } : {} }, value, html("span", { class: "sic-range" }, `${low}–`, html("wbr"), high));
 }
 
 /** @param {Figure | null} area @param {number | null} labelled */
