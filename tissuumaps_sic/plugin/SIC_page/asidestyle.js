@@ -20,6 +20,7 @@ export const asideStyle = () => html("style", { id: "sic-aside-style" }, `
     color: #1c2430; padding: 3px 6px; text-align: left; min-height: 30px; }
   .sic-answer:hover { background: #eef3fb; }
   .sic-answer span { overflow: hidden; text-overflow: ellipsis; }
+  .sic-card-words { margin-top: 8px; max-width: 478px; color: #5c636a; }
   .sic-strip { margin-top: 8px; }
   .sic-strip-words { margin-bottom: 4px; max-width: 478px; }
   .sic-strip-row { display: flex; gap: 6px; }
@@ -27,7 +28,7 @@ export const asideStyle = () => html("style", { id: "sic-aside-style" }, `
   .sic-strip-tile canvas { display: block; width: 69px; height: 69px; }
   .sic-strip-tile[aria-current] { outline: 3px solid #111; }
   .sic-strip-tile:focus-visible { outline: 3px solid #0b5ed7; }
-  .sic-halo { position: absolute; left: -28px; top: -28px; width: 56px; height: 56px; border-radius: 50%; z-index: 19; pointer-events: none;
+  .sic-halo { position: absolute; left: calc(var(--sic-ring, 56px) / -2); top: calc(var(--sic-ring, 56px) / -2); width: var(--sic-ring, 56px); height: var(--sic-ring, 56px); border-radius: 50%; z-index: 19; pointer-events: none;
     border: 4px solid #fff; outline: 2px solid #111; box-shadow: inset 0 0 0 2px #111; }
   .sic-brush { position: absolute; left: 0; top: 0; border: 2px solid; border-radius: 50%; outline: 1px solid #111; pointer-events: none; z-index: 19; }
   .sic-seen { position: absolute; left: 0; top: 0; pointer-events: none; }
@@ -37,6 +38,19 @@ export const asideStyle = () => html("style", { id: "sic-aside-style" }, `
   .sic-gallery-tile canvas { display: block; }
   .sic-gallery-tile:focus-visible { outline: 3px solid #0b5ed7; }
   .sic-gallery-keys { color: #5c636a; font-size: 12px; }
+  .sic-quality { margin: .4em 0; container-type: inline-size; }
+  @container (max-width: 24em) {
+    .sic-quality table { table-layout: fixed; font-size: .9em; }
+    .sic-quality :is(th, td) { padding: .15em .1em; }
+    .sic-quality :is(thead, tbody) th { font-size: .8em; overflow-wrap: anywhere; white-space: normal; }
+  }
+  .sic-quality p { margin: .3em 0; }
+  .sic-quality table { width: 100%; margin: .3em 0; border-collapse: collapse; }
+  .sic-quality th, .sic-quality td { padding: .15em .3em; border-bottom: 1px solid #e3e6ea; vertical-align: top; }
+  .sic-quality thead th { font-weight: normal; color: #5c636a; font-size: .85em; text-decoration: underline dotted; cursor: help; }
+  .sic-quality tbody th { font-weight: normal; max-width: 9em; overflow-wrap: break-word; }
+  .sic-quality tbody th .sic-why-name { display: block; min-width: 0; padding-left: .2em; }
+  .sic-range { display: block; color: #5c636a; font-size: .82em; white-space: normal; }
   .sic-review { margin: .5em 0; }
   #sic-looked { display: inline-block; margin-right: .7em; }
   #sic-checked-by, .sic-note-by { color: #5c636a; font-size: .9em; }

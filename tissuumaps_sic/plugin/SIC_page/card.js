@@ -1,22 +1,26 @@
 /** The card: one patch at 40x with its surroundings, to be answered by a key. */
 
+import { placeOf } from "./asked.js";
 import { closeCard, goBack, noteGiven } from "./cards.js";
+import { answerCheck, goOnChecking } from "./check.js";
 import { resolution } from "./coverage.js";
 import { button, count, html } from "./dom.js";
 import { drawSeeds } from "./overlay.js";
 import { nextDisputed } from "./readers.js";
 import { change } from "./runs.js";
-import { app, current, layer, seededLabels, show, subscribe, update } from "./state.js";
+import { app, current, isBlind, layer, seededLabels, show, subscribe, update } from "./state.js";
 import { drawStrip } from "./strip.js";
 import { nextUnlike, suggest } from "./suggestions.js";
 import * as viewer from "./viewer.js";
 
+/** @import { Check } from "./asked.js" */
 /** @import { Deck, Kind } from "./cards.js" */
 
 const SIDE = 320, AROUND = 148; // CSS pixels of the two pictures
 const FORTYFOLD = 0.25; // µm to a pixel of the screen
 const STRIDES = 8; // patches across the surroundings
 const RING = 28; // CSS pixels, of the halo
+const WIDE = 1.6; // patches across the halo, around one that is large on the screen
 const PLENTY = 24; // CSS pixels of a patch on the screen, from which it needs no halo
 
 /** @type {Record<Kind, { title: string, key: string, next: () => void }>} */
@@ -24,6 +28,7 @@ const KINDS = {
   suggested: { title: "Suggested patch", key: "N", next: suggest },
   disputed: { title: "Disputed place", key: "X", next: nextDisputed },
   unlike: { title: "Unlike any seed", key: "U", next: nextUnlike },
+  check: { title: "Check: patch", key: "C", next: goOnChecking },
 };
 
 /** @type {HTMLElement | null} */
@@ -32,6 +37,8 @@ let box = null;
 let halo = null;
 /** @type {number | null} */
 let drawnRow = null;
+/** @type {{ row: number, pictures: HTMLElement[] } | null} */
+let coming = null;
 
 /** Show the card while there is one; returns how to stop that. */
 export function followCard() {
@@ -47,7 +54,7 @@ export function followCard() {
 function remove() {
   box?.remove();
   halo?.remove();
-  box = halo = drawnRow = null;
+  box = halo = drawnRow = coming = null;
 }
 
 /** @param {Deck} deck */
@@ -74,23 +81,26 @@ function showCardNow() {
   }
   if (drawnRow !== row) viewer.lookAt(layer().grid.x[row], layer().grid.y[row]);
   const focus = box.contains(document.activeElement) ? document.activeElement?.id : null;
-  const pictures = drawnRow === row ? [...box.querySelectorAll(".sic-card-picture")] : [picture(row), surroundings(row)];
+  const pictures = drawnRow === row ? [...box.querySelectorAll(".sic-card-picture")] : picturesOf(row);
   const isNew = drawnRow !== row;
   drawnRow = row;
   box.replaceChildren(...draw(card, row, pictures).filter((each) => each !== null));
   if (isNew) uncover(row, box);
+  const next = card.rows[card.place + 1];
+  if (card.asked && next !== undefined && coming?.row !== next) coming = { row: next, pictures: drawBoth(next) };
   if (focus) document.getElementById(focus)?.focus();
   placeHalo();
 }
 
 /** @param {Deck} card @param {number} row @param {Element[]} pictures */
 function draw(card, row, pictures) {
-  const { classes, listed } = current(), seeded = seededLabels().get(row);
+  const { classes, listed } = current();
   const { key, next } = KINDS[card.kind], title = card.isCold ? "Typical patch" : KINDS[card.kind].title;
+  const { number, all } = card.asked ? placeOf(/** @type {Check} */ (card)) : { number: card.place + 1, all: card.rows.length };
   return [
     html("div", { class: "sic-card-head" },
-      html("b", { id: "sic-card-title", role: "status" }, `${title} ${count(card.place + 1)} of ${count(card.rows.length)}`),
-      html("span", {}, seeded === undefined ? "" : `seeded ${classes[seeded].name}`),
+      html("b", { id: "sic-card-title", role: "status" }, `${title} ${count(number)} of ${count(all)}`),
+      html("span", { id: "sic-card-said" }, tellSaid(card, row)),
       button("×", "Close the card (Esc)", closeCard, { id: "sic-card-close", "aria-label": "Close the card" })),
     html("div", { class: "sic-card-body", "data-patch": row },
       pictures[0],
@@ -100,12 +110,27 @@ function draw(card, row, pictures) {
           title: `${classes[label].name} (key ${place + 1})`, onclick: () => answer(label),
         }, html("kbd", {}, String(place + 1)), html("span", {}, classes[label].name))))),
     card.kind === "suggested" ? drawStrip(card) : null,
+    card.asked ? html("div", { class: "sic-card-words" }, "Chosen at random, its label hidden. Answers are never used to label; Esc leaves, C goes on later.") : null,
     html("div", { class: "sic-card-foot" },
       button("Back (Shift-N)", "The patch before (Shift-N)", goBack, { id: "sic-card-back", disabled: card.place === 0 }),
-      button("Cannot tell (S)", "Go on, and do not ask about this patch again (S)", skip, { id: "sic-card-skip" }),
-      button(`Next (${key})`, "Go on without an answer", next, { id: "sic-card-next" })),
+      button("Cannot tell (S)", card.asked ? "Leave this patch out, and go on (S)" : "Go on, and do not ask about this patch again (S)", skip,
+        { id: "sic-card-skip" }),
+      card.asked ? null : button(`Next (${key})`, "Go on without an answer", next, { id: "sic-card-next" })),
   ];
 }
+
+/** What was said of the patch; in a check never what it is labelled or seeded. @param {Deck} card @param {number} row */
+function tellSaid({ asked }, row) {
+  const { classes } = current(), label = asked ? asked.said.get(row) : seededLabels().get(row);
+  if (label === undefined) return "";
+  return label === null ? "you cannot tell" : `${asked ? "you said" : "seeded"} ${classes[label].name}`;
+}
+
+/** @param {number} row */
+const drawBoth = (row) => [picture(row), surroundings(row)];
+
+/** The pictures of a patch, which of the next one in a check are drawn already. @param {number} row */
+const picturesOf = (row) => (coming?.row === row ? coming.pictures : drawBoth(row));
 
 /** The patch at 40x, or as near as all of it fits, in its frame. @param {number} row */
 function picture(row) {
@@ -134,8 +159,10 @@ function framed(row, pixels, side, title) {
 function placeHalo() {
   if (!halo || drawnRow === null || !app.layer) return;
   const { x, y, spacing } = app.layer.grid;
-  const at = viewer.toScreen(x[drawnRow], y[drawnRow]);
-  halo.hidden = spacing / viewer.viewBox().scale > PLENTY;
+  const at = viewer.toScreen(x[drawnRow], y[drawnRow]), side = spacing / viewer.viewBox().scale;
+  halo.hidden = side > PLENTY && !isBlind();
+  // In a check nothing else tells where the patch is.
+  halo.style.setProperty("--sic-ring", `${Math.max(2 * RING, isBlind() ? WIDE * side : 0)}px`);
   halo.style.transform = `translate(${at.x}px, ${at.y}px)`;
 }
 
@@ -149,9 +176,9 @@ function uncover(row, card) {
 }
 
 /** @param {number} label */
-export const answer = (label) => say({ kind: "seed", label }, `Seeded: ${current().classes[label].name}`);
+const answer = (label) => (isBlind() ? answerCheck(label) : say({ kind: "seed", label }, `Seeded: ${current().classes[label].name}`));
 
-const skip = () => say({ kind: "skip" }, "Cannot tell: noted, and not asked again");
+const skip = () => (isBlind() ? answerCheck(null) : say({ kind: "skip" }, "Cannot tell: noted, and not asked again"));
 
 /** Say something of the patch and go on at once; back to it where that could not be kept. @param {Record<string, unknown>} what @param {string} status */
 async function say(what, status) {

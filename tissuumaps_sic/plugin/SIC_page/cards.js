@@ -2,8 +2,11 @@
 
 import { app, current, isUntold, seededLabels, show } from "./state.js";
 
-/** @typedef {"suggested" | "disputed" | "unlike"} Kind */
-/** @typedef {{ kind: Kind, rows: number[], place: number, isCold?: boolean }} Deck cold: typical of the slide, while too few seeds tell what is in doubt */
+/** @import { Asked } from "./asked.js" */
+
+/** @typedef {"suggested" | "disputed" | "unlike" | "check"} Kind */
+/** @typedef {{ kind: Kind, rows: number[], place: number, isCold?: boolean, asked?: Asked }} Deck cold: typical of the slide, while too
+ * few seeds tell what is in doubt; asked: what a check has been told */
 
 /** Where the next patch is that `isDone` does not hold of; -1 where there is none. @param {Deck} deck @param {(row: number) => boolean} isDone */
 export const nextPlace = ({ rows, place }, isDone) => rows.findIndex((row, i) => i > place && !isDone(row));

@@ -3,7 +3,7 @@
 import { drawSeeds } from "./overlay.js";
 import { attempt, newToken } from "./requests.js";
 import * as server from "./server.js";
-import { app, isSeeded, layer, sessionRequest, subscribe, update } from "./state.js";
+import { app, isBlind, isSeeded, layer, sessionRequest, subscribe, update } from "./state.js";
 
 const IDLE = 400; // ms without a request, so that it is in the way of no click
 
@@ -24,8 +24,8 @@ export function followDoubts() {
   };
 }
 
-/** Labels come first, and those of cells. */
-const isIdle = () => !app.busy && !app.isSharpening;
+/** Labels come first, and those of cells; a check comes before what tells of them. */
+const isIdle = () => !app.busy && !app.isSharpening && !isBlind();
 
 /** What the seeds are to be judged by, in a word; "" where nobody wants that. */
 function wanted() {

@@ -6,7 +6,7 @@ import { stop } from "./requests.js";
 import { PAINTS } from "./painting.js";
 import { takePart } from "./parts.js";
 import { seed } from "./seeding.js";
-import { app, isOutlining, isSeeding, layer, show, tell } from "./state.js";
+import { app, isBlind, isOutlining, isSeeding, layer, show, tell } from "./state.js";
 import * as viewer from "./viewer.js";
 
 /** @import { CanvasEvent, Point } from "./viewer.js" */
@@ -15,10 +15,10 @@ const DRAG_TOLERANCE = 6; // screen pixels that a click may wander before it is 
 
 let restore = () => {};
 
-/** While clicks seed, TissUUmaps opens no tooltips at them. */
+/** While clicks seed, or a check asks, TissUUmaps opens no tooltips at them, which tell the label. */
 export function mute() {
   restore();
-  restore = isSeeding() ? viewer.muteTooltips() : () => {};
+  restore = isSeeding() || isBlind() ? viewer.muteTooltips() : () => {};
 }
 
 export function unmute() {

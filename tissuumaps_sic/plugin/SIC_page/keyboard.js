@@ -1,5 +1,6 @@
 /** The keys: the one table of what each does, for the keyboard and for the list that people read. */
 
+import { goOnChecking } from "./check.js";
 import { decide } from "./decide.js";
 import { cancel, releaseSpace, holdSpace } from "./gestures.js";
 import { nameOf } from "./keynames.js";
@@ -10,7 +11,7 @@ import { toggleRegions } from "./regions.js";
 import { resizeBrush, toggleSeeds } from "./painting.js";
 import { run, toggleLive } from "./runs.js";
 import { seed } from "./seeding.js";
-import { TOOLS, app, isSeeding, layer, show, tell } from "./state.js";
+import { TOOLS, app, isBlind, isSeeding, layer, show, tell } from "./state.js";
 import { nextUnlike, suggest } from "./suggestions.js";
 import { redo, undo } from "./undoing.js";
 import * as viewer from "./viewer.js";
@@ -24,6 +25,7 @@ import { step } from "./worklist.js";
  * @property {Record<string, () => void>} [acts] what is done when a key goes down, by its name (`nameOf`)
  * @property {Record<string, () => void>} [ends] what is done when it comes up again
  * @property {boolean} [repeats] whether it goes on while it is held
+ * @property {boolean} [always] whether it works while a check asks: it tells nothing of labels, and changes none
  * @property {boolean} [changes] whether it changes the session, which only happens where the panel is seen
  */
 
@@ -41,24 +43,26 @@ export const KEYS = [
   { name: "I", does: "seeds hidden or shown", acts: { i: toggleSeeds } },
   { name: "Space", does: "run", acts: { Space: holdSpace }, ends: { Space: () => { if (releaseSpace()) ifSeen(run); } } },
   { name: "Space-drag", does: "move the slide" },
-  { name: "Arrows", does: "move the slide; with Shift by a patch", repeats: true, acts: {
+  { name: "Arrows", does: "move the slide", repeats: true, always: true, acts: {
     ArrowLeft: () => viewer.panBy(-PAN, 0), ArrowRight: () => viewer.panBy(PAN, 0),
-    ArrowUp: () => viewer.panBy(0, -PAN), ArrowDown: () => viewer.panBy(0, PAN),
+    ArrowUp: () => viewer.panBy(0, -PAN), ArrowDown: () => viewer.panBy(0, PAN) } },
+  { name: "Shift with an arrow", does: "frame the patch beside", repeats: true, acts: {
     "Shift-ArrowLeft": () => goOn(-1, 0), "Shift-ArrowRight": () => goOn(1, 0),
     "Shift-ArrowUp": () => goOn(0, -1), "Shift-ArrowDown": () => goOn(0, 1) } },
   { name: "Enter", does: "seed the framed patch", changes: true, acts: { Enter: seedFramed } },
   { name: "Right button, menu key, Shift-F10", does: "what can be done with a patch", changes: true,
     acts: { ContextMenu: openPatchMenu, "Shift-F10": openPatchMenu } },
-  { name: "+, −", does: "nearer, farther", repeats: true, acts: {
+  { name: "+, −", does: "nearer, farther", repeats: true, always: true, acts: {
     "+": () => viewer.zoomBy(ZOOM), "=": () => viewer.zoomBy(ZOOM), "-": () => viewer.zoomBy(1 / ZOOM) } },
   { name: "L", does: "live on or off", changes: true, acts: { l: toggleLive } },
-  { name: "Z, Ctrl-Z", does: "undo", changes: true, acts: { z: undo, "Ctrl-z": undo } },
-  { name: "Shift-Z, Ctrl-Y", does: "redo", changes: true, acts: { "Shift-z": redo, "Ctrl-Shift-z": redo, "Ctrl-y": redo } },
+  { name: "Z, Ctrl-Z", does: "undo", changes: true, always: true, acts: { z: undo, "Ctrl-z": undo } },
+  { name: "Shift-Z, Ctrl-Y", does: "redo", changes: true, always: true, acts: { "Shift-z": redo, "Ctrl-Shift-z": redo, "Ctrl-y": redo } },
   { name: "N", does: "card of the next patch to name: typical ones first, then those in doubt", acts: { n: suggest } },
   { name: "1 … 9, S", does: "on a card: its class, or cannot tell" },
   { name: "Shift-N", does: "on a card: back" },
   { name: "U", does: "card of the next patch unlike any seed", acts: { u: nextUnlike } },
-  { name: "H, held", does: "the bare slide", acts: { h: () => lookBare(true) }, ends: { h: () => lookBare(false) } },
+  { name: "C", does: "check how good the labels are: patches chosen at random are asked about, labels hidden", changes: true, acts: { c: goOnChecking } },
+  { name: "H, held", does: "the bare slide", always: true, acts: { h: () => lookBare(true) }, ends: { h: () => lookBare(false) } },
   { name: "V", does: "next of the views", acts: { v: nextView } },
   { name: "Alt-click on a class", does: "its labels alone, again for all" },
   { name: "F2", does: "rename the class", changes: true, acts: { F2: () => startNaming(app.active) } },
@@ -66,11 +70,11 @@ export const KEYS = [
   { name: "G", does: "regions on or off", acts: { g: toggleRegions } },
   { name: "X", does: "next disputed place", acts: { x: nextDisputed } },
   { name: "Q, E", does: "decide for the first, the second reader", changes: true, acts: { q: () => decide(0), e: () => decide(1) } },
-  { name: "[, ]", does: "the slide before, the next one", acts: { "[": () => step(-1), "]": () => step(1) } },
+  { name: "[, ]", does: "the slide before, the next one", always: true, acts: { "[": () => step(-1), "]": () => step(1) } },
   { name: "F", does: "full screen (after a click on the slide)" },
   { name: "0", does: "the side bar away or back (after a click on the slide)" },
-  { name: "Esc", does: "cancel", acts: { Escape: cancel } },
-  { name: "?", does: "this list", acts: { "?": () => show({ areKeysOpen: !app.areKeysOpen }) } },
+  { name: "Esc", does: "cancel", always: true, acts: { Escape: cancel } },
+  { name: "?", does: "this list", always: true, acts: { "?": () => show({ areKeysOpen: !app.areKeysOpen }) } },
 ];
 
 /** @type {Map<string, Key & { act: () => void }>} */
@@ -154,7 +158,8 @@ export function onKey(event) {
   if (!key || name === "Escape" && viewer.isDrawingRegions()) return;
   swallow(event);
   if (event.repeat && !key.repeats) return;
-  if (key.changes) ifSeen(key.act); else key.act();
+  if (isBlind() && !key.always) tell("A check asks: answer it, or Esc leaves it");
+  else if (key.changes) ifSeen(key.act); else key.act();
 }
 
 /** @param {KeyboardEvent} event */

@@ -10,7 +10,7 @@ import { attempt, enqueue } from "./requests.js";
 import * as server from "./server.js";
 import { isShaded, shader } from "./shading.js";
 import { signOf } from "./signs.js";
-import { app, current, layer, subscribe, tell, update } from "./state.js";
+import { app, current, isBlind, layer, subscribe, tell, update } from "./state.js";
 import * as viewer from "./viewer.js";
 
 /** @import { Cells } from "./mosaic.js" */
@@ -126,6 +126,7 @@ const isLabelled = () => app.view === "labels" || isShaded(app.view);
 
 /** Of the patches' colours and of the labels. */
 function opacities() {
+  if (isBlind()) return [0, 0];
   if (app.isClosed) return app.view === "colors" || !app.labels ? [app.opacity, 0] : [0, app.opacity];
   const opacity = ease(app.opacity, layer().grid.spacing * viewer.screenScale());
   return [app.view === "colors" ? opacity : 0, isLabelled() ? opacity : 0];

@@ -1,6 +1,7 @@
 /** The plugin comes and goes. */
 
 import { followAside } from "./aside.js";
+import { followCheck } from "./check.js";
 import { followDecisions } from "./decide.js";
 import { followDoubts } from "./doubts.js";
 import { dropLasso, mouse, mute, onClick, unmute } from "./gestures.js";
@@ -18,7 +19,7 @@ import { closePatchMenu, onContextMenu } from "./patchmenu.js";
 import { hideWorklist, showWorklist } from "./panel/worklist.js";
 import { dropCells } from "./questions.js";
 import { onConflict } from "./requests.js";
-import { app, isSeeding, reset, subscribe, update } from "./state.js";
+import { app, isBlind, isSeeding, reset, subscribe, update } from "./state.js";
 import { followTitle } from "./title.js";
 import { followAsked } from "./undoing.js";
 import * as viewer from "./viewer.js";
@@ -59,8 +60,8 @@ export function init(container) {
   viewer.watchSaving();
   const slide = viewer.container();
   stops = [
-    followOutbox(), followHistory(), followHeld(), followAsked(), followDecisions(), followDoubts(), followSlide(), followPointer(), followMap(), followFrame(), followZoom(), followChanges(), followPatches(), followLegend(), followTitle(), followAside(), viewer.tidy(),
-    viewer.watchFront(container, (isInFront) => update({ isInFront })), subscribe(() => [isSeeding()], mute),
+    followOutbox(), followHistory(), followHeld(), followAsked(), followDecisions(), followDoubts(), followCheck(), followSlide(), followPointer(), followMap(), followFrame(), followZoom(), followChanges(), followPatches(), followLegend(), followTitle(), followAside(), viewer.tidy(),
+    viewer.watchFront(container, (isInFront) => update({ isInFront })), subscribe(() => [isSeeding(), isBlind()], mute),
     // Before anybody else on the page.
     listen(document, "keydown", onKey, true), listen(document, "keyup", onKeyUp, true), listen(window, "blur", forgetKeys),
     listen(document, viewer.LOADED, onLoaded),

@@ -5,7 +5,7 @@ import { holds } from "./grid.js";
 import { drawPointed } from "./overlay.js";
 import { seed } from "./seeding.js";
 import { shadedBy, shader } from "./shading.js";
-import { app, current, isSeeding, layer, seededLabels, subscribe, tell, update } from "./state.js";
+import { app, current, isBlind, isSeeding, layer, seededLabels, subscribe, tell, update } from "./state.js";
 import * as viewer from "./viewer.js";
 import { toggleMap } from "./views.js";
 
@@ -38,16 +38,19 @@ let gesture = null;
 /** Show the map while it is open, and what is pointed at on the slide; returns how to stop that. */
 export function followMap() {
   const stops = [
-    subscribe(() => [app.mapOpen, ...app.mapOpen
+    subscribe(() => [isOpen(), ...isOpen()
       ? [app.map, app.view, app.labels, shadedBy(app), app.state?.seeds, app.state?.classes, app.state?.run] : []], showMap),
     subscribe(() => [app.pointed], () => { if (box) drawMarks(); }, true),
   ];
   return () => { for (const stop of stops) stop(); };
 }
 
+// It tells by colours and by place what a patch is like, which a check must not.
+const isOpen = () => app.mapOpen && !isBlind();
+
 /** Show the map as it is now, or none. */
 function showMap() {
-  if (!app.mapOpen || !app.map || !app.state) {
+  if (!isOpen() || !app.map || !app.state) {
     closeMap();
     return;
   }

@@ -3,7 +3,7 @@
 import { layOut, paint, pixelOf, spread } from "./mosaic.js";
 import { strengthen } from "./ramp.js";
 import { isShaded, shader } from "./shading.js";
-import { app, current, layer } from "./state.js";
+import { app, current, isBlind, layer } from "./state.js";
 import * as viewer from "./viewer.js";
 
 /** @import { Cells, Lattice, Mosaic } from "./mosaic.js" */
@@ -41,7 +41,7 @@ export const labelsOf = (labels, cells) => (!isFineView() ? labels : cells?.labe
  */
 export function drawMap(labels, cells) {
   const drawn = mosaic(isFineView());
-  if (!drawn || !isPicture() || !(app.view === "colors" ? areColorsPicture() : app.view === "labels" || isShaded(app.view))) {
+  if (!drawn || !isPicture() || isBlind() || !(app.view === "colors" ? areColorsPicture() : app.view === "labels" || isShaded(app.view))) {
     viewer.hidePicture();
     return;
   }

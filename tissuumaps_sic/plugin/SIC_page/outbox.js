@@ -28,13 +28,14 @@ function keep(unsent) {
 }
 
 /**
- * Seed patches, or (`label` null) take their seeds back; what cannot be sent now is kept.
- * @param {{ label: number | null, patches: number[] }} seeds
+ * Seed patches, or (`label` null) take their seeds back; or answer a patch of the check, null where one cannot tell. What cannot be
+ * sent now is kept.
+ * @param {{ label: number | null, patches: number[], isAnswer?: boolean }} seeds
  */
-export async function sendSeeds({ label, patches }) {
+export async function sendSeeds({ label, patches, isAnswer = false }) {
   // By its name: another tab may change which class has which number.
   const name = label === null ? null : current().classes[label].name;
-  keep([...app.unsent, { h5ad: layer().h5ad, session: app.session, name, patches, user: user(), time: new Date().toISOString() }]);
+  keep([...app.unsent, { h5ad: layer().h5ad, session: app.session, name, patches, user: user(), time: new Date().toISOString(), ...isAnswer ? { isAnswer } : {} }]);
   await sendAll();
 }
 
@@ -45,8 +46,10 @@ async function sendAll() {
   while (app.unsent.length) {
     const [first, ...rest] = app.unsent;
     try {
+      const label = labelOf(first), { patches, isAnswer } = first, { flips } = app;
       takeState(await server.change(sessionRequest({ user: first.user,
-        change: { kind: "seed", label: labelOf(first), patches: first.patches } })));
+        change: isAnswer ? { kind: "answer", label, patch: patches[0] } : { kind: "seed", label, patches } })));
+      if (isAnswer) update({ flips }); // which seeds alone change
     } catch (error) {
       if (error instanceof server.ServerError && error.status === server.CONFLICT && conflicts++ < MOST_CONFLICTS) {
         await reload();

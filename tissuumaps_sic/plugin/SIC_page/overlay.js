@@ -4,7 +4,7 @@ import { svg } from "./dom.js";
 import { isFineView, labelsOf, mosaic } from "./maps.js";
 import { ofGrid, ofMosaic, outline } from "./outlines.js";
 import { dashOf, signOf } from "./signs.js";
-import { app, current, doubtfulSeeds, field, isSeeding, layer, seededLabels, subscribe } from "./state.js";
+import { app, current, doubtfulSeeds, field, isBlind, isSeeding, layer, seededLabels, subscribe } from "./state.js";
 import * as viewer from "./viewer.js";
 
 const MOST_SQUARES = 1000; // seeds that are drawn one by one
@@ -123,7 +123,7 @@ function doubtMark(row, color) {
 
 export function drawSeeds() {
   clearSeeds();
-  if (!app.state || app.isClosed) return;
+  if (!app.state || app.isClosed || isBlind()) return;
   const group = svg("g", { id: "SIC_seeds", "pointer-events": "none" });
   const seeds = seededLabels(), { classes, listed } = current();
   if (seeds.size > MOST_SQUARES) drawBorders(group, seeds);
@@ -136,8 +136,8 @@ export function drawSeeds() {
         "data-patch": row, "data-label": label }),
       ...letter(place, signOf(listed.indexOf(label))));
   }
-  for (const { name, patches } of app.unsent) {
-    if (patches.length > MOST_SQUARES) continue;
+  for (const { name, patches, isAnswer } of app.unsent) {
+    if (isAnswer || patches.length > MOST_SQUARES) continue;
     const color = classes.find((each) => each.name === name)?.color ?? "#fff";
     for (const row of patches) {
       group.append(svg("rect", { ...square(row), stroke: "#111", "stroke-width": 5 }),
@@ -171,7 +171,7 @@ function outlinesOf(labels) {
 export function drawOutlines() {
   clearOutlines();
   const { labels } = app, classes = app.state?.run?.classes;
-  if (app.isClosed || app.view !== "outlines" || !labels || !classes) return;
+  if (app.isClosed || isBlind() || app.view !== "outlines" || !labels || !classes) return;
   const group = svg("g", { id: "SIC_outlines", "pointer-events": "none" });
   const corner = viewer.toViewport(0, 0), unit = viewer.toViewport(1, 1);
   const look = { fill: "none", "vector-effect": "non-scaling-stroke", "stroke-linecap": "round" };

@@ -7,7 +7,7 @@ import { startNote } from "./remarks.js";
 import { change } from "./runs.js";
 import { seedAs, unseed } from "./seeding.js";
 import { signOf } from "./signs.js";
-import { app, current, layer, seededNow, tell } from "./state.js";
+import { app, current, isBlind, layer, seededNow, tell } from "./state.js";
 import * as viewer from "./viewer.js";
 import { showWhy } from "./why.js";
 
@@ -81,7 +81,7 @@ function onPress(event) {
 export function onContextMenu(event) {
   if (!app.state || !app.isInFront) return;
   event.preventDefault();
-  if (close) return; // that was the menu key
+  if (close || isBlind()) return; // that was the menu key
   const row = layer().grid.at(viewer.placeOf(event));
   if (row === null) tell("There is no patch here");
   else open(row, { x: event.clientX, y: event.clientY });

@@ -54,6 +54,7 @@ async function makeChange(what, status) {
   if (!made) return;
   try {
     if (made.kind === "seed") await sendSeeds(/** @type {{ label: number | null, patches: number[] }} */ (made));
+    else if (made.kind === "answer") await sendSeeds({ label: made.label, patches: [made.patch], isAnswer: true });
     else {
       takeState(await server.change(sessionRequest({ user: user(), change: made })));
       noteSaved();
@@ -65,7 +66,7 @@ async function makeChange(what, status) {
   }
   update({ status: typeof status === "function" ? status() : status });
   if (app.live && !isSeeded()) update({ status: `Live waits: each class needs a seed: ${tellSeeds()}` });
-  const goesOn = (app.live || owed) && !waiting && canRun();
+  const goesOn = (app.live && made.kind !== "answer" || owed) && !waiting && canRun();
   if (!waiting) owed = false;
   // In one frame with the labels, where these come soon.
   const seeds = setTimeout(drawSeeds, goesOn ? SOON : 0);

@@ -18,7 +18,7 @@ import { unpack } from "./packing.js";
  *   classes: SeedClass[], listed: number[], seeds: { patches: number[], labels: number[] }, borrowed: Loan[],
  *   revision: number, can_undo: boolean, can_redo: boolean, undo: Step | null, redo: Step | null, n_steps: number,
  *   readers: string[], scheme: Scheme | null, run: Run | null, skipped: number[], notes: Note[],
- *   checked: { time: string, user: string, is_current: boolean } | null }} Session what is known of a slide's session
+ *   sample: { answered: number, unclear: number } | null, checked: { time: string, user: string, is_current: boolean } | null }} Session what is known of a slide's session
  * @typedef {{ number: number, text: string, time: string, user: string, patch: number | null, box: number[] | null,
  *   outline: [number, number][] | null, place: string }} Note patch: a row, of a part that in its middle, null of the slide; box (left,
  *   top, right, bottom) and outline (corners): of a part, level-0 pixels
@@ -49,6 +49,15 @@ import { unpack } from "./packing.js";
  *   say it is of, how surely (0..1)
  * @typedef {{ doubtful: Doubt[], accuracy: number | null, judged: number }} Doubts accuracy: share of the judged seeds whose class
  *   the others say too
+ * @typedef {{ value: number, low: number, high: number }} Figure the true one lies from low to high 95 times in 100
+ * @typedef {{ name: string, color: string, patches: number, answers: number, precision: Figure | null, recall: Figure | null,
+ *   f1: Figure | null, area: Figure | null, share: Figure, labelled_area: number | null }} ClassQuality areas: mm2; share: of the tissue
+ * @typedef {{ patches: number, share: Figure | null, kappa: Figure | null, names: string[], table: number[][] }} Agreement of two
+ *   readers' answers
+ * @typedef {{ state: "none" | "few" | "void" | "ready", told: string, answers: number, unclear: number, accuracy: Figure | null,
+ *   classes: ClassQuality[], halving: number | null, halved: string, fewest: number, wanted: number, agreement?: Agreement }} Quality
+ *   what a check tells of the labels
+ * @typedef {{ patches: number[], answered: number, fewest: number, wanted: number }} Questions
  * @typedef {Record<string, unknown>} Content
  */
 
@@ -116,6 +125,12 @@ export const decisions = (content) => postForJson("decisions", content);
 export const suggest = (content) => postForJson("suggest", content);
 /** @type {(content: Content, signal: AbortSignal) => Promise<Doubts>} */
 export const judge = (content, signal) => postForJson("judge", content, signal);
+/** @type {(content: Content) => Promise<Session>} */
+export const draw = (content) => postForJson("draw", content);
+/** @type {(content: Content) => Promise<Questions>} */
+export const questions = (content) => postForJson("questions", content);
+/** @type {(content: Content) => Promise<Quality>} */
+export const verify = (content) => postForJson("verify", content);
 /** @type {(content: Content) => Promise<{ written: string }>} */
 export const write = (content) => postForJson("write", content);
 /** @type {(content: Content) => Promise<{ regions: Region[] }>} */

@@ -5,14 +5,15 @@ import { makeStore } from "./store.js";
 
 /** @import { Deck } from "./cards.js" */
 /** @import { Pair } from "./pairs.js" */
-/** @import { Compared, Decisions, Doubt, Doubts, Facts, History, Layout, Looked, Note, Region, Scores, Session, Tables, Why, Worklist } from "./server.js" */
+/** @import { Compared, Decisions, Doubt, Doubts, Facts, History, Layout, Looked, Note, Quality, Region, Scores, Session, Tables, Why, Worklist } from "./server.js" */
 /** @import { Grid } from "./grid.js" */
 /** @import { Cells, Lattice } from "./mosaic.js" */
 
 /**
  * @typedef {{ uid: string, h5ad: string }} Layer
- * @typedef {{ h5ad: string, session: string, name: string | null, patches: number[], user: string, time: string }} Unsent seeds
- *   of a class by its name (null: taken back) that the server has not got yet
+ * @typedef {{ h5ad: string, session: string, name: string | null, patches: number[], user: string, time: string,
+ *   isAnswer?: boolean }} Unsent seeds of a class by its name (null: taken back) that the server has not got yet; or what is said of a
+ *   patch of the check (null: one cannot tell)
  * @typedef {{ h5ad: string, session: string, revision: number, name: string, text: string }} Held a session's file, as it was seen last
  * @typedef {{ kind: string, h5ad: string, token: string, stage: string | null, share: number | null,
  *   isStopping: boolean, isSuperseded: boolean }} Job what can be asked about and stopped
@@ -74,6 +75,8 @@ const store = makeStore({
   flips: /** @type {number | null} */ (null), // share of labels that change when the seeds are resampled, of this revision
   doubts: /** @type {Doubts & { of: string } | null} */ (null), // of the seeds, as they were when asked about (`of`)
   seedsOpen: false, // whether the list of the seeds is
+  quality: /** @type {{ of: string, found: Quality | null, problem: string } | null} */ (null), // what the check tells, of which session
+  checkOther: /** @type {string | null} */ (null), // the session whose answers are compared with these
   card: /** @type {Deck | null} */ (null), // the patches that one is asked about, and which of them now
   gallery: /** @type {{ label: number, from: number } | null} */ (null), // of which class of the labels, from which picture on
   brush: 1, // across, in patches
@@ -146,7 +149,10 @@ export const isSeeding = () => isAtWork() && app.seeding && !isOutlining();
 /** Whether a drag on the slide draws the part that a note is on. */
 export const isOutlining = () => isAtWork() && app.part !== null && !app.part.corners.length;
 
-const isAtWork = () => app.state !== null && app.isInFront && !app.isBare;
+const isAtWork = () => app.state !== null && app.isInFront && !app.isBare && !isBlind();
+
+/** Whether a check asks: then nothing may be seen that tells what a patch is labelled. */
+export const isBlind = () => !app.isClosed && app.card?.kind === "check";
 
 /** Whether there is what a view draws. @param {string} view */
 export const canView = (view) => (["labels", "outlines"].includes(view) ? Boolean(app.labels)
@@ -174,6 +180,12 @@ export const seededLabels = ofSeeds(({ patches, labels }) => new Map(patches.map
 /** The seeds that the others contradict, but for those that were changed since. @returns {Doubt[]} */
 export const doubtfulSeeds = () => app.doubts?.doubtful.filter(({ patch, label }) => seededLabels().get(patch) === label) ?? [];
 
+/** What the check tells of the labels of the session that is open, or null. */
+export const qualityHere = () => (app.quality?.of === placeOfSession() ? app.quality : null);
+
+/** Which session of which slide is open, in a word. */
+export const placeOfSession = () => `${app.layer?.h5ad}\n${app.session}`;
+
 const seededClasses = ofSeeds(({ labels }) => new Set(labels));
 
 /** Whether a class has a seed, here or borrowed; one that has none is not used on this slide. @param {number} label */
@@ -200,8 +212,8 @@ export const tellSeeds = () => current().listed.map((label) => `${current().clas
 export function seededNow() {
   if (!app.unsent.length) return seededLabels();
   const known = new Map(seededLabels()), names = current().classes.map((each) => each.name);
-  for (const { name, patches } of app.unsent) {
-    for (const row of patches) if (name === null) known.delete(row); else known.set(row, names.indexOf(name));
+  for (const { name, patches, isAnswer } of app.unsent) {
+    if (!isAnswer) for (const row of patches) if (name === null) known.delete(row); else known.set(row, names.indexOf(name));
   }
   return known;
 }

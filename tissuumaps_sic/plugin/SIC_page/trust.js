@@ -2,6 +2,8 @@
 
 import { share } from "./dom.js";
 
+/** @import { Figure, Quality } from "./server.js" */
+
 /**
  * @typedef {object} Known
  * @property {number | null} flips share of the labels that change when seeds are resampled
@@ -27,4 +29,16 @@ export function tellTrust({ flips, accuracy, doubtful, isThin, isLabelled }) {
     known: parts && `${parts.charAt(0).toUpperCase()}${parts.slice(1)}.`,
     advice: doubtful ? look : isLabelled ? go : "Run to see the labels (Space).",
   };
+}
+
+/** A figure and where the true one lies, in words. @param {Figure} figure */
+export const tellFigure = ({ value, low, high }) => `${value.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
+
+/** What a check tells of the labels, or that there is none, in a sentence. @param {Quality} quality */
+export function tellCheck({ state, answers, wanted, accuracy, classes, halved }) {
+  const f1 = classes.find(({ name }) => name === halved)?.f1, by = `by ${answers} patches.`;
+  if (state === "none") return `Check ${wanted} patches to know how good they are.`;
+  if (state === "few") return `The check goes on: ${answers} of ${wanted} answered.`;
+  if (state === "void") return "The check is void: begin another.";
+  return f1 ? `F1 of ${halved} ${tellFigure(f1)} ${by}` : accuracy ? `${tellFigure(accuracy)} of the labels are right, ${by}` : `Checked ${by}`;
 }

@@ -6,7 +6,7 @@ import { drawMap, isPicture } from "./maps.js";
 import { drawOutlines } from "./overlay.js";
 import { enqueue } from "./requests.js";
 import { isShaded } from "./shading.js";
-import { app, canView, current, show, update } from "./state.js";
+import { app, canView, current, isBlind, show, update } from "./state.js";
 import * as viewer from "./viewer.js";
 
 /** Draw the slide alone, the patches' colours, the labels, their outlines, how sure they are, or where the tissue is. @param {string} view */
@@ -48,7 +48,7 @@ export function nextView() {
 /** Draw nothing over the slide for as long as a key is held. @param {boolean} isBare */
 export function lookBare(isBare) {
   show({ isBare });
-  viewer.setBare(isBare);
+  viewer.setBare(isBare || isBlind());
 }
 
 /** @param {number} opacity */

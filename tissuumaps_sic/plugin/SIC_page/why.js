@@ -1,7 +1,7 @@
 /** Why a patch is what it is: the seeds that it is most like, asked for where the pointer rests. */
 
 import * as server from "./server.js";
-import { app, layer, sessionRequest, subscribe, update } from "./state.js";
+import { app, isBlind, layer, sessionRequest, subscribe, update } from "./state.js";
 import * as viewer from "./viewer.js";
 
 const HOVER = 150; // ms that the pointer rests before the server is asked
@@ -47,7 +47,7 @@ export async function showWhy(row) {
 
 /** @param {number | null} row */
 async function explain(row) {
-  if (app.busy) return;
+  if (app.busy || isBlind()) return;
   asked = question(row);
   if (row === null) return;
   try {

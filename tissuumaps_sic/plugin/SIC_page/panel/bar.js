@@ -2,7 +2,7 @@
 
 import { classTag, html } from "../dom.js";
 import { barOf, magnificationOf } from "../ruler.js";
-import { app, isOutlining, isSeeding, isTemporary, layer, subscribe } from "../state.js";
+import { app, isBlind, isOutlining, isSeeding, isTemporary, layer, subscribe } from "../state.js";
 import * as viewer from "../viewer.js";
 import { drawMessages, followProgress, messages } from "./messages.js";
 import { mount } from "./section.js";
@@ -20,7 +20,7 @@ export function showBar() {
   bar = html("div", { class: "sic sic-bar", id: "sic-bar" });
   ruler = html("div", { class: "sic sic-ruler", id: "sic-ruler" });
   viewer.stage().append(bar, ruler);
-  mount(bar, () => [isSeeding(), isOutlining(), app.active, app.state?.classes], drawBadge);
+  mount(bar, () => [isSeeding(), isOutlining(), isBlind(), app.active, app.state?.classes], drawBadge);
   mount(bar, messages, drawMessages);
   mount(bar, () => [app.isUnsaved, app.unsent.length, app.savedAt, app.busy?.kind === "Saving", app.state !== null, app.facts?.unwritable], drawSaved);
   stops = [followProgress(), viewer.onMove(drawRuler), subscribe(() => [app.facts], drawRuler),
@@ -39,6 +39,7 @@ export function hideBar() {
 
 /** What a click on the slide does; nothing where it only looks. */
 function drawBadge() {
+  if (isBlind()) return [html("div", { id: "sic-badge", class: "sic-pill" }, "Check: labels are hidden")];
   if (isOutlining()) return [html("div", { id: "sic-badge", class: "sic-pill" }, "Drawing: the part that the note is on")];
   const seedClass = isSeeding() ? app.state?.classes[app.active] : null;
   if (!seedClass) return [];

@@ -5,7 +5,7 @@ import { menu } from "../menus.js";
 import { run } from "../runs.js";
 import { addOffered, editClass, offerClasses, removeClass } from "../seeding.js";
 import { signOf } from "../signs.js";
-import { app, isSlow, isUntold, isUsed, show, tables } from "../state.js";
+import { app, isBlind, isSlow, isUntold, isUsed, show, tables } from "../state.js";
 import { suggest } from "../suggestions.js";
 import { redo, undo } from "../undoing.js";
 import { showAlone, showClass } from "../views.js";
@@ -120,14 +120,14 @@ function removal(state, label) {
 
 /** What is done most, always in sight. @type {Section} */
 export const changes = {
-  shows: (state) => [state.can_undo, state.can_redo, state.classes.length, isUntold(), app.tables, isSlow()],
+  shows: (state) => [state.can_undo, state.can_redo, state.classes.length, isUntold(), app.tables, isSlow(), isBlind()],
   draw: (state) => [html("div", { class: "sic-buttons" },
     button("▶ Run", "Label every patch of the slide from your examples (Space)", run,
-      { id: "sic-run", class: "btn btn-sm btn-primary", disabled: isSlow() }),
+      { id: "sic-run", class: "btn btn-sm btn-primary", disabled: isSlow() || isBlind() }),
     button("↶ Undo", "Take the last change back (Z)", undo, { id: "sic-undo", disabled: isSlow() || !state.can_undo }),
     button("↷ Redo", "Do it again (Shift-Z)", redo, { id: "sic-redo", disabled: isSlow() || !state.can_redo }),
     button("Suggest", isUntold() ? "Show typical patches of this slide, one by one, to name a few of each class (N)"
-      : "Ask about the patches whose seeds would tell most, one by one (N)", suggest, { id: "sic-suggest", disabled: isSlow() }),
+      : "Ask about the patches whose seeds would tell most, one by one (N)", suggest, { id: "sic-suggest", disabled: isSlow() || isBlind() }),
     state.classes.length < tables().most_classes
       ? button("+ Class", "Add a class", () => startNaming(null), { id: "sic-add-class", disabled: isSlow() })
       : button("+ Class", "There can be no more classes; merge some", () => {}, { id: "sic-add-class", disabled: true }))],

@@ -11,9 +11,10 @@ import { decisions } from "./decide.js";
 import { history } from "./history.js";
 import { areas, outputs } from "./outputs.js";
 import { keys } from "./keys.js";
+import { quality } from "./quality.js";
 import { review } from "./review.js";
 import { embeddings, runs } from "./runs.js";
-import { mount, mountGroup, mountSection, unmount } from "./section.js";
+import { mount, mountGroup, mountSection, mountTelling, unmount } from "./section.js";
 import { seeds } from "./seeds.js";
 import { naming, sessions, slide } from "./sessions.js";
 import { steps } from "./steps.js";
@@ -34,10 +35,11 @@ const GROUPS = [
   ["Labels", [runs, embeddings, outputs, areas]],
   ["Seeding", [seeding, borrowed, scheme]],
   ["Readers", [sessions, naming, compare, decisions]],
+  ["How good is it", [quality]],
   ["Review", [review]],
   ["Why", [why]],
 ];
-const BELOW = [seeds, history, keys];
+const BELOW = [seeds, history];
 
 /** @type {HTMLElement | null} */
 let panel = null;
@@ -60,7 +62,8 @@ export function showPanel(container) {
     : [html("p", { class: "mt-2", id: "sic-waiting" }, app.error || "Waiting for the patches of an h5ad to load …")]));
   for (const section of ABOVE) mountSection(above, section);
   for (const [title, sections] of GROUPS) mountGroup(below, title, sections);
-  for (const section of BELOW) mountSection(below, section);
+  for (const section of BELOW) mountTelling(below, section);
+  mountSection(below, keys);
   // What has the focus is never brought into view behind what stays in place.
   measure = new ResizeObserver(() => panel?.style.setProperty("--sic-above", `${above.offsetHeight}px`));
   measure.observe(above);

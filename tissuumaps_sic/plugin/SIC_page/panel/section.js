@@ -1,7 +1,7 @@
 /** A part of the panel, which is drawn anew when what it shows has changed and only then. */
 
 import { html } from "../dom.js";
-import { app, subscribe } from "../state.js";
+import { app, isBlind, subscribe } from "../state.js";
 
 /** @import { Child } from "../dom.js" */
 /** @import { Session } from "../server.js" */
@@ -46,6 +46,10 @@ export function mountSection(panel, { shows, draw }) {
   mount(panel, () => (app.state ? shows(app.state) : []), () => (app.state ? draw(app.state) : []));
 }
 
+/** Put a section into the panel that shows nothing while a check asks: it tells what patches are labelled, or leads there. @param {Element} panel @param {Section} section */
+export const mountTelling = (panel, { shows, draw }) => mountSection(panel, {
+  shows: (state) => (isBlind() ? [] : shows(state)), draw: (state) => (isBlind() ? [] : draw(state)) });
+
 /** Put sections under a heading into the panel, which folds them and is remembered. @param {Element} panel @param {string} title @param {Section[]} sections */
 export function mountGroup(panel, title, sections) {
   const group = html("details", { class: "sic-group", open: !folded().includes(title), ontoggle: () => {
@@ -53,7 +57,7 @@ export function mountGroup(panel, title, sections) {
     localStorage.setItem(FOLDED, JSON.stringify(group.open ? others : [...others, title]));
   } }, html("summary", { title: `${title}: fold or unfold` }, title));
   panel.append(group);
-  for (const section of sections) mountSection(group, section);
+  for (const section of sections) mountTelling(group, section);
 }
 
 /** @returns {string[]} */

@@ -1,8 +1,9 @@
-/** When one may stop: one sentence under Run. What a check sample says of the labels has its place here too. */
+/** When one may stop: one sentence under Run, with what a check says of the labels. */
 
 import { html, sum } from "../dom.js";
-import { app, doubtfulSeeds, isUsed } from "../state.js";
-import { tellTrust } from "../trust.js";
+import { showQuality } from "../check.js";
+import { app, doubtfulSeeds, isBlind, isUsed, qualityHere } from "../state.js";
+import { tellCheck, tellTrust } from "../trust.js";
 import { showDoubtful } from "./doubts.js";
 import { FEW } from "./steps.js";
 
@@ -11,20 +12,31 @@ import { FEW } from "./steps.js";
 const WHAT_IT_IS = "Labels that hang on single seeds: the share that would be another if a few of your examples were left out. "
   + "Seeds that agree: every seed is left out in turn and judged by all others; that is said of the seeds, and not of the slide";
 
+const BLIND = "A check asks: labels, seeds and all that would tell them are hidden until it is left. Esc leaves it; the answers stay.";
+
 /** @type {import("./section.js").Section} */
 export const trust = {
-  shows: (state) => [app.flips, app.doubts, state.seeds, state.run !== null, app.labels !== null],
+  shows: (state) => [app.flips, app.doubts, state.seeds, state.run !== null, app.labels !== null, qualityHere(), isBlind()],
   draw(state) {
     const isLabelled = state.run !== null && app.labels !== null, doubtful = doubtfulSeeds().length;
+    if (isBlind()) return [html("div", { id: "sic-stop", class: "sic-stop", role: "status" }, BLIND)];
     if (!isLabelled && app.flips === null) return [];
     const { isSettled, known, advice } = tellTrust({ flips: app.flips, accuracy: app.doubts?.accuracy ?? null, doubtful, isLabelled,
       isThin: state.listed.some((label) => isUsed(label) && nSeeds(state, label) < FEW) });
     return [html("div", { id: "sic-stop", class: "sic-stop", role: "status", title: WHAT_IT_IS },
       known ? html("span", { class: isSettled ? "sic-settled" : "" }, `${known} `) : null,
       doubtful ? html("button", { type: "button", id: "sic-look-doubtful", class: "sic-link", title: "Open the list of seeds, the doubtful ones first",
-        onclick: showDoubtful }, advice) : advice)];
+        onclick: showDoubtful }, advice) : advice,
+      isLabelled ? " " : null, isLabelled ? check() : null)];
   },
 };
+
+/** What a check says, which leads to all that it says; nothing until the server has told. */
+function check() {
+  const found = qualityHere()?.found;
+  return found ? html("button", { type: "button", id: "sic-look-quality", class: "sic-link", title: "Open “How good is it”",
+    onclick: showQuality }, tellCheck(found)) : null;
+}
 
 /** Seeds of a class, here and borrowed. @param {Session} state @param {number} label */
 const nSeeds = ({ seeds, borrowed }, label) => seeds.labels.filter((each) => each === label).length

@@ -11,8 +11,9 @@ export const unsent = {
   draw() {
     const n = app.unsent.length;
     if (!n || (app.busy && !isSlow())) return [];
+    const what = app.unsent.some(({ isAnswer }) => isAnswer) ? "" : " of seeds";
     return [html("div", { class: "sic-unsent", id: "sic-unsent", role: "alert" },
-      html("div", {}, `${n === 1 ? "1 change of seeds is" : `${n} changes of seeds are`} not saved yet; ${n === 1 ? "it is" : "they are"} kept in this page.`),
+      html("div", {}, `${n === 1 ? `1 change${what} is` : `${n} changes${what} are`} not saved yet; ${n === 1 ? "it is" : "they are"} kept in this page.`),
       button("Try now", "Send them to the server", sendAgain, { id: "sic-send", disabled: isSlow() }),
       button("Save as a file", "Have them as a file, which this panel reads again", saveUnsent, { id: "sic-save-unsent" }))];
   },

@@ -39,6 +39,12 @@ export function setBare(isBare) {
   tmapp.ISS_viewer.canvas.classList.toggle("sic-bare", isBare);
 }
 
+/** Keep what part of the slide is in view; returns how to bring it back. */
+export function keepPlace() {
+  const { viewport } = tmapp.ISS_viewer, bounds = viewport.getBounds();
+  return () => { viewport.fitBounds(bounds, true); };
+}
+
 /** Tell whether an element of the side bar is what it shows, now and whenever that changes; returns how to stop that. @param {Element} element @param {(isInFront: boolean) => void} tell */
 export function watchFront(element, tell) {
   const look = () => tell(!element.closest(".tab-pane:not(.active), .accordion-collapse:not(.show)"));
