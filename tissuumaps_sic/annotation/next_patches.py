@@ -16,10 +16,8 @@ from tissuumaps_sic.labelling.progress import Progress, Stretch
 from tissuumaps_sic.labelling.typical import choose_typical, is_untold
 from tissuumaps_sic.slidefile.arrays import Index
 from tissuumaps_sic.slides.slide import EmbeddedSlide
-from tissuumaps_sic.slides.umap import read_tissue
+from tissuumaps_sic.slides.umap import find_thin
 
-# Share of a patch below which there is not much to tell its class by.
-_LITTLE_TISSUE = 0.5
 # Each costs as much as one that is asked for.
 _MOST_LEFT_OUT = 100
 
@@ -96,14 +94,13 @@ def suggest_next(
     except ValueError as error:
         raise SessionError(str(error)) from error
     patches = found[~np.isin(found, passed)]
-    tissue = read_tissue(slide.path)
-    thin = np.zeros(len(patches), bool) if tissue is None else tissue[patches] < _LITTLE_TISSUE
+    thin = find_thin(slide.path, slide.n_patches)[patches]
     return Suggestion(np.concatenate([patches[~thin], patches[thin]])[:n], is_cold=False, flips=flips)
 
 
 def _suggest_typical(slide: EmbeddedSlide, n: int, clicked: Index, stretch: Stretch) -> Suggestion:
-    tissue = read_tissue(slide.path)
-    candidates = None if tissue is None or (tissue < _LITTLE_TISSUE).all() else tissue >= _LITTLE_TISSUE
+    thin = find_thin(slide.path, slide.n_patches)
+    candidates = None if thin.all() else ~thin
     try:
         prepared = slide.prepare(stretch.part(0.0, 0.3))
         prepared.ready(stretch.part(0.3, 0.8))

@@ -7,26 +7,34 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tissuumaps_sic.commands.options import add_file, add_json, pick_given
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, METHODS
 from tissuumaps_sic.slidefile.console import as_wrong_use, read_count
 
 if TYPE_CHECKING:
-    from tissuumaps_sic.annotation.next_patches import Suggestion
+    from tissuumaps_sic.annotation.session import Session
     from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 log = logging.getLogger(__name__)
 
 HELP = "which patches of a slide to look at next, the first clicks included"
 _TYPICAL, _IN_DOUBT = "typical", "in doubt"
+# A row, and why it is to be looked at.
+_Reasoned = tuple[int, str]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     add_file(parser)
     parser.add_argument("-n", type=read_count, default=10, metavar="N", help="how many (default: 10)")
+    parser.add_argument(
+        "--second-opinion",
+        action="store_true",
+        help="where another kind of model, from the same seeds, says another class than the labels: errors "
+        "are more common there; N of each pair of classes",
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -50,11 +58,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Suggest patches of the slide."""
     from tissuumaps_sic.annotation.lending import guests_of
-    from tissuumaps_sic.annotation.next_patches import suggest_next
     from tissuumaps_sic.annotation.records import SessionError
     from tissuumaps_sic.annotation.session import Session
     from tissuumaps_sic.annotation.store import load_session, session_path
-    from tissuumaps_sic.labelling.progress import bar
     from tissuumaps_sic.slides.slide import open_slide_file
 
     slide = open_slide_file(options.file, **pick_given(options, "embedding"))
@@ -63,32 +69,54 @@ def run(options: argparse.Namespace) -> int:
     is_new = not options.session and not path.exists()
     session = Session.new(slide) if is_new else load_session(path, slide)
     skipped = session.rows_of(session.skipped)
-    with bar() as progress:
-        found = suggest_next(
-            slide,
-            session,
-            options.n,
-            method=options.method,
-            guests=guests_of(slide, session.loans),
-            left_out=skipped[skipped < slide.n_patches].tolist(),
-            progress=progress,
-        )
-    if len(found.patches) < options.n:
-        log.warning("%s: there are no more than %d patches left", slide.name, len(found.patches))
+    asked = {
+        "method": options.method,
+        "guests": guests_of(slide, session.loans),
+        "left_out": skipped[skipped < slide.n_patches].tolist(),
+    }
+    choose = _choose_differing if options.second_opinion else _choose_next
+    found = choose(slide, session, options.n, asked)
     if options.json:
-        names = [str(slide.patch_names[row]) for row in found.patches]
-        print(json.dumps({"slide": slide.name, "patches": names, "why": _why(found)}))
+        names = [str(slide.patch_names[row]) for row, _ in found]
+        print(json.dumps({"slide": slide.name, "patches": names, "why": [why for _, why in found]}))
         if not options.output:
             return 0
     _write(slide, found, options.output)
     return 0
 
 
-def _why(found: Suggestion) -> str:
-    return _TYPICAL if found.is_cold else _IN_DOUBT
+def _choose_next(slide: EmbeddedSlide, session: Session, n: int, asked: dict[str, Any]) -> list[_Reasoned]:
+    from tissuumaps_sic.annotation.next_patches import suggest_next
+    from tissuumaps_sic.labelling.progress import bar
+
+    with bar() as progress:
+        found = suggest_next(slide, session, n, progress=progress, **asked)
+    if len(found.patches) < n:
+        log.warning("%s: there are no more than %d patches left", slide.name, len(found.patches))
+    why = _TYPICAL if found.is_cold else _IN_DOUBT
+    return [(int(row), why) for row in found.patches]
 
 
-def _write(slide: EmbeddedSlide, found: Suggestion, target: Path | None) -> None:
+def _choose_differing(
+    slide: EmbeddedSlide, session: Session, n: int, asked: dict[str, Any]
+) -> list[_Reasoned]:
+    from tissuumaps_sic.annotation.second_opinion import ask_second_opinion
+    from tissuumaps_sic.labelling.progress import bar
+
+    with bar() as progress:
+        pairs = ask_second_opinion(slide, session, n, progress=progress, **asked)
+    if not pairs:
+        log.warning("%s: a second opinion says the same everywhere", slide.name)
+    names = [each.name for each in session.classes]
+    return [
+        (int(row), f"{names[rare]} or {names[common]}?")
+        for each in pairs
+        for rare, common in [each.classes]
+        for row in each.patches
+    ]
+
+
+def _write(slide: EmbeddedSlide, found: list[_Reasoned], target: Path | None) -> None:
     """Write name and centre of each patch, why it is suggested and room for its class, as a CSV."""
     from tissuumaps_sic.slidefile.writing import replacing
 
@@ -99,13 +127,13 @@ def _write(slide: EmbeddedSlide, found: Suggestion, target: Path | None) -> None
         _write_rows(slide, found, file)
 
 
-def _write_rows(slide: EmbeddedSlide, found: Suggestion, file: TextIO) -> None:
+def _write_rows(slide: EmbeddedSlide, found: list[_Reasoned], file: TextIO) -> None:
     import csv
 
     from tissuumaps_sic.slidefile.tables import as_text
 
     writer = csv.writer(file)
     writer.writerow(("patch", "x", "y", "why", "class"))
-    for row in found.patches:
+    for row, why in found:
         x, y = slide.centres[row]
-        writer.writerow((as_text(str(slide.patch_names[row])), f"{x:.10g}", f"{y:.10g}", _why(found), ""))
+        writer.writerow((as_text(str(slide.patch_names[row])), f"{x:.10g}", f"{y:.10g}", as_text(why), ""))

@@ -18,7 +18,8 @@ from tissuumaps_sic.labelling.methods import METHODS
 from tissuumaps_sic.labelling.prepared import Prepared, prepare
 from tissuumaps_sic.labelling.progress import Progress, Stretch
 from tissuumaps_sic.labelling.published import Metric, Step
-from tissuumaps_sic.slidefile.arrays import Index, Labels, Singles
+from tissuumaps_sic.labelling.second_opinion import Differing, find_differing
+from tissuumaps_sic.slidefile.arrays import Index, Labels, Mask, Singles
 
 UNLABELLED = -1
 # Share of a fit that reading the embeddings takes, where they are not prepared.
@@ -265,6 +266,43 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         judgement = field.judge()
         stretch.tell(1.0)
         return JudgedSeeds.of(field, judgement, self.slope_)
+
+    def second_opinion(
+        self, n: int, *, candidates: Mask | None = None, progress: Progress | None = None
+    ) -> list[Differing]:
+        """Return where another kind of model, from the same seeds, says another class than the labels.
+
+        Errors are found there by fewer looks than where the labels are least sure; but what `suggest`
+        returns raises the labels' quality more, click for click.
+
+        Parameters
+        ----------
+        n : int
+            How many patches of each pair of classes at most.
+        candidates : ndarray of shape (n_patches,), bool, optional
+            Patches that may be returned; all by default.
+        progress : callable, optional
+            As in `fit`.
+
+        Returns
+        -------
+        list of Differing
+            One for each pair of classes that are taken for each other, the rarest class first; no seeds are
+            among the patches.
+
+        Raises
+        ------
+        ValueError
+            When n is not positive, or the estimator was fitted without coords.
+        """
+        if n < 1:
+            raise ValueError(f"n is {n}; ask for at least one patch")
+        check_is_fitted(self, "labels_")
+        stretch = Stretch.whole(progress).part(0.0, 1.0, "Asking for a second opinion")
+        field = self._find_field(stretch.part(0.0, 0.5))
+        found = find_differing(field, self.labels_, self.scores_, n, candidates=candidates)
+        stretch.tell(1.0)
+        return found
 
     def flips(self, n_resamples: int = 20, *, progress: Progress | None = None) -> Singles:
         """Return how often each patch changes its label when the seeds are resampled.

@@ -13,6 +13,9 @@ import numpy.typing as npt
 
 from tissuumaps_sic.slidefile.h5ad import SlideFileError, names_in, open_h5ad, require_held
 
+# Share of a patch below which there is not much to tell its class by.
+_LITTLE_TISSUE = 0.5
+
 
 @dataclass(frozen=True, eq=False)
 class Layout:
@@ -84,6 +87,18 @@ def read_tissue(path: Path) -> npt.NDArray[np.float32] | None:
         n = len(names_in(file["obs"], f"{path.name}: obs"))
         shares = _shares(_column(path, file, "tissue", n))
     return None if shares is None or not np.isfinite(shares).all() else np.asarray(shares, np.float32)
+
+
+def find_thin(path: Path, n_patches: int) -> npt.NDArray[np.bool_]:
+    """Return which patches hold too little tissue to tell a class by, (n_patches,); none where none is told.
+
+    Raises
+    ------
+    SlideFileError
+        When the file cannot be read.
+    """
+    tissue = read_tissue(path)
+    return np.zeros(n_patches, dtype=bool) if tissue is None else tissue < _LITTLE_TISSUE
 
 
 def _shares(tissue: npt.NDArray[Any] | None) -> npt.NDArray[Any] | None:

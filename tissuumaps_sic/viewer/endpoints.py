@@ -37,6 +37,7 @@ from tissuumaps_sic.viewer.requests import (
     LookRequest,
     MergeRequest,
     OpenRequest,
+    OpinionRequest,
     PointRequest,
     QuestionsRequest,
     RequestError,
@@ -52,6 +53,7 @@ from tissuumaps_sic.viewer.requests import (
 from tissuumaps_sic.viewer.runs import run_clustering, send_labels, send_scores
 from tissuumaps_sic.viewer.sessions import change_session, offer_classes, open_session
 from tissuumaps_sic.viewer.suggestions import (
+    ask_opinion,
     explain_patch,
     find_alike,
     judge_seeds,
@@ -107,6 +109,7 @@ ENDPOINTS = {
     "cells": Endpoint(send_cells, ScoresRequest),
     "suggest": Endpoint(suggest_patches, SuggestRequest),
     "judge": Endpoint(judge_seeds, JudgeRequest),
+    "opinion": Endpoint(ask_opinion, OpinionRequest),
     "why": Endpoint(explain_patch, WhyRequest),
     "alike": Endpoint(find_alike, AlikeRequest),
     "unlike": Endpoint(mark_unlike, UnlikeRequest),

@@ -277,6 +277,13 @@ class JudgeRequest(RunRequest):
     """Ask which seeds the others contradict."""
 
 
+class OpinionRequest(RunRequest):
+    """Ask where a second model differs from the labels; `n` patches of each pair of classes at most."""
+
+    n: int = Field(default=20, strict=True, ge=1, le=100)
+    shown: Annotated[tuple[_Row, ...], FailFast(), Field(max_length=_MOST_SHOWN)] = ()
+
+
 class ScoresRequest(SeenRequest):
     """Ask how sure the labels are."""
 

@@ -13,6 +13,7 @@ from tissuumaps_sic.annotation.lending import comparable, flag_unlike, lender_of
 from tissuumaps_sic.annotation.loans import Loan
 from tissuumaps_sic.annotation.next_patches import suggest_next
 from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.second_opinion import ask_second_opinion
 from tissuumaps_sic.annotation.session import seed_vector
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.slidefile.matrix import Matrix
@@ -24,6 +25,7 @@ from tissuumaps_sic.viewer.remarks import skipped_rows
 from tissuumaps_sic.viewer.requests import (
     AlikeRequest,
     JudgeRequest,
+    OpinionRequest,
     RequestError,
     SuggestRequest,
     UnlikeRequest,
@@ -89,6 +91,34 @@ def judge_seeds(shared: Shared, reach: Reach, request: JudgeRequest) -> Header:
         ],
         "accuracy": found.accuracy,
         "judged": found.n_judged,
+    }
+
+
+def ask_opinion(shared: Shared, reach: Reach, request: OpinionRequest) -> Header:
+    """Return where a second model says another class than the labels.
+
+    ``pairs`` lists the pairs of ``classes`` that are taken for each other, the rarest first: ``patches`` to
+    look at, the strongest first and spread over the slide, and of how many in all (``n_patches``).
+    """
+    h5ad, opened, turns = reach.h5ad, shared.opened, shared.turns
+    slide = opened.slide(h5ad, request.embedding)
+    session = opened.seen_session(slide, request)
+    shown = [row for row in request.shown if row < slide.n_patches]
+    with turns.job(h5ad, request.job) as progress, turns.clustering(h5ad, progress):
+        found = ask_second_opinion(
+            slide,
+            session,
+            request.n,
+            method=request.method,
+            guests=opened.guests(slide, session.loans),
+            left_out={*shown, *skipped_rows(slide, session)},
+            progress=progress,
+        )
+    return {
+        "pairs": [
+            {"classes": list(each.classes), "patches": each.patches.tolist(), "n_patches": each.n_patches}
+            for each in found
+        ]
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from making.many import write_mosaic
 
 from tissuumaps_sic.annotation.runs import cluster
 from tissuumaps_sic.annotation.session import Session
@@ -366,7 +367,24 @@ def test_suggestions_follow_the_seeds_of_a_session_and_its_skipped_patches(small
     assert main(["suggest", str(small_h5ad), "-n", "3", "--session", "Anna", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["patches"] == [row["patch"] for row in by_doubt]
-    assert told["why"] == "in doubt"
+    assert told["why"] == ["in doubt"] * 3
+
+
+def test_a_second_opinion_can_be_asked_for(tmp_path, capsys, caplog):
+    h5ad, truth = write_mosaic(tmp_path, "one")
+    assert main(["suggest", str(h5ad), "--second-opinion"]) == 1  # nothing is seeded
+    assert "Each class needs a seed" in caplog.text
+    slide = open_slide_file(h5ad)
+    names, session = slide.patch_names.astype(str), Session.new(slide)
+    seeded = {label: names[np.flatnonzero(truth == label)[[3, 30, 60]]].tolist() for label in (0, 1)}
+    for label, patches in seeded.items():
+        session = session.seed(patches, label)
+    save_session(session_path(h5ad), session)
+    capsys.readouterr()
+    rows = suggested(capsys, h5ad, "--second-opinion", "-n", 4)
+    assert 0 < len(rows) <= 4
+    assert {row["why"] for row in rows} <= {"Tumour or Other?", "Other or Tumour?"}
+    assert not {row["patch"] for row in rows} & {*seeded[0], *seeded[1]}
 
 
 def test_more_suggestions_than_patches_are_told(small_h5ad, capsys, caplog):

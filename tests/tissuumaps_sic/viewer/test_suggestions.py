@@ -139,3 +139,45 @@ def test_the_page_and_the_server_pass_over_to_doubt_at_the_same_number_of_seeds(
     (told,) = re.findall(r"const FEWEST_SEEDS = (\d+);", state)
     assert not is_untold(np.arange(int(told)) % 2)
     assert is_untold(np.arange(int(told) - 1) % 2)
+
+
+# --------------------------------------------------------------------------------------------- second opinion
+
+
+def test_a_second_opinion_names_pairs_of_classes_and_patches_that_nobody_spoke_of(page, slide):
+    h5ad, truth = slide
+    page.change(kind="add-class", name="Necrosis")
+    page.change(kind="seed", label=2, patches=of_class(truth, 1, 3))
+    page.change(kind="seed", label=0, patches=of_class(truth, 0, 3))
+    before = session_path(h5ad).read_bytes()
+    (pair,) = page("opinion")["pairs"]
+    # Of the classes of the session, of which the first has no seed and is not used.
+    assert sorted(pair["classes"]) == [0, 2]
+    assert 0 < len(pair["patches"]) <= min(20, pair["n_patches"])
+    assert session_path(h5ad).read_bytes() == before
+    page.change(kind="skip", patches=pair["patches"][:1])
+    rest = page("opinion", shown=pair["patches"][1:2])["pairs"]
+    assert not set(pair["patches"][:2]) & {row for each in rest for row in each["patches"]}
+    (one,) = page("opinion", n=1)["pairs"]
+    assert len(one["patches"]) == 1
+
+
+def test_a_second_opinion_is_of_tissue(page, slide):
+    h5ad, truth = slide
+    page.change(kind="seed", label=1, patches=of_class(truth, 1, 3))
+    page.change(kind="seed", label=0, patches=of_class(truth, 0, 3))
+    (pair,) = page("opinion")["pairs"]
+    adata = anndata.read_h5ad(h5ad)
+    tissue = np.ones(adata.n_obs, np.float32)
+    tissue[pair["patches"][0]] = 0.2
+    adata.obs["tissue"] = tissue
+    adata.write_h5ad(h5ad, convert_strings_to_categoricals=False)
+    found = page("opinion")["pairs"]
+    assert pair["patches"][0] not in {row for each in found for row in each["patches"]}
+
+
+def test_without_two_classes_there_is_no_second_opinion(page, slide):
+    _, truth = slide
+    page.change(kind="seed", label=1, patches=of_class(truth, 1, 6))
+    with pytest.raises(SicError, match="Each class needs a seed"):
+        page("opinion")

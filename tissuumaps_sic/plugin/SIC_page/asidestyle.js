@@ -18,8 +18,9 @@ export const asideStyle = () => html("style", { id: "sic-aside-style" }, `
   .sic-card-frame { position: absolute; border: 2px solid #fff; outline: 1px solid #111; }
   .sic-answer { display: flex; gap: 6px; align-items: center; border: 1px solid; border-left-width: 6px; border-radius: 4px; background: #fff;
     color: #1c2430; padding: 3px 6px; text-align: left; min-height: 30px; }
+  .sic-answer-likely { font-weight: 600; background: #fff8e1; }
   .sic-answer:hover { background: #eef3fb; }
-  .sic-answer span { overflow: hidden; text-overflow: ellipsis; }
+  .sic-answer span { min-width: 0; overflow-wrap: anywhere; }
   .sic-card-words { margin-top: 8px; max-width: 478px; color: #5c636a; }
   .sic-strip { margin-top: 8px; }
   .sic-strip-words { margin-bottom: 4px; max-width: 478px; }
@@ -54,7 +55,7 @@ export const asideStyle = () => html("style", { id: "sic-aside-style" }, `
   .sic-review { margin: .5em 0; }
   #sic-looked { display: inline-block; margin-right: .7em; }
   #sic-checked-by, .sic-note-by { color: #5c636a; font-size: .9em; }
-  .sic-sureness { display: flex; flex-wrap: wrap; gap: .3em; align-items: center; margin: .3em 0; }
+  .sic-sureness, .sic-opinion { display: flex; flex-wrap: wrap; gap: .3em; align-items: center; margin: .3em 0; }
   .sic-gallery-open { padding: 0 .4em; border: 1px solid #ced4da; }
   .sic-note { display: flex; gap: .5em; align-items: baseline; justify-content: space-between; margin: .3em 0; }
   .sic-note > div { flex: 1; overflow-wrap: anywhere; }

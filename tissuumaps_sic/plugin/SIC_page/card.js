@@ -5,7 +5,9 @@ import { closeCard, goBack, noteGiven } from "./cards.js";
 import { answerCheck, goOnChecking } from "./check.js";
 import { resolution } from "./coverage.js";
 import { button, count, html } from "./dom.js";
+import { nextOpinion } from "./opinion.js";
 import { drawSeeds } from "./overlay.js";
+import { pairOf, question } from "./pairing.js";
 import { nextDisputed } from "./readers.js";
 import { change } from "./runs.js";
 import { app, current, isBlind, layer, seededLabels, show, subscribe, update } from "./state.js";
@@ -15,6 +17,7 @@ import * as viewer from "./viewer.js";
 
 /** @import { Check } from "./asked.js" */
 /** @import { Deck, Kind } from "./cards.js" */
+/** @import { Opinions } from "./pairing.js" */
 
 const SIDE = 320, AROUND = 148; // CSS pixels of the two pictures
 const FORTYFOLD = 0.25; // µm to a pixel of the screen
@@ -28,6 +31,7 @@ const KINDS = {
   suggested: { title: "Suggested patch", key: "N", next: suggest },
   disputed: { title: "Disputed place", key: "X", next: nextDisputed },
   unlike: { title: "Unlike any seed", key: "U", next: nextUnlike },
+  opinion: { title: "Second opinion", key: "D", next: nextOpinion },
   check: { title: "Check: patch", key: "C", next: goOnChecking },
 };
 
@@ -95,8 +99,7 @@ function showCardNow() {
 /** @param {Deck} card @param {number} row @param {Element[]} pictures */
 function draw(card, row, pictures) {
   const { classes, listed } = current();
-  const { key, next } = KINDS[card.kind], title = card.isCold ? "Typical patch" : KINDS[card.kind].title;
-  const { number, all } = card.asked ? placeOf(/** @type {Check} */ (card)) : { number: card.place + 1, all: card.rows.length };
+  const { key, next } = KINDS[card.kind], { title, number, all, names } = tellPlace(card, row);
   return [
     html("div", { class: "sic-card-head" },
       html("b", { id: "sic-card-title", role: "status" }, `${title} ${count(number)} of ${count(all)}`),
@@ -106,7 +109,7 @@ function draw(card, row, pictures) {
       pictures[0],
       html("div", { class: "sic-card-side" }, pictures[1],
         ...listed.slice(0, 9).map((label, place) => html("button", {
-          type: "button", id: `sic-answer-${label}`, class: "sic-answer", style: `border-color: ${classes[label].color}`,
+          type: "button", id: `sic-answer-${label}`, class: `sic-answer${names.includes(classes[label].name) ? " sic-answer-likely" : ""}`, style: `border-color: ${classes[label].color}`,
           title: `${classes[label].name} (key ${place + 1})`, onclick: () => answer(label),
         }, html("kbd", {}, String(place + 1)), html("span", {}, classes[label].name))))),
     card.kind === "suggested" ? drawStrip(card) : null,
@@ -117,6 +120,17 @@ function draw(card, row, pictures) {
         { id: "sic-card-skip" }),
       card.asked ? null : button(`Next (${key})`, "Go on without an answer", next, { id: "sic-card-next" })),
   ];
+}
+
+/** What the card is called, which of how many it is, and the classes of which one is likely. @param {Deck} card @param {number} row */
+function tellPlace(card, row) {
+  const { title } = KINDS[card.kind];
+  if (card.pairs) {
+    const { pair, number, all } = pairOf(/** @type {Opinions} */ (card), row);
+    return { title: question(pair), number, all, names: pair.names };
+  }
+  const { number, all } = card.asked ? placeOf(/** @type {Check} */ (card)) : { number: card.place + 1, all: card.rows.length };
+  return { title: card.isCold ? "Typical patch" : title, number, all, names: /** @type {string[]} */ ([]) };
 }
 
 /** What was said of the patch; in a check never what it is labelled or seeded. @param {Deck} card @param {number} row */

@@ -3,10 +3,11 @@
 import { app, current, isUntold, seededLabels, show } from "./state.js";
 
 /** @import { Asked } from "./asked.js" */
+/** @import { Opinion } from "./pairing.js" */
 
-/** @typedef {"suggested" | "disputed" | "unlike" | "check"} Kind */
-/** @typedef {{ kind: Kind, rows: number[], place: number, isCold?: boolean, asked?: Asked }} Deck cold: typical of the slide, while too
- * few seeds tell what is in doubt; asked: what a check has been told */
+/** @typedef {"suggested" | "disputed" | "unlike" | "opinion" | "check"} Kind */
+/** @typedef {{ kind: Kind, rows: number[], place: number, isCold?: boolean, asked?: Asked, pairs?: Opinion[] }} Deck cold: typical of the slide, while too
+ * few seeds tell what is in doubt; asked: what a check has been told; pairs: of classes that a second opinion takes for each other */
 
 /** Where the next patch is that `isDone` does not hold of; -1 where there is none. @param {Deck} deck @param {(row: number) => boolean} isDone */
 export const nextPlace = ({ rows, place }, isDone) => rows.findIndex((row, i) => i > place && !isDone(row));
@@ -17,7 +18,7 @@ let kept = null; // what was suggested, for when the card was closed
 const given = new Map(); // classes that were given on cards of it, which may not be saved yet
 
 /** Whether the person has said something of a patch. @param {number} row */
-const isDone = (row) => seededLabels().has(row) || current().skipped.includes(row);
+export const isDone = (row) => seededLabels().has(row) || current().skipped.includes(row);
 
 /** Show a card. @param {Deck} deck */
 export function showCard(deck) {

@@ -5,6 +5,7 @@ import { decide } from "./decide.js";
 import { cancel, releaseSpace, holdSpace } from "./gestures.js";
 import { nameOf } from "./keynames.js";
 import { startNaming } from "./panel/naming.js";
+import { nextOpinion } from "./opinion.js";
 import { openPatchMenu } from "./patchmenu.js";
 import { nextDisputed } from "./readers.js";
 import { toggleRegions } from "./regions.js";
@@ -60,6 +61,7 @@ export const KEYS = [
   { name: "N", does: "card of the next patch to name: typical ones first, then those in doubt", acts: { n: suggest } },
   { name: "1 … 9, S", does: "on a card: its class, or cannot tell" },
   { name: "Shift-N", does: "on a card: back" },
+  { name: "D", does: "card of the next patch on which a second opinion differs", acts: { d: nextOpinion } },
   { name: "U", does: "card of the next patch unlike any seed", acts: { u: nextUnlike } },
   { name: "C", does: "check how good the labels are: patches chosen at random are asked about, labels hidden", changes: true, acts: { c: goOnChecking } },
   { name: "H, held", does: "the bare slide", always: true, acts: { h: () => lookBare(true) }, ends: { h: () => lookBare(false) } },

@@ -123,6 +123,8 @@ export const offer = (content) => postForJson("offer", content);
 export const decisions = (content) => postForJson("decisions", content);
 /** @type {(content: Content) => Promise<{ patches: number[], flips: number | null, cold: boolean }>} */
 export const suggest = (content) => postForJson("suggest", content);
+/** @type {(content: Content) => Promise<{ pairs: { classes: [number, number], patches: number[], n_patches: number }[] }>} the rarest first */
+export const opinion = (content) => postForJson("opinion", content);
 /** @type {(content: Content, signal: AbortSignal) => Promise<Doubts>} */
 export const judge = (content, signal) => postForJson("judge", content, signal);
 /** @type {(content: Content) => Promise<Session>} */

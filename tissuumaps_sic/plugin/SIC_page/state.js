@@ -4,6 +4,7 @@ import { sum } from "./dom.js";
 import { makeStore } from "./store.js";
 
 /** @import { Deck } from "./cards.js" */
+/** @import { Opinion } from "./pairing.js" */
 /** @import { Pair } from "./pairs.js" */
 /** @import { Compared, Decisions, Doubt, Doubts, Facts, History, Layout, Looked, Note, Quality, Region, Scores, Session, Tables, Why, Worklist } from "./server.js" */
 /** @import { Grid } from "./grid.js" */
@@ -44,6 +45,7 @@ const store = makeStore({
   compared: /** @type {Compared & { other: string, place: number, pairs: { codes: Uint16Array, list: Pair[] } } | null} */ (null), // place: which one was looked at last
   worklist: /** @type {Worklist | null} */ (null), // of the folder, once it was asked for
   unlike: /** @type {{ rows: Uint8Array, count: number } | null} */ (null), // patches unlike any seed, where some are borrowed
+  opinion: /** @type {{ of: Uint8Array | null, pairs: Opinion[] } | null} */ (null), // where a second model differs; of: from which labels
   regions: /** @type {Region[] | null} */ (null), // the labels as regions, while they are shown
   border: /** @type {number | null} */ (null), // score from which a patch is of class 1; null is where it is the highest
   unsent: /** @type {Unsent[]} */ ([]), // of this session

@@ -7,7 +7,7 @@ import { share } from "./dom.js";
 /**
  * @typedef {object} Known
  * @property {number | null} flips share of the labels that change when seeds are resampled
- * @property {number | null} accuracy share of the seeds whose class the others say too
+ * @property {{ accuracy: number | null, judged: number } | null} judged share of the judged seeds whose class the others say too, and how many those are
  * @property {number} doubtful seeds that the others contradict
  * @property {boolean} isThin whether some class has so few seeds that resampling them tells little
  * @property {boolean} isLabelled whether there are labels
@@ -16,11 +16,11 @@ import { share } from "./dom.js";
 const SETTLED = 0.02; // share of labels that hang on single seeds, below which more clicks change little
 
 /** @param {Known} known */
-export function tellTrust({ flips, accuracy, doubtful, isThin, isLabelled }) {
+export function tellTrust({ flips, judged, doubtful, isThin, isLabelled }) {
   const isSettled = flips !== null && flips < SETTLED && !isThin;
   const parts = [
     flips === null ? "" : `${isSettled ? "settled: " : ""}${share(flips, 1)} of the labels hang on single seeds`,
-    accuracy === null ? "" : `the seeds agree with each other on ${Math.floor(100 * accuracy)} in 100`,
+    judged?.judged ? `the others agree with ${tellAgreed(judged)}` : "",
   ].filter(Boolean).join("; ");
   const look = doubtful === 1 ? "Look at the doubtful seed." : `Look at ${doubtful} doubtful seeds.`;
   const go = isSettled ? "Few labels would change with more clicks." : "Press N for the next patch.";
@@ -29,6 +29,12 @@ export function tellTrust({ flips, accuracy, doubtful, isThin, isLabelled }) {
     known: parts && `${parts.charAt(0).toUpperCase()}${parts.slice(1)}.`,
     advice: doubtful ? look : isLabelled ? go : "Run to see the labels (Space).",
   };
+}
+
+/** @param {{ accuracy: number | null, judged: number }} judged */
+function tellAgreed({ accuracy, judged }) {
+  const agreed = Math.round(judged * (accuracy ?? 0));
+  return agreed === judged ? `each of ${judged} seeds` : `${agreed} of ${judged} seeds`;
 }
 
 /** A figure and where the true one lies, in words. @param {Figure} figure */

@@ -9,6 +9,7 @@ import { changes, classes, scheme } from "./classes.js";
 import { compare } from "./compare.js";
 import { decisions } from "./decide.js";
 import { history } from "./history.js";
+import { opinion } from "./opinion.js";
 import { areas, outputs } from "./outputs.js";
 import { keys } from "./keys.js";
 import { quality } from "./quality.js";
@@ -36,7 +37,7 @@ const GROUPS = [
   ["Seeding", [seeding, borrowed, scheme]],
   ["Readers", [sessions, naming, compare, decisions]],
   ["How good is it", [quality]],
-  ["Review", [review]],
+  ["Review", [review, opinion]],
   ["Why", [why]],
 ];
 const BELOW = [seeds, history];

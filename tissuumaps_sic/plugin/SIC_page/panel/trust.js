@@ -21,7 +21,7 @@ export const trust = {
     const isLabelled = state.run !== null && app.labels !== null, doubtful = doubtfulSeeds().length;
     if (isBlind()) return [html("div", { id: "sic-stop", class: "sic-stop", role: "status" }, BLIND)];
     if (!isLabelled && app.flips === null) return [];
-    const { isSettled, known, advice } = tellTrust({ flips: app.flips, accuracy: app.doubts?.accuracy ?? null, doubtful, isLabelled,
+    const { isSettled, known, advice } = tellTrust({ flips: app.flips, judged: app.doubts, doubtful, isLabelled,
       isThin: state.listed.some((label) => isUsed(label) && nSeeds(state, label) < FEW) });
     return [html("div", { id: "sic-stop", class: "sic-stop", role: "status", title: WHAT_IT_IS },
       known ? html("span", { class: isSettled ? "sic-settled" : "" }, `${known} `) : null,

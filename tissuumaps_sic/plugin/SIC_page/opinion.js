@@ -1,0 +1,62 @@
+/** A second opinion: where another model says another class than the labels, patches are asked about one by one. */
+
+import { closeCard, goOn, isDone, showCard } from "./cards.js";
+import { deckOf, left } from "./pairing.js";
+import { enqueue, follow } from "./requests.js";
+import * as server from "./server.js";
+import { app, current, sessionRequest, show, tell, update } from "./state.js";
+
+/** @import { Opinion } from "./pairing.js" */
+
+const OF_A_PAIR = 20; // patches of each pair at once
+const MOST_SHOWN = 1000;
+
+/** @type {number[]} */
+let shown = []; // that are not asked about again
+/** @type {unknown} */
+let shownOf = null; // the labels that they are of
+
+/** Go on to the next patch on which the two differ; asks for the opinion where it is not known of these labels. */
+export function nextOpinion() {
+  if (!app.labels || !current().run) {
+    tell("Run first: a second opinion is of labels");
+    return;
+  }
+  if (isFresh() && goOn("opinion")) return;
+  askAbout(null);
+}
+
+/** Whether what is known is of the labels that there are. */
+const isFresh = () => app.opinion?.of === app.labels;
+
+/** The pairs that are known of the labels that there are; null where none was asked for. */
+export const knownPairs = () => (isFresh() ? app.opinion?.pairs ?? null : null);
+
+/** Ask about one pair of classes; null: about all, one after the other. @param {Opinion | null} pair */
+export function askAbout(pair) {
+  if (pair && left(pair, isDone)) {
+    begin([pair]);
+    return;
+  }
+  show({ card: null });
+  enqueue("Asking for a second opinion", async () => {
+    const { labels, method, embedding } = app;
+    if (shownOf !== labels) shown = [];
+    shownOf = labels;
+    const { pairs } = await follow("opinion", (job) => server.opinion(sessionRequest({ method, embedding, n: OF_A_PAIR, shown, job })));
+    const { classes } = current();
+    const named = pairs.map(({ classes: [rare, common], patches, n_patches: count }) => (
+      { names: /** @type {[string, string]} */ ([classes[rare].name, classes[common].name]), patches, count }));
+    shown = [...shown, ...named.flatMap(({ patches }) => patches)].slice(-MOST_SHOWN);
+    const isFirst = !isFresh();
+    update({ opinion: { of: labels, pairs: named }, status: "" });
+    if (!named.length) tell(isFirst ? "A second opinion says the same everywhere" : "No more patches on which a second opinion differs");
+    else begin(named);
+  });
+}
+
+/** @param {Opinion[]} pairs */
+function begin(pairs) {
+  showCard(deckOf(pairs));
+  if (!goOn("opinion")) closeCard();
+}

@@ -1,0 +1,25 @@
+/** Where a second opinion differs, by pair of classes. */
+
+import { isDone } from "../cards.js";
+import { button, count, html } from "../dom.js";
+import { askAbout, knownPairs, nextOpinion } from "../opinion.js";
+import { left, question } from "../pairing.js";
+import { app, isSlow } from "../state.js";
+
+/** @type {import("./section.js").Section} */
+export const opinion = {
+  shows: (state) => [app.labels, state.run?.classes, app.opinion, state.seeds, state.skipped, isSlow()],
+  draw: (state) => (app.labels && state.run ? [html("div", { class: "sic-opinion", id: "sic-opinion" },
+    button("Second opinion", "Ask another kind of model, from the same seeds, and look where it says another class: errors are more common there (D)",
+      nextOpinion, { id: "sic-opinion-ask", disabled: isSlow() }),
+    ...pairs())] : []),
+};
+
+function pairs() {
+  const known = knownPairs();
+  if (!known) return [];
+  if (!known.length) return [html("span", { class: "text-muted" }, "says the same everywhere")];
+  return known.map((pair, i) => button(`${question(pair)} ${count(left(pair, isDone))}`,
+    `${count(pair.count)} patches; ${count(left(pair, isDone))} of them, spread over the slide, are left to be asked about`,
+    () => askAbout(pair), { class: "btn btn-sm btn-outline-secondary sic-opinion-pair", id: `sic-opinion-${i}`, disabled: isSlow() }));
+}
