@@ -66,7 +66,7 @@ def measure_effort(session: Session) -> tuple[Effort, ...]:
                 len(clicks),
                 sum(each.n_patches for each in clicks),
                 sum(id(each) in corrected for each in clicks),
-                _sum_work([each.time for each in actions]),
+                sum_work([each.time for each in actions]),
                 actions[0].time,
                 actions[-1].time,
             )
@@ -97,7 +97,7 @@ def _changes_seeds(state: State, action: Action) -> bool:
     return bool(((before >= 0) & (before != label)).any())
 
 
-def _sum_work(times: list[str]) -> float:
+def sum_work(times: list[str]) -> float:
     """Return the seconds between times, in order, but for pauses; a time that is none counts as a pause."""
     moments = list(_read_times(times))
     pauses = [(after - before).total_seconds() for before, after in pairwise(moments)]

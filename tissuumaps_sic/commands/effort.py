@@ -1,18 +1,25 @@
-"""`effort`: what annotations cost, and how good they are where that was checked."""
+"""`effort`: what annotations cost, and how good they are, or became click by click, where that is known."""
 
 from __future__ import annotations
 
 import argparse
 import csv
 import json
+import logging
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tissuumaps_sic.commands.options import add_files, add_json
-from tissuumaps_sic.slidefile.console import report_error
-from tissuumaps_sic.slidefile.errors import SicError
+from tissuumaps_sic.slidefile.console import as_wrong_use, report_error
+from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
+
+if TYPE_CHECKING:
+    from tissuumaps_sic.evaluation.classes import TruthClasses
+
+log = logging.getLogger(__name__)
 
 HELP = "clicks, corrections and minutes of work, by slide, session and reader"
 
@@ -20,12 +27,36 @@ COLUMNS = (
     *("slide", "session", "reader", "clicks", "patches", "corrections", "minutes", "first", "last"),
     *("class", "f1", "f1_low", "f1_high", "answers"),
 )
+PICTURES = (".png", ".svg", ".pdf")
+_DIGITS = {"minutes": 1, "f1": 4, "low": 4, "high": 4}
+_CURVE_NAMES = {"name": "class", "low": "f1_low", "high": "f1_high"}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     add_files(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="CSV", help="a table (default: print it)")
+    parser.add_argument(
+        "--curve",
+        type=Path,
+        metavar="FILE",
+        help="how good the labels were after how many clicks, by the answers of each session's check or by "
+        "--truth: a table (.csv) or a picture (.png, .svg, .pdf)",
+    )
+    parser.add_argument(
+        "--truth",
+        type=Path,
+        metavar="PATH",
+        help="a mask (.png, .tif), QuPath's GeoJSON or ASAP's XML, or a folder that holds <slide>_mask.png, "
+        "<slide>.geojson, <slide>.xml ...; with --class",
+    )
+    parser.add_argument(
+        "--class",
+        dest="classes",
+        action="append",
+        metavar="NAME=VALUE[,VALUE]",
+        help="a class of the sessions and its values in the truth; repeat it for each (* is all others)",
+    )
     add_json(parser)
 
 
@@ -33,12 +64,20 @@ def run(options: argparse.Namespace) -> int:
     """Tell what each session took; one that cannot be read is named, and the others are told."""
     from tissuumaps_sic.commands.batch import find_h5ads
 
+    if (options.truth is None) != (options.classes is None) or (options.truth and not options.curve):
+        raise WrongUseError("--truth, --class NAME=VALUE and --curve belong together; give all three")
+    if options.curve and options.curve.suffix.lower() not in (".csv", *PICTURES):
+        raise WrongUseError(f"--curve {options.curve}: must end in .csv, {', '.join(PICTURES)}")
+    classes = _parse_classes(options.classes)
     files = list(find_h5ads(options.files))
     rows: list[dict[str, Any]] = []
+    curve: list[dict[str, Any]] = []
     failed = False
     for path, _ in files:
         try:
             rows += _measure(path)
+            if options.curve:
+                curve += _follow(path, options.truth, classes)
         except (SicError, OSError) as error:
             if len(files) == 1:
                 raise
@@ -47,8 +86,17 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(rows))
     if options.output or not options.json:
-        _write(rows, options.output)
+        _write(rows, COLUMNS, options.output)
+    if options.curve:
+        _keep_curve(curve, options.curve)
     return 1 if failed else 0
+
+
+def _parse_classes(texts: list[str] | None) -> TruthClasses | None:
+    from tissuumaps_sic.evaluation.classes import TruthClasses, TruthError
+
+    with as_wrong_use(TruthError):
+        return None if texts is None else TruthClasses.parse(texts)
 
 
 def _measure(path: Path) -> Iterator[dict[str, Any]]:
@@ -74,7 +122,40 @@ def _measure(path: Path) -> Iterator[dict[str, Any]]:
             yield row | checked
 
 
-def _write(rows: list[dict[str, Any]], target: Path | None) -> None:
+def _follow(path: Path, truth: Path | None, classes: TruthClasses | None) -> Iterator[dict[str, Any]]:
+    """Yield a row for each class and each number of clicks of each session of a slide."""
+    from tissuumaps_sic.annotation.store import load_session, session_names, session_path
+    from tissuumaps_sic.evaluation.real_use import follow_session
+    from tissuumaps_sic.evaluation.truth import find_truth, patch_squares, read_truth
+    from tissuumaps_sic.slides.slide import open_slide_file
+
+    slide, known = open_slide_file(path), None
+    if truth is not None and classes is not None:
+        file = find_truth(truth, [slide.name, path.stem]) if truth.is_dir() else truth
+        known = read_truth(file, patch_squares(slide), classes)
+    for name in session_names(path):
+        for point in follow_session(slide, load_session(session_path(path, name), slide), known):
+            row = {"slide": slide.name, "session": name}
+            for key, value in asdict(point).items():
+                rounded = round(value, _DIGITS[key]) if key in _DIGITS and value is not None else value
+                row[_CURVE_NAMES.get(key, key)] = rounded
+            yield row
+
+
+def _keep_curve(curve: list[dict[str, Any]], target: Path) -> None:
+    if not curve:
+        log.warning("%s is not written: no session has a check with answers enough (or give --truth)", target)
+    elif target.suffix.lower() == ".csv":
+        _write(curve, tuple(curve[0]), target)
+    else:
+        from tissuumaps_sic.evaluation.figures import f1_of_sessions
+        from tissuumaps_sic.slidefile.writing import replacing
+
+        with replacing(target) as temporary:
+            f1_of_sessions(curve).savefig(temporary, format=target.suffix[1:].lower())
+
+
+def _write(rows: list[dict[str, Any]], columns: tuple[str, ...], target: Path | None) -> None:
     from tissuumaps_sic.slidefile.tables import as_text
     from tissuumaps_sic.slidefile.writing import replacing
 
@@ -83,11 +164,11 @@ def _write(rows: list[dict[str, Any]], target: Path | None) -> None:
         for row in rows
     ]
     if target is None:
-        table = csv.DictWriter(sys.stdout, COLUMNS)
+        table = csv.DictWriter(sys.stdout, columns)
         table.writeheader()
         table.writerows(lines)
         return
     with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, COLUMNS)
+        table = csv.DictWriter(file, columns)
         table.writeheader()
         table.writerows(lines)

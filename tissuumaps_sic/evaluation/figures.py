@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,8 @@ _COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#0
 _STYLES = ("-", "--", ":", "-.")
 _INCHES = 4.2
 _DPI = 160
+# Lines that a legend names.
+_MOST_NAMED = 12
 
 
 # How labels are drawn finer than a patch, by the style of a line; all other ways are fine's rivals.
@@ -137,6 +139,45 @@ def f1_by_clicks(clicks: pd.DataFrame) -> Figure:
     return _finish(
         figure, panels, note=f"line: median of {runs} runs (slides and repeats); band: their middle half"
     )
+
+
+def f1_of_sessions(curve: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw F1 by the number of clicks that people made, one panel a class.
+
+    Parameters
+    ----------
+    curve : sequence of mapping
+        ``slide``, ``session``, ``clicks``, ``class``, ``f1``, and ``f1_low`` and ``f1_high``, which may be
+        None: as `real_use.follow_session` gives them.
+
+    Returns
+    -------
+    Figure
+        A line a slide and session, in a band where there are ends.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    classes = list(dict.fromkeys(row["class"] for row in curve))
+    sessions = list(dict.fromkeys((row["slide"], row["session"]) for row in curve))
+    figure, panels = _panels(len(classes))
+    for panel, name in zip(panels, classes, strict=True):
+        for position, (slide, session) in enumerate(sessions):
+            rows = [
+                row for row in curve if (row["slide"], row["session"], row["class"]) == (slide, session, name)
+            ]
+            clicks, look = [row["clicks"] for row in rows], _look(position)
+            banded = [row for row in rows if row["f1_low"] is not None]
+            low, high = ([row[end] for row in banded] for end in ("f1_low", "f1_high"))
+            band = [row["clicks"] for row in banded]
+            panel.fill_between(band, low, high, color=look["color"], alpha=0.18, linewidth=0)
+            label = None if len(sessions) > _MOST_NAMED else f"{slide}, {session}" if session else slide
+            panel.plot(clicks, [row["f1"] for row in rows], linewidth=2, marker=".", label=label, **look)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.set_xlabel("clicks in all")
+        panel.set_title(name, fontsize=11)
+    is_banded = any(row["f1_low"] is not None for row in curve)
+    note = f"{len(sessions)} sessions" + ("; band: 95 % interval by a check's answers" if is_banded else "")
+    return _finish(figure, panels, note=note)
 
 
 def _series(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
