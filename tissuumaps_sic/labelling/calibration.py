@@ -43,9 +43,7 @@ def find_slope(field: Doubles, margins: Doubles) -> float:
     float
         2 to 40.
     """
-    sides = np.partition(field, -2, axis=1)
-    away = sides[:, -1] - sides[:, -2]
-    near, far = np.quantile(away, _QUANTILES)
+    near, far = np.quantile(_measure_lead(field), _QUANTILES)
     gap = near / far if far > 0 else 0.0
     prior = np.clip(_PRIOR_SLOPE * np.exp(_STEEPER * (gap - _USUAL_GAP)), _LEAST, _MOST)
     # Log-likelihood of the seeds' classes, each left out in turn, against the best other class.
@@ -54,12 +52,23 @@ def find_slope(field: Doubles, margins: Doubles) -> float:
     return float(_TRIED[np.argmax(likelihood - 0.5 * away_from_prior**2)])
 
 
+def _measure_lead(field: Doubles) -> Doubles:
+    """Return by how much the best class of each patch leads the next one, (n_patches,)."""
+    if field.shape[1] == 2:  # in a fiftieth of the time
+        return np.abs(field[:, 1] - field[:, 0])
+    sides = np.partition(field, -2, axis=1)
+    lead: Doubles = sides[:, -1] - sides[:, -2]
+    return lead
+
+
 def apply_slope(field: Doubles, slope: float) -> Doubles:
     """Return scores of a field, (n_patches, n_classes); rows sum to 1.
 
     For two classes this is the logistic curve of the difference, one half at the border.
     """
-    raised: Doubles = np.exp(slope * (field - field.max(axis=1, keepdims=True)))
+    # Column by column, since numpy takes a row of few numbers as long as one of many.
+    highest = np.maximum.reduce(list(field.T))
+    raised: Doubles = np.exp(slope * (field - highest[:, None]))
     raised /= raised.sum(axis=1, keepdims=True)
     return raised
 
