@@ -63,11 +63,12 @@ class Places:
             part = stretch.part(step / steps, (step + 1) / steps)
             smoothed = np.empty(field.shape, dtype=np.result_type(walk.dtype, field.dtype))
             for block in _blocks(n):
-                # A view of some rows, which scipy would copy.
                 starts = walk.indptr[block.start : block.stop + 1]
                 held = slice(starts[0], starts[-1])
-                rows = (walk.data[held], walk.indices[held], starts - starts[0])
-                smoothed[block] = sparse.csr_matrix(rows, shape=(len(starts) - 1, n)) @ field
+                # A view of some rows: given when it is made, scipy would copy them.
+                rows = sparse.csr_matrix((len(starts) - 1, n), dtype=walk.dtype)
+                rows.data, rows.indices, rows.indptr = walk.data[held], walk.indices[held], starts - starts[0]
+                smoothed[block] = rows @ field
                 part.tell(block.stop / n)
             field = smoothed
         return field
