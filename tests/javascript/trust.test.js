@@ -16,7 +16,7 @@ const open = (state, isFirst = true) => {
     reset();
     forgetSuggested();
   }
-  update({ state });
+  update({ state, tables: { methods: [], exports: [], most_classes: 64, fewest_seeds: 6, signs: [] } });
   flush();
 };
 

@@ -30,6 +30,8 @@ from tissuumaps_sic.slides.slide import EmbeddedSlide
 log = logging.getLogger(__name__)
 
 _COLUMNS = ("class", "patch", "x", "y")
+# What `suggest` writes beside them, for people.
+_TOLD = ("why",)
 # Corners and centres of patches are rounded to whole pixels.
 _ROUNDED = 1.0
 
@@ -86,7 +88,7 @@ def read_seeds(path: Path, slide: EmbeddedSlide, *, positive: str | None = None)
             f"{path.name}: seeds are a session (.json), or a CSV with the columns patch,class or x,y,class"
         )
     try:
-        table = read_table(path, _COLUMNS, numbers=("x", "y"))
+        table = read_table(path, (*_COLUMNS, *_TOLD), numbers=("x", "y"))
         _check_columns(table)
         table.tell_others()
         names = _class_names(table)

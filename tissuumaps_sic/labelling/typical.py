@@ -22,13 +22,13 @@ _FEWEST_CLUSTERS, _MORE_CLUSTERS = 3, 3
 _MOST_CLUSTERED = 5000
 _STARTS = 10
 # Seeds in all from which on a suggestion looks at what is in doubt, once two classes have some.
-_FEWEST_SEEDS = 6
+FEWEST_SEEDS = 6
 
 
 def is_untold(y: Labels) -> bool:
     """Return whether seeds, (n_seeds,), -1 for none, are too few to suggest by what is in doubt."""
     seeds = y[y >= 0]
-    return len(np.unique(seeds)) < 2 or len(seeds) < _FEWEST_SEEDS
+    return len(np.unique(seeds)) < 2 or len(seeds) < FEWEST_SEEDS
 
 
 def choose_typical(

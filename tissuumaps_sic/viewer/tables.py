@@ -7,6 +7,7 @@ from typing import Any
 from tissuumaps_sic.annotation.classes import MOST_CLASSES, sign_of
 from tissuumaps_sic.export import FORMATS
 from tissuumaps_sic.labelling.methods import METHOD_TITLES, METHODS
+from tissuumaps_sic.labelling.typical import FEWEST_SEEDS
 
 
 def page_tables() -> dict[str, Any]:
@@ -16,7 +17,8 @@ def page_tables() -> dict[str, Any]:
     -------
     tables : dict
         ``methods``, a list of ``{name, words}``, the first of which a page begins with; ``exports``, a list
-        of ``{name, words, use}``; ``most_classes``, an int; and ``signs``, the letter of each class by its
+        of ``{name, words, use}``; ``most_classes``, an int; ``fewest_seeds``, from which on suggestions
+        are of what is in doubt, an int; and ``signs``, the letter of each class by its
         place in the list, "" of those that colours tell. ``name`` is what a request says, ``words``
         what a person reads, and ``use`` what they read beside it.
     """
@@ -24,5 +26,6 @@ def page_tables() -> dict[str, Any]:
         "methods": [{"name": name, "words": METHOD_TITLES[name]} for name in reversed(METHODS)],
         "exports": [{"name": each.name, "words": each.title, "use": each.use} for each in FORMATS.values()],
         "most_classes": MOST_CLASSES,
+        "fewest_seeds": FEWEST_SEEDS,
         "signs": [sign_of(place) for place in range(MOST_CLASSES)],
     }

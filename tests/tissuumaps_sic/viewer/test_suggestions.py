@@ -1,19 +1,16 @@
 """What pages are told of where to click first, and of which clicks to doubt."""
 
-import re
-from pathlib import Path
-
 import anndata
 import numpy as np
 import pytest
 from making.many import write_mosaic
 from making.server import ask
 
-from tissuumaps_sic import plugin
 from tissuumaps_sic.annotation.store import session_path
 from tissuumaps_sic.labelling.typical import is_untold
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.viewer.endpoints import Server
+from tissuumaps_sic.viewer.tables import page_tables
 
 
 @pytest.fixture
@@ -133,12 +130,10 @@ def test_seeds_of_one_class_cannot_be_judged(page, slide):
     assert error.value.status == 409
 
 
-def test_the_page_and_the_server_pass_over_to_doubt_at_the_same_number_of_seeds():
-    """The page asks anew at that number; were it another, a batch would be asked for early or late."""
-    state = (Path(plugin.__file__).parent / "SIC_page" / "state.js").read_text(encoding="utf-8")
-    (told,) = re.findall(r"const FEWEST_SEEDS = (\d+);", state)
-    assert not is_untold(np.arange(int(told)) % 2)
-    assert is_untold(np.arange(int(told) - 1) % 2)
+def test_the_page_is_told_from_how_many_seeds_on_suggestions_are_of_what_is_in_doubt():
+    told = page_tables()["fewest_seeds"]
+    assert not is_untold(np.arange(told) % 2)
+    assert is_untold(np.arange(told - 1) % 2)
 
 
 # --------------------------------------------------------------------------------------------- second opinion

@@ -25,7 +25,8 @@ import { unpack } from "./packing.js";
  * @typedef {{ spacing: number | null, tissue: Float32Array, seen: Uint8Array }} Looked spacing: of patches, µm; share of tissue
  *   and whether it was seen (1) of each
  * @typedef {{ methods: { name: string, words: string }[], exports: { name: string, words: string, use: string }[],
- *   most_classes: number, signs: string[] }} Tables what a person can choose from
+ *   most_classes: number, fewest_seeds: number, signs: string[] }} Tables what a person can choose from; fewest_seeds: from which on
+ *   suggestions are of what is in doubt, once two classes have some
  * @typedef {{ mpp: number | null, fields: Record<string, [number, number] | null>, unwritable: string,
  *   is_kept: boolean }} Facts µm per level-0 pixel, what each embedding's network saw around a patch's centre (level-0 pixels), why
  *   nothing can be saved on disk, whether the server keeps it then

@@ -23,8 +23,6 @@ import { makeStore } from "./store.js";
 
 export const MAIN = "X"; // the embedding that every h5ad has
 
-const FEWEST_SEEDS = 6; // from which on the server suggests by what is in doubt, once two classes have some
-
 export const TOOLS = ["lasso", "rectangle", "brush", "eraser", "wand"]; // what Shift-drag does
 
 const store = makeStore({
@@ -202,7 +200,7 @@ export function isUntold(given = new Map()) {
   const more = [...given].flatMap(([row, label]) => (seededLabels().has(row) ? [] : [label]));
   const n = seeds.labels.length + more.length + sum(borrowed.flatMap((loan) => loan.counts));
   const used = classes.filter((_, label) => isUsed(label) || more.includes(label)).length;
-  return used < 2 || n < FEWEST_SEEDS;
+  return used < 2 || n < tables().fewest_seeds;
 }
 
 /** How many seeds each class has, as the person reads it where a run lacks some. */
