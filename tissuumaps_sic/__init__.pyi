@@ -6,6 +6,7 @@ from tissuumaps_sic.annotation.session import Session as Session
 from tissuumaps_sic.annotation.store import load_session as load_session
 from tissuumaps_sic.evaluation.classes import TruthClasses as TruthClasses
 from tissuumaps_sic.evaluation.evaluate import evaluate as evaluate
+from tissuumaps_sic.export.folder import folder_table as folder_table
 from tissuumaps_sic.export.formats import ExportOptions as ExportOptions
 from tissuumaps_sic.export.formats import export_slide as export_slide
 from tissuumaps_sic.export.geojson import write_geojson as write_geojson

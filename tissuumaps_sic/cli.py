@@ -20,6 +20,7 @@ from tissuumaps_sic.commands import (
     run,
     serve,
     suggest,
+    table,
     verify,
 )
 from tissuumaps_sic.slidefile.console import escape_output, run_command
@@ -37,6 +38,7 @@ COMMANDS = {
     "merge": merge,
     "verify": verify,
     "effort": effort,
+    "table": table,
     "evaluate": evaluate,
 }
 

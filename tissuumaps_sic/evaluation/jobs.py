@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
 from tissuumaps_sic.evaluation.results import Failure
 from tissuumaps_sic.evaluation.simulation import EvaluationError
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
+from tissuumaps_sic.slidefile.pool import map_in_processes
 from tissuumaps_sic.slidefile.provenance import MAIN, read_provenance
 from tissuumaps_sic.slides.slide import embeddings
 
@@ -125,31 +123,19 @@ def run_jobs(
         logging_redirect_tqdm(),
         tqdm(total=len(jobs), unit=" slides", desc="evaluating", dynamic_ncols=True) as progress,
     ):
-        if workers <= 1:
-            for job in jobs:
-                yield work(job)
-                progress.update()
-            return
-        # New processes rather than forked ones: HDF5, OpenMP and libvips do not survive a fork.
-        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-        try:
-            futures = [pool.submit(work, job) for job in jobs]
-            waiting = set(futures)
-            while waiting:
-                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                progress.update(len(finished))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-    for job, future in zip(jobs, futures, strict=True):
-        yield _result(job, future)
+        results: dict[int, Result | Failure] = {}
+        n_told = 0
+        for place, result in map_in_processes(work, jobs, workers):
+            progress.update()
+            results[place] = _tell_ended(jobs[place]) if result is None else result
+            while n_told in results:
+                yield results.pop(n_told)
+                n_told += 1
 
 
-def _result(job: Job, future: Future[Result | Failure]) -> Result | Failure:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        return Failure(
-            job.h5ad.name,
-            f"{job.h5ad.name}: a process was ended from outside, usually for want of memory; "
-            "run again with fewer workers",
-        )
+def _tell_ended(job: Job) -> Failure:
+    return Failure(
+        job.h5ad.name,
+        f"{job.h5ad.name}: a process was ended from outside, usually for want of memory; "
+        "run again with fewer workers",
+    )

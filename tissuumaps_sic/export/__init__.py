@@ -1,8 +1,10 @@
 """Labels in many formats: a file for each, and the table of them."""
 
 from tissuumaps_sic.export.annotations import find_regions, regions_in, write_regions
+from tissuumaps_sic.export.contact_sheet import write_sheet
 from tissuumaps_sic.export.csv_rows import write_csv
 from tissuumaps_sic.export.errors import ExportError
+from tissuumaps_sic.export.folder import folder_table, read_folder, write_table
 from tissuumaps_sic.export.formats import (
     FORMATS,
     ExportOptions,
@@ -25,8 +27,10 @@ __all__ = [
     "Format",
     "export_slide",
     "find_regions",
+    "folder_table",
     "name_session",
     "open_labelled",
+    "read_folder",
     "regions_in",
     "write_csv",
     "write_html",
@@ -36,4 +40,6 @@ __all__ = [
     "write_pdf",
     "write_project",
     "write_regions",
+    "write_sheet",
+    "write_table",
 ]

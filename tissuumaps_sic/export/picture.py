@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,9 @@ from tissuumaps_sic.export.hatching import hatch, write_signs
 from tissuumaps_sic.export.rasters import draw_raster
 from tissuumaps_sic.slidefile.pixels.source import Pixels, SlideError
 from tissuumaps_sic.slidefile.placing import find_image, open_image
-from tissuumaps_sic.slides.raster import LabelRaster
-from tissuumaps_sic.slides.regions import Scale, scale_of, slide_size_of
+from tissuumaps_sic.slides.raster import LabelRaster, raster_of
+from tissuumaps_sic.slides.regions import Scale, lattice_of, scale_of, slide_size_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide
-
-log = logging.getLogger(__name__)
 
 # How strongly labels are drawn over the slide, and the borders of what has one label over that.
 _LABEL, _BORDER = 0.42, 0.9
@@ -43,11 +40,14 @@ class Picture:
         The same without labels; None where there is no image.
     width_um : float or None
         What it is wide on the slide, in µm, where that is known.
+    lack : str
+        Why there is no slide where its image is there; "" where there is nothing to tell.
     """
 
     labels: Pixels
     slide: Pixels | None
     width_um: float | None
+    lack: str = ""
 
 
 def draw(labelled: Labelled, *, most_pixels: int, image: Path | None = None, blocks: bool = False) -> Picture:
@@ -75,12 +75,44 @@ def draw(labelled: Labelled, *, most_pixels: int, image: Path | None = None, blo
     scale = scale_of(slide)
     raster = draw_raster(labelled, blocks=blocks)
     window, size = _window(raster, scale, slide_size_of(slide), most_pixels)
-    plain = _slide(slide, image, window, size)
+    plain, lack = _slide(slide, image, window, size)
     colors = [each.color for each in labelled.classes]
     labels = _over(plain, raster, window, size, colors)
     _dot(labels, slide.centres, labelled.seeds, window, colors, scale)
     width_um = window[2] * scale.mpp[0] if scale.mpp else None
-    return Picture(np.asarray(labels), plain, width_um)
+    return Picture(np.asarray(labels), plain, width_um, lack)
+
+
+def draw_patches(slide: EmbeddedSlide, colors: npt.NDArray[np.uint8], *, most_pixels: int) -> Picture:
+    """Draw a slide that has no labels: its image, or where that is not there its patches.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    colors : ndarray of shape (n_patches, 3), uint8
+        Of the patches: red, green, blue.
+    most_pixels : int
+        Of the longer side.
+
+    Raises
+    ------
+    ExportError
+        When the patches do not lie on a grid.
+    """
+    scale = scale_of(slide)
+    try:
+        raster = raster_of(slide.centres, np.ones(slide.n_patches, np.uint8), scale.stride)
+    except ValueError as error:
+        raise ExportError(f"{slide.path.name}: {error}") from error
+    window, size = _window(raster, scale, slide_size_of(slide), most_pixels)
+    plain, lack = _slide(slide, None, window, size)
+    width_um = window[2] * scale.mpp[0] if scale.mpp else None
+    if plain is not None:
+        return Picture(plain, plain, width_um, lack)
+    place = lattice_of(slide.centres, scale.stride)[1] + 1
+    paper = np.full((*raster.values.shape, 3), _PAPER, np.uint8)
+    paper[place[:, 1], place[:, 0]] = colors
+    return Picture(paper[_sample(raster, window, size)], None, width_um, lack)
 
 
 def _window(
@@ -106,23 +138,23 @@ def _slide(
     image: Path | None,
     window: tuple[float, float, float, float],
     size: tuple[int, int],
-) -> Pixels | None:
+) -> tuple[Pixels | None, str]:
+    """Return the pixels of a part of the slide, and why there are none where its image is there."""
     path = find_image(slide.path) if image is None else image
     if path is None:
-        return None
+        return None, ""
     try:
         with open_image(path) as opened:
             known = slide_size_of(slide)
             if known in (None, opened.size):
-                return opened.picture(*window, size)
+                return opened.picture(*window, size), ""
             told = f"{path.name}: is not of the size of the slide that was embedded"
     except SlideError as error:
         told = str(error)
     # A report without the slide is better than none, unless this image was asked for.
     if image is not None:
         raise ExportError(f"{told}; name another one with --image")
-    log.warning("%s; the labels are drawn without it", told)
-    return None
+    return None, told
 
 
 def _over(
@@ -132,10 +164,7 @@ def _over(
     size: tuple[int, int],
     colors: list[str],
 ) -> Image.Image:
-    left, top, width, height = window
-    column = raster.columns_at(left + (np.arange(size[0]) + 0.5) * width / size[0])
-    row = raster.rows_at(top + (np.arange(size[1]) + 0.5) * height / size[1])
-    values = raster.values[np.ix_(row, column)]
+    values = raster.values[_sample(raster, window, size)]
     places = values.astype(np.int16) - 1
     table = np.array([[_PAPER] * 3, *map(_rgb, colors)], np.float32)
     if plain is None:
@@ -155,6 +184,16 @@ def _over(
     picture = Image.fromarray(np.rint(mixed).astype(np.uint8))
     write_signs(picture, places)
     return picture
+
+
+def _sample(
+    raster: LabelRaster, window: tuple[float, float, float, float], size: tuple[int, int]
+) -> tuple[npt.NDArray[np.int32], ...]:
+    """Return what takes the value at each of a picture's pixels out of a raster's array."""
+    left, top, width, height = window
+    column = raster.columns_at(left + (np.arange(size[0]) + 0.5) * width / size[0])
+    row = raster.rows_at(top + (np.arange(size[1]) + 0.5) * height / size[1])
+    return np.ix_(row, column)
 
 
 def _dot(

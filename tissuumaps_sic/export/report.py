@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,8 @@ from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.slides.umap import read_tissue
 from tissuumaps_sic.verification.check import Verification, verify
 from tissuumaps_sic.verification.estimation import Interval
+
+log = logging.getLogger(__name__)
 
 # Enough for a page of paper at 250 dots per inch, with two pictures side by side.
 _MOST_PIXELS = 1000
@@ -178,6 +181,9 @@ def make_report(
                 place,
             )
         )
+    picture = draw(labelled, most_pixels=_MOST_PIXELS, image=image, blocks=blocks)
+    if picture.lack:
+        log.warning("%s; the labels are drawn without it", picture.lack)
     notes = []
     # Seeds that were read from a file, and not clicked, are none of the session's own.
     if session.is_stale and session.actions:
@@ -189,7 +195,7 @@ def make_report(
         tuple(rows),
         tuple(_facts(labelled, scale, session_name)),
         tuple(notes),
-        draw(labelled, most_pixels=_MOST_PIXELS, image=image, blocks=blocks),
+        picture,
         datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         _check(labelled),
     )

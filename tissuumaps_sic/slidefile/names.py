@@ -38,6 +38,15 @@ def address(path: str) -> str:
     return f"%68{encoded[1:]}" if encoded.startswith("http") else encoded
 
 
+def page_at(within: str, name: str) -> str:
+    """Return the address of the page of a file's name in a folder below the served one.
+
+    ``path`` is an address itself, since TissUUmaps joins it with those of the project's files.
+    """
+    query = f"?path={quote(address(within), safe='')}" if within.strip("./") else ""
+    return f"/{address(name)}{query}"
+
+
 def path_of(given: str, folder: Path | None = None) -> str:
     """Return the path that an address names, with forward slashes.
 

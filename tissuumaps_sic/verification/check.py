@@ -16,9 +16,8 @@ from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.runs import labels_of
 from tissuumaps_sic.annotation.session import Session, seed_vector
 from tissuumaps_sic.slidefile.arrays import Doubles, Integers, Singles
-from tissuumaps_sic.slides.regions import scale_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide
-from tissuumaps_sic.slides.umap import read_tissue
+from tissuumaps_sic.slides.tissue import measure_patches
 from tissuumaps_sic.verification.estimation import (
     Estimates,
     Interval,
@@ -253,7 +252,8 @@ def verify(slide: EmbeddedSlide, session: Session) -> Verification:
         return Verification("few", told, **known)
     classes = _Classes.of(session)
     answers = np.array([classes.place(number) for number in numbers[is_told].tolist()])
-    areas, mm2 = _measure_patches(slide)
+    patches = measure_patches(slide)
+    areas, mm2 = patches.shares, patches.mm2
     counts = tally(
         sample.unpack(slide.n_patches),
         classes.labels,
@@ -383,18 +383,6 @@ def _name_readers(session: Session) -> str:
     answered = session.actions[: session.position]
     users = dict.fromkeys(each.user for each in answered if each.kind == "verify-answer" and each.user)
     return ", ".join(users)
-
-
-def _measure_patches(slide: EmbeddedSlide) -> tuple[Doubles, float | None]:
-    """Return the share of tissue of each patch, (n_patches,), and the mm² of a whole one if it is known."""
-    tissue = read_tissue(slide.path)
-    shares = np.ones(slide.n_patches)
-    if tissue is not None and tissue.any():
-        shares = tissue.astype(np.float64)
-    scale = scale_of(slide)
-    if scale.mpp is None:
-        return shares, None
-    return shares, scale.stride[0] * scale.stride[1] * scale.mpp[0] * scale.mpp[1] * 1e-6
 
 
 def _choose_halved(classes: _Classes, found: Estimates) -> int:

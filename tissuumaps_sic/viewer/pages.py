@@ -15,14 +15,13 @@ from urllib.parse import quote, urlencode
 from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
-from tissuumaps_sic.slidefile.names import address, escape_markup
+from tissuumaps_sic.slidefile.names import address, escape_markup, page_at
 from tissuumaps_sic.viewer import ranges
 from tissuumaps_sic.viewer.access import MAKES_PAGES, find_below, folder_of, plugins_of, require_writable
 from tissuumaps_sic.viewer.made_project import make_project
 from tissuumaps_sic.viewer.projects import ProjectError, read_project, save_project, upgrade_project
 from tissuumaps_sic.viewer.requests import MOST_BYTES
 from tissuumaps_sic.viewer.start import StartPage
-from tissuumaps_sic.viewer.worklist import page_at
 
 NONCE_KEY = "tissuumaps_sic.nonce"
 WORKER = "/static/js/utils/h5Utils_worker.js"

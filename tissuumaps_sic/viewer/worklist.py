@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 from tissuumaps_sic.annotation.lending import spaces_of
 from tissuumaps_sic.annotation.records import SessionError
@@ -21,7 +20,7 @@ from tissuumaps_sic.annotation.remarks import Check
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import SUFFIX, is_session_name, read_session, sessions_among
 from tissuumaps_sic.slidefile.h5ad import SlideFileError, Stamp, stamp_of
-from tissuumaps_sic.slidefile.names import address
+from tissuumaps_sic.slidefile.names import page_at
 from tissuumaps_sic.slides.slide import outline
 from tissuumaps_sic.viewer.access import AccessError, find_below, require_no_link
 from tissuumaps_sic.viewer.passwords import nearest_auth
@@ -293,12 +292,3 @@ def page(folder: Path, project: Path) -> str:
     """Return the address of a project's page, from the server's root."""
     within = project.relative_to(folder).parent
     return page_at("" if within == Path() else within.as_posix(), project.name)
-
-
-def page_at(within: str, name: str) -> str:
-    """Return the address of the page of a file's name in a folder below the served one.
-
-    ``path`` is an address itself, since TissUUmaps joins it with those of the project's files.
-    """
-    query = f"?path={quote(address(within), safe='')}" if within.strip("./") else ""
-    return f"/{address(name)}{query}"
