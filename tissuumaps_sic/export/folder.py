@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from tissuumaps_sic.annotation.store import sessions_among
 from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.export.slide_rows import ClassFigures, RowsWanted, SlideRow, read_rows
 from tissuumaps_sic.slidefile.pool import map_in_processes
@@ -51,7 +52,17 @@ def read_folder(
     advance : callable, optional
         Called with how many slides are done, each time that more are.
     """
-    wanted = [RowsWanted(h5ad, session, pictures) for h5ad in h5ads]
+    listed = list(h5ads)
+    # Each folder is listed once: there may be thousands of slides in it.
+    there = {each: _find_sessions(each) for each in {h5ad.parent for h5ad in listed}}
+    wanted = [
+        RowsWanted(
+            h5ad,
+            tuple(name for name in there[h5ad.parent].get(h5ad.stem, ()) if session in (None, name)),
+            pictures,
+        )
+        for h5ad in listed
+    ]
     rows: list[SlideRow] = []
     found = map_in_processes(read_rows, wanted, min(workers, len(wanted)))
     for n_done, (place, read) in enumerate(found, start=1):
@@ -59,7 +70,15 @@ def read_folder(
         ended = "a process was ended while it read this, usually for want of memory; run with --workers 1"
         rows += [SlideRow(h5ad, problem=f"{h5ad.name}: {ended}")] if read is None else read
         advance(n_done)
-    return sorted(rows, key=lambda row: (row.slide, str(row.h5ad), row.session))
+    return sorted(rows, key=lambda row: (row.slide.casefold(), str(row.h5ad), row.session))
+
+
+def _find_sessions(folder: Path) -> dict[str, list[str]]:
+    """Return the names of the sessions of each slide of a folder; of one that is not there none."""
+    try:
+        return sessions_among({path.name for path in folder.iterdir()})
+    except OSError:
+        return {}
 
 
 def folder_table(h5ads: Iterable[Path], *, session: str | None = None, workers: int = 1) -> pd.DataFrame:

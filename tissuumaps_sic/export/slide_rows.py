@@ -22,7 +22,7 @@ from tissuumaps_sic.annotation.lending import flag_unlike, guests_of, lender_of
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.runs import Labelled, labels_of
 from tissuumaps_sic.annotation.session import Session
-from tissuumaps_sic.annotation.store import load_session, session_names, session_path
+from tissuumaps_sic.annotation.store import load_session, session_path
 from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.export.picture import draw, draw_patches, encode
 from tissuumaps_sic.slidefile.errors import SicError
@@ -166,13 +166,13 @@ class RowsWanted:
     Attributes
     ----------
     h5ad : Path
-    session : str or None
-        Name of the session; None is every one of the slide.
+    sessions : tuple of str
+        Names of its sessions; where there are none, the slide has a row all the same.
     pictures : bool
     """
 
     h5ad: Path
-    session: str | None = None
+    sessions: tuple[str, ...] = ()
     pictures: bool = False
 
 
@@ -181,11 +181,9 @@ def read_rows(wanted: RowsWanted) -> list[SlideRow]:
     facts = _try(wanted.h5ad, "", partial(_Facts.of, wanted.h5ad))
     if isinstance(facts, SlideRow):
         return [facts]
-    names: list[str | None] = [each for each in facts.sessions if wanted.session in (None, each)]
-    # What has no session is a slide of the folder all the same.
     return [
         _try(wanted.h5ad, name or "", partial(_read_row, facts, name, pictures=wanted.pictures))
-        for name in names or [None]
+        for name in wanted.sessions or (None,)
     ]
 
 
@@ -211,7 +209,6 @@ class _Facts:
     slide: EmbeddedSlide
     provenance: Provenance
     tissue: PatchTissue
-    sessions: tuple[str, ...]
     warnings: tuple[str, ...]
 
     @classmethod
@@ -226,7 +223,7 @@ class _Facts:
         if find_image(slide.path) is None:
             named = [image_name(layer, slide.path.parent) for layer in layers_of(slide.path)]
             warnings += [f"the slide's image {name} is missing" for name in named[:1]]
-        return cls(slide, read_provenance(h5ad), tissue, tuple(session_names(h5ad)), tuple(warnings))
+        return cls(slide, read_provenance(h5ad), tissue, tuple(warnings))
 
     @property
     def area(self) -> float | None:
