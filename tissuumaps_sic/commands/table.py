@@ -53,6 +53,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="where the folder is served, for the links of --sheet (default: http://127.0.0.1:5100)",
     )
     parser.add_argument(
+        "--root",
+        type=Path,
+        metavar="DIR",
+        help="the folder that is served there, where that is one above (default: the folder itself)",
+    )
+    parser.add_argument(
         "--workers", type=read_count, metavar="N", help="slides at a time (default: as many as processors)"
     )
     add_json(parser)
@@ -75,6 +81,7 @@ def run(options: argparse.Namespace) -> int:
     _require_sense(options)
     # A file that is named beside its folder is one slide.
     files = list(dict.fromkeys(path for path, _ in find_h5ads(options.files)))
+    _require_below(files, options.root)
     with tqdm(total=len(files), unit=" slides", desc="reading", disable=len(files) < 2) as bar:
         rows = read_folder(
             files,
@@ -102,10 +109,19 @@ def _require_sense(options: argparse.Namespace) -> None:
         if options.session:
             # The name alone; it is of no slide.
             session_path(Path("slide.h5ad"), options.session)
-    if options.server and not options.sheet:
-        raise WrongUseError("--server: is for the links of --sheet; give that, too")
+    for option in ("server", "root"):
+        if getattr(options, option) and not options.sheet:
+            raise WrongUseError(f"--{option}: is for the links of --sheet; give that, too")
     if options.sheet and options.sheet.suffix.lower() not in (".html", ".htm"):
         raise WrongUseError(f"--sheet {options.sheet}: is a page; name it .html")
+
+
+def _require_below(files: Sequence[Path], root: Path | None) -> None:
+    outside = (
+        [] if root is None else [path for path in files if root.absolute() not in path.absolute().parents]
+    )
+    if outside:
+        raise WrongUseError(f"--root {root}: does not hold {outside[0]}; name a folder above all slides")
 
 
 def _write(rows: Sequence[SlideRow], options: argparse.Namespace) -> None:
@@ -116,8 +132,9 @@ def _write(rows: Sequence[SlideRow], options: argparse.Namespace) -> None:
         write_table(rows, options.output)
     if options.sheet:
         one = options.files[0].absolute() if len(options.files) == 1 else None
-        root = one if one and one.is_dir() else None
-        title = root.name if root else ""
+        folder = one if one and one.is_dir() else None
+        title = folder.name if folder else ""
+        root = options.root or folder
         write_sheet(rows, options.sheet, title=title, root=root, **pick_given(options, "server"))
     if options.json:
         print(to_json(rows))

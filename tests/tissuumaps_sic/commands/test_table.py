@@ -57,6 +57,7 @@ def test_without_an_output_the_table_is_printed(folder, capsys):
         (["--session", "a/b"], "a session's name is of letters"),
         (["--server", "http://here"], "give that, too"),
         (["--sheet", "s.pdf"], "name it .html"),
+        (["--sheet", "s.html", "--root", "elsewhere"], "name a folder above all slides"),
     ],
 )
 def test_wrong_use_is_told_before_anything_is_read(folder, options, told, caplog):
