@@ -72,7 +72,10 @@ def test_the_local_half_imports_what_the_base_installs():
     assert_declared(imported("tissuumaps_sic/slidefile"), BASE | EXTRAS["embed"])
     for folder in (ROOT / "tissuumaps_sic").iterdir():
         if folder.is_dir() and folder.name != "slidefile":
-            assert_declared(imported(folder), BASE)
+            # A table as Parquet is asked for where it is written, and told where it is missing.
+            assert_declared(
+                imported(folder), BASE | (EXTRAS["parquet"] if folder.name == "export" else set())
+            )
 
 
 def test_the_remote_half_imports_what_its_extras_install():
