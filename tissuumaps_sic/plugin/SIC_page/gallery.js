@@ -2,7 +2,7 @@
 
 import { mostAlike, pick, rowsOf, sortBy, stepTo, unite } from "./arranging.js";
 import { askElsewhere, pageAt, seedElsewhere } from "./elsewhere.js";
-import { columnsOf, dropTiles, drawTiles, focusTile, focusedTile, markTiles, shownTiles } from "./gallerybox.js";
+import { columnsOf, dropTiles, drawTiles, focusTile, focusedTile, forgetPictures, markTiles, shownTiles } from "./gallerybox.js";
 import { askLikeness, askMap, askScores } from "./questions.js";
 import { goTo } from "./remarks.js";
 import { enqueue, stop } from "./requests.js";
@@ -31,9 +31,8 @@ export const isLarge = () => localStorage.getItem(SIZE) === "large";
 
 export function toggleSize() {
   localStorage.setItem(SIZE, isLarge() ? "small" : "large");
-  dropTiles();
   if (app.gallery) turnTo(Math.floor(app.gallery.from / pageSize()) * pageSize());
-  draw();
+  repaint();
 }
 
 export const pageSize = () => PAGES[isLarge() ? "large" : "small"];
@@ -67,12 +66,18 @@ function open(kind, make) {
   if (isBlind()) return tell("A check asks: answer it, or Esc leaves it");
   enqueue(kind, async () => {
     const gallery = await make();
-    if (!viewer.hasPicture()) await askMap().catch(() => {}); // its colours stand for pictures
     anchor = null;
     if (isBlind()) return;
     show({ gallery, picked: [] });
     focusTile(shownTiles()[0]);
+    if (!viewer.hasPicture() && !app.map) await askMap().then(repaint, () => {}); // its colours stand for pictures
   });
+}
+
+/** Draw all pictures anew. */
+function repaint() {
+  forgetPictures();
+  draw();
 }
 
 export const closeGallery = () => show({ gallery: null, picked: [] });
@@ -80,7 +85,7 @@ export const closeGallery = () => show({ gallery: null, picked: [] });
 /** Show the gallery while it is open; returns how to stop that. */
 export function followGallery() {
   const stops = [
-    subscribe(() => (isWaiting() ? null : [app.gallery, app.labels, app.scores, app.likeness, app.elsewhere, app.state?.seeds, app.state?.classes, app.state?.listed]), draw),
+    subscribe(() => (isWaiting() || isOfAnother() ? null : [app.gallery, app.labels, app.scores, app.likeness, app.elsewhere, app.state?.seeds, app.state?.classes, app.state?.listed]), draw),
     subscribe(() => [app.picked], () => markTiles(app.picked)),
     // After a run the labels, and how sure they are, are others.
     subscribe(() => [isWaiting() && !app.busy], () => { if (isWaiting() && !app.busy) enqueue("Looking how sure the labels are", async () => { await askScores(); }, true); }),
@@ -94,10 +99,16 @@ export function followGallery() {
 /** Whether the scores of new labels are to be asked for. */
 const isWaiting = () => app.gallery?.kind === "class" && app.labels !== null && !app.scores && Boolean(app.state?.run?.scored);
 
+/** Whether what is known of likeness is to another patch than the gallery's: the gallery of that one comes. */
+const isOfAnother = () => app.gallery !== null && app.gallery.kind !== "elsewhere" && app.gallery.reference !== null && app.likeness?.patch !== app.gallery.reference;
+
 function draw() {
   const { gallery, state } = app;
   const isThere = gallery && state && (gallery.kind !== "class" || app.labels && app.scores && state.run?.classes[gallery.label]);
-  if (!isThere) return dropTiles();
+  if (!isThere) {
+    sorted = { of: [], rows: [] };
+    return dropTiles();
+  }
   const rows = idsOf(gallery), shown = [...rows.slice(gallery.from, gallery.from + pageSize())];
   if (!shown.length && gallery.from > 0) return turnTo(0); // of fewer labels
   drawTiles({ gallery, shown, n: rows.length, isLarge: isLarge(), page: pageSize(),
@@ -187,6 +198,7 @@ function goThere(id) {
     return;
   }
   goTo(id);
+  show({ pointed: id }); // framed
   // Beside the gallery, where that leaves room.
   const slide = viewer.container().getBoundingClientRect(), right = document.getElementById("sic-gallery")?.getBoundingClientRect().right ?? 0;
   if (slide.right - right > LEAST_FREE) viewer.moveBy((right - slide.left) / 2, 0);

@@ -83,6 +83,8 @@ export function markTiles(picked) {
   if (told) told.textContent = picked.length ? `${count(picked.length)} selected${seen < picked.length ? `, ${count(picked.length - seen)} on other pages` : ""}:` : "The framed one:";
 }
 
+export const forgetPictures = () => pictures.clear();
+
 export function dropTiles() {
   box?.remove();
   box = focused = null;

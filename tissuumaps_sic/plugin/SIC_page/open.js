@@ -41,7 +41,7 @@ export function choose(chosen) {
 function forgetSlide() {
   dropCells();
   forgetRegions();
-  update({ labels: null, cells: null, scores: null, unlike: null, compared: null });
+  update({ labels: null, cells: null, scores: null, unlike: null, compared: null, gallery: null, picked: [], likeness: null, elsewhere: null });
   viewer.hidePicture();
   viewer.removeLabels();
   clearSeeds();
