@@ -126,7 +126,7 @@ def _best_of(
     progress: Progress,
 ) -> list[dict[str, Any]]:
     """Return the n patches of another slide that are most like a row of X, as `find_elsewhere` tells them."""
-    opener = shared.opened.slide
+    opener = shared.opened.glance
     source = comparable(opener(entry.h5ad), slide, opener=opener)
     similarities = _likeness(one, source.X, progress, "")
     field = find_field(read_provenance(source.path), source.embedding) or [source.spacing] * 2
@@ -174,7 +174,8 @@ def send_picture(shared: Shared, reach: Reach, request: PictureRequest) -> Answe
     RequestError
         When there is no such patch, or the image cannot be read.
     """
-    slide = _slide_with(shared, reach, request)
+    slide = shared.opened.glance(reach.h5ad, request.embedding)
+    _require_patch(slide, request)
     path = find_image(slide.path)
     if path is None:
         return {"length": 0}, np.zeros(0, np.uint8)
@@ -204,9 +205,13 @@ def _pack(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 def _slide_with(shared: Shared, reach: Reach, request: AlikeRequest) -> EmbeddedSlide:
     """Return the slide that a request is about, which has the patch that it names."""
     slide = shared.opened.slide(reach.h5ad, request.embedding)
+    _require_patch(slide, request)
+    return slide
+
+
+def _require_patch(slide: EmbeddedSlide, request: AlikeRequest) -> None:
     if request.patch >= slide.n_patches:
         raise RequestError(422, f"there is no patch {request.patch}; the slide has {slide.n_patches}")
-    return slide
 
 
 def _likeness(row: npt.NDArray[Any], X: Matrix, progress: Progress, stage: str) -> npt.NDArray[np.float32]:

@@ -92,6 +92,18 @@ def test_a_slide_that_cannot_be_looked_through_is_told_and_the_rest_is_there(cal
     assert found["slides"] == 1
 
 
+def test_a_folder_that_is_looked_through_leaves_the_slide_of_the_page_in_memory(folder):
+    for seed in range(9):
+        write_mosaic(folder, f"more_{seed}", seed=seed, columns=6, rows=4)
+    server = Server()
+    before = server._shared.opened.slide(folder / "one.h5ad")
+    found = ask(server, "elsewhere", folder, {"h5ad": "one.h5ad", "patch": 7})
+    assert found["slides"] == 11
+    for each in found["patches"]:
+        ask(server, "picture", folder, {"h5ad": each["h5ad"], "patch": each["patch"]})
+    assert server._shared.opened.slide(folder / "one.h5ad") is before
+
+
 def test_the_search_is_stopped_before_it_begins_and_tells_how_far_it_is(folder, monkeypatch):
     server, token = Server(), "a-token-of-a-page"
     told = []
