@@ -357,3 +357,23 @@ def test_axe_finds_nothing_serious_in_the_gallery(viewer, text):
     viewer.reload()
     viewer.page.click("#sic-gallery-1")
     viewer.page.wait_for_selector(".sic-gallery-large")
+
+
+def test_a_run_meanwhile_shows_what_is_labelled_with_the_class_now(viewer):
+    seeds, rows = open_class(viewer)
+    viewer.evaluate("document.getElementById('sic-live').click()")
+    viewer.wait()
+    viewer.page.focus(f"#sic-gallery-tile-{rows[0]}")
+    viewer.page.keyboard.press("2")
+    viewer.page.wait_for_function("!SIC.app.busy && SIC.app.scores && !SIC.app.state.run.stale")
+    viewer.wait()
+    assert viewer.seeds == seeds | {rows[0]: 0}
+    own = np.array(viewer.evaluate("[...SIC.app.scores.own]"))
+    labelled = np.flatnonzero(np.array(viewer.evaluate("[...SIC.app.labels]")) == 1)
+    assert rows[0] not in labelled
+    assert viewer.evaluate(ROWS) == sorted(labelled, key=lambda row: own[row])[:60]
+    # A double click goes there.
+    row = viewer.evaluate(ROWS)[5]
+    tile(viewer, row).dblclick()
+    viewer.wait_to_see(*viewer.adata.obsm["spatial"][row])
+    assert viewer.evaluate("SIC.app.pointed") == row

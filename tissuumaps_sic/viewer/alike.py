@@ -239,6 +239,7 @@ def cosines(row: npt.NDArray[Any], X: Matrix, others: npt.NDArray[np.intp]) -> n
 def _cosines_with(row: npt.NDArray[Any], rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     one, block = np.asarray(row, np.float64), np.asarray(rows, np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
-        lengths = np.linalg.norm(block, axis=1) * np.linalg.norm(one)
+        # `np.linalg.norm` of rows takes ten times as long.
+        lengths = np.sqrt(np.einsum("ij,ij->i", block, block)) * np.linalg.norm(one)
         product: npt.NDArray[np.float64] = block @ one / np.where(lengths == 0, 1, lengths)
     return product
