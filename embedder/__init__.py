@@ -17,6 +17,7 @@ __version__ = version("tissuumaps-sic")
 # Where each name lies: it is imported when it is first asked for, so that nothing heavy is for the others.
 _HOMES = {
     "EmbedOptions": "embedder.embedding.options",
+    "OwnEncoder": "embedder.encoders.own",
     "PatchGrid": "embedder.patches.grid",
     "PretrainOptions": "embedder.pretraining.options",
     "SicError": "tissuumaps_sic.slidefile.errors",
@@ -29,6 +30,7 @@ _HOMES = {
 }
 __all__ = [
     "EmbedOptions",
+    "OwnEncoder",
     "PatchGrid",
     "PretrainOptions",
     "SicError",

@@ -26,6 +26,8 @@ COMMANDS = {
 # The extra of pyproject.toml that brings a package; "embed" brings all others.
 _EXTRAS = {"distributed": "cluster", "dask": "cluster", "dask_jobqueue": "cluster", "lightly": "pretrain"}
 _EXTRAS |= dict.fromkeys(("pyarrow", "shapely"), "convert")
+# Commands that keep what they did until they are given again; the others begin anew.
+_GO_ON = ("embed", "pretrain")
 
 log = logging.getLogger("embedder")
 
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(
         lambda: _run(options),
         output=vars(options).get("output"),
-        stopped="stopped; the same command goes on where it was",
+        stopped=options.stopped,
     )
 
 
@@ -75,7 +77,11 @@ def make_parser() -> argparse.ArgumentParser:
         added = commands.add_parser(
             name, help=command.HELP, description=description, formatter_class=_Formatter
         )
-        added.set_defaults(run=command.run)
+        goes_on = name in _GO_ON
+        added.set_defaults(
+            run=command.run,
+            stopped="stopped; the same command goes on where it was" if goes_on else "stopped",
+        )
         command.add_options(added)
     return parser
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from embedder.encoders.spec import PRECISIONS
+from embedder.encoders.told import INTERPOLATIONS, POOLS
 from embedder.isolation.child import Limits
 from tissuumaps_sic.slidefile.console import (
     read_count,
@@ -40,7 +41,10 @@ def add_slides(parser: argparse.ArgumentParser) -> None:
 
 def add_patches(parser: argparse.ArgumentParser) -> None:
     """Add what says by what, and which patches of slides are embedded."""
-    parser.add_argument("--encoder", help="a name (`embedder encoders`) or a checkpoint's path")
+    parser.add_argument(
+        "--encoder",
+        help="a name (`embedder encoders`), timm:NAME, hf:OWNER/NAME, or the path of a checkpoint or network",
+    )
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights for a named encoder")
     parser.add_argument("--mpp", type=read_positive, help="µm per pixel of a patch")
     parser.add_argument(
@@ -79,6 +83,7 @@ def add_embedding(parser: argparse.ArgumentParser) -> None:
     """Add what says how slides are embedded: the fields of `EmbedOptions`, by their names."""
     add_patches(parser)
     add_device(parser, precision="of the encoder; auto measures whether bfloat16 is worth it")
+    add_told(parser)
     parser.add_argument("--batch-size", type=read_count, help="patches in one pass of the encoder")
     parser.add_argument("--storage", choices=("float32", "float16"), help="of the embeddings in the file")
     add_umap(parser)
@@ -88,6 +93,31 @@ def add_embedding(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="keep embeddings of cells smaller than a patch, for borders that follow the tissue",
     )
+
+
+def add_told(parser: argparse.ArgumentParser) -> None:
+    """Add what a person may tell of an encoder from outside: the fields of `Told`, by their names."""
+    outside = parser.add_argument_group(
+        "encoders from outside",
+        "What timm:NAME, hf:OWNER/NAME or a network's own file does not tell, or what is to hold instead.",
+    )
+    outside.add_argument("--input-size", type=read_count, metavar="PX", help="edge of what the network takes")
+    for name, words in (("--mean", "what is taken from a pixel"), ("--std", "what it is divided by")):
+        outside.add_argument(
+            name, type=_read_triple, metavar="R,G,B", help=f"{words}, for red, green, blue of 0 to 1"
+        )
+    outside.add_argument("--interpolation", choices=INTERPOLATIONS, help="how patches are resized to it")
+    outside.add_argument("--pool", choices=POOLS, help="how places of a patch become one embedding")
+
+
+def _read_triple(text: str) -> tuple[float, float, float]:
+    try:
+        red, green, blue = (float(each) for each in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no R,G,B, such as 0.485,0.456,0.406") from None
+    if not all(0 <= each <= 1 for each in (red, green, blue)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of 0 to 1; divide by 255")
+    return red, green, blue
 
 
 def add_umap(parser: argparse.ArgumentParser) -> None:

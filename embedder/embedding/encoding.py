@@ -12,6 +12,7 @@ from embedder.embedding.partial import Partial
 from embedder.encoders.fine import CellPlan
 from embedder.encoders.load import load_encoder
 from embedder.encoders.network import Choice, Encoder, choose_device
+from embedder.encoders.told import Told
 from embedder.isolation.program import Progress
 from embedder.patches.grid import PatchGrid, stride_of
 from embedder.patches.reading import iter_patches
@@ -33,6 +34,7 @@ def make_encoder(options: EmbedOptions) -> Encoder:
     return load_encoder(
         options.encoder,
         weights=options.weights,
+        told=Told(options.input_size, options.mean, options.std, options.interpolation, options.pool),
         device=choose_device(options.device),
         precision=options.precision,
     )

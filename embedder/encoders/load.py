@@ -10,16 +10,23 @@ import difflib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from embedder.encoders.build import build
 from embedder.encoders.checkpoints import Checkpoint, load_strictly, read_checkpoint, read_pretrained, sha256
+from embedder.encoders.foreign import open_foreign
 from embedder.encoders.hub import READY, find_state, find_weights, require_conch
 from embedder.encoders.network import Encoder
+from embedder.encoders.outside import Foreign
+from embedder.encoders.packages import list_packages
 from embedder.encoders.spec import DEFAULT_ENCODER, PRECISIONS, EncoderError, EncoderSpec, UnknownEncoderError
 from embedder.encoders.table import ENCODERS, SIMCLR, TRAINABLE
+from embedder.encoders.told import Told
 
 log = logging.getLogger(__name__)
+
+NOTHING_TOLD = Told()
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,12 @@ def available_encoders() -> list[EncoderStatus]:
         statuses.append(EncoderStatus(*facts, state, usable=state == READY))
     state = "needs --weights FILE: the encoder.safetensors that `embedder pretrain` wrote"
     own = EncoderStatus(SIMCLR, None, None, None, "your own", "your slides", state, usable=False)
-    return [*statuses, own]
+    return [*statuses, own, *map(_describe_package, list_packages())]
+
+
+def _describe_package(offered: EntryPoint) -> EncoderStatus:
+    package = f"package {offered.dist.name} {offered.dist.version}" if offered.dist else offered.module
+    return EncoderStatus(offered.name, None, None, None, "by package", package, READY, usable=True)
 
 
 def format_table(encoders: Sequence[EncoderStatus]) -> list[str]:
@@ -86,6 +98,10 @@ def format_table(encoders: Sequence[EncoderStatus]) -> list[str]:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
     lines.append("--encoder PATH takes a checkpoint of a CNN above, or what `embedder pretrain` wrote.")
+    lines.append(
+        "--encoder timm:NAME and hf:OWNER/NAME take any timm model, PATH of a TorchScript or torch.export "
+        "file any other."
+    )
     return lines
 
 
@@ -93,6 +109,7 @@ def load_encoder(
     name: str = DEFAULT_ENCODER,
     *,
     weights: Path | None = None,
+    told: Told = NOTHING_TOLD,
     device: str = "cpu",
     precision: str = "float32",
 ) -> Encoder:
@@ -103,9 +120,12 @@ def load_encoder(
     name : str
         A name of `ENCODERS`, "simclr", or the path of a checkpoint (``.pth``, ``.pt``, ``.ckpt``,
         ``.safetensors``): what `embedder pretrain` wrote, the published HistoSSL file, or one of the
-        convolutional architectures, which its keys tell.
+        convolutional architectures, which its keys tell. Or an encoder from outside: ``timm:NAME``,
+        ``hf:OWNER/NAME``, the path of a TorchScript or ``torch.export`` file, the name of a package's.
     weights : Path, optional
         Checkpoint for a named encoder, in place of its own.
+    told : Told, optional
+        Of an encoder from outside, what it does not tell, or what is to hold in place of what it tells.
     device : str
     precision : "auto", "float32" or "bfloat16"
         "auto" measures on the first patches which of the two is worth it.
@@ -122,6 +142,15 @@ def load_encoder(
         raise UnknownEncoderError(
             f"there is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}"
         )
+    if name not in ENCODERS and name != SIMCLR:
+        foreign = open_foreign(name, weights, told, device)
+        if foreign is not None:
+            return _run_foreign(foreign, device, precision)
+    if told.given:
+        raise UnknownEncoderError(
+            f"{name} tells its own transform; leave out {', '.join(told.given)}, which are for encoders from "
+            "outside (timm:NAME, hf:OWNER/NAME, TorchScript)"
+        )
     known, path = _find_file(name, weights)
     remedy = "save the state_dict alone"
     if known is not None and known.download is not None:
@@ -135,6 +164,22 @@ def load_encoder(
         if hasattr(network, head):
             setattr(network, head, torch.nn.Identity())
     return Encoder(spec, network, name=name, weights_sha256=sha256(path), device=device, precision=precision)
+
+
+def _run_foreign(foreign: Foreign, device: str, precision: str) -> Encoder:
+    """Return an encoder from outside, on its device."""
+    if foreign.is_fixed:
+        if precision == "bfloat16":
+            raise UnknownEncoderError(f"{foreign.spec.name} is compiled for float32; --precision float32")
+        precision = "float32"
+    return Encoder(
+        foreign.spec,
+        foreign.network,
+        name=foreign.spec.name,
+        weights_sha256=foreign.weights_sha256,
+        device=device,
+        precision=precision,
+    )
 
 
 def _find_file(name: str, weights: Path | None) -> tuple[EncoderSpec | None, Path]:

@@ -99,7 +99,7 @@ class EncoderSpec:
         µm per pixel at which it is best used.
     source, licence : str
         Of the weights.
-    library : "timm", "torchvision" or "conch"
+    library : "timm", "torchvision", "conch", "program" or "package"
         What builds the network.
     architecture : str
         Its name there.
@@ -132,6 +132,8 @@ class EncoderSpec:
         Repository on the Hugging Face hub that holds them.
     gated : bool
         Whether the repository opens on request only.
+    pooling : str
+        What a person has told in place of the network's own pooling; "" where nothing.
     """
 
     name: str
@@ -157,6 +159,7 @@ class EncoderSpec:
     download: str | None = None
     hub: str | None = None
     gated: bool = False
+    pooling: str = ""
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -181,7 +184,8 @@ class EncoderSpec:
             fitted = f"resized to {self.resized or self.input_size} px ({self.interpolation}), "
             if self.resized is not None and self.resized != self.input_size:
                 fitted += f"cut to the central {self.input_size} px, "
-        return f"RGB 0..255, {fitted}minus ({mean}), divided by ({std})"
+        pooled = f", pooled by {self.pooling}" if self.pooling else ""
+        return f"RGB 0..255, {fitted}minus ({mean}), divided by ({std}){pooled}"
 
     def advice(self, patch_size: int, mpp: float) -> str | None:
         """Return a line on what to give instead, where patches do not suit this encoder; else None.

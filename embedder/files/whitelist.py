@@ -65,18 +65,24 @@ _CUT = r"(?:cut to the central \d{1,4} px, )?"
 _TRIPLE = rf"\({_NUMBER}, {_NUMBER}, {_NUMBER}\)"
 _TRANSFORM = _like(
     rf"none|RGB 0\.\.255, (?:resized to \d{{1,4}} px \((?:bilinear|bicubic)\), {_CUT})?"
-    rf"minus {_TRIPLE}, divided by {_TRIPLE}"
+    rf"minus {_TRIPLE}, divided by {_TRIPLE}(?:, pooled by (?:cls|mean|cls\+mean|max))?"
 )
 _CHOICE = _like(
     r"(?:float32|bfloat16), as asked|(?:float32|bfloat16): bfloat16 is \d{1,4}\.\d\d times as fast as "
     r"float32 here, and the embeddings' least cosine with float32 is -?\d\.\d{5}"
 )
 _SOURCES = tuple(each.source for each in ENCODERS.values())
+# A model of timm's own list, which everybody has.
+_TIMM = _like(r"timm:[a-z0-9_]{1,60}(?:\.[a-z0-9_]{1,60})?")
 _TRAINED = _like(r"embedder pretrain, SimCLR, \d{1,9} steps(?: from [0-9a-f]{12})?")
 
 
 def _is_source(value: Any) -> bool:
     return value in _SOURCES or _TRAINED(value)
+
+
+def _is_public(name: Any) -> bool:
+    return name in ENCODERS or name == SIMCLR or _TIMM(name)
 
 
 GRID: Rules = dict.fromkeys(
@@ -88,7 +94,7 @@ GRID: Rules = dict.fromkeys(
 )
 ENCODER: Rules = {
     # The name is `encoder_name`'s.
-    "architecture": _one_of(*ENCODERS, SIMCLR),
+    "architecture": _is_public,
     "dimension": is_whole,
     "weights_sha256": _SHA256,
     "transform": _TRANSFORM,
@@ -190,7 +196,7 @@ def encoder_name(encoder: EncoderRecord) -> str:
 
     A checkpoint that people give by its path is called as its file is.
     """
-    if encoder.name is not None and (encoder.name in ENCODERS or encoder.name == SIMCLR):
+    if encoder.name is not None and (_is_public(encoder.name)):
         return encoder.name
     weights = encoder.weights_sha256 or ""
     return f"encoder-{weights[:8]}" if _HEX.fullmatch(weights) else "unknown"

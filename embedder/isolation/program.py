@@ -11,14 +11,13 @@ import os
 import pickle
 import queue
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, BinaryIO
 
 from embedder.isolation import memory
+from tissuumaps_sic.slidefile.processes import end_with
 
 Progress = Callable[[int, int], None]
 
@@ -75,7 +74,8 @@ def work() -> None:
     _listen_to_stop()
     asked: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
     _, parent, level, preparation = pickle.load(inbox)  # noqa: S301 -- from our own parent
-    _die_with(parent)
+    # Even while a decoder lets nothing else run.
+    end_with(parent, signal.SIGKILL)
     memory.volunteer()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_Handler()])
     logging.getLogger("embedder").setLevel(level)
@@ -131,18 +131,6 @@ def _listen_to_stop() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-
-
-def _die_with(parent: int) -> None:
-    """End with the parent even while a decoder lets nothing else run; where the system can (Linux)."""
-    if not sys.platform.startswith("linux"):
-        return
-    import ctypes
-
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        os._exit(0)
 
 
 def _make_portable(error: Exception) -> Exception:

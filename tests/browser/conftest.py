@@ -92,3 +92,25 @@ def viewer(browser, server, folder, request):
         yield viewer
         if request.node.failed:
             viewer.keep_picture(ARTIFACTS, request.node.name)
+
+
+@pytest.fixture(scope="module")
+def opened(browser, server, demo_folder):
+    """The demo, opened once for a file of tests; `anew` is what they take."""
+    with server.place() as folder:
+        shutil.copytree(demo_folder, folder, dirs_exist_ok=True)
+        with looking(browser, folder, server.address(folder / "demo.tmap")) as viewer:
+            yield viewer
+
+
+@pytest.fixture
+def anew(opened, request):
+    """As `viewer`, for what needs no page of its own: a session of the test's own in a page of the file's."""
+    opened.begin_anew()
+    yield opened
+    if request.node.failed:
+        opened.keep_picture(ARTIFACTS, request.node.name)
+        opened.open()  # whatever it left
+    complaints, opened.complaints[:] = list(opened.complaints), []
+    assert not opened.repeated_ids
+    assert not complaints, complaints

@@ -7,6 +7,11 @@ from test_annotating import click_seeds, some_seeds
 from viewer import ARTIFACTS
 
 
+@pytest.fixture
+def viewer(anew):
+    return anew
+
+
 def place_of(viewer, row):
     return viewer.screen(*viewer.adata.obsm["spatial"][row])
 
@@ -29,7 +34,13 @@ def choose(viewer, text):
 def test_the_right_button_offers_what_can_be_done_with_a_patch(viewer):
     """C7: a right click did nothing."""
     right_click(viewer, 40)
-    assert items(viewer) == ["Seed as Tumour", "Seed as Other", "Cannot tell", "Note on this patch …"]
+    assert items(viewer) == [
+        "Seed as Tumour",
+        "Seed as Other",
+        "Cannot tell",
+        "Alike",
+        "Note on this patch …",
+    ]
     assert viewer.page.get_attribute("#SIC_pointed", "data-patch") == "40"
     choose(viewer, "Seed as Other")
     assert viewer.seeds == {40: 0}

@@ -180,7 +180,7 @@ def test_the_gallery_shows_the_least_sure_first_and_corrects_by_key(viewer):
     )
     own = np.array(viewer.evaluate("[...SIC.app.scores.own]"))
     labelled = [row for row, name in enumerate(viewer.layer["names"]) if name == "Tumour"]
-    assert rows == sorted(labelled, key=lambda row: own[row])[:24]
+    assert rows == sorted(labelled, key=lambda row: own[row])[:60]
     viewer.keep_picture(ARTIFACTS, "gallery")
     viewer.page.keyboard.press("ArrowRight")
     viewer.page.keyboard.press("2")

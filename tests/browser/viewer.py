@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
@@ -131,6 +132,8 @@ class Viewer:
         self.server = server
         self.host = urlsplit(address).netloc
         self.name = Path(urlsplit(address).path).stem
+        self.session = ""
+        self._sessions = count()
         self.complaints = []
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self._note(request.url))
@@ -145,7 +148,7 @@ class Viewer:
 
     @property
     def session_path(self) -> Path:
-        return self.folder / f"{self.name}.sic.json"
+        return self.folder / f"{'.'.join(filter(None, (self.name, self.session)))}.sic.json"
 
     @property
     def adata(self):
@@ -159,6 +162,22 @@ class Viewer:
     def reload(self):
         self.page.reload()
         self.wait()
+        self.show_all()
+
+    def begin_anew(self):
+        """Begin a session and be as a page just opened: no seeds, and nothing chosen or open.
+
+        Opening a page takes several seconds of a processor.
+        """
+        self.session = f"test{next(self._sessions)}"
+        self.begin_session(self.session)
+        self.choose(1)
+        self.press("tool-brush")
+        while self.evaluate("SIC.app.brush") > 1:
+            self.page.keyboard.press(",")
+        self.press("tool-lasso")
+        self.evaluate("document.activeElement.blur()")
+        self.page.mouse.move(0, 0)
         self.show_all()
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,15 @@ from pathlib import Path
 
 from tissuumaps_sic.demo.synthetic import write_synthetic_slide
 from tissuumaps_sic.slidefile.errors import SicError
+
+# `python -m embedder`, which stops when whoever started it is killed: else it would hold the slide, and the
+# same command, given again, would find it at work.
+_EMBEDDER = """
+import runpy, signal, sys
+from tissuumaps_sic.slidefile.processes import end_with
+end_with(int(sys.argv.pop(1)), signal.SIGTERM)
+runpy.run_module("embedder", run_name="__main__", alter_sys=True)
+"""
 
 
 class EmbedError(SicError):
@@ -62,7 +72,8 @@ def embed(slides: Sequence[Path], folder: Path, *, options: Sequence[str] = ()) 
             'embedding needs torch, which is not installed here; run pip install "tissuumaps-sic[embed]", '
             "or embed the slide on another machine and serve the files here (tissuumaps-sic serve DIR)"
         )
-    command = [sys.executable, "-m", "embedder", "embed", *map(str, slides), "-o", str(folder), *options]
+    command = [sys.executable, "-c", _EMBEDDER, str(os.getpid())]
+    command += ["embed", *map(str, slides), "-o", str(folder), *options]
     status = subprocess.run(command, check=False).returncode  # noqa: S603 -- our own module, no shell
     if status:
         raise EmbedError("not every slide could be embedded; see above", status)

@@ -1,11 +1,13 @@
-"""What tells a process, its machine and its container from all others."""
+"""What tells a process, its machine and its container from all others, and how it ends with its parent."""
 
 from __future__ import annotations
 
 import math
 import os
+import signal
 import sys
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -51,3 +53,23 @@ def look_up_process(pid: int) -> tuple[float, bool]:
         return int(facts[19]), facts[0] in (b"Z", b"X")
     except (OSError, ValueError, IndexError):
         return math.nan, False
+
+
+def end_with(parent: int, by: signal.Signals) -> None:
+    """Have this process sent a signal when its parent ends, by ``kill -9`` too; where the system can (Linux).
+
+    Parameters
+    ----------
+    parent : int
+        The parent's number; where it is gone already this process ends at once.
+    by : signal.Signals
+        What it is sent.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, by)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(0)

@@ -14,6 +14,7 @@ from typing import Any
 
 from tissuumaps_sic.annotation.lending import only_from
 from tissuumaps_sic.viewer.access import Reach
+from tissuumaps_sic.viewer.alike import find_alike, find_elsewhere, send_likeness, send_picture
 from tissuumaps_sic.viewer.answers import Answer, Header
 from tissuumaps_sic.viewer.cells import send_cells, send_lattice
 from tissuumaps_sic.viewer.documents import bring_document, send_document
@@ -30,14 +31,17 @@ from tissuumaps_sic.viewer.requests import (
     ChangeRequest,
     CompareRequest,
     DrawRequest,
+    ElsewhereRequest,
     ExportRequest,
     HistoryRequest,
     JobRequest,
     JudgeRequest,
+    LikenessRequest,
     LookRequest,
     MergeRequest,
     OpenRequest,
     OpinionRequest,
+    PictureRequest,
     PointRequest,
     QuestionsRequest,
     RequestError,
@@ -55,7 +59,6 @@ from tissuumaps_sic.viewer.sessions import change_session, offer_classes, open_s
 from tissuumaps_sic.viewer.suggestions import (
     ask_opinion,
     explain_patch,
-    find_alike,
     judge_seeds,
     mark_unlike,
     suggest_patches,
@@ -129,6 +132,9 @@ ENDPOINTS = {
     "worklist": Endpoint(list_slides, OpenRequest),
     "progress": Endpoint(send_progress, JobRequest),
     "cancel": Endpoint(cancel_job, JobRequest),
+    "likeness": Endpoint(send_likeness, LikenessRequest),
+    "elsewhere": Endpoint(find_elsewhere, ElsewhereRequest),
+    "picture": Endpoint(send_picture, PictureRequest),
 }
 
 

@@ -35,21 +35,30 @@ from tissuumaps_sic.viewer.requests import OpenRequest, RequestError, SeenReques
 from tissuumaps_sic.viewer.turns import Turns
 from tissuumaps_sic.viewer.worklist import Worklist
 
+# Slides of a folder that is looked through, and of which single patches are shown.
+_MOST_GLANCED = 4
+
 
 class Opened:
     """The slides and sessions of all pages; safe to use from many threads."""
 
     def __init__(self) -> None:
         self._slides = SlideCache()
+        self._glanced = SlideCache(_MOST_GLANCED)
         self._sessions = _Sessions()
 
     def slide(self, h5ad: Path, embedding: str = MAIN) -> EmbeddedSlide:
         """Return a slide with one of its embeddings; errors are those of `SlideCache.get`."""
         return self._slides.get(h5ad, embedding)
 
+    def glance(self, h5ad: Path, embedding: str = MAIN) -> EmbeddedSlide:
+        """Return a slide that nobody annotates now; those that people are at work on stay in memory."""
+        return self._glanced.get(h5ad, embedding)
+
     def let_go(self, h5ad: Path) -> None:
         """Close a file: systems that lock open files would not let it be replaced."""
         self._slides.forget(h5ad)
+        self._glanced.forget(h5ad)
 
     def session(self, slide: EmbeddedSlide, name: str) -> Session:
         """Return a session of a slide; a new one, of the folder's classes, where there is none yet."""

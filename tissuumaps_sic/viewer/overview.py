@@ -35,14 +35,19 @@ def tell_check(check: Check) -> str:
     return f"{check.user or 'somebody'}, {tell_time(check.time)}" if check.is_current else ""
 
 
+def page_of(reach: Reach, entry: Entry) -> str:
+    """Return the address of a slide's page, from the server's root."""
+    has_page = entry.has_project or reach.makes_pages
+    return page(reach.root, entry.h5ad.with_suffix(".tmap") if has_page else entry.h5ad)
+
+
 def _row(reach: Reach, entry: Entry) -> dict[str, Any]:
     relative = entry.h5ad.relative_to(reach.root)
-    has_page = entry.has_project or reach.makes_pages
     return {
         "h5ad": relative.as_posix(),
         "name": entry.name,
         "folder": "" if relative.parent == Path() else relative.parent.as_posix(),
-        "page": page(reach.root, entry.h5ad.with_suffix(".tmap") if has_page else entry.h5ad),
+        "page": page_of(reach, entry),
         "n_patches": entry.n_patches,
         "sessions": list(entry.sessions),
         "seeds": entry.seeds,

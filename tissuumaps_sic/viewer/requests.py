@@ -304,6 +304,24 @@ class AlikeRequest(OpenRequest):
     patch: _Row
 
 
+class LikenessRequest(AlikeRequest):
+    """Ask how alike every patch of the slide is to one."""
+
+    job: _Token | None = None
+
+
+class ElsewhereRequest(LikenessRequest):
+    """Ask for the patches of other slides that are most like one."""
+
+    n: int = Field(default=30, strict=True, ge=1, le=100)
+
+
+class PictureRequest(AlikeRequest):
+    """Ask for the picture of a patch."""
+
+    side: int = Field(default=128, strict=True, ge=16, le=512)
+
+
 class LookRequest(OpenRequest):
     """Keep that patches were looked at closely."""
 

@@ -16,14 +16,13 @@ from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.second_opinion import ask_second_opinion
 from tissuumaps_sic.annotation.session import seed_vector
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
-from tissuumaps_sic.slidefile.matrix import Matrix
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.access import Reach
+from tissuumaps_sic.viewer.alike import cosines
 from tissuumaps_sic.viewer.answers import Answer, Header
 from tissuumaps_sic.viewer.opened import Shared, read_seeds
 from tissuumaps_sic.viewer.remarks import skipped_rows
 from tissuumaps_sic.viewer.requests import (
-    AlikeRequest,
     JudgeRequest,
     OpinionRequest,
     RequestError,
@@ -36,9 +35,6 @@ from tissuumaps_sic.viewer.requests import (
 _RESAMPLES = 10
 # Seeds of a class that are shown beside a patch.
 _SHOWN = 3
-_BLOCK_ROWS = 8192
-# From a patch to the farthest that the likeness wand reaches, in patches.
-_NEIGHBOURHOOD = 24
 
 
 def suggest_patches(shared: Shared, reach: Reach, request: SuggestRequest) -> Header:
@@ -122,22 +118,6 @@ def ask_opinion(shared: Shared, reach: Reach, request: OpinionRequest) -> Header
     }
 
 
-def find_alike(shared: Shared, reach: Reach, request: AlikeRequest) -> Answer:
-    """Return how alike the patches around one are to it, by cosine similarity.
-
-    A drag on the page chooses from them. Two arrays: rows, (n,) uint32, the patch itself among them, and
-    similarities, (n,) float32.
-    """
-    slide = shared.opened.slide(reach.h5ad, request.embedding)
-    if request.patch >= slide.n_patches:
-        raise RequestError(422, f"there is no patch {request.patch}; the slide has {slide.n_patches}")
-    away = np.abs(slide.centres - slide.centres[request.patch]).max(axis=1)
-    rows = np.flatnonzero(away <= (_NEIGHBOURHOOD + 0.5) * slide.spacing)
-    similarities = _cosines(slide.X[request.patch], slide.X, rows)
-    header = {"n": len(rows), "patch": request.patch}
-    return header, rows.astype("<u4"), np.nan_to_num(similarities, nan=-1.0).astype("<f4")
-
-
 def explain_patch(shared: Shared, reach: Reach, request: WhyRequest) -> Header:
     """Return the seeds of each class that a patch is most like, by cosine similarity.
 
@@ -168,7 +148,7 @@ def _list_nearest(
 ) -> list[dict[str, Any]]:
     """Return the seeds of each class that a patch's row of X is most like, as `explain_patch`."""
     rows = np.flatnonzero(y >= 0)
-    similarities = _cosines(row, source.X, rows)
+    similarities = cosines(row, source.X, rows)
     if loan is None and not np.isfinite(similarities).all():
         raise SlideFileError(
             f"{source.path.name}: X holds NaN or infinity; leave those patches out or embed them again"
@@ -188,22 +168,6 @@ def _list_nearest(
                 }
             )
     return nearest
-
-
-def _cosines(row: npt.NDArray[Any], X: Matrix, others: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-    """Return the cosine of a row with each of some rows of X, float64; 0 with a row of zeros.
-
-    NaN where either row holds NaN or infinity.
-    """
-    one = np.asarray(row, np.float64)
-    cosines = np.empty(len(others))
-    # Seeds may be half of a slide, whose embeddings in double precision are gigabytes.
-    for start in range(0, len(others), _BLOCK_ROWS):
-        block = np.asarray(X[others[start : start + _BLOCK_ROWS]], np.float64)
-        with np.errstate(invalid="ignore", over="ignore"):
-            lengths = np.linalg.norm(block, axis=1) * np.linalg.norm(one)
-            cosines[start : start + _BLOCK_ROWS] = block @ one / np.where(lengths == 0, 1, lengths)
-    return cosines
 
 
 def mark_unlike(shared: Shared, reach: Reach, request: UnlikeRequest) -> Answer:

@@ -91,7 +91,10 @@ class Fuzzer:
         seeds = [{"kind": "seed", "label": label, "patches": rows[4 * label :][:4]} for label in (0, 1)]
         borrow = {"kind": "borrow", "source": "sub/b.h5ad"}
         steps = [("change", {"change": change}) for change in [*seeds, borrow]]
-        steps += [(name, {}) for name in ("run", "unlike", "opinion", "judge", "draw", "questions", "verify")]
+        steps += [
+            (name, {})
+            for name in ("run", "unlike", "opinion", "judge", "draw", "questions", "verify", "regions")
+        ]
         return [(endpoint, {"h5ad": "a.h5ad", **content}) for endpoint, content in steps]
 
     def valid(self):
@@ -116,7 +119,7 @@ class Fuzzer:
         if endpoint == "change":
             content["change"] = self.change()
             content["user"] = choose(["", "Ann"])
-        if endpoint in ("why", "alike"):
+        if endpoint in ("why", "alike", "likeness", "elsewhere", "picture"):
             content["patch"] = self.random.randrange(96)
         if endpoint == "restoring":
             content["position"] = self.random.randrange(3)

@@ -34,10 +34,30 @@ export const asideStyle = () => html("style", { id: "sic-aside-style" }, `
   .sic-brush { position: absolute; left: 0; top: 0; border: 2px solid; border-radius: 50%; outline: 1px solid #111; pointer-events: none; z-index: 19; }
   .sic-seen { position: absolute; left: 0; top: 0; pointer-events: none; }
   .sic-no-seeds #SIC_seeds { display: none; }
-  .sic-gallery-tiles { display: grid; grid-template-columns: repeat(6, auto); gap: 5px; }
-  .sic-gallery-tile { border: 3px solid #d5dae1; border-radius: 4px; padding: 0; background: #fff; color: #1c2430; font-size: 12px; }
-  .sic-gallery-tile canvas { display: block; }
-  .sic-gallery-tile:focus-visible { outline: 3px solid #0b5ed7; }
+  .sic-gallery { display: flex; flex-direction: column; gap: 6px; width: 600px; }
+  .sic-gallery > * { flex: none; margin: 0; }
+  .sic-gallery .sic-card-head { flex-wrap: wrap; gap: 4px 8px; }
+  .sic-gallery .sic-gallery-tiles { position: relative; display: grid; grid-template-columns: repeat(auto-fill, 90px); grid-auto-rows: max-content; gap: 5px; justify-content: space-between; align-content: start;
+    flex: 1 1 auto; min-height: 12em; overflow-y: auto; padding: 3px; user-select: none; } /* room for the frame of the one with the focus */
+  .sic-gallery .sic-gallery-large { grid-template-columns: repeat(auto-fill, 180px); }
+  .sic-gallery-tile { border: 3px solid #d5dae1; border-radius: 4px; padding: 0; background: #fff; color: #1c2430; font-size: 12px; width: 90px; overflow: hidden; position: relative; }
+  .sic-gallery-large .sic-gallery-tile { width: 180px; }
+  .sic-gallery-picture { display: block; aspect-ratio: 1; background: #f1f1f4; }
+  .sic-gallery-picture canvas { display: block; width: 100%; height: 100%; }
+  .sic-gallery-text { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+  .sic-gallery-reference { border-style: dashed; border-color: #1c2430; }
+  .sic-gallery-tile[aria-pressed=true] { outline: 3px solid #111; background: #1c2430; color: #fff; }
+  .sic-gallery-tile[aria-pressed=true]::after { content: "✓"; position: absolute; right: 2px; top: 2px; width: 1.5em; line-height: 1.5em; border-radius: 50%; background: #1c2430; color: #fff; }
+  .sic-gallery-tile:focus-visible, .sic-gallery-tile:focus { outline: 3px solid #0b5ed7; }
+  .sic-gallery-found { display: flex; flex-direction: column; width: min-content; }
+  .sic-gallery-found a { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; font-size: 12px; }
+  .sic-gallery-choice, .sic-gallery-move, .sic-gallery-pages { display: inline-flex; flex-wrap: wrap; gap: 4px; align-items: center; }
+  .sic-gallery-foot { display: flex; flex-wrap: wrap; gap: 4px 10px; align-items: center; justify-content: space-between; }
+  .sic-gallery-class { display: flex; gap: 5px; align-items: center; border: 1px solid; border-left-width: 6px; border-radius: 4px; background: #fff; color: #1c2430;
+    padding: 1px 6px; max-width: 12em; }
+  .sic-gallery-class span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+  .sic-gallery-words { color: #5c636a; font-size: 12px; }
+  .sic-band { position: absolute; border: 1px solid #0b5ed7; background: rgba(11, 94, 215, .18); pointer-events: none; }
   .sic-gallery-keys { color: #5c636a; font-size: 12px; }
   .sic-quality { margin: .4em 0; container-type: inline-size; }
   @container (max-width: 24em) {

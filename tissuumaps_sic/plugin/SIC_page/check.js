@@ -74,7 +74,7 @@ async function ask() {
   }
   const { answered: before = 0, unclear = 0 } = current().sample ?? {}, n = before - unclear;
   sending.clear();
-  update({ why: null, gallery: null, pointed: null, status: "" });
+  update({ why: null, gallery: null, picked: [], pointed: null, status: "" });
   showCard({ kind: "check", rows: patches, place: 0,
     asked: { before, unclear, goal: n < goal ? goal : n + AT_ONCE, said: new Map() } });
 }

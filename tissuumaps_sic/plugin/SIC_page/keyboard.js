@@ -6,7 +6,7 @@ import { cancel, releaseSpace, holdSpace } from "./gestures.js";
 import { nameOf } from "./keynames.js";
 import { startNaming } from "./panel/naming.js";
 import { nextOpinion } from "./opinion.js";
-import { openPatchMenu } from "./patchmenu.js";
+import { openPatchMenu, showAlike } from "./patchmenu.js";
 import { nextDisputed } from "./readers.js";
 import { toggleRegions } from "./regions.js";
 import { resizeBrush, toggleSeeds } from "./painting.js";
@@ -63,6 +63,8 @@ export const KEYS = [
   { name: "Shift-N", does: "on a card: back" },
   { name: "D", does: "card of the next patch on which a second opinion differs", acts: { d: nextOpinion } },
   { name: "U", does: "card of the next patch unlike any seed", acts: { u: nextUnlike } },
+  { name: "A", does: "pictures of what is most like the framed patch; among pictures: like the chosen one", acts: { a: showAlike } },
+  { name: "Click, Shift-click, Ctrl-click, drag, Ctrl-A, 1 … 9, Enter", does: "among pictures: pick some, give all of them a class, go there" },
   { name: "C", does: "check how good the labels are: patches chosen at random are asked about, labels hidden", changes: true, acts: { c: goOnChecking } },
   { name: "H, held", does: "the bare slide", always: true, acts: { h: () => lookBare(true) }, ends: { h: () => lookBare(false) } },
   { name: "V", does: "next of the views", acts: { v: nextView } },

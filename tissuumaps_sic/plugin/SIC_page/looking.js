@@ -42,7 +42,7 @@ export function followLooking() {
 /** Ask what was looked at before, in the session that is open now. */
 async function begin() {
   send();
-  update({ looked: null, notes: [], card: null, gallery: null });
+  update({ looked: null, notes: [], card: null, gallery: null, picked: [] });
   const about = request();
   const [looked, notes] = await Promise.all([
     attempt("Not told what was looked at", server.looked(about)), attempt("No notes", server.notes(about))]);

@@ -1,5 +1,6 @@
 /** The plugin comes and goes. */
 
+import { recallSession } from "./arrival.js";
 import { followAside } from "./aside.js";
 import { followCheck } from "./check.js";
 import { followDecisions } from "./decide.js";
@@ -54,6 +55,7 @@ function listen(target, type, listener, capture = false) {
 export function init(container) {
   reset();
   recall();
+  recallSession();
   showWorklist(showPanel(container));
   onConflict(reload);
   viewer.on(mouse);

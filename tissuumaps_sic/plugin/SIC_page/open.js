@@ -1,5 +1,6 @@
 /** A slide and a session of it are opened. */
 
+import { goToAsked } from "./arrival.js";
 import { makeGrid } from "./grid.js";
 import { giveBack } from "./held.js";
 import { applyView, takeLabels } from "./labels.js";
@@ -31,6 +32,7 @@ export function choose(chosen) {
       Promise.race([loadWorklist(), new Promise((done) => { setTimeout(done, PATIENCE); })]),
     ]);
     await showFirst();
+    goToAsked();
     update({ status: current().seeds.patches.length ? "The seeds of last time are back" : "" });
   });
 }
@@ -39,7 +41,7 @@ export function choose(chosen) {
 function forgetSlide() {
   dropCells();
   forgetRegions();
-  update({ labels: null, cells: null, scores: null, unlike: null, compared: null });
+  update({ labels: null, cells: null, scores: null, unlike: null, compared: null, gallery: null, picked: [], likeness: null, elsewhere: null });
   viewer.hidePicture();
   viewer.removeLabels();
   clearSeeds();

@@ -1,6 +1,7 @@
 /** What can be done with one patch, in a menu: by the right button, or by the menu key of the framed one. */
 
 import { html } from "./dom.js";
+import { openAlike } from "./gallery.js";
 import { menuList } from "./menus.js";
 import { drawPointed } from "./overlay.js";
 import { startNote } from "./remarks.js";
@@ -24,6 +25,7 @@ function optionsOf(row) {
       title: place < 9 ? `Key ${place + 1}` : "Make it an example of this class", mark: html("span", { class: "sic-swatch", style: `background: ${classes[label].color}` }) })),
     ...seeded === undefined ? [] : [{ value: "unseed", text: "Remove the seed" }],
     ...skipped.includes(row) ? [] : [{ value: "skip", text: "Cannot tell", title: "It is not suggested again" }],
+    { value: "alike", text: "Alike", title: "The patches that are most like it, of this slide and of the folder, as pictures (A)" },
     { value: "note", text: "Note on this patch …" },
     ...app.state?.seeds.patches.length ? [{ value: "why", text: "Why this label?", title: "The seeds that it is most like" }] : [],
   ];
@@ -35,6 +37,7 @@ function act(row, value) {
   else if (value === "skip") change(() => ({ kind: "skip", patches: [row] }), "Cannot tell: noted, and not asked about");
   else if (value === "note") startNote(row);
   else if (value === "why") showWhy(row);
+  else if (value === "alike") openAlike(row);
   else seedAs([row], Number(value));
 }
 
@@ -96,6 +99,13 @@ export function openPatchMenu() {
   }
   const { x, y } = viewer.toScreen(layer().grid.x[row], layer().grid.y[row]), box = viewer.container().getBoundingClientRect();
   open(row, { x: box.left + x, y: box.top + y });
+}
+
+/** Show what is most like the patch that is framed, or suggested, or in the middle. */
+export function showAlike() {
+  const row = app.pointed ?? app.suggested ?? layer().grid.at(viewer.middle());
+  if (row === null) tell("No patch is framed: Shift with an arrow frames one");
+  else openAlike(row);
 }
 
 export const closePatchMenu = () => close?.();

@@ -13,6 +13,14 @@ export async function askScores() {
   });
 }
 
+/** How alike every patch is to one, of which the last answer is kept. @param {number} patch */
+export async function askLikeness(patch) {
+  const of = `${layer().h5ad} ${app.embedding}`, { embedding } = app;
+  if (app.likeness?.of === of && app.likeness.patch === patch) return;
+  const values = await follow("likeness", (job) => server.likeness({ h5ad: layer().h5ad, embedding, patch, job }));
+  update({ likeness: { of, patch, values } });
+}
+
 /** Ask which patches are unlike the seeds that there are now. */
 export async function askUnlike() {
   const { revision, borrowed } = current();

@@ -59,6 +59,10 @@ import { unpack } from "./packing.js";
  *   classes: ClassQuality[], halving: number | null, halved: string, fewest: number, wanted: number, agreement?: Agreement }} Quality
  *   what a check tells of the labels
  * @typedef {{ patches: number[], answered: number, fewest: number, wanted: number }} Questions
+ * @typedef {{ h5ad: string, slide: string, page: string, patch: number, embedding: string, similarity: number }} Found a patch of
+ *   another slide
+ * @typedef {{ patches: Found[], slides: number, other: number, problems: string[] }} Elsewhere slides: looked through; other: embedded
+ *   otherwise
  * @typedef {Record<string, unknown>} Content
  */
 
@@ -211,4 +215,19 @@ export async function map(content) {
   const { header: { n_patches: n, tissue }, take } = await postForBytes("map", content);
   const places = take(Float32Array, 2 * n), shares = take(Float32Array, n);
   return { places, tissue: tissue ? shares : null, colors: take(Uint8Array, 3 * n) };
+}
+
+/** Ask how alike every patch of the slide is to one. @param {Content} content */
+export async function likeness(content) {
+  const { header: { n_patches: n }, take } = await postForBytes("likeness", content);
+  return take(Float32Array, n);
+}
+
+/** @type {(content: Content) => Promise<Elsewhere>} */
+export const elsewhere = (content) => postForJson("elsewhere", content);
+
+/** Ask for the picture of a patch of a slide, a JPEG; empty where there is no image. @param {Content} content */
+export async function picture(content) {
+  const { header: { length }, take } = await postForBytes("picture", content);
+  return take(Uint8Array, length);
 }

@@ -78,7 +78,11 @@ const store = makeStore({
   quality: /** @type {{ of: string, found: Quality | null, problem: string } | null} */ (null), // what the check tells, of which session
   checkOther: /** @type {string | null} */ (null), // the session whose answers are compared with these
   card: /** @type {Deck | null} */ (null), // the patches that one is asked about, and which of them now
-  gallery: /** @type {{ label: number, from: number } | null} */ (null), // of which class of the labels, from which picture on
+  gallery: /** @type {import("./gallery.js").Gallery | null} */ (null),
+  picked: /** @type {number[]} */ ([]), // of its pictures: rows, or places in what was found elsewhere
+  likeness: /** @type {{ of: string, patch: number, values: Float32Array } | null} */ (null), // of every patch to one; of: which slide and embedding
+  elsewhere: /** @type {import("./server.js").Elsewhere & { of: string, seeded: Record<number, string> } | null} */ (null), // what other slides
+  // have that is like one patch, and the class that was given to some of it
   brush: 1, // across, in patches
   seedsHidden: false,
   looked: /** @type {Looked & { share: number } | null} */ (null), // where the person has looked, and the share of tissue
