@@ -75,7 +75,7 @@ def work() -> None:
     asked: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
     _, parent, level, preparation = pickle.load(inbox)  # noqa: S301 -- from our own parent
     # Even while a decoder lets nothing else run.
-    end_with(parent, signal.SIGKILL)
+    end_with(parent, "SIGKILL")
     memory.volunteer()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_Handler()])
     logging.getLogger("embedder").setLevel(level)

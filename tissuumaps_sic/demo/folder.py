@@ -15,9 +15,9 @@ from tissuumaps_sic.slidefile.errors import SicError
 # `python -m embedder`, which stops when whoever started it is killed: else it would hold the slide, and the
 # same command, given again, would find it at work.
 _EMBEDDER = """
-import runpy, signal, sys
+import runpy, sys
 from tissuumaps_sic.slidefile.processes import end_with
-end_with(int(sys.argv.pop(1)), signal.SIGTERM)
+end_with(int(sys.argv.pop(1)), "SIGTERM")
 runpy.run_module("embedder", run_name="__main__", alter_sys=True)
 """
 

@@ -55,21 +55,21 @@ def look_up_process(pid: int) -> tuple[float, bool]:
         return math.nan, False
 
 
-def end_with(parent: int, by: signal.Signals) -> None:
+def end_with(parent: int, by: str) -> None:
     """Have this process sent a signal when its parent ends, by ``kill -9`` too; where the system can (Linux).
 
     Parameters
     ----------
     parent : int
         The parent's number; where it is gone already this process ends at once.
-    by : signal.Signals
-        What it is sent.
+    by : str
+        Name of the signal that it is sent; other systems do not have all of them.
     """
     if not sys.platform.startswith("linux"):
         return
     import ctypes
 
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, by)  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(1, signal.Signals[by])  # PR_SET_PDEATHSIG
     if os.getppid() != parent:
         os._exit(0)
