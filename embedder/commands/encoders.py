@@ -12,13 +12,24 @@ HELP = "list the encoders and what each needs here"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
+    parser.add_argument(
+        "--details", metavar="NAME", help="all that is known of one, and what could not be read"
+    )
     add_json(parser, "print them for machines")
 
 
 def run(options: argparse.Namespace) -> int:
     """List the encoders."""
-    from embedder.encoders.load import available_encoders, format_table
+    from embedder.encoders.load import available_encoders, describe_encoder, format_table
 
+    if options.details is not None:
+        facts = describe_encoder(options.details)
+        width = max(len(what) for what, _ in facts)
+        if options.json:
+            print_report(dict(facts))
+        else:
+            print("\n".join(f"{what.ljust(width)}  {which}" for what, which in facts))
+        return 0
     statuses = available_encoders()
     if options.json:
         print_report([asdict(status) for status in statuses])

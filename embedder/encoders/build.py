@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedder.encoders.hub import require_conch
-from embedder.encoders.spec import EncoderSpec
+from embedder.encoders.spec import GRID_OF_FILE, EncoderSpec
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +34,8 @@ def _build_timm(spec: EncoderSpec) -> torch.nn.Module:
     import timm
 
     arguments: dict[str, Any] = dict(spec.arguments)
+    if arguments.get("img_size") == GRID_OF_FILE:  # of a file that is not there yet
+        arguments["img_size"] = spec.input_size
     if isinstance(layer := arguments.get("mlp_layer"), str):
         arguments["mlp_layer"] = getattr(timm.layers, layer)
     return timm.create_model(spec.architecture, pretrained=False, **arguments)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embedder.encoders.spec import EncoderError, EncoderSpec
+from embedder.encoders.spec import GRID_OF_FILE, EncoderError, EncoderSpec
 
 if TYPE_CHECKING:
     import torch
@@ -158,6 +159,28 @@ def read_pretrained(checkpoint: Checkpoint) -> Pretrained:
         raise EncoderError(
             f"{checkpoint.path}: its metadata are damaged ({_one_line(error)}); run `embedder pretrain` again"
         ) from error
+
+
+def fit_grid(spec: EncoderSpec, checkpoint: Checkpoint) -> EncoderSpec:
+    """Return the facts of an encoder, with the size that a file has places for where they leave it open.
+
+    Raises
+    ------
+    EncoderError
+        When the file has no positions, or not those of a square.
+    """
+    if spec.arguments.get("img_size") != GRID_OF_FILE:
+        return spec
+    places = next((value for key, value in checkpoint.state.items() if spec.keys(key) == "pos_embed"), None)
+    edge = None if spec.fine is None else spec.fine.stride
+    # The class token has a position too.
+    side = 0 if places is None else math.isqrt(max(places.shape[-2] - 1, 0))
+    if places is None or edge is None or side == 0 or side**2 + 1 != places.shape[-2]:
+        raise EncoderError(
+            f"{checkpoint.path}: does not match {spec.name}: its positions are not those of a square and a "
+            f"class token; give a checkpoint of {spec.name}"
+        )
+    return replace(spec, arguments={**spec.arguments, "img_size": side * edge})
 
 
 def load_strictly(spec: EncoderSpec, network: torch.nn.Module, checkpoint: Checkpoint) -> None:

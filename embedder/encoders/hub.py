@@ -38,7 +38,7 @@ def find_weights(spec: EncoderSpec) -> Path:
             raise EncoderError(f"the weights of {spec.name} are not installed; run {_INSTALL}")
         return path
     if spec.hub is not None:
-        return fetch(spec.name, spec.hub, HUB_FILES, gated=spec.gated)
+        return fetch(spec.name, spec.hub, spec.hub_files or HUB_FILES, gated=spec.gated)
     assert spec.download is not None
     return download(spec.name, spec.download)
 
@@ -80,7 +80,7 @@ def _is_at_hand(spec: EncoderSpec) -> bool:
     if spec.shipped is not None:
         return _find_shipped(spec.shipped) is not None
     if spec.hub is not None:
-        return _find_cached(spec.hub) is not None
+        return _find_cached(spec.hub, spec.hub_files or HUB_FILES) is not None
     assert spec.download is not None
     return _place_download(spec.download).is_file()
 

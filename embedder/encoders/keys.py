@@ -75,7 +75,9 @@ _TRANSFORMERS_LAYERS = {
     "layernorm_after": "norm2",
     "intermediate.dense": "mlp.fc1",
     "output.dense": "mlp.fc2",
-    # Dinov2Model, whose norm1, norm2, mlp.fc1 and mlp.fc2 are timm's
+    # Dinov2Model, whose norm1, norm2, mlp.fc1 and mlp.fc2 are timm's; the gated units of its largest
+    "mlp.weights_in": "mlp.fc1",
+    "mlp.weights_out": "mlp.fc2",
     "layer_scale1": "ls1",
     "layer_scale2": "ls2",
 }

@@ -14,7 +14,14 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from embedder.encoders.build import build
-from embedder.encoders.checkpoints import Checkpoint, load_strictly, read_checkpoint, read_pretrained, sha256
+from embedder.encoders.checkpoints import (
+    Checkpoint,
+    fit_grid,
+    load_strictly,
+    read_checkpoint,
+    read_pretrained,
+    sha256,
+)
 from embedder.encoders.foreign import open_foreign
 from embedder.encoders.hub import READY, find_state, find_weights, require_conch
 from embedder.encoders.network import Encoder
@@ -64,13 +71,46 @@ class EncoderStatus:
 def available_encoders() -> list[EncoderStatus]:
     """Return every encoder with what it takes to use it here; nothing is fetched."""
     statuses = []
-    for spec in ENCODERS.values():
+    # What everybody may fetch and use comes first.
+    for spec in sorted(ENCODERS.values(), key=lambda each: (each.gated, not each.is_free)):
         state = find_state(spec)
         facts = (spec.name, spec.dimension, spec.input_size, spec.mpp, spec.licence, spec.source)
         statuses.append(EncoderStatus(*facts, state, usable=state == READY))
     state = "needs --weights FILE: the encoder.safetensors that `embedder pretrain` wrote"
     own = EncoderStatus(SIMCLR, None, None, None, "your own", "your slides", state, usable=False)
     return [*statuses, own, *map(_describe_package, list_packages())]
+
+
+def describe_encoder(name: str) -> list[tuple[str, str]]:
+    """Return all that is known of an encoder of the table, as pairs of what and which.
+
+    Raises
+    ------
+    UnknownEncoderError
+        When it is none.
+    """
+    if name not in ENCODERS:
+        raise UnknownEncoderError(_explain_unknown(name))
+    spec = ENCODERS[name]
+    least, most = spec.mpp_range or (spec.mpp, spec.mpp)
+    trained = "any" if most == float("inf") else f"{least:g}" if least == most else f"{least:g} to {most:g}"
+    layer = "none"
+    if spec.fine is not None:
+        layer = f"{spec.fine.module}: {spec.fine.channels} numbers for each {spec.fine.stride} px"
+    return [
+        ("encoder", name),
+        ("embedding", f"{spec.dimension}-d"),
+        ("what is done to a patch", spec.transform),
+        ("best at", f"{spec.mpp:g} µm/px"),
+        ("trained at", f"{trained} µm/px" if trained != "any" else "any resolution"),
+        ("network", f"{spec.architecture} ({spec.library})"),
+        ("cells", layer),
+        ("source", spec.source),
+        ("licence", f"{spec.licence} ({'for any use' if spec.is_free else 'read it before you use it'})"),
+        ("weights", "on request" if spec.gated else "for everybody"),
+        ("state", find_state(spec)),
+        ("could not be read", ", ".join(spec.unread) or "nothing"),
+    ]
 
 
 def _describe_package(offered: EntryPoint) -> EncoderStatus:
@@ -157,6 +197,7 @@ def load_encoder(
         remedy += f", or take {known.download}"
     checkpoint = read_checkpoint(path, remedy=remedy)
     name, spec = _identify(name, known, checkpoint)
+    spec = fit_grid(spec, checkpoint)
     network = build(spec)
     load_strictly(spec, network, checkpoint)
     # The classifier is the last layer of every convolutional network; its place is taken by nothing.

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 DEFAULT_ENCODER = "efficientnet-lite0"
 PRECISIONS = ("auto", "float32", "bfloat16")
+# In place of a network's size in pixels: as many as the file has places for.
+GRID_OF_FILE = "grid of the file"
+_FREE = ("Apache-2.0", "MIT", "BSD-3-Clause")
 # A pooler and a mask token are what transformers saves beside a vision transformer.
 VIT_HEADS = ("head.", "pooler.", "mask_token")
 
@@ -134,6 +137,10 @@ class EncoderSpec:
         Whether the repository opens on request only.
     pooling : str
         What a person has told in place of the network's own pooling; "" where nothing.
+    hub_files : tuple of str
+        Names of the file of weights in the repository, where they are not the usual ones.
+    unread : tuple of str
+        Facts of this row that no card or repository was at hand for, in words.
     """
 
     name: str
@@ -160,6 +167,13 @@ class EncoderSpec:
     hub: str | None = None
     gated: bool = False
     pooling: str = ""
+    hub_files: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the licence of the weights lets them be used for anything, trade included."""
+        return self.licence in _FREE
 
     @property
     def packages(self) -> tuple[str, ...]:

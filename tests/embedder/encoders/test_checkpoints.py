@@ -156,7 +156,9 @@ def transformers_by_hand(w, x, *, heads, dinov2):
         return F.layer_norm(x, x.shape[-1:], w[f"{name}.weight"], w[f"{name}.bias"], eps=1e-6)
 
     projection = "embeddings.patch_embeddings.projection"
-    x = F.conv2d(x, w[f"{projection}.weight"], w[f"{projection}.bias"], stride=16).flatten(2).transpose(1, 2)
+    stride = w[f"{projection}.weight"].shape[-1]
+    x = F.conv2d(x, w[f"{projection}.weight"], w[f"{projection}.bias"], stride=stride)
+    x = x.flatten(2).transpose(1, 2)
     n, _, d = x.shape
     x = (
         torch.cat([w["embeddings.cls_token"].expand(n, -1, -1), x], dim=1)
@@ -172,17 +174,22 @@ def transformers_by_hand(w, x, *, heads, dinov2):
         y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, -1, d)
         y = linear(y, at + "attention.output.dense")
         x = x + (y * w[at + "layer_scale1.lambda1"] if dinov2 else y)
-        y = linear(F.gelu(linear(norm(x, at + norm2), at + fc1)), at + fc2)
+        y = norm(x, at + norm2)
+        if f"{at}mlp.weights_in.weight" in w:
+            gate, value = linear(y, f"{at}mlp.weights_in").chunk(2, dim=-1)
+            y = linear(F.silu(gate) * value, f"{at}mlp.weights_out")
+        else:
+            y = linear(F.gelu(linear(y, at + fc1)), at + fc2)
         x = x + (y * w[at + "layer_scale2.lambda1"] if dinov2 else y)
-    return norm(x, "layernorm")[:, 0]
+    return norm(x, "layernorm")
 
 
-def transformers_state(*, dinov2):
+def transformers_state(*, dinov2, edge=16, positions=197, gated=False):
     d = 48
     shapes = {
         "embeddings.cls_token": (1, 1, d),
-        "embeddings.position_embeddings": (1, 197, d),
-        "embeddings.patch_embeddings.projection.weight": (d, 3, 16, 16),
+        "embeddings.position_embeddings": (1, positions, d),
+        "embeddings.patch_embeddings.projection.weight": (d, 3, edge, edge),
         "embeddings.patch_embeddings.projection.bias": (d,),
         "layernorm.weight": (d,),
         "layernorm.bias": (d,),
@@ -201,6 +208,9 @@ def transformers_state(*, dinov2):
             if dinov2
             else {"intermediate.dense": (4 * d, d), "output.dense": (d, 4 * d)}
         )
+        if gated:
+            del linears["mlp.fc1"], linears["mlp.fc2"]
+            linears |= {"mlp.weights_in": (2 * 128, d), "mlp.weights_out": (d, 128)}
         for name, shape in linears.items():
             shapes |= {f"{at}{name}.weight": shape, f"{at}{name}.bias": shape[:1]}
         for name in ("norm1", "norm2") if dinov2 else ("layernorm_before", "layernorm_after"):
@@ -225,7 +235,7 @@ def test_phikon_in_transformers_form_embeds_as_that_does_by_hand(name, patches, 
     save_file(state, path, metadata={"format": "pt"})
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     batch = ((torch.from_numpy(patches).float() / 255 - mean) / std).permute(0, 3, 1, 2)
-    expected = transformers_by_hand(state, batch, heads=3, dinov2=name == "phikon-v2").numpy()
+    expected = transformers_by_hand(state, batch, heads=3, dinov2=name == "phikon-v2")[:, 0].numpy()
     assert np.abs(expected).max() > 0.5
     assert np.abs(load_encoder(name, weights=path).encode(patches) - expected).max() < 2e-4
     del state["encoder.layer.1.attention.attention.key.bias"]
@@ -234,3 +244,34 @@ def test_phikon_in_transformers_form_embeds_as_that_does_by_hand(name, patches, 
         EncoderError, match=r"1 missing: blocks\.1\.attn\.qkv\.bias; 2 unknown: .*attn\.q\.bias"
     ):
         load_encoder(name, weights=path)
+
+
+@pytest.fixture
+def tiny_midnight(monkeypatch):
+    spec = ENCODERS["midnight-12k"]
+    tiny = {**spec.arguments, "depth": 2, "embed_dim": 48, "num_heads": 3}
+    monkeypatch.setitem(ENCODERS, "midnight-12k", replace(spec, dimension=96, arguments=tiny))
+
+
+def test_midnight_in_transformers_form_embeds_as_that_does_by_hand(tiny_midnight, patches, tmp_path):
+    state = transformers_state(dinov2=True, edge=14, positions=257, gated=True)
+    path = tmp_path / "model.safetensors"
+    save_file(state, path, metadata={"format": "pt"})
+    tokens = transformers_by_hand(
+        state, torch.from_numpy(patches).permute(0, 3, 1, 2).float() / 127.5 - 1, heads=3, dinov2=True
+    )
+    expected = torch.cat([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=-1).numpy()
+    found = load_encoder("midnight-12k", weights=path).encode(patches)
+    assert np.abs(expected).max() > 0.5
+    assert np.abs(found - expected).max() < 2e-4
+
+
+def test_the_grid_of_positions_is_that_of_the_file(tiny_midnight, patches, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file(transformers_state(dinov2=True, edge=14, positions=26, gated=True), path)
+    encoder = load_encoder("midnight-12k", weights=path)
+    assert encoder.network.pos_embed.shape == (1, 26, 48)
+    assert np.isfinite(encoder.encode(patches)).all()
+    save_file(transformers_state(dinov2=True, edge=14, positions=28, gated=True), path)
+    with pytest.raises(EncoderError, match="its positions are not those of a square"):
+        load_encoder("midnight-12k", weights=path)

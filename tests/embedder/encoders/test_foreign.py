@@ -175,6 +175,18 @@ def test_tokens_are_pooled_as_told(pool, by_hand, patches, tmp_path):
     assert (encoder.spec.fine.channels, encoder.spec.fine.stride) == (48, 16)
 
 
+def test_positions_are_resampled_for_patches_of_another_size(patches, tmp_path):
+    model = make_random(VIT, dynamic_img_size=True)
+    path = save(model, tmp_path / "vit.safetensors")
+    model.reset_classifier(0)
+    encoder = load_encoder(f"timm:{VIT}", weights=path, told=Told(input_size=96))
+    scaled = patches[:, :96, :96]
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(scaled).permute(0, 3, 1, 2).float() / 127.5 - 1).numpy()
+    assert np.abs(encoder.encode(scaled) - expected).max() < 1e-4
+    assert "resized to 96 px" in encoder.transform
+
+
 def test_maps_are_pooled_as_told_and_have_no_class_token(patches, tmp_path):
     model = make_random(CNN)
     path = save(model, tmp_path / "own.safetensors")

@@ -1,5 +1,6 @@
 """Where weights come from, with the hub replaced at its one door: hf_hub_download."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ huggingface_hub = pytest.importorskip("huggingface_hub")
 from huggingface_hub import constants, errors  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
+from embedder.cli import main  # noqa: E402
 from embedder.encoders.build import build  # noqa: E402
 from embedder.encoders.load import available_encoders, load_encoder  # noqa: E402
 from embedder.encoders.spec import EncoderError  # noqa: E402
@@ -201,3 +203,32 @@ def test_an_address_without_a_hash_is_downloaded_unchecked_and_one_with_a_hash_c
         ("pytorchnative_tenpercent_resnet18.ckpt", None),
         ("resnet50-11ad3fa6.pth", "11ad3fa6"),
     ]
+
+
+def test_a_repository_whose_file_has_a_name_of_its_own_is_asked_for_that(hub):
+    with pytest.raises(EncoderError, match=r"has no GPFM\.pth"):
+        load_encoder("gpfm")
+    assert hub.asked == [("majiabo/GPFM", "GPFM.pth")]
+
+
+def test_what_everybody_may_fetch_and_use_is_listed_first():
+    names = [each.name for each in available_encoders()]
+    specs = [ENCODERS[name] for name in names if name in ENCODERS]
+    assert names[0] == "efficientnet-lite0"
+    assert [each.gated for each in specs] == sorted(each.gated for each in specs)
+    free = [each.is_free for each in specs if not each.gated]
+    assert free == sorted(free, reverse=True)
+    assert free.count(True) >= 6
+
+
+def test_details_tell_what_could_not_be_read(capsys):
+    assert main(["encoders", "--details", "midnight-12k"]) == 0
+    told = capsys.readouterr().out
+    assert "3072-d" in told
+    assert "MIT (for any use)" in told
+    assert "could not be read        grid of positions" in told
+    assert main(["encoders", "--details", "uni", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["licence"] == "CC-BY-NC-ND-4.0 (read it before you use it)"
+    assert facts["could not be read"] == "nothing"
+    assert main(["encoders", "--details", "unii"]) == 2
