@@ -19,7 +19,7 @@ _LUNIT_STD = (0.21716536 * 255, 0.26081574 * 255, 0.20723464 * 255)
 
 def _lunit(edge: int) -> EncoderSpec:
     # github lunit-io/benchmark-ssl-pathology, README.md (network, licence); timm's form is 1aurent's. TRIDENT
-    # and slide2vec resize by that repository's settings, which were not at hand: 224 px are not resized at all.
+    # and slide2vec resize by that repository's settings, not at hand here: 224 px are not resized at all.
     repository = f"1aurent/vit_small_patch{edge}_224.lunit_dino"
     return EncoderSpec(
         name=f"lunit-vits{edge}",
@@ -83,8 +83,8 @@ def _dinov3(size: str, letter: str, dimension: int) -> EncoderSpec:
 
 
 NEWER = (
-    # github kaiko-ai/Midnight, README.md (the model of 12,000 slides, its licence); network, transform, pooling
-    # and resolutions as slide2vec has them. The file is a Dinov2Model of transformers with gated units; of
+    # github kaiko-ai/Midnight, README.md (the model of 12,000 slides, its licence); network, transform,
+    # pooling and resolutions as slide2vec has them. The file is a Dinov2Model of transformers with gated units; of
     # which size the grid of its positions is was not at hand, and is read from the file.
     EncoderSpec(
         name="midnight-12k",
@@ -109,8 +109,8 @@ NEWER = (
         hub="kaiko-ai/midnight",
         unread=("grid of positions",),
     ),
-    # Network, file and transform as slide2vec loads it, whose keys are timm's. Of the licence TRIDENT says MIT,
-    # LazySlide CC-BY-NC-ND-4.0.
+    # Network, file and transform as slide2vec loads it, whose keys are timm's. Of the licence TRIDENT says
+    # MIT, LazySlide CC-BY-NC-ND-4.0.
     EncoderSpec(
         name="gpfm",
         dimension=1024,
