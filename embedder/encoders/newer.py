@@ -84,8 +84,8 @@ def _dinov3(size: str, letter: str, dimension: int) -> EncoderSpec:
 
 NEWER = (
     # github kaiko-ai/Midnight, README.md (the model of 12,000 slides, its licence); network, transform,
-    # pooling and resolutions as slide2vec has them. The file is a Dinov2Model of transformers with gated units; of
-    # which size the grid of its positions is was not at hand, and is read from the file.
+    # pooling and resolutions as slide2vec has them. The file is a Dinov2Model of transformers with gated
+    # units; of which size the grid of its positions is was not at hand, and is read from the file.
     EncoderSpec(
         name="midnight-12k",
         dimension=3072,
