@@ -17,17 +17,28 @@ if TYPE_CHECKING:
 
 
 def build(spec: EncoderSpec) -> torch.nn.Module:
-    """Return the network of an encoder, without weights: on the ``meta`` device, until they are loaded.
+    """Return the network of an encoder, without weights.
 
     Raises
     ------
     EncoderError
         When a package of its authors is not installed.
     """
+    return make_empty(lambda: _BUILDERS[spec.library](spec))
+
+
+def make_empty(make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+    """Return a network on the ``meta`` device, until its weights are loaded, which takes no time and memory.
+
+    On the processor where it holds numbers that are in no file of weights, and would stay without values:
+    angles of rotary positions, or which place is beside which.
+    """
     import torch
 
     with torch.device("meta"):
-        return _BUILDERS[spec.library](spec)
+        network = make()
+    hidden = {name for name, _ in network.named_buffers()} - network.state_dict().keys()
+    return make() if hidden else network
 
 
 def _build_timm(spec: EncoderSpec) -> torch.nn.Module:

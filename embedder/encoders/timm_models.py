@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embedder.encoders.build import make_empty
 from embedder.encoders.checkpoints import load_strictly, read_checkpoint, sha256
 from embedder.encoders.hub import HUB_FILES, download, fetch, page_of
 from embedder.encoders.network import class_and_mean
@@ -108,15 +109,13 @@ def _build(
 ) -> tuple[EncoderSpec, torch.nn.Module]:
     """Return the facts of a timm model, and its network without weights."""
     import timm
-    import torch
 
     given = {**arguments, **({"global_pool": ""} if told.pool else {}), "num_classes": 0}
     size = told.input_size or _read_size(config)
     if told.input_size and told.input_size != _read_size(config) and _has_positions(architecture):
         given["dynamic_img_size"] = True
     try:
-        with torch.device("meta"):
-            network: Any = timm.create_model(architecture, pretrained=False, **given)
+        network: Any = make_empty(lambda: timm.create_model(architecture, pretrained=False, **given))
     except Exception as error:
         raise EncoderError(f"{name}: timm cannot build {architecture} ({tell(error)})") from error
     facts = Facts(
@@ -140,7 +139,8 @@ def _build(
         pool=_choose_pool(name, network, told.pool),
         pooling=told.pool or "",
     )
-    dimension = measure_dimension(spec, network, "meta")
+    device = next(network.parameters()).device.type
+    dimension = measure_dimension(spec, network, device)
     return replace(spec, dimension=dimension, fine=_find_fine(network, spec.input_size)), network
 
 

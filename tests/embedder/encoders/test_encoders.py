@@ -469,6 +469,7 @@ def card_transform(edge, crop, interpolation, mean, std):
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+LUNIT = ((0.70322989, 0.53606487, 0.66096631), (0.21716536, 0.26081574, 0.20723464))
 BIOPTIMUS = ((0.707223, 0.578729, 0.703617), (0.211883, 0.230117, 0.177517))
 # As the cards have it: edge resized to, edge cut to, interpolation, mean and standard deviation; tokens that
 # are no patch's, whether positions are the patches' alone, whether the mean of the patches is appended; the
@@ -489,7 +490,21 @@ CARDS = {
     "h-optimus-1": ((224, 224, "bicubic", *BIOPTIMUS), 5, True, False, 1130),
     "h0-mini": ((224, 224, "bicubic", *BIOPTIMUS), 5, True, True, 85.7),
     "prov-gigapath": ((256, 224, "bicubic", *IMAGENET), 1, False, False, 1130),
+    "midnight-12k": ((224, 224, "bilinear", *HALF), 1, False, True, 1140),
+    "gpfm": ((224, 224, "bicubic", *IMAGENET), 1, False, False, 303),
+    "lunit-vits8": ((224, 224, "bicubic", *LUNIT), 1, False, False, 21.7),
+    "lunit-vits16": ((224, 224, "bicubic", *LUNIT), 1, False, False, 21.7),
+    "dinov2-vits14": ((224, 224, "bicubic", *IMAGENET), 1, False, False, 21.7),
+    "dinov2-vitb14": ((224, 224, "bicubic", *IMAGENET), 1, False, False, 85.8),
+    "dinov2-vitl14": ((224, 224, "bicubic", *IMAGENET), 1, False, False, 303),
 }
+# Those whose tokens know their places by rotation, which is not written out here: timm's own network.
+ROTARY = {
+    "dinov3-vits16": ((256, 256, "bicubic", *IMAGENET), 21.6),
+    "dinov3-vitb16": ((256, 256, "bicubic", *IMAGENET), 85.7),
+    "dinov3-vitl16": ((256, 256, "bicubic", *IMAGENET), 303),
+}
+TRANSFORMS = {name: facts[0] for name, facts in (CARDS | ROTARY).items()}
 TINY = {"depth": 2, "embed_dim": 48, "num_heads": 3}
 
 
@@ -501,7 +516,7 @@ def shrunken(name):
 
 
 def test_every_transformer_of_the_table_is_tested_against_its_card():
-    assert set(CARDS) == {name for name, spec in ENCODERS.items() if spec.library == "timm"} - {
+    assert {*CARDS, *ROTARY} == {name for name, spec in ENCODERS.items() if spec.library == "timm"} - {
         "efficientnet-lite0"
     }
 
@@ -561,6 +576,26 @@ def cosine_with(a, b):
     return float((a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b))
 
 
+@pytest.mark.parametrize("name", ROTARY)
+def test_rotary_transformers_average_the_patches_as_timm_does(name, patches, tmp_path, monkeypatch):
+    spec = ENCODERS[name]
+    tiny = replace(spec, dimension=48, arguments={**spec.arguments, **TINY})
+    monkeypatch.setitem(ENCODERS, name, tiny)
+    network = build(tiny).eval()
+    state = at_random(network)
+    network.load_state_dict(state)
+    save_file(state, tmp_path / "model.safetensors")
+    found = load_encoder(name, weights=tmp_path / "model.safetensors").encode(patches[:2, :256, :256])
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in IMAGENET)
+    batch = (torch.from_numpy(patches[:2, :256, :256]).permute(0, 3, 1, 2).float() / 255 - mean) / std
+    with torch.inference_mode():
+        expected = network.forward_features(batch)[:, 5:].mean(dim=1).numpy()
+    assert np.abs(expected).max() > 0.1
+    assert np.abs(found - expected).max() < 2e-4
+    whole = build(spec)
+    assert abs(sum(each.numel() for each in whole.parameters()) / 1e6 / ROTARY[name][1] - 1) < 0.02
+
+
 @pytest.mark.parametrize("name", CARDS)
 def test_whole_transformers_have_the_published_size_and_the_dimension_claimed(name):
     """On the meta device, which holds shapes and no numbers."""
@@ -582,13 +617,13 @@ def test_whole_convolutional_networks_have_the_published_size(name, millions):
     assert abs(sum(each.numel() for each in network.parameters()) / 1e6 / millions - 1) < 0.01
 
 
-@pytest.mark.parametrize("name", [*CARDS, "conch"])
+@pytest.mark.parametrize("name", [*TRANSFORMS, "conch"])
 @pytest.mark.parametrize("edge", [256, 200])
 def test_patches_are_resized_and_cut_as_the_cards_do(name, edge, patches):
     from PIL import Image
 
     clip = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
-    resized, crop, mode, mean, std = CARDS[name][0] if name in CARDS else (448, 448, "bicubic", *clip)
+    resized, crop, mode, mean, std = TRANSFORMS.get(name) or (448, 448, "bicubic", *clip)
     spec = ENCODERS[name]
     image = np.ascontiguousarray(patches[0, :edge, :edge])
     # The edges of black and white are where a cubic overshoots.
@@ -775,8 +810,10 @@ def test_advice_is_given_where_patches_do_not_suit(name, patch_size, mpp, told):
 
 def test_the_table_lists_every_encoder_in_aligned_columns():
     lines = format_table(available_encoders())
-    heading, rows = lines[0], lines[1:-1]
-    assert [row.split()[0] for row in rows] == [*ENCODERS, "simclr"]
+    heading, rows = lines[0], lines[1:-2]
+    names = [row.split()[0] for row in rows]
+    assert sorted(names) == sorted([*ENCODERS, "simclr"])
+    assert (names[0], names[-1]) == ("efficientnet-lite0", "simclr")
     for column in ("embedding", "licence", "state", "source"):
         start = heading.index(column)
         assert all(row[start - 1] == " " and row[start] != " " for row in rows)

@@ -123,6 +123,19 @@ def test_a_timm_model_gives_what_timm_gives(name, patches, tmp_path, hub):
     assert encoder.transform.startswith(f"RGB 0..255, resized to 168 px ({how}), cut to the central 160 px")
 
 
+@pytest.mark.parametrize("name", ["test_vit_relpos", "test_maxvit"])
+def test_a_network_with_numbers_that_are_in_no_file_of_weights_is_whole(name, patches, tmp_path):
+    model = make_random(name)
+    assert {key for key, _ in model.named_buffers()} - model.state_dict().keys()
+    path = save(model, tmp_path / "own.safetensors")
+    facts = Told(input_size=160, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic")
+    found = load_encoder(f"timm:{name}", weights=path, told=facts).encode(patches[:, :160, :160])
+    model.reset_classifier(0)
+    batch = torch.from_numpy(patches[:, :160, :160]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.inference_mode():
+        assert np.abs(found - model(batch).numpy()).max() < 1e-3
+
+
 def test_its_facts_can_be_told_otherwise(patches, tmp_path):
     model = make_random(CNN)
     path = save(model, tmp_path / "own.safetensors")
