@@ -22,7 +22,7 @@ from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, METHODS
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.slides.slide import open_slide_file
-from tissuumaps_sic.viewer import answers, exports, opened, overview, runs, suggestions, turns
+from tissuumaps_sic.viewer import alike, answers, exports, opened, overview, runs, suggestions, turns
 from tissuumaps_sic.viewer.endpoints import Server
 from tissuumaps_sic.viewer.jobs import FullError, Room
 
@@ -331,7 +331,13 @@ def test_places_are_given_back(tmp_path):
         (MemoryError(), 507),
     ],
 )
-@pytest.mark.parametrize("endpoint", ["regions", "labels", "run", "suggest", "why", "map", "export", "open"])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        *("regions", "labels", "run", "suggest", "why", "map", "export", "open"),
+        *("opinion", "alike", "likeness"),
+    ],
+)
 def test_a_fault_of_a_file_is_told_wherever_it_comes_up(page, monkeypatch, endpoint, fault, status):
     page.seed_and_run()
 
@@ -343,17 +349,23 @@ def test_a_fault_of_a_file_is_told_wherever_it_comes_up(page, monkeypatch, endpo
         (runs, "cluster"),
         (next_patches, "choose_typical"),
         (overview, "read_layout"),
-        (suggestions, "_cosines"),
+        (suggestions, "cosines"),
+        (suggestions, "ask_second_opinion"),
+        (alike, "cosines"),
+        (alike, "_likeness"),
         (opened, "session_names"),
     ):
         monkeypatch.setattr(module, name, fail)
     monkeypatch.setitem(exports.FORMATS, "csv", _Failing(fail))
     more = {
         "why": {"patch": 3},
+        "alike": {"patch": 3},
+        "likeness": {"patch": 3},
         "export": {"format": "csv"},
         **dict.fromkeys(("open", "map", "labels"), None),
     }.get(endpoint, {})
-    content = {} if more is None else {"revision": page.revision, **more}
+    is_seen = more is not None and endpoint not in ("alike", "likeness")
+    content = (more or {}) | ({"revision": page.revision} if is_seen else {})
     with pytest.raises(SicError) as caught:
         page.ask(endpoint, **content)
     assert caught.value.status == status
