@@ -196,7 +196,7 @@ def encoder_name(encoder: EncoderRecord) -> str:
 
     A checkpoint that people give by its path is called as its file is.
     """
-    if encoder.name is not None and (_is_public(encoder.name)):
+    if encoder.name is not None and _is_public(encoder.name):
         return encoder.name
     weights = encoder.weights_sha256 or ""
     return f"encoder-{weights[:8]}" if _HEX.fullmatch(weights) else "unknown"

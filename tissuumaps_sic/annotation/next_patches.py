@@ -99,8 +99,7 @@ def suggest_next(
 
 
 def _suggest_typical(slide: EmbeddedSlide, n: int, clicked: Index, stretch: Stretch) -> Suggestion:
-    thin = find_thin(slide.path, slide.n_patches)
-    candidates = None if thin.all() else ~thin
+    candidates = ~find_thin(slide.path, slide.n_patches)
     try:
         prepared = slide.prepare(stretch.part(0.0, 0.3))
         prepared.ready(stretch.part(0.3, 0.8))

@@ -227,8 +227,7 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         ValueError
             When n is not positive, or the estimator was fitted without coords.
         """
-        if n < 1:
-            raise ValueError(f"n is {n}; ask for at least one patch")
+        _require_count(n)
         check_is_fitted(self, "labels_")
         stretch = Stretch.whole(progress).part(0.0, 1.0, "Looking for the most telling patch")
         conditioned_by = 0.0 if self._field is not None else 0.9
@@ -295,8 +294,7 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         ValueError
             When n is not positive, or the estimator was fitted without coords.
         """
-        if n < 1:
-            raise ValueError(f"n is {n}; ask for at least one patch")
+        _require_count(n)
         check_is_fitted(self, "labels_")
         stretch = Stretch.whole(progress).part(0.0, 1.0, "Asking for a second opinion")
         field = self._find_field(stretch.part(0.0, 0.5))
@@ -404,6 +402,11 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         if self.tol < 0:
             raise ValueError(f"tol is {self.tol}; give 0 or more")
         return published.Options(metric, self.max_iter, self.tol, self.random_state)
+
+
+def _require_count(n: int) -> None:
+    if n < 1:
+        raise ValueError(f"n is {n}; ask for at least one patch")
 
 
 def check_seeds(y: npt.ArrayLike, n_patches: int, foreign: Labels) -> Labels:

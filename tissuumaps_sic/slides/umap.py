@@ -90,7 +90,9 @@ def read_tissue(path: Path) -> npt.NDArray[np.float32] | None:
 
 
 def find_thin(path: Path, n_patches: int) -> npt.NDArray[np.bool_]:
-    """Return which patches hold too little tissue to tell a class by, (n_patches,); none where none is told.
+    """Return which patches hold too little tissue to tell a class by, (n_patches,), bool.
+
+    None where the file does not tell, and where all would be: there is nothing better on that slide.
 
     Raises
     ------
@@ -98,7 +100,9 @@ def find_thin(path: Path, n_patches: int) -> npt.NDArray[np.bool_]:
         When the file cannot be read.
     """
     tissue = read_tissue(path)
-    return np.zeros(n_patches, dtype=bool) if tissue is None else tissue < _LITTLE_TISSUE
+    if tissue is None or (tissue < _LITTLE_TISSUE).all():
+        return np.zeros(n_patches, dtype=bool)
+    return tissue < _LITTLE_TISSUE
 
 
 def _shares(tissue: npt.NDArray[Any] | None) -> npt.NDArray[Any] | None:

@@ -169,6 +169,11 @@ def test_a_second_opinion_is_of_tissue(page, slide):
     adata.write_h5ad(h5ad, convert_strings_to_categoricals=False)
     found = page("opinion")["pairs"]
     assert pair["patches"][0] not in {row for each in found for row in each["patches"]}
+    # Where all patches are mostly glass they are all that there is.
+    adata.obs["tissue"] = np.full(adata.n_obs, 0.2, np.float32)
+    adata.write_h5ad(h5ad, convert_strings_to_categoricals=False)
+    assert page("opinion")["pairs"] == [pair]
+    assert page("suggest", n=3)["patches"]
 
 
 def test_without_two_classes_there_is_no_second_opinion(page, slide):
