@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import tempfile
 import threading
 import webbrowser
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
+from tissuumaps_sic.slidefile.temporary import hold_folder
 from tissuumaps_sic.slidefile.writing import remove_unfinished
 from tissuumaps_sic.viewer import pictures
 from tissuumaps_sic.viewer.access import FOLDER, MAKES_PAGES, find_below, is_open_to_all
@@ -155,50 +155,22 @@ _LIMITS: dict[str, Any] = {
 }
 
 
-_TEMPORARY, _HELD = "tissuumaps-sic-", ".held"
-
-
 @contextmanager
 def _folder_for_temporary_files() -> Iterator[None]:
     """Keep what this server puts into the temporary folder in one of its own, which goes with it.
 
-    Threads that are at work when it ends do not come to clean up. What killed servers left goes, too.
+    Threads that are at work when it ends do not come to clean up.
     """
-    from filelock import FileLock
-
     before = tempfile.tempdir
-    _remove_of_killed(Path(tempfile.gettempdir()))
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY))
-    except OSError as error:
-        log.warning("the temporary folder takes no file (%s); exports will fail", error.strerror or error)
-        yield
-        return
-    held = FileLock(folder / _HELD)
-    with suppress(OSError):
-        held.acquire(timeout=0)
-    tempfile.tempdir = str(folder)
-    try:
-        yield
-    finally:
-        tempfile.tempdir = before
-        held.release()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_of_killed(temporary: Path) -> None:
-    """Remove the folders of servers that were killed: those whose lock nobody holds any more."""
-    from filelock import FileLock, Timeout
-
-    for folder in temporary.glob(f"{_TEMPORARY}*"):
-        # Others' folders, and those that are being made, have none that can be taken.
-        if not (folder / _HELD).is_file() or folder.is_symlink():
-            continue
+    with ExitStack() as held:
         try:
-            with FileLock(folder / _HELD, timeout=0):
-                shutil.rmtree(folder, ignore_errors=True)
-        except (Timeout, OSError):
-            continue
+            tempfile.tempdir = str(held.enter_context(hold_folder("tissuumaps-sic-")))
+        except OSError as error:
+            log.warning("the temporary folder takes no file (%s); exports will fail", error.strerror or error)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 def _allow_files() -> None:

@@ -246,20 +246,17 @@ def test_a_real_server_bounds_what_anyone_may_send_and_ends_cleanly(tmp_path, sm
     assert list(temporary.iterdir()) == []
 
 
-def test_what_a_killed_server_left_goes_and_what_a_living_one_has_stays(tmp_path, monkeypatch):
+def test_a_server_has_a_temporary_folder_of_its_own_that_goes_with_it(tmp_path, monkeypatch, caplog):
     from tissuumaps_sic.viewer import serve
 
     monkeypatch.setattr(serve.tempfile, "tempdir", str(tmp_path))
-    (tmp_path / "tissuumaps-sic-killed").mkdir()
-    (tmp_path / "tissuumaps-sic-killed" / ".held").touch()
-    (tmp_path / "tissuumaps-sic-other").mkdir()
     with serve._folder_for_temporary_files():
-        mine = Path(serve.tempfile.gettempdir())
-        assert mine.parent == tmp_path
-        assert not (tmp_path / "tissuumaps-sic-killed").exists()
-        serve._remove_of_killed(tmp_path)
-        assert mine.is_dir()
-    assert [path.name for path in tmp_path.iterdir()] == ["tissuumaps-sic-other"]
+        assert Path(serve.tempfile.gettempdir()).parent == tmp_path
+    assert serve.tempfile.tempdir == str(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(serve.tempfile, "tempdir", str(tmp_path / "none"))
+    with serve._folder_for_temporary_files():
+        assert "exports will fail" in caplog.text
 
 
 def test_a_lock_that_another_program_holds_stops_nobody_else(small_h5ad):
