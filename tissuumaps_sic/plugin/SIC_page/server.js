@@ -1,5 +1,6 @@
 /** What the page asks of the server: a function for each of its endpoints, which nothing else names. */
 
+import { atRoot } from "./address.js";
 import { unpack } from "./packing.js";
 
 /**
@@ -82,7 +83,7 @@ export class ServerError extends Error {
 async function post(endpoint, content, signal) {
   let response;
   try {
-    response = await fetch(`/plugins/SIC/${endpoint}`, {
+    response = await fetch(atRoot(`/plugins/SIC/${endpoint}`), {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content), signal,
       keepalive: endpoint === "look", // also when the page is being left
     });
