@@ -1,10 +1,10 @@
 """Where browsers find this server: below a path, or behind a reverse proxy that tells who asks for what.
 
 The path is told in one of two ways. `sub_path` is for proxies that pass addresses on as they are: each then
-begins with it. A proxy that takes it off says so by ``X-Forwarded-Prefix``. What is said by that header, and
-by ``X-Forwarded-For``, ``-Proto`` and ``-Host``, counts only where it comes from an address that is named as
-a proxy's; anybody else may write into his request what he likes, and it is passed over. WSGI's
-``SCRIPT_NAME`` then tells the path to all that answers.
+begins with it. A proxy that takes it off says so by ``X-Forwarded-Prefix``, where no `sub_path` is given.
+What is said by that header, and by ``X-Forwarded-For``, ``-Proto`` and ``-Host``, counts only where it comes
+from an address that is named as a proxy's; anybody else may write into his request what he likes, and it is
+passed over. WSGI's ``SCRIPT_NAME`` then tells the path to all that answers.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class Entrance:
     def __call__(self, environ: Any, start: Any) -> Any:
         """Answer a request as the browser made it."""
         told = _take_word(environ) if self._believes(environ.get("REMOTE_ADDR")) else None
-        if told is None:
+        # Proxies that leave the path in addresses pass this header on from anybody.
+        if told is None or self._sub_path:
             problem = self._step_below(environ)
         else:
             problem = None if _is_path(told) else "X-Forwarded-Prefix is no path."
