@@ -105,8 +105,8 @@ def _embed_on_cluster(
     items: list[SlideInput], asked: EmbedOptions, options: argparse.Namespace
 ) -> list[SlideResult]:
     from embedder.cluster.client import embed_on_cluster
-    from embedder.cluster.errors import ClusterError
-    from embedder.cluster.slurm import SlurmOptions
+    from tissuumaps_sic.slidefile.machines.errors import ClusterError
+    from tissuumaps_sic.slidefile.machines.slurm import SlurmOptions
 
     with as_wrong_use(ClusterError):
         slurm = SlurmOptions.from_words(options.slurm_options) if options.slurm else None
