@@ -101,11 +101,11 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate the slides; those that fail are named, and the others are done."""
-    from tissuumaps_sic.evaluation.classes import TruthClasses, TruthError
     from tissuumaps_sic.evaluation.evaluate import evaluate
     from tissuumaps_sic.evaluation.jobs import pair_up
     from tissuumaps_sic.evaluation.report import report, write_report
     from tissuumaps_sic.evaluation.simulation import EvaluationError
+    from tissuumaps_sic.truth.classes import TruthClasses, TruthError
 
     if options.slide_size and len(options.slide_size) != 2:
         raise WrongUseError("--slide-size: give WIDTH,HEIGHT")

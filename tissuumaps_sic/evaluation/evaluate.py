@@ -12,13 +12,13 @@ from functools import partial
 
 import pandas as pd
 
-from tissuumaps_sic.evaluation.classes import TruthClasses
 from tissuumaps_sic.evaluation.jobs import Pair, find_jobs, run_jobs
 from tissuumaps_sic.evaluation.results import Design, Evaluation, Failure
 from tissuumaps_sic.evaluation.simulation import STRATEGIES, EvaluationError
 from tissuumaps_sic.evaluation.slide_runs import SlideResult, try_slide
 from tissuumaps_sic.labelling.methods import METHODS
 from tissuumaps_sic.slidefile.provenance import MAIN
+from tissuumaps_sic.truth.classes import TruthClasses
 
 
 def evaluate(

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from tissuumaps_sic.evaluation.classes import UNCOUNTED, TruthError
 from tissuumaps_sic.evaluation.jobs import Job
 from tissuumaps_sic.evaluation.pixels import PixelTruth, Points, label_ways, measure_pixels, sample_truth
 from tissuumaps_sic.evaluation.results import Design, Failure
@@ -26,14 +25,6 @@ from tissuumaps_sic.evaluation.simulation import (
     measure,
     simulate,
 )
-from tissuumaps_sic.evaluation.truth import (
-    Truth,
-    TruthRaster,
-    find_truth,
-    measure_truth,
-    open_truth,
-    patch_squares,
-)
 from tissuumaps_sic.labelling.calibration import SLOPE, temper
 from tissuumaps_sic.labelling.clustering import UNLABELLED, SeededIterativeClustering
 from tissuumaps_sic.slidefile.arrays import Labels
@@ -41,6 +32,10 @@ from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slides.cells import open_cells
 from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file
+from tissuumaps_sic.truth.classes import UNCOUNTED, TruthError
+from tissuumaps_sic.truth.rasters import TruthRaster
+from tissuumaps_sic.truth.squares import patch_squares
+from tissuumaps_sic.truth.truth import Truth, find_truth, measure_truth, open_truth
 
 log = logging.getLogger(__name__)
 
