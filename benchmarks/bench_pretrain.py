@@ -21,8 +21,8 @@ from embedder.embedding.pipeline import embed_slides
 from embedder.embedding.request import SlideInput
 from embedder.pretraining.options import PretrainOptions
 from embedder.pretraining.pipeline import pretrain
-from tissuumaps_sic.evaluation.classes import TruthClasses
 from tissuumaps_sic.evaluation.evaluate import evaluate
+from tissuumaps_sic.truth.classes import TruthClasses
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 # Fields have no resolution in the file.

@@ -23,7 +23,7 @@ _HOMES = {
     "SeededIterativeClustering": "tissuumaps_sic.labelling.clustering",
     "Session": "tissuumaps_sic.annotation.session",
     "SicError": "tissuumaps_sic.slidefile.errors",
-    "TruthClasses": "tissuumaps_sic.evaluation.classes",
+    "TruthClasses": "tissuumaps_sic.truth.classes",
     "begin_check": "tissuumaps_sic.verification.check",
     "check": "tissuumaps_sic.slidefile.contract",
     "evaluate": "tissuumaps_sic.evaluation.evaluate",

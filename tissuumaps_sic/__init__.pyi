@@ -4,7 +4,6 @@ from tissuumaps_sic.annotation.runs import label as label
 from tissuumaps_sic.annotation.seeds import read_seeds as read_seeds
 from tissuumaps_sic.annotation.session import Session as Session
 from tissuumaps_sic.annotation.store import load_session as load_session
-from tissuumaps_sic.evaluation.classes import TruthClasses as TruthClasses
 from tissuumaps_sic.evaluation.evaluate import evaluate as evaluate
 from tissuumaps_sic.export.folder import folder_table as folder_table
 from tissuumaps_sic.export.formats import ExportOptions as ExportOptions
@@ -18,6 +17,7 @@ from tissuumaps_sic.slides.outlines import regions_of_cells as regions_of_cells
 from tissuumaps_sic.slides.regions import scale_of as scale_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide as EmbeddedSlide
 from tissuumaps_sic.slides.slide import open_slide_file as open_slide_file
+from tissuumaps_sic.truth.classes import TruthClasses as TruthClasses
 from tissuumaps_sic.verification.check import begin_check as begin_check
 from tissuumaps_sic.verification.check import list_questions as list_questions
 from tissuumaps_sic.verification.check import verify as verify

@@ -14,12 +14,13 @@ from embedder.patches.drawn import read_tissue
 from embedder.patches.tissue import tissue_mask
 from tissuumaps_sic.annotation.runs import cluster
 from tissuumaps_sic.annotation.seeds import read_seeds
-from tissuumaps_sic.evaluation.classes import TruthClasses
-from tissuumaps_sic.evaluation.truth import patch_squares, read_truth
 from tissuumaps_sic.slidefile import contract
 from tissuumaps_sic.slidefile.pixels.slide import open_slide
 from tissuumaps_sic.slidefile.placing import layers_of
 from tissuumaps_sic.slides.slide import open_slide_file
+from tissuumaps_sic.truth.classes import TruthClasses
+from tissuumaps_sic.truth.squares import patch_squares
+from tissuumaps_sic.truth.truth import read_truth
 from tissuumaps_sic.viewer.made_project import make_project
 
 _SEEDS = {0: 1, 9: 1, 17: 1, 7: 0, 15: 0, 23: 0}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import editing, load_session, save_session, session_path
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.labelling.progress import Progress
-from tissuumaps_sic.slidefile.errors import WrongUseError
+from tissuumaps_sic.slidefile.made import Stamp, stamp
 from tissuumaps_sic.slidefile.provenance import MAIN
 from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file
 
@@ -57,8 +57,37 @@ class Lender:
     session: str = ""
 
 
+@dataclass(frozen=True)
+class LenderFiles:
+    """Where a lender is, for processes that each open it once.
+
+    Attributes
+    ----------
+    h5ad : Path
+    seeds : Path or None
+    positive : str or None
+    session : str
+        As for `open_lender`.
+    """
+
+    h5ad: Path
+    seeds: Path | None = None
+    positive: str | None = None
+    session: str = ""
+
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        """The files that labels from it depend on."""
+        return self.h5ad, self.seeds or session_path(self.h5ad, self.session)
+
+    @lru_cache(maxsize=1)  # noqa: B019 -- one that is held is what is meant
+    def open(self) -> Lender:
+        """Return the lender; raises what `open_lender` raises."""
+        return open_lender(self.h5ad, self.seeds, positive=self.positive, session=self.session)
+
+
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class Labelling:
     """A slide that has been run on.
 
     Attributes
@@ -118,7 +147,7 @@ def label(
     like: Seeds | None = None,
     found: Session | None = None,
     progress: Progress | None = None,
-) -> Outcome:
+) -> Labelling:
     """Run on a session's seeds, its own and those it borrows.
 
     Parameters
@@ -152,7 +181,7 @@ def label(
         border=border if choices.border is None else choices.border,
         progress=progress,
     )
-    return Outcome(labelled, found)
+    return Labelling(labelled, found)
 
 
 def label_file(
@@ -162,7 +191,7 @@ def label_file(
     session: str = "",
     lender: Lender | None = None,
     progress: Progress | None = None,
-) -> Outcome | None:
+) -> Labelling | None:
     """Label a slide of a folder: from its own session where that can be run, else from the lender's seeds.
 
     Seeds of a session that lacks some of a class count together with the lender's.
@@ -179,7 +208,7 @@ def label_file(
 
     Returns
     -------
-    Outcome or None
+    Labelling or None
         None where there is no session, and nobody who lends.
 
     Raises
@@ -205,7 +234,7 @@ def label_from(
     *,
     found: Session | None = None,
     progress: Progress | None = None,
-) -> Outcome:
+) -> Labelling:
     """Label a slide from the seeds of another one, and those of the session `found`, where there is one.
 
     Raises
@@ -229,7 +258,7 @@ def label_named(
     lender: Lender | None = None,
     keeping: bool = False,
     progress: Progress | None = None,
-) -> Outcome:
+) -> Labelling:
     """Label a slide from seeds of a file, or the lender's; where neither is given, from its session.
 
     Parameters
@@ -303,8 +332,8 @@ def open_lender(h5ad: Path, seeds: Path | None, *, positive: str | None = None, 
     return Lender(slide, found, "" if seeds else session)
 
 
-def keep(outcome: Outcome, *, session: str = "") -> None:
-    """Keep a run in the slide's session, so that the viewer shows it.
+def keep(outcome: Labelling, *, session: str = "") -> Stamp:
+    """Keep a run in the slide's session, so that the viewer shows it; return what that is known again by.
 
     Raises
     ------
@@ -323,22 +352,5 @@ def keep(outcome: Outcome, *, session: str = "") -> None:
                 f"{path.name}: holds other seeds than were run on; leave --save out, or move it away"
             )
         save_session(path, labelled.session)
-
-
-def find_h5ads(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
-    """Yield each h5ad that is named, and those of each folder that is; and whether it is of a folder.
-
-    Raises
-    ------
-    WrongUseError
-        When a folder holds none.
-    """
-    for path in paths:
-        if not path.is_dir():
-            yield path, False
-            continue
-        inside = sorted(file for file in path.glob("*.h5ad") if not file.name.startswith("."))
-        if not inside:
-            raise WrongUseError(f"{path}: holds no h5ad; embed slides into it first (embedder embed)")
-        for file in inside:
-            yield file, True
+        # Before anybody else may write.
+        return stamp(path)

@@ -17,7 +17,7 @@ from tissuumaps_sic.slidefile.console import as_wrong_use, report_error
 from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 
 if TYPE_CHECKING:
-    from tissuumaps_sic.evaluation.classes import TruthClasses
+    from tissuumaps_sic.truth.classes import TruthClasses
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Tell what each session took; one that cannot be read is named, and the others are told."""
-    from tissuumaps_sic.commands.batch import find_h5ads
+    from tissuumaps_sic.slidefile.batch_command import find_h5ads
 
     if (options.truth is None) != (options.classes is None) or (options.truth and not options.curve):
         raise WrongUseError("--truth, --class NAME=VALUE and --curve belong together; give all three")
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _parse_classes(texts: list[str] | None) -> TruthClasses | None:
-    from tissuumaps_sic.evaluation.classes import TruthClasses, TruthError
+    from tissuumaps_sic.truth.classes import TruthClasses, TruthError
 
     with as_wrong_use(TruthError):
         return None if texts is None else TruthClasses.parse(texts)
@@ -126,8 +126,9 @@ def _follow(path: Path, truth: Path | None, classes: TruthClasses | None) -> Ite
     """Yield a row for each class and each number of clicks of each session of a slide."""
     from tissuumaps_sic.annotation.store import load_session, session_names, session_path
     from tissuumaps_sic.evaluation.real_use import follow_session
-    from tissuumaps_sic.evaluation.truth import find_truth, patch_squares, read_truth
     from tissuumaps_sic.slides.slide import open_slide_file
+    from tissuumaps_sic.truth.squares import patch_squares
+    from tissuumaps_sic.truth.truth import find_truth, read_truth
 
     slide, known = open_slide_file(path), None
     if truth is not None and classes is not None:

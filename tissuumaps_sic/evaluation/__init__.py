@@ -1,1 +1,1 @@
-"""How good the labels are: truth, simulated annotators, figures."""
+"""How good the labels are: simulated annotators, figures."""

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from tissuumaps_sic.evaluation.classes import UNCOUNTED
-from tissuumaps_sic.evaluation.truth import TruthRaster
 from tissuumaps_sic.labelling.places import Places
 from tissuumaps_sic.labelling.sharpen import CellGrid, sharpen
 from tissuumaps_sic.slidefile.arrays import Index, Integers, Labels, Mask, Singles
 from tissuumaps_sic.slides.cells import SlideCells
+from tissuumaps_sic.truth.classes import UNCOUNTED
+from tissuumaps_sic.truth.rasters import TruthRaster
 
 # What is compared: squares of whole patches, scores between centres, and the cells.
 WAYS = ("blocks", "interpolated", "fine")

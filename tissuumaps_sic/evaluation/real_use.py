@@ -13,10 +13,10 @@ from tissuumaps_sic.annotation.lending import guests_of
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.runs import cluster, labels_of
 from tissuumaps_sic.annotation.session import Session
-from tissuumaps_sic.evaluation.classes import UNCOUNTED, TruthError
-from tissuumaps_sic.evaluation.truth import Truth
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD
 from tissuumaps_sic.slides.slide import EmbeddedSlide
+from tissuumaps_sic.truth.classes import UNCOUNTED, TruthError
+from tissuumaps_sic.truth.truth import Truth
 from tissuumaps_sic.verification.check import verify
 
 CHECK, TRUTH = "check", "truth"

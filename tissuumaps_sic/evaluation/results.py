@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from tissuumaps_sic.evaluation.classes import TruthClasses
 from tissuumaps_sic.slidefile.provenance import MAIN
+from tissuumaps_sic.truth.classes import TruthClasses
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.evaluation.classes import UNCOUNTED
-from tissuumaps_sic.evaluation.truth import Truth
 from tissuumaps_sic.labelling.clustering import UNLABELLED, SeededIterativeClustering
 from tissuumaps_sic.labelling.prepared import Prepared
 from tissuumaps_sic.labelling.typical import choose_typical, is_untold
 from tissuumaps_sic.slidefile.arrays import Labels
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slides.slide import EmbeddedSlide
+from tissuumaps_sic.truth.classes import UNCOUNTED
+from tissuumaps_sic.truth.truth import Truth
 
 Rows = npt.NDArray[np.intp]
 

@@ -15,7 +15,6 @@ from sklearn import metrics
 from threadpoolctl import threadpool_info
 
 from tissuumaps_sic.evaluation import slide_runs
-from tissuumaps_sic.evaluation.classes import TruthClasses
 from tissuumaps_sic.evaluation.evaluate import evaluate
 from tissuumaps_sic.evaluation.figures import f1_by_clicks, f1_by_seeds
 from tissuumaps_sic.evaluation.jobs import pair_up, slide_and_encoders
@@ -31,12 +30,13 @@ from tissuumaps_sic.evaluation.simulation import (
     simulate,
 )
 from tissuumaps_sic.evaluation.slide_runs import generator
-from tissuumaps_sic.evaluation.truth import Truth
 from tissuumaps_sic.labelling.calibration import SLOPE, apply_slope
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.labelling.prepared import Prepared
 from tissuumaps_sic.labelling.typical import choose_typical
 from tissuumaps_sic.slides.slide import open_slide_file
+from tissuumaps_sic.truth.classes import TruthClasses
+from tissuumaps_sic.truth.truth import Truth
 
 CLASSES = TruthClasses.parse(["Left=1", "Right=2"])
 SIZE = (1664, 1152)  # of the slide in level-0 pixels: 12 x 8 patches of 256 every 128

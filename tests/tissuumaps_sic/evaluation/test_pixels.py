@@ -9,14 +9,15 @@ from PIL import Image
 from scipy import ndimage
 
 from tissuumaps_sic.evaluation import pixels
-from tissuumaps_sic.evaluation.classes import TruthClasses
 from tissuumaps_sic.evaluation.evaluate import evaluate
 from tissuumaps_sic.evaluation.pixels import WAYS, PixelTruth, label_ways, measure_pixels, sample_truth
-from tissuumaps_sic.evaluation.truth import open_truth, patch_squares
 from tissuumaps_sic.labelling.places import Places
 from tissuumaps_sic.labelling.sharpen import CellGrid
 from tissuumaps_sic.slides.cells import SlideCells, open_cells
 from tissuumaps_sic.slides.slide import open_slide_file
+from tissuumaps_sic.truth.classes import TruthClasses
+from tissuumaps_sic.truth.squares import patch_squares
+from tissuumaps_sic.truth.truth import open_truth
 
 SIDE, SIZE = 4, (2600, 1900)
 

@@ -15,10 +15,11 @@ from tissuumaps_sic.annotation.runs import cluster, label
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.cli import main
-from tissuumaps_sic.evaluation.classes import TruthClasses, TruthError
 from tissuumaps_sic.evaluation.real_use import follow_session
-from tissuumaps_sic.evaluation.truth import Truth, patch_squares, read_truth
 from tissuumaps_sic.slides.slide import open_slide_file
+from tissuumaps_sic.truth.classes import TruthClasses, TruthError
+from tissuumaps_sic.truth.squares import patch_squares
+from tissuumaps_sic.truth.truth import Truth, read_truth
 from tissuumaps_sic.verification.check import begin_check, list_questions, verify
 
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from making.oracle import oracle
 
-from tissuumaps_sic.evaluation.classes import TruthClasses
 from tissuumaps_sic.evaluation.evaluate import evaluate
-from tissuumaps_sic.evaluation.truth import patch_squares, read_truth
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.slides.slide import open_slide_file
+from tissuumaps_sic.truth.classes import TruthClasses
+from tissuumaps_sic.truth.squares import patch_squares
+from tissuumaps_sic.truth.truth import read_truth
 
 PROSTATE = TruthClasses.parse(["Stroma=4", "Cancer=0,1", "Benign=3"])
 COLON = TruthClasses.parse(["Glass=0", "Healthy=1", "Adenocarcinoma=2"])

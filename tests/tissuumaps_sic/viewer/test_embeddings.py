@@ -24,7 +24,6 @@ from tissuumaps_sic.annotation.seeds import read_seeds
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import load_session, save_session, session_path
 from tissuumaps_sic.cli import main
-from tissuumaps_sic.evaluation.classes import TruthClasses
 from tissuumaps_sic.evaluation.evaluate import evaluate
 from tissuumaps_sic.evaluation.report import report
 from tissuumaps_sic.export import write_labels
@@ -33,6 +32,7 @@ from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.slidefile.matrix import StoredMatrix
 from tissuumaps_sic.slides.cache import SlideCache
 from tissuumaps_sic.slides.slide import embeddings, open_slide_file
+from tissuumaps_sic.truth.classes import TruthClasses
 from tissuumaps_sic.viewer.serve import make_app
 
 # In the upper left and the lower right corner: X parts them by left and right, the other by up and down.

@@ -11,9 +11,10 @@ import pyvips
 from making.files import write_small_h5ad
 from PIL import Image
 
-from tissuumaps_sic.evaluation.classes import TruthClasses, TruthError
-from tissuumaps_sic.evaluation.truth import PatchSquares, find_truth, patch_squares, read_truth
 from tissuumaps_sic.slides.slide import open_slide_file
+from tissuumaps_sic.truth.classes import TruthClasses, TruthError
+from tissuumaps_sic.truth.squares import PatchSquares, patch_squares
+from tissuumaps_sic.truth.truth import find_truth, read_truth
 
 ONE = TruthClasses.binary("1")
 TUMOUR = TruthClasses.binary("Tumour")
@@ -107,7 +108,7 @@ def test_a_mask_whose_sides_were_rounded_still_ends_where_the_slide_ends(tmp_pat
 @pytest.mark.parametrize("scale", [1, 3, 16])
 def test_masks_agree_with_brute_force_at_any_scale(tmp_path, monkeypatch, scale):
     # Blocks so small that patches of several lie over each other's edges.
-    monkeypatch.setattr("tissuumaps_sic.evaluation.truth._BLOCK", 40)
+    monkeypatch.setattr("tissuumaps_sic.truth.rasters._BLOCK", 40)
     rng = np.random.default_rng(scale)
     mask = rng.integers(0, 4, size=(288 // scale, 384 // scale), dtype=np.uint8)
     path = save(tmp_path / "mask.png", mask)
@@ -144,7 +145,7 @@ def test_a_masks_values_are_the_same_in_every_kind_of_pixel(tmp_path, mode, endi
 
 
 def test_a_tiled_pyramid_is_read_at_its_finest_level_and_in_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr("tissuumaps_sic.evaluation.truth._BLOCK", 300)
+    monkeypatch.setattr("tissuumaps_sic.truth.rasters._BLOCK", 300)
     rng = np.random.default_rng(0)
     values = (rng.random((900, 1100)) < 0.3).astype(np.uint8) * 200
     path = tmp_path / "mask.tif"
@@ -240,7 +241,7 @@ def test_drawing_in_small_blocks_changes_nothing(tmp_path, monkeypatch):
     places = grid((2000, 1500), 100.0, 50)
     classes = TruthClasses.parse(["Rest=*", "A=a", "B=b"])
     whole = read_truth(path, places, classes)
-    monkeypatch.setattr("tissuumaps_sic.evaluation.truth._BLOCK", 100)
+    monkeypatch.setattr("tissuumaps_sic.truth.rasters._BLOCK", 100)
     assert np.allclose(read_truth(path, places, classes).shares, whole.shares, atol=1e-6)
     assert (whole.shares > 0.1).any(axis=0).all()
 

@@ -9,10 +9,10 @@ from itertools import combinations
 
 import numpy as np
 
-from tissuumaps_sic.evaluation.classes import UNCOUNTED, TruthClasses
 from tissuumaps_sic.slidefile.areas.area import Area
 from tissuumaps_sic.slidefile.areas.fill import Shape
 from tissuumaps_sic.slidefile.arrays import Doubles, Mask
+from tissuumaps_sic.truth.classes import UNCOUNTED, TruthClasses
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,76 @@
+"""Where the patches of a slide lie, for what was drawn on it to be laid over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+
+from tissuumaps_sic.slidefile.arrays import Doubles
+from tissuumaps_sic.slidefile.provenance import read_provenance
+from tissuumaps_sic.slides.slide import EmbeddedSlide
+from tissuumaps_sic.truth.classes import TruthError
+
+
+@dataclass(frozen=True)
+class PatchSquares:
+    """Where the patches of a slide lie.
+
+    Attributes
+    ----------
+    centres : ndarray of shape (n_patches, 2), float64
+        (x, y) in level-0 pixels of the full slide.
+    size0 : float
+        Edge of a patch in level-0 pixels.
+    slide_size : (width, height) or None
+        Of the full slide in level-0 pixels, where it is known.
+    bounds : (x, y, width, height) or None
+        What the scanner filled of it, in level-0 pixels; OpenSlide's bounds, or the whole slide.
+    """
+
+    centres: Doubles
+    size0: float
+    slide_size: tuple[int, int] | None = None
+    bounds: tuple[int, int, int, int] | None = None
+
+
+def patch_squares(slide: EmbeddedSlide, *, slide_size: tuple[int, int] | None = None) -> PatchSquares:
+    """Return where the patches of an embedded slide lie.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    slide_size : (width, height), optional
+        Of the full slide in level-0 pixels; by default what the provenance tells.
+
+    Raises
+    ------
+    TruthError
+        When the file tells no edge of a patch, or patches lie outside a slide of that size.
+    """
+    known = read_provenance(slide.path)
+    size0 = known.grid.patch_size0 or _edge_by_corners(slide)
+    size = slide_size or known.slide.size
+    if size is not None and (slide.centres.max(axis=0) > size).any():
+        x, y = slide.centres.max(axis=0)
+        raise TruthError(
+            f"{slide.path.name}: has a patch at x {x:.0f}, y {y:.0f}, outside a slide of "
+            f"{size[0]} x {size[1]} level-0 pixels; give the size of level 0 (--slide-size WIDTH,HEIGHT)"
+        )
+    return PatchSquares(slide.centres, float(size0), size, known.slide.bounds)
+
+
+def _edge_by_corners(slide: EmbeddedSlide) -> float:
+    """Return a patch's edge from its corner and centre, for files without provenance."""
+    with h5py.File(slide.path, "r", locking=False) as file:
+        corners = [file[f"obs/{key}"][()] for key in ("x0", "y0") if f"obs/{key}" in file]
+    if len(corners) == 2:
+        # Corners are rounded to whole pixels; the median over the patches evens that out.
+        edge = 2 * float(np.median(slide.centres - np.column_stack(corners)))
+        if edge > 0:
+            return edge
+    raise TruthError(
+        f"{slide.path.name}: tells no size of a patch, neither in uns['embedder'] nor by obs['x0'] and "
+        "obs['y0']; embed the slide with this version"
+    )
