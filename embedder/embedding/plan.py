@@ -198,7 +198,7 @@ def _measure_here(item: SlideInput, options: EmbedOptions, timed: bool) -> _Meas
 def _measure(item: SlideInput, encoder: Encoder, options: EmbedOptions, *, timed: bool) -> _Measured | str:
     try:
         tell_stage("the slide was opened")
-        with open_slide(item.path, mpp=item.mpp or options.slide_mpp) as slide:
+        with open_slide(item.path, mpp=item.mpp or options.slide_mpp, icc=options.icc) as slide:
             tell_stage("its tissue was looked for")
             grid, _ = plan_grid(slide, find_tissue(slide, options), options)
             tell_stage("its patches were read and embedded")

@@ -16,6 +16,7 @@ from tissuumaps_sic.slidefile.provenance import (
     EncoderRecord,
     FineRecord,
     GridRecord,
+    ProfileRecord,
     Provenance,
     SlideRecord,
     TissueRecord,
@@ -46,6 +47,8 @@ def describe_wanted(
     mask the tissue is what the slide's colours say.
     """
     resolution = require_resolution(slide)
+    # Where the profile is not applied, nothing depends on it.
+    profile: dict[str, Any] = {"colour_profile": _describe_profile(slide)} if slide.is_converted else {}
     return Provenance(
         slide=SlideRecord(
             name=slide.name,
@@ -54,6 +57,7 @@ def describe_wanted(
             hash=slide.fast_hash(),
             mpp_x=resolution.mpp_x,
             mpp_y=resolution.mpp_y,
+            **profile,
         ),
         grid=GridRecord(target_mpp=options.mpp, patch_size=options.patch_size, overlap=options.overlap),
         tissue=TissueRecord(min_tissue=options.min_tissue, method=_OTSU)
@@ -67,9 +71,18 @@ def describe_wanted(
             dimension=encoder.dimension,
             weights_sha256=encoder.weights_sha256,
             transform=encoder.transform,
+            icc=slide.is_converted,
             storage=options.storage,
         ),
         **_describe_cells(cells),
+    )
+
+
+def _describe_profile(slide: Slide) -> ProfileRecord:
+    profile = slide.profile
+    return ProfileRecord(
+        description=None if profile is None else profile.description,
+        sha256=None if profile is None else profile.sha256,
     )
 
 
@@ -101,7 +114,12 @@ def describe(
     """Return a slide's provenance for ``uns['embedder']``, with no path and no person's name."""
     wanted = describe_wanted(slide, mask, encoder, cells, options)
     return Provenance(
-        slide=wanted.slide.model_copy(update={"mpp_source": require_resolution(slide).source}),
+        slide=wanted.slide.model_copy(
+            update={
+                "mpp_source": require_resolution(slide).source,
+                "colour_profile": _describe_profile(slide),
+            }
+        ),
         grid=GridRecord(
             target_mpp=options.mpp,
             patch_size=options.patch_size,
@@ -153,8 +171,9 @@ def differences(h5ad: Path, wanted: Provenance, options: EmbedOptions) -> list[s
         made = Provenance()
     if not made.is_told:
         return ["it does not say how it was made"]
-    # Files of before there was a choice keep float32, and tell the stride in place of the overlap.
-    implied = {"overlap": _overlap(made.grid), "storage": "float32"}
+    # Files of before there was a choice keep float32 and the slide's own colours, and tell the stride in
+    # place of the overlap.
+    implied = {"overlap": _overlap(made.grid), "storage": "float32", "icc": False}
     found = []
     lacks_cells = wanted.fine is not None and made.fine is None
     for part, values in wanted.document.items():

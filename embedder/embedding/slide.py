@@ -137,7 +137,7 @@ def _embed(
     clock = _Clock()
     remove_half_written(h5ad)
     tell_stage("the slide was opened")
-    with open_slide(item.path, mpp=item.mpp or options.slide_mpp) as slide:
+    with open_slide(item.path, mpp=item.mpp or options.slide_mpp, icc=options.icc) as slide:
         require_resolution(slide)
         if h5ad.exists() and not options.overwrite:
             return _keep_file(slide, h5ad, encoder, options)

@@ -105,7 +105,7 @@ def _fill(file: Path, samples: Sequence[Sample], failed: dict[int, str]) -> None
         for place, sample in enumerate(samples):
             begin = out.tell()
             try:
-                with open_slide(sample.item.path) as slide:
+                with open_slide(sample.item.path, icc=sample.profile is not None) as slide:
                     for indices, patches in iter_patches(slide, sample.grid, batch_size=_READ_AT_ONCE):
                         for index, patch in zip(indices, patches, strict=True):
                             # A wide slide comes in bands of columns: sample patch goes to its own row.

@@ -78,6 +78,13 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
+class ProfileRecord(_Record):
+    """A slide's colour profile (ICC); neither where it has none, no description where it is broken."""
+
+    description: Told[Text] = None
+    sha256: Told[Text] = None
+
+
 class SlideRecord(_Record):
     """Which slide it was.
 
@@ -87,6 +94,8 @@ class SlideRecord(_Record):
         Level-0 pixels.
     bounds : (x, y, width, height), optional
         What the scanner filled of it, level-0 pixels.
+    colour_profile : ProfileRecord, optional
+        None where the file is of before it was recorded.
     """
 
     name: Told[Text] = None
@@ -96,6 +105,7 @@ class SlideRecord(_Record):
     mpp_x: Told[Number] = None
     mpp_y: Told[Number] = None
     mpp_source: Told[Text] = None
+    colour_profile: Told[ProfileRecord] = None
 
     @property
     def known_size(self) -> tuple[int, int] | None:
@@ -153,13 +163,20 @@ class TissueRecord(_Record):
 
 
 class EncoderRecord(_Record):
-    """What embedded the patches."""
+    """What embedded the patches.
+
+    Attributes
+    ----------
+    icc : bool, optional
+        Whether their colours were converted to sRGB first, by the slide's profile.
+    """
 
     name: Told[Text] = None
     architecture: Told[Text] = None
     dimension: Told[StrictInt] = None
     weights_sha256: Told[Text] = None
     transform: Told[Text] = None
+    icc: Told[StrictBool] = None
     storage: Told[Text] = None
     source: Told[Text] = None
     licence: Told[Text] = None
