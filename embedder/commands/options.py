@@ -80,7 +80,7 @@ def add_patches(parser: argparse.ArgumentParser) -> None:
         "--damage-limit",
         type=read_share,
         metavar="SHARE",
-        help="largest share of patches where a slide is damaged, which are then read from another level; above "
+        help="largest share of patches where a slide is damaged, which are read from another level; above "
         "it the slide is refused",
     )
 

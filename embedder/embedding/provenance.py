@@ -13,6 +13,7 @@ from embedder.patches.grid import PatchGrid
 from embedder.patches.tissue import TissueMask
 from tissuumaps_sic.slidefile.pixels.slide import Slide, require_resolution
 from tissuumaps_sic.slidefile.provenance import (
+    DamageRecord,
     EncoderRecord,
     FineRecord,
     GridRecord,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from embedder.embedding.options import EmbedOptions
     from embedder.encoders.fine import CellPlan
     from embedder.encoders.network import Choice, Encoder
+    from embedder.patches.damage import Tally
 
 # What `tissue.tissue_mask` calls its own way of finding tissue.
 _OTSU = "otsu-saturation"
@@ -100,6 +102,19 @@ def _describe_cells(cells: CellPlan | None) -> dict[str, Any]:
     return {"fine": record}
 
 
+def _describe_damage(tally: Tally | None, options: EmbedOptions) -> dict[str, Any]:
+    """Return the record of the damage under its name, where there is any."""
+    if tally is None or not tally.damaged.any():
+        return {}
+    record = DamageRecord(
+        patches=int(tally.mended.sum()),
+        left_out=int(tally.lost.sum()),
+        left_out_at=tally.corners_of_lost(),
+        limit=options.damage_limit,
+    )
+    return {"damage": record}
+
+
 def describe(
     slide: Slide,
     grid: PatchGrid,
@@ -110,6 +125,7 @@ def describe(
     *,
     choice: Choice,
     seconds: dict[str, float],
+    tally: Tally | None = None,
 ) -> Provenance:
     """Return a slide's provenance for ``uns['embedder']``, with no path and no person's name."""
     wanted = describe_wanted(slide, mask, encoder, cells, options)
@@ -143,6 +159,7 @@ def describe(
             }
         ),
         **_describe_cells(cells),
+        **_describe_damage(tally, options),
         umap=options.umap,
         versions={name: version(name) for name in _VERSIONS},
         seconds={stage: round(value, 3) for stage, value in seconds.items()},

@@ -142,6 +142,8 @@ PROVENANCE: Rules = {
         "layer": _one_of(*(each.fine.module for each in ENCODERS.values() if each.fine is not None)),
         "projection": _one_of(SIGNS),
     },
+    # Where those were that were left out is told by nothing that may stay.
+    "damage": {"patches": is_whole, "left_out": is_whole, "limit": is_number},
     "umap": _is_flag,
     "versions": dict.fromkeys(
         ("tissuumaps-sic", "torch", "umap-learn", "openslide-python", "anndata"), _VERSION

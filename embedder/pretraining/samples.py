@@ -207,6 +207,11 @@ def _keep_only(sample: Sample, chosen: npt.NDArray[np.integer]) -> Sample:
     return replace(sample, grid=sample.grid.select(keep), labels=labels)
 
 
+def drop_rows(sample: Sample, rows: Sequence[int]) -> Sample:
+    """Return a sample without some of its patches."""
+    return _keep_only(sample, np.setdiff1d(np.arange(len(sample.grid)), rows))
+
+
 def leave_out(item: SlideInput, error: Exception) -> str:
     """Say that a slide is left out; return why, on one line that names it."""
     reason = " ".join(str(error).split())

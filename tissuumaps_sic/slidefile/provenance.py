@@ -35,6 +35,8 @@ MAIN = "X"
 KEY = "uns/embedder"
 # Where the cells smaller than a patch lie in `obsm`.
 FINE, FINE_TISSUE = "fine", "fine_tissue"
+# Of patches: whether a part was read from another level, because the slide is damaged there.
+DAMAGED = "damaged"
 
 
 def _or_none(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
@@ -225,6 +227,27 @@ class FineRecord(_Record):
         return (side, channels) if side > 0 and channels > 0 else None
 
 
+class DamageRecord(_Record):
+    """What was done where the slide is damaged; a file of a whole slide has none.
+
+    Attributes
+    ----------
+    patches : int, optional
+        In the file, read from another level in part: ``obs['damaged']``.
+    left_out : int, optional
+        Of which a part is at no level; they are not in the file.
+    left_out_at : list of (x, y), optional
+        Their top-left corners, level-0 pixels.
+    limit : float, optional
+        The largest share of patches for which that was allowed.
+    """
+
+    patches: Told[StrictInt] = None
+    left_out: Told[StrictInt] = None
+    left_out_at: Told[list[tuple[_Whole, _Whole]]] = None
+    limit: Told[Number] = None
+
+
 # What is of the grid, and not of the encoder, in the record of one of several embeddings.
 _SEEN = tuple(key for key in EmbeddingRecord.model_fields if key in GridRecord.model_fields)
 # Without these a file does not say how it was made.
@@ -243,6 +266,8 @@ class Provenance(_Record):
         From which program's file, where the embedder did not make the embeddings.
     fine : FineRecord, optional
         Where the file has embeddings of cells smaller than a patch; of the encoder that made ``X``.
+    damage : DamageRecord, optional
+        Where the slide was damaged.
     versions, seconds : dict, optional
         Of each package; of each stage of the work.
     encoders : tuple of EmbeddingRecord
@@ -257,6 +282,7 @@ class Provenance(_Record):
     tissue: Part[TissueRecord] = TissueRecord()
     encoder: Part[EncoderRecord] = EncoderRecord()
     fine: Told[FineRecord] = None
+    damage: Told[DamageRecord] = None
     umap: Told[StrictBool] = None
     versions: Told[dict[str, Any]] = None
     seconds: Told[dict[str, Any]] = None

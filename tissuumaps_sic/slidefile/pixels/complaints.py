@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import re
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tissuumaps_sic.slidefile.pixels.source import CorruptError
 
 _CORRUPT = re.compile(r"corrupt jpeg data|premature end of jpeg", re.IGNORECASE)
-# Some scanners put a few bytes too many behind each picture, which costs no pixel.
+# Some programs fill each picture up with a few bytes, which costs no pixel.
 _BESIDE = re.compile(r"corrupt jpeg data: (\d+) extraneous bytes", re.IGNORECASE)
-_FEW_BESIDE = 64
+_FEW_BESIDE = 4
+# Texts that are kept for reads that are under way.
+_MOST_KEPT = 256
 
 
 class Complaints:
@@ -36,11 +39,11 @@ class Complaints:
         self._reading = 0
         self._alone: int | None = None
         self._heard = 0
-        self._last = ""
+        self._texts: deque[str] = deque(maxlen=_MOST_KEPT)
 
     @contextmanager
-    def listen(self) -> Iterator[None]:
-        """Run a block that reads.
+    def listen(self, *, allowed: int = _FEW_BESIDE) -> Iterator[None]:
+        """Run a block that reads; so many bytes may be left over behind a picture.
 
         Raises
         ------
@@ -55,18 +58,20 @@ class Complaints:
             yield
         except BaseException:
             # What became an error is no longer in the text, nor is what was said of other reads.
-            self._note("another tile could not be decoded meanwhile")
+            self._note("corrupt JPEG data: another tile could not be decoded meanwhile")
             raise
         finally:
             with self._change:
                 self._reading -= 1
                 self._change.notify_all()
         said = self._take()
-        if is_corrupt(said):
+        if is_corrupt(said, allowed=0):
             self._note(said)
         with self._change:
-            if self._heard != before:
-                raise CorruptError(self._last)
+            texts = list(self._texts)[-(self._heard - before) :] if self._heard != before else []
+        for text in texts:
+            if is_corrupt(text, allowed=allowed):
+                raise CorruptError(" ".join(text.split()))
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -85,19 +90,21 @@ class Complaints:
     def _note(self, said: str) -> None:
         with self._change:
             self._heard += 1
-            self._last = " ".join(said.split())
+            self._texts.append(said)
 
 
-def is_corrupt(text: str) -> bool:
+def is_corrupt(text: str, *, allowed: int = _FEW_BESIDE) -> bool:
     """Tell whether libvips says of a tile that its data are damaged.
 
     >>> is_corrupt("VipsJpeg: Corrupt JPEG data: premature end of data segment")
     True
     >>> is_corrupt("VipsJpeg: Corrupt JPEG data: 2 extraneous bytes before marker 0xd9")
     False
+    >>> is_corrupt("VipsJpeg: Corrupt JPEG data: 2 extraneous bytes before marker 0xd9", allowed=0)
+    True
     """
     for line in text.splitlines():
         beside = _BESIDE.search(line)
-        if _CORRUPT.search(line) and (beside is None or int(beside[1]) > _FEW_BESIDE):
+        if _CORRUPT.search(line) and (beside is None or int(beside[1]) > allowed):
             return True
     return False
