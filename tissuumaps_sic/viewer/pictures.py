@@ -227,6 +227,8 @@ def _mend_tiles(slide: Any, path: Path, get_tile: Any) -> Any:
     import openslide
 
     mended: list[Slide] = []
+    # Asked for now: after an error OpenSlide tells nothing more, either.
+    downs = slide.osr.level_downsamples
 
     def read(level: int, place: tuple[int, int]) -> Any:
         from PIL import Image
@@ -235,7 +237,7 @@ def _mend_tiles(slide: Any, path: Path, get_tile: Any) -> Any:
             return get_tile(level, place)
         except openslide.OpenSlideError as error:
             (x, y), of, (width, height) = slide.get_tile_coordinates(level, place)
-            down = slide.osr.level_downsamples[of]
+            down = downs[of]
             try:
                 if not mended:  # tiles of a slide are asked for one by one
                     mended.append(open_pixels(path))

@@ -19,7 +19,8 @@ PIXELS = tissue(500, 400)
 APERIO = "Aperio Image Library v11.2.1 \r\n500x400 [0,0 500x400] (128x128) Q=70|AppMag = 20|MPP = 0.5"
 OME = (
     '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image>'
-    '<Pixels SizeX="500" SizeY="400" SizeZ="1" SizeC="3" SizeT="1" Type="uint8" PhysicalSizeX="0.5" PhysicalSizeY="0.5"><Channel '
+    '<Pixels SizeX="500" SizeY="400" SizeZ="1" SizeC="3" SizeT="1" Type="uint8" '
+    'PhysicalSizeX="0.5" PhysicalSizeY="0.5"><Channel '
     'SamplesPerPixel="3"/></Pixels></Image></OME>'
 )
 
