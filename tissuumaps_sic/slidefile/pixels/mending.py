@@ -24,7 +24,7 @@ from tissuumaps_sic.slidefile.pixels.failure import Stamp, is_damage
 from tissuumaps_sic.slidefile.pixels.openslide import OpenSlideSource
 from tissuumaps_sic.slidefile.pixels.probing import backend_errors
 from tissuumaps_sic.slidefile.pixels.resampling import find_span, resample
-from tissuumaps_sic.slidefile.pixels.source import PixelError, Pixels, Size, Source
+from tissuumaps_sic.slidefile.pixels.source import CorruptError, PixelError, Pixels, Size, Source
 from tissuumaps_sic.slidefile.pixels.vips import COMPLAINTS
 
 Tile = tuple[int, int]
@@ -215,7 +215,9 @@ class MendedSource:
                     return handle.source.read(x, y, width, height, level)
                 except backend_errors() as error:
                     failure = error
-            if self._units[level] is None or not is_damage(self._path, failure, self._stamp):
+            # What is read as a whole cannot be mended, but it may be another slide's damage that was heard.
+            is_whole = self._units[level] is None and not isinstance(failure, CorruptError)
+            if is_whole or not is_damage(self._path, failure, self._stamp):
                 raise failure
             if self._find_damage(handle, (x, y, width, height), level) is False:
                 tries += 1
@@ -284,7 +286,8 @@ class MendedSource:
     def _tiles(self, rectangle: Rectangle, level: int) -> Iterator[Tile]:
         """Give the tiles that a rectangle touches, row by row."""
         unit = self._units[level]
-        assert unit is not None
+        if unit is None:
+            return
         x, y, width, height = rectangle
         for row in range(y // unit[1], (y + height - 1) // unit[1] + 1):
             for column in range(x // unit[0], (x + width - 1) // unit[0] + 1):

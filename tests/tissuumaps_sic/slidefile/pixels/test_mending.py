@@ -9,6 +9,7 @@ import pytest
 import zarr
 from making.damage import TILE, cut, spoil, tissue, write_front, write_pyramid
 from making.slides import write_scn
+from PIL import Image
 
 from tissuumaps_sic.slidefile.pixels.complaints import Complaints
 from tissuumaps_sic.slidefile.pixels.slide import open_slide
@@ -243,3 +244,16 @@ def test_who_reads_alone_waits_for_the_others_and_they_for_him():
                 order.append("alone")
         waiting.result()
     assert order == ["alone", "other"]
+
+
+def test_a_flat_picture_is_read_though_another_slide_was_heard(tmp_path, monkeypatch):
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    with open_slide(tmp_path / "a.png", mpp=0.5) as slide:
+        source, fail = slide._source.source, [CorruptError("Corrupt JPEG data: of another slide")]
+        read = source.read
+        monkeypatch.setattr(source, "read", lambda *place: read(*place) if not fail else _raise(fail.pop()))
+        assert np.array_equal(slide.read(0, 0, WIDTH, HEIGHT), PIXELS)
+
+
+def _raise(error):
+    raise error
