@@ -63,6 +63,8 @@ class OpenSlideSource:
         # TissUUmaps shows what OpenSlide opens as OpenSlide has it.
         self.overview_pixels: int | None = self.level_sizes[-1][0] * self.level_sizes[-1][1]
         self.quick_hash: str | None = properties.get("openslide.quickhash-1")
+        # As bytes: `color_profile` would open it, and a broken one is to be told and not to end all.
+        self.profile: bytes | None = getattr(slide, "_profile", None) or None
         self.objective_power = positive(properties.get("openslide.objective-power"))
         self.tagged_mpp = both_directions(
             positive(properties.get("openslide.mpp-x")), positive(properties.get("openslide.mpp-y"))
@@ -84,6 +86,12 @@ class OpenSlideSource:
         if blocks is not None:
             blocks.check(pixels, x, y, partial(self._read, level=level))
         return pixels
+
+    def reopen(self, path: Path) -> "OpenSlideSource":
+        """See `Source`."""
+        again = OpenSlideSource(openslide.OpenSlide(path))
+        again.pages, again.blocks = self.pages, self.blocks
+        return again
 
     def close(self) -> None:
         """See `Source`."""
