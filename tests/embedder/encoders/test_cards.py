@@ -11,7 +11,9 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402, N812
 from making.encoders import (  # noqa: E402
     BIOPTIMUS,
+    GENBIO,
     HALF,
+    HIBOU,
     IMAGENET,
     LUNIT,
     at_random,
@@ -61,7 +63,17 @@ ROTARY = {
     "dinov3-vitb16": ((256, 256, "bicubic", *IMAGENET), 85.7),
     "dinov3-vitl16": ((256, 256, "bicubic", *IMAGENET), 303),
 }
-TRANSFORMS = {name: facts[0] for name, facts in (CARDS | ROTARY).items()}
+# Those whose published file is written out in test_published.py, where they are tested against it.
+PUBLISHED = {
+    "hibou-b": ((224, 224, "bicubic", *HIBOU), 85.7),
+    "hibou-l": ((224, 224, "bicubic", *HIBOU), 303.7),
+    "openmidnight": ((224, 224, "bilinear", *IMAGENET), 1130),
+    "genbio-pathfm": ((224, 224, "bilinear", *GENBIO), 1130),
+    "keep": ((224, 224, "bicubic", *IMAGENET), 304),
+    "musk": ((384, 384, "bicubic", *HALF), 304),
+    "conch-v1.5": ((448, 448, "bilinear", *IMAGENET), 307),
+}
+TRANSFORMS = {name: facts[0] for name, facts in (CARDS | ROTARY | PUBLISHED).items()}
 TINY = {"depth": 2, "embed_dim": 48, "num_heads": 3}
 
 
@@ -73,9 +85,8 @@ def shrunken(name):
 
 
 def test_every_transformer_of_the_table_is_tested_against_its_card():
-    assert {*CARDS, *ROTARY} == {name for name, spec in ENCODERS.items() if spec.library == "timm"} - {
-        "efficientnet-lite0"
-    }
+    transformers = {name for name, spec in ENCODERS.items() if spec.library in ("timm", "own")}
+    assert {*CARDS, *ROTARY, *PUBLISHED} == transformers - {"efficientnet-lite0"}
 
 
 @pytest.mark.parametrize("name", CARDS)
@@ -149,13 +160,13 @@ def test_rotary_transformers_average_the_patches_as_timm_does(name, patches, tmp
     assert abs(sum(each.numel() for each in whole.parameters()) / 1e6 / ROTARY[name][1] - 1) < 0.02
 
 
-@pytest.mark.parametrize("name", CARDS)
+@pytest.mark.parametrize("name", [*CARDS, *PUBLISHED])
 def test_whole_transformers_have_the_published_size_and_the_dimension_claimed(name):
     """On the meta device, which holds shapes and no numbers."""
     spec = ENCODERS[name]
     network = build(spec).eval()
     millions = sum(each.numel() for each in network.parameters()) / 1e6
-    assert abs(millions / CARDS[name][-1] - 1) < 0.02
+    assert abs(millions / (CARDS | PUBLISHED)[name][-1] - 1) < 0.02
     found = network(torch.empty(2, 3, spec.input_size, spec.input_size, device="meta"))
     pooled = found if spec.pool is None else spec.pool(found)
     assert pooled.shape == (2, spec.dimension)
