@@ -101,7 +101,13 @@ def describe(
     """Return a slide's provenance for ``uns['embedder']``, with no path and no person's name."""
     wanted = describe_wanted(slide, mask, encoder, cells, options)
     return Provenance(
-        slide=wanted.slide.model_copy(update={"mpp_source": require_resolution(slide).source}),
+        slide=wanted.slide.model_copy(
+            update={
+                "mpp_source": require_resolution(slide).source,
+                # What is left out is not written.
+                **({} if slide.stage is None else {"stage": slide.stage}),
+            }
+        ),
         grid=GridRecord(
             target_mpp=options.mpp,
             patch_size=options.patch_size,

@@ -87,6 +87,9 @@ class SlideRecord(_Record):
         Level-0 pixels.
     bounds : (x, y, width, height), optional
         What the scanner filled of it, level-0 pixels.
+    stage : (x, y, width, height), optional
+        Nanometres from the middle of the glass slide to level 0's corner, and of its pixel; annotations of
+        Hamamatsu's programs are counted from there.
     """
 
     name: Told[Text] = None
@@ -96,6 +99,7 @@ class SlideRecord(_Record):
     mpp_x: Told[Number] = None
     mpp_y: Told[Number] = None
     mpp_source: Told[Text] = None
+    stage: Told[tuple[Number, Number, Number, Number]] = None
 
     @property
     def known_size(self) -> tuple[int, int] | None:
