@@ -68,7 +68,10 @@ def measure_shares(raster: TruthRaster, squares: PatchSquares, n_classes: int) -
         values = raster.read(*near.tolist(), *(far - near).tolist())
         (left, top), (right, bottom) = (corners[rows] - near).T, (corners[rows] - near + edges).T
         for number in range(n_classes):
-            sums = sum_before(values == number)
+            inside = values == number
+            if not inside.any():
+                continue
+            sums = sum_before(inside)
             shares[rows, number] = area_in(sums, left, top, right, bottom) / edges.prod()
     return np.clip(shares, 0, 1)
 
