@@ -19,10 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from embedder import __version__
-from embedder.cluster.errors import ClusterError
 from embedder.cluster.ledger import MOST_LOST, Job, Ledger
-from embedder.cluster.machines import Workers, connect_workers
-from embedder.cluster.slurm import SlurmOptions
 from embedder.cluster.worker import TOPIC, Setup, UnfitError, prepare, stop, work_on_slide
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.request import SlideInput, as_inputs
@@ -30,6 +27,9 @@ from embedder.embedding.results import SlideResult
 from embedder.encoders.spec import EncoderError
 from embedder.encoders.table import ENCODERS
 from tissuumaps_sic.slidefile.leases import LockedError, hold_lock
+from tissuumaps_sic.slidefile.machines.errors import ClusterError
+from tissuumaps_sic.slidefile.machines.slurm import SlurmOptions
+from tissuumaps_sic.slidefile.machines.workers import Workers, connect_workers
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import signal
 import socket
 import tempfile
 import threading
@@ -73,11 +72,6 @@ class _StoppedError(Exception):
 # A worker of somebody's cluster may have many threads, and be used by two runs: one slide at a time.
 _at_work = threading.Lock()
 _stopped: set[str] = set()
-
-
-def dask_setup(_: object) -> None:
-    """Leave Ctrl-C to the client, which then has its machine's workers save their work; Dask calls this."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def stop(run: str) -> None:

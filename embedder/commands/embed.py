@@ -20,8 +20,9 @@ from embedder.commands.options import (
     set_defaults,
 )
 from embedder.embedding.options import EmbedOptions
-from tissuumaps_sic.slidefile.console import as_wrong_use, read_count
 from tissuumaps_sic.slidefile.errors import WrongUseError
+from tissuumaps_sic.slidefile.machines.options import add_machines, read_machines
+from tissuumaps_sic.slidefile.machines.spread import Machines
 
 if TYPE_CHECKING:
     from embedder.embedding.request import SlideInput
@@ -47,28 +48,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_machines(parser: argparse.ArgumentParser) -> None:
-    many = parser.add_argument_group("many machines, or several GPUs", "A worker embeds one slide at a time.")
-    where = many.add_mutually_exclusive_group()
-    where.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="use the workers of a Dask scheduler; without TLS, its ports let anybody run programs as you",
+    where = add_machines(
+        parser,
+        "many machines, or several GPUs",
+        "A worker embeds one slide at a time.",
+        "how many to start, here or by SLURM",
     )
-    where.add_argument("--slurm", action="store_true", help="start workers as SLURM jobs (examples/slurm.md)")
     where.add_argument(
         "--devices",
         type=lambda text: tuple(text.split(",")),
         default=(),
         metavar="cuda:0,cuda:1",
         help="start a worker on this machine for each",
-    )
-    many.add_argument("--workers", type=read_count, metavar="N", help="how many to start, here or by SLURM")
-    many.add_argument(
-        "--slurm-options",
-        nargs="+",
-        default=(),
-        metavar="NAME=VALUE",
-        help="such as queue=gpu gpus=1 memory=32GB walltime=08:00:00",
     )
 
 
@@ -77,10 +68,12 @@ def run(options: argparse.Namespace) -> int:
     from embedder.embedding.pipeline import embed_slides
     from embedder.embedding.request import gather
 
-    _check_workers(options)
+    if options.workers and options.devices:
+        raise WrongUseError("--workers says how many to start; each of --devices gets one")
+    machines = read_machines(options)
     items, asked = gather(options.slides), read_options(EmbedOptions, options)
-    if options.scheduler or options.slurm or options.devices or options.workers:
-        results = _embed_on_cluster(items, asked, options)
+    if machines != Machines() or options.devices:
+        results = _embed_on_cluster(items, asked, options, machines)
     else:
         results = embed_slides(items, options.output, asked, limits=read_limits(options))
     if len(results) > 1:
@@ -90,33 +83,18 @@ def run(options: argparse.Namespace) -> int:
     return 1 if any(result.status == "failed" for result in results) else 0
 
 
-def _check_workers(options: argparse.Namespace) -> None:
-    if options.workers and (options.scheduler or options.devices):
-        raise WrongUseError(
-            "--workers says how many to start; a scheduler has its own, and each of --devices gets one"
-        )
-    if options.slurm and not options.workers:
-        raise WrongUseError("--slurm needs --workers, how many jobs to ask for")
-    if options.slurm_options and not options.slurm:
-        raise WrongUseError("--slurm-options needs --slurm")
-
-
 def _embed_on_cluster(
-    items: list[SlideInput], asked: EmbedOptions, options: argparse.Namespace
+    items: list[SlideInput], asked: EmbedOptions, options: argparse.Namespace, machines: Machines
 ) -> list[SlideResult]:
     from embedder.cluster.client import embed_on_cluster
-    from embedder.cluster.errors import ClusterError
-    from embedder.cluster.slurm import SlurmOptions
 
-    with as_wrong_use(ClusterError):
-        slurm = SlurmOptions.from_words(options.slurm_options) if options.slurm else None
     return embed_on_cluster(
         items,
         options.output,
         asked,
-        scheduler=options.scheduler,
-        slurm=slurm,
-        workers=options.workers,
+        scheduler=machines.scheduler,
+        slurm=machines.slurm,
+        workers=machines.workers,
         devices=options.devices,
     )
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import argparse
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from tissuumaps_sic import __version__
 from tissuumaps_sic.annotation import runs
 from tissuumaps_sic.annotation.last_run import Run
 from tissuumaps_sic.annotation.lending import lend
@@ -18,9 +24,14 @@ from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import editing, load_session, save_session, session_path
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.labelling.progress import Progress
+from tissuumaps_sic.slidefile.batch import BatchItem, Outcome, Work, log_table, work_through
 from tissuumaps_sic.slidefile.errors import WrongUseError
+from tissuumaps_sic.slidefile.machines.options import read_machines
+from tissuumaps_sic.slidefile.made import MadeFiles, Stamp, describe_recipe, stamp
 from tissuumaps_sic.slidefile.provenance import MAIN
 from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,8 +68,37 @@ class Lender:
     session: str = ""
 
 
+@dataclass(frozen=True)
+class LenderFiles:
+    """Where a lender is, for processes that each open it once.
+
+    Attributes
+    ----------
+    h5ad : Path
+    seeds : Path or None
+    positive : str or None
+    session : str
+        As for `open_lender`.
+    """
+
+    h5ad: Path
+    seeds: Path | None = None
+    positive: str | None = None
+    session: str = ""
+
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        """The files that labels from it depend on."""
+        return self.h5ad, self.seeds or session_path(self.h5ad, self.session)
+
+    @lru_cache(maxsize=1)  # noqa: B019 -- one that is held is what is meant
+    def open(self) -> Lender:
+        """Return the lender; raises what `open_lender` raises."""
+        return open_lender(self.h5ad, self.seeds, positive=self.positive, session=self.session)
+
+
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class Labelling:
     """A slide that has been run on.
 
     Attributes
@@ -118,7 +158,7 @@ def label(
     like: Seeds | None = None,
     found: Session | None = None,
     progress: Progress | None = None,
-) -> Outcome:
+) -> Labelling:
     """Run on a session's seeds, its own and those it borrows.
 
     Parameters
@@ -152,7 +192,7 @@ def label(
         border=border if choices.border is None else choices.border,
         progress=progress,
     )
-    return Outcome(labelled, found)
+    return Labelling(labelled, found)
 
 
 def label_file(
@@ -162,7 +202,7 @@ def label_file(
     session: str = "",
     lender: Lender | None = None,
     progress: Progress | None = None,
-) -> Outcome | None:
+) -> Labelling | None:
     """Label a slide of a folder: from its own session where that can be run, else from the lender's seeds.
 
     Seeds of a session that lacks some of a class count together with the lender's.
@@ -179,7 +219,7 @@ def label_file(
 
     Returns
     -------
-    Outcome or None
+    Labelling or None
         None where there is no session, and nobody who lends.
 
     Raises
@@ -205,7 +245,7 @@ def label_from(
     *,
     found: Session | None = None,
     progress: Progress | None = None,
-) -> Outcome:
+) -> Labelling:
     """Label a slide from the seeds of another one, and those of the session `found`, where there is one.
 
     Raises
@@ -229,7 +269,7 @@ def label_named(
     lender: Lender | None = None,
     keeping: bool = False,
     progress: Progress | None = None,
-) -> Outcome:
+) -> Labelling:
     """Label a slide from seeds of a file, or the lender's; where neither is given, from its session.
 
     Parameters
@@ -303,8 +343,8 @@ def open_lender(h5ad: Path, seeds: Path | None, *, positive: str | None = None, 
     return Lender(slide, found, "" if seeds else session)
 
 
-def keep(outcome: Outcome, *, session: str = "") -> None:
-    """Keep a run in the slide's session, so that the viewer shows it.
+def keep(outcome: Labelling, *, session: str = "") -> Stamp:
+    """Keep a run in the slide's session, so that the viewer shows it; return what that is known again by.
 
     Raises
     ------
@@ -323,6 +363,8 @@ def keep(outcome: Outcome, *, session: str = "") -> None:
                 f"{path.name}: holds other seeds than were run on; leave --save out, or move it away"
             )
         save_session(path, labelled.session)
+        # Before anybody else may write.
+        return stamp(path)
 
 
 def find_h5ads(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
@@ -342,3 +384,69 @@ def find_h5ads(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
             raise WrongUseError(f"{path}: holds no h5ad; embed slides into it first (embedder embed)")
         for file in inside:
             yield file, True
+
+
+def run_batch(
+    items: Sequence[BatchItem],
+    work: Work,
+    *,
+    folder: Path | None,
+    recipe: tuple[Any, ...],
+    tell: Callable[[dict[str, Any]], Iterator[str]],
+    options: argparse.Namespace,
+) -> int:
+    """Work through several slides as a command does: a line each, a table at the end; return the exit status.
+
+    Parameters
+    ----------
+    items : sequence of BatchItem
+    work : callable
+        As for `work_through`.
+    folder : Path or None
+        Where what is made goes, and what was made is remembered; here by default.
+    recipe : tuple
+        The command and those of its options by which the same slide gives another result.
+    tell : callable
+        Yields the lines that are printed of a report.
+    options : Namespace
+        Of the command: `machines.options.add_processes`, `overwrite` and `json` are read.
+
+    Raises
+    ------
+    WrongUseError, ClusterError
+        As `work_through`.
+    """
+    from tqdm import tqdm
+
+    folder = folder or Path()
+    if any(item.outputs for item in items):
+        folder.mkdir(parents=True, exist_ok=True)
+    made = MadeFiles(folder, describe_recipe(__version__, *recipe), anew=options.overwrite)
+    outcomes = []
+    for outcome in work_through(
+        items, work, folder=folder, machines=read_machines(options), made=made, title=str(recipe[0])
+    ):
+        outcomes.append(outcome)
+        if outcome.status == "failed":
+            log.error("%s", outcome.message)
+        elif outcome.status == "left out":
+            log.info("%s: %s; left out", outcome.item.path.name, outcome.message)
+        elif outcome.report and not options.json:
+            # By it lines and the bar keep out of each other's way.
+            tqdm.write("\n".join(tell(outcome.report)))
+    if len(outcomes) > 1:
+        log_table([(each, each.message or _sum_up(tell(each.report))) for each in outcomes])
+    if options.json:
+        print(json.dumps([_as_row(each) for each in outcomes]))
+    return 1 if any(each.status == "failed" for each in outcomes) else 0
+
+
+def _sum_up(lines: Iterator[str]) -> str:
+    """Return what the first line says of a slide, without the file that it begins with."""
+    return next(lines, "").partition(": ")[2]
+
+
+def _as_row(outcome: Outcome) -> dict[str, Any]:
+    """Return what `--json` prints of a slide among several."""
+    told = {"error": outcome.message} if outcome.status == "failed" else {}
+    return {"slide": outcome.item.path.stem, **outcome.report, "status": outcome.status, **told}

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import logging
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tissuumaps_sic.commands.options import FORMATS, add_files, pick_given
+from tissuumaps_sic.commands.options import FORMATS, add_files, add_json, pick_given
+from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Worked
 from tissuumaps_sic.slidefile.console import (
     read_count,
     read_not_negative,
     read_positive,
     read_share,
-    report_error,
 )
-from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
-
-log = logging.getLogger(__name__)
+from tissuumaps_sic.slidefile.errors import WrongUseError
+from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes
 
 HELP = "write the labels of sessions to files"
 
@@ -54,6 +55,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="a file, or of several slides a folder (default: <slide>.labels.<format>, .mask.tif or "
         ".report.<format> here); of patches always a folder (default: patches)",
     )
+    add_processes(parser)
+    add_overwrite(parser)
+    add_json(parser)
 
 
 def _add_of_formats(parser: argparse.ArgumentParser) -> None:
@@ -106,33 +110,24 @@ def _add_of_patches(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Export the slides; one that fails is named, and the others are done."""
-    from tissuumaps_sic.annotation.store import session_path
-    from tissuumaps_sic.commands.batch import find_h5ads
+    from tissuumaps_sic.commands.batch import find_h5ads, run_batch
 
     one = len(options.files) == 1 and not options.files[0].is_dir()
     for option in ("session", "image"):
         if getattr(options, option) and not one:
             raise WrongUseError(f"--{option}: is of one slide; name that slide alone")
-    write = _write_patches(options) if options.patches else _write_format(options, one=one)
-    files: list[Path] = []
-    for path, in_folder in find_h5ads(options.files):
-        if in_folder and not session_path(path).exists():
-            log.info("%s: has no session yet; left out", path.name)
-        else:
-            files.append(path)
-    failed = False
-    for number, path in enumerate(files, start=1):
-        if len(files) > 1:
-            log.info("%d of %d: %s", number, len(files), path.name)
-        try:
-            print(write(path), flush=True)
-        except WrongUseError:
-            raise
-        except (SicError, OSError) as error:
-            # One bad slide never ends the run.
-            report_error(error, Path(path.name))
-            failed = True
-    return 1 if failed else 0
+    exporter = _choose_patches(options) if options.patches else _choose_format(options)
+    items = [
+        exporter.plan(path, options.output, one=one, in_folder=in_folder)
+        for path, in_folder in find_h5ads(options.files)
+    ]
+    if one:
+        worked = exporter(items[0])
+        if isinstance(worked, Worked):
+            print(json.dumps(worked.report) if options.json else "\n".join(_tell(worked.report)))
+        return 0
+    folder = options.output or Path("patches" if options.patches else "")
+    return run_batch(items, exporter, folder=folder, recipe=exporter.recipe, tell=_tell, options=options)
 
 
 def _refuse_others(options: argparse.Namespace, known: Sequence[str], what: str) -> None:
@@ -141,40 +136,81 @@ def _refuse_others(options: argparse.Namespace, known: Sequence[str], what: str)
             raise WrongUseError(f"--{option.replace('_', '-')}: has no use with {what}")
 
 
-def _write_format(options: argparse.Namespace, *, one: bool) -> Callable[[Path], Path]:
-    """Return what writes a slide's labels in the format that was asked for, and returns the file."""
-    from tissuumaps_sic.export import FORMATS, ExportOptions, export_slide
-    from tissuumaps_sic.export.formats import name_session
+def _choose_format(options: argparse.Namespace) -> _Exporter:
+    """Return what writes the format that was asked for."""
+    from tissuumaps_sic.export import FORMATS
 
     format_ = FORMATS[options.format or "csv"]
     _refuse_others(options, format_.options, f"--format {format_.name}")
-
-    def write(path: Path) -> Path:
-        output = Path(f"{path.stem}.{format_.ending}")
-        if options.output:
-            output = options.output if one and not options.output.is_dir() else options.output / output
-        output.parent.mkdir(parents=True, exist_ok=True)
-        asked = ExportOptions(
-            **pick_given(options, *_OF_FORMATS), session_name=name_session(path, options.session)
-        )
-        export_slide(path, output, format_=format_.name, session=options.session, options=asked)
-        return output
-
-    return write
+    given = pick_given(options, *_OF_FORMATS)
+    return _Exporter(format_.name, options.session, tuple(given.items()))
 
 
-def _write_patches(options: argparse.Namespace) -> Callable[[Path], Path]:
-    """Return what writes pictures of a slide's patches as was asked for, and returns the folder."""
-    from tissuumaps_sic.export import write_patches
-    from tissuumaps_sic.export.formats import open_labelled
-
+def _choose_patches(options: argparse.Namespace) -> _Exporter:
+    """Return what writes pictures of patches as was asked for."""
     if options.format:
         raise WrongUseError("--patches: is no --format; give one of them at a time")
     _refuse_others(options, tuple(_OF_PATCHES), "--patches")
-    folder = options.output or Path("patches")
-    asked = {_OF_PATCHES[name]: value for name, value in pick_given(options, *_OF_PATCHES).items()}
+    given = {_OF_PATCHES[name]: value for name, value in pick_given(options, *_OF_PATCHES).items()}
+    return _Exporter("", options.session, tuple(given.items()), tuple(options.patches))
 
-    def write(path: Path) -> Path:
-        return write_patches(open_labelled(path, options.session), folder, options.patches, **asked)
 
-    return write
+def _tell(report: dict[str, Any]) -> Iterator[str]:
+    """Yield the line that tells people of a slide."""
+    yield str(report["output"])
+
+
+@dataclass(frozen=True)
+class _Exporter:
+    """Writes the labels of a slide; goes to other processes, with what it needs to know.
+
+    Attributes
+    ----------
+    format_ : str
+        "" for pictures of patches.
+    session : Path or None
+    given : tuple of (str, value)
+        What was asked for, by the names of `ExportOptions` or of `write_patches`.
+    classes : tuple of str
+        Of the patches.
+    """
+
+    format_: str
+    session: Path | None
+    given: tuple[tuple[str, Any], ...]
+    classes: tuple[str, ...] = ()
+
+    @property
+    def recipe(self) -> tuple[Any, ...]:
+        """What the same slide gives another file by."""
+        return "export", self.format_, self.given, self.classes
+
+    def plan(self, path: Path, output: Path | None, *, one: bool, in_folder: bool) -> BatchItem:
+        """Return what is to be done of a slide: what it depends on, and what is made."""
+        from tissuumaps_sic.annotation.store import session_path
+        from tissuumaps_sic.export import FORMATS
+
+        if self.format_:
+            target = Path(f"{path.stem}.{FORMATS[self.format_].ending}")
+            if output:
+                target = output if one and not output.is_dir() else output / target
+        else:
+            target = output or Path("patches")
+        part = "" if self.format_ else path.stem
+        return BatchItem(path, (path, self.session or session_path(path)), (target,), in_folder, part)
+
+    def __call__(self, item: BatchItem) -> Worked | LeftOut:
+        from tissuumaps_sic.export import ExportOptions, export_slide, write_patches
+        from tissuumaps_sic.export.formats import name_session, open_labelled
+
+        target, session = item.outputs[0], item.inputs[1]
+        if item.in_folder and not session.exists():
+            return LeftOut("has no session yet")
+        given = dict(self.given)
+        if self.format_:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            asked = ExportOptions(**given, session_name=name_session(item.path, self.session))
+            export_slide(item.path, target, format_=self.format_, session=self.session, options=asked)
+        else:
+            target = write_patches(open_labelled(item.path, self.session), target, self.classes, **given)
+        return Worked({"slide": item.path.stem, "output": str(target)}, outputs=(target,))

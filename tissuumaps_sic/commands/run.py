@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tissuumaps_sic.commands.options import FORMATS, add_files, add_json
-from tissuumaps_sic.labelling.methods import METHODS
-from tissuumaps_sic.slidefile.console import as_wrong_use, read_share, report_error
-from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
+from tissuumaps_sic.labelling.methods import METHODS, Method
+from tissuumaps_sic.labelling.progress import Progress, bar
+from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Worked
+from tissuumaps_sic.slidefile.console import as_wrong_use, read_share
+from tissuumaps_sic.slidefile.errors import WrongUseError
+from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes
 
 if TYPE_CHECKING:
-    from tissuumaps_sic.commands.batch import Lender, Outcome
-
-log = logging.getLogger(__name__)
+    from tissuumaps_sic.commands.batch import Labelling, LenderFiles
 
 HELP = "label slides from seeds, without the viewer"
 
@@ -47,6 +49,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "slides that have no seeds of every class",
     )
     _add_choices(parser)
+    add_processes(parser)
+    add_overwrite(parser)
     add_json(parser)
 
 
@@ -93,37 +97,46 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Label the slides; of several, one that fails is named, and the others are done."""
-    from tissuumaps_sic.commands.batch import find_h5ads, open_lender
+    from tissuumaps_sic.commands.batch import find_h5ads, run_batch
 
     files = list(find_h5ads(options.files))
     one = len(files) == 1 and not files[0][1]
     _check(options, one=one)
     format_ = _format(options, one=one)
-    lender = None
-    if options.source:
-        lender = open_lender(
-            options.source, options.seeds, positive=options.positive, session=options.session
-        )
-        own = options.source.resolve()
+    labeller = _Labeller(
+        options.method, options.embedding, options.border,
+        None if options.source else options.seeds,
+        options.positive, options.session, _find_lender(options), format_, options.save,
+    )  # fmt: skip
+    if labeller.lender:
+        own = labeller.lender.h5ad.resolve()
         files = [(path, in_folder) for path, in_folder in files if not in_folder or path.resolve() != own]
-    reports, failed = [], False
-    for number, (path, in_folder) in enumerate(files, start=1):
-        if len(files) > 1:
-            log.info("%d of %d: %s", number, len(files), path.name)
-        output = _output(path, options, format_, one=one)
-        try:
-            report = _label(path, options, output, format_, lender, in_folder=in_folder)
-        except (SicError, OSError) as error:
-            if one:
-                raise
-            # One bad slide never ends the run.
-            report_error(error)
-            report, failed = {"slide": path.stem, "error": str(error)}, True
-        if report:
-            reports.append(report)
-    if options.json:
-        print(json.dumps(reports[0] if one else reports))
-    return 1 if failed else 0
+    items = [
+        labeller.plan(path, _output(path, options, format_, one=one), in_folder=in_folder)
+        for path, in_folder in files
+    ]
+    if one:
+        with bar() as progress:
+            worked = labeller(items[0], progress)
+        if isinstance(worked, Worked):
+            print(json.dumps(worked.report) if options.json else "\n".join(_tell(worked.report)))
+        return 0
+    chosen = (*labeller.recipe, str(options.source))
+    # Labels that are kept in sessions alone leave nothing here.
+    nowhere = options.output is None and options.format is None and options.save
+    folder = items[0].path.parent if nowhere and items else options.output
+    return run_batch(items, labeller, folder=folder, recipe=chosen, tell=_tell, options=options)
+
+
+def _find_lender(options: argparse.Namespace) -> LenderFiles | None:
+    """Return the slide that lends, after a look whether it can."""
+    from tissuumaps_sic.commands.batch import LenderFiles
+
+    if not options.source:
+        return None
+    lender = LenderFiles(options.source, options.seeds, positive=options.positive, session=options.session)
+    lender.open()
+    return lender
 
 
 def _check(options: argparse.Namespace, *, one: bool) -> None:
@@ -164,67 +177,89 @@ def _output(path: Path, options: argparse.Namespace, format_: str, *, one: bool)
     return target if one and not target.is_dir() else target / file
 
 
-def _label(
-    path: Path,
-    options: argparse.Namespace,
-    output: Path | None,
-    format_: str,
-    lender: Lender | None,
-    *,
-    in_folder: bool,
-) -> dict[str, Any] | None:
-    """Label one slide; return what is reported, None where it was left out."""
-    from tissuumaps_sic.commands.batch import Choices, keep, label_file, label_named
-    from tissuumaps_sic.export import FORMATS
-    from tissuumaps_sic.labelling.progress import bar
+@dataclass(frozen=True)
+class _Labeller:
+    """Labels a slide and writes what was asked for; goes to other processes, with what it needs to know."""
 
-    choices = Choices(options.method, options.embedding, options.border)
-    with bar() as progress:
+    method: Method | None
+    embedding: str | None
+    border: float | None
+    seeds: Path | None
+    positive: str | None
+    session: str
+    lender: LenderFiles | None
+    format_: str
+    save: bool
+
+    @property
+    def recipe(self) -> tuple[Any, ...]:
+        """What the same slide gives another result by."""
+        return "run", self.method, self.embedding, self.border, self.positive, self.format_, self.save
+
+    def plan(self, path: Path, output: Path | None, *, in_folder: bool) -> BatchItem:
+        """Return what is to be done of a slide: what it depends on, and what is made."""
+        from tissuumaps_sic.annotation.store import session_path
+
+        session = session_path(path, self.session)
+        inputs = [path, session, *([] if self.seeds is None else [self.seeds])]
+        outputs = ([] if output is None else [output]) + ([session] if self.save else [])
+        inputs += self.lender.paths if self.lender else []
+        return BatchItem(path, tuple(inputs), tuple(outputs), in_folder)
+
+    def __call__(self, item: BatchItem, progress: Progress | None = None) -> Worked | LeftOut:
+        from tissuumaps_sic.annotation.store import session_path
+        from tissuumaps_sic.commands.batch import Choices, keep, label_file, label_named
+        from tissuumaps_sic.export import FORMATS
+
+        choices = Choices(self.method, self.embedding, self.border)
+        lender = self.lender.open() if self.lender else None
         outcome = (
-            label_file(path, choices, session=options.session, lender=lender, progress=progress)
-            if in_folder
+            label_file(item.path, choices, session=self.session, lender=lender, progress=progress)
+            if item.in_folder
             else label_named(
-                path,
+                item.path,
                 choices,
-                seeds=None if lender else options.seeds,
-                positive=options.positive,
-                session=options.session,
+                seeds=self.seeds,
+                positive=self.positive,
+                session=self.session,
                 lender=lender,
-                keeping=options.save,
+                keeping=self.save,
                 progress=progress,
             )
         )
-    if outcome is None:
-        log.info("%s: has no session yet; left out", path.name)
-        return None
-    if output:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        FORMATS[format_].write(outcome.labelled, output)
-    if options.save:
-        keep(outcome, session=options.session)
-    return _report(outcome, options, output)
+        if outcome is None:
+            return LeftOut("has no session yet")
+        output = item.outputs[0] if len(item.outputs) > self.save else None
+        if output is not None:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            FORMATS[self.format_].write(outcome.labelled, output)
+        session = session_path(item.path, self.session)
+        stamps = {session: keep(outcome, session=self.session)} if self.save else {}
+        return Worked(_report(outcome, output, session), stamps)
 
 
-def _report(outcome: Outcome, options: argparse.Namespace, output: Path | None) -> dict[str, Any]:
-    """Return what `--json` prints of a slide; without it print what people read."""
-    from tissuumaps_sic.annotation.store import session_path
-
+def _report(outcome: Labelling, output: Path | None, session: Path) -> dict[str, Any]:
+    """Return what `--json` prints of a slide."""
     labelled, run = outcome.labelled, outcome.run
-    slide = labelled.slide
     report = {
-        "slide": slide.name,
+        "slide": labelled.slide.name,
         "labels": outcome.counts,
         "method": run.method,
         "embedding": run.embedding,
         "n_iter": run.n_iter,
         "output": output and str(output),
+        "session": session.name,
     }
     if labelled.unlike is not None:
         report["unlike"] = int(labelled.unlike.sum())
         report["seeds_of"] = [loan.slide for loan in run.loans]
-    if not options.json:
-        counts = ", ".join(f"{n} {name}" for name, n in outcome.counts.items())
-        print(f"{output or session_path(slide.path, options.session).name}: {counts}")
-        if labelled.unlike is not None:
-            print(f"{report['unlike']} of {slide.n_patches} patches are unlike any seed; look at them first")
     return report
+
+
+def _tell(report: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines that tell people of a slide."""
+    counts = ", ".join(f"{n} {name}" for name, n in report["labels"].items())
+    yield f"{report['output'] or report['session']}: {counts}"
+    if "unlike" in report:
+        total = sum(report["labels"].values())
+        yield f"{report['unlike']} of {total} patches are unlike any seed; look at them first"

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from tissuumaps_sic.slidefile.processes import end_with
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+# What the libraries that compute read when they are loaded: a processor each is what processes are for.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VIPS_CONCURRENCY")
+
+_EXIT = 128 + signal.SIGTERM
+
+
+def count_processors() -> int:
+    """Return how many processors this process may use; a batch system gives it a share of the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_in_processes(
@@ -21,8 +36,8 @@ def map_in_processes(
     Parameters
     ----------
     work : callable
-        With more than one worker it goes to other processes, with the items, by pickle. What it raises ends
-        all.
+        With more than one worker it goes to other processes, with the items, by pickle; each of them computes
+        in one thread. What it raises ends all.
     items : iterable
     workers : int
 
@@ -52,20 +67,88 @@ def _work_together(
     work: Callable[[Item], Result], waiting: deque[tuple[int, Item]], workers: int
 ) -> Generator[tuple[int, Result | None], None, list[tuple[int, Item]]]:
     """Yield results until nothing waits, or a process was ended: return what was being worked on then."""
-    # New processes rather than forked ones: HDF5, OpenMP and libvips do not survive a fork.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     running: dict[Future[Result], tuple[int, Item]] = {}
+    with _let_compute_in_one_thread(), _open_pool(workers) as pool:
+        try:
+            while waiting or running:
+                # No more than keeps all of them busy, so that memory does not grow with what there is.
+                while waiting and len(running) < 2 * workers:
+                    future = pool.submit(_work_or_end, work, waiting[0][1])
+                    running[future] = waiting.popleft()
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    result = future.result()
+                    yield running.pop(future)[0], result
+        except BrokenProcessPool:
+            return list(running.values())
+    return []
+
+
+@contextmanager
+def _open_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool; where the block is left by Ctrl-C or an error, what its processes are at is ended too."""
+    # New processes rather than forked ones: HDF5, OpenMP and libvips do not survive a fork.
+    pool = ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
+    )
     try:
-        while waiting or running:
-            # No more than keeps all of them busy, so that memory does not grow with what there is.
-            while waiting and len(running) < 2 * workers:
-                future = pool.submit(work, waiting[0][1])
-                running[future] = waiting.popleft()
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                result = future.result()
-                yield running.pop(future)[0], result
-    except BrokenProcessPool:
-        return list(running.values())
+        yield pool
+    except BaseException:
+        # Python 3.14 has a method for it. What ends is one slide, whose temporary files are removed.
+        processes: dict[int, Any] = dict(getattr(pool, "_processes", None) or {})
+        for process in processes.values():
+            process.terminate()
+        raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    return []
+
+
+@contextmanager
+def _let_compute_in_one_thread() -> Iterator[None]:
+    """Have the processes that begin in the block load their libraries with one thread for each."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+class _Ended(BaseException):
+    """Raised where a process is told to end, so that what it was writing is removed."""
+
+
+class _Here:
+    """Whether this process is at work, and must clean up when it is told to end."""
+
+    at_work = False
+
+
+def _begin(parent: int) -> None:
+    """Leave Ctrl-C to the parent, and end when that does, with what is being written removed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+    # Bars of several processes would write over each other.
+    os.environ["TQDM_DISABLE"] = "1"
+    end_with(parent, "SIGTERM")
+
+
+def _end(*_: object) -> None:
+    if _Here.at_work:
+        _Here.at_work = False
+        raise _Ended
+    os._exit(_EXIT)
+
+
+def _work_or_end(work: Callable[[Item], Result], item: Item) -> Result:
+    try:
+        _Here.at_work = True
+        return work(item)
+    except _Ended:
+        # The pool would send it to the parent as a result, and take the next item.
+        os._exit(_EXIT)
+    finally:
+        _Here.at_work = False

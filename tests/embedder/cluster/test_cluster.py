@@ -28,20 +28,20 @@ from making.workers import KILLS, WAITS, Patched, write_slide
 
 import embedder.cluster.client
 import embedder.cluster.ledger
-import embedder.cluster.machines
 import embedder.cluster.worker
 import embedder.embedding.encoding
+import tissuumaps_sic.slidefile.machines.workers
 from embedder import __version__
 from embedder.cluster.client import embed_on_cluster
-from embedder.cluster.errors import ClusterError
-from embedder.cluster.machines import connect_workers
-from embedder.cluster.security import share_security
-from embedder.cluster.slurm import SlurmOptions, correct_jobs, make_slurm_cluster
 from embedder.cluster.worker import Setup, UnfitError, _load, prepare, work_on_slide
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.pipeline import embed_slides
 from embedder.embedding.request import SlideInput
 from embedder.encoders.spec import EncoderError
+from tissuumaps_sic.slidefile.machines.errors import ClusterError
+from tissuumaps_sic.slidefile.machines.security import share_security
+from tissuumaps_sic.slidefile.machines.slurm import SlurmOptions, correct_jobs, make_slurm_cluster
+from tissuumaps_sic.slidefile.machines.workers import connect_workers
 
 OPTIONS = EmbedOptions(
     encoder="means", umap=False, patch_size=64, overlap=0, batch_size=4, min_tissue=0, device="cpu"
@@ -350,7 +350,7 @@ def test_a_slide_that_another_run_is_at_is_asked_for_again(address, tmp_path, mo
 
 
 def test_no_scheduler_is_told_in_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(embedder.cluster.machines, "_CONNECT_SECONDS", 1)
+    monkeypatch.setattr(tissuumaps_sic.slidefile.machines.workers, "_CONNECT_SECONDS", 1)
     with pytest.raises(ClusterError, match=r"no Dask scheduler at 127\.0\.0\.1:9") as raised:
         embed_on_cluster([tmp_path / "a.tif"], tmp_path / "out", OPTIONS, scheduler="127.0.0.1:9")
     assert "\n" not in str(raised.value)

@@ -137,7 +137,7 @@ def test_a_folder_is_exported_and_one_bad_slide_ends_nothing(small_h5ad, tmp_pat
     (folder / "b.sic.json").write_text("{}")
     command = ["export", str(folder), "--format", "geojson.gz", "-o", str(tmp_path / "out")]
     assert main(command) == 1
-    assert [each.name for each in (tmp_path / "out").iterdir()] == ["a.labels.geojson.gz"]
+    assert [each.name for each in (tmp_path / "out").glob("[!.]*")] == ["a.labels.geojson.gz"]
     assert "b.sic.json: not a session" in caplog.text
     assert "c.h5ad: has no session yet; left out" in caplog.text
     (folder / "b.sic.json").unlink()

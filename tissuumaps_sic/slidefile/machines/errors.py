@@ -6,7 +6,7 @@ from tissuumaps_sic.slidefile.errors import SicError
 
 
 class ClusterError(SicError):
-    """Slides cannot be embedded on these machines; the message says what to change."""
+    """These machines cannot be used; the message says what to change."""
 
 
 def one_line(error: object) -> str:

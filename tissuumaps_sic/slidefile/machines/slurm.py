@@ -11,9 +11,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from embedder.cluster.errors import ClusterError, one_line
-from embedder.cluster.security import TLS, share_security
-from embedder.cluster.settings import CONFIG, NO_DASHBOARD, NO_LIMIT, QUIET
+from tissuumaps_sic.slidefile.machines.errors import ClusterError, one_line
+from tissuumaps_sic.slidefile.machines.security import TLS, share_security
+from tissuumaps_sic.slidefile.machines.settings import CONFIG, NO_DASHBOARD, NO_LIMIT, QUIET
 
 _SQUEUE_SECONDS = 60
 
@@ -95,7 +95,7 @@ class SlurmOptions:
 
 
 @contextmanager
-def start_slurm_cluster(options: SlurmOptions, folder: Path) -> Iterator[Any]:
+def start_slurm_cluster(options: SlurmOptions, folder: Path, *, name: str = "embedder") -> Iterator[Any]:
     """Yield a cluster of SLURM jobs, with no job yet.
 
     Raises
@@ -108,11 +108,16 @@ def start_slurm_cluster(options: SlurmOptions, folder: Path) -> Iterator[Any]:
             "sbatch is not on this machine, so there is no SLURM to ask; run on a machine of the cluster, "
             "or give --workers or --scheduler"
         )
-    with share_security(folder) as security, make_slurm_cluster(options, folder, security) as cluster:
+    with (
+        share_security(folder) as security,
+        make_slurm_cluster(options, folder, security, name=name) as cluster,
+    ):
         yield cluster
 
 
-def make_slurm_cluster(options: SlurmOptions, folder: Path, security: Any = None) -> Any:
+def make_slurm_cluster(
+    options: SlurmOptions, folder: Path, security: Any = None, *, name: str = "embedder"
+) -> Any:
     """Make the `dask_jobqueue.SLURMCluster` of some options, with no job yet.
 
     Parameters
@@ -122,6 +127,8 @@ def make_slurm_cluster(options: SlurmOptions, folder: Path, security: Any = None
         Where the slides' files go, absolute.
     security : distributed.security.Security, optional
         What scheduler and jobs know each other by.
+    name : str, default="embedder"
+        Of the jobs.
 
     Raises
     ------
@@ -152,7 +159,7 @@ def make_slurm_cluster(options: SlurmOptions, folder: Path, security: Any = None
                 cores=options.cores,
                 processes=1,
                 memory=options.memory,
-                job_name="embedder",
+                job_name=name,
                 job_extra_directives=directives,
                 # dask-jobqueue knows no "SLURM's default", and would ask for half an hour.
                 job_directives_skip=[] if options.walltime else ["#SBATCH -t "],

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embedder.cluster.errors import ClusterError, one_line
-from embedder.cluster.security import TLS, make_security
-from embedder.cluster.settings import CONFIG, NO_DASHBOARD, NO_LIMIT, QUIET
-from embedder.cluster.slurm import (
+from tissuumaps_sic.slidefile.machines import preload
+from tissuumaps_sic.slidefile.machines.errors import ClusterError, one_line
+from tissuumaps_sic.slidefile.machines.security import TLS, make_security
+from tissuumaps_sic.slidefile.machines.settings import CONFIG, NO_DASHBOARD, NO_LIMIT, QUIET
+from tissuumaps_sic.slidefile.machines.slurm import (
     SlurmOptions,
     correct_jobs,
     forget_jobs,
@@ -98,6 +99,7 @@ def connect_workers(
     slurm: SlurmOptions | None = None,
     workers: int | None = None,
     devices: Sequence[str] = (),
+    name: str = "embedder",
 ) -> Iterator[Workers]:
     """Connect to a scheduler, or start one with its workers and end both afterwards.
 
@@ -112,6 +114,8 @@ def connect_workers(
         How many, in SLURM or on this machine.
     devices : sequence of str
         Of this machine, such as "cuda:0" and "cuda:1"; a worker each.
+    name : str, default="embedder"
+        Of the program, which the jobs in SLURM's queue bear.
 
     Raises
     ------
@@ -140,7 +144,11 @@ def connect_workers(
                 f"`dask worker {scheduler} --nworkers 1 --memory-limit 0` (and --resources GPU=1 on a GPU)",
             )
     elif slurm is not None:
-        with _silence_dask(), start_slurm_cluster(slurm, folder) as cluster, _connect(cluster) as client:
+        with (
+            _silence_dask(),
+            start_slurm_cluster(slurm, folder, name=name) as cluster,
+            _connect(cluster) as client,
+        ):
             cluster.sync(open_jobs, cluster, workers or 1)
             logs = slurm.logs or folder / "slurm-logs"
             yield Workers(
@@ -220,7 +228,7 @@ def _start_local_cluster(workers: int | None, devices: Sequence[str]) -> Iterato
                 "host": "127.0.0.1",
                 "dashboard": False,
                 "silence_logs": QUIET,
-                "preload": ["embedder.cluster.worker"],
+                "preload": [preload.__name__],
                 **_device_options(devices[place] if devices else ""),
             },
         }

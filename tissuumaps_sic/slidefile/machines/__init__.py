@@ -1,0 +1,1 @@
+"""Many machines: where their workers come from, whatever is done on them."""
