@@ -113,6 +113,27 @@ def read_seeds(
     return _of_brought(path, slide, brought, positive)
 
 
+@dataclass(frozen=True)
+class SeedReading:
+    """How files of seeds are read; members are the parameters of `read_seeds`, `renaming` as pairs."""
+
+    positive: str | None = None
+    renaming: tuple[tuple[str, str | None], ...] = ()
+    inside: float = INSIDE
+    from_bounds: bool | None = None
+
+    def read(self, path: Path, slide: EmbeddedSlide) -> Seeds:
+        """Return the seeds in a file; raises what `read_seeds` raises."""
+        return read_seeds(
+            path,
+            slide,
+            positive=self.positive,
+            renaming=dict(self.renaming),
+            inside=self.inside,
+            from_bounds=self.from_bounds,
+        )
+
+
 def is_session(path: Path) -> bool:
     """Tell whether a file is to be read as a session: a ``.json`` that is no GeoJSON."""
     if path.suffix.lower() != ".json":

@@ -15,11 +15,12 @@ from making.files import write_small_h5ad
 from PIL import Image
 
 from tissuumaps_sic.annotation.classes import DEFAULT_CLASSES, SeedClass
+from tissuumaps_sic.annotation.history import list_steps, tell_undo
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.seed_files import bring_seeds, open_seed_file, read_renaming
 from tissuumaps_sic.annotation.seeds import find_seeds, is_session, read_seeds
 from tissuumaps_sic.annotation.session import Session
-from tissuumaps_sic.annotation.store import save_session, session_path
+from tissuumaps_sic.annotation.store import load_session, save_session, session_path
 from tissuumaps_sic.slides.slide import open_slide_file
 
 SIZE = (1700, 1200)
@@ -371,3 +372,61 @@ def test_all_outside_is_refused_with_what_is_wrong(tmp_path, slide):
     )
     with pytest.raises(SessionError, match="all 2 drawings lie outside the slide"):
         read_seeds(path, slide)
+
+
+# -------------------------------------------------------------------------------------------- in a session
+
+
+def take(session, brought, **options):
+    return session.bring(brought.labels, brought.classes, **options)
+
+
+def test_a_session_takes_them_as_one_step_that_can_be_undone(tmp_path, slide):
+    path = write_geojson(
+        tmp_path / "a.geojson", feature("Polygon", [BOX], "Tumor"), feature("Point", [1000, 700], "Stroma")
+    )
+    session = Session.new(slide)
+    brought = bring(path, slide, known=session.classes)
+    after = take(session, brought, source=path.name, user="me")
+    # None of the two that it began with was used.
+    assert [each.name for each in after.classes] == ["Stroma", "Tumor"]
+    assert after.seed_counts == [1, 15]
+    assert tell_undo(after).text == "16 seeds from a.geojson"
+    back = after.undo()
+    assert (back.classes, back.seed_counts) == (session.classes, [0, 0])
+    assert back.redo().seeds == after.seeds
+    assert list_steps(after)[0].user == "me"
+    # Beside what is there, and over it.
+    used = Session.new(slide).seed(["small_0_0", "small_1280_0"], 1)
+    after = take(used, bring(path, slide, known=used.classes))
+    assert [each.name for each in after.classes] == ["Other", "Tumour", "Stroma", "Tumor"]
+    assert after.seed_counts == [0, 1, 1, 15]
+    with pytest.raises(SessionError, match="no seed"):
+        take(used, bring(path, slide, known=used.classes, renaming={"tumor": None, "stroma": None}))
+
+
+@pytest.mark.parametrize("n_more", [0, 3000])
+def test_a_session_with_brought_seeds_is_read_again(tmp_path, n_more):
+    slide = make_slide(tmp_path)
+    path = write_geojson(
+        tmp_path / "a.geojson",
+        feature("Polygon", [box(0, 0, 1664, 1152)], "Tumor"),
+        feature("MultiPoint", [[1000, 700], [900, 600]], "Stroma"),
+    )
+    session = Session.new(slide)
+    session = take(session, bring(path, slide, known=session.classes), source=path.name)
+    names = [str(name) for name in slide.patch_names]
+    for number in range(0, n_more, 90):
+        session = session.seed(names[:90], number % 2)
+    session = session.add_class(SeedClass(name="third", color="#123456")).undo()
+    file = session_path(slide.path)
+    save_session(file, session)
+    assert ('"rows"' in file.read_text()) == (n_more > 0)
+    assert '"tissuumaps-sic/session/5"' in file.read_text()
+    read = load_session(file, slide)
+    assert read == session
+    assert read.seeds == session.seeds
+    assert read.restore(1, branch=None).seed_counts == [2, 94]
+    assert read.redo().classes[-1].name == "third"
+    numbers = [each.number for each in read.actions[0].added]
+    assert read.actions[-1].number not in [0, 1, *numbers]
