@@ -85,6 +85,10 @@ class SeedFile(Protocol):
     def notes(self) -> tuple[str, ...]:
         """What of it was left out when it was read, in words."""
 
+    @property
+    def from_bounds(self) -> bool | None:
+        """Whether it counts from the corner of the slide's scanned part; None where that is the slide's."""
+
     def claim(self, labels: Mapping[str, int], inside: float) -> Claims:
         """Return which patches have which class; `labels` are those of the classes that are taken, by key."""
 
@@ -362,6 +366,11 @@ class _Drawings:
     def name(self) -> str:
         return self.drawn.name
 
+    @property
+    def from_bounds(self) -> bool | None:
+        bounds = self.squares.bounds
+        return self.drawn.from_bounds if bounds and any(bounds[:2]) else None
+
     def claim(self, labels: Mapping[str, int], inside: float) -> Claims:
         areas = [
             (labels[key], area)
@@ -416,6 +425,7 @@ class _Mask:
     squares: PatchSquares
     classes: tuple[FileClass, ...]
     notes: tuple[str, ...] = ()
+    from_bounds: None = None
 
     @property
     def name(self) -> str:
@@ -461,6 +471,7 @@ class _SeedTable:
     names: tuple[str, ...]
     slide: EmbeddedSlide
     notes: tuple[str, ...] = ()
+    from_bounds: None = None
 
     @property
     def name(self) -> str:
