@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+import hmac
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from embedder.commands.options import add_json, print_report
-from tissuumaps_sic.slidefile.console import as_wrong_use, report_error
-from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
+from tissuumaps_sic.slidefile.batch import BatchItem, Outcome, Worked, make_absolute
+from tissuumaps_sic.slidefile.batch_command import find_h5ads, run_batch
+from tissuumaps_sic.slidefile.console import as_wrong_use
+from tissuumaps_sic.slidefile.errors import WrongUseError
+from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes
 
 HELP = "copy files without anything that tells whose slide it is"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    parser.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help="h5ad of a slide, or a folder of them"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the copies go")
     parser.add_argument("--rename", action="store_true", help="name each slide by a keyed hash of its name")
     parser.add_argument("--shift", action="store_true", help="move coordinates by a keyed number of pixels")
@@ -39,42 +48,112 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="WORD",
         help="a word of the slide's name, or a person's, that may be in what stays, such as in a class",
     )
+    add_processes(parser)
+    add_overwrite(parser)
     add_json(parser, "print what was removed for machines")
 
 
 def run(options: argparse.Namespace) -> int:
     """Share the files; one that cannot be is named, and the others are done."""
     from embedder.files.proof import ShareError
-    from embedder.files.share import share
     from embedder.files.sharing_key import read_key
 
     with as_wrong_use(ShareError):
         key = read_key(options.key, shared=options.output) if options.key else None
-    copies, failed = [], False
-    for path in options.files:
-        try:
-            copy = share(
-                path,
-                options.output,
-                key=key,
-                rename=options.rename,
-                shift=options.shift,
-                compress=options.compress,
-                fine=options.fine,
-                keep=options.keep,
-                allow=options.allow,
-            )
-        except WrongUseError:
-            raise
-        except (SicError, OSError) as error:
-            report_error(error, options.output)
-            failed = True
-            continue
-        copies.append(copy)
-        if not options.json:
-            print(f"{path} -> {copy.path}")
-            for change in copy.changes:
-                print(f"  {change.place}: {change.what} ({change.why})")
-    if options.json:
-        print_report([asdict(copy) for copy in copies])
-    return 1 if failed else 0
+    if (options.rename or options.shift) and key is None:
+        raise WrongUseError("a new name or a shift needs a secret key; give one with --key FILE")
+    sharer = _Sharer(
+        make_absolute(options.output),
+        # Each process reads it: it goes over no network.
+        None if options.key is None else make_absolute(options.key),
+        options.rename,
+        options.shift,
+        options.compress,
+        options.fine,
+        tuple(options.keep),
+        tuple(options.allow),
+    )
+    files = list(dict.fromkeys(path for path, _ in find_h5ads(options.files)))
+    _refuse_twins(files)
+    items = [BatchItem(path, (path,)) for path in files]
+    if len(items) == 1:
+        outcome = Outcome(items[0], "done", report=sharer(items[0]).report)
+        if options.json:
+            print_report([outcome.report])
+        else:
+            print(*_tell(outcome), sep="\n")
+        return 0
+    digest = "" if key is None else hmac.new(key, b"made", "sha256").hexdigest()
+    recipe = ("sharing", *sharer.choices, digest)
+    # Beside the sources: what a copy was made of is nothing for those who are given it.
+    return run_batch(
+        items, sharer, folder=options.output, recipe=recipe, tell=_tell, options=options,
+        remember=items[0].path.parent,
+    )  # fmt: skip
+
+
+def _refuse_twins(files: Sequence[Path]) -> None:
+    """See that no two files are of slides of one name: the copy of one would take the place of the other's.
+
+    Raises
+    ------
+    WrongUseError
+        Two are.
+    """
+    from tissuumaps_sic.slidefile.h5ad import SlideFileError
+    from tissuumaps_sic.slidefile.provenance import read_provenance
+
+    seen: dict[str, Path] = {}
+    for path in files:
+        # What cannot be read is told when it is its turn.
+        with suppress(SlideFileError, OSError):
+            twin = seen.setdefault(read_provenance(path).slide.name or path.stem, path)
+            if twin != path:
+                raise WrongUseError(
+                    f"{twin} and {path} are of slides of the same name, and so would be their copies; share "
+                    "them into two folders"
+                )
+
+
+@dataclass(frozen=True)
+class _Sharer:
+    """Shares one file; goes to other processes, with what it needs to know."""
+
+    folder: Path
+    key: Path | None
+    rename: bool
+    shift: bool
+    compress: bool
+    fine: bool
+    keep: tuple[str, ...]
+    allow: tuple[str, ...]
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """What the same file gives another copy by."""
+        return str(self.folder), self.rename, self.shift, self.compress, self.fine, self.keep, self.allow
+
+    def __call__(self, item: BatchItem) -> Worked:
+        from embedder.files.share import share
+        from embedder.files.sharing_key import read_key
+
+        copy = share(
+            item.path,
+            self.folder,
+            key=None if self.key is None else read_key(self.key, shared=self.folder),
+            rename=self.rename,
+            shift=self.shift,
+            compress=self.compress,
+            fine=self.fine,
+            keep=self.keep,
+            allow=self.allow,
+        )
+        report = asdict(copy) | {"path": str(copy.path)}
+        return Worked(report, outputs=(copy.path, copy.path.with_suffix(".tmap")))
+
+
+def _tell(outcome: Outcome) -> Iterator[str]:
+    """Yield the lines that tell people of a copy."""
+    yield f"{outcome.item.path} -> {outcome.report['path']}"
+    for change in outcome.report["changes"]:
+        yield f"  {change['place']}: {change['what']} ({change['why']})"

@@ -67,8 +67,8 @@ def test_a_file_is_dropped_its_classes_mapped_and_all_of_it_undone_at_once(anew,
     assert viewer.error is None
     shown = {name: (n, becomes) for name, n, becomes in rows(viewer)}
     assert shown["tumour"][1] == "Tumour"
-    assert shown["Stroma"][1] == "new class “Stroma”"
-    assert shown["Necrosis"] == ("1", "new class “Necrosis”")
+    assert shown["Stroma"][1] == "new class"
+    assert shown["Necrosis"] == ("1", "new class")
     assert shown["Ignore*"] == ("\u2013", "leave out")
     assert shown[""] == ("\u2013", "leave out")
     told = viewer.page.inner_text("#sic-seed-file-told")

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import logging
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tissuumaps_sic import __version__
 from tissuumaps_sic.annotation import runs
 from tissuumaps_sic.annotation.last_run import Run
 from tissuumaps_sic.annotation.lending import lend
@@ -24,14 +18,9 @@ from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import editing, load_session, save_session, session_path
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.labelling.progress import Progress
-from tissuumaps_sic.slidefile.batch import BatchItem, Outcome, Work, log_table, work_through
-from tissuumaps_sic.slidefile.errors import WrongUseError
-from tissuumaps_sic.slidefile.machines.options import read_machines
-from tissuumaps_sic.slidefile.made import MadeFiles, Stamp, describe_recipe, stamp
+from tissuumaps_sic.slidefile.made import Stamp, stamp
 from tissuumaps_sic.slidefile.provenance import MAIN
 from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -369,88 +358,3 @@ def keep(outcome: Labelling, *, session: str = "") -> Stamp:
         save_session(path, labelled.session)
         # Before anybody else may write.
         return stamp(path)
-
-
-def find_h5ads(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
-    """Yield each h5ad that is named, and those of each folder that is; and whether it is of a folder.
-
-    Raises
-    ------
-    WrongUseError
-        When a folder holds none.
-    """
-    for path in paths:
-        if not path.is_dir():
-            yield path, False
-            continue
-        inside = sorted(file for file in path.glob("*.h5ad") if not file.name.startswith("."))
-        if not inside:
-            raise WrongUseError(f"{path}: holds no h5ad; embed slides into it first (embedder embed)")
-        for file in inside:
-            yield file, True
-
-
-def run_batch(
-    items: Sequence[BatchItem],
-    work: Work,
-    *,
-    folder: Path | None,
-    recipe: tuple[Any, ...],
-    tell: Callable[[dict[str, Any]], Iterator[str]],
-    options: argparse.Namespace,
-) -> int:
-    """Work through several slides as a command does: a line each, a table at the end; return the exit status.
-
-    Parameters
-    ----------
-    items : sequence of BatchItem
-    work : callable
-        As for `work_through`.
-    folder : Path or None
-        Where what is made goes, and what was made is remembered; here by default.
-    recipe : tuple
-        The command and those of its options by which the same slide gives another result.
-    tell : callable
-        Yields the lines that are printed of a report.
-    options : Namespace
-        Of the command: `machines.options.add_processes`, `overwrite` and `json` are read.
-
-    Raises
-    ------
-    WrongUseError, ClusterError
-        As `work_through`.
-    """
-    from tqdm import tqdm
-
-    folder = folder or Path()
-    if any(item.outputs for item in items):
-        folder.mkdir(parents=True, exist_ok=True)
-    made = MadeFiles(folder, describe_recipe(__version__, *recipe), anew=options.overwrite)
-    outcomes = []
-    for outcome in work_through(
-        items, work, folder=folder, machines=read_machines(options), made=made, title=str(recipe[0])
-    ):
-        outcomes.append(outcome)
-        if outcome.status == "failed":
-            log.error("%s", outcome.message)
-        elif outcome.status == "left out":
-            log.info("%s: %s; left out", outcome.item.path.name, outcome.message)
-        elif outcome.report and not options.json:
-            # By it lines and the bar keep out of each other's way.
-            tqdm.write("\n".join(tell(outcome.report)))
-    if len(outcomes) > 1:
-        log_table([(each, each.message or _sum_up(tell(each.report))) for each in outcomes])
-    if options.json:
-        print(json.dumps([_as_row(each) for each in outcomes]))
-    return 1 if any(each.status == "failed" for each in outcomes) else 0
-
-
-def _sum_up(lines: Iterator[str]) -> str:
-    """Return what the first line says of a slide, without the file that it begins with."""
-    return next(lines, "").partition(": ")[2]
-
-
-def _as_row(outcome: Outcome) -> dict[str, Any]:
-    """Return what `--json` prints of a slide among several."""
-    told = {"error": outcome.message} if outcome.status == "failed" else {}
-    return {"slide": outcome.item.path.stem, **outcome.report, "status": outcome.status, **told}

@@ -62,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Tell what each session took; one that cannot be read is named, and the others are told."""
-    from tissuumaps_sic.commands.batch import find_h5ads
+    from tissuumaps_sic.slidefile.batch_command import find_h5ads
 
     if (options.truth is None) != (options.classes is None) or (options.truth and not options.curve):
         raise WrongUseError("--truth, --class NAME=VALUE and --curve belong together; give all three")

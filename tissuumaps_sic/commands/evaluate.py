@@ -7,9 +7,14 @@ import json
 import logging
 from pathlib import Path
 
+from tissuumaps_sic import __version__
 from tissuumaps_sic.commands.options import add_json, pick_given
 from tissuumaps_sic.slidefile.console import as_wrong_use, read_count, read_whole
 from tissuumaps_sic.slidefile.errors import WrongUseError
+from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes, read_machines
+from tissuumaps_sic.slidefile.machines.spread import Machines
+from tissuumaps_sic.slidefile.made import MadeFiles, describe_recipe
+from tissuumaps_sic.slidefile.pool import count_processors
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +64,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="compare patches alone, and not borders finer than a patch",
     )
-    parser.add_argument("--workers", type=read_count, metavar="N", help="slides at a time (default: 1)")
     parser.add_argument("--random-state", type=read_whole, metavar="N", help="default: 0")
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("evaluation"), metavar="DIR", help="default: evaluation"
     )
+    add_processes(parser)
+    add_overwrite(parser)
     add_json(parser)
 
 
@@ -117,11 +123,19 @@ def run(options: argparse.Namespace) -> int:
     chosen = pick_given(
         options,
         *("embeddings", "methods", "seeds_per_class", "repeats", "clicks", "strategies"),
-        *("slide_size", "pixels", "workers", "random_state"),
+        *("slide_size", "pixels", "random_state"),
     )
+    machines = read_machines(options)
+    if machines == Machines():
+        # A slide takes minutes, and a process seconds to begin.
+        machines = Machines(count_processors())
+    recipe = describe_recipe(__version__, "evaluate", classes, chosen)
+    made = MadeFiles(options.output, recipe, anew=options.overwrite)
     with as_wrong_use(EvaluationError):
         # A slide that cannot be evaluated is among the failures.
-        evaluation = evaluate(pairs, classes=classes, **chosen)
+        evaluation = evaluate(
+            pairs, classes=classes, machines=machines, made=made, folder=options.output, **chosen
+        )
     for failure in evaluation.failures:
         log.error("%s", failure.message)
     files = write_report(evaluation, options.output)

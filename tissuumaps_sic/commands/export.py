@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tissuumaps_sic.commands.options import FORMATS, add_files, add_json, pick_given
-from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Worked
+from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked
+from tissuumaps_sic.slidefile.batch_command import find_h5ads, print_one, run_batch
 from tissuumaps_sic.slidefile.console import (
     read_count,
     read_not_negative,
@@ -110,8 +110,6 @@ def _add_of_patches(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Export the slides; one that fails is named, and the others are done."""
-    from tissuumaps_sic.commands.batch import find_h5ads, run_batch
-
     one = len(options.files) == 1 and not options.files[0].is_dir()
     for option in ("session", "image"):
         if getattr(options, option) and not one:
@@ -122,12 +120,16 @@ def run(options: argparse.Namespace) -> int:
         for path, in_folder in find_h5ads(options.files)
     ]
     if one:
-        worked = exporter(items[0])
-        if isinstance(worked, Worked):
-            print(json.dumps(worked.report) if options.json else "\n".join(_tell(worked.report)))
-        return 0
+        return print_one(items[0], exporter(items[0]), _tell, as_json=options.json)
     folder = options.output or Path("patches" if options.patches else "")
-    return run_batch(items, exporter, folder=folder, recipe=exporter.recipe, tell=_tell, options=options)
+    return run_batch(
+        items,
+        exporter,
+        folder=folder,
+        recipe=exporter.recipe,
+        tell=_tell,
+        options=options,
+    )
 
 
 def _refuse_others(options: argparse.Namespace, known: Sequence[str], what: str) -> None:
@@ -155,9 +157,9 @@ def _choose_patches(options: argparse.Namespace) -> _Exporter:
     return _Exporter("", options.session, tuple(given.items()), tuple(options.patches))
 
 
-def _tell(report: dict[str, Any]) -> Iterator[str]:
+def _tell(outcome: Outcome) -> Iterator[str]:
     """Yield the line that tells people of a slide."""
-    yield str(report["output"])
+    yield str(outcome.report["output"])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tissuumaps_sic.commands.options import FORMATS, add_files, add_json, pick_given
 from tissuumaps_sic.labelling.methods import METHODS, Method
 from tissuumaps_sic.labelling.progress import Progress, bar
-from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Worked
+from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked
+from tissuumaps_sic.slidefile.batch_command import find_h5ads, print_one, run_batch
 from tissuumaps_sic.slidefile.console import as_wrong_use, read_share, read_within
 from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes
@@ -123,8 +123,6 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Label the slides; of several, one that fails is named, and the others are done."""
-    from tissuumaps_sic.commands.batch import find_h5ads, run_batch
-
     files = list(find_h5ads(options.files))
     one = len(files) == 1 and not files[0][1]
     _check(options, one=one)
@@ -144,14 +142,19 @@ def run(options: argparse.Namespace) -> int:
     if one:
         with bar() as progress:
             worked = labeller(items[0], progress)
-        if isinstance(worked, Worked):
-            print(json.dumps(worked.report) if options.json else "\n".join(_tell(worked.report)))
-        return 0
+        return print_one(items[0], worked, _tell, as_json=options.json)
     chosen = (*labeller.recipe, str(options.source))
     # Labels that are kept in sessions alone leave nothing here.
     nowhere = options.output is None and options.format is None and options.save
     folder = items[0].path.parent if nowhere and items else options.output
-    return run_batch(items, labeller, folder=folder, recipe=chosen, tell=_tell, options=options)
+    return run_batch(
+        items,
+        labeller,
+        folder=folder,
+        recipe=chosen,
+        tell=_tell,
+        options=options,
+    )
 
 
 def _reading(options: argparse.Namespace) -> SeedReading:
@@ -321,8 +324,9 @@ def _report(outcome: Labelling, output: Path | None, session: Path) -> dict[str,
     return report
 
 
-def _tell(report: dict[str, Any]) -> Iterator[str]:
+def _tell(outcome: Outcome) -> Iterator[str]:
     """Yield the lines that tell people of a slide."""
+    report = outcome.report
     counts = ", ".join(f"{n} {name}" for name, n in report["labels"].items())
     yield f"{report['output'] or report['session']}: {counts}"
     if "unlike" in report:

@@ -75,8 +75,8 @@ def run(options: argparse.Namespace) -> int:
     """Make the table; a slide that cannot be read is a line of it, and the others are told."""
     from tqdm import tqdm
 
-    from tissuumaps_sic.commands.batch import find_h5ads
     from tissuumaps_sic.export.folder import read_folder
+    from tissuumaps_sic.slidefile.batch_command import find_h5ads
 
     _require_sense(options)
     # A file that is named beside its folder is one slide.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tissuumaps_sic.commands.options import add_file, add_json
+from tissuumaps_sic.commands.options import add_files, add_json
+from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked
+from tissuumaps_sic.slidefile.batch_command import find_h5ads, print_one, run_batch
 from tissuumaps_sic.slidefile.console import as_wrong_use, read_count
 from tissuumaps_sic.slidefile.errors import WrongUseError
+from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes
 
 if TYPE_CHECKING:
     from tissuumaps_sic.annotation.session import Session
@@ -21,11 +24,13 @@ if TYPE_CHECKING:
 HELP = "how good the labels are, by randomly chosen patches that a reader judges blind"
 
 _UNTELLABLE = "?"
+# What follows a slide's name in the name of its table, where there are several.
+_TABLE = "check.csv"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
-    add_file(parser)
+    add_files(parser)
     parser.add_argument(
         "--session", default="", metavar="NAME", help="of the slide (default: the shared one, without a name)"
     )
@@ -40,39 +45,122 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--answers",
         type=Path,
         metavar="CSV",
-        help=f'the table of --draw with the column "class" filled in; {_UNTELLABLE} is what one cannot tell',
+        help=f'the table of --draw with the column "class" filled in; {_UNTELLABLE} is what one cannot tell; '
+        "of several slides the folder that was -o then",
     )
     parser.add_argument("--user", default="", metavar="NAME", help="of the reader, for --answers")
     parser.add_argument(
         "--compare", metavar="NAME", help="another session, whose answers are compared with these"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="CSV", help="the patches of --draw, or else the figures"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="CSV",
+        help="the patches of --draw (of several slides a folder, with a table for each), or else the figures",
     )
+    add_processes(parser)
+    add_overwrite(parser)
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draw patches, read answers, or tell how good the labels are."""
+    """Draw patches, read answers, or tell how good the labels are; a slide that fails is told."""
     from tissuumaps_sic.annotation.records import SessionError
-    from tissuumaps_sic.annotation.store import editing, load_session, session_path
-    from tissuumaps_sic.slides.slide import open_slide_file
+    from tissuumaps_sic.annotation.store import session_path
 
     _require_sense(options)
-    slide = open_slide_file(options.file)
+    files = list(find_h5ads(options.files))
+    one = len(files) == 1 and not files[0][1]
     with as_wrong_use(SessionError):
-        path = session_path(options.file, options.session)
-        other = None if options.compare is None else session_path(options.file, options.compare)
-    if options.draw:
-        with editing(options.file):
-            _draw(slide, path, options)
-        return 0
-    if options.answers:
-        with editing(options.file):
-            _answer(slide, path, options)
-    session = load_session(path, slide)
-    _tell(slide, session, None if other is None else load_session(other, slide), options)
-    return 0
+        # The names alone; they are of any slide.
+        session_path(files[0][0], options.session)
+        session_path(files[0][0], options.compare or "")
+    replaces = one or options.overwrite
+    verifier = _Verifier(options.session, options.compare, options.draw, options.anew, options.user, replaces)
+    items = [verifier.plan(path, options, one=one, in_folder=in_folder) for path, in_folder in files]
+
+    def write(outcomes: Sequence[Outcome]) -> None:
+        if options.output and not options.draw:
+            _write(options.output, _gather_rows(outcomes, one=one))
+
+    if one:
+        worked = verifier(items[0])
+        write([Outcome(items[0], "done", report=worked.report)] if isinstance(worked, Worked) else [])
+        return print_one(items[0], worked, _tell, as_json=options.json)
+    recipe = ("verifying", options.session, options.compare, options.draw, options.anew, options.user)
+    folder = options.output if options.draw else files[0][0].parent
+    return run_batch(items, verifier, folder=folder, recipe=recipe, tell=_tell, options=options, finish=write)
+
+
+@dataclass(frozen=True)
+class _Verifier:
+    """Does of one slide what was asked for; goes to other processes, with what it needs to know.
+
+    Attributes
+    ----------
+    session : str
+    compare : str or None
+    draw : int or None
+    anew : bool
+    user : str
+    replaces : bool
+        Whether a table that is there, and may have answers in it, is written over.
+    """
+
+    session: str
+    compare: str | None
+    draw: int | None
+    anew: bool
+    user: str
+    replaces: bool
+
+    def plan(self, path: Path, options: argparse.Namespace, *, one: bool, in_folder: bool) -> BatchItem:
+        """Return what is to be done of a slide: what it depends on, and what is made."""
+        from tissuumaps_sic.annotation.store import session_path
+
+        inputs = [path, session_path(path, self.session)]
+        if self.compare is not None:
+            inputs.append(session_path(path, self.compare))
+        table = Path(f"{path.stem}.{_TABLE}")
+        outputs: tuple[Path, ...] = ()
+        if options.draw:
+            outputs = (options.output if one else options.output / table,)
+        if options.answers:
+            inputs.append(options.answers if one else options.answers / table)
+        # What is told depends on all that was asked; tables that are drawn are a thing of their own.
+        part = "answers" if options.answers else "draw" if options.draw else "check"
+        return BatchItem(path, tuple(inputs), outputs, in_folder, part)
+
+    def __call__(self, item: BatchItem) -> Worked | LeftOut:
+        from tissuumaps_sic.annotation.store import editing, load_session
+        from tissuumaps_sic.slidefile.made import stamp
+        from tissuumaps_sic.slides.slide import open_slide_file
+
+        path = item.inputs[1]
+        if item.in_folder and not path.exists():
+            return LeftOut("has no session yet")
+        if item.outputs and item.outputs[0].exists() and not self.replaces:
+            return LeftOut(
+                f"{item.outputs[0]} is there, and may have answers; read it by --answers, or move it away"
+            )
+        slide = open_slide_file(item.path)
+        if self.draw:
+            with editing(item.path):
+                _draw(slide, path, item.outputs[0], self)
+                return Worked({"slide": slide.name, "output": str(item.outputs[0])}, {path: stamp(path)})
+        stamps = {}
+        if item.part == "answers":
+            if item.in_folder and not item.inputs[-1].exists():
+                return LeftOut(f"has no {item.inputs[-1]}")
+            with editing(item.path):
+                _answer(slide, path, item.inputs[-1], self.user)
+                stamps = {path: stamp(path)}
+        session = load_session(path, slide)
+        other = None if self.compare is None else load_session(item.inputs[2], slide)
+        return Worked(
+            {"slide": slide.name, "session": self.session} | _measure(slide, session, other), stamps
+        )
 
 
 def _require_sense(options: argparse.Namespace) -> None:
@@ -84,25 +172,26 @@ def _require_sense(options: argparse.Namespace) -> None:
         raise WrongUseError("--anew: has no use without --draw")
 
 
-def _draw(slide: EmbeddedSlide, path: Path, options: argparse.Namespace) -> None:
+def _draw(slide: EmbeddedSlide, path: Path, output: Path, asked: _Verifier) -> None:
     """Write the next patches of the check sample, which is begun where there is none."""
     from tissuumaps_sic.annotation.runs import replay
     from tissuumaps_sic.annotation.store import load_session, save_session
     from tissuumaps_sic.verification.check import begin_check, list_questions
 
     session = load_session(path, slide)
-    if session.sample is None or options.anew:
-        session = begin_check(session, replay(slide, session).scores, user=options.user)
+    if session.sample is None or asked.anew:
+        session = begin_check(session, replay(slide, session).scores, user=asked.user)
         save_session(path, session)
-    rows = list_questions(slide, session, options.draw, ahead=options.draw)
+    n_asked = asked.draw or 0
+    rows = list_questions(slide, session, n_asked, ahead=n_asked)
     places = [[f"{place:.10g}" for place in slide.centres[row]] for row in rows]
     names = [str(slide.patch_names[row]) for row in rows]
     cells = [(name, *place, "") for name, place in zip(names, places, strict=True)]
-    _write(options.output, [("patch", "x", "y", "class"), *cells])
-    print(options.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    _write(output, [("patch", "x", "y", "class"), *cells])
 
 
-def _answer(slide: EmbeddedSlide, path: Path, options: argparse.Namespace) -> None:
+def _answer(slide: EmbeddedSlide, path: Path, answers_in: Path, user: str) -> None:
     """Keep the answers of a table in the session."""
     from tissuumaps_sic.annotation.store import load_session, save_session
     from tissuumaps_sic.slidefile.spelling import fold
@@ -113,7 +202,7 @@ def _answer(slide: EmbeddedSlide, path: Path, options: argparse.Namespace) -> No
     names = [each.name for each in session.classes]
     labels: dict[str, int | None] = {fold(name): label for label, name in enumerate(names)}
     labels[_UNTELLABLE] = None
-    table = read_table(options.answers, ("patch", "class"))
+    table = read_table(answers_in, ("patch", "class"))
     if len(table.columns) < 2:
         raise TableError(f"{table.path.name}: needs the columns patch and class; give that of --draw")
     ahead = max(MOST_AHEAD, len(table.rows))
@@ -130,15 +219,16 @@ def _answer(slide: EmbeddedSlide, path: Path, options: argparse.Namespace) -> No
             require_question(slide, session, slide.index[patch], ahead=ahead)
             answers.append((patch, labels[fold(said)]))
     for patch, label in answers:
-        session = session.answer(patch, label, user=options.user)
+        session = session.answer(patch, label, user=user)
     save_session(path, session)
 
 
-def _tell(slide: EmbeddedSlide, session: Session, other: Session | None, options: argparse.Namespace) -> None:
+def _measure(slide: EmbeddedSlide, session: Session, other: Session | None) -> dict[str, Any]:
+    """Return how good the labels are, as a report; with the lines and rows that tell of it."""
     from tissuumaps_sic.verification.check import compare_checks, list_rows, verify
 
     found = verify(slide, session)
-    report: dict[str, Any] = {"slide": slide.name, "session": options.session, **asdict(found)}
+    report: dict[str, Any] = asdict(found)
     lines = _list_lines(found)
     if other is not None:
         agreement, names = compare_checks(slide, session, other)
@@ -151,9 +241,26 @@ def _tell(slide: EmbeddedSlide, session: Session, other: Session | None, options
             f"Both readers answered {agreement.n_patches} patches: the same for "
             f"{_percent(agreement.share)}, kappa {_figure(agreement.kappa)}"
         )
-    if options.output:
-        _write(options.output, list_rows(found))
-    print(json.dumps(report) if options.json else "\n".join(lines))
+    return report | {"lines": lines, "rows": [list(row) for row in list_rows(found)]}
+
+
+def _tell(outcome: Outcome) -> Iterator[str]:
+    """Yield the lines that tell people of a slide."""
+    if "output" in outcome.report:
+        yield outcome.report["output"]
+        return
+    if outcome.item.in_folder:
+        yield f"{outcome.item.path.name}: {outcome.report['lines'][0]}"
+    yield from outcome.report["lines"][outcome.item.in_folder :]
+
+
+def _gather_rows(outcomes: Sequence[Outcome], *, one: bool) -> list[tuple[Any, ...]]:
+    """Return the rows of a table of figures; of several slides each begins with the slide's name."""
+    tables = [(each.report["slide"], each.report["rows"]) for each in outcomes if each.report]
+    if one:
+        return [tuple(row) for _, rows in tables for row in rows]
+    head = [("slide", *rows[0]) for _, rows in tables[:1]]
+    return head + [(slide, *row) for slide, rows in tables for row in rows[1:]]
 
 
 def _list_lines(found: Verification) -> list[str]:

@@ -8,15 +8,18 @@ state alone: encoders, methods and strategies get the same draws, and so do one 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from pathlib import Path
 
 import pandas as pd
 
-from tissuumaps_sic.evaluation.jobs import Pair, find_jobs, run_jobs
+from tissuumaps_sic.evaluation.jobs import Pair, find_jobs
 from tissuumaps_sic.evaluation.results import Design, Evaluation, Failure
 from tissuumaps_sic.evaluation.simulation import STRATEGIES, EvaluationError
-from tissuumaps_sic.evaluation.slide_runs import SlideResult, try_slide
+from tissuumaps_sic.evaluation.slide_runs import Evaluator, SlideResult
 from tissuumaps_sic.labelling.methods import METHODS
+from tissuumaps_sic.slidefile.batch import work_through
+from tissuumaps_sic.slidefile.machines.spread import Machines
+from tissuumaps_sic.slidefile.made import MadeFiles
 from tissuumaps_sic.slidefile.provenance import MAIN
 from tissuumaps_sic.truth.classes import TruthClasses
 
@@ -35,6 +38,9 @@ def evaluate(
     pixels: bool = True,
     workers: int = 1,
     random_state: int = 0,
+    machines: Machines | None = None,
+    made: MadeFiles | None = None,
+    folder: Path = Path(),
 ) -> Evaluation:
     """Label slides from simulated seeds and compare with their ground truth.
 
@@ -67,6 +73,12 @@ def evaluate(
     workers : int, default=1
         Slides at a time, each in a process of its own.
     random_state : int, default=0
+    machines : Machines, optional
+        Who does the work, in place of `workers`.
+    made : MadeFiles, optional
+        What was evaluated before, by the same design; what is evaluated now is noted slide by slide.
+    folder : Path
+        Where jobs of SLURM leave their logs.
 
     Returns
     -------
@@ -98,9 +110,12 @@ def evaluate(
     )
     _check_design(design, workers)
     jobs, failures = find_jobs(pairs, design.embeddings)
-    results = list(run_jobs(jobs, partial(try_slide, design), min(workers, len(jobs))))
-    done = [result for result in results if isinstance(result, SlideResult)]
-    failures += [result for result in results if isinstance(result, Failure)]
+    machines = Machines(workers) if machines is None else machines
+    outcomes = list(
+        work_through(jobs, Evaluator(design), folder=folder, machines=machines, made=made, title="evaluating")
+    )
+    done = [SlideResult(**each.report) for each in outcomes if each.report]
+    failures += [Failure(each.item.path.name, each.message) for each in outcomes if each.message]
     return Evaluation(
         design,
         pd.DataFrame([result.slide for result in done]),

@@ -1,35 +1,54 @@
-"""Slides with their truth and their encoders, and how many are worked through at a time."""
+"""Slides with their truth and their encoders."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Self
 
 from tissuumaps_sic.evaluation.results import Failure
 from tissuumaps_sic.evaluation.simulation import EvaluationError
+from tissuumaps_sic.slidefile.batch import BatchItem, make_absolute
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
-from tissuumaps_sic.slidefile.pool import map_in_processes
 from tissuumaps_sic.slidefile.provenance import MAIN, read_provenance
 from tissuumaps_sic.slides.slide import embeddings
+from tissuumaps_sic.truth.classes import TruthError
+from tissuumaps_sic.truth.truth import find_truth
 
 Pair = tuple[Path, Path]
-Result = TypeVar("Result")
 
 # Among names of embeddings: every one that the file holds.
 ALL = "all"
 
 
-@dataclass(frozen=True)
-class Job:
-    """One slide with one encoder."""
+@dataclass(frozen=True, kw_only=True)
+class Job(BatchItem):
+    """One slide with one encoder; `path` is the h5ad."""
 
-    h5ad: Path
     truth: Path
     slide: str
     encoder: str
     embedding: str
+
+    @classmethod
+    def of(cls, h5ad: Path, truth: Path, slide: str, encoder: str, embedding: str) -> Job:
+        """Return the job of a slide; `truth` is a file, or the folder that holds it."""
+        found = truth
+        if truth.is_dir():
+            # That there is none is told when the job is done, of this slide alone.
+            with suppress(TruthError):
+                found = find_truth(truth, [slide, h5ad.stem])
+        part = f"{encoder} {embedding}"
+        return cls(
+            path=h5ad, inputs=(h5ad, found), part=part,
+            truth=truth, slide=slide, encoder=encoder, embedding=embedding,
+        )  # fmt: skip
+
+    def make_absolute(self) -> Self:
+        """Return the job with paths that mean the same in every folder."""
+        return replace(super().make_absolute(), truth=make_absolute(self.truth))
 
 
 def pair_up(files: Sequence[Path], truths: Sequence[Path]) -> list[Pair]:
@@ -79,11 +98,11 @@ def find_jobs(pairs: Sequence[Pair], wanted: Sequence[str]) -> tuple[list[Job], 
                 told = f"{h5ad.name}: has no embedding {embedding!r}; there is {there}"
                 failures.append(Failure(h5ad.name, told))
                 continue
-            job = Job(h5ad, truth, slide, encoders[embedding], embedding)
+            job = Job.of(h5ad, truth, slide, encoders[embedding], embedding)
             twin = next((each for each in jobs if (each.slide, each.encoder) == (slide, job.encoder)), None)
             if twin:
                 raise EvaluationError(
-                    f"{twin.h5ad} and {h5ad} are the same slide ({slide}) with the same encoder "
+                    f"{twin.path} and {h5ad} are the same slide ({slide}) with the same encoder "
                     f"({job.encoder}); give one of the two"
                 )
             jobs.append(job)
@@ -106,36 +125,3 @@ def slide_and_encoders(h5ad: Path) -> tuple[str, dict[str, str]]:
     # Of two that go by one name, put there by hand, the second is called as in the file.
     others = {each.name: f"X_{each.name}" if each.name == main else each.name for each in listed[1:]}
     return read_provenance(h5ad).slide.name or h5ad.stem, {MAIN: main} | others
-
-
-def run_jobs(
-    jobs: Sequence[Job], work: Callable[[Job], Result | Failure], workers: int
-) -> Iterator[Result | Failure]:
-    """Yield what `work` returns of each job, in the order of the jobs; tell progress on stderr.
-
-    With more than one worker, `work` goes to other processes and must be what pickle can take there.
-    """
-    from tqdm import tqdm
-    from tqdm.contrib.logging import logging_redirect_tqdm
-
-    with (
-        # What is told of a slide must not stand on the bar's line.
-        logging_redirect_tqdm(),
-        tqdm(total=len(jobs), unit=" slides", desc="evaluating", dynamic_ncols=True) as progress,
-    ):
-        results: dict[int, Result | Failure] = {}
-        n_told = 0
-        for place, result in map_in_processes(work, jobs, workers):
-            progress.update()
-            results[place] = _tell_ended(jobs[place]) if result is None else result
-            while n_told in results:
-                yield results.pop(n_told)
-                n_told += 1
-
-
-def _tell_ended(job: Job) -> Failure:
-    return Failure(
-        job.h5ad.name,
-        f"{job.h5ad.name}: a process was ended from outside, usually for want of memory; "
-        "run again with fewer workers",
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 
 from tissuumaps_sic.evaluation.jobs import Job
 from tissuumaps_sic.evaluation.pixels import PixelTruth, Points, label_ways, measure_pixels, sample_truth
-from tissuumaps_sic.evaluation.results import Design, Failure
+from tissuumaps_sic.evaluation.results import Design
 from tissuumaps_sic.evaluation.simulation import (
     COLD,
     Engine,
@@ -28,11 +28,12 @@ from tissuumaps_sic.evaluation.simulation import (
 from tissuumaps_sic.labelling.calibration import SLOPE, temper
 from tissuumaps_sic.labelling.clustering import UNLABELLED, SeededIterativeClustering
 from tissuumaps_sic.slidefile.arrays import Labels
+from tissuumaps_sic.slidefile.batch import Worked
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slides.cells import open_cells
 from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file
-from tissuumaps_sic.truth.classes import UNCOUNTED, TruthError
+from tissuumaps_sic.truth.classes import UNCOUNTED
 from tissuumaps_sic.truth.rasters import TruthRaster
 from tissuumaps_sic.truth.squares import patch_squares
 from tissuumaps_sic.truth.truth import Truth, find_truth, measure_truth, open_truth
@@ -50,22 +51,26 @@ class SlideResult:
     pixels: list[dict[str, Any]]
 
 
-def try_slide(design: Design, job: Job) -> SlideResult | Failure:
-    """Evaluate one slide; whatever goes wrong becomes a failure of this slide alone."""
-    from threadpoolctl import threadpool_limits
+@dataclass(frozen=True)
+class Evaluator:
+    """Evaluates one slide: what `batch.work_through` takes to other processes."""
 
-    try:
-        with threadpool_limits(1):
-            return _evaluate_slide(job, design)
-    except (EvaluationError, SlideFileError, TruthError) as error:
-        return Failure(job.h5ad.name, str(error))
-    except Exception as error:  # noqa: BLE001 -- no slide may end the others' run, for no reason at all
-        return Failure(job.h5ad.name, f"{job.h5ad.name}: {type(error).__name__}: {error}")
+    design: Design
+
+    def __call__(self, job: Job) -> Worked:
+        """Return the rows of a slide as a report.
+
+        Raises
+        ------
+        EvaluationError, SlideFileError, TruthError
+            It cannot be evaluated.
+        """
+        return Worked(asdict(_evaluate_slide(job, self.design)))
 
 
 def _evaluate_slide(job: Job, design: Design) -> SlideResult:
-    slide = open_slide_file(job.h5ad, job.embedding)
-    path = find_truth(job.truth, [job.slide, job.h5ad.stem]) if job.truth.is_dir() else job.truth
+    slide = open_slide_file(job.path, job.embedding)
+    path = find_truth(job.truth, [job.slide, job.path.stem]) if job.truth.is_dir() else job.truth
     squares = patch_squares(slide, slide_size=design.slide_size)
     raster = open_truth(path, squares, design.classes)
     truth = measure_truth(raster, squares, design.classes)
@@ -75,7 +80,7 @@ def _evaluate_slide(job: Job, design: Design) -> SlideResult:
     shares = np.bincount(truth.labels[counted], minlength=len(truth.names)) / counted.sum()
     key = {"slide": job.slide, "encoder": job.encoder}
     row = key | {
-        "file": job.h5ad.name,
+        "file": job.path.name,
         "embedding": job.embedding,
         "truth": path.name,
         "n_patches": slide.n_patches,

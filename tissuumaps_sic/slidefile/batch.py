@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self, TypeVar
 
 from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 from tissuumaps_sic.slidefile.failure import os_reason
@@ -57,11 +57,10 @@ class BatchItem:
         """What it goes by among all that a folder remembers: what is made, else what it is made of."""
         return (self.outputs or (self.path,))[0]
 
-    def make_absolute(self) -> BatchItem:
+    def make_absolute(self) -> Self:
         """Return the item with paths that mean the same in every folder."""
-        # Not resolved: /home/lab may be a link to another place on each machine.
-        inputs, outputs = (tuple(map(_make_absolute, each)) for each in (self.inputs, self.outputs))
-        return replace(self, path=_make_absolute(self.path), inputs=inputs, outputs=outputs)
+        inputs, outputs = (tuple(map(make_absolute, each)) for each in (self.inputs, self.outputs))
+        return replace(self, path=make_absolute(self.path), inputs=inputs, outputs=outputs)
 
 
 @dataclass(frozen=True)
@@ -124,16 +123,19 @@ class _Tried:
     logged: tuple[tuple[str, int, str], ...]
 
 
-Work = Callable[[BatchItem], Worked | LeftOut]
+Task = TypeVar("Task", bound=BatchItem)
+Work = Callable[[Task], Worked | LeftOut]
 
 
-def _make_absolute(path: Path) -> Path:
+def make_absolute(path: Path) -> Path:
+    """Return a path that means the same in every folder; links stay what they are."""
+    # Not resolved: /home/lab may be a link to another place on each machine.
     return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def work_through(
-    items: Sequence[BatchItem],
-    work: Work,
+    items: Sequence[Task],
+    work: Work[Task],
     *,
     folder: Path,
     machines: Machines | None = None,
@@ -187,7 +189,7 @@ def work_through(
             todo = [item.make_absolute() for item in todo]
         elif machines.workers is None:
             machines = Machines(_choose_workers(todo))
-        tries = spread(partial(try_one, work), todo, machines, folder=_make_absolute(folder))
+        tries = spread(partial(try_one, work), todo, machines, folder=make_absolute(folder))
         for number, tried in tries:
             place = waiting[number]
             outcomes[place] = _conclude(items[place], tried, made)
@@ -206,7 +208,7 @@ def _choose_workers(items: Sequence[BatchItem]) -> int:
     return max(1, min(count_processors(), len(items), size // _WORTH_A_PROCESS))
 
 
-def try_one(work: Work, item: BatchItem) -> _Tried:
+def try_one(work: Work[Task], item: Task) -> _Tried:
     """Work on one file; whatever goes wrong becomes a failure of this file alone."""
     from threadpoolctl import threadpool_limits
 
@@ -275,15 +277,3 @@ def _keep_logged() -> Iterator[list[tuple[str, int, str]]]:
             each.removeHandler(keeper)
             each.propagate = propagate
             each.setLevel(level)
-
-
-def log_table(outcomes: Sequence[tuple[Outcome, str]]) -> None:
-    """Log a table of what became of files, with a word on each; failures last, where eyes are."""
-    order: dict[str, int] = {"done": 0, "up to date": 1, "left out": 2, "failed": 3}
-    width = min(60, max(len(outcome.item.path.name) for outcome, _ in outcomes))
-    for outcome, told in sorted(outcomes, key=lambda each: order[each[0].status]):
-        seconds = f"{outcome.seconds:,.1f} s" if outcome.status == "done" else ""
-        line = f"{outcome.item.path.name:<{width}}  {outcome.status:<10}  {seconds:>9}  {told}"
-        log.info("%s", line.rstrip())
-    counts = {status: sum(outcome.status == status for outcome, _ in outcomes) for status in order}
-    log.info("%s", ", ".join(f"{count} {status}" for status, count in counts.items() if count))

@@ -100,10 +100,11 @@ class MadeFiles:
             "outputs": self._tell(outputs),
             "report": report,
         }
-        text = json.dumps(line)
+        text = json.dumps(line, default=_as_plain)
         self._known[key] = json.loads(text)
         try:
             # One write at the end of the file: two commands may be at it, and a torn line is no line.
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("ab") as file:
                 file.write(b"\n" + text.encode() + b"\n")
         except OSError as error:
@@ -136,3 +137,8 @@ class MadeFiles:
 
 def _as_list(each: Stamp) -> list[int] | None:
     return None if each is None else list(each)
+
+
+def _as_plain(number: Any) -> Any:
+    """Return a number of numpy as one of Python; what is none cannot be kept, and is a mistake of ours."""
+    return number.item()

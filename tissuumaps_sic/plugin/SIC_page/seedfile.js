@@ -62,6 +62,7 @@ export async function addSeeds() {
   const told = `${tellSeeds(open.found)} added; Undo takes ${open.found.seeds.length > 1 ? "all of them" : "them"} back`;
   if (await change(() => ({ kind: "seed-file", file: open.sent }), told)) {
     show({ seedFile: null, active: Math.min(app.active, current().classes.length - 1) });
+    document.getElementById("sic-seed-file-open")?.scrollIntoView({ block: "nearest" });
   }
 }
 

@@ -14,7 +14,7 @@ export const LEAVE_OUT = "\u0000leave", AS_NEW = "\u0000new"; // what no class c
 export function targetChoices(of, names) {
   const isNew = of.target !== null && !names.includes(of.target);
   const own = isNew ? /** @type {string} */ (of.target) : of.name;
-  const asNew = own && !names.some((name) => plain(name) === plain(own)) ? [{ value: AS_NEW, text: `new class “${own}”` }] : [];
+  const asNew = own && !names.some((name) => plain(name) === plain(own)) ? [{ value: AS_NEW, text: own === of.name ? "new class" : `new class “${own}”` }] : [];
   return [...names.map((name) => ({ value: name, text: name })), ...asNew, { value: LEAVE_OUT, text: "leave out" }];
 }
 

@@ -31,22 +31,22 @@ function box({ sent, found }, names) {
   const isEmpty = !found.seeds.length;
   return html("div", { class: "sic-seed-file", id: "sic-seed-file", role: "group", "aria-label": `Seeds from ${sent.name}` },
     html("div", { class: "sic-seed-file-name" }, sent.name),
-    html("table", {}, html("thead", {}, html("tr", {},
-      ...["In the file", "Seeds", "Becomes"].map((each, i) => html("th", { scope: "col", class: i === 1 ? "sic-number" : "" }, each)))),
-    html("tbody", {}, ...found.classes.map((of, place) => row(of, place, names)))),
-    html("label", { class: "sic-seed-file-inside" }, "A patch is a seed if inside by at least",
-      select({ id: "sic-seed-file-inside", disabled: isSlow(), onchange: (event) => choose({ inside: Number(event.target.value) }) },
-        SHARES.map((value) => ({ value, text: `${100 * value} %` })), sent.inside)),
-    found.from_bounds === null ? null : switchBox("Counts from the corner of what was scanned, as QuPath does", "", {
-      id: "sic-seed-file-bounds", checked: found.from_bounds, disabled: isSlow(),
-      onchange: (event) => choose({ from_bounds: event.target.checked }) }),
     html("div", { id: "sic-seed-file-seeds", role: "status" }, html("b", {}, tellSeeds(found)),
       found.replaced ? `; ${count(found.replaced)} of these patches ${found.replaced > 1 ? "are seeds" : "is a seed"} of another class now` : ""),
-    found.told.length ? html("ul", { id: "sic-seed-file-told" }, ...found.told.map((each) => html("li", {}, each))) : null,
     html("div", { class: "sic-seed-file-buttons" },
       button("Add seeds", "Add these seeds to the session; one Undo takes them back", addSeeds,
         { id: "sic-seed-file-add", class: "btn btn-sm btn-primary", disabled: isSlow() || isEmpty }),
-      button("Cancel", "Add nothing", closeSeedFile, { id: "sic-seed-file-cancel" })));
+      button("Cancel", "Add nothing", closeSeedFile, { id: "sic-seed-file-cancel" })),
+    html("table", {}, html("thead", {}, html("tr", {},
+      ...["In the file", "Seeds", "Becomes"].map((each, i) => html("th", { scope: "col", class: i === 1 ? "sic-number" : "" }, each)))),
+    html("tbody", {}, ...found.classes.map((of, place) => row(of, place, names)))),
+    html("label", { class: "sic-seed-file-inside" }, "Seeds are patches inside by",
+      select({ id: "sic-seed-file-inside", disabled: isSlow(), onchange: (event) => choose({ inside: Number(event.target.value) }) },
+        SHARES.map((value) => ({ value, text: `${100 * value} %${value < 1 ? " or more" : ""}` })), sent.inside)),
+    found.from_bounds === null ? null : switchBox("Counts from the corner of what was scanned, as QuPath does", "", {
+      id: "sic-seed-file-bounds", checked: found.from_bounds, disabled: isSlow(),
+      onchange: (event) => choose({ from_bounds: event.target.checked }) }),
+    found.told.length ? html("ul", { id: "sic-seed-file-told" }, ...found.told.map((each) => html("li", {}, each))) : null);
 }
 
 /** @param {FileClass} of @param {number} place @param {string[]} names */

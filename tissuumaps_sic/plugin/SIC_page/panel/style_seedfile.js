@@ -7,7 +7,8 @@ export const SEED_FILE_STYLE = `
     .sic-seed-file-name { font-weight: 600; overflow-wrap: anywhere; margin-bottom: .3em; }
     .sic-seed-file table { width: 100%; table-layout: fixed; }
     .sic-seed-file th { font-weight: normal; color: #5c636a; font-size: .85em; }
-    .sic-seed-file th:nth-child(2) { width: 4.5em; }
+    .sic-seed-file th:nth-child(2) { width: 4.2em; }
+    .sic-seed-file th.sic-number { padding-right: .8em; }
     .sic-seed-file td { padding: .1em .3em .1em 0; vertical-align: middle; overflow-wrap: anywhere; }
     .sic-seed-file td.sic-number { padding-right: .8em; }
     .sic-seed-file-color { display: inline-block; width: .9em; height: .9em; border: 1px solid #868e96; border-radius: 2px;

@@ -1,0 +1,136 @@
+"""How a command goes over the files that it is given: a line each, a table, a report for machines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tissuumaps_sic import __version__
+from tissuumaps_sic.slidefile.batch import LeftOut, Outcome, Task, Work, Worked, work_through
+from tissuumaps_sic.slidefile.errors import WrongUseError
+from tissuumaps_sic.slidefile.machines.options import read_machines
+from tissuumaps_sic.slidefile.made import MadeFiles, describe_recipe
+
+log = logging.getLogger(__name__)
+
+# Yields the lines that are printed of a file that has a report.
+Tell = Callable[[Outcome], Iterator[str]]
+
+
+def find_h5ads(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
+    """Yield each h5ad that is named, and those of each folder that is; and whether it is of a folder.
+
+    Raises
+    ------
+    WrongUseError
+        When a folder holds none.
+    """
+    for path in paths:
+        if not path.is_dir():
+            yield path, False
+            continue
+        inside = sorted(file for file in path.glob("*.h5ad") if not file.name.startswith("."))
+        if not inside:
+            raise WrongUseError(f"{path}: holds no h5ad; embed slides into it first (embedder embed)")
+        for file in inside:
+            yield file, True
+
+
+def print_one(item: Task, worked: Worked | LeftOut, tell: Tell, *, as_json: bool) -> int:
+    """Print what became of the only file of a command; return the exit status."""
+    if isinstance(worked, LeftOut):
+        log.info("%s: %s; left out", item.path.name, worked.why)
+        return 0
+    text = (
+        json.dumps(worked.report) if as_json else "\n".join(tell(Outcome(item, "done", report=worked.report)))
+    )
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+def run_batch(
+    items: Sequence[Task],
+    work: Work[Task],
+    *,
+    folder: Path | None,
+    recipe: tuple[Any, ...],
+    tell: Tell,
+    options: argparse.Namespace,
+    remember: Path | None = None,
+    finish: Callable[[Sequence[Outcome]], None] = lambda _: None,
+) -> int:
+    """Work through several files as a command does: a line each, a table at the end; return the exit status.
+
+    Parameters
+    ----------
+    items : sequence of BatchItem
+    work : callable
+        As for `work_through`.
+    folder : Path or None
+        Where what is made goes; here by default.
+    recipe : tuple
+        The command and those of its options by which the same slide gives another result.
+    tell : callable
+        What is printed of a file.
+    options : Namespace
+        Of the command: `machines.options.add_processes`, `overwrite` and `json` are read.
+    remember : Path, optional
+        The folder in which it is remembered what was made; that of what is made by default.
+    finish : callable, optional
+        Is given what became of all, before the table is shown.
+
+    Raises
+    ------
+    WrongUseError, ClusterError
+        As `work_through`.
+    """
+    from tqdm import tqdm
+
+    folder = folder or Path()
+    made = MadeFiles(remember or folder, describe_recipe(__version__, *recipe), anew=options.overwrite)
+    outcomes = []
+    for outcome in work_through(
+        items, work, folder=folder, machines=read_machines(options), made=made, title=str(recipe[0])
+    ):
+        outcomes.append(outcome)
+        if outcome.status == "failed":
+            log.error("%s", outcome.message)
+        elif outcome.status == "left out":
+            log.info("%s: %s; left out", outcome.item.path.name, outcome.message)
+        elif outcome.report and not options.json:
+            # By it lines and the bar keep out of each other's way.
+            tqdm.write("\n".join(tell(outcome)))
+    finish(outcomes)
+    if len(outcomes) > 1:
+        _log_table([(each, each.message or _sum_up(tell(each))) for each in outcomes])
+    if options.json:
+        sys.stdout.write(json.dumps([_as_row(each) for each in outcomes]) + "\n")
+    return 1 if any(each.status == "failed" for each in outcomes) else 0
+
+
+def _sum_up(lines: Iterator[str]) -> str:
+    """Return what the first line says of a slide, without the file that it begins with."""
+    return next(lines, "").partition(": ")[2]
+
+
+def _as_row(outcome: Outcome) -> dict[str, Any]:
+    """Return what `--json` prints of a slide among several."""
+    told = {"error": outcome.message} if outcome.status == "failed" else {}
+    return (outcome.report or {"slide": outcome.item.path.stem}) | {"status": outcome.status} | told
+
+
+def _log_table(outcomes: Sequence[tuple[Outcome, str]]) -> None:
+    """Log a table of what became of files, with a word on each; failures last, where eyes are."""
+    order: dict[str, int] = {"done": 0, "up to date": 1, "left out": 2, "failed": 3}
+    width = min(60, max(len(outcome.item.path.name) for outcome, _ in outcomes))
+    for outcome, told in sorted(outcomes, key=lambda each: order[each[0].status]):
+        seconds = f"{outcome.seconds:,.1f} s" if outcome.status == "done" else ""
+        line = f"{outcome.item.path.name:<{width}}  {outcome.status:<10}  {seconds:>9}  {told}"
+        log.info("%s", line.rstrip())
+    counts = {status: sum(outcome.status == status for outcome, _ in outcomes) for status in order}
+    log.info("%s", ", ".join(f"{count} {status}" for status, count in counts.items() if count))
