@@ -22,6 +22,8 @@ from tissuumaps_sic.annotation.seed_tables import class_names_in, patches_in, re
 from tissuumaps_sic.slidefile.areas.area import AreaError, Areas
 from tissuumaps_sic.slidefile.areas.files import DRAWINGS, is_drawing, read_drawings
 from tissuumaps_sic.slidefile.areas.masks import MASKS, N_VALUES, open_mask
+from tissuumaps_sic.slidefile.areas.xml_values import color_of
+from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.spelling import fold, join_names
 from tissuumaps_sic.slidefile.tables import Table, TableError, read_table
 from tissuumaps_sic.slides.slide import EmbeddedSlide
@@ -424,6 +426,7 @@ class _Mask:
     path: Path
     squares: PatchSquares
     classes: tuple[FileClass, ...]
+    values: Mapping[str, int]
     notes: tuple[str, ...] = ()
     from_bounds: None = None
 
@@ -433,7 +436,8 @@ class _Mask:
 
     def claim(self, labels: Mapping[str, int], inside: float) -> Claims:
         n_classes = max(labels.values(), default=-1) + 1
-        named = TruthClasses(tuple(map(str, range(n_classes))), labels)
+        of_values = {str(self.values[key]): label for key, label in labels.items()}
+        named = TruthClasses(tuple(map(str, range(n_classes))), of_values)
         return claim_by_raster(
             open_mask_raster(self.path, self.squares, named), self.squares, n_classes, inside=inside
         )
@@ -456,8 +460,32 @@ def _open_mask(path: Path, slide: EmbeddedSlide, most_pixels: int | None) -> _Ma
             f"{path.name}: has {len(values)} values, and a mask of classes has {MOST_CLASSES} at most; give "
             "one whose values are classes, and not cells or glands by number"
         )
-    classes = (FileClass(str(value), left_out="the background" if value == 0 else "") for value in values)
-    return _Mask(path, squares, tuple(classes))
+    named = _names_of_values(image.description)
+    classes = {
+        value: FileClass(
+            named.get(value, (str(value), None))[0],
+            color=named.get(value, ("", None))[1],
+            left_out="the background" if value == 0 else "",
+        )
+        for value in values
+    }
+    if len({each.key for each in classes.values()}) < len(classes):
+        classes = {value: replace(each, name=str(value)) for value, each in classes.items()}
+    return _Mask(path, squares, tuple(classes.values()), {each.key: value for value, each in classes.items()})
+
+
+def _names_of_values(description: str) -> dict[int, tuple[str, str | None]]:
+    """Return name and colour of the values of a mask that `export` wrote; of others nothing is known."""
+    try:
+        told = parse_json(description)
+        values, colors = told["values"], told["colors"]
+        return {
+            int(value): (str(name), color_of(str(colors.get(value))))
+            for value, name in values.items()
+            if int(value)
+        }
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return {}
 
 
 # ------------------------------------------------------------------------------------------------ tables

@@ -10,6 +10,7 @@ import logging
 import h5py
 import numpy as np
 import pytest
+import tifffile
 from making.drawings import box, feature, write_asap, write_geojson, write_imagescope, write_ndpa
 from making.files import write_small_h5ad
 from PIL import Image
@@ -430,3 +431,22 @@ def test_a_session_with_brought_seeds_is_read_again(tmp_path, n_more):
     assert read.redo().classes[-1].name == "third"
     numbers = [each.number for each in read.actions[0].added]
     assert read.actions[-1].number not in [0, 1, *numbers]
+
+
+def test_a_mask_of_our_own_tells_its_classes(tmp_path, slide):
+    values = np.zeros((SIZE[1] // 4, SIZE[0] // 4), np.uint8)
+    values[:128, :128], values[:128, 256:] = 1, 2
+    described = {"values": {"0": "no patch", "1": "Tumor", "2": "Fat"}, "colors": {"1": "#c80000", "2": "x"}}
+    path = tmp_path / "slide_mask.tif"
+    tifffile.imwrite(path, values, description=json.dumps(described), metadata=None)
+    brought = bring(path, slide)
+    assert brought.counts == [15, 19]
+    assert brought.classes[0] == SeedClass(name="Tumor", color="#c80000")
+    assert [(each.of.name, each.target) for each in brought.listed] == [
+        ("0", None),
+        ("Tumor", "Tumor"),
+        ("Fat", "Fat"),
+    ]
+    for odd in ("{", "[]", '{"values": {"1": "A", "2": "a "}, "colors": {}}', '{"values": 3, "colors": 4}'):
+        tifffile.imwrite(path, values, description=odd, metadata=None)
+        assert [each.of.name for each in bring(path, slide).listed] == ["0", "1", "2"]

@@ -52,6 +52,8 @@ class MaskImage:
         What its values were multiplied by to fill 8 bits.
     colours : "refused" or "values"
         What becomes of pixels that are not grey: an error, or 1 for every colour but black.
+    description : str
+        What a TIFF tells of itself.
     """
 
     name: str
@@ -60,6 +62,7 @@ class MaskImage:
     has_alpha: bool = False
     spread: int = 1
     colours: Colours = "refused"
+    description: str = ""
 
     def __post_init__(self) -> None:
         self._colours = np.empty(0, np.uint64)
@@ -225,6 +228,7 @@ def place_mask(
 
 
 _WIDTH, _HEIGHT, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION, _TILE_WIDTH = 256, 257, 259, 262, 274, 322
+_DESCRIPTION = 270
 _JPEG = (6, 7)
 # libvips' names of whole numbers.
 _DTYPES = {"uchar": "u1", "ushort": "u2", "char": "i1", "short": "i2", "int": "i4", "uint": "u4"}
@@ -354,6 +358,7 @@ def _open_by_vips(path: Path, kind: str, tags: dict[int, Any], colours: Colours,
         has_alpha=bool(image.hasalpha()),
         spread=255 // (2**bits - 1) if bits < 8 else 1,
         colours=colours,
+        description=str(tags.get(_DESCRIPTION, "")),
     )
 
 
