@@ -134,6 +134,8 @@ def describe(
             update={
                 "mpp_source": require_resolution(slide).source,
                 "colour_profile": _describe_profile(slide),
+                # What is left out is not written.
+                **({} if slide.stage is None else {"stage": slide.stage}),
             }
         ),
         grid=GridRecord(

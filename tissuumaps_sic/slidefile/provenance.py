@@ -98,6 +98,9 @@ class SlideRecord(_Record):
         What the scanner filled of it, level-0 pixels.
     colour_profile : ProfileRecord, optional
         None where the file is of before it was recorded.
+    stage : (x, y, width, height), optional
+        Nanometres from the middle of the glass slide to level 0's corner, and of its pixel; annotations of
+        Hamamatsu's programs are counted from there.
     """
 
     name: Told[Text] = None
@@ -108,6 +111,7 @@ class SlideRecord(_Record):
     mpp_y: Told[Number] = None
     mpp_source: Told[Text] = None
     colour_profile: Told[ProfileRecord] = None
+    stage: Told[tuple[Number, Number, Number, Number]] = None
 
     @property
     def known_size(self) -> tuple[int, int] | None:

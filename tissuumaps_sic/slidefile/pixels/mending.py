@@ -86,6 +86,8 @@ class MendedSource:
         self.tagged_mpp = source.tagged_mpp
         self.objective_power = source.objective_power
         self.quick_hash = source.quick_hash
+        # Of Hamamatsu's scans, which OpenSlide alone reads.
+        self.stage: tuple[float, float, float, float] | None = getattr(source, "stage", None)
         self.overview_pixels = source.overview_pixels
         self.profile = source.profile
         self._change = threading.Lock()

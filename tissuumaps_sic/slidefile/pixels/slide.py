@@ -66,6 +66,9 @@ class Slide:
         In level-0 pixels.
     bounds : (x, y, width, height)
         The part of level 0 that was scanned; the whole of it where the file does not say.
+    stage : (x, y, width, height) or None
+        Nanometres from the middle of the glass slide to level 0's corner, and of its pixel, as Hamamatsu's
+        scanners tell them.
     resolution : Resolution or None
         As the file or the user says, not checked; see `require_resolution`.
     objective_power : float or None
@@ -97,6 +100,7 @@ class Slide:
         self._to_srgb: ToSrgb | None = None
         self.size = source.level_sizes[0]
         self.bounds = _clip_bounds(source.bounds, self.size)
+        self.stage: tuple[float, float, float, float] | None = getattr(source, "stage", None)
         self._quick_hash = source.quick_hash
         self._source: MendedSource | None = MendedSource(path, source)
         self._stamp = Stamp.of(path)
