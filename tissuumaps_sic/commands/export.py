@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tissuumaps_sic.commands.options import FORMATS, add_files, pick_given
 from tissuumaps_sic.slidefile.console import (
+    as_wrong_use,
     read_count,
     read_not_negative,
     read_positive,
@@ -22,8 +23,10 @@ log = logging.getLogger(__name__)
 HELP = "write the labels of sessions to files"
 
 # Options that only some formats know, and those of pictures of patches, by what `write_patches` calls them.
-_OF_FORMATS = ("simplify", "blocks", "mpp", "downsample", "image")
+_OF_FORMATS = ("simplify", "blocks", "mpp", "downsample", "image", "codes", "embeddings", "replace")
 _OF_PATCHES = {"image": "image", "min_score": "min_score", "most": "most", "patch_format": "format_"}
+# Those that make a training set of them.
+_OF_SETS = ("split", "split_seed", "shards")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +35,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=FORMATS,
-        help="a row a patch; regions as QuPath reads them; a label mask (pyramidal TIFF); a TissUUmaps "
-        "project that needs no plugin; a one-page report; the h5ad with the labels (default: csv)",
+        help="a row a patch (csv, parquet); regions for QuPath (geojson), geopandas (geoparquet), ASAP or "
+        "the Digital Slide Archive (dsa); DICOM annotations; a label mask (pyramidal TIFF); a SpatialData "
+        "store; into the slide's store of LazySlide (-o STORE); a TissUUmaps project that needs no plugin; a "
+        "one-page report; the h5ad with the labels (default: csv)",
     )
     parser.add_argument(
         "--patches",
@@ -87,7 +92,23 @@ def _add_of_formats(parser: argparse.ArgumentParser) -> None:
         "--image",
         type=Path,
         metavar="SLIDE",
-        help="the slide, for patches and reports, where it is not beside the h5ad",
+        help="the slide, for patches, reports and DICOM, where it is not beside the h5ad",
+    )
+    parser.add_argument(
+        "--codes",
+        type=Path,
+        metavar="CSV",
+        help="of DICOM: codes of classes; columns class, category_scheme, category_value, category_meaning, "
+        "type_scheme, type_value, type_meaning",
+    )
+    parser.add_argument(
+        "--embeddings", action="store_true", default=None, help="of a store: with what was clustered"
+    )
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        default=None,
+        help="replace a store, or in LazySlide's what has our names, that was not exported from here",
     )
 
 
@@ -102,6 +123,24 @@ def _add_of_patches(parser: argparse.ArgumentParser) -> None:
         help="of patches: how many of each class, those with the highest scores (default: all)",
     )
     parser.add_argument("--patch-format", choices=("png", "jpg"), help="of patches (default: png)")
+    parser.add_argument(
+        "--split",
+        type=read_share,
+        nargs=3,
+        metavar=("TRAIN", "VAL", "TEST"),
+        help="of patches: one training set of all slides, which fall to its parts by their names, in these "
+        "shares",
+    )
+    parser.add_argument(
+        "--split-seed", type=int, metavar="N", help="of --split: another one splits otherwise (default: 0)"
+    )
+    parser.add_argument(
+        "--shards",
+        type=read_positive,
+        metavar="MB",
+        help="of patches: the training set as shards for WebDataset of so many MB at most, not as folders "
+        "of pictures (--split is then 0.7 0.15 0.15 by default)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -113,7 +152,7 @@ def run(options: argparse.Namespace) -> int:
     for option in ("session", "image"):
         if getattr(options, option) and not one:
             raise WrongUseError(f"--{option}: is of one slide; name that slide alone")
-    write = _write_patches(options) if options.patches else _write_format(options, one=one)
+    write, finish = _choose_writer(options, one=one)
     files: list[Path] = []
     for path, in_folder in find_h5ads(options.files):
         if in_folder and not session_path(path).exists():
@@ -132,11 +171,23 @@ def run(options: argparse.Namespace) -> int:
             # One bad slide never ends the run.
             report_error(error, Path(path.name))
             failed = True
+    finish()
     return 1 if failed else 0
 
 
+def _choose_writer(
+    options: argparse.Namespace, *, one: bool
+) -> tuple[Callable[[Path], Path], Callable[[], None]]:
+    """Return what writes a slide as was asked for, and what is done when all are."""
+    if not options.patches:
+        return _write_format(options, one=one), lambda: None
+    if options.split or options.shards:
+        return _write_set(options)
+    return _write_patches(options), lambda: None
+
+
 def _refuse_others(options: argparse.Namespace, known: Sequence[str], what: str) -> None:
-    for option in dict.fromkeys([*_OF_FORMATS, *_OF_PATCHES]):
+    for option in dict.fromkeys([*_OF_FORMATS, *_OF_PATCHES, *_OF_SETS]):
         if option not in known and getattr(options, option) is not None:
             raise WrongUseError(f"--{option.replace('_', '-')}: has no use with {what}")
 
@@ -150,9 +201,7 @@ def _write_format(options: argparse.Namespace, *, one: bool) -> Callable[[Path],
     _refuse_others(options, format_.options, f"--format {format_.name}")
 
     def write(path: Path) -> Path:
-        output = Path(f"{path.stem}.{format_.ending}")
-        if options.output:
-            output = options.output if one and not options.output.is_dir() else options.output / output
+        output = format_.place_output(options.output, path.stem, one=one)
         output.parent.mkdir(parents=True, exist_ok=True)
         asked = ExportOptions(
             **pick_given(options, *_OF_FORMATS), session_name=name_session(path, options.session)
@@ -178,3 +227,29 @@ def _write_patches(options: argparse.Namespace) -> Callable[[Path], Path]:
         return write_patches(open_labelled(path, options.session), folder, options.patches, **asked)
 
     return write
+
+
+def _write_set(options: argparse.Namespace) -> tuple[Callable[[Path], Path], Callable[[], None]]:
+    """Return what adds a slide to a training set and returns its file, and what ends the set."""
+    from tissuumaps_sic.export import ExportError, TrainingSet, add_slide, finish_set, open_set
+    from tissuumaps_sic.export.formats import open_labelled
+
+    if options.format:
+        raise WrongUseError("--patches: is no --format; give one of them at a time")
+    _refuse_others(options, (*_OF_PATCHES, *_OF_SETS), "--patches")
+    given = {_OF_PATCHES[name]: value for name, value in pick_given(options, *_OF_PATCHES).items()}
+    image = given.pop("image", None)
+    if options.split:
+        given["shares"] = tuple(options.split)
+    if options.split_seed is not None:
+        given["seed"] = options.split_seed
+    if options.shards:
+        given["shard_bytes"] = round(options.shards * 1e6)
+    training = TrainingSet(options.output or Path("training"), tuple(options.patches), **given)
+    with as_wrong_use(ExportError):
+        open_set(training)
+
+    def write(path: Path) -> Path:
+        return add_slide(training, open_labelled(path, options.session), image=image)
+
+    return write, lambda: print(finish_set(training))
