@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from making.embeddings import write_ramp
 from making.labels import CLASSES, labelled, plan, write_grid_h5ad
 from PIL import Image
 
@@ -347,6 +348,36 @@ def test_labels_go_back_into_a_store_of_lazyslide(ring, tmp_path, spatialdata, z
     regions = read.shapes["sic_regions"]
     assert all(shapely.equals(a, b) for a, b in zip(regions.geometry, shapes.values(), strict=True))
     assert set(read.filter_by_coordinate_system("micrometres").shapes) == {"sic_regions"}
+
+
+def test_wsidata_reads_the_labels_in_a_store_that_it_wrote(ring, tmp_path):
+    """LazySlide's own library, whose store the labels go into beside features that it can still fetch."""
+    from wsidata import TileSpec, open_wsi
+    from wsidata.io import add_features, add_tiles, add_tissues
+
+    write_ramp(tmp_path / "ring.tif", width=2600, height=1900)
+    wsi = open_wsi(tmp_path / "ring.tif")
+    order = np.random.default_rng(5).permutation(ring.slide.n_patches)
+    corners = np.rint(ring.slide.centres - 128).astype(int)[order]
+    add_tissues(wsi, "tissues", [shapely.box(0, 0, 2600, 1900)])
+    spec = TileSpec.from_wsidata(wsi, 256, stride_px=128, mpp=0.5, slide_mpp=0.5)
+    add_tiles(wsi, "tiles", corners, spec, np.zeros(len(corners), int))
+    features = np.random.default_rng(0).random((len(corners), 3)).astype(np.float32)
+    add_features(wsi, "toy_tiles", "tiles", features)
+    wsi.write()
+    FORMATS["lazyslide"].write(ring, tmp_path / "ring.zarr")
+    again = open_wsi(tmp_path / "ring.tif")
+    labels = again.fetch.features_anndata("sic")
+    assert np.allclose(labels.X, ring.every[order])
+    assert labels.var_names.tolist() == [each.name for each in ring.classes]
+    assert np.allclose(labels.obsm["spatial"], corners)
+    assert np.allclose(again.fetch.features_anndata("toy").X, features)
+    assert again["sic_regions"]["class"].tolist() == list(shapes_of(ring))
+    assert again.tile_spec("tiles") == spec
+    # And it can be written on by them.
+    add_features(again, "more_tiles", "tiles", features)
+    again.write()
+    assert {"sic_tiles", "toy_tiles", "more_tiles"} == set(open_wsi(tmp_path / "ring.tif").tables)
 
 
 def test_patches_that_are_no_tiles_of_the_store_are_added(ring, tmp_path, spatialdata):
