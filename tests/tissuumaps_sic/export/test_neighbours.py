@@ -314,8 +314,7 @@ def content_of(store, *, without=()):
     }
 
 
-@pytest.mark.parametrize("zarr_format", [2, 3])
-@pytest.mark.parametrize("extra", [0, 3])
+@pytest.mark.parametrize(("zarr_format", "extra"), [(2, 3), (3, 0), (3, 3)])
 def test_labels_go_back_into_a_store_of_lazyslide(ring, tmp_path, spatialdata, zarr_format, extra):
     store, order = write_store(tmp_path / "ring.zarr", ring, extra=extra, zarr_format=zarr_format)
     # Of the store itself only the summary of all that is in it may change.
