@@ -408,6 +408,8 @@ class JobRequest(OpenRequest):
 def _require_format(name: str) -> str:
     if name not in FORMATS:
         raise ValueError(f"no such format; there is {', '.join(FORMATS)}")
+    if not FORMATS[name].in_panel:
+        raise ValueError(f"is no download; run tissuumaps-sic export --format {name} in the slide's folder")
     return name
 
 
