@@ -284,6 +284,19 @@ class OpinionRequest(RunRequest):
     shown: Annotated[tuple[_Row, ...], FailFast(), Field(max_length=_MOST_SHOWN)] = ()
 
 
+def _require_format(name: str) -> str:
+    if name not in FORMATS:
+        raise ValueError(f"no such format; there is {', '.join(FORMATS)}")
+    return name
+
+
+class CommandRequest(SuggestRequest):
+    """Ask for the line of the command line that gives labels, an export, or what was asked for."""
+
+    what: Literal["run", "export", "suggest", "opinion"]
+    format: Annotated[str, Field(max_length=20), AfterValidator(_require_format)] = "csv"
+
+
 class ScoresRequest(SeenRequest):
     """Ask how sure the labels are."""
 
@@ -370,12 +383,6 @@ class JobRequest(OpenRequest):
     """Ask about a request that is under way, or stop it."""
 
     job: _Token
-
-
-def _require_format(name: str) -> str:
-    if name not in FORMATS:
-        raise ValueError(f"no such format; there is {', '.join(FORMATS)}")
-    return name
 
 
 class ExportRequest(SeenRequest):
