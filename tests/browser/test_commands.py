@@ -3,6 +3,7 @@
 import csv
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 from test_annotating import click_seeds, some_seeds
@@ -56,7 +57,7 @@ def test_labels_and_an_export_are_copied_as_commands_that_give_them(anew, clipbo
         viewer.choose_from("#sic-export", value="geojson")
     written = run_there(clipboard(), viewer, monkeypatch)
     assert written.name == download.value.suggested_filename
-    assert written.read_bytes() == open(download.value.path(), "rb").read()
+    assert written.read_bytes() == Path(download.value.path()).read_bytes()
     viewer.wait()
 
 

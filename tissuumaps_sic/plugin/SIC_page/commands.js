@@ -8,7 +8,7 @@ import * as viewer from "./viewer.js";
 
 /** @import { Source } from "./cards.js" */
 
-const ROWS = 4; // of text in the box
+const ROWS = 3; // of text in the box
 
 /** @type {HTMLElement | null} */
 let box = null;

@@ -63,6 +63,6 @@ export function askAbout(pair) {
 
 /** @param {Opinion[]} pairs */
 function begin(pairs) {
-  showCard(deckOf(pairs));
+  showCard({ ...deckOf(pairs), source: sourceOfPairs() ?? undefined });
   if (!goOn("opinion")) closeCard();
 }

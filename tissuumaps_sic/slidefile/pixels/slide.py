@@ -21,6 +21,7 @@ from tissuumaps_sic.slidefile.pixels.failure import Stamp, explain
 from tissuumaps_sic.slidefile.pixels.opening import open_source
 from tissuumaps_sic.slidefile.pixels.openslide import dicom_file
 from tissuumaps_sic.slidefile.pixels.probing import backend_errors
+from tissuumaps_sic.slidefile.pixels.reduced import find_size
 from tissuumaps_sic.slidefile.pixels.resolution import Resolution, check_resolution, find_resolution
 from tissuumaps_sic.slidefile.pixels.source import Pixels, Size, SlideError, Source, nearest_finer_level
 
@@ -354,7 +355,7 @@ def open_slide(path: Path | str, *, mpp: float | None = None) -> Slide:
     Raises
     ------
     SlideError
-        There is no such file, it is no slide, or its pixels cannot be read.
+        There is no such file, it is no slide or one's smaller picture, or its pixels cannot be read.
     ValueError
         `mpp` is not a positive number.
 
@@ -367,6 +368,11 @@ def open_slide(path: Path | str, *, mpp: float | None = None) -> Slide:
     """
     if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
         raise ValueError(f"the slide's µm per pixel must be a positive number, not {mpp:g}")
+    if find_size(Path(path)) is not None:
+        raise SlideError(
+            f"{Path(path).name!r} is the picture of a slide that was made smaller for a bundle, and cannot "
+            "be embedded; name the slide itself"
+        )
     slide = open_pixels(Path(path))
     if mpp is not None:
         slide.resolution = Resolution(mpp, mpp, "user")
