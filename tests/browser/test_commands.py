@@ -108,7 +108,12 @@ def test_suggestions_and_a_second_opinion_are_copied_as_commands(anew, clipboard
     viewer.wait()
     viewer.press("card-command")
     assert listed(clipboard()) == asked()
+    viewer.page.set_viewport_size({"width": 1280, "height": 720})
+    viewer.wait_for_frame()
     viewer.keep_picture(ARTIFACTS, "command-card")
+    card, box = (viewer.page.query_selector(each).bounding_box() for each in ("#sic-card", "#sic-command"))
+    assert card["x"] + card["width"] <= box["x"]
+    viewer.page.set_viewport_size({"width": 1400, "height": 900})
     # An answer changes what would be suggested.
     viewer.page.keyboard.press("Escape")
     viewer.page.keyboard.press("1")

@@ -9,7 +9,7 @@ import anndata
 import numpy as np
 import pytest
 import pyvips
-from making.labels import plan, write_grid_h5ad
+from making.labels import labelled, plan, write_grid_h5ad
 
 from tissuumaps_sic import receive_sessions, unpack_bundle, write_bundle
 from tissuumaps_sic.annotation.classes import SeedClass
@@ -17,7 +17,9 @@ from tissuumaps_sic.annotation.scheme import read_scheme, write_scheme
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import load_session, save_session, session_path
 from tissuumaps_sic.cli import main
+from tissuumaps_sic.export import write_patches
 from tissuumaps_sic.export.bundle import BundleError, is_bundle, name_folder
+from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.slidefile.pixels.slide import open_pixels
 from tissuumaps_sic.slidefile.pixels.source import SlideError
 from tissuumaps_sic.slidefile.placing import find_image, layers_of, open_image
@@ -109,6 +111,21 @@ def test_unpacked_elsewhere_patches_lie_on_the_same_tissue(h5ad, tmp_path, mpp):
             seen = [each.picture(x - 128, y - 128, 256, 256, (60, 60)).astype(int) for each in (one, other)]
             moved = one.picture(x - 112, y - 128, 256, 256, (60, 60)).astype(int)
             assert abs(seen[0] - seen[1]).mean() < 0.7 * abs(moved - seen[1]).mean()
+
+
+def test_patches_to_train_on_are_not_made_of_a_picture_that_has_fewer_pixels(h5ad, tmp_path):
+    for mpp in (0.5, 1.0):
+        write_bundle(h5ad, tmp_path / "x.zip", mpp=mpp)
+        away = unpack_bundle(tmp_path / "x.zip", tmp_path / f"at {mpp}").folder / f"{NAME}.h5ad"
+        labels = np.ones(open_slide_file(away).n_patches, int)
+        labels[:3] = 0
+        asked = labelled(away, labels)
+        if mpp == 0.5:
+            write_patches(asked, tmp_path / "patches", ["Other"])
+        else:
+            with pytest.raises(ExportError, match="made smaller for a bundle"):
+                write_patches(asked, tmp_path / "none", ["Other"])
+    assert not (tmp_path / "none").exists()
 
 
 def test_patches_alone_and_classes_of_a_session_where_the_folder_has_no_list(h5ad, tmp_path):

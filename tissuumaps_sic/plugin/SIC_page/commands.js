@@ -57,7 +57,7 @@ export function closeCommand() {
 
 /** Show the box while there is a line of the session that is open; returns how to stop that. */
 export function followCommand() {
-  const stop = subscribe(() => [app.command, placeOfSession()], showNow);
+  const stop = subscribe(() => [app.command, placeOfSession(), app.card === null], showNow);
   return () => {
     stop();
     remove();
@@ -73,7 +73,7 @@ function showNow() {
   remove();
   const { command } = app;
   if (!command || command.of !== placeOfSession()) return;
-  box = html("section", { id: "sic-command", class: "sic-command", "aria-label": "Command" },
+  box = html("section", { id: "sic-command", class: `sic-command${app.card ? " sic-command-aside" : ""}`, "aria-label": "Command" },
     html("div", { class: "sic-card-head" },
       html("b", { role: "status" }, command.isCopied ? "Copied as a command" : "Press Ctrl-C (Mac: ⌘C) to copy this command"),
       button("×", "Close (Esc)", closeCommand, { id: "sic-command-close", "aria-label": "Close the command" })),
