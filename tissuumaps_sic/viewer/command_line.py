@@ -108,8 +108,13 @@ def tell_export(h5ad: Path, within: Path, session: Session, name: str, format_: 
         )
     if not session.run.can_replay:
         raise _NoLineError("These labels came from the seeds of another slide: run again, and copy then")
+    return join_export(h5ad, within, name, format_)
+
+
+def join_export(h5ad: Path, within: Path, name: str, format_: str) -> str:
+    """Return the line that exports a session's labels; parameters are those of `tell_export`."""
     of = ["--session", _path(session_path(h5ad, name), within)] if name else []
-    return _join("export", _path(h5ad, within), [*of, "--format", format_], _output(h5ad, name, format_))
+    return _join("export", _path(h5ad, within), ["--format", format_, *of], _output(h5ad, name, format_))
 
 
 def tell_suggest(
