@@ -37,6 +37,7 @@ SLOW = (
     "test_docs.py",
     "hostile/test_hunt.py",
     "embedder/isolation/test_isolation.py",
+    "tissuumaps_sic/viewer/test_command_line.py",
     "tissuumaps_sic/viewer/test_safety.py",
     "tissuumaps_sic/evaluation/test_evaluate.py",
     "embedder/patches/test_reading.py",

@@ -19,6 +19,7 @@ from PIL import Image
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.export.names import safe_names
+from tissuumaps_sic.slidefile.pixels.reduced import find_size
 from tissuumaps_sic.slidefile.pixels.slide import Slide
 from tissuumaps_sic.slidefile.pixels.source import SlideError
 from tissuumaps_sic.slidefile.placing import find_image, open_image
@@ -179,9 +180,22 @@ def open_picture(slide: EmbeddedSlide, path: Path | None) -> Iterator[Slide]:
                     f"{found}: has {image.size[0]} x {image.size[1]} pixels, and {slide.path.name} is of a "
                     f"slide of {size[0]} x {size[1]}; name that slide's image with --image"
                 )
+            _require_pixels(slide, found, image)
             yield image
     except SlideError as error:
         raise ExportError(str(error)) from error
+
+
+def _require_pixels(slide: EmbeddedSlide, path: Path, image: Slide) -> None:
+    """Refuse a picture that was made smaller for a bundle, where it has fewer pixels than the patches."""
+    if find_size(path) is None:
+        return
+    window = window_of(slide)
+    if image.level_downsamples[1] > min(window.size0) / window.pixels * 1.001:
+        raise ExportError(
+            f"{path.name}: was made smaller for a bundle, and has fewer pixels than the patches of "
+            f"{slide.path.name}; name the slide itself with --image"
+        )
 
 
 def _write(

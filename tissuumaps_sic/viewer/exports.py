@@ -19,6 +19,7 @@ from tissuumaps_sic.export import FORMATS, ExportOptions, find_regions, regions_
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
+from tissuumaps_sic.viewer.command_line import join_export
 from tissuumaps_sic.viewer.opened import Shared
 from tissuumaps_sic.viewer.places import is_writable
 from tissuumaps_sic.viewer.requests import ExportRequest, RequestError, SeenRequest, naming
@@ -112,12 +113,11 @@ def _pack_files(target: Path) -> Path:
 
 def _require_sendable(slide: EmbeddedSlide, request: ExportRequest, n_bytes: int) -> None:
     if n_bytes > _MOST_SENT:
-        session = f" --session {slide.name}.{request.session}.sic.json" if request.session else ""
+        line = join_export(slide.path, slide.path.parent, request.session, request.format)
         raise RequestError(
             422,
             f"the file would have {n_bytes / 2**20:.0f} MB, and {_MOST_SENT // 2**20} is the most that goes "
-            "through the browser; run this in the slide's folder instead: tissuumaps-sic export "
-            f"{slide.path.name} --format {request.format}{session}",
+            f"through the browser; run this in the slide's folder instead: {line}",
         )
 
 
