@@ -70,7 +70,7 @@ def assert_declared(found, declared):
 def test_the_local_half_imports_what_the_base_installs():
     assert_declared(imported("tissuumaps_sic", whole_file=False), BASE)
     # The readers of both halves ask for what only the remote half has where they need it.
-    assert_declared(imported("tissuumaps_sic/slidefile"), BASE | EXTRAS["embed"])
+    assert_declared(imported("tissuumaps_sic/slidefile"), BASE | EXTRAS["embed"] | EXTRAS["cluster"])
     for folder in (ROOT / "tissuumaps_sic").iterdir():
         if folder.is_dir() and folder.name != "slidefile":
             # What a format needs is asked for where it is written, and told where it is missing.
