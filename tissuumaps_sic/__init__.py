@@ -34,11 +34,14 @@ _HOMES = {
     "load_session": "tissuumaps_sic.annotation.store",
     "open_slide_file": "tissuumaps_sic.slides.slide",
     "read_seeds": "tissuumaps_sic.annotation.seeds",
+    "receive_sessions": "tissuumaps_sic.annotation.receiving",
     "regions_of_cells": "tissuumaps_sic.slides.outlines",
     "scale_of": "tissuumaps_sic.slides.regions",
     "sharpen_slide": "tissuumaps_sic.slides.cells",
     "suggest_next": "tissuumaps_sic.annotation.next_patches",
+    "unpack_bundle": "tissuumaps_sic.export.bundle",
     "verify": "tissuumaps_sic.verification.check",
+    "write_bundle": "tissuumaps_sic.export.bundle",
     "write_geojson": "tissuumaps_sic.export.geojson",
 }
 __all__ = [
@@ -58,11 +61,14 @@ __all__ = [
     "load_session",
     "open_slide_file",
     "read_seeds",
+    "receive_sessions",
     "regions_of_cells",
     "scale_of",
     "sharpen_slide",
     "suggest_next",
+    "unpack_bundle",
     "verify",
+    "write_bundle",
     "write_geojson",
 ]
 

@@ -1,10 +1,13 @@
 # What type checkers read in place of `__init__.py`, which imports these when they are asked for.
 from tissuumaps_sic.annotation.next_patches import suggest_next as suggest_next
+from tissuumaps_sic.annotation.receiving import receive_sessions as receive_sessions
 from tissuumaps_sic.annotation.runs import label as label
 from tissuumaps_sic.annotation.seeds import read_seeds as read_seeds
 from tissuumaps_sic.annotation.session import Session as Session
 from tissuumaps_sic.annotation.store import load_session as load_session
 from tissuumaps_sic.evaluation.evaluate import evaluate as evaluate
+from tissuumaps_sic.export.bundle import unpack_bundle as unpack_bundle
+from tissuumaps_sic.export.bundle import write_bundle as write_bundle
 from tissuumaps_sic.export.folder import folder_table as folder_table
 from tissuumaps_sic.export.formats import ExportOptions as ExportOptions
 from tissuumaps_sic.export.formats import export_slide as export_slide

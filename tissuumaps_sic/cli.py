@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from tissuumaps_sic import __version__
 from tissuumaps_sic.commands import (
+    bundle,
     compare,
     demo,
     effort,
@@ -17,6 +18,7 @@ from tissuumaps_sic.commands import (
     install_plugin,
     merge,
     open_,
+    receive,
     run,
     serve,
     suggest,
@@ -36,6 +38,8 @@ COMMANDS = {
     "export": export,
     "compare": compare,
     "merge": merge,
+    "bundle": bundle,
+    "receive": receive,
     "verify": verify,
     "effort": effort,
     "table": table,

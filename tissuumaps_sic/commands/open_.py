@@ -1,4 +1,4 @@
-"""`open`: embed one's own slides and serve them."""
+"""`open`: embed one's own slides and serve them, or unpack a bundle and serve that."""
 
 from __future__ import annotations
 
@@ -7,31 +7,65 @@ import logging
 from pathlib import Path
 
 from tissuumaps_sic.commands.serve import add_address, serve_folder
+from tissuumaps_sic.slidefile.errors import WrongUseError
 
 log = logging.getLogger(__name__)
 
-HELP = "embed your own slides and serve them"
+HELP = "embed your own slides, or unpack a bundle of one, and serve them"
+_FOLDER = Path("annotations")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser; those that it does not know are `embedder embed`'s."""
     parser.epilog = "Further options are those of `embedder embed`, for example --slide-mpp 0.25."
-    parser.add_argument("slides", type=Path, nargs="+", metavar="SLIDE")
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("annotations"), metavar="DIR", help="default: annotations"
+        "slides", type=Path, nargs="+", metavar="SLIDE", help="a slide, or a bundle (`tissuumaps-sic bundle`)"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help=f"default: {_FOLDER}; of a bundle a folder of its name beside it",
     )
     add_address(parser)
     parser.set_defaults(takes_rest=True)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Embed the slides, and serve those that could be."""
+    """Embed the slides, and serve those that could be; of a bundle, serve what is in it."""
+    from tissuumaps_sic.export.bundle import is_bundle
+
+    if any(is_bundle(path) for path in options.slides):
+        return _open_bundle(options)
+    return _embed(options)
+
+
+def _open_bundle(options: argparse.Namespace) -> int:
+    from tissuumaps_sic.export.bundle import name_folder, unpack_bundle
+    from tissuumaps_sic.labelling.progress import bar
+
+    if len(options.slides) > 1 or options.rest:
+        what = options.rest[0] if options.rest else options.slides[1]
+        raise WrongUseError(
+            f"{what}: a bundle is opened by itself, with no further slide or option of `embed`"
+        )
+    (bundle,) = options.slides
+    with bar() as progress:
+        unpacked = unpack_bundle(bundle, options.output or name_folder(bundle), progress=progress)
+    for name in unpacked.kept:
+        log.info("%s: is there already and stays as it is; the bundle's own is left in it", name)
+    return serve_folder(unpacked.folder, options, first=unpacked.slide)
+
+
+def _embed(options: argparse.Namespace) -> int:
     from tissuumaps_sic.demo.folder import EmbedError, embed
 
+    folder = options.output or _FOLDER
     try:
-        embed(options.slides, options.output, options=options.rest)
+        embed(options.slides, folder, options=options.rest)
     except EmbedError as error:
         if len(options.slides) == 1:
             raise
         log.error("%s; the others are served", error)  # noqa: TRY400 -- a message for a person
-    return serve_folder(options.output, options, first=options.slides[0].stem)
+    return serve_folder(folder, options, first=options.slides[0].stem)

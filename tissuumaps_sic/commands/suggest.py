@@ -6,12 +6,14 @@ import argparse
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tissuumaps_sic.commands.options import add_file, add_json, pick_given
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, METHODS
 from tissuumaps_sic.slidefile.console import as_wrong_use, read_count
+from tissuumaps_sic.slidefile.errors import WrongUseError
 
 if TYPE_CHECKING:
     from tissuumaps_sic.annotation.session import Session
@@ -52,6 +54,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--method", choices=METHODS, default=DEFAULT_METHOD, help=f"default: {DEFAULT_METHOD}"
     )
     parser.add_argument("--embedding", metavar="NAME", help="X, or NAME of obsm['X_NAME'] (default: X)")
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="PATCH",
+        help="a patch, by its name in obs, that is not to be told, such as one that was before; repeat it",
+    )
     add_json(parser)
 
 
@@ -72,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     asked = {
         "method": options.method,
         "guests": guests_of(slide, session.loans),
-        "left_out": skipped[skipped < slide.n_patches].tolist(),
+        "left_out": {*_rows_of(slide, options.without), *skipped[skipped < slide.n_patches].tolist()},
     }
     choose = _choose_differing if options.second_opinion else _choose_next
     found = choose(slide, session, options.n, asked)
@@ -83,6 +92,13 @@ def run(options: argparse.Namespace) -> int:
             return 0
     _write(slide, found, options.output)
     return 0
+
+
+def _rows_of(slide: EmbeddedSlide, patches: Sequence[str]) -> list[int]:
+    unknown = [each for each in patches if each not in slide.index]
+    if unknown:
+        raise WrongUseError(f"--without: {slide.path.name} has no patch named {unknown[0][:200]}")
+    return [slide.index[each] for each in patches]
 
 
 def _choose_next(slide: EmbeddedSlide, session: Session, n: int, asked: dict[str, Any]) -> list[_Reasoned]:

@@ -17,6 +17,7 @@ from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.alike import find_alike, find_elsewhere, send_likeness, send_picture
 from tissuumaps_sic.viewer.answers import Answer, Header
 from tissuumaps_sic.viewer.cells import send_cells, send_lattice
+from tissuumaps_sic.viewer.command_line import send_command
 from tissuumaps_sic.viewer.documents import bring_document, send_document
 from tissuumaps_sic.viewer.exports import export_labels, send_regions, write_into_h5ad
 from tissuumaps_sic.viewer.history import send_history, send_restoring
@@ -29,6 +30,7 @@ from tissuumaps_sic.viewer.requests import (
     AlikeRequest,
     BringRequest,
     ChangeRequest,
+    CommandRequest,
     CompareRequest,
     DrawRequest,
     ElsewhereRequest,
@@ -128,6 +130,7 @@ ENDPOINTS = {
     "decisions": Endpoint(list_decisions, SeenRequest),
     "regions": Endpoint(send_regions, SeenRequest),
     "export": Endpoint(export_labels, ExportRequest),
+    "command": Endpoint(send_command, CommandRequest),
     "write": Endpoint(write_into_h5ad, SeenRequest, writes=True),
     "notes": Endpoint(send_notes, OpenRequest),
     "looked": Endpoint(send_looked, OpenRequest),

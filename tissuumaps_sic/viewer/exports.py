@@ -19,6 +19,7 @@ from tissuumaps_sic.export import FORMATS, ExportOptions, find_regions, regions_
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
+from tissuumaps_sic.viewer.command_line import join_export
 from tissuumaps_sic.viewer.opened import Shared
 from tissuumaps_sic.viewer.places import is_writable
 from tissuumaps_sic.viewer.requests import ExportRequest, RequestError, SeenRequest, naming
@@ -99,25 +100,24 @@ def write_into_h5ad(shared: Shared, reach: Reach, request: SeenRequest) -> Heade
 
 
 def _pack_files(target: Path) -> Path:
-    """Return the file that an export is: a zip where there are several files in its folder."""
-    files = sorted(target.parent.iterdir())
-    if len(files) == 1:
+    """Return the file that an export is: a zip where it is a folder, or there are several files."""
+    files = sorted(each for each in target.parent.rglob("*") if each.is_file())
+    if files == [target]:
         return target
     packed = target.with_name(f"{target.name}.zip")
     with ZipFile(packed, "w", ZIP_DEFLATED) as archive:
         for file in files:
-            archive.write(file, file.name)
+            archive.write(file, file.relative_to(target.parent))
     return packed
 
 
 def _require_sendable(slide: EmbeddedSlide, request: ExportRequest, n_bytes: int) -> None:
     if n_bytes > _MOST_SENT:
-        session = f" --session {slide.name}.{request.session}.sic.json" if request.session else ""
+        line = join_export(slide.path, slide.path.parent, request.session, request.format)
         raise RequestError(
             422,
             f"the file would have {n_bytes / 2**20:.0f} MB, and {_MOST_SENT // 2**20} is the most that goes "
-            "through the browser; run this in the slide's folder instead: tissuumaps-sic export "
-            f"{slide.path.name} --format {request.format}{session}",
+            f"through the browser; run this in the slide's folder instead: {line}",
         )
 
 

@@ -21,8 +21,9 @@ from typing import Any
 
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.locking import hold_lock
+from tissuumaps_sic.slidefile.pixels.reduced import place_reduced, read_described
 from tissuumaps_sic.slidefile.pixels.slide import Slide, open_pixels
-from tissuumaps_sic.slidefile.pixels.source import SlideError
+from tissuumaps_sic.slidefile.pixels.source import SlideError, nearest_finer_level
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 from tissuumaps_sic.viewer.access import find_picture
 
@@ -119,6 +120,7 @@ def open_picture(views: Any, relative: str) -> Any:
         except Exception as error:
             log.warning("%s: cannot be shown (%s)", path.name, " ".join(str(error).split())[:200])
             raise NotFound from error
+    slide = _enlarge(app, path, slide)
     slide.filename = path.name
     if "get_tile" not in vars(slide):
         slide.get_tile = _mend_tiles(slide, path, _bound_tiles(slide))
@@ -247,6 +249,73 @@ def _mend_tiles(slide: Any, path: Path, get_tile: Any) -> Any:
                 raise LostError from error
 
     return read
+
+
+def _enlarge(app: Any, path: Path, slide: Any) -> Any:
+    """Return the view of a picture that was made smaller as one of its whole slide; all others as they are.
+
+    The page counts in the slide's pixels; the finest levels, which are not there, are made of the first.
+    """
+    osr = slide.osr
+    if isinstance(osr, EnlargedPicture):
+        return slide
+    size = read_described(osr.properties.get("tiff.ImageDescription"), osr.dimensions)
+    if size is None:
+        return slide
+    from openslide.deepzoom import DeepZoomGenerator
+
+    picture: Any = EnlargedPicture(osr, size)
+    enlarged: Any = DeepZoomGenerator(picture, **app.cache.dz_opts)
+    down = size[0] / osr.dimensions[0]
+    for name, value in (
+        ("osr", picture),
+        ("associated_images", {}),
+        ("properties", {"File": path.name}),
+        ("mpp", slide.mpp / down),
+        ("tileLock", slide.tileLock),
+    ):
+        setattr(enlarged, name, value)
+    # Under the name by which it is asked for again; two who come at once make two that are alike.
+    app.cache._cache[str(path)] = enlarged
+    return enlarged
+
+
+class EnlargedPicture:
+    """What a `DeepZoomGenerator` asks of OpenSlide, of a picture that was made smaller.
+
+    Parameters
+    ----------
+    picture : openslide.OpenSlide
+    size : (width, height)
+        Of the slide that it is of, level-0 pixels.
+    """
+
+    def __init__(self, picture: Any, size: tuple[int, int]) -> None:
+        self._picture = picture
+        self.dimensions = size
+        self.level_dimensions = (size, *picture.level_dimensions)
+        self._down = size[0] / picture.dimensions[0], size[1] / picture.dimensions[1]
+        scale = sum(self._down) / 2
+        self.level_downsamples = (1.0, *(scale * each for each in picture.level_downsamples))
+        self.level_count = len(self.level_dimensions)
+        # Its own resolution is not that of the slide's pixels.
+        self.properties: dict[str, str] = {}
+        self.associated_images: dict[str, Any] = {}
+
+    def get_best_level_for_downsample(self, downsample: float) -> int:
+        """Return the coarsest level that is fine enough."""
+        return nearest_finer_level(self.level_downsamples, downsample)
+
+    def read_region(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> Any:
+        """Return a rectangle of a level, RGBA, that begins at a place in level-0 pixels of the slide."""
+        from PIL import Image
+
+        if level > 0:
+            at = (round(location[0] / self._down[0]), round(location[1] / self._down[1]))
+            return self._picture.read_region(at, level - 1, size)
+        first, box, span = place_reduced(location, size, self.dimensions, self._picture.dimensions)
+        region = self._picture.read_region(first, 0, span)
+        return region.resize(size, Image.Resampling.BILINEAR, box=box)
 
 
 def _bound_tiles(slide: Any) -> Any:

@@ -317,6 +317,19 @@ class OpinionRequest(RunRequest):
     shown: Annotated[tuple[_Row, ...], FailFast(), Field(max_length=_MOST_SHOWN)] = ()
 
 
+def _require_format(name: str) -> str:
+    if name not in FORMATS:
+        raise ValueError(f"no such format; there is {', '.join(FORMATS)}")
+    return name
+
+
+class CommandRequest(SuggestRequest):
+    """Ask for the line of the command line that gives labels, an export, or what was asked for."""
+
+    what: Literal["run", "export", "suggest", "opinion"]
+    format: Annotated[str, Field(max_length=20), AfterValidator(_require_format)] = "csv"
+
+
 class ScoresRequest(SeenRequest):
     """Ask how sure the labels are."""
 
@@ -405,16 +418,16 @@ class JobRequest(OpenRequest):
     job: _Token
 
 
-def _require_format(name: str) -> str:
-    if name not in FORMATS:
-        raise ValueError(f"no such format; there is {', '.join(FORMATS)}")
+def _require_download(name: str) -> str:
+    if not FORMATS[_require_format(name)].in_panel:
+        raise ValueError(f"is no download; run tissuumaps-sic export --format {name} in the slide's folder")
     return name
 
 
 class ExportRequest(SeenRequest):
     """Ask for the labels as a file."""
 
-    format: Annotated[str, Field(max_length=20), AfterValidator(_require_format)]
+    format: Annotated[str, Field(max_length=20), AfterValidator(_require_download)]
 
 
 def parse_request(model: type[Parsed], content: Any) -> Parsed:

@@ -99,6 +99,7 @@ class Fuzzer:
             (name, {})
             for name in ("run", "unlike", "opinion", "judge", "draw", "questions", "verify", "regions")
         ]
+        steps += [("command", {"what": what}) for what in ("run", "export", "suggest", "opinion")]
         return [(endpoint, {"h5ad": "a.h5ad", **content}) for endpoint, content in steps]
 
     def valid(self):
@@ -141,6 +142,8 @@ class Fuzzer:
             content["other"] = choose(["", "Anna", "zwei Wörter"])
         if endpoint == "merge":
             content |= {"session": f"merged {self.random.randrange(400)}", "sessions": ["", "Anna"]}
+        if endpoint == "command":
+            content["what"] = choose(["run", "export", "suggest", "opinion"])
         if endpoint == "export":
             content["format"] = choose(["csv", "geojson", "geojson.gz", "tmap"])
         if endpoint == "suggest":

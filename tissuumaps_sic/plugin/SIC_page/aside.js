@@ -4,6 +4,7 @@ import { asideStyle } from "./asidestyle.js";
 import { followCard, takeCardKey } from "./card.js";
 import { followGallery, takeGalleryKey } from "./gallery.js";
 import { followLooking } from "./looking.js";
+import { closeCommand, followCommand } from "./commands.js";
 import { takeKeys } from "./keyboard.js";
 import { followNotes } from "./notemarks.js";
 import { cancelPainting, followPainting } from "./painting.js";
@@ -15,14 +16,14 @@ const ANSWERS = /^([1-9]|s|Shift-n)$/; // a key that is held answers once
 /** @param {string} name @param {boolean} isRepeat */
 function take(name, isRepeat) {
   if (isRepeat && (app.card || app.gallery) && ANSWERS.test(name)) return true;
-  return (name === "Escape" && cancelPainting()) || takeGalleryKey(name) || takeCardKey(name);
+  return (name === "Escape" && (closeCommand() || cancelPainting())) || takeGalleryKey(name) || takeCardKey(name);
 }
 
 /** Begin; returns how to stop that. */
 export function followAside() {
   const sheet = asideStyle();
   viewer.container().parentElement?.append(sheet);
-  const stops = [followCard(), followGallery(), followPainting(), followLooking(), followNotes(), takeKeys(take)];
+  const stops = [followCard(), followCommand(), followGallery(), followPainting(), followLooking(), followNotes(), takeKeys(take)];
   return () => {
     for (const stop of stops) stop();
     sheet.remove();

@@ -21,6 +21,11 @@ export const asideStyle = () => html("style", { id: "sic-aside-style" }, `
   .sic-answer-likely { font-weight: 600; background: #fff8e1; }
   .sic-answer:hover { background: #eef3fb; }
   .sic-answer span { min-width: 0; overflow-wrap: anywhere; }
+  .sic-command { position: absolute; left: 12px; bottom: 44px; z-index: 22; width: 560px; background: #fff; color: #1c2430; border-radius: 8px;
+    box-shadow: 0 2px 14px rgba(0, 0, 0, .4); padding: 8px 10px; max-width: calc(100% - 24px); } /* above the ruler */
+  .sic-command-aside { left: 524px; right: 12px; width: auto; } /* of the card */
+  .sic-command textarea { font-family: monospace; }
+  .sic-command .sic-card-words { max-width: none; margin-top: 4px; }
   .sic-card-words { margin-top: 8px; max-width: 478px; color: #5c636a; }
   .sic-strip { margin-top: 8px; }
   .sic-strip-words { margin-bottom: 4px; max-width: 478px; }

@@ -3,6 +3,7 @@
 import { placeOf } from "./asked.js";
 import { closeCard, goBack, noteGiven } from "./cards.js";
 import { answerCheck, goOnChecking } from "./check.js";
+import { copySource } from "./commands.js";
 import { resolution } from "./coverage.js";
 import { button, count, html } from "./dom.js";
 import { nextOpinion } from "./opinion.js";
@@ -99,7 +100,7 @@ function showCardNow() {
 /** @param {Deck} card @param {number} row @param {Element[]} pictures */
 function draw(card, row, pictures) {
   const { classes, listed } = current();
-  const { key, next } = KINDS[card.kind], { title, number, all, names } = tellPlace(card, row);
+  const { source } = card, { key, next } = KINDS[card.kind], { title, number, all, names } = tellPlace(card, row);
   return [
     html("div", { class: "sic-card-head" },
       html("b", { id: "sic-card-title", role: "status" }, `${title} ${count(number)} of ${count(all)}`),
@@ -118,6 +119,7 @@ function draw(card, row, pictures) {
       button("Back (Shift-N)", "The patch before (Shift-N)", goBack, { id: "sic-card-back", disabled: card.place === 0 }),
       button("Cannot tell (S)", card.asked ? "Leave this patch out, and go on (S)" : "Go on, and do not ask about this patch again (S)", skip,
         { id: "sic-card-skip" }),
+      source ? button("Copy as command", "The command that lists these patches", () => copySource(source), { id: "sic-card-command" }) : null,
       card.asked ? null : button(`Next (${key})`, "Go on without an answer", next, { id: "sic-card-next" })),
   ];
 }

@@ -6,8 +6,10 @@ import { app, current, isUntold, seededLabels, show } from "./state.js";
 /** @import { Opinion } from "./pairing.js" */
 
 /** @typedef {"suggested" | "disputed" | "unlike" | "opinion" | "check"} Kind */
-/** @typedef {{ kind: Kind, rows: number[], place: number, isCold?: boolean, asked?: Asked, pairs?: Opinion[] }} Deck cold: typical of the slide, while too
- * few seeds tell what is in doubt; asked: what a check has been told; pairs: of classes that a second opinion takes for each other */
+/** @typedef {{ what: "suggest" | "opinion", method: string, embedding: string, n: number, shown: number[], revision: number }} Source what patches were asked
+ * for by, and of which revision of the session */
+/** @typedef {{ kind: Kind, rows: number[], place: number, isCold?: boolean, asked?: Asked, pairs?: Opinion[], source?: Source }} Deck cold: typical of the
+ * slide, while too few seeds tell what is in doubt; asked: what a check has been told; pairs: of classes that a second opinion takes for each other */
 
 /** Where the next patch is that `isDone` does not hold of; -1 where there is none. @param {Deck} deck @param {(row: number) => boolean} isDone */
 export const nextPlace = ({ rows, place }, isDone) => rows.findIndex((row, i) => i > place && !isDone(row));

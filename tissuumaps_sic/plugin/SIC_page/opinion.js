@@ -32,6 +32,9 @@ const isFresh = () => app.opinion?.of === app.labels;
 /** The pairs that are known of the labels that there are; null where none was asked for. */
 export const knownPairs = () => (isFresh() ? app.opinion?.pairs ?? null : null);
 
+/** What they were asked for by, or null. */
+export const sourceOfPairs = () => (isFresh() ? app.opinion?.source ?? null : null);
+
 /** Ask about one pair of classes; null: about all, one after the other. @param {Opinion | null} pair */
 export function askAbout(pair) {
   if (pair && left(pair, isDone)) {
@@ -43,13 +46,16 @@ export function askAbout(pair) {
     const { labels, method, embedding } = app;
     if (shownOf !== labels) shown = [];
     shownOf = labels;
-    const { pairs } = await follow("opinion", (job) => server.opinion(sessionRequest({ method, embedding, n: OF_A_PAIR, shown, job })));
+    const how = { method, embedding, n: OF_A_PAIR, shown };
+    /** @type {import("./cards.js").Source} */
+    const source = { what: "opinion", ...how, revision: current().revision };
+    const { pairs } = await follow("opinion", (job) => server.opinion(sessionRequest({ ...how, job })));
     const { classes } = current();
     const named = pairs.map(({ classes: [rare, common], patches, n_patches: count }) => (
       { names: /** @type {[string, string]} */ ([classes[rare].name, classes[common].name]), patches, count }));
     shown = [...shown, ...named.flatMap(({ patches }) => patches)].slice(-MOST_SHOWN);
     const isFirst = !isFresh();
-    update({ opinion: { of: labels, pairs: named }, status: "" });
+    update({ opinion: { of: labels, pairs: named, source }, status: "" });
     if (!named.length) tell(isFirst ? "A second opinion says the same everywhere" : "No more patches on which a second opinion differs");
     else begin(named);
   });
@@ -57,6 +63,6 @@ export function askAbout(pair) {
 
 /** @param {Opinion[]} pairs */
 function begin(pairs) {
-  showCard(deckOf(pairs));
+  showCard({ ...deckOf(pairs), source: sourceOfPairs() ?? undefined });
   if (!goOn("opinion")) closeCard();
 }

@@ -146,6 +146,8 @@ export const draw = (content) => postForJson("draw", content);
 export const questions = (content) => postForJson("questions", content);
 /** @type {(content: Content) => Promise<Quality>} */
 export const verify = (content) => postForJson("verify", content);
+/** @type {(content: Content) => Promise<{ line: string, why: string }>} line: "" where `why` tells that there is none */
+export const command = (content) => postForJson("command", content);
 /** @type {(content: Content) => Promise<{ written: string }>} */
 export const write = (content) => postForJson("write", content);
 /** @type {(content: Content) => Promise<{ regions: Region[] }>} */

@@ -3,7 +3,7 @@
 import { sum } from "./dom.js";
 import { makeStore } from "./store.js";
 
-/** @import { Deck } from "./cards.js" */
+/** @import { Deck, Source } from "./cards.js" */
 /** @import { Opinion } from "./pairing.js" */
 /** @import { Pair } from "./pairs.js" */
 /** @import { Compared, Decisions, Doubt, Doubts, Facts, History, Layout, Looked, Note, Quality, Region, Scores, Session, Tables, Why, Worklist } from "./server.js" */
@@ -43,7 +43,7 @@ const store = makeStore({
   compared: /** @type {Compared & { other: string, place: number, pairs: { codes: Uint16Array, list: Pair[] } } | null} */ (null), // place: which one was looked at last
   worklist: /** @type {Worklist | null} */ (null), // of the folder, once it was asked for
   unlike: /** @type {{ rows: Uint8Array, count: number } | null} */ (null), // patches unlike any seed, where some are borrowed
-  opinion: /** @type {{ of: Uint8Array | null, pairs: Opinion[] } | null} */ (null), // where a second model differs; of: from which labels
+  opinion: /** @type {{ of: Uint8Array | null, pairs: Opinion[], source: Source } | null} */ (null), // where a second model differs; of: from which labels
   regions: /** @type {Region[] | null} */ (null), // the labels as regions, while they are shown
   border: /** @type {number | null} */ (null), // score from which a patch is of class 1; null is where it is the highest
   unsent: /** @type {Unsent[]} */ ([]), // of this session
@@ -79,6 +79,7 @@ const store = makeStore({
   seedsOpen: false, // whether the list of the seeds is
   quality: /** @type {{ of: string, found: Quality | null, problem: string } | null} */ (null), // what the check tells, of which session
   checkOther: /** @type {string | null} */ (null), // the session whose answers are compared with these
+  command: /** @type {{ line: string, isCopied: boolean, of: string } | null} */ (null), // the one that was asked for; of: which session
   card: /** @type {Deck | null} */ (null), // the patches that one is asked about, and which of them now
   gallery: /** @type {import("./gallery.js").Gallery | null} */ (null),
   picked: /** @type {number[]} */ ([]), // of its pictures: rows, or places in what was found elsewhere

@@ -4,7 +4,7 @@ import { closeCard, forgetSuggested, goOn, showCard } from "./cards.js";
 import { askUnlike } from "./questions.js";
 import { enqueue, follow } from "./requests.js";
 import * as server from "./server.js";
-import { app, isUntold, layer, sessionRequest, show, tell, update } from "./state.js";
+import { app, current, isUntold, layer, sessionRequest, show, tell, update } from "./state.js";
 
 const AT_ONCE = 20, MOST_SHOWN = 1000;
 const FIRST = 6; // typical patches at once: as many as the card has small pictures
@@ -27,18 +27,20 @@ export function suggest() {
   enqueue("Looking for the most telling patches", async () => {
     const asked = await ask(shown);
     // Once round: begin again with those that were passed over.
-    const { patches, flips, cold } = asked.patches.length || !shown.length ? asked : await ask(shown = []);
+    const { patches, flips, cold, source } = asked.patches.length || !shown.length ? asked : await ask(shown = []);
     shown = [...shown, ...patches].slice(-MOST_SHOWN);
     const passing = wasCold && !cold ? "From here on the patches that are most in doubt; Space runs" : "";
     update({ flips, status: patches.length ? passing : "Every patch is seeded" });
-    if (patches.length) showCard({ kind: "suggested", rows: patches, place: 0, isCold: cold });
+    if (patches.length) showCard({ kind: "suggested", rows: patches, place: 0, isCold: cold, source });
   });
 }
 
 /** @param {number[]} but */
-function ask(but) {
-  const { method, embedding } = app;
-  return follow("suggest", (job) => server.suggest(sessionRequest({ method, embedding, n: isUntold() ? FIRST : AT_ONCE, shown: but, job })));
+async function ask(but) {
+  const { method, embedding } = app, how = { method, embedding, n: isUntold() ? FIRST : AT_ONCE, shown: but };
+  /** @type {import("./cards.js").Source} */
+  const source = { what: "suggest", ...how, revision: current().revision };
+  return { source, ...await follow("suggest", (job) => server.suggest(sessionRequest({ ...how, job }))) };
 }
 
 /** Show the next of the patches that are unlike any seed. */

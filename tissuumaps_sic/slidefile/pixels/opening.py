@@ -28,6 +28,7 @@ from tissuumaps_sic.slidefile.pixels.probing import (
     has_same_pixels,
     probe_tiles,
 )
+from tissuumaps_sic.slidefile.pixels.reduced import ReducedSource, find_size
 from tissuumaps_sic.slidefile.pixels.refusals import (
     check_image,
     check_levels,
@@ -73,11 +74,13 @@ def open_source(path: Path) -> Source:
     if not path.is_file():
         # A named pipe would be waited for for ever.
         raise SlideError(f"{path.name!r} is no file; name the slide's file")
+    size = find_size(path)
     try:
-        return _open(path, probe=True)
+        source = _open(path, probe=True)
     except DamagedError:
         # After an error OpenSlide reads nothing more, and the damage may lie where no tissue is.
-        return _open(path, probe=False)
+        source = _open(path, probe=False)
+    return source if size is None else ReducedSource(source, size)
 
 
 def _open(path: Path, *, probe: bool) -> Source:

@@ -25,6 +25,7 @@ from tissuumaps_sic.slidefile.pixels.mending import DamagedTiles, MendedSource
 from tissuumaps_sic.slidefile.pixels.opening import open_source
 from tissuumaps_sic.slidefile.pixels.openslide import dicom_file
 from tissuumaps_sic.slidefile.pixels.probing import backend_errors
+from tissuumaps_sic.slidefile.pixels.reduced import find_size
 from tissuumaps_sic.slidefile.pixels.resampling import find_span, resample
 from tissuumaps_sic.slidefile.pixels.resolution import Resolution, check_resolution, find_resolution
 from tissuumaps_sic.slidefile.pixels.source import Pixels, Size, SlideError, Source, nearest_finer_level
@@ -446,7 +447,8 @@ def open_slide(path: Path | str, *, mpp: float | None = None, icc: bool = False)
     Raises
     ------
     SlideError
-        There is no such file, it is no slide, its pixels cannot be read, or its profile cannot convert them.
+        There is no such file, it is no slide or one's smaller picture, its pixels cannot be read, or its
+        profile cannot convert them.
     ValueError
         `mpp` is not a positive number.
 
@@ -459,6 +461,11 @@ def open_slide(path: Path | str, *, mpp: float | None = None, icc: bool = False)
     """
     if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
         raise ValueError(f"the slide's µm per pixel must be a positive number, not {mpp:g}")
+    if find_size(Path(path)) is not None:
+        raise SlideError(
+            f"{Path(path).name!r} is the picture of a slide that was made smaller for a bundle, and cannot "
+            "be embedded; name the slide itself"
+        )
     slide = open_pixels(Path(path))
     if icc:
         try:

@@ -2,7 +2,8 @@
 
 import { isDone } from "../cards.js";
 import { button, count, html } from "../dom.js";
-import { askAbout, knownPairs, nextOpinion } from "../opinion.js";
+import { copySource } from "../commands.js";
+import { askAbout, knownPairs, nextOpinion, sourceOfPairs } from "../opinion.js";
 import { left, question } from "../pairing.js";
 import { app, isSlow } from "../state.js";
 
@@ -16,10 +17,11 @@ export const opinion = {
 };
 
 function pairs() {
-  const known = knownPairs();
-  if (!known) return [];
-  if (!known.length) return [html("span", { class: "text-muted" }, "says the same everywhere")];
-  return known.map((pair, i) => button(`${question(pair)} ${count(left(pair, isDone))}`,
+  const known = knownPairs(), source = sourceOfPairs();
+  if (!known || !source) return [];
+  const line = button("Copy as command", "The command that lists these patches", () => copySource(source), { id: "sic-opinion-command", disabled: isSlow() });
+  if (!known.length) return [html("span", { class: "text-muted" }, "says the same everywhere"), line];
+  return [...known.map((pair, i) => button(`${question(pair)} ${count(left(pair, isDone))}`,
     `${count(pair.count)} patches; ${count(left(pair, isDone))} of them, spread over the slide, are left to be asked about`,
-    () => askAbout(pair), { class: "btn btn-sm btn-outline-secondary sic-opinion-pair", id: `sic-opinion-${i}`, disabled: isSlow() }));
+    () => askAbout(pair), { class: "btn btn-sm btn-outline-secondary sic-opinion-pair", id: `sic-opinion-${i}`, disabled: isSlow() })), line];
 }

@@ -1,6 +1,7 @@
 /** What is made of labels: regions and files. */
 
 import { button, html, classTag, share, toggle } from "../dom.js";
+import { copyLabels } from "../commands.js";
 import { menu } from "../menus.js";
 import { exportAs, write } from "../outputs.js";
 import { toggleRegions } from "../regions.js";
@@ -16,6 +17,10 @@ export const outputs = {
       { id: "sic-regions", disabled: isSlow() }),
     menu("Export ▾", exportAs, { id: "sic-export", disabled: isSlow(), title: "Get the labels as a file", "aria-label": "Export" },
     tables().exports.map(({ name, words, use }) => ({ value: name, text: words, title: use }))),
+    menu("Copy as command ▾", copyLabels, { id: "sic-copy-command", disabled: isSlow(), "aria-label": "Copy as command",
+      title: "The line of the command line that gives these labels, or an export of them, again" },
+    [{ value: "", text: "These labels", title: "tissuumaps-sic run: the same labels from the same seeds" },
+      ...tables().exports.map(({ name, words, use }) => ({ value: name, text: `Export: ${words}`, title: use }))]),
     button("Write into h5ad", app.facts?.unwritable ? `Not here: ${app.facts.unwritable}` : "Adds sic_label, sic_score and sic_seed to the file itself",
       write, { id: "sic-write", disabled: isSlow() || run.stale || Boolean(app.facts?.unwritable) }))] : []),
 };

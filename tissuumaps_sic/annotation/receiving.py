@@ -1,0 +1,291 @@
+"""Sessions that come home from a reader elsewhere: found in what was sent, and merged by their names.
+
+Nothing that lies beside the slide is ever lost: a session that went on takes the place of what it began with,
+and where both sides went on, seeds that contradict nobody come to the one that is here, as steps that can be
+undone, while the other is kept whole beside it.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from zipfile import BadZipFile, ZipFile
+
+from tissuumaps_sic.annotation.actions import Action
+from tissuumaps_sic.annotation.branches import bring_back
+from tissuumaps_sic.annotation.classes import make_class, next_color
+from tissuumaps_sic.annotation.records import SessionError
+from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.annotation.store import (
+    SUFFIX,
+    editing,
+    is_session_name,
+    load_session,
+    save_session,
+    session_names,
+    session_path,
+)
+from tissuumaps_sic.slidefile.errors import WrongUseError
+from tissuumaps_sic.slides.slide import EmbeddedSlide
+
+_MOST_BYTES, _MOST_SESSIONS = 2**28, 100
+_LONGEST_NAME = 40
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A patch that two sessions of one name seed with two classes.
+
+    Attributes
+    ----------
+    patch : str
+        Its name.
+    here, there : str
+        Names of the classes: of the session that was here, and of the one that came.
+    """
+
+    patch: str
+    here: str
+    there: str
+
+
+@dataclass(frozen=True)
+class Received:
+    """What became of a session that came home.
+
+    Attributes
+    ----------
+    name : str
+        Of the session.
+    how : "new", "went on", "known" or "merged"
+        It lay not here; it goes on from the one that did; there is nothing new in it; both went on.
+    path : Path
+        Of the session's file.
+    n_seeds : int
+        How many seeds came with it: all that a new one has.
+    conflicts : tuple of Conflict
+        Of one that was merged: the class that was here stays.
+    kept : Path or None
+        Where the one that came is kept whole, of one that was merged.
+    """
+
+    name: str
+    how: str
+    path: Path
+    n_seeds: int
+    conflicts: tuple[Conflict, ...] = ()
+    kept: Path | None = None
+
+
+def receive_sessions(slide: EmbeddedSlide, sent: Path, *, name: str | None = None) -> list[Received]:
+    """Take the sessions of a slide out of what a reader sent, and put them beside the slide.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    sent : Path
+        A session's file, a zip of some (a bundle too), or a folder of some.
+    name : str, optional
+        What the session is called here, where it is one alone; by default as there, or, where it has no name
+        there, as its reader.
+
+    Raises
+    ------
+    SessionError
+        When there is none, or one is damaged or of another slide; nothing is then written.
+    OSError
+        When the folder cannot be written.
+    """
+    with _open_sent(sent) as files:
+        found = [(file, load_session(file, slide)) for file in files if _may_be_of(slide, file, files)]
+    if not found:
+        raise SessionError(f"{sent}: holds no session ({SUFFIX}) of {slide.name}")
+    if name is not None and len(found) > 1:
+        told = ", ".join(file.name for file, _ in found)
+        raise WrongUseError(f"--as {name}: there are several sessions ({told}); name one of these files")
+    named = [(name or _name_of(slide, file, session), session) for file, session in found]
+    twice = {each for each, _ in named if [other for other, _ in named].count(each) > 1}
+    if twice:
+        raise WrongUseError(
+            f"{sent}: holds two sessions for {min(twice)}; give one of their files, with --as"
+        )
+    for each, _ in named:
+        session_path(slide.path, each)
+    with editing(slide.path):
+        return [_receive(slide, each, session) for each, session in named]
+
+
+@contextmanager
+def _open_sent(sent: Path) -> Iterator[list[Path]]:
+    """Yield the files of sessions in what was sent."""
+    if sent.is_dir():
+        yield sorted(path for path in sent.iterdir() if path.name.endswith(SUFFIX))
+    elif sent.suffix.lower() == ".zip":
+        with tempfile.TemporaryDirectory(prefix="tissuumaps-sic-") as folder:
+            yield _unpack(sent, Path(folder))
+    else:
+        if not sent.exists():
+            raise SessionError(
+                f"{sent}: no such file; name the session ({SUFFIX}) that came, or a zip or folder"
+            )
+        yield [sent]
+
+
+def _unpack(sent: Path, folder: Path) -> list[Path]:
+    """Unpack the sessions of a zip, wherever in it they lie, under their own names alone."""
+    found = []
+    try:
+        with ZipFile(sent) as archive:
+            # What a Mac puts beside each file is none.
+            members = [
+                each
+                for each in archive.infolist()
+                if each.filename.endswith(SUFFIX) and not PurePosixPath(each.filename).name.startswith(".")
+            ]
+            if len(members) > _MOST_SESSIONS or sum(each.file_size for each in members) > _MOST_BYTES:
+                raise SessionError(f"{sent.name}: its sessions are too many or too large to be right")
+            for number, member in enumerate(members):
+                # A folder each: two may have one name.
+                place = folder / str(number) / PurePosixPath(member.filename.replace("\\", "/")).name
+                place.parent.mkdir()
+                with archive.open(member) as packed:
+                    place.write_bytes(packed.read(member.file_size))
+                found.append(place)
+    except (BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError) as error:
+        raise SessionError(f"{sent.name}: is no whole zip ({error}); have it sent again") from error
+    return found
+
+
+def _may_be_of(slide: EmbeddedSlide, file: Path, files: list[Path]) -> bool:
+    """Return whether a file is to be read: of several those that are named after the slide."""
+    return len(files) == 1 or file.name.startswith(f"{slide.name}.")
+
+
+def _name_of(slide: EmbeddedSlide, file: Path, session: Session) -> str:
+    """Return what a session is called: as there, else as the only person who worked on it."""
+    base = file.name.removesuffix(SUFFIX).removesuffix(".json")
+    given = base.removeprefix(slide.name).removeprefix(".") if base.startswith(slide.name) else ""
+    if not given and "." in base and base != slide.name:
+        given = base.rpartition(".")[2]
+    if given and is_session_name(given):
+        return given
+    users = {action.user for action in session.every_action if action.user}
+    reader = re.sub(r"[^\w -]", " ", min(users)).strip()[:_LONGEST_NAME].strip() if len(users) == 1 else ""
+    if reader and is_session_name(reader):
+        return reader
+    raise WrongUseError(
+        f"{file.name}: has no session's name, and does not tell one person who made it; say with --as NAME "
+        "what it is to be called here"
+    )
+
+
+def _receive(slide: EmbeddedSlide, name: str, sent: Session) -> Received:
+    path = session_path(slide.path, name)
+    others = [(each, load_session(session_path(slide.path, each), slide)) for each in _copies(slide, name)]
+    if not path.exists():
+        save_session(path, sent)
+        return Received(name, "new", path, len(sent.seeds))
+    here = load_session(path, slide)
+    if _holds(here, sent) or any(_holds(other, sent) for _, other in others):
+        return Received(name, "known", path, 0)
+    if _holds(sent, here):
+        save_session(path, _go_on(slide, here, sent))
+        new = sum(patch not in here.seeds for patch in sent.seeds)
+        return Received(name, "went on", path, new)
+    merged, n_seeds, conflicts = merge_seeds(here, sent, user=name)
+    kept = _place_copy(slide, name)
+    save_session(kept, sent)
+    save_session(path, merged)
+    return Received(name, "merged", path, n_seeds, conflicts, kept)
+
+
+def merge_seeds(here: Session, sent: Session, *, user: str = "") -> tuple[Session, int, tuple[Conflict, ...]]:
+    """Return a session with the seeds of another one that contradict none of its own, class by class by name.
+
+    Parameters
+    ----------
+    here, sent : Session
+        Of the same patches.
+    user : str, default=""
+        Who has made the steps that this takes.
+
+    Returns
+    -------
+    merged : Session
+    n_seeds : int
+        How many came.
+    conflicts : tuple of Conflict
+        Where the other says another class, by the patch's name.
+
+    Raises
+    ------
+    SessionError
+        When there would be too many classes.
+    """
+    own, names = here.seeds, [each.name for each in here.classes]
+    new: dict[str, list[str]] = {}
+    conflicts = []
+    for patch, label in sent.seeds.items():
+        name = sent.classes[label].name
+        if patch not in own:
+            new.setdefault(name, []).append(patch)
+        elif names[own[patch]] != name:
+            conflicts.append(Conflict(patch, names[own[patch]], name))
+    merged = here
+    for name, patches in new.items():
+        known = [each.name for each in merged.classes]
+        if name not in known:
+            taken = {each.color for each in merged.classes}
+            wanted = next(each.color for each in sent.classes if each.name == name)
+            color = next_color(merged.classes) if wanted in taken else wanted
+            merged = merged.add_class(make_class(name, color), user=user)
+            known.append(name)
+        merged = merged.seed(patches, known.index(name), user=user)
+    n_seeds = sum(len(patches) for patches in new.values())
+    return merged, n_seeds, tuple(sorted(conflicts, key=lambda each: each.patch))
+
+
+def _holds(one: Session, other: Session) -> bool:
+    """Return whether one session goes on from another: all that was done there is in it, undone or not."""
+    if one.initial_classes != other.initial_classes or (other.run is not None and one.run is None):
+        return False
+    own, others = _list_lines(one), _list_lines(other)
+    # Where both have the same, the one that was changed later is where somebody went to.
+    return _are_in(others, own) and (not _are_in(own, others) or one.revision >= other.revision)
+
+
+def _list_lines(session: Session) -> list[tuple[Action, ...]]:
+    """Return every line of actions that there ever was: the one that counts, and that of each branch."""
+    actions, branches = session.actions, session.branches
+    return [actions, *(bring_back(actions, branches, branch.number)[0] for branch in branches)]
+
+
+def _are_in(some: list[tuple[Action, ...]], others: list[tuple[Action, ...]]) -> bool:
+    """Return whether each of some lines is the beginning of one of others."""
+    return all(any(line[: len(each)] == each for line in others) for each in some)
+
+
+def _go_on(slide: EmbeddedSlide, here: Session, sent: Session) -> Session:
+    """Return the session that came, as pages that have seen the other one notice it."""
+    seen = here.seen_patches(slide.n_patches) | sent.seen_patches(slide.n_patches)
+    revision = max(here.revision, sent.revision) + 1
+    return (sent.with_seen(seen) if seen.any() else sent).model_copy(update={"revision": revision})
+
+
+def _copies(slide: EmbeddedSlide, name: str) -> list[str]:
+    """Return the names of the sessions that were kept whole of one that was merged."""
+    beginning = name[: _LONGEST_NAME - 4]
+    return [
+        each for each in session_names(slide.path) if re.fullmatch(rf"{re.escape(beginning)} \d{{1,3}}", each)
+    ]
+
+
+def _place_copy(slide: EmbeddedSlide, name: str) -> Path:
+    taken = set(_copies(slide, name))
+    beginning = name[: _LONGEST_NAME - 4].strip()
+    number = next(number for number in range(2, 1000) if f"{beginning} {number}" not in taken)
+    return session_path(slide.path, f"{beginning} {number}")

@@ -1,0 +1,77 @@
+"""`bundle`: a slide as one file for a reader elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import shlex
+from pathlib import Path
+
+from tissuumaps_sic.commands.options import add_file, add_json, pick_given
+from tissuumaps_sic.slidefile.console import as_wrong_use, read_positive
+from tissuumaps_sic.slidefile.errors import WrongUseError
+
+log = logging.getLogger(__name__)
+
+HELP = "a slide as one file for a reader elsewhere, who opens it by `open`"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
+    add_file(parser)
+    parser.add_argument(
+        "--mpp",
+        type=read_positive,
+        metavar="UM",
+        help="of the picture's pixels (default: 1; finer is larger)",
+    )
+    parser.add_argument(
+        "--session",
+        metavar="NAME",
+        help='a session that goes along, "" the shared one (default: none, so that the reader sees nobody '
+        "else's seeds and labels)",
+    )
+    parser.add_argument("--image", type=Path, metavar="SLIDE", help="default: as the project names it")
+    parser.add_argument("--no-image", action="store_true", help="the patches alone")
+    parser.add_argument("-o", "--output", type=Path, metavar="ZIP", help="default: <slide>.bundle.zip here")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the bundle."""
+    from tissuumaps_sic.annotation.records import SessionError
+    from tissuumaps_sic.annotation.store import session_path
+    from tissuumaps_sic.export.bundle import ENDING, holds_labels, write_bundle
+    from tissuumaps_sic.labelling.progress import bar
+
+    if options.no_image and (options.image or options.mpp):
+        raise WrongUseError(
+            "--no-image: leaves out the image that --image and --mpp are of; give one of them"
+        )
+    if options.session is not None:
+        with as_wrong_use(SessionError):
+            path = session_path(options.file, options.session)
+        if not path.exists():
+            raise WrongUseError(f"--session {options.session!r}: there is no {path.name} beside the slide")
+    target = options.output or Path(f"{options.file.stem}{ENDING}")
+    given = pick_given(options, "mpp", "image", "session")
+    with bar() as progress:
+        manifest = write_bundle(
+            options.file, target, with_image=not options.no_image, progress=progress, **given
+        )
+    if holds_labels(options.file):
+        log.warning(
+            "%s: labels were written into it, which the reader gets too; bundle a copy without them where "
+            "the reader is to be blind",
+            options.file.name,
+        )
+    if options.json:
+        report = {"output": str(target), **manifest.model_dump(by_alias=True)}
+        print(json.dumps(report, ensure_ascii=False))
+    else:
+        size = target.stat().st_size
+        image = f"a picture at {manifest.image_mpp:g} µm/px" if manifest.image_mpp else "no picture"
+        print(f"{target}: {size / 2**20:.1f} MB, with {image}; the reader opens it by")
+        print(f"  {shlex.join(['tissuumaps-sic', 'open', target.name])}")
+    return 0
