@@ -18,7 +18,7 @@ from tissuumaps_sic.annotation.classes import (
 )
 from tissuumaps_sic.annotation.colors import choose_color
 from tissuumaps_sic.annotation.records import SessionError
-from tissuumaps_sic.annotation.seed_files import INSIDE, Brought, bring_seeds, open_seed_file
+from tissuumaps_sic.annotation.seed_files import INSIDE, TABLES, Brought, bring_seeds, open_seed_file
 from tissuumaps_sic.annotation.store import load_session
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.slidefile.provenance import MAIN
@@ -156,7 +156,9 @@ def find_seeds(folder: Path, names: Sequence[str]) -> Path | None:
 def tell_brought(name: str, brought: Brought) -> None:
     """Log how many seeds a file gave each class, and what of it was left out."""
     counts = [f"{n:,} of {each.name}" for each, n in zip(brought.classes, brought.counts, strict=True)]
-    log.info("%s: seeds: %s", name, join_names(counts))
+    # Who has written a table has counted its rows.
+    if not name.lower().endswith(TABLES):
+        log.info("%s: seeds: %s", name, join_names(counts))
     for told in brought.told:
         log.warning("%s: %s", name, told)
 

@@ -549,7 +549,7 @@ def test_a_read_only_server_refuses_each_endpoint_that_writes_and_says_so(plain,
     before = sorted(folder.rglob("*"))
     plain.application.config["READ_ONLY"] = True
     response = post(plain, name, {"h5ad": H5AD, **SEED})
-    writes = ("bring", "change", "draw", "look", "merge", "offer", "run", "write")
+    writes = ("bring", "change", "draw", "look", "merge", "offer", "preview", "run", "write")
     assert (response.status_code == 403) == (name in writes)
     assert ("read-only" in response.text) == (response.status_code == 403)
     assert post(plain, "open", {"h5ad": H5AD}).status_code == 200
