@@ -25,6 +25,7 @@ SLOW = (
     "browser/test_tools.py",
     "embedder/commands/test_cli.py",
     "embedder/encoders/test_encoders.py",
+    "embedder/encoders/test_cards.py",
     "browser",
     "tissuumaps_sic/viewer/test_many_at_once.py",
     "tissuumaps_sic/viewer/test_odd_files.py",

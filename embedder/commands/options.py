@@ -71,6 +71,18 @@ def add_patches(parser: argparse.ArgumentParser) -> None:
         help="the polygons count from the corner of the scanned part, as QuPath's do on slides with bounds",
     )
     parser.add_argument("--min-tissue", type=read_share, help="least share of tissue in a patch; 0 takes all")
+    parser.add_argument(
+        "--icc",
+        action="store_true",
+        help="convert colours to sRGB by each slide's own ICC profile; a slide without one stays as it is",
+    )
+    parser.add_argument(
+        "--damage-limit",
+        type=read_share,
+        metavar="SHARE",
+        help="largest share of patches where a slide is damaged, which are read from another level; above "
+        "it the slide is refused",
+    )
 
 
 def add_device(parser: argparse.ArgumentParser, *, precision: str | None = None) -> None:

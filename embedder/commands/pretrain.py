@@ -63,5 +63,6 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_report(asdict(result))
     else:
-        print(f"embedder embed SLIDE -o DIR --encoder {result.encoder} --patch-size {options.patch_size}")
+        given = f"--patch-size {options.patch_size}{' --icc' if options.icc else ''}"
+        print(f"embedder embed SLIDE -o DIR --encoder {result.encoder} {given}")
     return 1 if result.failures else 0

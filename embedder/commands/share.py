@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,8 @@ def run(options: argparse.Namespace) -> int:
         tuple(options.keep),
         tuple(options.allow),
     )
-    files = dict.fromkeys(path for path, _ in find_h5ads(options.files))
+    files = list(dict.fromkeys(path for path, _ in find_h5ads(options.files)))
+    _refuse_twins(files)
     items = [BatchItem(path, (path,)) for path in files]
     if len(items) == 1:
         outcome = Outcome(items[0], "done", report=sharer(items[0]).report)
@@ -88,6 +90,29 @@ def run(options: argparse.Namespace) -> int:
         items, sharer, folder=options.output, recipe=recipe, tell=_tell, options=options,
         remember=items[0].path.parent,
     )  # fmt: skip
+
+
+def _refuse_twins(files: Sequence[Path]) -> None:
+    """See that no two files are of slides of one name: the copy of one would take the place of the other's.
+
+    Raises
+    ------
+    WrongUseError
+        Two are.
+    """
+    from tissuumaps_sic.slidefile.h5ad import SlideFileError
+    from tissuumaps_sic.slidefile.provenance import read_provenance
+
+    seen: dict[str, Path] = {}
+    for path in files:
+        # What cannot be read is told when it is its turn.
+        with suppress(SlideFileError, OSError):
+            twin = seen.setdefault(read_provenance(path).slide.name or path.stem, path)
+            if twin != path:
+                raise WrongUseError(
+                    f"{twin} and {path} are of slides of the same name, and so would be their copies; share "
+                    "them into two folders"
+                )
 
 
 @dataclass(frozen=True)

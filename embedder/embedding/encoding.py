@@ -14,6 +14,7 @@ from embedder.encoders.load import load_encoder
 from embedder.encoders.network import Choice, Encoder, choose_device
 from embedder.encoders.told import Told
 from embedder.isolation.program import Progress
+from embedder.patches.damage import Tally
 from embedder.patches.grid import PatchGrid, stride_of
 from embedder.patches.reading import iter_patches
 from tissuumaps_sic.slidefile import leases
@@ -56,17 +57,33 @@ def plan_cells(encoder: Encoder, options: EmbedOptions) -> CellPlan | None:
     return encoder.plan_cells(options.patch_size, stride_of(options.patch_size, options.overlap))
 
 
+def _note_damage(tally: Tally, indices: Integers, partial: Partial) -> None:
+    """Look where some patches lie, and note what is damaged: it is saved with them, never after them."""
+    tally.look_at(indices)
+    if tally.damaged.any():
+        partial.notes["damage"] = tally.to_notes()
+
+
 def embed_patches(
     slide: Slide,
     grid: PatchGrid,
     encoder: Encoder,
     partial: Partial,
+    tally: Tally,
     *,
     cells: CellPlan | None,
     batch_size: int,
     progress: Progress,
 ) -> Choice:
-    """Embed the patches that are not done; return the precision that all of them have."""
+    """Embed the patches that are not done; return the precision that all of them have.
+
+    Those where the slide is damaged are added to the tally, which `partial` keeps for a run that goes on.
+
+    Raises
+    ------
+    SlideError
+        The slide's pixels cannot be read, or are damaged in too many places.
+    """
     choice = None
     if "choice" in partial.notes:
         # Measuring anew might choose otherwise. This slide's choice binds no later one of the run.
@@ -77,6 +94,7 @@ def embed_patches(
 
     def save(indices: Integers, started: Any) -> None:
         features = encoder.fetch(started)
+        _note_damage(tally, indices, partial)
         partial.write(indices, features.pooled, features.fine)
         progress(partial.written, len(grid))
 

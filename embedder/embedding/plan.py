@@ -22,6 +22,7 @@ from embedder.embedding.slide import count_bytes, count_bytes_beside
 from embedder.encoders.network import Encoder
 from embedder.isolation.child import Child, Limits, LostError
 from embedder.isolation.program import tell_stage
+from embedder.patches.damage import Tally
 from embedder.patches.grid import PatchGrid, TilingError
 from embedder.patches.reading import iter_patches
 from embedder.patches.selection import find_tissue, plan_grid
@@ -198,11 +199,13 @@ def _measure_here(item: SlideInput, options: EmbedOptions, timed: bool) -> _Meas
 def _measure(item: SlideInput, encoder: Encoder, options: EmbedOptions, *, timed: bool) -> _Measured | str:
     try:
         tell_stage("the slide was opened")
-        with open_slide(item.path, mpp=item.mpp or options.slide_mpp) as slide:
+        with open_slide(item.path, mpp=item.mpp or options.slide_mpp, icc=options.icc) as slide:
             tell_stage("its tissue was looked for")
             grid, _ = plan_grid(slide, find_tissue(slide, options), options)
+            tally = Tally(slide, grid, options.damage_limit)
             tell_stage("its patches were read and embedded")
             speed = _speed(slide, grid, encoder, options) if timed else 0.0
+            tally.look_at(np.arange(len(grid)))
         cells = plan_cells(encoder, options)
         width = count_bytes(encoder.dimension, cells, options) + count_bytes_beside(cells)
         return _Measured(len(grid), speed, width, encoder.precision)

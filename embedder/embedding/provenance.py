@@ -13,9 +13,11 @@ from embedder.patches.grid import PatchGrid
 from embedder.patches.tissue import TissueMask
 from tissuumaps_sic.slidefile.pixels.slide import Slide, require_resolution
 from tissuumaps_sic.slidefile.provenance import (
+    DamageRecord,
     EncoderRecord,
     FineRecord,
     GridRecord,
+    ProfileRecord,
     Provenance,
     SlideRecord,
     TissueRecord,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from embedder.embedding.options import EmbedOptions
     from embedder.encoders.fine import CellPlan
     from embedder.encoders.network import Choice, Encoder
+    from embedder.patches.damage import Tally
 
 # What `tissue.tissue_mask` calls its own way of finding tissue.
 _OTSU = "otsu-saturation"
@@ -46,6 +49,8 @@ def describe_wanted(
     mask the tissue is what the slide's colours say.
     """
     resolution = require_resolution(slide)
+    # Where the profile is not applied, nothing depends on it.
+    profile: dict[str, Any] = {"colour_profile": _describe_profile(slide)} if slide.is_converted else {}
     return Provenance(
         slide=SlideRecord(
             name=slide.name,
@@ -54,6 +59,7 @@ def describe_wanted(
             hash=slide.fast_hash(),
             mpp_x=resolution.mpp_x,
             mpp_y=resolution.mpp_y,
+            **profile,
         ),
         grid=GridRecord(target_mpp=options.mpp, patch_size=options.patch_size, overlap=options.overlap),
         tissue=TissueRecord(min_tissue=options.min_tissue, method=_OTSU)
@@ -67,9 +73,18 @@ def describe_wanted(
             dimension=encoder.dimension,
             weights_sha256=encoder.weights_sha256,
             transform=encoder.transform,
+            icc=slide.is_converted,
             storage=options.storage,
         ),
         **_describe_cells(cells),
+    )
+
+
+def _describe_profile(slide: Slide) -> ProfileRecord:
+    profile = slide.profile
+    return ProfileRecord(
+        description=None if profile is None else profile.description,
+        sha256=None if profile is None else profile.sha256,
     )
 
 
@@ -87,6 +102,19 @@ def _describe_cells(cells: CellPlan | None) -> dict[str, Any]:
     return {"fine": record}
 
 
+def _describe_damage(tally: Tally | None, options: EmbedOptions) -> dict[str, Any]:
+    """Return the record of the damage under its name, where there is any."""
+    if tally is None or not tally.damaged.any():
+        return {}
+    record = DamageRecord(
+        patches=int(tally.mended.sum()),
+        left_out=int(tally.lost.sum()),
+        left_out_at=tally.corners_of_lost(),
+        limit=options.damage_limit,
+    )
+    return {"damage": record}
+
+
 def describe(
     slide: Slide,
     grid: PatchGrid,
@@ -97,11 +125,19 @@ def describe(
     *,
     choice: Choice,
     seconds: dict[str, float],
+    tally: Tally | None = None,
 ) -> Provenance:
     """Return a slide's provenance for ``uns['embedder']``, with no path and no person's name."""
     wanted = describe_wanted(slide, mask, encoder, cells, options)
     return Provenance(
-        slide=wanted.slide.model_copy(update={"mpp_source": require_resolution(slide).source}),
+        slide=wanted.slide.model_copy(
+            update={
+                "mpp_source": require_resolution(slide).source,
+                "colour_profile": _describe_profile(slide),
+                # What is left out is not written.
+                **({} if slide.stage is None else {"stage": slide.stage}),
+            }
+        ),
         grid=GridRecord(
             target_mpp=options.mpp,
             patch_size=options.patch_size,
@@ -125,6 +161,7 @@ def describe(
             }
         ),
         **_describe_cells(cells),
+        **_describe_damage(tally, options),
         umap=options.umap,
         versions={name: version(name) for name in _VERSIONS},
         seconds={stage: round(value, 3) for stage, value in seconds.items()},
@@ -153,8 +190,9 @@ def differences(h5ad: Path, wanted: Provenance, options: EmbedOptions) -> list[s
         made = Provenance()
     if not made.is_told:
         return ["it does not say how it was made"]
-    # Files of before there was a choice keep float32, and tell the stride in place of the overlap.
-    implied = {"overlap": _overlap(made.grid), "storage": "float32"}
+    # Files of before there was a choice keep float32 and the slide's own colours, and tell the stride in
+    # place of the overlap.
+    implied = {"overlap": _overlap(made.grid), "storage": "float32", "icc": False}
     found = []
     lacks_cells = wanted.fine is not None and made.fine is None
     for part, values in wanted.document.items():

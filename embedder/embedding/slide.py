@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from embedder.embedding import provenance, rehearsal, writing
 from embedder.embedding.bar import Bar
 from embedder.embedding.encoding import embed_patches, plan_cells
 from embedder.embedding.image import link_image, plan_image
+from embedder.embedding.mapped import select_rows
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.partial import Partial, remove_partial
 from embedder.embedding.request import SlideInput
@@ -32,11 +33,12 @@ from embedder.embedding.umap import fit_umap, srgb_hex
 from embedder.encoders.fine import CellPlan
 from embedder.encoders.network import Encoder
 from embedder.isolation.program import Progress, tell_stage
+from embedder.patches.damage import Tally
 from embedder.patches.grid import PatchGrid, TilingError
 from embedder.patches.selection import find_tissue, measure_cells, plan_grid
 from embedder.patches.tissue import TissueMask
 from tissuumaps_sic.slidefile import leases
-from tissuumaps_sic.slidefile.arrays import Singles
+from tissuumaps_sic.slidefile.arrays import Mask, Singles
 from tissuumaps_sic.slidefile.contract import ContractError, foresee
 from tissuumaps_sic.slidefile.failure import os_errno, os_reason
 from tissuumaps_sic.slidefile.pixels.slide import Slide, open_slide, require_resolution
@@ -137,7 +139,7 @@ def _embed(
     clock = _Clock()
     remove_half_written(h5ad)
     tell_stage("the slide was opened")
-    with open_slide(item.path, mpp=item.mpp or options.slide_mpp) as slide:
+    with open_slide(item.path, mpp=item.mpp or options.slide_mpp, icc=options.icc) as slide:
         require_resolution(slide)
         if h5ad.exists() and not options.overwrite:
             return _keep_file(slide, h5ad, encoder, options)
@@ -152,18 +154,24 @@ def _embed(
             fine=0 if layout.cells is None else layout.cells.width,
             lock=lock,
         )
+        tally = Tally(slide, layout.grid, options.damage_limit, partial.notes.get("damage"))
         with Bar(slide.name) as bar:
             choice = embed_patches(
                 slide,
                 layout.grid,
                 encoder,
                 partial,
+                tally,
                 cells=layout.cells,
                 batch_size=options.batch_size,
                 progress=progress or bar,
             )
         clock.seconds["embed"] = partial.seconds
         X, fine = partial.array(), partial.fine()
+        if tally.lost.any():
+            layout = _leave_out(layout, tally.lost)
+            X = select_rows(X, ~tally.lost, h5ad.parent)
+            fine = None if fine is None else select_rows(fine, ~tally.lost, h5ad.parent)
         tell_stage("UMAP laid its patches out", limited=False)
         with clock.stage("umap"):
             umaps = fit_umap(X) if options.umap else None
@@ -179,11 +187,14 @@ def _embed(
                 options,
                 choice=choice,
                 seconds=clock.seconds,
+                tally=tally,
             )
-            _write(h5ad, slide, layout, (X, fine), umaps, encoder.name, described)
+            _write(h5ad, slide, layout, (X, fine), umaps, encoder.name, described, tally)
         del X, fine  # Windows removes no file that is still mapped
         partial.remove()
+    n_patches = len(layout.grid)
     message = f"{item.path}: {n_patches} patches in {sum(clock.seconds.values()):.0f} s -> {h5ad}"
+    message += tally.tell()
     return SlideResult(str(item.path), "done", message, str(h5ad), n_patches, clock.seconds)
 
 
@@ -212,6 +223,11 @@ def _lay_out(slide: Slide, h5ad: Path, encoder: Encoder, options: EmbedOptions, 
     return _Layout(mask, thumbnail, grid, shares, cells, wanted, image, project)
 
 
+def _leave_out(layout: _Layout, lost: Mask) -> _Layout:
+    """Return the layout without the patches of which a part cannot be read at any level."""
+    return replace(layout, grid=layout.grid.select(~lost), shares=layout.shares[~lost])
+
+
 def _write(
     h5ad: Path,
     slide: Slide,
@@ -220,6 +236,7 @@ def _write(
     umaps: tuple[Singles, Singles] | None,
     encoder_name: str,
     described: Provenance,
+    tally: Tally,
 ) -> None:
     """Write the file of a slide, its project, and the link to its image."""
     grid = layout.grid
@@ -247,6 +264,7 @@ def _write(
             fine=None
             if fine is None or layout.cells is None
             else (fine, measure_cells(grid, layout.mask, layout.cells.side)),
+            damaged=tally.mended[~tally.lost] if tally.mended.any() else None,
         )
         link_image(layout.image)
 

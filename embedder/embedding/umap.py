@@ -5,9 +5,8 @@ from __future__ import annotations
 import atexit
 import functools
 import logging
-import shutil
-import tempfile
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from embedder.embedding.mapped import forget_pages
 from tissuumaps_sic.slidefile.arrays import Singles
+from tissuumaps_sic.slidefile.temporary import hold_folder
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,8 @@ def _find_cache() -> None:
     """Give numba, which compiles UMAP, a place to keep what it compiled, where it would find none.
 
     It looks beside UMAP's own files and then in the user's home, and refuses to work where neither can be
-    written. The place is nobody else's, since what is found there is executed, and goes with this process.
+    written. The place is nobody else's, since what is found there is executed, and goes with this process, or
+    when a later one finds that it was killed.
     """
     import importlib.util
 
@@ -163,9 +164,9 @@ def _find_cache() -> None:
         Path.home()
         numba.njit(cache=True)(probe)
     except RuntimeError:
-        folder = tempfile.mkdtemp(prefix="embedder-numba-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        settings.CACHE_DIR = folder
+        held = ExitStack()
+        settings.CACHE_DIR = str(held.enter_context(hold_folder("embedder-numba-")))
+        atexit.register(held.close)
 
 
 def _fit_layout(

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.embedding.mapped import forget_pages
-from tissuumaps_sic.slidefile.arrays import Integers, Singles
+from tissuumaps_sic.slidefile.arrays import Integers, Mask, Singles
 from tissuumaps_sic.slidefile.contract import ContractError, check
 from tissuumaps_sic.slidefile.failure import as_os_errors
-from tissuumaps_sic.slidefile.provenance import FINE, FINE_TISSUE, Provenance, provenance_in
+from tissuumaps_sic.slidefile.provenance import DAMAGED, FINE, FINE_TISSUE, Provenance, provenance_in
 from tissuumaps_sic.slidefile.writing import replacing
 
 # Written at once.
@@ -39,6 +39,7 @@ def write_slide(
     tmap: dict[str, Any],
     thumbnail: npt.NDArray[np.uint8] | None = None,
     fine: tuple[npt.NDArray[np.float16], npt.NDArray[np.uint8]] | None = None,
+    damaged: Mask | None = None,
 ) -> None:
     """Write one slide's file, atomically.
 
@@ -67,6 +68,8 @@ def write_slide(
     fine : ndarrays of shape (n, side * side * channels), float16, and (n, side * side), uint8, optional
         Embeddings of the cells of each patch's middle, which may be a memory map as `X`, and the percent of
         each cell that is tissue; the provenance tells the side and the channels.
+    damaged : ndarray of shape (n,), bool, optional
+        Whether a part of a patch was read from another level, because the slide is damaged there.
 
     Raises
     ------
@@ -93,6 +96,8 @@ def write_slide(
         "library_id": library,
         "tissue": np.asarray(tissue, dtype=np.float32),
     }
+    if damaged is not None:
+        columns[DAMAGED] = np.asarray(damaged, dtype=np.bool_)
     obs = pd.DataFrame(columns, index=names)
     obsm: dict[str, npt.NDArray[Any]] = {"spatial": np.asarray(centres, dtype=np.float64)}
     if umap2 is not None and umap3 is not None:

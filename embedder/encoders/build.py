@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,8 +74,21 @@ def _build_conch(spec: EncoderSpec) -> torch.nn.Module:
     return network
 
 
+def _build_own(spec: EncoderSpec) -> torch.nn.Module:
+    """Build a network that is written in this package."""
+    from embedder.encoders import colours, towers
+
+    makers: dict[str, Callable[[Mapping[str, Any], int], torch.nn.Module]] = {
+        "KEEP": towers.make_keep,
+        "CONCH v1.5": towers.make_conch,
+        "GenBio-PathFM": colours.make_colour_by_colour,
+    }
+    return makers[spec.architecture](spec.arguments, spec.dimension)
+
+
 _BUILDERS: dict[str, Callable[[EncoderSpec], torch.nn.Module]] = {
     "timm": _build_timm,
     "torchvision": _build_torchvision,
     "conch": _build_conch,
+    "own": _build_own,
 }

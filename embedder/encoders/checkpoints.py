@@ -198,6 +198,8 @@ def load_strictly(spec: EncoderSpec, network: torch.nn.Module, checkpoint: Check
 
     own = network.state_dict()
     given = _fuse_attention(_rename_keys(spec, checkpoint))
+    if spec.values is not None:
+        given = spec.values(given)
 
     def spare(key: str) -> bool:
         return key.startswith(spec.heads) or key.endswith("num_batches_tracked")

@@ -61,6 +61,7 @@ def transformers_keys(key: str) -> str:
 _TRANSFORMERS_STEM = {
     "embeddings.cls_token": "cls_token",
     "embeddings.mask_token": "mask_token",
+    "embeddings.register_tokens": "reg_token",
     "embeddings.position_embeddings": "pos_embed",
     "embeddings.patch_embeddings.projection.weight": "patch_embed.proj.weight",
     "embeddings.patch_embeddings.projection.bias": "patch_embed.proj.bias",
@@ -86,3 +87,51 @@ _TRANSFORMERS_LAYERS = {
 def conch_keys(key: str) -> str:
     """Rename a key of CONCH's image tower to that of the tower alone; the text's stay."""
     return key.removeprefix("visual.")
+
+
+def dinov2_keys(key: str) -> str:
+    """Rename a key of DINOv2's own code to timm's; timm's own stay."""
+    if key == "register_tokens":
+        return "reg_token"
+    return key.replace(".mlp.w12.", ".mlp.fc1.").replace(".mlp.w3.", ".mlp.fc2.")
+
+
+def hibou_keys(key: str) -> str:
+    """Rename a key of Hibou to timm's: the hub's file is as of transformers, its authors' as of DINOv2."""
+    return dinov2_keys(transformers_keys(key))
+
+
+def keep_keys(key: str) -> str:
+    """Rename the layer scales of KEEP's file on the hub, which calls them weights, to timm's; others stay."""
+    return re.sub(r"\.(ls[12])\.weight$", r".\1.gamma", key)
+
+
+# What a key of BEiT-3 begins with, and pieces of it. Branch A is for images, branch B for words.
+_BEIT3_STEM = {
+    "beit3.vision_embed.cls_token": "cls_token",
+    "beit3.vision_embed.mask_token": "mask_token",
+    "beit3.encoder.embed_positions.A.weight": "pos_embed",
+}
+_BEIT3_PARTS = (
+    ("beit3.vision_embed.", "patch_embed."),
+    ("beit3.encoder.layer_norm.A.", "norm."),
+    ("beit3.encoder.layers.", "blocks."),
+    (".self_attn_layer_norm.A.", ".norm1."),
+    (".final_layer_norm.A.", ".norm2."),
+    (".self_attn.inner_attn_ln.A.", ".attn.norm."),
+    (".self_attn.out_proj.A.", ".attn.proj."),
+    *((f".self_attn.{part}_proj.A.", f".attn.{part}.") for part in "qkv"),
+    (".ffn.A.ffn_layernorm.", ".mlp.norm."),
+    (".ffn.A.", ".mlp."),
+)
+
+
+def beit3_keys(key: str) -> str:
+    """Rename a key of MUSK, which is a BEiT-3, to timm's; what is for words begins with ``text.`` then."""
+    if key in _BEIT3_STEM:
+        return _BEIT3_STEM[key]
+    if ".B." in key or not key.startswith("beit3.") or key.startswith("beit3.text_embed."):
+        return f"text.{key}"
+    for theirs, ours in _BEIT3_PARTS:
+        key = key.replace(theirs, ours)
+    return key

@@ -24,6 +24,7 @@ from embedder.encoders.checkpoints import (
 )
 from embedder.encoders.foreign import open_foreign
 from embedder.encoders.hub import READY, find_state, find_weights, require_conch
+from embedder.encoders.known import KNOWN, KnownEncoder
 from embedder.encoders.network import Encoder
 from embedder.encoders.outside import Foreign
 from embedder.encoders.packages import list_packages
@@ -56,6 +57,8 @@ class EncoderStatus:
         "ready", or "needs ...".
     usable : bool
         Whether nothing has to be fetched, asked for or installed.
+    unread : tuple of str
+        Facts that no card or repository was at hand for.
     """
 
     name: str
@@ -66,6 +69,7 @@ class EncoderStatus:
     source: str
     state: str
     usable: bool
+    unread: tuple[str, ...] = ()
 
 
 def available_encoders() -> list[EncoderStatus]:
@@ -75,10 +79,13 @@ def available_encoders() -> list[EncoderStatus]:
     for spec in sorted(ENCODERS.values(), key=lambda each: (each.gated, not each.is_free)):
         state = find_state(spec)
         facts = (spec.name, spec.dimension, spec.input_size, spec.mpp, spec.licence, spec.source)
-        statuses.append(EncoderStatus(*facts, state, usable=state == READY))
+        statuses.append(EncoderStatus(*facts, state, usable=state == READY, unread=spec.unread))
     state = "needs --weights FILE: the encoder.safetensors that `embedder pretrain` wrote"
     own = EncoderStatus(SIMCLR, None, None, None, "your own", "your slides", state, usable=False)
-    return [*statuses, own, *map(_describe_package, list_packages())]
+    packages = list_packages()
+    offered = {each.name for each in packages}
+    known = [_describe_known(each) for each in KNOWN.values() if each.name not in offered]
+    return [*statuses, *known, own, *map(_describe_package, packages)]
 
 
 def describe_encoder(name: str) -> list[tuple[str, str]]:
@@ -89,11 +96,17 @@ def describe_encoder(name: str) -> list[tuple[str, str]]:
     UnknownEncoderError
         When it is none.
     """
+    if name in KNOWN:
+        return _list_known(KNOWN[name])
     if name not in ENCODERS:
         raise UnknownEncoderError(_explain_unknown(name))
     spec = ENCODERS[name]
     least, most = spec.mpp_range or (spec.mpp, spec.mpp)
-    trained = "any" if most == float("inf") else f"{least:g}" if least == most else f"{least:g} to {most:g}"
+    trained = f"{least:g} µm/px" if least == most else f"{least:g} to {most:g} µm/px"
+    if most == float("inf"):
+        trained = "any resolution"
+    elif not spec.tells_resolution:
+        trained = "not told"
     layer = "none"
     if spec.fine is not None:
         layer = f"{spec.fine.module}: {spec.fine.channels} numbers for each {spec.fine.stride} px"
@@ -101,9 +114,9 @@ def describe_encoder(name: str) -> list[tuple[str, str]]:
         ("encoder", name),
         ("embedding", f"{spec.dimension}-d"),
         ("what is done to a patch", spec.transform),
-        ("best at", f"{spec.mpp:g} µm/px"),
-        ("trained at", f"{trained} µm/px" if trained != "any" else "any resolution"),
-        ("network", f"{spec.architecture} ({spec.library})"),
+        ("best at", f"{spec.mpp:g} µm/px{'' if spec.tells_resolution else ', by convention'}"),
+        ("trained at", trained),
+        ("network", f"{spec.architecture} ({'written here' if spec.library == 'own' else spec.library})"),
         ("cells", layer),
         ("source", spec.source),
         ("licence", f"{spec.licence} ({'for any use' if spec.is_free else 'read it before you use it'})"),
@@ -111,6 +124,25 @@ def describe_encoder(name: str) -> list[tuple[str, str]]:
         ("state", find_state(spec)),
         ("could not be read", ", ".join(spec.unread) or "nothing"),
     ]
+
+
+def _list_known(known: KnownEncoder) -> list[tuple[str, str]]:
+    return [
+        ("encoder", known.name),
+        ("embedding", f"{known.dimension}-d"),
+        *known.facts,
+        ("best at", f"{known.mpp:g} µm/px"),
+        ("source", known.source),
+        ("licence", f"{known.licence} (read it before you use it)"),
+        ("state", "known, not loaded here"),
+        ("could not be read", known.reason),
+        ("what to do", known.remedy),
+    ]
+
+
+def _describe_known(known: KnownEncoder) -> EncoderStatus:
+    facts = (known.name, known.dimension, known.input_size, known.mpp, known.licence, known.source)
+    return EncoderStatus(*facts, known.state, usable=False, unread=("its network",))
 
 
 def _describe_package(offered: EntryPoint) -> EncoderStatus:
@@ -129,7 +161,7 @@ def format_table(encoders: Sequence[EncoderStatus]) -> list[str]:
             "by file" if status.mpp is None else f"{status.mpp:g}",
             status.licence,
             status.state,
-            status.source,
+            f"{status.source} *" if status.unread else status.source,
         )
         for status in encoders
     ]
@@ -137,6 +169,7 @@ def format_table(encoders: Sequence[EncoderStatus]) -> list[str]:
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
+    lines.append("* Some facts could not be read: embedder encoders --details NAME says which.")
     lines.append("--encoder PATH takes a checkpoint of a CNN above, or what `embedder pretrain` wrote.")
     lines.append(
         "--encoder timm:NAME and hf:OWNER/NAME take any timm model, PATH of a TorchScript or torch.export "
@@ -249,6 +282,8 @@ def _find_file(name: str, weights: Path | None) -> tuple[EncoderSpec | None, Pat
 
 
 def _explain_unknown(name: str) -> str:
+    if name.lower() in KNOWN:
+        return KNOWN[name.lower()].explanation
     choices = [*ENCODERS, SIMCLR]
     close = difflib.get_close_matches(name.lower(), choices, n=3, cutoff=0.5)
     close += [choice for choice in choices if name.lower() in choice and choice not in close]
@@ -313,7 +348,7 @@ def _recognise(checkpoint: Checkpoint) -> EncoderSpec:
     if name is not None:
         log.info("%s: read as a checkpoint of %s, with its mean and resolution", checkpoint.path.name, name)
         return ENCODERS[name]
-    if not keys.isdisjoint(("embeddings.cls_token", "cls_token", "visual.trunk.cls_token")):
+    if any(key.rpartition(".")[2] == "cls_token" for key in keys):
         raise EncoderError(
             f"{checkpoint.path}: is a vision transformer's, which does not tell its transform; "
             f"name it with --encoder NAME --weights {checkpoint.path}"

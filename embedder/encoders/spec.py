@@ -102,14 +102,16 @@ class EncoderSpec:
         µm per pixel at which it is best used.
     source, licence : str
         Of the weights.
-    library : "timm", "torchvision", "conch", "program" or "package"
-        What builds the network.
+    library : "timm", "torchvision", "conch", "own", "program" or "package"
+        What builds the network; "own" are those written in this package.
     architecture : str
         Its name there.
     arguments : mapping
         Given to the library beside the name.
     keys : callable
         Renames a checkpoint's keys to the network's.
+    values : callable, optional
+        Makes the network's tensors of a checkpoint's, by the network's names, where renaming is not enough.
     heads : tuple of str
         Beginnings of the keys, by the network's names, that no embedding needs.
     mpp_range : tuple of float, optional
@@ -140,7 +142,8 @@ class EncoderSpec:
     hub_files : tuple of str
         Names of the file of weights in the repository, where they are not the usual ones.
     unread : tuple of str
-        Facts of this row that no card or repository was at hand for, in words.
+        Facts of this row that no card or repository was at hand for, in words; one of these is
+        "resolution" where µm per pixel are a convention.
     """
 
     name: str
@@ -154,6 +157,7 @@ class EncoderSpec:
     library: str = "timm"
     arguments: Mapping[str, object] = field(default_factory=dict)
     keys: Callable[[str], str] = str
+    values: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] | None = None
     heads: tuple[str, ...] = VIT_HEADS
     mpp_range: tuple[float, float] | None = None
     patch_size: int | None = None
@@ -229,7 +233,14 @@ class EncoderSpec:
             )
         return "; ".join(lines) or None
 
+    @property
+    def tells_resolution(self) -> bool:
+        """Whether the authors say at how many µm per pixel they trained."""
+        return "resolution" not in self.unread
+
     def _suits(self, mpp: float) -> bool:
+        if not self.tells_resolution:
+            return True
         least, most = self.mpp_range or (self.mpp, self.mpp)
         return (1 - _CLOSE) * least <= mpp <= (1 + _CLOSE) * most
 

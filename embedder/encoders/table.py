@@ -1,8 +1,8 @@
 """The encoders: a row of facts about each pretrained network.
 
 Where the facts of a row come from stands above it: the authors' model card or repository, and where a card
-was not at hand, the loaders of TRIDENT (mahmoodlab), LazySlide (rendeirolab) and slide2vec (clemsgrs), which
-agree unless a comment says otherwise.
+was not at hand, the loaders of TRIDENT (mahmoodlab), LazySlide with lazyslide-models (rendeirolab), slide2vec
+(clemsgrs) and raw2features, which agree unless a comment says otherwise.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from embedder.encoders.keys import conch_keys, lite0_keys, transformers_keys
 from embedder.encoders.network import class_and_mean
 from embedder.encoders.newer import NEWER
+from embedder.encoders.paired import PAIRED
 from embedder.encoders.shared import (
     ANY_MPP,
     BIOPTIMUS_MEAN,
@@ -393,5 +394,6 @@ ENCODERS: dict[str, EncoderSpec] = {
             gated=True,
         ),
         *NEWER,
+        *PAIRED,
     )
 }

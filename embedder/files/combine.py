@@ -18,7 +18,7 @@ from tissuumaps_sic.slidefile.contract import ContractError, check
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.failure import as_os_errors
 from tissuumaps_sic.slidefile.kind import tell_kind
-from tissuumaps_sic.slidefile.provenance import MAIN, EmbeddingRecord, Provenance, provenance_in
+from tissuumaps_sic.slidefile.provenance import DAMAGED, MAIN, EmbeddingRecord, Provenance, provenance_in
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 
 # Written at once.
@@ -143,6 +143,7 @@ def _add(base: Path, other: Path, name: str | None, lock: leases.Lock, *, replac
         ):
             X = _matrix(other, source)
             _write_rows(file, key, X, partners, other)
+            _add_damage(file, source, partners)
             write_elem(file["uns"], "embedder", ours.with_embedding(key, theirs).to_json())
             added = Added(
                 base, name, len(partners), int(X.shape[1]), str(X.dtype), float(distances.max(initial=0))
@@ -309,6 +310,24 @@ def _check_partners(
 
 
 # -------------------------------------------------------------------------------------------------- writing
+
+
+def _add_damage(file: h5py.File, source: h5py.File, partners: Index) -> None:
+    """Mark the patches whose new embedding was made where the slide is damaged, beside those that are."""
+    from anndata.io import write_elem
+
+    theirs = source.get(f"obs/{DAMAGED}")
+    if not isinstance(theirs, h5py.Dataset) or theirs.dtype != np.bool_:
+        return
+    marked = theirs[()][partners]
+    ours = file.get(f"obs/{DAMAGED}")
+    if ours is None:
+        obs = file["obs"]
+        order = [str(each) for each in obs.attrs["column-order"]]
+        obs.attrs["column-order"] = np.array([*order, DAMAGED], dtype=h5py.string_dtype())
+    else:
+        marked |= ours[()]
+    write_elem(file["obs"], DAMAGED, marked)
 
 
 def _write_rows(file: h5py.File, key: str, X: h5py.Dataset, rows: Index, source: Path) -> None:

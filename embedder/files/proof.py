@@ -28,7 +28,7 @@ _COMMON = {
 # Classes are named in their column as well as in uns/sic, whose other words are on the list.
 _MADE = {
     *("/", "X", "obs", "var", "obsm", "uns", "obs/_index", "var/_index", "obs/library_id/categories"),
-    *("obs/x0", "obs/y0", "obs/umap_rgb", "obs/library_id", "obs/tissue"),
+    *("obs/x0", "obs/y0", "obs/umap_rgb", "obs/library_id", "obs/tissue", "obs/damaged"),
     *("obs/sic_label", "obs/sic_score", "obs/sic_seed", "obsm/spatial", "obsm/X_umap", "obsm/X_umap_3d"),
     *("obsm/fine", "obsm/fine_tissue"),
     *("uns/sic", "uns/sic_label_colors", "uns/tmap"),

@@ -23,6 +23,7 @@ from embedder.files.proof import ATTRIBUTES, ShareError
 from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.project import tmap_project
 from tissuumaps_sic.slidefile.provenance import (
+    DAMAGED,
     FINE,
     FINE_TISSUE,
     NEEDED,
@@ -32,7 +33,6 @@ from tissuumaps_sic.slidefile.provenance import (
 )
 
 # What may stay; whatever else somebody put into the file goes, unless it is asked for.
-_OBS = ("x0", "y0", "umap_rgb", "library_id", "tissue", "sic_label", "sic_score", "sic_seed")
 _UMAPS = {"X_umap": 2, "X_umap_3d": 3}
 _UNS = ("embedder", "sic", "sic_label_colors", "tmap")
 _GROUPS = ("obs", "var", "obsm", "uns")
@@ -265,6 +265,8 @@ class Copy:
             ),
             "tissue": np.array(obs["tissue"][()], np.float32),
         }
+        if DAMAGED in obs:
+            columns[DAMAGED] = np.array(obs[DAMAGED][()], np.bool_)
         if "sic_label" in obs:
             columns["sic_label"] = _drop_unused(read_elem(obs["sic_label"]))
             columns["sic_score"] = np.array(obs["sic_score"][()], np.float32)

@@ -44,6 +44,10 @@ def _is_flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
+def _is_nothing(value: Any) -> bool:
+    return value is None
+
+
 def _numbers(length: int) -> Rule:
     return lambda value: isinstance(value, list) and len(value) == length and all(map(is_number, value))
 
@@ -98,6 +102,7 @@ ENCODER: Rules = {
     "dimension": is_whole,
     "weights_sha256": _SHA256,
     "transform": _TRANSFORM,
+    "icc": _is_flag,
     "storage": _one_of("float32", "float16"),
     "source": _is_source,
     "licence": _one_of(*(each.licence for each in ENCODERS.values()), "your own"),
@@ -115,6 +120,8 @@ PROVENANCE: Rules = {
         "mpp_x": is_number,
         "mpp_y": is_number,
         "mpp_source": _one_of("tag", "objective power", "user"),
+        # What it says of itself may name the scanner, or its owner.
+        "colour_profile": {"description": _is_nothing, "sha256": _SHA256},
     },
     "grid": GRID,
     "tissue": {
@@ -135,6 +142,8 @@ PROVENANCE: Rules = {
         "layer": _one_of(*(each.fine.module for each in ENCODERS.values() if each.fine is not None)),
         "projection": _one_of(SIGNS),
     },
+    # Where those were that were left out is told by nothing that may stay.
+    "damage": {"patches": is_whole, "left_out": is_whole, "limit": is_number},
     "umap": _is_flag,
     "versions": dict.fromkeys(
         ("tissuumaps-sic", "torch", "umap-learn", "openslide-python", "anndata"), _VERSION
@@ -145,7 +154,8 @@ PROVENANCE: Rules = {
 # Of these a person who has the slide, or its archive's list, could tell which it is.
 SINGLING = (
     *(("slide", "hash"), ("tissue", "parameters", "sha256"), ("tissue", "parameters", "threshold")),
-    *(("encoder", "precision_choice"), ("seconds",)),
+    # Many scanners have a profile of their own.
+    *(("slide", "colour_profile", "sha256"), ("encoder", "precision_choice"), ("seconds",)),
 )
 # Of how labels were made, all that says nothing of who made them, when, and from which slide.
 RUN: Rules = {

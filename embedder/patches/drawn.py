@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from embedder.patches.tissue import TissueMask
-from tissuumaps_sic.slidefile.areas.area import Area, AreaError
+from tissuumaps_sic.slidefile.areas.area import Area, AreaError, Stage
 from tissuumaps_sic.slidefile.areas.files import DRAWINGS, is_drawing, read_areas
 from tissuumaps_sic.slidefile.areas.fill import Shape
 from tissuumaps_sic.slidefile.areas.masks import MASKS, N_VALUES, open_mask, place_mask
@@ -39,9 +39,9 @@ def read_tissue(
     ----------
     slide : Slide
     source : Path
-        A mask image of any scale (`open_mask`), or polygons in level-0 pixels (`read_areas`: GeoJSON, ASAP's
-        XML); or a folder with one for each slide, named like it (``<slide>.png``, ``<slide>_mask.png``,
-        ``<slide>.geojson``...).
+        A mask image of any scale (`open_mask`), or polygons in level-0 pixels (`read_areas`: GeoJSON, the
+        XML of ASAP, ImageScope or NDP.view); or a folder with one for each slide, named like it
+        (``<slide>.png``, ``<slide>_mask.png``, ``<slide>.geojson``...).
     classes : sequence of str
         The polygons' classes, or the mask's values, that are tissue; all polygons, or every value but 0,
         where there are none.
@@ -130,7 +130,7 @@ def _parse_values(classes: Sequence[str], path: Path) -> list[int]:
 def _draw_file(
     slide: Slide, path: Path, classes: Sequence[str], *, from_bounds: bool
 ) -> tuple[Singles, float]:
-    drawn = read_areas(path)
+    drawn = read_areas(path, stage=Stage.of(slide.stage))
     if drawn.from_bounds and not from_bounds and slide.bounds != (0, 0, *slide.size):
         log.warning(
             "%s: only a part of this slide was scanned, and QuPath counts polygons from that part's "

@@ -28,6 +28,12 @@ class PatchOptions:
         Whether polygons count from the corner of the slide's scanned part, as QuPath's do.
     min_tissue : float
         The least share of a patch that is tissue, for it to be taken.
+    icc : bool
+        Whether colours are converted to sRGB by each slide's own profile, where it has one; the tissue is
+        found on the same pixels.
+    damage_limit : float
+        The largest share of a slide's patches that may lie where it is damaged; above it the slide is
+        refused.
     """
 
     mpp: float = 0.5
@@ -38,3 +44,5 @@ class PatchOptions:
     tissue_classes: tuple[str, ...] = ()
     tissue_from_bounds: bool = False
     min_tissue: float = 0.25
+    icc: bool = False
+    damage_limit: float = 0.01

@@ -58,7 +58,7 @@ def iter_patches(slide: Slide, grid: PatchGrid, *, batch_size: int, start: int =
     Raises
     ------
     SlideError
-        While iterating: pixels cannot be read.
+        While iterating: pixels cannot be read, for another reason than that they are damaged; see `Tally`.
     ValueError
         The grid was planned for another slide, `batch_size` is below 1, or `start` is no multiple of it.
 
@@ -69,6 +69,9 @@ def iter_patches(slide: Slide, grid: PatchGrid, *, batch_size: int, start: int =
     Beside three batches, memory is some 50 MB with tiles of 256 pixels, 170 MB with 1024 and 400 MB with
     4096, however large the slide; the slide's library keeps decoded tiles besides. A consumer that stops
     early ends the threads by closing the iterator, or by leaving its loop and letting it go.
+
+    Where the slide is damaged, pixels are those of another level, or white where none has them:
+    `patches.damage.Tally` tells which patches these are.
     """
     if batch_size < 1:
         raise ValueError(f"a batch must have patches; batch_size is {batch_size}")

@@ -96,7 +96,10 @@ def read_strips(
     axis_y: Axis,
     decoders: Executor,
 ) -> Iterator[Strip]:
-    """Read the units that are needed, a row of them at a time; between them lies whatever was in memory."""
+    """Read the units that are needed, a row of them at a time; between them lies whatever was in memory.
+
+    Where the slide is damaged at all levels they are white.
+    """
     level_left = first[0] * axis_x.unit
     piece = max(axis_x.unit, _PIECE_PIXELS // axis_x.unit * axis_x.unit)
 
@@ -111,7 +114,7 @@ def read_strips(
 
         def read(x: int, width: int) -> None:
             left = x - level_left
-            pixels[:, left : left + width] = slide.read(x, top, width, height, level=level)
+            pixels[:, left : left + width] = slide.read_rest(x, top, width, height, level=level)
 
         reads = [
             decoders.submit(read, x, min(piece, right - x))

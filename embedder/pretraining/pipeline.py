@@ -88,8 +88,9 @@ def _pretrain(
     if saved is not None and (done := read_result(folder, mark, failures)) is not None:
         log.info("%s: is there already, made as asked", done.encoder)
         return done
-    store = PatchStore.open(folder / ".patches", drawn)
-    probe_store = PatchStore.open(folder / ".probes", probed) if probed else None
+    limit = options.damage_limit
+    store = PatchStore.open(folder / ".patches", drawn, damage_limit=limit)
+    probe_store = PatchStore.open(folder / ".probes", probed, damage_limit=limit) if probed else None
     stores = [store] if probe_store is None else [store, probe_store]
     result = folder / "encoder.safetensors"
     try:

@@ -45,12 +45,15 @@ class Sample:
         With these patches alone.
     labels : int64 array of shape (n_patches,) or None
         Their values in a truth, where there is one.
+    profile : str or None
+        sha256 of the colour profile by which they are converted to sRGB; None where they are not.
     """
 
     item: SlideInput
     content: str
     grid: PatchGrid
     labels: Integers | None = None
+    profile: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +96,15 @@ def find_candidates(
     candidates, failures = [], []
     for place, item in enumerate(items):
         try:
-            with open_slide(item.path, mpp=item.mpp or options.slide_mpp) as slide:
+            with open_slide(item.path, mpp=item.mpp or options.slide_mpp, icc=options.icc) as slide:
                 mask = find_tissue(slide, options)
-                content = slide.fast_hash()
-                training = Sample(item, content, plan_grid(slide, mask, options)[0])
+                content, profile = slide.fast_hash(), slide.profile
+                converted = profile.sha256 if profile is not None and slide.is_converted else None
+                training = Sample(item, content, plan_grid(slide, mask, options)[0], profile=converted)
                 # Half of a patch is tissue in some place at half overlap, but side by side it may be nowhere.
                 try:
-                    probing = Sample(item, content, plan_grid(slide, mask, replace(options, overlap=0.0))[0])
+                    apart = plan_grid(slide, mask, replace(options, overlap=0.0))[0]
+                    probing = replace(training, grid=apart)
                 except SlideError:
                     probing = _keep_only(training, np.empty(0, np.int64))
                 if truth is not None:
@@ -171,7 +176,8 @@ def digest(samples: Sequence[Sample]) -> str:
     for sample in samples:
         grid = sample.grid
         facts = (sample.content, grid.mpp_x, grid.mpp_y, grid.target_mpp, grid.patch_size, grid.overlap)
-        hashed.update(repr(facts).encode())
+        # What is taken as it is has the digest that it had before there were profiles.
+        hashed.update(repr(facts if sample.profile is None else (*facts, sample.profile)).encode())
         hashed.update(grid.cells.tobytes())
     return hashed.hexdigest()
 
@@ -199,6 +205,11 @@ def _keep_only(sample: Sample, chosen: npt.NDArray[np.integer]) -> Sample:
     keep[chosen] = True
     labels = None if sample.labels is None else sample.labels[keep]
     return replace(sample, grid=sample.grid.select(keep), labels=labels)
+
+
+def drop_rows(sample: Sample, rows: Sequence[int]) -> Sample:
+    """Return a sample without some of its patches."""
+    return _keep_only(sample, np.setdiff1d(np.arange(len(sample.grid)), rows))
 
 
 def leave_out(item: SlideInput, error: Exception) -> str:

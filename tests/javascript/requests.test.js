@@ -14,7 +14,7 @@ beforeEach((context) => {
   asked = [];
   answers = {};
   context.mock.method(globalThis, "fetch", async (address, { body }) => {
-    const endpoint = address.replace("/plugins/SIC/", "");
+    const endpoint = address.replace(/^.*\/plugins\/SIC\//, "");
     asked.push(endpoint);
     const [status, answer] = await (answers[endpoint]?.(JSON.parse(body)) ?? [200, {}]);
     return new Response(JSON.stringify(answer), { status });

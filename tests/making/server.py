@@ -13,16 +13,18 @@ from tissuumaps_sic.viewer.access import reach_of
 
 
 @contextmanager
-def serving(folder):
-    """Serve a folder in a process of its own; gives the process, with its address as `netloc`."""
+def serving(folder, *options):
+    """Serve a folder in a process of its own; gives the process, with its `address` and `netloc`."""
     if not any(folder.glob("*.tmap")):
         (folder / "any.tmap").write_text("{}")
     command = [sys.executable, "-m", "tissuumaps_sic", "serve", str(folder), "--port", "0", "--no-browser"]
+    command += options
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             process.stdout.readline()
             address = process.stdout.readline().strip()
             assert address, "the server did not start"
+            process.address = address
             process.netloc = urlsplit(address).netloc
             yield process
         finally:

@@ -110,6 +110,38 @@ class SeedAction(_Action):
         state.seed(self.patches, self.label)
 
 
+class BringAction(_Action):
+    """Seeds of several classes were taken from a file, and the classes that it needed with them.
+
+    Versions before 0.2 do not know it.
+    """
+
+    kind: Literal["bring"] = "bring"
+    # The file's name.
+    source: str = Field(default="", max_length=300)
+    parts: tuple[SeedAction, ...] = Field(min_length=1)
+    # Classes that the session had not.
+    added: tuple[NumberedClass, ...] = ()
+    # Whether they took the place of the classes that a session begins with, none of which was used.
+    replaces: bool = False
+
+    @property
+    def n_patches(self) -> int:
+        """How many patches it names."""
+        return sum(each.n_patches for each in self.parts)
+
+    @cached_property
+    def packed_line(self) -> str:
+        """Itself as JSON, patches by their rows."""
+        parts = [{**each.model_dump(exclude={"patches"}), "rows": each.patches.kept} for each in self.parts]
+        return to_line({**self.model_dump(exclude={"parts"}), "parts": parts})
+
+    def _apply(self, state: State) -> None:
+        state.take_classes(self.added, replaces=self.replaces)
+        for each in self.parts:
+            state.seed(each.patches, each.label)
+
+
 class ClearAction(_Action):
     """All seeds of this slide were removed."""
 
@@ -265,6 +297,7 @@ REMARKS = (SkipAction, NoteAction, CheckAction, VerifyStartAction, VerifyAnswerA
 
 Action = Annotated[
     SeedAction
+    | BringAction
     | ClearAction
     | AddClassAction
     | EditClassAction

@@ -5,7 +5,7 @@ It is one object:
 ``schema``
     "tissuumaps-sic/session/3", ".../4" where something is packed as told below, or ".../5" where there is
     something that only this version knows (``branches``, ``readers``, ``seen``; actions that are
-    ``REMARKS``). 1 and 2 are read as well.
+    ``REMARKS``, or "bring"). 1 and 2 are read as well.
 ``slide``, ``fingerprint``
     The slide's name, and the fingerprint of its patches, `EmbeddedSlide.fingerprint`.
 ``classes``
@@ -13,7 +13,8 @@ It is one object:
     classes as it is at an action.
 ``actions``
     What was done, in order, each with ``time``, ``user`` and ``kind``: "seed" (``label``, null where seeds
-    are taken back, and ``patches``), "clear", "add-class", "edit-class", "remove-class", "borrow", "return",
+    are taken back, and ``patches``), "bring" (``source``, a file's name, ``parts``, seed actions, and the
+    classes that came with them), "clear", "add-class", "edit-class", "remove-class", "borrow", "return",
     "skip" (``patches``, always named), "note" (``number``, ``text``, ``patch``, ``box``, ``outline``),
     "check" (``checked``), "verify-start" (``sample``, an object as `check_sample.CheckSample` tells: what
     the patches to be asked about follow from), "verify-answer" (``patch``, its name, and ``number``, that
@@ -58,7 +59,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from tissuumaps_sic.annotation.actions import REMARKS, SeedAction, name_place
+from tissuumaps_sic.annotation.actions import REMARKS, BringAction, name_place
 from tissuumaps_sic.annotation.branches import Branch
 from tissuumaps_sic.annotation.patch_rows import PatchIndex, SeedMap, pack, unpack
 from tissuumaps_sic.annotation.records import MOST_UNPACKED, Reading
@@ -298,7 +299,7 @@ def to_text(session: Session) -> str:
     if is_large:
         items, n_packed = _pack_history(lines)
     branches = [_write_branch(each, by_row=by_row) for each in session.branches]
-    has_remarks = any(isinstance(each, REMARKS) for each in session.actions)
+    has_remarks = any(isinstance(each, (*REMARKS, BringAction)) for each in session.actions)
     is_newest = bool(branches or session.readers or session.seen) or has_remarks
     older = PACKED_SCHEMA if by_row or n_packed else SCHEMA
     members = {
@@ -332,7 +333,7 @@ def _has_rows(session: Session) -> bool:
     n_patches = session.seeds.index.n_patches
     return (
         n_patches > 0
-        and all(each.patches.is_known for each in session.every_action if isinstance(each, SeedAction))
+        and all(each.patches.is_known for each in session.every_seeding)
         and (seeds is None or (isinstance(seeds, SeedMap) and not (seeds.labels[n_patches:] >= 0).any()))
     )
 

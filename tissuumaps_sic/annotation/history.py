@@ -12,6 +12,7 @@ from tissuumaps_sic.annotation.actions import (
     Action,
     AddClassAction,
     BorrowAction,
+    BringAction,
     CheckAction,
     ClearAction,
     EditClassAction,
@@ -171,7 +172,9 @@ class _Names:
         return copied
 
     def follow(self, action: Action) -> None:
-        if not isinstance(action, (SeedAction, ClearAction, *REMARKS)):
+        if isinstance(action, BringAction):
+            self._state.take_classes(action.added, replaces=action.replaces)
+        elif not isinstance(action, (SeedAction, ClearAction, *REMARKS)):
             do(self._state, action)
 
     def tell(self, action: Action) -> str:
@@ -200,6 +203,8 @@ def _describe(action: Action, classes: Sequence[SeedClass], lenders: dict[str, s
         case RemoveClassAction():
             assert action.into is not None
             return f"“{classes[action.label].name}” merged into “{classes[action.into].name}”"
+        case BringAction():
+            return f"{_count(action.n_patches, 'seed')} from {action.source or 'a file'}"
         case BorrowAction():
             return f"{_count(len(action.loan.seeds), 'seed')} of {action.loan.slide} borrowed"
         case ReturnAction():

@@ -23,6 +23,7 @@ from tissuumaps_sic.annotation.actions import (
     Action,
     AddClassAction,
     BorrowAction,
+    BringAction,
     CheckAction,
     ClearAction,
     EditClassAction,
@@ -136,7 +137,7 @@ class Session(Record):
         if self.position > len(self.actions):
             raise ValueError(f"position {self.position} lies beyond its {len(self.actions)} actions")
         # Actions that were read without a slide have each their own index.
-        seeded = [each.patches for each in self.every_action if isinstance(each, SeedAction)]
+        seeded = [each.patches for each in self.every_seeding]
         if any(each.slide_index is not self._index for each in seeded):
             self.__dict__["branches"] = tuple(
                 each.model_copy(update={"actions": tuple(map(self._give_index, each.actions))})
@@ -158,12 +159,15 @@ class Session(Record):
         index = self._index
         if index.names is not None or not len(index) > index.n_patches > 0:
             return False
-        by_row = [each.patches.is_known for each in self.every_action if isinstance(each, SeedAction)]
+        by_row = [each.patches.is_known for each in self.every_seeding]
         if self.run is not None and isinstance(self.run.seeds, SeedMap):
             by_row.append(bool((self.run.seeds.labels[: index.n_patches] >= 0).any()))
         return any(by_row)
 
     def _give_index(self, action: Action) -> Action:
+        if isinstance(action, BringAction):
+            parts = tuple(map(self._give_index, action.parts))
+            return action.model_copy(update={"parts": parts})
         if not isinstance(action, SeedAction):
             return action
         return action.model_copy(
@@ -205,6 +209,15 @@ class Session(Record):
         yield from self.actions
         for branch in self.branches:
             yield from branch.actions
+
+    @property
+    def every_seeding(self) -> Iterator[SeedAction]:
+        """Whatever gave patches a class or took it, those that were brought from files part by part."""
+        for action in self.every_action:
+            if isinstance(action, BringAction):
+                yield from action.parts
+            elif isinstance(action, SeedAction):
+                yield action
 
     def rows_of(self, patches: Iterable[str]) -> npt.NDArray[np.int64]:
         """Return the rows of patches by their names; of names that the slide has not, beyond its last."""
@@ -474,6 +487,65 @@ class Session(Record):
         loan = loan.model_copy(update={"seeds": seeds})
         return self._act(BorrowAction(loan=loan, added=tuple(added), replaces=replaces, user=user))
 
+    def bring(
+        self,
+        labels: npt.NDArray[np.integer[Any]],
+        classes: Sequence[SeedClass],
+        *,
+        source: str = "",
+        user: str = "",
+    ) -> Session:
+        """Take seeds from a file, with the classes that they need; can be undone as one step.
+
+        Patches that were seeds before have the class that the file gives them. The classes that a session
+        begins with give way to others while none of them has been used.
+
+        Parameters
+        ----------
+        labels : integer array of shape (n_patches,)
+            Which of `classes` each patch of the slide has; -1 where it is none of the seeds.
+        classes : sequence of SeedClass
+            This session's, and then others.
+        source : str, default=""
+            The file's name.
+        user : str, default=""
+
+        Raises
+        ------
+        SessionError
+            When there are no seeds, or would be too many classes.
+        """
+        state = self.state
+        used = np.unique(labels[labels >= 0]).tolist()
+        if not used:
+            raise SessionError("the file gives this slide no seed; nothing was added")
+        known = {each.name for each in state.classes}
+        new = [number for number in used if classes[number].name not in known]
+        # Only where all that is brought is of other classes, and there are enough of them.
+        replaces = self._is_blank(state) and len(new) == len(used) >= FEWEST_CLASSES
+        kept = [] if replaces else [each.name for each in state.classes]
+        if len(kept) + len(new) > MOST_CLASSES:
+            raise SessionError(
+                f"with its classes there would be {len(kept) + len(new)}, and {MOST_CLASSES} are the most; "
+                "leave some out"
+            )
+        added = tuple(
+            NumberedClass(**classes[number].model_dump(), number=self._next_number + place)
+            for place, number in enumerate(new)
+        )
+        label_of = {name: label for label, name in enumerate([*kept, *(each.name for each in added)])}
+        parts = tuple(
+            SeedAction(
+                label=label_of[classes[number].name],
+                patches=PatchRows(self._index, np.flatnonzero(labels == number)),
+                user=user,
+            )
+            for number in used
+        )
+        return self._act(
+            BringAction(source=source[:300], parts=parts, added=added, replaces=replaces, user=user)
+        )
+
     def give_back(self, path: str, *, user: str = "") -> Session:
         """Drop what is borrowed from the slide at a path, as its loan has it; can be undone."""
         if path not in self.state.loans:
@@ -492,7 +564,7 @@ class Session(Record):
         for action in self.every_action:
             if isinstance(action, AddClassAction):
                 added.append(action.number)
-            elif isinstance(action, BorrowAction):
+            elif isinstance(action, BorrowAction | BringAction):
                 added += [each.number for each in action.added]
         return 1 + max(*added, *self._run_numbers, len(self.initial_classes) - 1)
 

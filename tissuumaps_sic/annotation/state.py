@@ -144,8 +144,8 @@ class State:
         self.classes = [self.classes[each] for each in order]
         self.numbers = [self.numbers[each] for each in order]
 
-    def borrow(self, loan: Loan, added: Sequence[NumberedClass], *, replaces: bool) -> None:
-        """Take over seeds of another slide, after the classes that came with them."""
+    def take_classes(self, added: Sequence[NumberedClass], *, replaces: bool) -> None:
+        """Add the classes that come with seeds from elsewhere, in place of those that are there or not."""
         if replaces:
             if self.has_seeds or self.loans:
                 raise LookupError("classes that have seeds cannot be replaced")
@@ -155,6 +155,10 @@ class State:
             self.add_class(each.number, SeedClass(name=each.name, color=each.color))
         if not FEWEST_CLASSES <= len(self.classes) <= MOST_CLASSES:
             raise LookupError(f"there cannot be {len(self.classes)} classes")
+
+    def borrow(self, loan: Loan, added: Sequence[NumberedClass], *, replaces: bool) -> None:
+        """Take over seeds of another slide, after the classes that came with them."""
+        self.take_classes(added, replaces=replaces)
         self._require(max(loan.seeds.values()))
         # At the end, so that the order does not tell how often it was borrowed.
         self.loans.pop(loan.path, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tissuumaps_sic.annotation.last_run import Run
 from tissuumaps_sic.annotation.lending import lend
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.runs import Labelled
-from tissuumaps_sic.annotation.seeds import Seeds, read_seeds
+from tissuumaps_sic.annotation.seeds import SeedReading, Seeds, is_session
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import editing, load_session, save_session, session_path
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
@@ -65,14 +65,14 @@ class LenderFiles:
     ----------
     h5ad : Path
     seeds : Path or None
-    positive : str or None
+    reading : SeedReading
     session : str
         As for `open_lender`.
     """
 
     h5ad: Path
     seeds: Path | None = None
-    positive: str | None = None
+    reading: SeedReading = field(default_factory=SeedReading)
     session: str = ""
 
     @property
@@ -83,7 +83,7 @@ class LenderFiles:
     @lru_cache(maxsize=1)  # noqa: B019 -- one that is held is what is meant
     def open(self) -> Lender:
         """Return the lender; raises what `open_lender` raises."""
-        return open_lender(self.h5ad, self.seeds, positive=self.positive, session=self.session)
+        return open_lender(self.h5ad, self.seeds, reading=self.reading, session=self.session)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,7 +253,7 @@ def label_named(
     choices: Choices,
     *,
     seeds: Path | None = None,
-    positive: str | None = None,
+    reading: SeedReading = SeedReading(),  # noqa: B008 -- a value
     session: str = "",
     lender: Lender | None = None,
     keeping: bool = False,
@@ -266,8 +266,7 @@ def label_named(
     h5ad : Path
     choices : Choices
     seeds : Path, optional
-    positive : str, optional
-        As for `seeds.read_seeds`.
+    reading : SeedReading, optional
     session : str, default=""
         Name of the session.
     lender : Lender, optional
@@ -295,8 +294,8 @@ def label_named(
             raise SessionError(f"{h5ad.name}: has no session {path.name}; seed it first, or give --seeds")
         found = load_session(path, slide)
         return label(slide, found, choices, found=found, progress=progress)
-    read = read_seeds(seeds, slide, positive=positive)
-    own = load_session(seeds, slide) if seeds.suffix == ".json" else start_session(slide, read)
+    read = reading.read(seeds, slide)
+    own = load_session(seeds, slide) if is_session(seeds) else start_session(slide, read)
     if found and (found.seeds, found.classes, found.loans) != (own.seeds, own.classes, own.loans):
         raise SessionError(
             f"{path.name}: holds other seeds than {seeds.name}; leave --save out, or move it away"
@@ -310,7 +309,13 @@ def _is_seeded(session: Session) -> bool:
     return seeded == set(range(len(session.classes)))
 
 
-def open_lender(h5ad: Path, seeds: Path | None, *, positive: str | None = None, session: str = "") -> Lender:
+def open_lender(
+    h5ad: Path,
+    seeds: Path | None,
+    *,
+    reading: SeedReading = SeedReading(),  # noqa: B008 -- a value
+    session: str = "",
+) -> Lender:
     """Open a slide that lends its seeds.
 
     Parameters
@@ -318,8 +323,7 @@ def open_lender(h5ad: Path, seeds: Path | None, *, positive: str | None = None, 
     h5ad : Path
     seeds : Path, optional
         As for `seeds.read_seeds`; the slide's session of the name `session` where none is given.
-    positive : str, optional
-        As for `seeds.read_seeds`.
+    reading : SeedReading, optional
     session : str, default=""
 
     Raises
@@ -328,7 +332,7 @@ def open_lender(h5ad: Path, seeds: Path | None, *, positive: str | None = None, 
         When something cannot be read.
     """
     slide = open_slide_file(h5ad)
-    found = read_seeds(seeds or session_path(h5ad, session), slide, positive=positive)
+    found = reading.read(seeds or session_path(h5ad, session), slide)
     return Lender(slide, found, "" if seeds else session)
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tissuumaps_sic.commands.options import FORMATS, add_files, add_json
+from tissuumaps_sic.commands.options import FORMATS, add_files, add_json, pick_given
 from tissuumaps_sic.labelling.methods import METHODS, Method
 from tissuumaps_sic.labelling.progress import Progress, bar
 from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked
 from tissuumaps_sic.slidefile.batch_command import find_h5ads, print_one, run_batch
-from tissuumaps_sic.slidefile.console import as_wrong_use, read_share
-from tissuumaps_sic.slidefile.errors import WrongUseError
+from tissuumaps_sic.slidefile.console import as_wrong_use, read_share, read_within
+from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes
 
 if TYPE_CHECKING:
+    from tissuumaps_sic.annotation.seeds import SeedReading
     from tissuumaps_sic.commands.batch import Labelling, LenderFiles
 
 HELP = "label slides from seeds, without the viewer"
@@ -26,13 +28,7 @@ HELP = "label slides from seeds, without the viewer"
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     add_files(parser)
-    parser.add_argument(
-        "--seeds",
-        type=Path,
-        help="a session (.json), or a CSV with the columns patch,class or x,y,class (default: the session "
-        "beside the slide)",
-    )
-    parser.add_argument("--positive", metavar="CLASS", help="the positive one of two class names in a CSV")
+    _add_seeds(parser)
     _add_output(parser)
     parser.add_argument(
         "--session",
@@ -52,6 +48,36 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_processes(parser)
     add_overwrite(parser)
     add_json(parser)
+
+
+def _add_seeds(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seeds",
+        type=Path,
+        help="a session (.json); a CSV with the columns patch,class or x,y,class; drawings of QuPath "
+        "(.geojson), ASAP or ImageScope (.xml) or NDP.view (.ndpa); a mask (.png, .tif); or a folder with a "
+        "file for each slide, named like it (default: the session beside the slide)",
+    )
+    parser.add_argument("--positive", metavar="CLASS", help="the positive one of two classes with names")
+    parser.add_argument(
+        "--classes",
+        type=Path,
+        metavar="CSV",
+        help="a table with the columns from,to: what a class in the file of seeds becomes, or nothing to "
+        "leave it out",
+    )
+    parser.add_argument(
+        "--inside",
+        type=read_within(float, lambda number: 0 < number <= 1, "a number above 0, up to 1"),
+        metavar="SHARE",
+        help="from which share of a patch on a drawing makes it a seed (default: 0.5)",
+    )
+    parser.add_argument(
+        "--from-bounds",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="whether drawings count from the corner of the scanned part (default: QuPath's do)",
+    )
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -103,8 +129,8 @@ def run(options: argparse.Namespace) -> int:
     format_ = _format(options, one=one)
     labeller = _Labeller(
         options.method, options.embedding, options.border,
-        None if options.source else options.seeds,
-        options.positive, options.session, _find_lender(options), format_, options.save,
+        None if options.source else options.seeds, _reading(options),
+        options.session, _find_lender(options), format_, options.save,
     )  # fmt: skip
     if labeller.lender:
         own = labeller.lender.h5ad.resolve()
@@ -131,13 +157,22 @@ def run(options: argparse.Namespace) -> int:
     )
 
 
+def _reading(options: argparse.Namespace) -> SeedReading:
+    from tissuumaps_sic.annotation.seed_files import read_renaming
+    from tissuumaps_sic.annotation.seeds import SeedReading
+
+    renaming = read_renaming(options.classes) if options.classes else {}
+    given = pick_given(options, "positive", "inside", "from_bounds")
+    return SeedReading(renaming=tuple(renaming.items()), **given)
+
+
 def _find_lender(options: argparse.Namespace) -> LenderFiles | None:
     """Return the slide that lends, after a look whether it can."""
     from tissuumaps_sic.commands.batch import LenderFiles
 
     if not options.source:
         return None
-    lender = LenderFiles(options.source, options.seeds, positive=options.positive, session=options.session)
+    lender = LenderFiles(options.source, options.seeds, _reading(options), options.session)
     lender.open()
     return lender
 
@@ -146,8 +181,16 @@ def _check(options: argparse.Namespace, *, one: bool) -> None:
     """Refuse what cannot be meant together; `one` is whether one slide was named, and no folder."""
     if options.source and options.method == "sic":
         raise WrongUseError("--from: seeds of another slide need --method refine")
-    if options.seeds and not options.source and not one:
-        raise WrongUseError("--seeds: are of one slide; name that slide alone, or give it as --from")
+    is_folder = options.seeds is not None and options.seeds.is_dir()
+    if options.seeds and not options.source and not one and not is_folder:
+        raise WrongUseError(
+            "--seeds: are of one slide; name that slide alone, give it as --from, or give a folder with a "
+            "file for each slide"
+        )
+    if options.source and is_folder:
+        raise WrongUseError("--seeds: is a folder, and --from names one slide; give its file")
+    if options.classes and not options.seeds:
+        raise WrongUseError("--classes: is of a file of seeds; give that too (--seeds)")
 
 
 def _format(options: argparse.Namespace, *, one: bool) -> str:
@@ -188,7 +231,7 @@ class _Labeller:
     embedding: str | None
     border: float | None
     seeds: Path | None
-    positive: str | None
+    reading: SeedReading
     session: str
     lender: LenderFiles | None
     format_: str
@@ -197,17 +240,31 @@ class _Labeller:
     @property
     def recipe(self) -> tuple[Any, ...]:
         """What the same slide gives another result by."""
-        return "run", self.method, self.embedding, self.border, self.positive, self.format_, self.save
+        return "run", self.method, self.embedding, self.border, self.reading, self.format_, self.save
 
     def plan(self, path: Path, output: Path | None, *, in_folder: bool) -> BatchItem:
         """Return what is to be done of a slide: what it depends on, and what is made."""
         from tissuumaps_sic.annotation.store import session_path
 
         session = session_path(path, self.session)
-        inputs = [path, session, *([] if self.seeds is None else [self.seeds])]
+        seeds = self._find_seeds(path)
+        inputs = [path, session, *([] if seeds is None else [seeds])]
         outputs = ([] if output is None else [output]) + ([session] if self.save else [])
         inputs += self.lender.paths if self.lender else []
         return BatchItem(path, tuple(inputs), tuple(outputs), in_folder)
+
+    def _find_seeds(self, h5ad: Path) -> Path | None:
+        """Return the file of a slide's seeds, where one was named or there is one in the folder that was."""
+        from tissuumaps_sic.annotation.seeds import find_seeds
+        from tissuumaps_sic.slidefile.provenance import read_provenance
+
+        if self.seeds is None or not self.seeds.is_dir():
+            return self.seeds
+        names = [h5ad.stem]
+        # A file that cannot be read is told when its turn comes.
+        with suppress(SicError, OSError):
+            names.append(read_provenance(h5ad).slide.name or h5ad.stem)
+        return find_seeds(self.seeds, names)
 
     def __call__(self, item: BatchItem, progress: Progress | None = None) -> Worked | LeftOut:
         from tissuumaps_sic.annotation.store import session_path
@@ -216,14 +273,22 @@ class _Labeller:
 
         choices = Choices(self.method, self.embedding, self.border)
         lender = self.lender.open() if self.lender else None
+        seeds = self._find_seeds(item.path)
+        if self.seeds is not None and seeds is None:
+            if not item.in_folder:
+                raise WrongUseError(
+                    f"{self.seeds}: holds no seeds of {item.path.stem}; call them {item.path.stem}.geojson, "
+                    f"{item.path.stem}.xml, {item.path.stem}.csv, or name the file itself"
+                )
+            return LeftOut(f"has no seeds in {self.seeds.name}")
         outcome = (
             label_file(item.path, choices, session=self.session, lender=lender, progress=progress)
-            if item.in_folder
+            if item.in_folder and seeds is None
             else label_named(
                 item.path,
                 choices,
-                seeds=self.seeds,
-                positive=self.positive,
+                seeds=seeds,
+                reading=self.reading,
                 session=self.session,
                 lender=lender,
                 keeping=self.save,

@@ -34,6 +34,21 @@ def add_address(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a further name that browsers know this server by, such as a proxy's; repeat it for more",
     )
+    parser.add_argument(
+        "--sub-path",
+        default="",
+        metavar="/PATH",
+        help="the path below which a proxy shows this server, where it leaves it in addresses",
+    )
+    parser.add_argument(
+        "--behind-proxy",
+        action="append",
+        default=[],
+        dest="proxies",
+        metavar="ADDRESS",
+        help="a reverse proxy whose X-Forwarded-* headers are believed, such as 127.0.0.1",
+    )
+    parser.add_argument("--read-only", action="store_true", help="take no seeds, labels or projects")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
 
@@ -66,6 +81,9 @@ def serve_folder(folder: Path, options: argparse.Namespace, *, first: str | None
         first=first,
         public=options.public,
         names=options.names,
+        sub_path=options.sub_path,
+        proxies=options.proxies,
+        read_only=options.read_only,
         announce=announce,
     )
     end_in_spite_of_requests()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 from tissuumaps_sic.commands.options import add_files, add_json, pick_given
 from tissuumaps_sic.slidefile.console import as_wrong_use, read_count
 from tissuumaps_sic.slidefile.errors import WrongUseError
+from tissuumaps_sic.slidefile.pool import count_processors
 
 if TYPE_CHECKING:
     from tissuumaps_sic.export.slide_rows import SlideRow
@@ -145,5 +145,4 @@ def _write(rows: Sequence[SlideRow], options: argparse.Namespace) -> None:
 
 def _choose_workers(n_slides: int) -> int:
     """Return how many processes read slides, as many as this one may use processors at most."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(processors, n_slides // _FEWEST))
+    return max(1, min(count_processors(), n_slides // _FEWEST))

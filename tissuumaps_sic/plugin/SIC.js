@@ -11,7 +11,7 @@ if (window.SIC?.close) window.SIC.close();
 window.SIC = (function () {
   "use strict";
 
-  /** @type {typeof import("/plugins/SIC_page/main.js") | null} */
+  /** @type {typeof import("./SIC_page/main.js") | null} */
   let page = null;
   let open = false;
 
@@ -22,7 +22,7 @@ window.SIC = (function () {
     async init(container) {
       open = true;
       try {
-        page = await import("/plugins/SIC_page/main.js");
+        page = await import("./SIC_page/main.js");
       } catch (error) {
         container.textContent = "The plugin could not be loaded; load the page again.";
         throw error;

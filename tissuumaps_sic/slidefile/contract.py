@@ -21,7 +21,7 @@ from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.heaps import has_endless_heap
 from tissuumaps_sic.slidefile.paths import holds_path, leads_away
-from tissuumaps_sic.slidefile.provenance import FINE, FINE_TISSUE, KEY, Provenance
+from tissuumaps_sic.slidefile.provenance import DAMAGED, FINE, FINE_TISSUE, KEY, Provenance
 
 
 class ContractError(SicError):
@@ -267,6 +267,9 @@ def _obs_rule(file: h5py.File) -> Iterator[Problem]:
     share = obs.get("tissue")
     if not isinstance(share, h5py.Dataset) or share.dtype != np.float32:
         yield Problem("obs-tissue", "obs['tissue'] is not a float32 column", again)
+    damaged = obs.get(DAMAGED)
+    if damaged is not None and (not isinstance(damaged, h5py.Dataset) or damaged.dtype != np.bool_):
+        yield Problem("obs-damaged", "obs['damaged'] is not a bool column", again)
 
 
 def _name_problems(obs: h5py.Group, again: str) -> Iterator[Problem]:

@@ -35,6 +35,8 @@ MAIN = "X"
 KEY = "uns/embedder"
 # Where the cells smaller than a patch lie in `obsm`.
 FINE, FINE_TISSUE = "fine", "fine_tissue"
+# Of patches: whether a part was read from another level, because the slide is damaged there.
+DAMAGED = "damaged"
 
 
 def _or_none(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
@@ -78,6 +80,13 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
+class ProfileRecord(_Record):
+    """A slide's colour profile (ICC); neither where it has none, no description where it is broken."""
+
+    description: Told[Text] = None
+    sha256: Told[Text] = None
+
+
 class SlideRecord(_Record):
     """Which slide it was.
 
@@ -87,6 +96,11 @@ class SlideRecord(_Record):
         Level-0 pixels.
     bounds : (x, y, width, height), optional
         What the scanner filled of it, level-0 pixels.
+    colour_profile : ProfileRecord, optional
+        None where the file is of before it was recorded.
+    stage : (x, y, width, height), optional
+        Nanometres from the middle of the glass slide to level 0's corner, and of its pixel; annotations of
+        Hamamatsu's programs are counted from there.
     """
 
     name: Told[Text] = None
@@ -96,6 +110,8 @@ class SlideRecord(_Record):
     mpp_x: Told[Number] = None
     mpp_y: Told[Number] = None
     mpp_source: Told[Text] = None
+    colour_profile: Told[ProfileRecord] = None
+    stage: Told[tuple[Number, Number, Number, Number]] = None
 
     @property
     def known_size(self) -> tuple[int, int] | None:
@@ -153,13 +169,20 @@ class TissueRecord(_Record):
 
 
 class EncoderRecord(_Record):
-    """What embedded the patches."""
+    """What embedded the patches.
+
+    Attributes
+    ----------
+    icc : bool, optional
+        Whether their colours were converted to sRGB first, by the slide's profile.
+    """
 
     name: Told[Text] = None
     architecture: Told[Text] = None
     dimension: Told[StrictInt] = None
     weights_sha256: Told[Text] = None
     transform: Told[Text] = None
+    icc: Told[StrictBool] = None
     storage: Told[Text] = None
     source: Told[Text] = None
     licence: Told[Text] = None
@@ -208,6 +231,27 @@ class FineRecord(_Record):
         return (side, channels) if side > 0 and channels > 0 else None
 
 
+class DamageRecord(_Record):
+    """What was done where the slide is damaged; a file of a whole slide has none.
+
+    Attributes
+    ----------
+    patches : int, optional
+        In the file, read from another level in part: ``obs['damaged']``.
+    left_out : int, optional
+        Of which a part is at no level; they are not in the file.
+    left_out_at : list of (x, y), optional
+        Their top-left corners, level-0 pixels.
+    limit : float, optional
+        The largest share of patches for which that was allowed.
+    """
+
+    patches: Told[StrictInt] = None
+    left_out: Told[StrictInt] = None
+    left_out_at: Told[list[tuple[_Whole, _Whole]]] = None
+    limit: Told[Number] = None
+
+
 # What is of the grid, and not of the encoder, in the record of one of several embeddings.
 _SEEN = tuple(key for key in EmbeddingRecord.model_fields if key in GridRecord.model_fields)
 # Without these a file does not say how it was made.
@@ -226,6 +270,8 @@ class Provenance(_Record):
         From which program's file, where the embedder did not make the embeddings.
     fine : FineRecord, optional
         Where the file has embeddings of cells smaller than a patch; of the encoder that made ``X``.
+    damage : DamageRecord, optional
+        Where the slide was damaged.
     versions, seconds : dict, optional
         Of each package; of each stage of the work.
     encoders : tuple of EmbeddingRecord
@@ -240,6 +286,7 @@ class Provenance(_Record):
     tissue: Part[TissueRecord] = TissueRecord()
     encoder: Part[EncoderRecord] = EncoderRecord()
     fine: Told[FineRecord] = None
+    damage: Told[DamageRecord] = None
     umap: Told[StrictBool] = None
     versions: Told[dict[str, Any]] = None
     seconds: Told[dict[str, Any]] = None

@@ -68,7 +68,10 @@ def measure_shares(raster: TruthRaster, squares: PatchSquares, n_classes: int) -
         values = raster.read(*near.tolist(), *(far - near).tolist())
         (left, top), (right, bottom) = (corners[rows] - near).T, (corners[rows] - near + edges).T
         for number in range(n_classes):
-            sums = sum_before(values == number)
+            inside = values == number
+            if not inside.any():
+                continue
+            sums = sum_before(inside)
             shares[rows, number] = area_in(sums, left, top, right, bottom) / edges.prod()
     return np.clip(shares, 0, 1)
 
@@ -163,6 +166,7 @@ def draw_areas(
     offset: Pair,
     background: int = UNCOUNTED,
     found: tuple[str, ...] = (),
+    pixels_per_patch: int = _PIXELS_PER_PATCH,
 ) -> DrawingRaster:
     """Return areas, each with its class, as a raster over the patches of a slide.
 
@@ -179,13 +183,15 @@ def draw_areas(
         The class of what lies in none.
     found : tuple of str
         The values that the file has.
+    pixels_per_patch : int, default=64
+        How finely they are drawn.
 
     Raises
     ------
     TruthError
         When none of their polygons lies on a patch.
     """
-    pixel = squares.size0 / _PIXELS_PER_PATCH
+    pixel = squares.size0 / pixels_per_patch
     origin = squares.centres.min(axis=0) - squares.size0 / 2
     shapes = [
         (number, Shape.of(polygon, origin=origin - offset, pixel=pixel))

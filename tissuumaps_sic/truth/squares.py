@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import h5py
 import numpy as np
 
+from tissuumaps_sic.slidefile.areas.area import Areas, Stage
 from tissuumaps_sic.slidefile.arrays import Doubles
+from tissuumaps_sic.slidefile.pixels.source import SlideError
+from tissuumaps_sic.slidefile.placing import find_image
 from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.truth.classes import TruthError
+
+log = logging.getLogger(__name__)
+
+# What is annotated by places on the glass slide.
+_ON_STAGE = (".ndpi", ".vms", ".vmu")
 
 
 @dataclass(frozen=True)
@@ -27,12 +36,30 @@ class PatchSquares:
         Of the full slide in level-0 pixels, where it is known.
     bounds : (x, y, width, height) or None
         What the scanner filled of it, in level-0 pixels; OpenSlide's bounds, or the whole slide.
+    stage : Stage or None
+        Where the scan lies on the glass slide, where it is known.
     """
 
     centres: Doubles
     size0: float
     slide_size: tuple[int, int] | None = None
     bounds: tuple[int, int, int, int] | None = None
+    stage: Stage | None = None
+
+    def place_origin(self, drawn: Areas, offset: tuple[float, float] | None = None) -> tuple[float, float]:
+        """Return where the (0, 0) of drawings lies, (x, y) in level-0 pixels.
+
+        Parameters
+        ----------
+        drawn : Areas
+        offset : (x, y), optional
+            What was asked for; by default the corner of the slide's bounds for programs that count from it,
+            as QuPath does.
+        """
+        if offset is not None:
+            return offset
+        corner = self.bounds[:2] if self.bounds and drawn.from_bounds else (0, 0)
+        return float(corner[0]), float(corner[1])
 
 
 def patch_squares(slide: EmbeddedSlide, *, slide_size: tuple[int, int] | None = None) -> PatchSquares:
@@ -58,7 +85,23 @@ def patch_squares(slide: EmbeddedSlide, *, slide_size: tuple[int, int] | None = 
             f"{slide.path.name}: has a patch at x {x:.0f}, y {y:.0f}, outside a slide of "
             f"{size[0]} x {size[1]} level-0 pixels; give the size of level 0 (--slide-size WIDTH,HEIGHT)"
         )
-    return PatchSquares(slide.centres, float(size0), size, known.slide.bounds)
+    stage = Stage.of(known.slide.stage) or _ask_image(slide)
+    return PatchSquares(slide.centres, float(size0), size, known.slide.bounds, stage)
+
+
+def _ask_image(slide: EmbeddedSlide) -> Stage | None:
+    """Ask the image beside a file that does not tell where the scan lies on the glass slide."""
+    image = find_image(slide.path)
+    if image is None or image.suffix.lower() not in _ON_STAGE:
+        return None
+    from tissuumaps_sic.slidefile.pixels.slide import open_pixels
+
+    try:
+        with open_pixels(image) as opened:
+            return Stage.of(opened.stage)
+    except (SlideError, OSError) as error:
+        log.warning("%s: cannot be asked where it lies on the glass slide (%s)", image.name, error)
+        return None
 
 
 def _edge_by_corners(slide: EmbeddedSlide) -> float:

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 # last: they are often the slide itself.
 ENDINGS = (
     *("_mask.png", "_mask.tif", "_mask.tiff", ".geojson", ".geojson.gz", ".json", ".json.gz", ".xml"),
-    *(".png", ".tif", ".tiff"),
+    *(".ndpa", ".ndpi.ndpa", ".png", ".tif", ".tiff"),
 )
 # A share is compared with one half up to the rounding of its sums.
 _HALF = 0.5 - 1e-6
@@ -108,7 +108,8 @@ def read_truth(
           classes. It covers the slide, or else its bounds, at any scale; a pyramid is read at its finest
           level;
         - GeoJSON (``.geojson``, ``.json``, also with ``.gz``), as QuPath writes it;
-        - the XML of ASAP (``.xml``). Splines are taken as the polygon through their points.
+        - the XML of ASAP (``.xml``), whose splines are taken as the polygon through their points, or of
+          Aperio ImageScope (``.xml``), or the annotations of Hamamatsu's NDP.view (``.ndpa``).
 
         Classes that `classes` names lie over those it does not name, whatever the order in the file; of two
         that it names, the one that comes later lies over the other. How much they overlap is told.
@@ -180,11 +181,8 @@ def _labels(shares: Doubles) -> npt.NDArray[np.int64]:
 def _read_drawing(
     path: Path, squares: PatchSquares, classes: TruthClasses, offset: Pair | None
 ) -> DrawingRaster:
-    drawn = read_areas(path)
-    if offset is None:
-        # QuPath counts from the corner of what was scanned.
-        corner = squares.bounds[:2] if squares.bounds and drawn.from_bounds else (0, 0)
-        offset = float(corner[0]), float(corner[1])
+    drawn = read_areas(path, stage=squares.stage)
+    offset = squares.place_origin(drawn, offset)
     if squares.slide_size is not None:
         drawn.check_place(squares.slide_size, offset)
     named, others = _chosen(drawn, classes)

@@ -236,7 +236,7 @@ class Access:
         if given is not None and not known:
             self._require_patience(address)
         if enough(is_granted(auth, given) for auth in asked):
-            return None if known else self._cookie(asked)
+            return None if known else self._cookie(request, asked)
         if given is not None:
             self._patience.note_failure(address)
         raise AccessError(401, "This folder needs a user name and a password.", _ASKS)
@@ -249,7 +249,7 @@ class Access:
             return None
         self._require_patience(address)
         if any(is_granted(auth, given) for auth in asked):
-            return self._cookie(asked)
+            return self._cookie(request, asked)
         self._patience.note_failure(address)
         return None
 
@@ -269,8 +269,10 @@ class Access:
         text = "\0".join(sorted(map(str, asked)))
         return hmac.new(self._secret, os.fsencode(text), "sha256").hexdigest()
 
-    def _cookie(self, asked: Collection[Path]) -> str:
-        return f"{_COOKIE}={self._token(asked)}; HttpOnly; SameSite=Strict; Path=/"
+    def _cookie(self, request: Any, asked: Collection[Path]) -> str:
+        secure = "; Secure" if request.is_secure else ""
+        place = f"{request.script_root}/"
+        return f"{_COOKIE}={self._token(asked)}; HttpOnly; SameSite=Strict; Path={place}{secure}"
 
 
 # Names of the server, and other sites

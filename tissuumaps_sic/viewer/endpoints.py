@@ -45,6 +45,7 @@ from tissuumaps_sic.viewer.requests import (
     OpinionRequest,
     PictureRequest,
     PointRequest,
+    PreviewRequest,
     QuestionsRequest,
     RequestError,
     RunRequest,
@@ -57,6 +58,7 @@ from tissuumaps_sic.viewer.requests import (
     parse_request,
 )
 from tissuumaps_sic.viewer.runs import run_clustering, send_labels, send_scores
+from tissuumaps_sic.viewer.seed_files import preview_seeds
 from tissuumaps_sic.viewer.sessions import change_session, offer_classes, open_session
 from tissuumaps_sic.viewer.suggestions import (
     ask_opinion,
@@ -105,6 +107,8 @@ ENDPOINTS = {
     "offer": Endpoint(offer_classes, SeenRequest, writes=True),
     "document": Endpoint(send_document, SeenRequest),
     "bring": Endpoint(bring_document, BringRequest, writes=True),
+    # It changes nothing; where nothing may be changed nobody needs to know.
+    "preview": Endpoint(preview_seeds, PreviewRequest, writes=True),
     "history": Endpoint(send_history, HistoryRequest),
     "restoring": Endpoint(send_restoring, PointRequest),
     "run": Endpoint(run_clustering, RunRequest, writes=True),

@@ -14,6 +14,7 @@ from typing import Any
 
 from tissuumaps_sic.viewer.access import ROUTES, Access, AccessError, Hosts, Route
 from tissuumaps_sic.viewer.endpoints import ENDPOINTS
+from tissuumaps_sic.viewer.moved import is_moved, moved_script
 from tissuumaps_sic.viewer.pages import NONCE_KEY, WORKER, Pages, with_pages
 
 # What runs in TissUUmaps' page: its own files, and the one script of the page itself, by its nonce. Nothing
@@ -105,6 +106,8 @@ class _Guard:
         request.environ[_GRANTED_KEY] = _GRANTED
         if route is not None and route.kind in ("page", "list"):
             return self._pages.page(request, endpoint or "", values), route, cookie
+        if is_moved(request.path, request.script_root):
+            return moved_script(self._pages.flask, request.path, request.script_root), route, cookie
         return self._pages.flask, route, cookie
 
 

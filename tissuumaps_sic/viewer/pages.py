@@ -19,6 +19,7 @@ from tissuumaps_sic.slidefile.names import address, escape_markup, page_at
 from tissuumaps_sic.viewer import ranges
 from tissuumaps_sic.viewer.access import MAKES_PAGES, find_below, folder_of, plugins_of, require_writable
 from tissuumaps_sic.viewer.made_project import make_project
+from tissuumaps_sic.viewer.moved import move_template
 from tissuumaps_sic.viewer.projects import ProjectError, read_project, save_project, upgrade_project
 from tissuumaps_sic.viewer.requests import MOST_BYTES
 from tissuumaps_sic.viewer.start import StartPage
@@ -68,8 +69,6 @@ class Pages:
         values : dict
             What its route takes from the address.
         """
-        from werkzeug.utils import redirect
-
         within = _within(request, self._folder)
         if endpoint == "index":
             return self._index(request)
@@ -77,7 +76,7 @@ class Pages:
             return self._listing(request)
         if _names_no_folder(request, within) and not _is_of_worker(request):
             # TissUUmaps' own dialogs lead here, and its page would then look for files at "//".
-            return redirect(_without_folder(request))
+            return _lead(request, _without_folder(request))
         if endpoint == "get_tree":
             return self._template(request, "filetree.html")
         if endpoint == "tmapFile_old":
@@ -85,7 +84,7 @@ class Pages:
             is_there = find_below(self._folder, f"{at}.tmap", suffix=".tmap") or find_below(
                 self._folder, f"{at}.h5ad"
             )
-            return redirect(page_at(*posixpath.split(f"{at}.tmap"))) if is_there else _missing()
+            return _lead(request, page_at(*posixpath.split(f"{at}.tmap"))) if is_there else _missing()
         if endpoint == "slide":
             return self._image(request, within, values["filename"])
         if endpoint in ("h5ad", "h5adFile_old"):
@@ -126,21 +125,20 @@ class Pages:
         return Response(json.dumps(listed), mimetype="application/json")
 
     def _index(self, request: Any) -> Any:
-        from werkzeug.utils import redirect
         from werkzeug.wrappers import Response
 
         within = _within(request, self._folder)
         entries = self._start.entries(within)
         if len(entries) > 1:
-            text = self._start.render(entries, request.args, within=within)
+            text = self._start.render(entries, request.args, within=within, root=request.script_root)
             return Response(text, mimetype="text/html", headers={"Cache-Control": "no-store"})
         if within and entries:
-            return redirect(self._start.page_of(entries[0]))
+            return _lead(request, self._start.page_of(entries[0]))
         if self._first is not None:
-            return redirect(self._first)
+            return _lead(request, self._first)
         default = self.flask.config["DEFAULT_PROJECT"]
         if default and (self._folder / default).is_file():
-            return redirect(page_at(*posixpath.split(default)))
+            return _lead(request, page_at(*posixpath.split(default)))
         return self._viewer(request, {}, None)
 
     def _project(self, request: Any, within: str, stem: str) -> Any:
@@ -202,7 +200,7 @@ class Pages:
         return [
             {
                 "name": path.stem,
-                "path": page_at(within, path.name).removeprefix("/"),
+                "path": f"{request.script_root}{page_at(within, path.name)}".removeprefix("/"),
                 "selected": path.name == here,
             }
             for path in sorted((self._folder / within).glob("*.tmap"))
@@ -227,6 +225,7 @@ class Pages:
             )
         # A project that the address names would be read past us, and any site may lead here by a link.
         text = text.replace("urlParams.get('tmap')", "null")
+        text = move_template(name, text, request.script_root)
         nonce = request.environ.get(NONCE_KEY)
         if nonce:
             text = text.replace("<script>", f'<script nonce="{nonce}">')
@@ -277,6 +276,13 @@ def _without_folder(request: Any) -> str:
 def _is_of_worker(request: Any) -> bool:
     """Return whether TissUUmaps' reader of HDF5 asks, which wants bytes; a person wants a page."""
     return "Range" in request.headers or WORKER in (request.headers.get("Referer") or "")
+
+
+def _lead(request: Any, to: str) -> Any:
+    """Lead on to an address, told from the server's root."""
+    from werkzeug.utils import redirect
+
+    return redirect(f"{request.script_root}{to}")
 
 
 def _missing() -> Any:

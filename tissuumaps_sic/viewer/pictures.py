@@ -22,7 +22,8 @@ from typing import Any
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.locking import hold_lock
 from tissuumaps_sic.slidefile.pixels.reduced import place_reduced, read_described
-from tissuumaps_sic.slidefile.pixels.source import nearest_finer_level
+from tissuumaps_sic.slidefile.pixels.slide import Slide, open_pixels
+from tissuumaps_sic.slidefile.pixels.source import SlideError, nearest_finer_level
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 from tissuumaps_sic.viewer.access import find_picture
 
@@ -42,6 +43,10 @@ _FOLDER = ".tissuumaps"
 
 class TooLargeError(SicError, ValueError):
     """A tile covers more of a picture without a pyramid than is read for one; TissUUmaps answers 404."""
+
+
+class LostError(SicError, ValueError):
+    """A tile lies where a slide is damaged at all of its levels; TissUUmaps answers 404."""
 
 
 class TooManyError(SicError):
@@ -118,7 +123,7 @@ def open_picture(views: Any, relative: str) -> Any:
     slide = _enlarge(app, path, slide)
     slide.filename = path.name
     if "get_tile" not in vars(slide):
-        slide.get_tile = _bound_tiles(slide)
+        slide.get_tile = _mend_tiles(slide, path, _bound_tiles(slide))
     return slide
 
 
@@ -281,6 +286,36 @@ class EnlargedPicture:
         first, box, span = place_reduced(location, size, self.dimensions, self._picture.dimensions)
         region = self._picture.read_region(first, 0, span)
         return region.resize(size, Image.Resampling.BILINEAR, box=box)
+
+
+def _mend_tiles(slide: Any, path: Path, get_tile: Any) -> Any:
+    """Return `get_tile` of a slide that may be damaged: tiles are then as the embedder reads the slide.
+
+    After one error OpenSlide reads nothing more, so that all that come after it are read by us, too.
+    """
+    import openslide
+
+    mended: list[Slide] = []
+    # Asked for now: after an error OpenSlide tells nothing more, either.
+    downs = slide.osr.level_downsamples
+
+    def read(level: int, place: tuple[int, int]) -> Any:
+        from PIL import Image
+
+        try:
+            return get_tile(level, place)
+        except openslide.OpenSlideError as error:
+            (x, y), of, (width, height) = slide.get_tile_coordinates(level, place)
+            down = downs[of]
+            try:
+                if not mended:  # tiles of a slide are asked for one by one
+                    mended.append(open_pixels(path))
+                size = slide.get_tile_dimensions(level, place)
+                return Image.fromarray(mended[0].picture(x, y, width * down, height * down, size))
+            except SlideError:
+                raise LostError from error
+
+    return read
 
 
 def _bound_tiles(slide: Any) -> Any:

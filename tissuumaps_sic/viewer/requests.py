@@ -28,6 +28,8 @@ _MOST_SKIPPED = 1000
 _MOST_SHOWN = 1000
 # Patches of a check sample that are told at once, so that their pictures can be fetched before.
 _MOST_QUESTIONS = 20
+# Classes of a file of seeds.
+_MOST_TARGETS = 1000
 # Sessions that become one consensus.
 _MOST_READERS = 20
 
@@ -207,6 +209,30 @@ class AnswerChange(_Request):
     label: _Label | None
 
 
+class SeedTarget(_Request):
+    """Which class one of a file's becomes; None leaves it out."""
+
+    name: _ClassText
+    target: Annotated[str, Field(min_length=1, max_length=10_000)] | None
+
+
+class SeedFile(_Request):
+    """A file of seeds: its name, and its content packed (gzip) and as base64."""
+
+    name: str = Field(min_length=1, max_length=1000)
+    content: str = Field(min_length=1)
+    targets: Annotated[tuple[SeedTarget, ...], FailFast(), Field(max_length=_MOST_TARGETS)] = ()
+    inside: float = Field(default=0.5, gt=0, le=1, allow_inf_nan=False)
+    from_bounds: bool | None = None
+
+
+class SeedFileChange(_Request):
+    """Take the seeds of a file, with the classes that they need."""
+
+    kind: Literal["seed-file"]
+    file: SeedFile
+
+
 Change = (
     SeedChange
     | PlainChange
@@ -222,6 +248,7 @@ Change = (
     | NoteChange
     | CheckChange
     | AnswerChange
+    | SeedFileChange
 )
 
 
@@ -236,6 +263,12 @@ class ChangeRequest(SeenRequest):
 
     user: str = Field(default="", max_length=60)
     change: Annotated[Change, Field(discriminator="kind")]
+
+
+class PreviewRequest(SeenRequest):
+    """Ask what a file of seeds would give."""
+
+    file: SeedFile
 
 
 class BringRequest(OpenRequest):

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import tempfile
 import threading
 import webbrowser
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
+from tissuumaps_sic.slidefile.temporary import hold_folder
 from tissuumaps_sic.slidefile.writing import remove_unfinished
 from tissuumaps_sic.viewer import pictures
 from tissuumaps_sic.viewer.access import FOLDER, MAKES_PAGES, find_below, is_open_to_all
+from tissuumaps_sic.viewer.entrance import Entrance, clean_path
 from tissuumaps_sic.viewer.guard import guard_app
 from tissuumaps_sic.viewer.passwords import AuthFileError, auths_below, nearest_auth, read_auth
 from tissuumaps_sic.viewer.requests import MOST_BYTES
@@ -33,6 +35,59 @@ class NothingToServeError(WrongUseError, ServeError):
     """The folder holds no slide, so another was meant, or slides come first."""
 
 
+@dataclass(frozen=True)
+class Service:
+    """A folder as it is served.
+
+    Attributes
+    ----------
+    application : WSGI application
+    pages : list of str
+        The addresses of its slides, from the server's root.
+    """
+
+    application: Any
+    pages: list[str]
+
+
+def make_service(
+    folder: Path,
+    *,
+    host: str,
+    names: Collection[str] = (),
+    first: str | None = None,
+    public: bool = False,
+    sub_path: str = "",
+    proxies: Collection[str] = (),
+    read_only: bool = False,
+) -> Service:
+    """Return what serves a folder, whatever server it runs in; the parameters are those of `serve`.
+
+    Raises
+    ------
+    ServeError, WrongUseError
+        When the folder cannot be served, or not so.
+    """
+    # What a proxy reaches its users do.
+    if not public and is_open_to_all(folder, "" if proxies else host):
+        raise ServeError(
+            f"{'a proxy' if proxies else host}: other machines would see and change the slides in {folder} "
+            f"without a password; put a line user;password into {folder / 'auth'}, or give --public as well "
+            "if everyone may"
+        )
+    folder = folder.resolve()
+    _understand_passwords(folder)
+    projects = _list_projects(folder, first)
+    made = not projects[0].is_file()
+    app = make_app(folder, default=None if made else projects[0])
+    app.config["READ_ONLY"] = read_only or app.config["READ_ONLY"]
+    first_page = page(folder, projects[0]) if made else None
+    guarded = guard_app(app, folder / "auth", host=host, names=names, first=first_page)
+    return Service(
+        Entrance(guarded, sub_path=sub_path, proxies=proxies), [page(folder, each) for each in projects]
+    )
+
+
 def serve(
     folder: Path,
     *,
@@ -42,6 +97,9 @@ def serve(
     first: str | None = None,
     public: bool = False,
     names: Collection[str] = (),
+    sub_path: str = "",
+    proxies: Collection[str] = (),
+    read_only: bool = False,
     announce: Callable[[list[str]], None],
 ) -> None:
     """Serve a folder of h5ad and tmap files until interrupted; an h5ad without a tmap has a page too.
@@ -59,9 +117,13 @@ def serve(
     first : str, optional
         Name of the slide to come first; by default they go by the alphabet.
     public : bool
-        Listen on an address that other machines reach although the folder has no ``auth`` file.
+        Let other machines in although the folder has no ``auth`` file.
     names : collection of str
         Further names of this server, as browsers know it; a request that gives another is refused.
+    sub_path, proxies
+        As `Entrance` takes them.
+    read_only : bool
+        Take no change.
     announce : callable
         Called with the addresses of the slides once connections are accepted.
 
@@ -72,38 +134,39 @@ def serve(
     """
     from waitress.server import create_server
 
-    if not public and is_open_to_all(folder, host):
-        raise ServeError(
-            f"{host}: other machines would see and change the slides in {folder} without a password; put a "
-            f"line user;password into {folder / 'auth'}, or give --public as well if everyone may"
-        )
-    folder = folder.resolve()
-    _understand_passwords(folder)
-    projects = _list_projects(folder, first)
-    made = not projects[0].is_file()
-    app = make_app(folder, default=None if made else projects[0])
-    first_page = page(folder, projects[0]) if made else None
-    _allow_files()
+    service = make_service(
+        folder,
+        host=host,
+        names=names,
+        first=first,
+        public=public,
+        sub_path=sub_path,
+        proxies=proxies,
+        read_only=read_only,
+    )
+    allow_files()
     try:
         server = create_server(
-            guard_app(app, folder / "auth", host=host, names=names, first=first_page),
+            service.application,
             host=host,
             port=port,
             ident=None,
+            # Whose they are is asked by `Entrance`.
+            clear_untrusted_proxy_headers=not proxies,
             **_LIMITS,
         )
     except OSError as error:
         raise ServeError(
             f"cannot listen on {host}:{port} ({error.strerror or error}); choose another port with --port"
         ) from error
-    base = f"http://{f'[{host}]' if ':' in host else host}:{server.effective_port}"
-    addresses = [base + page(folder, project) for project in projects]
+    base = f"http://{f'[{host}]' if ':' in host else host}:{server.effective_port}{clean_path(sub_path)}"
+    addresses = [base + each for each in service.pages]
     announce(addresses)
     if browser:
         # Of several slides the start page, unless one was asked for.
         wanted = addresses[0] if first is not None or len(addresses) == 1 else f"{base}/"
         threading.Timer(0.5, webbrowser.open, args=[wanted]).start()
-    with _folder_for_temporary_files():
+    with folder_for_temporary_files():
         try:
             # Ends at Ctrl-C, and at SIGTERM as the command line hears it; requests under way have 5 seconds.
             server.run()
@@ -155,53 +218,25 @@ _LIMITS: dict[str, Any] = {
 }
 
 
-_TEMPORARY, _HELD = "tissuumaps-sic-", ".held"
-
-
 @contextmanager
-def _folder_for_temporary_files() -> Iterator[None]:
+def folder_for_temporary_files() -> Iterator[None]:
     """Keep what this server puts into the temporary folder in one of its own, which goes with it.
 
-    Threads that are at work when it ends do not come to clean up. What killed servers left goes, too.
+    Threads that are at work when it ends do not come to clean up.
     """
-    from filelock import FileLock
-
     before = tempfile.tempdir
-    _remove_of_killed(Path(tempfile.gettempdir()))
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY))
-    except OSError as error:
-        log.warning("the temporary folder takes no file (%s); exports will fail", error.strerror or error)
-        yield
-        return
-    held = FileLock(folder / _HELD)
-    with suppress(OSError):
-        held.acquire(timeout=0)
-    tempfile.tempdir = str(folder)
-    try:
-        yield
-    finally:
-        tempfile.tempdir = before
-        held.release()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_of_killed(temporary: Path) -> None:
-    """Remove the folders of servers that were killed: those whose lock nobody holds any more."""
-    from filelock import FileLock, Timeout
-
-    for folder in temporary.glob(f"{_TEMPORARY}*"):
-        # Others' folders, and those that are being made, have none that can be taken.
-        if not (folder / _HELD).is_file() or folder.is_symlink():
-            continue
+    with ExitStack() as held:
         try:
-            with FileLock(folder / _HELD, timeout=0):
-                shutil.rmtree(folder, ignore_errors=True)
-        except (Timeout, OSError):
-            continue
+            tempfile.tempdir = str(held.enter_context(hold_folder("tissuumaps-sic-")))
+        except OSError as error:
+            log.warning("the temporary folder takes no file (%s); exports will fail", error.strerror or error)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
-def _allow_files() -> None:
+def allow_files() -> None:
     """Let the process have as many open files as it may have connections."""
     try:
         import resource

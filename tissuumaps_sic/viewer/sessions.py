@@ -29,10 +29,12 @@ from tissuumaps_sic.viewer.requests import (
     OfferedChange,
     OpenRequest,
     SeedChange,
+    SeedFileChange,
     SeenRequest,
     SkipChange,
     naming,
 )
+from tissuumaps_sic.viewer.seed_files import take_seeds
 from tissuumaps_sic.viewer.tables import page_tables
 
 
@@ -58,6 +60,8 @@ def change_session(shared: Shared, reach: Reach, request: ChangeRequest) -> Head
             session = session.borrow(loan, lent.classes, user=request.user)
         elif isinstance(asked, SeedChange):
             session = _seed(slide, session, asked, request.user)
+        elif isinstance(asked, SeedFileChange):
+            session = take_seeds(slide, session, asked.file, request.user)
         elif isinstance(asked, DecideChange):
             session = _decide(slide, session, asked, request.user)
         elif isinstance(asked, OfferedChange):

@@ -49,7 +49,7 @@ class StartPage:
             return []
         return self._worklist.entries(folder, session=None, auth=nearest_auth(folder))
 
-    def render(self, entries: Sequence[Entry], arguments: Any, *, within: str = "") -> str:
+    def render(self, entries: Sequence[Entry], arguments: Any, *, within: str = "", root: str = "") -> str:
         """Return the page as HTML.
 
         Parameters
@@ -59,6 +59,8 @@ class StartPage:
             Of the address: ``show``, a key of the filters, and ``page``, from 1.
         within : str, default=""
             The folder, as the address names it.
+        root : str, default=""
+            The path below which browsers find the server.
         """
         chosen = str(arguments.get("show", "all"))
         chosen = chosen if chosen in _FILTERS else "all"
@@ -70,7 +72,7 @@ class StartPage:
 
         def link(**changes: Any) -> str:
             told = {"path": within, "show": chosen, **changes}
-            return f"/?{urlencode({key: value for key, value in told.items() if value})}"
+            return f"{root}/?{urlencode({key: value for key, value in told.items() if value})}"
 
         text: str = _template().render(
             n_slides=len(entries),
@@ -79,8 +81,8 @@ class StartPage:
                 (words, link(show=name), sum(map(holds, entries)), name == chosen)
                 for name, (words, holds) in _FILTERS.items()
             ],
-            following=following and (following.name, self.page_of(following)),
-            cards=[self._card(each) for each in shown[(number - 1) * _PER_PAGE : number * _PER_PAGE]],
+            following=following and (following.name, f"{root}{self.page_of(following)}"),
+            cards=[self._card(each, root) for each in shown[(number - 1) * _PER_PAGE : number * _PER_PAGE]],
             number=number,
             n_pages=n_pages,
             before=link(page=number - 1) if number > 1 else "",
@@ -92,15 +94,17 @@ class StartPage:
         """Return the address of a slide's page."""
         return page(self._root, entry.h5ad.with_suffix(".tmap"))
 
-    def _card(self, entry: Entry) -> dict[str, Any]:
+    def _card(self, entry: Entry, root: str) -> dict[str, Any]:
+        thumbnail = self._thumbnails.get(entry, self._root)
         relative = entry.h5ad.relative_to(self._root)
         reader = ", ".join(filter(None, (entry.reader, tell_time(entry.changed))))
         checked = entry.checked and (tell_check(entry.checked) or "changed since it was checked")
         return {
             "name": entry.name,
             "folder": "" if relative.parent == Path() else relative.parent.as_posix(),
-            "page": self.page_of(entry),
-            "thumbnail": self._thumbnails.get(entry, self._root),
+            "page": f"{root}{self.page_of(entry)}",
+            "thumbnail": thumbnail,
+            "image": thumbnail.image and f"{root}{thumbnail.image}",
             "state": STATES[entry.state],
             "session": entry.session,
             "patches": entry.n_patches,

@@ -2,8 +2,10 @@
 
 import base64
 import json
+import os
 import shutil
 import socket
+import time
 from pathlib import Path
 
 import anndata
@@ -26,6 +28,7 @@ from tissuumaps_sic import cli as sic
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.slidefile.contract import check
 from tissuumaps_sic.slidefile.fine import read_fine
+from tissuumaps_sic.slidefile.made import MadeFiles
 from tissuumaps_sic.slidefile.matrix import StoredMatrix
 from tissuumaps_sic.slides.slide import open_slide_file
 
@@ -598,3 +601,33 @@ def test_what_is_no_secret_is_no_key(tmp_path, content):
 def test_secrets_that_people_have_are_keys(tmp_path, content):
     (tmp_path / "key").write_bytes(content)
     assert read_key(tmp_path / "key") == content.strip()
+
+
+def test_a_folder_is_shared_and_only_what_changed_is_shared_again(labelled, tmp_path, capsys):
+    source = labelled.parent
+    shutil.copy(labelled, source / "a.h5ad")
+    assert main(["share", str(source), "-o", str(tmp_path / "none")]) == 2
+    assert not (tmp_path / "none").exists(), "one copy would have taken the other's place"
+    with h5py.File(source / "a.h5ad", "r+") as file:
+        known = json.loads(file["uns/embedder"].asstr()[()])
+        known["slide"]["name"] = "a"
+        file["uns/embedder"][()] = json.dumps(known)
+    secret, out = tmp_path / "secret", tmp_path / "shared"
+    command = ["share", str(source), "-o", str(out), "--shift", "--key", str(secret), "--json"]
+    assert main(command) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert [each["status"] for each in first] == ["done", "done"]
+    assert {path.name for path in out.iterdir()} == {
+        f"{each['name']}.{ending}" for each in first for ending in ("h5ad", "tmap")
+    }, "a list of what was made is nothing to be shared"
+    assert main(command) == 0
+    assert [each["status"] for each in json.loads(capsys.readouterr().out)] == ["up to date"] * 2
+    stamp = time.time_ns()
+    os.utime(source / "a.h5ad", ns=(stamp, stamp))
+    assert main(command) == 0
+    assert [each["status"] for each in json.loads(capsys.readouterr().out)] == ["up to date", "done"]
+    assert main([*command, "--compress"]) == 0
+    assert [each["status"] for each in json.loads(capsys.readouterr().out)] == ["done", "done"]
+    # Nor does the list that is kept beside the sources hold the secret.
+    kept = (source / MadeFiles.NAME).read_text()
+    assert secret.read_text().strip() not in kept

@@ -335,7 +335,7 @@ def test_a_folder_of_mixed_slides_is_a_folder(tmp_path):
 
 
 def backend(slide: Slide) -> str:
-    return type(slide._source).__name__
+    return type(slide._source.source).__name__
 
 
 @pytest.mark.parametrize(

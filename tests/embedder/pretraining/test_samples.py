@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import pyvips
+from making.damage import spoil, tissue, write_pyramid
 from making.tissue import write_tissue
 from PIL import Image
 
@@ -146,3 +147,34 @@ def test_probes_have_the_label_that_covers_them(items, tmp_path):
     centres = drawn.grid.centres[:, 0]
     assert (drawn.labels[centres < 190] == 5).all()
     assert (drawn.labels[centres > 210] == 9).all()
+
+
+def test_patches_where_a_slide_is_damaged_are_of_another_level_or_leave_no_row(tmp_path, caplog):
+    whole, damaged = (
+        SlideInput(write_pyramid(tmp_path / f"{name}.tif", tissue(1200, 1000)))
+        for name in ("whole", "damaged")
+    )
+    drawn = {}
+    for item in (whole, damaged):
+        (drawn[item],) = draw(find_candidates([item], options=LAYOUT)[0], 3000, seed=0)
+    # One tile is lost at all levels, and one at level 0 alone.
+    spoil(damaged.path, (0, 6, 5), *((level, 3 // 2**level, 2 // 2**level) for level in range(4)))
+    x, y = drawn[damaged].grid.x0, drawn[damaged].grid.y0
+    lost = (x + 32 > 3 * 128) & (x < 4 * 128) & (y + 32 > 2 * 128) & (y < 3 * 128)
+    mended = (x + 32 > 6 * 128) & (x < 7 * 128) & (y + 32 > 5 * 128) & (y < 6 * 128)
+    expected = PatchStore.open(tmp_path / ".whole", [drawn[whole]]).patches.astype(int)
+    for _ in range(2):  # the second time it is not read again
+        store = PatchStore.open(tmp_path / ".patches", [drawn[damaged], drawn[whole]], damage_limit=0.1)
+        assert store.failures == []
+        found = store.patches[: int((~lost).sum())].astype(int)
+        assert np.array_equal(store.patches[len(found) :], expected)
+        assert np.array_equal(found[~mended[~lost]], expected[~lost & ~mended])
+        off = np.abs(found[mended[~lost]] - expected[mended])
+        assert 0 < off.mean() < 6
+        assert len(store.slides()) == len(store.places()) == len(store.patches) == 2 * len(lost) - lost.sum()
+        store.close()
+    assert f"{lost.sum()} others left out, which no level has" in caplog.text
+    with pytest.raises(SlideError, match=r"no slide could be read: .*--damage-limit"):
+        PatchStore.open(tmp_path / ".few", [drawn[damaged]])
+    # What failed is tried again where more is allowed.
+    assert PatchStore.open(tmp_path / ".few", [drawn[damaged]], damage_limit=0.1).failures == []

@@ -170,9 +170,9 @@ def test_a_table_without_what_seeds_need_is_refused(tmp_path, slide, content, to
         read_seeds(tmp_path / "seeds.csv", slide)
 
 
-def test_polygons_are_no_seeds_and_told_so(tmp_path, slide):
+def test_what_holds_no_drawing_is_told_so(tmp_path, slide):
     (tmp_path / "a.geojson").write_text("{}")
-    with pytest.raises(SessionError, match=r"seeds are a session \(\.json\), or a CSV"):
+    with pytest.raises(SessionError, match=r"a\.geojson: is no GeoJSON"):
         read_seeds(tmp_path / "a.geojson", slide)
 
 

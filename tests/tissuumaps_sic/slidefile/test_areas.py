@@ -340,7 +340,7 @@ def test_asap_is_read_with_groups_in_groups_and_what_is_empty_told(tmp_path, enc
             asap(annotation(BOX), annotation(BOX, kind="Blob")),
             "annotation 2 .*'Blob', which ASAP does not know",
         ),
-        ("<Annotations/>", "begins with <Annotations>"),
+        ("<Blob/>", "begins with <Blob>"),
         ("<ASAP_Annotations>", "cannot be read"),
         ('<!DOCTYPE x [<!ENTITY a "aa">]><ASAP_Annotations>&a;</ASAP_Annotations>', "document type"),
         ('<!DOCTYPE x SYSTEM "file:///etc/passwd"><ASAP_Annotations/>', "document type"),

@@ -488,7 +488,7 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><ASAP_Annotations>&
         (lambda folder: asap(folder / "m.xml", ("Tumour", "Dot", [(1, 1)])), TUMOUR, "points or lines"),
         (lambda folder: asap(folder / "m.xml", ("Tumour", "Polygon", [("a", 1)])), TUMOUR, "annotation 1 "),
         (_text("m.xml", BOMB), TUMOUR, "document type"),
-        (_text("m.xml", "<Annotations/>"), TUMOUR, "begins with <Annotations>"),
+        (_text("m.xml", "<Annotations/>"), TUMOUR, "holds no polygon"),
         (_text("m.xml", "<ASAP_Annotations>"), TUMOUR, "cannot be read"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import pyvips
+from making.damage import spoil, tissue, write_pyramid
 from PIL import Image
 from werkzeug.test import Client
 
@@ -170,3 +172,23 @@ def test_properties_tell_no_folder_of_the_machine(tmp_path):
     text = client.get("/img.jpg.dzi/info").text
     assert "img.jpg" in text
     assert str(tmp_path) not in text
+
+
+def test_tiles_of_a_damaged_slide_are_shown_as_it_is_embedded(tmp_path):
+    write_pyramid(tmp_path / "whole.tif", tissue(1600, 1280))
+    shutil.copy(tmp_path / "whole.tif", tmp_path / "a.tif")
+    spoil(tmp_path / "a.tif", (0, 5, 4))
+    client = client_of(tmp_path)
+    # The level of full size, in tiles of 256 pixels and their rim.
+    for place in ("2_2", "0_0", "2_2", "5_3"):
+        found, expected = (tile(client, name, level="11", place=place) for name in ("a.tif", "whole.tif"))
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).mean() < (6 if place == "2_2" else 1)
+
+
+def test_a_tile_that_no_level_has_is_not_there_and_the_others_are(tmp_path):
+    write_pyramid(tmp_path / "a.tif", tissue(1600, 1280))
+    spoil(tmp_path / "a.tif", *((level, 5 // 2**level, 4 // 2**level) for level in range(5)))
+    client = client_of(tmp_path)
+    assert client.get("/a.tif_files/11/2_2.jpeg").status_code == 404
+    assert tile(client, "a.tif", level="11", place="0_0").std() > 5

@@ -4,7 +4,9 @@ At night ten thousand, of another seed: ``SIC_REQUESTS=10000 SIC_SEED=7 pytest t
 test_safety.py``.
 """
 
+import base64
 import copy
+import gzip
 import io
 import json
 import os
@@ -91,6 +93,8 @@ class Fuzzer:
         seeds = [{"kind": "seed", "label": label, "patches": rows[4 * label :][:4]} for label in (0, 1)]
         borrow = {"kind": "borrow", "source": "sub/b.h5ad"}
         steps = [("change", {"change": change}) for change in [*seeds, borrow]]
+        file = self.seed_file()
+        steps += [("preview", {"file": file}), ("change", {"change": {"kind": "seed-file", "file": file}})]
         steps += [
             (name, {})
             for name in ("run", "unlike", "opinion", "judge", "draw", "questions", "verify", "regions")
@@ -122,6 +126,8 @@ class Fuzzer:
             content["user"] = choose(["", "Ann"])
         if endpoint in ("why", "alike", "likeness", "elsewhere", "picture"):
             content["patch"] = self.random.randrange(96)
+        if endpoint == "preview":
+            content["file"] = self.seed_file()
         if endpoint == "restoring":
             content["position"] = self.random.randrange(3)
         if endpoint == "look":
@@ -146,10 +152,31 @@ class Fuzzer:
             content["method"] = choose(["sic", "refine"])
         return endpoint, content
 
+    def seed_file(self):
+        """A file of seeds as a page hands it over."""
+        choose = self.random.choice
+        text, name = choose(
+            [
+                ("x,y,class\n128,128,Tumour\n256,256,Other\n900,128,More\n", "seeds.csv"),
+                (
+                    '{"type": "Feature", "geometry": {"type": "MultiPoint", "coordinates": [[128, 128], '
+                    '[900, 300]]}, "properties": {"classification": {"name": "Tumour", "color": [1, 2, 3]}}}',
+                    "slide.geojson",
+                ),
+                ("<Annotations><Annotation/></Annotations>", "slide.xml"),
+                ("no picture", "../mask.png"),
+            ]
+        )
+        return {
+            "name": choose([name, name, name, self.path()]),
+            "content": base64.b64encode(choose([gzip.compress, bytes])(text.encode())).decode(),
+            "targets": [{"name": "Tumour", "target": choose([None, "Tumour", "New"])}],
+        }
+
     def change(self):
         choose, below = self.random.choice, self.random.randrange
         more = ["clear", "undo", "redo", "class", "add-class", "remove-class", "borrow", "borrow", "return"]
-        more += ["skip", "note", "check", "answer", "restore", "decide", "add-offered"]
+        more += ["skip", "note", "check", "answer", "restore", "decide", "add-offered", "seed-file"]
         kind = choose(["seed"] * 12 + more)
         return {
             "seed": {
@@ -157,6 +184,7 @@ class Fuzzer:
                 "label": choose([None, 0, 1, 1, 0, 2]),
                 "patches": [below(96) for _ in range(below(1, 6))],
             },
+            "seed-file": {"kind": kind, "file": self.seed_file()},
             "skip": {"kind": kind, "patches": [below(96)]},
             "note": {
                 "kind": kind,

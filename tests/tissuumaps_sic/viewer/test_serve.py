@@ -200,6 +200,32 @@ def test_the_command_takes_names_of_the_server(folder, listening, monkeypatch):
     assert asked["names"] == ["a.example", "b.example"]
 
 
+def test_a_proxy_lets_other_machines_in_and_its_path_is_in_the_addresses(folder, listening):
+    with pytest.raises(ServeError, match=r"a proxy: other machines .* without a password"):
+        run(folder, "127.0.0.1", proxies=["127.0.0.1"])
+    told = []
+    more = {"sub_path": "slides", "proxies": ["127.0.0.1"], "public": True}
+    serve(folder, browser=False, announce=told.extend, **more)
+    assert told == ["http://127.0.0.1:1/slides/a.tmap"]
+    (folder / "auth").write_text("anna;secret")
+    run(folder, "127.0.0.1", proxies=["127.0.0.1"])
+    assert listening == ["127.0.0.1"] * 2
+
+
+def test_the_command_may_take_no_change_and_refuses_paths_and_proxies_that_are_none(
+    folder, listening, monkeypatch, caplog
+):
+    monkeypatch.setitem(make_app(folder).config, "READ_ONLY", False)
+    command = ["serve", str(folder), "--no-browser"]
+    assert main([*command, "--read-only"]) == 0
+    assert make_app(folder).config["READ_ONLY"] is True
+    assert main([*command, "--sub-path", "/a b"]) == 2
+    assert main([*command, "--behind-proxy", "localhost", "--public"]) == 2
+    assert "is no sub-path" in caplog.text
+    assert "is no address of a proxy" in caplog.text
+    assert listening == ["127.0.0.1"]
+
+
 def test_a_user_without_a_home_has_every_command(monkeypatch, caplog, tmp_path):
     monkeypatch.delenv("HOME", raising=False)
 
@@ -246,20 +272,17 @@ def test_a_real_server_bounds_what_anyone_may_send_and_ends_cleanly(tmp_path, sm
     assert list(temporary.iterdir()) == []
 
 
-def test_what_a_killed_server_left_goes_and_what_a_living_one_has_stays(tmp_path, monkeypatch):
+def test_a_server_has_a_temporary_folder_of_its_own_that_goes_with_it(tmp_path, monkeypatch, caplog):
     from tissuumaps_sic.viewer import serve
 
     monkeypatch.setattr(serve.tempfile, "tempdir", str(tmp_path))
-    (tmp_path / "tissuumaps-sic-killed").mkdir()
-    (tmp_path / "tissuumaps-sic-killed" / ".held").touch()
-    (tmp_path / "tissuumaps-sic-other").mkdir()
-    with serve._folder_for_temporary_files():
-        mine = Path(serve.tempfile.gettempdir())
-        assert mine.parent == tmp_path
-        assert not (tmp_path / "tissuumaps-sic-killed").exists()
-        serve._remove_of_killed(tmp_path)
-        assert mine.is_dir()
-    assert [path.name for path in tmp_path.iterdir()] == ["tissuumaps-sic-other"]
+    with serve.folder_for_temporary_files():
+        assert Path(serve.tempfile.gettempdir()).parent == tmp_path
+    assert serve.tempfile.tempdir == str(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(serve.tempfile, "tempdir", str(tmp_path / "none"))
+    with serve.folder_for_temporary_files():
+        assert "exports will fail" in caplog.text
 
 
 def test_a_lock_that_another_program_holds_stops_nobody_else(small_h5ad):

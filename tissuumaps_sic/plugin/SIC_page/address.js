@@ -15,3 +15,12 @@ export function pathOf(address) {
     }
   });
 }
+
+// Where the server's own addresses begin: "/", or below a path behind a proxy. This file is at plugins/SIC_page/ there.
+const ROOT = new URL("../..", import.meta.url).pathname;
+
+/** The address by which this page reaches one that the server tells from its root. @param {string} path */
+export const atRoot = (path) => ROOT + path.replace(/^\//, "");
+
+/** The address from the server's root that one of this page is; null of another's. @param {string} path */
+export const fromRoot = (path) => (path.startsWith(ROOT) ? `/${path.slice(ROOT.length)}` : null);

@@ -1,5 +1,6 @@
 /** Patches of the folder's other slides that are like one of this: looked for, shown, and seeded where they are. */
 
+import { atRoot } from "./address.js";
 import { count } from "./dom.js";
 import { enqueue, follow } from "./requests.js";
 import * as server from "./server.js";
@@ -26,7 +27,7 @@ export function tellElsewhere() {
 }
 
 /** The page of a slide, at a patch, in the session that is open here. @param {Found} found */
-export const pageAt = ({ page, patch }) => `${page}#${new URLSearchParams({ "sic-patch": String(patch), "sic-session": app.session })}`;
+export const pageAt = ({ page, patch }) => `${atRoot(page)}#${new URLSearchParams({ "sic-patch": String(patch), "sic-session": app.session })}`;
 
 /** Draw what the network saw of a patch; false where its slide has no image. @param {HTMLCanvasElement} canvas @param {CanvasRenderingContext2D} context @param {Found} found */
 export async function drawFound(canvas, context, { h5ad, patch, embedding }) {

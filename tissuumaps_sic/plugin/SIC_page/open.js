@@ -26,7 +26,7 @@ export function choose(chosen) {
     forgetSlide();
     const grid = makeGrid(viewer.centres(chosen.uid));
     update({ layer: { ...chosen, grid, factor: viewer.factorOf(chosen.uid) }, state: null, map: null, mapOpen: false, lattice: null,
-      pointed: null, part: null, noted: null, hidden: [], isPicked: false, naming: null, savedAt: null, isUnsaved: false });
+      pointed: null, part: null, noted: null, hidden: [], isPicked: false, naming: null, seedFile: null, savedAt: null, isUnsaved: false });
     await Promise.all([
       loadLattice().then(loadSession),
       Promise.race([loadWorklist(), new Promise((done) => { setTimeout(done, PATIENCE); })]),
@@ -142,7 +142,7 @@ export function takeState(state) {
 export function openSession(name) {
   return enqueue("Opening", async () => {
     const before = app.session;
-    update({ session: name });
+    update({ session: name, seedFile: null });
     try {
       await reload();
     } catch (error) {

@@ -1,5 +1,6 @@
 /** What the page asks of the server: a function for each of its endpoints, which nothing else names. */
 
+import { atRoot } from "./address.js";
 import { unpack } from "./packing.js";
 
 /**
@@ -63,6 +64,11 @@ import { unpack } from "./packing.js";
  *   another slide
  * @typedef {{ patches: Found[], slides: number, other: number, problems: string[] }} Elsewhere slides: looked through; other: embedded
  *   otherwise
+ * @typedef {{ name: string, color: string | null, count: number, left_out: string, target: string | null, seeds: number }} FileClass a
+ *   class of a file of seeds; left_out: why it is, unless it is asked for; target: what its seeds become (null: none)
+ * @typedef {{ classes: FileClass[], seeds: { name: string, color: string, n: number, is_new: boolean }[], replaced: number,
+ *   told: string[], from_bounds: boolean | null }} Preview what a file of seeds would give; replaced: seeds of another class now;
+ *   from_bounds: whether it counts from the corner of what was scanned (null: that is the slide's)
  * @typedef {Record<string, unknown>} Content
  */
 
@@ -82,7 +88,7 @@ export class ServerError extends Error {
 async function post(endpoint, content, signal) {
   let response;
   try {
-    response = await fetch(`/plugins/SIC/${endpoint}`, {
+    response = await fetch(atRoot(`/plugins/SIC/${endpoint}`), {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content), signal,
       keepalive: endpoint === "look", // also when the page is being left
     });
@@ -118,6 +124,8 @@ export const merge = (content) => postForJson("merge", content);
 export const sessionFile = (content) => postForJson("document", content);
 /** @type {(content: Content) => Promise<Session>} */
 export const bring = (content) => postForJson("bring", content);
+/** @type {(content: Content) => Promise<Preview>} */
+export const preview = (content) => postForJson("preview", content);
 /** @type {(content: Content) => Promise<History>} */
 export const history = (content) => postForJson("history", content);
 /** @type {(content: Content) => Promise<{ text: string }>} */

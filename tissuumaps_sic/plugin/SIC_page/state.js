@@ -55,6 +55,8 @@ const store = makeStore({
   decisions: /** @type {Decisions & { place: number } | null} */ (null), // of a consensus; place: which one is shown
   naming: /** @type {{ label: number | null, text: string, error: string } | null} */ (null), // the class that is being named
   sessionNaming: /** @type {{ kind: "new" | "consensus", text: string } | null} */ (null), // the session that is
+  seedFile: /** @type {{ sent: import("./seedfile.js").SentFile, found: import("./server.js").Preview } | null} */ (null), // of seeds, that
+  // is looked at before it is taken
   active: 1, // the class that a click gives
   isPicked: false, // whether the person has chosen a class on this slide
   view: "slide",

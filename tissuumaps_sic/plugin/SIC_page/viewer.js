@@ -2,7 +2,7 @@
  * TissUUmaps as the rest of the plugin sees it: with what is in viewer/, the only module that knows its globals.
  */
 
-import { pathOf } from "./address.js";
+import { atRoot, fromRoot, pathOf } from "./address.js";
 import * as legend from "./viewer/legend.js";
 import { putPicture, removePicture, setPictureOpacity } from "./viewer/picture.js";
 
@@ -125,18 +125,17 @@ export function off(handlers) {
 
 // TissUUmaps writes the name of a project that it saves into the address as it stands, and passes over refusals.
 const SAVED = /^\/(.*\.tmap)\?path=(.*)$/s;
-/** @param {{ type: string, url: string }} options of a request by jQuery */
-const isSaving = ({ type, url }) => type === "POST" && SAVED.test(url);
+/** The name and the folder of a project that is being saved, or null. @param {{ type: string, url: string }} options of a request by jQuery */
+const saved = ({ type, url }) => (type === "POST" ? fromRoot(url)?.match(SAVED) : null);
 
 /** Let projects be saved under any name, and tell what the server has against one. */
 export function watchSaving() {
   $(document).on("ajaxSend.SIC", (/** @type {any[]} */ ...[, , options]) => {
-    if (!isSaving(options)) return;
-    const [, name, folder] = options.url.match(SAVED);
-    options.url = `/${encodeURIComponent(name)}?path=${encodeURIComponent(folder)}`;
+    const [, name, folder] = saved(options) ?? [];
+    if (name !== undefined) options.url = atRoot(`/${encodeURIComponent(name)}?path=${encodeURIComponent(folder)}`);
   });
   $(document).on("ajaxError.SIC", (/** @type {any[]} */ ...[, request, options]) => {
-    if (!isSaving(options)) return;
+    if (!saved(options)) return;
     const why = request.responseJSON?.error ?? `the server answered ${request.status}`;
     const told = document.createElement("p"); // TissUUmaps takes what it is told for HTML
     told.textContent = `The project was not saved: ${why}.`;

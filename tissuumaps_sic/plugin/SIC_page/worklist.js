@@ -1,5 +1,6 @@
 /** The slides of the folder, and the way from one to the next. */
 
+import { atRoot } from "./address.js";
 import { attempt, enqueue } from "./requests.js";
 import * as server from "./server.js";
 import { app, request, subscribe, update } from "./state.js";
@@ -57,6 +58,6 @@ export function step(by) {
 export function goTo(slide) {
   enqueue("Opening the slide", async () => {
     remember();
-    window.location.assign(slide.page);
+    window.location.assign(atRoot(slide.page));
   });
 }

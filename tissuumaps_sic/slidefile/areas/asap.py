@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 
 from tissuumaps_sic.slidefile.areas.area import Area, AreaError
 from tissuumaps_sic.slidefile.areas.left_out import LeftOut
-from tissuumaps_sic.slidefile.areas.rings import polygon_of
-from tissuumaps_sic.slidefile.documents import parse_xml
+from tissuumaps_sic.slidefile.areas.rings import points_of, polygon_of
+from tissuumaps_sic.slidefile.areas.xml_values import attribute, color_of
 from tissuumaps_sic.slidefile.spelling import fold, strip
 
 _AREAS = ("polygon", "spline", "rectangle")
-_LINES = ("dot", "pointset", "measurement", "none")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+_POINTS = ("dot", "pointset")
+_LINES = ("measurement", "none")
 
 
-def areas_in(name: str, content: bytes) -> tuple[list[Area], LeftOut]:
-    """Return the polygons in ASAP's XML, and what of it is none.
+def areas_in(name: str, root: ET.Element) -> tuple[list[Area], LeftOut]:
+    """Return the polygons and points in ASAP's XML, and what of it is none.
 
     Splines are taken as the polygon through their points.
 
@@ -26,31 +25,21 @@ def areas_in(name: str, content: bytes) -> tuple[list[Area], LeftOut]:
     ----------
     name : str
         The file's, for messages.
-    content : bytes
+    root : Element
+        ``ASAP_Annotations``.
 
     Raises
     ------
     AreaError
-        When it is not ASAP's XML, or an annotation is not as it should be: told by its number, from 1.
+        When an annotation is not as it should be: told by its number, from 1.
     """
-    try:
-        root = parse_xml(content)
-    except ValueError as error:
-        raise AreaError(f"{name}: cannot be read ({error}); export it again") from error
-    if root.tag != "ASAP_Annotations":
-        raise AreaError(
-            f"{name}: begins with <{root.tag}>, and ASAP's XML with <ASAP_Annotations>; "
-            "export the annotations as GeoJSON instead"
-        )
-    parents = {
-        fold(group.get("Name", "")): strip(group.get("PartOfGroup", "")) for group in root.iter("Group")
-    }
+    groups = {fold(group.get("Name", "")): group for group in root.iter("Group")}
     areas: list[Area] = []
     left_out = LeftOut("annotation")
     for number, element in enumerate(root.iter("Annotation"), 1):
         left_out.count = number
         try:
-            area = _area(element, number, parents, left_out)
+            area = _area(element, number, groups, left_out)
         except ValueError as error:
             own = element.get("Name", "")
             raise AreaError(
@@ -61,34 +50,36 @@ def areas_in(name: str, content: bytes) -> tuple[list[Area], LeftOut]:
     return areas, left_out
 
 
-def _area(element: ET.Element, number: int, parents: Mapping[str, str], left_out: LeftOut) -> Area | None:
+def _area(
+    element: ET.Element, number: int, groups: Mapping[str, ET.Element], left_out: LeftOut
+) -> Area | None:
     kind = element.get("Type", "").strip().lower()
-    if kind not in _AREAS:
+    if kind not in _AREAS + _POINTS:
         if kind not in _LINES:
             raise ValueError(f"is a {element.get('Type')!r}, which ASAP does not know")
         left_out.lines.append(number)
         return None
-    groups: list[str] = []
+    names: list[str] = []
+    color = None
     group = strip(element.get("PartOfGroup", ""))
-    while fold(group) not in ("", "none", *map(fold, groups)):
-        groups.append(group)
-        group = parents.get(fold(group), "")
+    while fold(group) not in ("", "none", *map(fold, names)):
+        names.append(group)
+        known = groups.get(fold(group))
+        group = "" if known is None else strip(known.get("PartOfGroup", ""))
+        color = color or (None if known is None else color_of(known.get("Color")))
     own = strip(element.get("Name", ""))
-    points = sorted(
-        (_number(point, "Order"), place, [_number(point, "X"), _number(point, "Y")])
+    values, color = tuple(names) or ((own,) if own else ()), color or color_of(element.get("Color"))
+    ordered = sorted(
+        (attribute(point, "Order"), place, [attribute(point, "X"), attribute(point, "Y")])
         for place, point in enumerate(element.iter("Coordinate"))
     )
-    polygon, _ = polygon_of([[point for _, _, point in points]])
+    points = [point for _, _, point in ordered]
+    if kind in _POINTS:
+        left_out.points.append(number)
+        found = points_of(points)
+        return Area(values, bool(names), (), found, color) if len(found) else None
+    polygon, _ = polygon_of([points])
     if polygon is None:
         left_out.empty.append(number)
         return None
-    return Area(tuple(groups) or ((own,) if own else ()), bool(groups), (polygon,))
-
-
-def _number(point: ET.Element, key: str) -> float:
-    text = point.get(key)
-    if text is None:
-        raise ValueError(f"has a coordinate without {key}")
-    if not _NUMBER.fullmatch(text.strip()):
-        raise ValueError(f"has a coordinate whose {key} is {text!r}, which is no number")
-    return float(text)
+    return Area(values, bool(names), (polygon,), color=color)

@@ -1,4 +1,4 @@
-"""GeoJSON of polygons, QuPath's or any other's: collections, lists of features, or bare geometries."""
+"""GeoJSON, QuPath's or any other's: collections, lists of features, or bare geometries."""
 
 # ruff: noqa: TRY004 -- whatever is wrong in a file is a ValueError here, and told by the feature's number
 
@@ -8,17 +8,20 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tissuumaps_sic.slidefile.areas.area import Area, AreaError, Polygon
+import numpy as np
+
+from tissuumaps_sic.slidefile.areas.area import Area, AreaError, Points, Polygon
 from tissuumaps_sic.slidefile.areas.left_out import LeftOut
-from tissuumaps_sic.slidefile.areas.rings import polygon_of, short
+from tissuumaps_sic.slidefile.areas.rings import points_of, polygon_of, short
 from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.spelling import strip
 
-_LINES = ("Point", "MultiPoint", "LineString", "MultiLineString")
+_POINTS = ("Point", "MultiPoint")
+_LINES = ("LineString", "MultiLineString")
 
 
 def areas_in(name: str, content: bytes) -> tuple[list[Area], LeftOut]:
-    """Return the polygons in a GeoJSON text, and what of it is none.
+    """Return the polygons and points in a GeoJSON text, and what of it is none.
 
     Parameters
     ----------
@@ -48,9 +51,11 @@ def areas_in(name: str, content: bytes) -> tuple[list[Area], LeftOut]:
             left_out.count = number
             properties, geometry = _parts(feature)
             values, classed = _names(properties)
-            polygons = tuple(_polygons(geometry, number, left_out))
-            if polygons:
-                areas.append(Area(values, classed, polygons))
+            points: list[Points] = []
+            polygons = tuple(_polygons(geometry, number, left_out, points))
+            places = np.concatenate([np.empty((0, 2)), *points])
+            if polygons or len(places):
+                areas.append(Area(values, classed, polygons, places, _color(properties)))
     except ValueError as error:
         raise AreaError(
             f"{name}: feature {max(number, 1)} {error}; correct it, or export it again"
@@ -117,33 +122,64 @@ def _name(value: Any, what: str) -> str:
     raise ValueError(f"has a {what} that is no name ({short(value)})")
 
 
-def _polygons(geometry: Any, number: int, left_out: LeftOut) -> Iterator[Polygon]:
-    """Yield each polygon of a geometry; points, lines and what is empty are noted."""
+def _color(properties: Any) -> str | None:
+    """Return the colour of a feature's class, or else its own, where it can be understood.
+
+    QuPath writes ``[red, green, blue]``, and wrote one number, ``colorRGB``, with blue in its lowest byte.
+    """
+    known = properties.get("classification") if isinstance(properties, dict) else None
+    for holder in (known, properties):
+        if not isinstance(holder, dict):
+            continue
+        for key in ("color", "colorRGB"):
+            given = holder.get(key)
+            if isinstance(given, int) and not isinstance(given, bool):
+                return f"#{given & 0xFFFFFF:06x}"
+            if isinstance(given, list) and len(given) == 3 and all(_is_byte(each) for each in given):
+                return "#{:02x}{:02x}{:02x}".format(*given)
+    return None
+
+
+def _is_byte(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
+
+
+def _polygons(geometry: Any, number: int, left_out: LeftOut, points: list[Points]) -> Iterator[Polygon]:
+    """Yield each polygon of a geometry; points are gathered, lines and what is empty are noted."""
     if geometry is None:
         left_out.empty.append(number)
         return
     kind = geometry.get("type") if isinstance(geometry, dict) else None
     if kind in _LINES:
         left_out.lines.append(number)
+    elif kind in _POINTS:
+        left_out.points.append(number)
+        listed = _list(geometry, "coordinates")
+        points.append(points_of(listed if kind == "MultiPoint" or not listed else [listed]))
     elif kind == "GeometryCollection":
         for part in _list(geometry, "geometries"):
-            yield from _polygons(part, number, left_out)
+            yield from _polygons(part, number, left_out, points)
     elif kind in ("Polygon", "MultiPolygon"):
         listed = _list(geometry, "coordinates")
         if not listed:
             left_out.empty.append(number)
-        for rings in [listed] if kind == "Polygon" and listed else listed:
-            if not isinstance(rings, list):
-                raise ValueError(f"is wrongly nested: {short(rings)} stands where rings must be")
-            polygon, holes = polygon_of(rings)
-            if polygon is None:
-                left_out.empty.append(number)
-            else:
-                left_out.holes.extend([number] * holes)
-                yield polygon
+        yield from _enclosed([listed] if kind == "Polygon" and listed else listed, number, left_out)
     else:
         what = short(kind if isinstance(kind, str) else geometry)
         raise ValueError(f"has a geometry {what}, which GeoJSON does not know")
+
+
+def _enclosed(listed: list[Any], number: int, left_out: LeftOut) -> Iterator[Polygon]:
+    """Yield each polygon of a list of rings of each; what encloses nothing is noted."""
+    for rings in listed:
+        if not isinstance(rings, list):
+            raise ValueError(f"is wrongly nested: {short(rings)} stands where rings must be")
+        polygon, holes = polygon_of(rings)
+        if polygon is None:
+            left_out.empty.append(number)
+        else:
+            left_out.holes.extend([number] * holes)
+            yield polygon
 
 
 def _list(geometry: Mapping[str, Any], key: str) -> list[Any]:

@@ -52,6 +52,8 @@ class MaskImage:
         What its values were multiplied by to fill 8 bits.
     colours : "refused" or "values"
         What becomes of pixels that are not grey: an error, or 1 for every colour but black.
+    description : str
+        What a TIFF tells of itself.
     """
 
     name: str
@@ -60,6 +62,7 @@ class MaskImage:
     has_alpha: bool = False
     spread: int = 1
     colours: Colours = "refused"
+    description: str = ""
 
     def __post_init__(self) -> None:
         self._colours = np.empty(0, np.uint64)
@@ -139,7 +142,11 @@ class MaskImage:
 
 
 def open_mask(
-    path: Path, *, colours: Colours = "refused", access: Literal["random", "sequential"] = "random"
+    path: Path,
+    *,
+    colours: Colours = "refused",
+    access: Literal["random", "sequential"] = "random",
+    most: int | None = None,
 ) -> MaskImage:
     """Open a mask image.
 
@@ -152,6 +159,8 @@ def open_mask(
         What becomes of pixels that are not grey: an error, or 1 for every colour but black.
     access : "random" or "sequential"
         Whether it is read anywhere, or by `strips` alone, which needs no room for what is unpacked.
+    most : int, optional
+        One of more pixels is refused, whatever it is.
 
     Raises
     ------
@@ -160,13 +169,16 @@ def open_mask(
     """
     kind = _kind(path)
     if kind == "bmp":
-        return _open_in_memory(path, kind)
+        return _open_in_memory(path, kind, most)
     tags = _tiff_tags(path) if kind == "tiff" else {}
     _check_tags(path, tags)
     if tags.get(_PHOTOMETRIC) == _PALETTE or (kind == "png" and _is_palette_png(path)):
         # libvips, which reads all the rest, gives a palette's colours and not its indices.
-        return _open_in_memory(path, kind)
-    return _open_by_vips(path, kind, tags, colours, access)
+        return _open_in_memory(path, kind, most)
+    image = _open_by_vips(path, kind, tags, colours, access)
+    if most is not None:
+        _check_size(path, *image.size, most)
+    return image
 
 
 def place_mask(
@@ -216,6 +228,7 @@ def place_mask(
 
 
 _WIDTH, _HEIGHT, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION, _TILE_WIDTH = 256, 257, 259, 262, 274, 322
+_DESCRIPTION = 270
 _JPEG = (6, 7)
 # libvips' names of whole numbers.
 _DTYPES = {"uchar": "u1", "ushort": "u2", "char": "i1", "short": "i2", "int": "i4", "uint": "u4"}
@@ -281,7 +294,7 @@ def _check_size(path: Path, width: int, height: int, most: int) -> None:
         )
 
 
-def _open_in_memory(path: Path, kind: str) -> MaskImage:
+def _open_in_memory(path: Path, kind: str, most: int | None) -> MaskImage:
     from PIL import BmpImagePlugin, PngImagePlugin, TiffImagePlugin
 
     readers: dict[str, Any] = {
@@ -294,7 +307,7 @@ def _open_in_memory(path: Path, kind: str) -> MaskImage:
         with warnings.catch_warnings(), readers[kind](path) as image:
             warnings.simplefilter("ignore")
             width, height = image.size
-            _check_size(path, width, height, _MOST_IN_MEMORY)
+            _check_size(path, width, height, min(most or _MOST_IN_MEMORY, _MOST_IN_MEMORY))
             values = np.asarray(image)
             has_alpha = image.mode in ("RGBA", "LA")
     except (OSError, SyntaxError, ValueError, MemoryError) as error:
@@ -345,6 +358,7 @@ def _open_by_vips(path: Path, kind: str, tags: dict[int, Any], colours: Colours,
         has_alpha=bool(image.hasalpha()),
         spread=255 // (2**bits - 1) if bits < 8 else 1,
         colours=colours,
+        description=str(tags.get(_DESCRIPTION, "")),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.slidefile.areas.area import Polygon, Ring
+from tissuumaps_sic.slidefile.areas.area import Points, Polygon, Ring
 
 # No slide has so many pixels across.
 _FARTHEST = 2.0**31
@@ -34,14 +34,26 @@ def ring_of(points: Any) -> Ring | None:
         return None
     if not isinstance(points, list):
         raise ValueError(f"has a ring that is no list of points ({short(points)})")
-    corners = _numbers(points)
-    if not np.isfinite(corners).all():
-        raise ValueError("has a coordinate that is not finite")
-    if (np.abs(corners) > _FARTHEST).any():
-        raise ValueError(f"has a coordinate of {np.abs(corners).max():g}, which no slide has")
+    corners = points_of(points)
     if len(corners) > 1 and (corners[0] == corners[-1]).all():
         corners = corners[:-1]
     return corners if _encloses(corners) else None
+
+
+def points_of(points: list[Any]) -> Points:
+    """Return places, (n, 2) float64, of a list of [x, y] or [x, y, z].
+
+    Raises
+    ------
+    ValueError
+        As `ring_of`.
+    """
+    found = _numbers(points)
+    if not np.isfinite(found).all():
+        raise ValueError("has a coordinate that is not finite")
+    if (np.abs(found) > _FARTHEST).any():
+        raise ValueError(f"has a coordinate of {np.abs(found).max():g}, which no slide has")
+    return found
 
 
 def polygon_of(rings: Iterable[Any]) -> tuple[Polygon | None, int]:

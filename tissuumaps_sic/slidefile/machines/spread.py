@@ -27,6 +27,8 @@ Result = TypeVar("Result")
 _LOOK_SECONDS = 1.0
 _RESTORE_SECONDS = 20.0
 _WAITING_SECONDS = 20.0
+# Jobs that end again and again before a worker is there will not do otherwise the next time.
+_MOST_ENDED = 4
 _LOST = "the connection to the Dask scheduler was lost; the same command goes on where it was"
 
 # A worker of somebody's cluster may have many threads: one file at a time.
@@ -101,7 +103,7 @@ def _map_on_workers(
     waiting = deque(enumerate(items))
     running: dict[Any, int] = {}
     # Of the threads of Dask's client.
-    ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with connect_workers(
         folder,
         scheduler=machines.scheduler,
@@ -110,8 +112,10 @@ def _map_on_workers(
         name="tissuumaps-sic",
     ) as source:
         restored = told = time.monotonic()
+        n_ended = 0
         while waiting or running:
-            n_workers = _count_workers(source.client)
+            names = _list_workers(source.client)
+            n_workers = len(names)
             # One to work on and one that waits for it, each: who joins late gets a share.
             while waiting and len(running) < max(1, 2 * n_workers):
                 place, item = waiting.popleft()
@@ -119,13 +123,20 @@ def _map_on_workers(
                     _work_here, __version__, work, item, key=f"tissuumaps-sic-{uuid.uuid4().hex}", pure=False
                 )
                 running[future] = place
-                future.add_done_callback(ended.put)
+                future.add_done_callback(finished.put)
             with suppress(queue.Empty):
-                future = ended.get(timeout=_LOOK_SECONDS)
+                future = finished.get(timeout=_LOOK_SECONDS)
                 yield running.pop(future), _take(future)
             now = time.monotonic()
             if now - restored > _RESTORE_SECONDS:
                 restored = now
+                ended = source.forget_ended(names)
+                n_ended = 0 if names else n_ended + (ended > 0)
+                if n_ended == _MOST_ENDED:
+                    raise ClusterError(
+                        f"{ended} jobs ended before their workers were here, {n_ended} times over; "
+                        f"{source.logs} says why"
+                    )
                 source.restore()
             if n_workers:
                 told = now
@@ -134,9 +145,9 @@ def _map_on_workers(
                 log.warning("%s", source.waiting)
 
 
-def _count_workers(client: Any) -> int:
+def _list_workers(client: Any) -> set[Any]:
     try:
-        return len(client.scheduler_info(n_workers=-1)["workers"])
+        return {facts["name"] for facts in client.scheduler_info(n_workers=-1)["workers"].values()}
     except (OSError, RuntimeError, TimeoutError) as error:
         raise ClusterError(_LOST) from error
 

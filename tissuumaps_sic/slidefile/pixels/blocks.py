@@ -29,6 +29,8 @@ class Blocks:
     counts : int64 array of shape (n_blocks,)
         Row by row; where each sample is stored apart, of all samples together. Empty where the file says
         nothing.
+    filled : int
+        How many have bytes.
     has_gaps : bool
         Whether tiles were left out: they have no bytes.
     """
@@ -43,6 +45,7 @@ class Blocks:
         if page.is_planar and len(counts) >= blocks * page.samples > 0:
             counts = counts[: blocks * page.samples].reshape(page.samples, blocks).sum(axis=0)
         self.counts = counts[:blocks] if len(counts) >= blocks else counts[:0]
+        self.filled = int((self.counts > 0).sum())
         self.has_gaps = bool(page.tile) and bool((self.counts == 0).any())
         samples = 1 if page.photometric == PALETTE else page.samples
         raw = width * height * samples * max(page.bits, default=8) // 8
@@ -50,17 +53,29 @@ class Blocks:
 
     def largest(self, count: int) -> list[tuple[int, int, int, int]]:
         """Return the blocks with most bytes, as (x, y, width, height) inside the page."""
-        if not len(self.counts) or not self.counts.any():
+        there = self.counts.copy()
+        beyond = self._beyond()
+        there[beyond[beyond < len(there)]] = -1  # which fail, whatever library reads them
+        if not (there > 0).any():
             return []
-        count = min(count, len(self.counts))
-        return [self._place(int(index)) for index in np.argpartition(self.counts, -count)[-count:]]
+        count = min(count, int((there >= 0).sum()))
+        return [self._place(int(index)) for index in np.argpartition(there, -count)[-count:]]
 
     def beyond_the_end(self) -> int:
         """Return how many blocks end after the file does."""
+        return len(self._beyond())
+
+    def _beyond(self) -> npt.NDArray[np.intp]:
         counts, places = self._tiff.numbers(self.page.counts), self._tiff.numbers(self.page.places)
         if len(counts) != len(places):
-            return 0
-        return int(((counts > 0) & (places + counts > self._tiff.bytes)).sum())
+            return np.empty(0, np.intp)
+        return np.flatnonzero((counts > 0) & (places + counts > self._tiff.bytes))
+
+    def list_beyond(self) -> list[tuple[int, int]]:
+        """Return the (column, row) of each block that ends after the file does."""
+        if self.page.is_planar:
+            return []  # no library reads a part of it
+        return [(int(index) % self._across, int(index) // self._across) for index in self._beyond()]
 
     def in_the_header(self) -> int:
         """Return how many blocks that have bytes are said to begin where the file tells that it is a TIFF."""

@@ -24,6 +24,8 @@ _NO_ROOM = re.compile(
 _NO_MEMORY = re.compile(r"out of memory|cannot allocate|unable to allocate|not enough memory", re.IGNORECASE)
 # libvips stops at a tag that cannot be, though it says nothing of the pixels.
 _WRONG_TAG = re.compile(r'Bad value .* for "\w+" tag')
+# A disk that fails to give a part of the file may give it the next time.
+_DISK = re.compile(r"input/output error|stale (nfs )?file handle|transport endpoint|timed out", re.IGNORECASE)
 # Read to see whether the disk still gives the file: its beginning, its middle and its end.
 _LOOKED_AT = 4096
 
@@ -68,6 +70,29 @@ def explain(path: Path, error: BaseException, *, stamp: Stamp | None = None) -> 
         On one line, without the file's name, to follow "its pixels cannot be read".
     """
     reason = one_line(str(error) or type(error).__name__, path)
+    other = _explain_other(path, error, reason, stamp)
+    if other is not None:
+        return other
+    if isinstance(error, PixelError):
+        return (
+            f"({reason}); it was not decoded: the file is damaged there, or compressed in a way that is not "
+            "known here: copy it again, or export it as a pyramidal TIFF with JPEG, LZW or deflate "
+            "compression"
+        )
+    return f"({reason}); the file is damaged or cut short: copy or export it again"
+
+
+def is_damage(path: Path, error: BaseException, stamp: Stamp | None) -> bool:
+    """Tell whether pixels could not be read because they are damaged in the file, and for no other reason.
+
+    Parameters are those of `explain`.
+    """
+    reason = one_line(str(error) or type(error).__name__, path)
+    return _DISK.search(reason) is None and _explain_other(path, error, reason, stamp) is None
+
+
+def _explain_other(path: Path, error: BaseException, reason: str, stamp: Stamp | None) -> str | None:
+    """Tell why pixels could not be read, and what to do; None where it is that they are damaged."""
     number = getattr(error, "errno", None)
     lost = _disk_failure(path)
     if lost is not None:
@@ -102,13 +127,7 @@ def explain(path: Path, error: BaseException, *, stamp: Stamp | None = None) -> 
             f"({reason}); one of its tags has a value that cannot be, which says nothing of its pixels: set "
             "it right, as `tiffset` does, or export it again"
         )
-    if isinstance(error, PixelError):
-        return (
-            f"({reason}); it was not decoded: the file is damaged there, or compressed in a way that is not "
-            "known here: copy it again, or export it as a pyramidal TIFF with JPEG, LZW or deflate "
-            "compression"
-        )
-    return f"({reason}); the file is damaged or cut short: copy or export it again"
+    return None
 
 
 def _disk_failure(path: Path) -> str | None:

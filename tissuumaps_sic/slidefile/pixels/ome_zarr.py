@@ -37,6 +37,7 @@ class OmeZarrSource:
     objective_power: float | None = None
     quick_hash: str | None = None
     overview_pixels: int | None = None
+    profile: bytes | None = None
 
     def __init__(self, path: Path) -> None:
         import zarr
@@ -137,6 +138,10 @@ class OmeZarrSource:
                         self._path.name,
                     )
         return pixels
+
+    def reopen(self, path: Path) -> OmeZarrSource:
+        """See `Source`."""
+        return OmeZarrSource(path)
 
     def close(self) -> None:
         """Let go of the arrays; their files are open only while they are read."""

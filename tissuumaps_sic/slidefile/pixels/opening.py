@@ -238,8 +238,7 @@ def _faster_of(
     except openslide.OpenSlideError as error:
         if probe:
             raise failure_of(path, source, 0, error) from error
-        again = OpenSlideSource(openslide.OpenSlide(path))
-        again.pages, again.blocks = source.pages, source.blocks
+        again = source.reopen(path)
         source.close()
         return again
     found.stand_in(source)

@@ -1,6 +1,8 @@
 """Pixels through OpenSlide."""
 
 import ctypes
+import math
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +43,9 @@ class OpenSlideSource:
         What each level is in a TIFF, where that is known.
     blocks : tuple of (Blocks or None)
         What each level's tiles have in the file, where that is known; what is read is compared with it.
+    stage : (x, y, width, height) or None
+        Nanometres from the middle of the glass slide to level 0's corner, and of its pixel, where they are
+        told.
     """
 
     is_deep = False
@@ -63,6 +68,8 @@ class OpenSlideSource:
         # TissUUmaps shows what OpenSlide opens as OpenSlide has it.
         self.overview_pixels: int | None = self.level_sizes[-1][0] * self.level_sizes[-1][1]
         self.quick_hash: str | None = properties.get("openslide.quickhash-1")
+        # As bytes: `color_profile` would open it, and a broken one is to be told and not to end all.
+        self.profile: bytes | None = getattr(slide, "_profile", None) or None
         self.objective_power = positive(properties.get("openslide.objective-power"))
         self.tagged_mpp = both_directions(
             positive(properties.get("openslide.mpp-x")), positive(properties.get("openslide.mpp-y"))
@@ -77,6 +84,8 @@ class OpenSlideSource:
             None if x is None or y is None or width is None or height is None else (x, y, width, height)
         )
 
+        self.stage = _stage(properties, self.level_sizes[0])
+
     def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
         """See `Source`."""
         pixels = self._read(x, y, width, height, level)
@@ -84,6 +93,12 @@ class OpenSlideSource:
         if blocks is not None:
             blocks.check(pixels, x, y, partial(self._read, level=level))
         return pixels
+
+    def reopen(self, path: Path) -> "OpenSlideSource":
+        """See `Source`."""
+        again = OpenSlideSource(openslide.OpenSlide(path))
+        again.pages, again.blocks = self.pages, self.blocks
+        return again
 
     def close(self) -> None:
         """See `Source`."""
@@ -124,6 +139,22 @@ def dicom_file(folder: Path) -> Path:
             f"of each ({names})"
         )
     return next(iter(found.values()))
+
+
+def _stage(properties: Mapping[str, str], size: Size) -> tuple[float, float, float, float] | None:
+    """Return where a scan of Hamamatsu's lies on the glass slide; such a file tells it of its middle."""
+    told = []
+    for axis, side in zip("XY", size, strict=True):
+        pixel = positive(properties.get(f"openslide.mpp-{axis.lower()}"))
+        try:
+            middle = float(properties.get(f"hamamatsu.{axis}OffsetFromSlideCentre", "nan"))
+        except ValueError:
+            return None
+        if pixel is None or not math.isfinite(middle):
+            return None
+        told.append((middle - 500 * pixel * side, 1000 * pixel))
+    (x, width), (y, height) = told
+    return x, y, width, height
 
 
 def _whole(text: str | None) -> int | None:

@@ -11,7 +11,7 @@ import openslide
 
 from tissuumaps_sic.slidefile.pixels.failure import explain, names_missing_codec
 from tissuumaps_sic.slidefile.pixels.openslide import OpenSlideSource
-from tissuumaps_sic.slidefile.pixels.source import PixelError, SlideError, one_line
+from tissuumaps_sic.slidefile.pixels.source import CorruptError, PixelError, SlideError, one_line
 from tissuumaps_sic.slidefile.pixels.tiff import COMPRESSIONS, Page
 from tissuumaps_sic.slidefile.pixels.vips import VipsSource, import_vips
 
@@ -119,7 +119,8 @@ def failure_of(
             return codec_error(path, page, text)
     elif names_missing_codec(text):
         return SlideError(f"{path.name!r} cannot be read {explain(path, error)}")
-    if isinstance(error, PixelError) or source.tile_sizes[level] is None:
+    is_blank = isinstance(error, PixelError) and not isinstance(error, CorruptError)
+    if is_blank or source.tile_sizes[level] is None:
         return SlideError(f"{path.name!r} opens, but its pixels cannot be read {explain(path, error)}")
     return DamagedError(text)
 

@@ -92,6 +92,7 @@ class ReducedSource:
         self.tagged_mpp = None if mpp is None else (mpp[0] * width / size[0], mpp[1] * height / size[1])
         self.quick_hash = source.quick_hash
         self.overview_pixels = source.overview_pixels
+        self.profile = source.profile
 
     def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
         """See `Source`."""
@@ -101,6 +102,10 @@ class ReducedSource:
         region = self._source.read(*first, *span, 0)
         enlarged = Image.fromarray(region).resize((width, height), Image.Resampling.BILINEAR, box=box)
         return np.asarray(enlarged)
+
+    def reopen(self, path: Path) -> ReducedSource:
+        """See `Source`."""
+        return ReducedSource(self._source.reopen(path), self.level_sizes[0])
 
     def close(self) -> None:
         """See `Source`."""

@@ -66,7 +66,10 @@ def check_pages(
                 f"{path.name!r} is damaged: {lost} of the tiles or strips of its page {page.number} are said "
                 "to lie where the file begins; copy it again, or export it from its source again"
             )
-        if beyond:
+        # Of tiles the others are read, and where these would be, another level.
+        if beyond and (
+            page.tile is None or page.is_planar or (page.size == size and beyond >= blocks.filled)
+        ):
             raise SlideError(
                 f"{path.name!r} is cut short: {beyond} of the tiles or strips of its page {page.number} lie "
                 f"beyond its end at {tiff.bytes} bytes; copy it again, or export it from its source again"

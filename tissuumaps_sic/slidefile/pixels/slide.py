@@ -8,7 +8,9 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,12 +18,15 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
+from tissuumaps_sic.slidefile.pixels.colours import ColourProfile, ProfileError, ToSrgb
 from tissuumaps_sic.slidefile.pixels.digest import digest_of
 from tissuumaps_sic.slidefile.pixels.failure import Stamp, explain
+from tissuumaps_sic.slidefile.pixels.mending import DamagedTiles, MendedSource
 from tissuumaps_sic.slidefile.pixels.opening import open_source
 from tissuumaps_sic.slidefile.pixels.openslide import dicom_file
 from tissuumaps_sic.slidefile.pixels.probing import backend_errors
 from tissuumaps_sic.slidefile.pixels.reduced import find_size
+from tissuumaps_sic.slidefile.pixels.resampling import find_span, resample
 from tissuumaps_sic.slidefile.pixels.resolution import Resolution, check_resolution, find_resolution
 from tissuumaps_sic.slidefile.pixels.source import Pixels, Size, SlideError, Source, nearest_finer_level
 
@@ -41,6 +46,11 @@ _BLOCK_PIXELS = 2048
 # Beyond so many pixels of a level, a picture is made of such squares.
 _MOST_AT_ONCE = 2**24
 
+# How a `MendedSource` is read.
+_Way = Callable[[MendedSource], Callable[[int, int, int, int, int], Pixels]]
+_READ: _Way = attrgetter("read")
+_READ_REST: _Way = attrgetter("read_rest")
+
 
 class Slide:
     """An open slide; made by `open_slide`, closed by `close` or by leaving its `with` block.
@@ -57,6 +67,9 @@ class Slide:
         In level-0 pixels.
     bounds : (x, y, width, height)
         The part of level 0 that was scanned; the whole of it where the file does not say.
+    stage : (x, y, width, height) or None
+        Nanometres from the middle of the glass slide to level 0's corner, and of its pixel, as Hamamatsu's
+        scanners tell them.
     resolution : Resolution or None
         As the file or the user says, not checked; see `require_resolution`.
     objective_power : float or None
@@ -69,6 +82,8 @@ class Slide:
         Of each level's tiles in the file; None where the file is not tiled.
     overview_pixels : int or None
         Pixels of the smallest level from which TissUUmaps makes an overview; see `Source`.
+    profile : ColourProfile or None
+        Of its colours, as the file has it.
     """
 
     def __init__(
@@ -82,11 +97,15 @@ class Slide:
         self.level_downsamples = source.level_downsamples
         self.tile_sizes = source.tile_sizes
         self.overview_pixels = source.overview_pixels
+        self.profile = None if source.profile is None else ColourProfile(source.profile)
+        self._to_srgb: ToSrgb | None = None
         self.size = source.level_sizes[0]
         self.bounds = _clip_bounds(source.bounds, self.size)
+        self.stage: tuple[float, float, float, float] | None = getattr(source, "stage", None)
         self._quick_hash = source.quick_hash
-        self._source: Source | None = source
+        self._source: MendedSource | None = MendedSource(path, source)
         self._stamp = Stamp.of(path)
+        self._is_warned = False
         self._reads = 0
         self._change = threading.Condition()
 
@@ -113,6 +132,30 @@ class Slide:
         if source is not None:
             source.close()
 
+    @property
+    def is_converted(self) -> bool:
+        """Whether all that is read is converted to sRGB by the slide's profile; see `convert_colours`."""
+        return self._to_srgb is not None
+
+    def convert_colours(self) -> None:
+        """Convert all that is read from now on to sRGB, by the slide's profile; say so where it has none.
+
+        Raises
+        ------
+        SlideError
+            The profile cannot convert.
+        """
+        if self.profile is None:
+            log.warning("%r has no colour profile, so its pixels are taken as they are", self.path.name)
+            return
+        try:
+            self._to_srgb = self.profile.to_srgb()
+        except ProfileError as error:
+            raise SlideError(
+                f"{self.path.name!r} has a colour profile that cannot convert its pixels ({error}); leave "
+                "--icc out for this slide, or export it with its right profile"
+            ) from error
+
     def read(self, x: int, y: int, width: int, height: int, *, level: int = 0) -> Pixels:
         """Read a rectangle of one level.
 
@@ -133,16 +176,33 @@ class Slide:
         Raises
         ------
         SlideError
-            The file's pixels cannot be read, or the slide is closed.
+            The file's pixels cannot be read, at this level or at another, or the slide is closed.
         ValueError
             No such level, or an empty rectangle.
 
         Notes
         -----
+        Where the file is damaged, pixels are those of the next finer level, else of the next coarser one.
+
         OpenSlide takes positions in whole level-0 pixels. Where a level's downsample is no whole
         number it therefore reads up to half a level-0 pixel beside the place, interpolating;
         elsewhere the pixels are the file's own.
         """
+        return self._read(x, y, width, height, level, _READ)
+
+    def read_rest(self, x: int, y: int, width: int, height: int, *, level: int = 0) -> Pixels:
+        """Read a rectangle as `read` does, but where it is damaged at all levels it is white.
+
+        Afterwards `tell_damage` tells where that is.
+        """
+        return self._read(x, y, width, height, level, _READ_REST)
+
+    def tell_damage(self, level: int) -> DamagedTiles:
+        """Return which tiles of a level are damaged, as far as they were read."""
+        with self._using() as source:
+            return source.tell_damage(level)
+
+    def _read(self, x: int, y: int, width: int, height: int, level: int, way: _Way) -> Pixels:
         if not 0 <= level < len(self.level_sizes):
             raise ValueError(f"level {level} is not in {self.path.name!r}, which has {len(self.level_sizes)}")
         if width < 1 or height < 1:
@@ -151,11 +211,11 @@ class Slide:
         left, right = max(x, 0), min(x + width, level_width)
         top, bottom = max(y, 0), min(y + height, level_height)
         if (right - left, bottom - top) == (width, height):
-            return self._read_inside(x, y, width, height, level)
+            return self._read_inside(x, y, width, height, level, way)
         region = np.full((height, width, 3), 255, np.uint8)
         if left < right and top < bottom:
             region[top - y : bottom - y, left - x : right - x] = self._read_inside(
-                left, top, right - left, bottom - top, level
+                left, top, right - left, bottom - top, level, way
             )
         return region
 
@@ -227,29 +287,15 @@ class Slide:
         steps = [width / down / size[0], height / down / size[1]]
         if all(abs(step - 1) <= 1e-6 for step in steps):
             return self.read(round(begins[0]), round(begins[1]), *size, level=level)
-        first, ends = [], []
-        for begin, step, n, limit in zip(begins, steps, size, self.level_sizes[level], strict=True):
-            start, end = math.floor(begin + 1e-6), math.ceil(begin + step * n - 1e-6)
-            # What the filter sees beyond the rectangle, so far as there is a slide.
-            reach = math.ceil(step) + 1
-            first.append(start if start < 0 else max(start - reach, 0))
-            ends.append(end if end > limit else min(end + reach, limit))
-        spans = [end - start for start, end in zip(first, ends, strict=True)]
+        first, spans = find_span(begins, steps, size, self.level_sizes[level])
         factor = max(1, math.floor(min(steps))) if spans[0] * spans[1] > _MOST_AT_ONCE else 1
         region = (
             self.read(first[0], first[1], spans[0], spans[1], level=level)
             if factor == 1
-            else self._reduce(first[0], first[1], spans[0], spans[1], level, factor)
+            else self._reduce(self.read, (*first, *spans), level, factor)
         )
-        box = [(begin - start) / factor for begin, start in zip(begins, first, strict=True)]
-        box += [at + step * n / factor for at, step, n in zip(box, steps, size, strict=True)]
-        # By the rounding of a last digit it may lie outside of the region.
-        limits = (region.shape[1], region.shape[0])
-        inside = [min(max(at, 0), limits[place % 2]) for place, at in enumerate(box)]
-        small = Image.fromarray(region).resize(
-            size, Image.Resampling.BILINEAR, box=(inside[0], inside[1], inside[2], inside[3])
-        )
-        return np.asarray(small)
+        corner = [(begin - start) / factor for begin, start in zip(begins, first, strict=True)]
+        return resample(region, corner, [step / factor for step in steps], size)
 
     def fast_hash(self) -> str:
         """Give a short name of the file's content, without reading all of it.
@@ -261,23 +307,42 @@ class Slide:
         """
         return f"openslide-quickhash-1:{self._quick_hash}" if self._quick_hash else digest_of(self.path)
 
-    def _read_inside(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
+    def _read_inside(self, x: int, y: int, width: int, height: int, level: int, way: _Way) -> Pixels:
+        with self._using() as source:
+            try:
+                pixels = way(source)(x, y, width, height, level)
+            except backend_errors() as error:
+                raise SlideError(
+                    f"{self.path.name!r} opens, but its pixels at ({x}, {y}) of level {level} cannot be "
+                    f"read {explain(self.path, error, stamp=self._stamp)}"
+                ) from error
+            self._warn_of_damage(source, level)
+        return pixels if self._to_srgb is None else self._to_srgb(pixels)
+
+    @contextmanager
+    def _using(self) -> Iterator[MendedSource]:
+        """Give what reads the file, which is not closed meanwhile."""
         with self._change:
             source = self._source
             if source is None:
                 raise SlideError(f"{self.path.name!r} is closed; open it again to read from it")
             self._reads += 1
         try:
-            return source.read(x, y, width, height, level)
-        except backend_errors() as error:
-            raise SlideError(
-                f"{self.path.name!r} opens, but its pixels at ({x}, {y}) of level {level} cannot be "
-                f"read {explain(self.path, error, stamp=self._stamp)}"
-            ) from error
+            yield source
         finally:
             with self._change:
                 self._reads -= 1
                 self._change.notify_all()
+
+    def _warn_of_damage(self, source: MendedSource, level: int) -> None:
+        if source.is_mended and not self._is_warned:
+            self._is_warned = True
+            log.warning(
+                "%r is damaged: some of its tiles cannot be decoded, at level %d first; their pixels are "
+                "those of another level, where one has them. If there is a whole copy of it, use that",
+                self.path.name,
+                level,
+            )
 
     def _reduce_level(self, level: int, factor: int) -> Pixels:
         """Give a level made smaller by a whole factor (box means)."""
@@ -289,25 +354,49 @@ class Slide:
                 "pyramidal TIFF"
             )
         advance = self._warn_if_long(width * height) if width * height >= _WORTH_A_WORD else None
-        return self._reduce(0, 0, width, height, level, factor, advance)
+        small = self._reduce(self.read_rest, (0, 0, width, height), level, factor, advance)
+        return self._fill_lost(small, level, factor)
+
+    def _fill_lost(self, small: Pixels, level: int, factor: int) -> Pixels:
+        """Give a level made smaller with the nearest pixels where no level has any.
+
+        What lies there is a guess, but white would be glass: that patches are missing would not be told.
+        """
+        damage = self.tell_damage(level)
+        if damage.tile is None or not damage.lost:
+            return small
+        from scipy.ndimage import distance_transform_edt
+
+        lost = np.zeros(small.shape[:2], np.bool_)
+        for column, row in damage.lost:
+            left, top = column * damage.tile[0], row * damage.tile[1]
+            right, bottom = left + damage.tile[0], top + damage.tile[1]
+            lost[top // factor : -(-bottom // factor), left // factor : -(-right // factor)] = True
+        if lost.all():
+            raise SlideError(
+                f"{self.path.name!r} opens, but no pixels of it can be read: all of its tiles are damaged; "
+                "copy it again, or export it from its source again"
+            )
+        rows, columns = distance_transform_edt(lost, return_distances=False, return_indices=True)
+        filled: Pixels = small[rows, columns]
+        return filled
 
     def _reduce(
         self,
-        x: int,
-        y: int,
-        width: int,
-        height: int,
+        read: Callable[..., Pixels],
+        rectangle: tuple[int, int, int, int],
         level: int,
         factor: int,
         advance: Callable[[int], None] | None = None,
     ) -> Pixels:
         """Give a rectangle of a level made smaller by a whole factor (box means), read square by square."""
+        x, y, width, height = rectangle
         edge = max(1, _BLOCK_PIXELS // factor) * factor
         small = np.empty((math.ceil(height / factor), math.ceil(width / factor), 3), np.uint8)
         for top in range(0, height, edge):
             for left in range(0, width, edge):
                 columns, rows = min(edge, width - left), min(edge, height - top)
-                region = self.read(x + left, y + top, columns, rows, level=level)
+                region = read(x + left, y + top, columns, rows, level=level)
                 means = np.asarray(Image.fromarray(region).reduce(factor))
                 row, column = top // factor, left // factor
                 small[row : row + means.shape[0], column : column + means.shape[1]] = means
@@ -336,7 +425,7 @@ class Slide:
         return advance
 
 
-def open_slide(path: Path | str, *, mpp: float | None = None) -> Slide:
+def open_slide(path: Path | str, *, mpp: float | None = None, icc: bool = False) -> Slide:
     """Open a slide and try one pixel of it.
 
     Parameters
@@ -346,6 +435,9 @@ def open_slide(path: Path | str, *, mpp: float | None = None) -> Slide:
         is an OME-Zarr (`.zarr`) or holds a slide's DICOM files; or a flat JPEG, PNG or TIFF.
     mpp : float, optional
         µm per level-0 pixel, instead of what the file says (the command line's `--slide-mpp`).
+    icc : bool, default=False
+        Whether all pixels are converted to sRGB by the slide's colour profile, where it has one (the command
+        line's `--icc`).
 
     Returns
     -------
@@ -355,14 +447,15 @@ def open_slide(path: Path | str, *, mpp: float | None = None) -> Slide:
     Raises
     ------
     SlideError
-        There is no such file, it is no slide or one's smaller picture, or its pixels cannot be read.
+        There is no such file, it is no slide or one's smaller picture, its pixels cannot be read, or its
+        profile cannot convert them.
     ValueError
         `mpp` is not a positive number.
 
     Notes
     -----
-    Pixels are taken as they are stored: an EXIF orientation is not applied, nor is a colour
-    profile, so that coordinates agree with what a tile viewer shows. A JPEG, a PNG or a TIFF
+    Pixels are taken as they are stored: an EXIF orientation is not applied, so that coordinates agree
+    with what a tile viewer shows, nor is a colour profile, unless `icc` says so. A JPEG, a PNG or a TIFF
     without tiles is decoded once, when it is opened: into memory, or beyond 100 MB (libvips'
     `VIPS_DISC_THRESHOLD`) into a temporary file that is mapped.
     """
@@ -374,6 +467,12 @@ def open_slide(path: Path | str, *, mpp: float | None = None) -> Slide:
             "be embedded; name the slide itself"
         )
     slide = open_pixels(Path(path))
+    if icc:
+        try:
+            slide.convert_colours()
+        except SlideError:
+            slide.close()
+            raise
     if mpp is not None:
         slide.resolution = Resolution(mpp, mpp, "user")
     elif slide.resolution is not None and slide.resolution.source == "objective power":
@@ -425,11 +524,28 @@ def open_pixels(path: Path) -> Slide:
     source = open_source(path)
     slide = Slide(path, source, name=name, resolution=find_resolution(source))
     try:
-        slide.read(slide.size[0] // 2, slide.size[1] // 2, 1, 1)
+        _try_pixels(slide)
     except SlideError:
         slide.close()
         raise
     return slide
+
+
+def _try_pixels(slide: Slide) -> None:
+    """Read a pixel of the middle and, where that is damaged, of some places around it; one will do."""
+    width, height = slide.size
+    failure: SlideError | None = None
+    for x, y in ((2, 2), (1, 1), (3, 1), (1, 3), (3, 3)):
+        try:
+            slide.read(width * x // 4, height * y // 4, 1, 1)
+        except SlideError as error:
+            failure = failure or error
+            if not slide.tell_damage(0).lost:
+                break
+        else:
+            return
+    assert failure is not None
+    raise failure
 
 
 def require_resolution(slide: Slide) -> Resolution:

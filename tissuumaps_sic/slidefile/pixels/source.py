@@ -24,6 +24,10 @@ class PixelError(SicError):
     """A library did not give the pixels that it was asked for; the message is its reason."""
 
 
+class CorruptError(PixelError):
+    """Of a tile a part was decoded, and the rest could not be."""
+
+
 class Source(Protocol):
     """What a backend must give; `read` is only ever asked for pixels that lie inside the level.
 
@@ -32,6 +36,8 @@ class Source(Protocol):
     overview_pixels : int or None
         Pixels of the smallest level from which TissUUmaps makes an overview; None where it makes its own
         levels first, or shows no image.
+    profile : bytes or None
+        The colour profile (ICC) of its pixels, as it lies in the file; `read` does not apply it.
     """
 
     level_sizes: tuple[Size, ...]
@@ -42,9 +48,14 @@ class Source(Protocol):
     objective_power: float | None
     quick_hash: str | None
     overview_pixels: int | None
+    profile: bytes | None
 
     def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
         """Give a rectangle that lies inside a level, RGB; what is transparent is white."""
+        ...
+
+    def reopen(self, path: Path) -> "Source":
+        """Open the same file again, by the same library: an error spoils a handle."""
         ...
 
     def close(self) -> None:

@@ -2,8 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from tissuumaps_sic.slidefile.pixels import ome_xml
 from tissuumaps_sic.slidefile.pixels.blocks import Blocks
+from tissuumaps_sic.slidefile.pixels.complaints import Complaints
 from tissuumaps_sic.slidefile.pixels.openslide import OpenSlideSource
 from tissuumaps_sic.slidefile.pixels.source import (
     PixelError,
@@ -30,9 +31,13 @@ _WIDENED = 512
 
 @dataclass(frozen=True)
 class Level:
-    """An image of libvips', and the pages of a TIFF that it is made of; no pages where it is no TIFF."""
+    """An image of libvips', and the pages of a TIFF that it is made of; no pages where it is no TIFF.
+
+    `load` opens it anew.
+    """
 
     image: Any
+    load: Callable[[], Any]
     pages: tuple[Page, ...] = ()
 
 
@@ -55,6 +60,7 @@ class VipsSource:
     overview_pixels: int | None = None
 
     def __init__(self, levels: Sequence[Level]) -> None:
+        self._levels = tuple(levels)
         first = levels[0].image
         fields = set(first.get_fields())
         self._raw = [level.image for level in levels]
@@ -70,6 +76,7 @@ class VipsSource:
         )
         self.tile_sizes = tuple(tile_size(level.image) for level in levels)
         self.is_deep = first.format == "ushort"
+        self.profile: bytes | None = first.get("icc-profile-data") if "icc-profile-data" in fields else None
         self.pages = tuple(level.pages[0] if level.pages else None for level in levels)
         self.blocks: tuple[Blocks | None, ...] = (None,) * len(levels)
         # libvips says 1 px/mm where a file says nothing; a TIFF that does say something has a unit.
@@ -121,6 +128,14 @@ class VipsSource:
         middle = raw.crop((raw.width - width) // 2, (raw.height - height) // 2, width, height)
         return bool((middle.numpy() % 257 == 0).all())
 
+    def reopen(self, path: Path) -> "VipsSource":
+        """See `Source`."""
+        again = VipsSource([replace(level, image=level.load()) for level in self._levels])
+        again.blocks = self.blocks
+        if self._instead is not None:
+            again.stand_in(self._instead.reopen(path))
+        return again
+
     def close(self) -> None:
         """See `Source`."""
         self._threads = threading.local()
@@ -150,12 +165,14 @@ class VipsSource:
         regions: dict[int, Any] | None = getattr(self._threads, "regions", None)
         if regions is None:
             regions = self._threads.regions = {}
-        if level in regions:
-            memory = regions[level].fetch(x, y, width, height)
-        else:
-            with self._lock:  # an image begins to load when it is first asked, which two must not do at once
-                regions[level] = import_vips().Region.new(self._images[level])
+        # Where OpenSlide reads the file, too, no byte is left over: else it would read nothing of it.
+        with COMPLAINTS.listen(**({} if self._instead is None else {"allowed": 0})):
+            if level in regions:
                 memory = regions[level].fetch(x, y, width, height)
+            else:
+                with self._lock:  # an image begins to load when it is first asked, which two must not at once
+                    regions[level] = import_vips().Region.new(self._images[level])
+                    memory = regions[level].fetch(x, y, width, height)
         return np.frombuffer(memory, np.uint8).reshape(height, width, 3)
 
 
@@ -183,14 +200,16 @@ def find_levels(path: Path, tiff: Tiff | None) -> "list[Level] | None":
             options["fail_on"] = "warning"
             first = load()
         if tiff is None or not is_tiff(first):
-            return [Level(first)]
+            return [Level(first, load)]
         by_number = {page.number: page for page in tiff.images}
         described = ome_xml.read_ome_xml(description(first), (first.width, first.height))
         planes = _planes(path, first, described)
         pages = first.get("n-pages") if "n-pages" in first.get_fields() else 1
         sub_images = first.get("n-subifds") if "n-subifds" in first.get_fields() else 0
         main = tuple(filter(None, (by_number.get(str(k + 1)) for k in planes)))
-        levels = [Level(first if len(planes) == 1 else _join_planes([load(page=k) for k in planes]), main)]
+        join = partial(_load_joined, load)
+        places: list[dict[str, int]] = [{}] if len(planes) == 1 else [{"page": k} for k in planes]
+        levels = [Level(first if len(planes) == 1 else join(places), partial(join, places), main)]
         # One level's pages: its numbers in the file, and how libvips is asked for each.
         candidates = [
             [(f"{k + 1}.{sub + 1}", {"page": k, "subifd": sub}) for k in planes] for sub in range(sub_images)
@@ -204,10 +223,10 @@ def find_levels(path: Path, tiff: Tiff | None) -> "list[Level] | None":
             found = tuple(by_number[number] for number, _ in each)
             if not _is_smaller_level(found[0].size, levels):
                 continue
-            parts = [load(**place) for _, place in each]
-            image = parts[0] if len(parts) == 1 else _join_planes(parts)
+            places = [place for _, place in each]
+            image = join(places)
             if image.bands == levels[0].image.bands:
-                levels.append(Level(image, found))
+                levels.append(Level(image, partial(join, places), found))
     except pyvips.Error:
         return None
     return levels
@@ -241,7 +260,11 @@ def _planes(path: Path, first: Any, described: ome_xml.OmeImage | None) -> range
     )
 
 
-def _join_planes(planes: "list[Any]") -> Any:
+def _load_joined(load: Callable[..., Any], places: "list[dict[str, int]]") -> Any:
+    """Return the image of some pages: one, or one for each colour."""
+    planes = [load(**place) for place in places]
+    if len(planes) == 1:
+        return planes[0]
     return planes[0].bandjoin(planes[1:]).copy(interpretation="srgb")
 
 
@@ -278,6 +301,18 @@ def tile_size(image: Any) -> Size | None:
     if not {"tile-width", "tile-height"} <= set(image.get_fields()):
         return None
     return size_or_none(image.get("tile-width"), image.get("tile-height"))
+
+
+def _take_complaints() -> str:
+    """Return what libvips' text of errors holds, and empty it."""
+    pyvips = import_vips()
+    said: str = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).decode(errors="replace")
+    if said:
+        pyvips.vips_lib.vips_error_clear()
+    return said
+
+
+COMPLAINTS = Complaints(_take_complaints)
 
 
 def import_vips() -> Any:

@@ -46,9 +46,13 @@ class Source:
         self.objective_power = None
         self.quick_hash = None
         self.overview_pixels = None
+        self.profile = None
 
     def read(self, x: int, y: int, width: int, height: int, level: int) -> np.ndarray:
         return self.image[y : y + height, x : x + width]
+
+    def reopen(self, path: Path) -> "Source":
+        return self
 
     def close(self) -> None:
         self.image = np.empty(0)

@@ -15,7 +15,9 @@ import { keys } from "./keys.js";
 import { quality } from "./quality.js";
 import { review } from "./review.js";
 import { embeddings, runs } from "./runs.js";
+import { takeDrops } from "../seedfile.js";
 import { mount, mountGroup, mountSection, mountTelling, unmount } from "./section.js";
+import { seedFile } from "./seedfile.js";
 import { seeds } from "./seeds.js";
 import { naming, sessions, slide } from "./sessions.js";
 import { steps } from "./steps.js";
@@ -34,7 +36,7 @@ const ABOVE = [slide, unkept, steps, unsent, classes, changes, trust]; // always
 const GROUPS = [
   ["View", [views, border]],
   ["Labels", [runs, embeddings, outputs, areas]],
-  ["Seeding", [seeding, borrowed, scheme]],
+  ["Seeding", [seeding, seedFile, borrowed, scheme]],
   ["Readers", [sessions, naming, compare, decisions]],
   ["How good is it", [quality]],
   ["Review", [review, opinion]],
@@ -57,6 +59,7 @@ let measure = null;
 export function showPanel(container) {
   const above = html("div", { class: "sic-above" }), below = html("div", {});
   panel = html("div", { class: "sic px-1 pb-2" }, above, below);
+  takeDrops(panel);
   sheet = style();
   container.replaceChildren(sheet, panel);
   mount(above, () => [app.error, app.state === null], () => (app.state ? []

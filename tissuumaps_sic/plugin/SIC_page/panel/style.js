@@ -1,11 +1,12 @@
 /** How the panel looks. */
 
 import { html } from "../dom.js";
+import { SEED_FILE_STYLE } from "./style_seedfile.js";
 import { SESSIONS_STYLE } from "./style_sessions.js";
 import { THUMBNAIL } from "./why.js";
 
 export function style() {
-  return html("style", {}, `${SESSIONS_STYLE}
+  return html("style", {}, `${SESSIONS_STYLE}${SEED_FILE_STYLE}
     .sic { color: #212529; font-size: .9rem; overflow-wrap: break-word; }
     .sic .text-muted { color: #5c636a !important; }
     .sic .btn:disabled { pointer-events: auto; cursor: not-allowed; color: #5c636a; border-color: #adb5bd; opacity: 1; }

@@ -1,5 +1,6 @@
 /** The list of the folder's slides above the panel: how far each is. */
 
+import { atRoot } from "../address.js";
 import { button, count, html, sum } from "../dom.js";
 import { app, subscribe } from "../state.js";
 import { goTo, loadWorklist, places, step } from "../worklist.js";
@@ -67,7 +68,7 @@ function draw() {
       button("›", "The next slide (])", () => step(1),
         { id: "sic-next", disabled: place >= last, "aria-label": "The next slide" }),
       html("span", { id: "sic-labelled", class: "text-muted" }),
-      html("a", { id: "sic-start", href: "/", title: "All slides of the folder with pictures, states and notes" }, "Overview")),
+      html("a", { id: "sic-start", href: atRoot("/"), title: "All slides of the folder with pictures, states and notes" }, "Overview")),
     html("details", { id: "sic-slides", open, ontoggle: onToggle },
       html("summary", { title: "All slides of the folder" }, "Slides"),
       html("input", { type: "search", id: "sic-slides-filter", class: "form-control form-control-sm",
@@ -134,7 +135,7 @@ function item(slide) {
       + `${slide.notes ? `, ${count(slide.notes)} ${slide.notes > 1 ? "notes" : "note"}` : ""}`
       + `${classes && !isPresent ? `, seeds: ${classes}` : ""}${slide.borrowed ? `, ${count(slide.borrowed)} seeds borrowed` : ""}`;
   return html("a", {
-    href: page, role: "listitem", class: `sic-worklist-item sic-state-${state}`,
+    href: atRoot(page), role: "listitem", class: `sic-worklist-item sic-state-${state}`,
     title, "data-h5ad": h5ad, "data-words": `${h5ad} ${words}${slide.checked ? " checked" : " to review"}${slide.notes ? " notes" : ""}`.toLowerCase(),
     ...(isPresent ? { "aria-current": "page" } : {}),
     onclick: (event) => {

@@ -1,0 +1,139 @@
+"""Seeds from a file that a page hands over: what it would give, and taking them.
+
+The file is unpacked within bounds into a temporary folder, and removed with it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from tissuumaps_sic.annotation.seed_files import SEED_FILES, Brought, bring_seeds, open_seed_file
+from tissuumaps_sic.annotation.seeds import is_session
+from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.slidefile.spelling import fold
+from tissuumaps_sic.slides.slide import EmbeddedSlide
+from tissuumaps_sic.viewer.access import Reach
+from tissuumaps_sic.viewer.answers import Header
+from tissuumaps_sic.viewer.opened import Shared
+from tissuumaps_sic.viewer.requests import PreviewRequest, RequestError, SeedFile
+
+# Unpacked: drawings of hundreds of thousands of outlines; as Python's objects they take ten times that.
+_MOST_BYTES = 64 * 2**20
+# Of a mask, which is read as a whole.
+_MOST_PIXELS = 2**28
+_GZIP = b"\x1f\x8b"
+# What may not be in the name of a file, for the sake of any system's files.
+_NOT_IN_NAMES = re.compile(r"[^\w .()+-]")
+
+
+def preview_seeds(shared: Shared, reach: Reach, request: PreviewRequest) -> Header:
+    """Return what a file of seeds would give: each class of it, what its seeds become, what is left out."""
+    slide = shared.opened.slide(reach.h5ad)
+    session = shared.opened.seen_session(slide, request)
+    # As heavy as a run may be, and so with its turns.
+    with shared.turns.job(reach.h5ad, None) as progress, shared.turns.clustering(reach.h5ad, progress):
+        brought, from_bounds = _read(slide, session, request.file)
+    now = session.seeds.vector(slide.n_patches)
+    both = (now >= 0) & (brought.labels >= 0)
+    return {
+        "classes": [
+            {
+                "name": each.of.name,
+                "color": each.of.color,
+                "count": each.of.count,
+                "left_out": each.of.left_out,
+                "target": each.target,
+                "seeds": each.n_seeds,
+            }
+            for each in brought.listed
+        ],
+        "seeds": [
+            {"name": each.name, "color": each.color, "n": n, "is_new": place >= len(session.classes)}
+            for place, (each, n) in enumerate(zip(brought.classes, brought.counts, strict=True))
+            if n
+        ],
+        "replaced": int(np.count_nonzero(both & (now != brought.labels))),
+        "told": list(brought.told),
+        "from_bounds": from_bounds,
+    }
+
+
+def take_seeds(slide: EmbeddedSlide, session: Session, file: SeedFile, user: str) -> Session:
+    """Return a session with the seeds of a file.
+
+    Raises
+    ------
+    SessionError, RequestError
+        When it cannot be read, or gives the slide no seed.
+    """
+    brought, _ = _read(slide, session, file)
+    return session.bring(brought.labels, brought.classes, source=_plain_name(file.name), user=user)
+
+
+def _read(slide: EmbeddedSlide, session: Session, file: SeedFile) -> tuple[Brought, bool | None]:
+    """Return what a file gives a slide, and whether it counts from the scanned part, where that matters."""
+    with _as_file(file) as path:
+        if is_session(path):
+            raise RequestError(422, f"{path.name} is a session; put it beside the slide to open it")
+        opened = open_seed_file(path, slide, from_bounds=file.from_bounds, most_pixels=_MOST_PIXELS)
+        renaming = {fold(each.name): each.target for each in file.targets}
+        brought = bring_seeds(opened, session.classes, renaming=renaming, inside=file.inside)
+        return brought, opened.from_bounds
+
+
+@contextmanager
+def _as_file(file: SeedFile) -> Iterator[Path]:
+    name = _plain_name(file.name)
+    if name.lower().endswith(".gz"):
+        # It is unpacked below.
+        name = name[:-3]
+    if not name.lower().endswith(SEED_FILES):
+        raise RequestError(
+            422,
+            f"{name} is no file of seeds; give GeoJSON (QuPath), XML (ASAP, ImageScope), NDPA, a mask (PNG, "
+            "TIFF) or a CSV",
+        )
+    try:
+        content = base64.b64decode(file.content, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise RequestError(422, f"{name} did not arrive as it should; try again") from error
+    content = _unpack(name, content)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(content)
+        yield path
+
+
+def _plain_name(name: str) -> str:
+    """Return the name of a file without folders and odd characters."""
+    plain = _NOT_IN_NAMES.sub("_", re.split(r"[/\\]", name)[-1]).strip(" .")
+    stem, dot, ending = plain.partition(".")
+    return f"{stem[:80] or 'seeds'}{dot}{ending[-40:]}"
+
+
+def _unpack(name: str, content: bytes) -> bytes:
+    """Return a file's content, which the page has packed, and its program may have before."""
+    for _ in range(2):
+        if not content.startswith(_GZIP):
+            break
+        unpacking = zlib.decompressobj(wbits=31)
+        try:
+            content = unpacking.decompress(content, _MOST_BYTES + 1)
+        except zlib.error as error:
+            raise RequestError(422, f"{name} cannot be unpacked ({error}); export it again") from error
+    if len(content) > _MOST_BYTES or content.startswith(_GZIP):
+        raise RequestError(
+            413,
+            f"{name} has more than {_MOST_BYTES // 2**20} MB; give it to the command instead: "
+            "tissuumaps-sic run --seeds",
+        )
+    return content
