@@ -120,10 +120,11 @@ def open_picture(views: Any, relative: str) -> Any:
         except Exception as error:
             log.warning("%s: cannot be shown (%s)", path.name, " ".join(str(error).split())[:200])
             raise NotFound from error
-    slide = _enlarge(app, path, slide)
-    slide.filename = path.name
     if "get_tile" not in vars(slide):
+        # Once: after an error OpenSlide tells nothing more of a slide.
+        slide = _enlarge(app, path, slide)
         slide.get_tile = _mend_tiles(slide, path, _bound_tiles(slide))
+    slide.filename = path.name
     return slide
 
 
@@ -227,8 +228,6 @@ def _enlarge(app: Any, path: Path, slide: Any) -> Any:
     The page counts in the slide's pixels; the finest levels, which are not there, are made of the first.
     """
     osr = slide.osr
-    if isinstance(osr, EnlargedPicture):
-        return slide
     size = read_described(osr.properties.get("tiff.ImageDescription"), osr.dimensions)
     if size is None:
         return slide
