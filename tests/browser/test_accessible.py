@@ -10,7 +10,7 @@ from test_annotating import headless, truth_of
 from viewer import looking
 
 AXE = Path(__file__).parents[1] / "javascript" / "node_modules" / "axe-core" / "axe.min.js"
-OURS = [".sic", ".sic-worklist", "#sic-bar", "#sic-ruler", "#sic-card", "#sic-gallery"]
+OURS = [".sic", ".sic-worklist", "#sic-bar", "#sic-ruler", "#sic-card", "#sic-gallery", "#sic-command"]
 
 
 def faults_of(viewer):

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from test_accessible import faults_of
 from test_annotating import click_seeds, some_seeds
 from viewer import ARTIFACTS
 
@@ -84,6 +85,7 @@ def test_where_the_browser_refuses_the_clipboard_the_command_is_selected_to_be_c
     assert viewer.evaluate("getSelection().toString()") == line
     assert "Press Ctrl-C" in viewer.page.inner_text("#sic-command")
     viewer.keep_picture(ARTIFACTS, "command-selected")
+    assert faults_of(viewer) == []
     viewer.press("command-close")
     assert not viewer.page.query_selector("#sic-command")
     viewer.evaluate("delete navigator.clipboard")

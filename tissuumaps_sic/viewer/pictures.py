@@ -120,10 +120,11 @@ def open_picture(views: Any, relative: str) -> Any:
         except Exception as error:
             log.warning("%s: cannot be shown (%s)", path.name, " ".join(str(error).split())[:200])
             raise NotFound from error
-    slide = _enlarge(app, path, slide)
-    slide.filename = path.name
     if "get_tile" not in vars(slide):
+        # Once: after an error OpenSlide tells nothing more of a slide.
+        slide = _enlarge(app, path, slide)
         slide.get_tile = _mend_tiles(slide, path, _bound_tiles(slide))
+    slide.filename = path.name
     return slide
 
 
@@ -221,44 +222,12 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
-def _mend_tiles(slide: Any, path: Path, get_tile: Any) -> Any:
-    """Return `get_tile` of a slide that may be damaged: tiles are then as the embedder reads the slide.
-
-    After one error OpenSlide reads nothing more, so that all that come after it are read by us, too.
-    """
-    import openslide
-
-    mended: list[Slide] = []
-    # Asked for now: after an error OpenSlide tells nothing more, either.
-    downs = slide.osr.level_downsamples
-
-    def read(level: int, place: tuple[int, int]) -> Any:
-        from PIL import Image
-
-        try:
-            return get_tile(level, place)
-        except openslide.OpenSlideError as error:
-            (x, y), of, (width, height) = slide.get_tile_coordinates(level, place)
-            down = downs[of]
-            try:
-                if not mended:  # tiles of a slide are asked for one by one
-                    mended.append(open_pixels(path))
-                size = slide.get_tile_dimensions(level, place)
-                return Image.fromarray(mended[0].picture(x, y, width * down, height * down, size))
-            except SlideError:
-                raise LostError from error
-
-    return read
-
-
 def _enlarge(app: Any, path: Path, slide: Any) -> Any:
     """Return the view of a picture that was made smaller as one of its whole slide; all others as they are.
 
     The page counts in the slide's pixels; the finest levels, which are not there, are made of the first.
     """
     osr = slide.osr
-    if isinstance(osr, EnlargedPicture):
-        return slide
     size = read_described(osr.properties.get("tiff.ImageDescription"), osr.dimensions)
     if size is None:
         return slide
@@ -316,6 +285,36 @@ class EnlargedPicture:
         first, box, span = place_reduced(location, size, self.dimensions, self._picture.dimensions)
         region = self._picture.read_region(first, 0, span)
         return region.resize(size, Image.Resampling.BILINEAR, box=box)
+
+
+def _mend_tiles(slide: Any, path: Path, get_tile: Any) -> Any:
+    """Return `get_tile` of a slide that may be damaged: tiles are then as the embedder reads the slide.
+
+    After one error OpenSlide reads nothing more, so that all that come after it are read by us, too.
+    """
+    import openslide
+
+    mended: list[Slide] = []
+    # Asked for now: after an error OpenSlide tells nothing more, either.
+    downs = slide.osr.level_downsamples
+
+    def read(level: int, place: tuple[int, int]) -> Any:
+        from PIL import Image
+
+        try:
+            return get_tile(level, place)
+        except openslide.OpenSlideError as error:
+            (x, y), of, (width, height) = slide.get_tile_coordinates(level, place)
+            down = downs[of]
+            try:
+                if not mended:  # tiles of a slide are asked for one by one
+                    mended.append(open_pixels(path))
+                size = slide.get_tile_dimensions(level, place)
+                return Image.fromarray(mended[0].picture(x, y, width * down, height * down, size))
+            except SlideError:
+                raise LostError from error
+
+    return read
 
 
 def _bound_tiles(slide: Any) -> Any:

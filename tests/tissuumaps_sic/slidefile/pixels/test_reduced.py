@@ -107,8 +107,10 @@ def test_the_viewer_shows_it_as_the_slide(slide, reduced, tmp_path):
         address = f"{level}/{column}_{row}.jpeg"
         answers = [client.get(f"/{name}.tif_files/{address}") for name in ("slide", "small")]
         one, other = (np.asarray(Image.open(io.BytesIO(each.data))).astype(int) for each in answers)
-        assert one.shape == other.shape
-        assert abs(one - other).mean() < 8, address
+        # Pillow's thumbnails keep their shape, and may so lack a line; the page stretches them.
+        assert np.abs(np.subtract(one.shape, other.shape)).max() <= 1, address
+        rows, columns = np.minimum(one.shape, other.shape)[:2]
+        assert abs(one[:rows, :columns] - other[:rows, :columns]).mean() < 8, address
 
 
 def test_a_picture_without_pixels_to_spare_is_the_slide_as_it_is(slide, tmp_path):
