@@ -15,7 +15,7 @@ $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	# The pip of an older Python takes three minutes to find versions that fit each other.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install $(INSTALL_OPTIONS) --quiet --disable-pip-version-check -e ".[embed,cluster,convert,pretrain,dev]"
+	$(BIN)/python -m pip install $(INSTALL_OPTIONS) --quiet --disable-pip-version-check -e ".[embed,cluster,convert,dicom,pretrain,spatialdata,dev]"
 	touch $@
 
 # make demo [SLIDE=path/to/slide.svs] [OPTIONS="--slide-mpp 0.25"]: annotate the synthetic slide, or your own, in the

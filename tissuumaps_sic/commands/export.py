@@ -6,12 +6,13 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tissuumaps_sic.commands.options import FORMATS, add_files, add_json, pick_given
-from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked
+from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked, make_absolute
 from tissuumaps_sic.slidefile.batch_command import find_h5ads, print_one, run_batch
 from tissuumaps_sic.slidefile.console import (
+    as_wrong_use,
     read_count,
     read_not_negative,
     read_positive,
@@ -20,11 +21,16 @@ from tissuumaps_sic.slidefile.console import (
 from tissuumaps_sic.slidefile.errors import WrongUseError
 from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes
 
+if TYPE_CHECKING:
+    from tissuumaps_sic.export import TrainingSet
+
 HELP = "write the labels of sessions to files"
 
 # Options that only some formats know, and those of pictures of patches, by what `write_patches` calls them.
-_OF_FORMATS = ("simplify", "blocks", "mpp", "downsample", "image")
+_OF_FORMATS = ("simplify", "blocks", "mpp", "downsample", "image", "codes", "embeddings", "replace")
 _OF_PATCHES = {"image": "image", "min_score": "min_score", "most": "most", "patch_format": "format_"}
+# Those that make a training set of them.
+_OF_SETS = ("split", "split_seed", "shards")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +39,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=FORMATS,
-        help="a row a patch; regions as QuPath reads them; a label mask (pyramidal TIFF); a TissUUmaps "
-        "project that needs no plugin; a one-page report; the h5ad with the labels (default: csv)",
+        help="a row a patch (csv, parquet); regions for QuPath (geojson), geopandas (geoparquet), ASAP or "
+        "the Digital Slide Archive (dsa); DICOM annotations; a label mask (pyramidal TIFF); a SpatialData "
+        "store; into the slide's store of LazySlide (-o STORE); a TissUUmaps project that needs no plugin; a "
+        "one-page report; the h5ad with the labels (default: csv)",
     )
     parser.add_argument(
         "--patches",
@@ -91,7 +99,23 @@ def _add_of_formats(parser: argparse.ArgumentParser) -> None:
         "--image",
         type=Path,
         metavar="SLIDE",
-        help="the slide, for patches and reports, where it is not beside the h5ad",
+        help="the slide, for patches, reports and DICOM, where it is not beside the h5ad",
+    )
+    parser.add_argument(
+        "--codes",
+        type=Path,
+        metavar="CSV",
+        help="of DICOM: codes of classes; columns class, category_scheme, category_value, category_meaning, "
+        "type_scheme, type_value, type_meaning",
+    )
+    parser.add_argument(
+        "--embeddings", action="store_true", default=None, help="of a store: with what was clustered"
+    )
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        default=None,
+        help="replace a store, or in LazySlide's what has our names, that was not exported from here",
     )
 
 
@@ -106,6 +130,24 @@ def _add_of_patches(parser: argparse.ArgumentParser) -> None:
         help="of patches: how many of each class, those with the highest scores (default: all)",
     )
     parser.add_argument("--patch-format", choices=("png", "jpg"), help="of patches (default: png)")
+    parser.add_argument(
+        "--split",
+        type=read_share,
+        nargs=3,
+        metavar=("TRAIN", "VAL", "TEST"),
+        help="of patches: one training set of all slides, which fall to its parts by their names, in these "
+        "shares",
+    )
+    parser.add_argument(
+        "--split-seed", type=int, metavar="N", help="of --split: another one splits otherwise (default: 0)"
+    )
+    parser.add_argument(
+        "--shards",
+        type=read_positive,
+        metavar="MB",
+        help="of patches: the training set as shards for WebDataset of so many MB at most, not as folders "
+        "of pictures (--split is then 0.7 0.15 0.15 by default)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -114,52 +156,87 @@ def run(options: argparse.Namespace) -> int:
     for option in ("session", "image"):
         if getattr(options, option) and not one:
             raise WrongUseError(f"--{option}: is of one slide; name that slide alone")
-    exporter = _choose_patches(options) if options.patches else _choose_format(options)
+    exporter = _choose_exporter(options)
     items = [
         exporter.plan(path, options.output, one=one, in_folder=in_folder)
         for path, in_folder in find_h5ads(options.files)
     ]
     if one:
-        return print_one(items[0], exporter(items[0]), _tell, as_json=options.json)
-    folder = options.output or Path("patches" if options.patches else "")
-    return run_batch(
-        items,
-        exporter,
-        folder=folder,
-        recipe=exporter.recipe,
-        tell=_tell,
-        options=options,
-    )
+        status = print_one(items[0], exporter(items[0]), _tell, as_json=options.json)
+    else:
+        folder = exporter.training.folder if exporter.training else options.output
+        folder = folder or Path("patches" if options.patches else "")
+        status = run_batch(
+            items, exporter, folder=folder, recipe=exporter.recipe, tell=_tell, options=options
+        )
+    if exporter.training:
+        _finish(exporter.training, as_json=options.json)
+    return status
 
 
-def _refuse_others(options: argparse.Namespace, known: Sequence[str], what: str) -> None:
-    for option in dict.fromkeys([*_OF_FORMATS, *_OF_PATCHES]):
-        if option not in known and getattr(options, option) is not None:
-            raise WrongUseError(f"--{option.replace('_', '-')}: has no use with {what}")
-
-
-def _choose_format(options: argparse.Namespace) -> _Exporter:
-    """Return what writes the format that was asked for."""
+def _choose_exporter(options: argparse.Namespace) -> _Exporter:
+    """Return what writes what was asked for."""
     from tissuumaps_sic.export import FORMATS
 
-    format_ = FORMATS[options.format or "csv"]
-    _refuse_others(options, format_.options, f"--format {format_.name}")
-    given = pick_given(options, *_OF_FORMATS)
-    return _Exporter(format_.name, options.session, tuple(given.items()))
-
-
-def _choose_patches(options: argparse.Namespace) -> _Exporter:
-    """Return what writes pictures of patches as was asked for."""
-    if options.format:
+    if options.patches and options.format:
         raise WrongUseError("--patches: is no --format; give one of them at a time")
-    _refuse_others(options, tuple(_OF_PATCHES), "--patches")
+    if not options.patches:
+        format_ = FORMATS[options.format or "csv"]
+        _refuse_others(options, format_.options, f"--format {format_.name}")
+        return _Exporter(format_.name, options.session, _make_whole(pick_given(options, *_OF_FORMATS)))
     given = {_OF_PATCHES[name]: value for name, value in pick_given(options, *_OF_PATCHES).items()}
-    return _Exporter("", options.session, tuple(given.items()), tuple(options.patches))
+    classes = tuple(options.patches)
+    if not (options.split or options.shards):
+        _refuse_others(options, tuple(_OF_PATCHES), "--patches")
+        return _Exporter("", options.session, _make_whole(given), classes)
+    _refuse_others(options, (*_OF_PATCHES, *_OF_SETS), "--patches")
+    image = {"image": given.pop("image")} if "image" in given else {}
+    return _Exporter("", options.session, _make_whole(image), classes, _open_set(options, given))
+
+
+def _open_set(options: argparse.Namespace, given: dict[str, Any]) -> TrainingSet:
+    """Return the training set that was asked for, with its folder."""
+    from tissuumaps_sic.export import ExportError, TrainingSet, open_set
+
+    if options.split:
+        given["shares"] = tuple(options.split)
+    if options.split_seed is not None:
+        given["seed"] = options.split_seed
+    if options.shards:
+        given["shard_bytes"] = round(options.shards * 1e6)
+    folder = make_absolute(options.output or Path("training"))
+    training = TrainingSet(folder, tuple(options.patches), **given)
+    with as_wrong_use(ExportError):
+        open_set(training)
+    return training
+
+
+def _finish(training: TrainingSet, *, as_json: bool) -> None:
+    """Write what is of all slides of a training set."""
+    from tissuumaps_sic.export import finish_set
+
+    manifest = finish_set(training)
+    if not as_json:
+        print(manifest)
+
+
+def _make_whole(given: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return options for other processes, with paths that mean the same on other machines."""
+    whole = {
+        name: make_absolute(value) if isinstance(value, Path) else value for name, value in given.items()
+    }
+    return tuple(whole.items())
 
 
 def _tell(outcome: Outcome) -> Iterator[str]:
     """Yield the line that tells people of a slide."""
     yield str(outcome.report["output"])
+
+
+def _refuse_others(options: argparse.Namespace, known: Sequence[str], what: str) -> None:
+    for option in dict.fromkeys([*_OF_FORMATS, *_OF_PATCHES, *_OF_SETS]):
+        if option not in known and getattr(options, option) is not None:
+            raise WrongUseError(f"--{option.replace('_', '-')}: has no use with {what}")
 
 
 @dataclass(frozen=True)
@@ -175,44 +252,51 @@ class _Exporter:
         What was asked for, by the names of `ExportOptions` or of `write_patches`.
     classes : tuple of str
         Of the patches.
+    training : TrainingSet or None
+        The set that they are added to.
     """
 
     format_: str
     session: Path | None
     given: tuple[tuple[str, Any], ...]
     classes: tuple[str, ...] = ()
+    training: TrainingSet | None = None
 
     @property
     def recipe(self) -> tuple[Any, ...]:
         """What the same slide gives another file by."""
-        return "export", self.format_, self.given, self.classes
+        return "export", self.format_, self.given, self.classes, self.training
 
     def plan(self, path: Path, output: Path | None, *, one: bool, in_folder: bool) -> BatchItem:
         """Return what is to be done of a slide: what it depends on, and what is made."""
         from tissuumaps_sic.annotation.store import session_path
         from tissuumaps_sic.export import FORMATS
 
+        inputs = [path, self.session or session_path(path)]
+        inputs += [value for _, value in self.given if isinstance(value, Path)]
         if self.format_:
-            target = Path(f"{path.stem}.{FORMATS[self.format_].ending}")
-            if output:
-                target = output if one and not output.is_dir() else output / target
-        else:
-            target = output or Path("patches")
-        part = "" if self.format_ else path.stem
-        return BatchItem(path, (path, self.session or session_path(path)), (target,), in_folder, part)
+            target = FORMATS[self.format_].place_output(output, path.stem, one=one)
+            return BatchItem(path, tuple(inputs), (target,), in_folder)
+        target = self.training.folder if self.training else output or Path("patches")
+        return BatchItem(path, tuple(inputs), (target,), in_folder, path.stem)
 
     def __call__(self, item: BatchItem) -> Worked | LeftOut:
-        from tissuumaps_sic.export import ExportOptions, export_slide, write_patches
+        if item.in_folder and not item.inputs[1].exists():
+            return LeftOut("has no session yet")
+        written = self._write(item.path, item.outputs[0])
+        return Worked({"slide": item.path.stem, "output": str(written)}, outputs=(written,))
+
+    def _write(self, path: Path, target: Path) -> Path:
+        from tissuumaps_sic.export import ExportOptions, add_slide, export_slide, write_patches
         from tissuumaps_sic.export.formats import name_session, open_labelled
 
-        target, session = item.outputs[0], item.inputs[1]
-        if item.in_folder and not session.exists():
-            return LeftOut("has no session yet")
         given = dict(self.given)
         if self.format_:
             target.parent.mkdir(parents=True, exist_ok=True)
-            asked = ExportOptions(**given, session_name=name_session(item.path, self.session))
-            export_slide(item.path, target, format_=self.format_, session=self.session, options=asked)
-        else:
-            target = write_patches(open_labelled(item.path, self.session), target, self.classes, **given)
-        return Worked({"slide": item.path.stem, "output": str(target)}, outputs=(target,))
+            asked = ExportOptions(**given, session_name=name_session(path, self.session))
+            export_slide(path, target, format_=self.format_, session=self.session, options=asked)
+            return target
+        labelled = open_labelled(path, self.session)
+        if self.training:
+            return add_slide(self.training, labelled, **given)
+        return write_patches(labelled, target, self.classes, **given)

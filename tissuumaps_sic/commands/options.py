@@ -7,7 +7,23 @@ from pathlib import Path
 from typing import Any
 
 # Rows of a table that is too heavy to be asked for --help; a test keeps them the same.
-FORMATS = ("csv", "geojson", "geojson.gz", "mask", "tmap", "html", "pdf", "h5ad")
+FORMATS = (
+    "csv",
+    "parquet",
+    "geojson",
+    "geojson.gz",
+    "geoparquet",
+    "asap",
+    "dsa",
+    "dicom",
+    "mask",
+    "spatialdata",
+    "lazyslide",
+    "tmap",
+    "html",
+    "pdf",
+    "h5ad",
+)
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:

@@ -204,9 +204,9 @@ def _format(options: argparse.Namespace, *, one: bool) -> str:
     if options.format or options.output is None or not one or options.output.is_dir():
         return options.format or "csv"
     for name, row in FORMATS.items():
-        if options.output.name.endswith(f".{row.suffix}"):
+        if row.suffix and options.output.name.endswith(f".{row.suffix}"):
             return name
-    known = ", ".join(row.suffix for row in FORMATS.values())
+    known = ", ".join(row.suffix for row in FORMATS.values() if row.suffix)
     raise WrongUseError(f"{options.output}: the ending must be one of {known}")
 
 
@@ -216,11 +216,8 @@ def _output(path: Path, options: argparse.Namespace, format_: str, *, one: bool)
 
     if options.output is None and options.format is None and options.save:
         return None
-    file = Path(f"{path.stem}.{FORMATS[format_].ending}")
-    if options.output is None:
-        return file
-    target: Path = options.output
-    return target if one and not target.is_dir() else target / file
+    output: Path | None = options.output
+    return FORMATS[format_].place_output(output, path.stem, one=one)
 
 
 @dataclass(frozen=True)

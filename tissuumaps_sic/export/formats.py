@@ -10,12 +10,19 @@ from typing import Any
 from tissuumaps_sic.annotation.runs import Labelled, replay
 from tissuumaps_sic.annotation.store import SUFFIX, load_session, session_path
 from tissuumaps_sic.export.annotations import write_regions
+from tissuumaps_sic.export.asap import write_asap
 from tissuumaps_sic.export.csv_rows import write_csv
+from tissuumaps_sic.export.dicom import write_dicom
+from tissuumaps_sic.export.digital_slide_archive import write_dsa
+from tissuumaps_sic.export.extras import is_installed, require_extra
 from tissuumaps_sic.export.h5ad import write_labels
+from tissuumaps_sic.export.lazyslide import write_lazyslide
 from tissuumaps_sic.export.mask import write_mask
+from tissuumaps_sic.export.parquet import write_geoparquet, write_parquet
 from tissuumaps_sic.export.project import write_project
 from tissuumaps_sic.export.report_html import write_html
 from tissuumaps_sic.export.report_pdf import write_pdf
+from tissuumaps_sic.export.spatialdata import write_spatialdata
 from tissuumaps_sic.slides.slide import open_slide_file
 
 
@@ -32,11 +39,17 @@ class ExportOptions:
     mpp, downsample : float, optional
         Of a mask's pixels (`mask.write_mask`).
     image : Path, optional
-        The slide's image, where it is not beside the h5ad (`report.make_report`).
+        The slide's image, where it is not beside the h5ad (`report.make_report`, `dicom.write_dicom`).
     session_name : str
         What the report calls the session.
     link : bool, default=True
         Whether the image is linked into a project's folder (`project.write_project`).
+    codes : Path, optional
+        What DICOM calls the classes (`dicom_codes.read_codes`).
+    embeddings : bool, default=False
+        Whether a store has the embeddings, too (`spatialdata.write_spatialdata`).
+    replace : bool, default=False
+        Whether a store, or elements in one, are replaced that were not exported from here.
     """
 
     simplify: float = 0.0
@@ -46,6 +59,9 @@ class ExportOptions:
     image: Path | None = None
     session_name: str = ""
     link: bool = True
+    codes: Path | None = None
+    embeddings: bool = False
+    replace: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,12 @@ class Format:
         Takes the labels, the file, and `options` by keyword.
     options : tuple of str
         Attributes of `ExportOptions` that it takes.
+    extra : str, default=""
+        The extra of this package that installs what it needs.
+    is_folder : bool, default=False
+        Whether what it writes is a folder.
+    in_panel : bool, default=True
+        Whether it can be a download; else it is for the command line alone.
     """
 
     name: str
@@ -72,11 +94,41 @@ class Format:
     use: str
     writer: Callable[..., None]
     options: tuple[str, ...] = ()
+    extra: str = ""
+    is_folder: bool = False
+    in_panel: bool = True
 
     @property
     def suffix(self) -> str:
-        """What tells the format of a file that a person has named: the ending without its first word."""
+        """What tells the format of a file that a person has named: the ending without its first word.
+
+        "" where none does.
+        """
         return self.ending.partition(".")[2]
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether the panel offers it: it can be a download, and what it needs is installed."""
+        return self.in_panel and is_installed(self.extra)
+
+    def place_output(self, output: Path | None, stem: str, *, one: bool) -> Path:
+        """Return where the labels of a slide go.
+
+        Parameters
+        ----------
+        output : Path or None
+            What a person named: a file, or of several slides a folder; None is the present folder.
+        stem : str
+            The slide's name.
+        one : bool
+            Whether it is of one slide.
+        """
+        file = Path(f"{stem}.{self.ending}")
+        if output is None:
+            return file
+        # A store is a folder that is there already, and is itself meant.
+        is_itself = not output.is_dir() or (self.is_folder and output.suffix == file.suffix)
+        return output if one and is_itself else output / file
 
     def write(self, labelled: Labelled, target: Path, options: ExportOptions | None = None) -> None:
         """Write labels.
@@ -84,14 +136,16 @@ class Format:
         Raises
         ------
         ExportError, SlideFileError, OSError
-            When the format cannot hold them, or the file cannot be written.
+            When the format cannot hold them, what it needs is not installed, or the file cannot be written.
         """
+        require_extra(self.extra, f"--format {self.name}")
         given = options or ExportOptions()
         chosen: dict[str, Any] = {name: getattr(given, name) for name in self.options}
         self.writer(labelled, target, **chosen)
 
 
 _OF_REGIONS = ("simplify", "blocks")
+_OF_STORES = (*_OF_REGIONS, "embeddings", "replace")
 _REPORT = ("image", "session_name", "blocks")
 _REGIONS = "The regions, as annotations"
 _PAGE = "One page: picture, table and how the labels were made"
@@ -105,6 +159,14 @@ FORMATS = {
             "Name, place, label, score and seed of each patch",
             write_csv,
         ),
+        Format(
+            "parquet",
+            "labels.parquet",
+            "Parquet, a row a patch",
+            "The same as the CSV, with types",
+            write_parquet,
+            extra="parquet",
+        ),
         Format("geojson", "labels.geojson", "GeoJSON for QuPath", _REGIONS, write_regions, _OF_REGIONS),
         Format(
             "geojson.gz",
@@ -115,12 +177,67 @@ FORMATS = {
             _OF_REGIONS,
         ),
         Format(
+            "geoparquet",
+            "labels.geoparquet",
+            "GeoParquet",
+            f"{_REGIONS}; geopandas, QGIS and GDAL open it",
+            write_geoparquet,
+            _OF_REGIONS,
+            extra="parquet",
+        ),
+        Format(
+            "asap",
+            "labels.asap.xml",
+            "ASAP, XML",
+            f"{_REGIONS}; what has holes is cut into pieces without",
+            write_asap,
+            _OF_REGIONS,
+        ),
+        Format(
+            "dsa",
+            "labels.dsa.json",
+            "Digital Slide Archive, JSON",
+            f"{_REGIONS} of HistomicsUI",
+            write_dsa,
+            _OF_REGIONS,
+        ),
+        Format(
+            "dicom",
+            "labels.dcm",
+            "DICOM annotations",
+            "Regions and scored patches as Microscopy Bulk Simple Annotations",
+            write_dicom,
+            (*_OF_REGIONS, "image", "codes"),
+            extra="dicom",
+        ),
+        Format(
             "mask",
             "mask.tif",
             "Mask, pyramidal TIFF",
             "A number a pixel: 0 is no patch, then the classes as they are listed",
             write_mask,
             ("mpp", "downsample", "blocks"),
+        ),
+        Format(
+            "spatialdata",
+            "labels.zarr",
+            "SpatialData store",
+            "Regions and patches as shapes, scores as a table; a folder, zipped",
+            write_spatialdata,
+            _OF_STORES,
+            extra="spatialdata",
+            is_folder=True,
+        ),
+        Format(
+            "lazyslide",
+            "zarr",
+            "Into LazySlide's store",
+            "Regions and labels of its tiles, beside what is in the slide's store",
+            write_lazyslide,
+            _OF_STORES,
+            extra="spatialdata",
+            is_folder=True,
+            in_panel=False,
         ),
         Format(
             "tmap",

@@ -45,7 +45,7 @@ def write_labels(labelled: Labelled, target: Path) -> None:
         When other processes keep this one from the slide's own file.
     """
     slide = labelled.slide
-    made = _tell(labelled)
+    made = tell_run(labelled)
     # Before a gigabyte is copied.
     with open_h5ad(slide.path):
         pass
@@ -65,7 +65,7 @@ def write_labels(labelled: Labelled, target: Path) -> None:
             require_own(file, slide.path.name)
             if not np.array_equal(patch_names_of(file), slide.patch_names):
                 raise ExportError(f"{slide.path.name}: holds other patches than it did; run them again")
-            _put_columns(file["obs"], _columns(labelled))
+            _put_columns(file["obs"], label_columns(labelled))
             uns = file.require_group("uns")
             colors = np.array([each.color for each in labelled.classes], dtype=object)
             write_elem(uns, "sic_label_colors", colors)
@@ -82,7 +82,7 @@ def write_labels(labelled: Labelled, target: Path) -> None:
             )
 
 
-def _tell(labelled: Labelled) -> str:
+def tell_run(labelled: Labelled) -> str:
     """Return how labels were made, as JSON."""
     session = labelled.session
     return json.dumps(
@@ -96,7 +96,7 @@ def _tell(labelled: Labelled) -> str:
     )
 
 
-def _columns(labelled: Labelled) -> pd.DataFrame:
+def label_columns(labelled: Labelled) -> pd.DataFrame:
     """Return labels as columns of n_patches rows, categorical over the classes' names."""
     names = pd.Index([each.name for each in labelled.classes], dtype=object)
     columns = pd.DataFrame(

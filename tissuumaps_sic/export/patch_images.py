@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from tissuumaps_sic.slidefile.pixels.source import SlideError
 from tissuumaps_sic.slidefile.placing import find_image, open_image
 from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.tables import as_text
+from tissuumaps_sic.slidefile.writing import placing_folder
 from tissuumaps_sic.slides.regions import slide_size_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
@@ -37,6 +37,8 @@ _JPEG_QUALITY = 92
 # Reading and compressing let go of Python's lock.
 _THREADS = 4
 _AHEAD = 64
+# Of a manifest, what it says of a patch.
+PATCH_COLUMNS = ("patch", "x0", "y0", "class", "score", "seed")
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,7 @@ def write_patches(
         raise ExportError(
             f"{slide.path.name}: has no class {', '.join(map(repr, unknown))}; there is {', '.join(known)}"
         )
-    if not 0 <= min_score <= 1:
-        raise ExportError(f"--min-score: {min_score:g} is no score; give 0 to 1")
-    if most is not None and most < 1:
-        raise ExportError(f"--most: {most} is no number of patches; give 1 or more")
+    require_choice(min_score, most)
     window = window_of(slide)
     target = folder / safe_names([slide.name])[0]
     if target.exists():
@@ -116,9 +115,23 @@ def write_patches(
         )
     wanted = [name for name in known if name in classes]
     rows = {name: choose_rows(labelled, name, min_score=min_score, most=most) for name in wanted}
-    with _open_image(slide, image) as picture, _folder(target) as temporary:
+    with open_picture(slide, image) as picture, placing_folder(target) as temporary:
         _write(labelled, picture, window, rows, temporary, format_)
     return target
+
+
+def require_choice(min_score: float, most: int | None) -> None:
+    """See that patches can be chosen by what was asked for.
+
+    Raises
+    ------
+    ExportError
+        When they cannot.
+    """
+    if not 0 <= min_score <= 1:
+        raise ExportError(f"--min-score: {min_score:g} is no score; give 0 to 1")
+    if most is not None and most < 1:
+        raise ExportError(f"--most: {most} is no number of patches; give 1 or more")
 
 
 def choose_rows(
@@ -154,7 +167,7 @@ def window_of(slide: EmbeddedSlide) -> PatchWindow:
 
 
 @contextmanager
-def _open_image(slide: EmbeddedSlide, path: Path | None) -> Iterator[Slide]:
+def open_picture(slide: EmbeddedSlide, path: Path | None) -> Iterator[Slide]:
     """Open the image of a slide; whatever is wrong with it is an `ExportError`."""
     found = find_image(slide.path) if path is None else path
     if found is None:
@@ -185,18 +198,6 @@ def _require_pixels(slide: EmbeddedSlide, path: Path, image: Slide) -> None:
         )
 
 
-@contextmanager
-def _folder(target: Path) -> Iterator[Path]:
-    """Yield a new folder beside `target` that takes its name when all is in it, and is removed if not."""
-    temporary = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def _write(
     labelled: Labelled,
     image: Slide,
@@ -205,10 +206,7 @@ def _write(
     folder: Path,
     format_: PatchFormat,
 ) -> None:
-    from tqdm import tqdm
-
     slide = labelled.slide
-    corners = slide.centres - np.array(window.size0) / 2
     files: dict[int, str] = {}
     for name, place in zip(rows, safe_names(list(rows)), strict=True):
         (folder / place).mkdir()
@@ -217,33 +215,59 @@ def _write(
             int(row): f"{place}/{file}.{format_}"
             for row, file in zip(rows[name], safe_names(patches), strict=True)
         }
+    for row, picture in read_pictures(slide, image, window, list(files), format_):
+        (folder / files[row]).write_bytes(picture)
+    with (folder / MANIFEST).open("w", newline="", encoding="utf-8") as manifest:
+        writer = csv.writer(manifest)
+        writer.writerow(["file", *PATCH_COLUMNS])
+        for row, told in zip(files, tell_patches(labelled, window, list(files)), strict=True):
+            writer.writerow([as_path(files[row]), *told])
 
-    def save(row: int) -> None:
+
+def read_pictures(
+    slide: EmbeddedSlide, image: Slide, window: PatchWindow, rows: Sequence[int], format_: PatchFormat
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the row and the picture of each of some patches, compressed, in their order."""
+    from tqdm import tqdm
+
+    corners = slide.centres - np.array(window.size0) / 2
+    options: dict[str, Any] = {"quality": _JPEG_QUALITY, "subsampling": 0} if format_ == "jpg" else {}
+
+    def read(row: int) -> bytes:
         x, y = corners[row].tolist()
         pixels = image.picture(x, y, *window.size0, (window.pixels, window.pixels))
-        options: dict[str, Any] = {"quality": _JPEG_QUALITY, "subsampling": 0} if format_ == "jpg" else {}
-        Image.fromarray(pixels).save(folder / files[row], **options)
+        picture = io.BytesIO()
+        Image.fromarray(pixels).save(picture, "JPEG" if format_ == "jpg" else "PNG", **options)
+        return picture.getvalue()
 
     with (
         ThreadPoolExecutor(_THREADS) as pool,
-        tqdm(total=len(files), desc=slide.name, unit=" patches", disable=None) as bar,
+        tqdm(total=len(rows), desc=slide.name, unit=" patches", disable=None) as bar,
     ):
-        ordered = list(files)
         # A few at a time, so that the first failure, or Ctrl-C, ends it.
-        for start in range(0, len(ordered), _AHEAD):
-            for _ in pool.map(save, ordered[start : start + _AHEAD]):
+        for start in range(0, len(rows), _AHEAD):
+            some = rows[start : start + _AHEAD]
+            for row, picture in zip(some, pool.map(read, some), strict=True):
+                yield row, picture
                 bar.update()
+
+
+def tell_patches(labelled: Labelled, window: PatchWindow, rows: Sequence[int]) -> Iterator[list[str]]:
+    """Yield what a manifest says of some patches, by `PATCH_COLUMNS`; the place is the top-left corner."""
+    slide, scores = labelled.slide, labelled.scores
+    corners = np.rint(slide.centres - np.array(window.size0) / 2).astype(int)
     # The last one is that of -1: no seed.
     names = [*(as_text(each.name) for each in labelled.classes), ""]
-    with (folder / MANIFEST).open("w", newline="", encoding="utf-8") as manifest:
-        writer = csv.writer(manifest)
-        writer.writerow(["file", "patch", "x0", "y0", "class", "score", "seed"])
-        for name, of_class in rows.items():
-            for row in of_class.tolist():
-                x0, y0 = np.rint(corners[row]).astype(int).tolist()
-                file = files[row]
-                # A path must open as it is written, which it does not behind an apostrophe.
-                file = file if as_text(file) == file else f"./{file}"
-                patch, seed = as_text(str(slide.patch_names[row])), names[labelled.seeds[row]]
-                score = f"{labelled.scores[row]:.6f}"
-                writer.writerow([file, patch, x0, y0, as_text(name), score, seed])
+    for row in rows:
+        x0, y0 = corners[row].tolist()
+        patch, own, seed = (
+            as_text(str(slide.patch_names[row])),
+            names[labelled.labels[row]],
+            labelled.seeds[row],
+        )
+        yield [patch, str(x0), str(y0), own, f"{scores[row]:.6f}", names[seed]]
+
+
+def as_path(file: str) -> str:
+    """Return a path as a cell: it must open as it is written, which it does not behind an apostrophe."""
+    return file if as_text(file) == file else f"./{file}"

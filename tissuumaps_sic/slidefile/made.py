@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,12 @@ Stamp = tuple[int, int] | None
 
 
 def stamp(path: Path) -> Stamp:
-    """Return what a file is known again by; of a folder its existence alone, and of nothing None."""
+    """Return what a file is known again by, or a folder, by what is directly in it; of nothing None."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return (0, 0) if path.is_dir() else (found.st_mtime_ns, found.st_size)
+    return found.st_mtime_ns, 0 if stat.S_ISDIR(found.st_mode) else found.st_size
 
 
 def describe_recipe(*parts: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -64,6 +65,36 @@ def replacing(target: Path, *, follow_links: bool = True) -> Iterator[Path]:
         _UNFINISHED.discard(temporary)
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+@contextmanager
+def placing_folder(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside `target`; on leaving, it takes that name, and what had it is removed.
+
+    When the body raises, the new folder is removed and `target` is as it was.
+
+    Raises
+    ------
+    OSError
+        When the folder around it cannot be written.
+    """
+    temporary = target.with_name(f"{_beginning(target)}{secrets.token_hex(4)}{target.suffix}")
+    temporary.mkdir(parents=True)
+    old = temporary.with_name(f"{temporary.name}-old")
+    try:
+        yield temporary
+        if target.exists():
+            # No system exchanges two folders everywhere: for a moment there is none.
+            target.rename(old)
+        temporary.rename(target)
+        _flush_folder(target.parent)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def remove_unfinished() -> None:

@@ -100,14 +100,14 @@ def write_into_h5ad(shared: Shared, reach: Reach, request: SeenRequest) -> Heade
 
 
 def _pack_files(target: Path) -> Path:
-    """Return the file that an export is: a zip where there are several files in its folder."""
-    files = sorted(target.parent.iterdir())
-    if len(files) == 1:
+    """Return the file that an export is: a zip where it is a folder, or there are several files."""
+    files = sorted(each for each in target.parent.rglob("*") if each.is_file())
+    if files == [target]:
         return target
     packed = target.with_name(f"{target.name}.zip")
     with ZipFile(packed, "w", ZIP_DEFLATED) as archive:
         for file in files:
-            archive.write(file, file.name)
+            archive.write(file, file.relative_to(target.parent))
     return packed
 
 

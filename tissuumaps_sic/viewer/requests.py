@@ -418,10 +418,16 @@ class JobRequest(OpenRequest):
     job: _Token
 
 
+def _require_download(name: str) -> str:
+    if not FORMATS[_require_format(name)].in_panel:
+        raise ValueError(f"is no download; run tissuumaps-sic export --format {name} in the slide's folder")
+    return name
+
+
 class ExportRequest(SeenRequest):
     """Ask for the labels as a file."""
 
-    format: Annotated[str, Field(max_length=20), AfterValidator(_require_format)]
+    format: Annotated[str, Field(max_length=20), AfterValidator(_require_download)]
 
 
 def parse_request(model: type[Parsed], content: Any) -> Parsed:

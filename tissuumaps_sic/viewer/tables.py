@@ -17,14 +17,18 @@ def page_tables() -> dict[str, Any]:
     -------
     tables : dict
         ``methods``, a list of ``{name, words}``, the first of which a page begins with; ``exports``, a list
-        of ``{name, words, use}``; ``most_classes``, an int; ``fewest_seeds``, from which on suggestions
-        are of what is in doubt, an int; and ``signs``, the letter of each class by its
-        place in the list, "" of those that colours tell. ``name`` is what a request says, ``words``
-        what a person reads, and ``use`` what they read beside it.
+        of ``{name, words, use}``, without those that need what is not installed; ``most_classes``, an int;
+        ``fewest_seeds``, from which on suggestions are of what is in doubt, an int; and ``signs``, the letter
+        of each class by its place in the list, "" of those that colours tell. ``name`` is what a request
+        says, ``words`` what a person reads, and ``use`` what they read beside it.
     """
     return {
         "methods": [{"name": name, "words": METHOD_TITLES[name]} for name in reversed(METHODS)],
-        "exports": [{"name": each.name, "words": each.title, "use": each.use} for each in FORMATS.values()],
+        "exports": [
+            {"name": each.name, "words": each.title, "use": each.use}
+            for each in FORMATS.values()
+            if each.is_offered
+        ],
         "most_classes": MOST_CLASSES,
         "fewest_seeds": FEWEST_SEEDS,
         "signs": [sign_of(place) for place in range(MOST_CLASSES)],

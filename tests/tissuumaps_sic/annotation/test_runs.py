@@ -123,7 +123,7 @@ def test_classes_are_listed_with_the_positive_one_first_and_merged_ones_once(tmp
     assert (names[merged.arrange().labels] == np.array(["Other", "In situ: low"])[merged.labels]).all()
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", [name for name in FORMATS if name != "lazyslide"])
 def test_writers_run_nothing(tmp_path, no_run, format_):
     grid = plan_grid((1400, 1100))
     made = labelled(write_grid_h5ad(tmp_path / "a.h5ad", grid), np.arange(len(grid)) % 3)
@@ -131,4 +131,5 @@ def test_writers_run_nothing(tmp_path, no_run, format_):
     target = tmp_path / "out" / FORMATS[format_].ending
     target.parent.mkdir()
     FORMATS[format_].write(replace(made, unlike=unlike), target)
-    assert target.stat().st_size > 300
+    files = [target, *target.rglob("*")] if target.is_dir() else [target]
+    assert sum(path.stat().st_size for path in files) > 300

@@ -61,6 +61,8 @@ def test_the_command_line_and_the_server_know_the_same_formats(folder):
         with pytest.raises(SicError) as error:
             ask(Server(), "export", folder, asked)
         assert ("no such format" in str(error.value)) == (name not in FORMATS)
+        command = f"run tissuumaps-sic export --format {name}"
+        assert (command in str(error.value)) == (name in FORMATS and not FORMATS[name].in_panel)
 
 
 def test_a_file_that_is_named_by_its_ending_is_of_one_format():
@@ -70,7 +72,11 @@ def test_a_file_that_is_named_by_its_ending_is_of_one_format():
         assert set(each.options) <= set(ExportOptions.__dataclass_fields__)
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+# Those that make something of their own, and do not go into what is there.
+MAKING = [name for name in FORMATS if name != "lazyslide"]
+
+
+@pytest.mark.parametrize("format_", MAKING)
 def test_a_folder_is_exported_in_each_format_and_one_bad_slide_ends_nothing(
     folder, tmp_path, capsys, caplog, format_
 ):
@@ -108,7 +114,7 @@ def test_run_writes_what_the_files_name_says(folder, tmp_path, caplog):
     # Seeds from a file are those of the run, though nobody clicked them here.
     assert "seeds have changed" not in (tmp_path / "out.html").read_text()
     assert main(["run", str(folder / "a.h5ad"), "--seeds", seeds, "-o", "out.png"]) == 2
-    assert "the ending must be one of csv, geojson," in caplog.text
+    assert "the ending must be one of csv, parquet, geojson," in caplog.text
 
 
 def test_the_report_names_the_session_by_its_file(folder, tmp_path):
@@ -120,7 +126,7 @@ def test_the_report_names_the_session_by_its_file(folder, tmp_path):
     assert "<dt>Session</dt><dd>(shared)</dd>" in (tmp_path / "out.html").read_text()
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", [name for name, each in FORMATS.items() if each.in_panel])
 def test_the_server_sends_each_format_as_one_file_and_writes_nothing_into_the_folder(
     folder, format_, tmp_path
 ):
@@ -131,7 +137,8 @@ def test_the_server_sends_each_format_as_one_file_and_writes_nothing_into_the_fo
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     assert header["length"] == len(content)
     ending = FORMATS[format_].ending
-    assert header["name"] == f"a.mine.{ending}" + (".zip" if format_ == "tmap" else "")
+    packs = format_ == "tmap" or FORMATS[format_].is_folder
+    assert header["name"] == f"a.mine.{ending}" + (".zip" if packs else "")
     sent = tmp_path / header["name"]
     content.tofile(sent)
     if format_ == "tmap":
@@ -141,6 +148,12 @@ def test_the_server_sends_each_format_as_one_file_and_writes_nothing_into_the_fo
         # As beside the h5ad, where it is to be unpacked.
         assert project["layers"][0]["tileSource"] == "ramp.tif.dzi"
         assert project["markerFiles"][0]["path"] == "a.mine.labels.tmap.csv"
+    if format_ == "spatialdata":
+        import spatialdata
+
+        with zipfile.ZipFile(sent) as packed:
+            packed.extractall(tmp_path)
+        assert set(spatialdata.read_zarr(tmp_path / f"a.mine.{ending}").shapes) == {"regions", "patches"}
     if format_ == "html":
         assert b"<dd>mine</dd>" in content.tobytes()
 
