@@ -222,6 +222,36 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
+def _mend_tiles(slide: Any, path: Path, get_tile: Any) -> Any:
+    """Return `get_tile` of a slide that may be damaged: tiles are then as the embedder reads the slide.
+
+    After one error OpenSlide reads nothing more, so that all that come after it are read by us, too.
+    """
+    import openslide
+
+    mended: list[Slide] = []
+    # Asked for now: after an error OpenSlide tells nothing more, either.
+    downs = slide.osr.level_downsamples
+
+    def read(level: int, place: tuple[int, int]) -> Any:
+        from PIL import Image
+
+        try:
+            return get_tile(level, place)
+        except openslide.OpenSlideError as error:
+            (x, y), of, (width, height) = slide.get_tile_coordinates(level, place)
+            down = downs[of]
+            try:
+                if not mended:  # tiles of a slide are asked for one by one
+                    mended.append(open_pixels(path))
+                size = slide.get_tile_dimensions(level, place)
+                return Image.fromarray(mended[0].picture(x, y, width * down, height * down, size))
+            except SlideError:
+                raise LostError from error
+
+    return read
+
+
 def _enlarge(app: Any, path: Path, slide: Any) -> Any:
     """Return the view of a picture that was made smaller as one of its whole slide; all others as they are.
 
@@ -285,36 +315,6 @@ class EnlargedPicture:
         first, box, span = place_reduced(location, size, self.dimensions, self._picture.dimensions)
         region = self._picture.read_region(first, 0, span)
         return region.resize(size, Image.Resampling.BILINEAR, box=box)
-
-
-def _mend_tiles(slide: Any, path: Path, get_tile: Any) -> Any:
-    """Return `get_tile` of a slide that may be damaged: tiles are then as the embedder reads the slide.
-
-    After one error OpenSlide reads nothing more, so that all that come after it are read by us, too.
-    """
-    import openslide
-
-    mended: list[Slide] = []
-    # Asked for now: after an error OpenSlide tells nothing more, either.
-    downs = slide.osr.level_downsamples
-
-    def read(level: int, place: tuple[int, int]) -> Any:
-        from PIL import Image
-
-        try:
-            return get_tile(level, place)
-        except openslide.OpenSlideError as error:
-            (x, y), of, (width, height) = slide.get_tile_coordinates(level, place)
-            down = downs[of]
-            try:
-                if not mended:  # tiles of a slide are asked for one by one
-                    mended.append(open_pixels(path))
-                size = slide.get_tile_dimensions(level, place)
-                return Image.fromarray(mended[0].picture(x, y, width * down, height * down, size))
-            except SlideError:
-                raise LostError from error
-
-    return read
 
 
 def _bound_tiles(slide: Any) -> Any:

@@ -103,7 +103,7 @@ class ReducedSource:
         enlarged = Image.fromarray(region).resize((width, height), Image.Resampling.BILINEAR, box=box)
         return np.asarray(enlarged)
 
-    def reopen(self, path: Path) -> ReducedSource:
+    def reopen(self, path: Path) -> Source:
         """See `Source`."""
         return ReducedSource(self._source.reopen(path), self.level_sizes[0])
 
