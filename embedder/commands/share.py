@@ -12,7 +12,7 @@ from typing import Any
 
 from embedder.commands.options import add_json, print_report
 from tissuumaps_sic.slidefile.batch import BatchItem, Outcome, Worked, make_absolute
-from tissuumaps_sic.slidefile.batch_command import find_h5ads, run_batch
+from tissuumaps_sic.slidefile.batch_command import find_h5ads, prepare_processes, run_batch
 from tissuumaps_sic.slidefile.console import as_wrong_use
 from tissuumaps_sic.slidefile.errors import WrongUseError
 from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes
@@ -55,6 +55,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Share the files; one that cannot be is named, and the others are done."""
+    files = list(dict.fromkeys(path for path, _ in find_h5ads(options.files)))
+    prepare_processes(files, options, "embedder.files.share")
     from embedder.files.proof import ShareError
     from embedder.files.sharing_key import read_key
 
@@ -73,7 +75,6 @@ def run(options: argparse.Namespace) -> int:
         tuple(options.keep),
         tuple(options.allow),
     )
-    files = list(dict.fromkeys(path for path, _ in find_h5ads(options.files)))
     _refuse_twins(files)
     items = [BatchItem(path, (path,)) for path in files]
     if len(items) == 1:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tissuumaps_sic.commands.options import FORMATS, add_files, add_json, pick_given
 from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked, make_absolute
-from tissuumaps_sic.slidefile.batch_command import find_h5ads, print_one, run_batch
+from tissuumaps_sic.slidefile.batch_command import find_h5ads, prepare_processes, print_one, run_batch
 from tissuumaps_sic.slidefile.console import (
     as_wrong_use,
     read_count,
@@ -156,11 +156,10 @@ def run(options: argparse.Namespace) -> int:
     for option in ("session", "image"):
         if getattr(options, option) and not one:
             raise WrongUseError(f"--{option}: is of one slide; name that slide alone")
+    files = list(find_h5ads(options.files))
+    prepare_processes([path for path, _ in files], options, "tissuumaps_sic.export")
     exporter = _choose_exporter(options)
-    items = [
-        exporter.plan(path, options.output, one=one, in_folder=in_folder)
-        for path, in_folder in find_h5ads(options.files)
-    ]
+    items = [exporter.plan(path, options.output, one=one, in_folder=in_folder) for path, in_folder in files]
     if one:
         status = print_one(items[0], exporter(items[0]), _tell, as_json=options.json)
     else:

@@ -13,7 +13,7 @@ from tissuumaps_sic.commands.options import FORMATS, add_files, add_json, pick_g
 from tissuumaps_sic.labelling.methods import METHODS, Method
 from tissuumaps_sic.labelling.progress import Progress, bar
 from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked
-from tissuumaps_sic.slidefile.batch_command import find_h5ads, print_one, run_batch
+from tissuumaps_sic.slidefile.batch_command import find_h5ads, prepare_processes, print_one, run_batch
 from tissuumaps_sic.slidefile.console import as_wrong_use, read_share, read_within
 from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes
@@ -126,6 +126,8 @@ def run(options: argparse.Namespace) -> int:
     files = list(find_h5ads(options.files))
     one = len(files) == 1 and not files[0][1]
     _check(options, one=one)
+    paths = [path for path, _ in files]
+    prepare_processes(paths, options, "tissuumaps_sic.commands.batch", "tissuumaps_sic.export")
     format_ = _format(options, one=one)
     labeller = _Labeller(
         options.method, options.embedding, options.border,

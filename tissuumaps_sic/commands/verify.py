@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tissuumaps_sic.commands.options import add_files, add_json
 from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked
-from tissuumaps_sic.slidefile.batch_command import find_h5ads, print_one, run_batch
+from tissuumaps_sic.slidefile.batch_command import find_h5ads, prepare_processes, print_one, run_batch
 from tissuumaps_sic.slidefile.console import as_wrong_use, read_count
 from tissuumaps_sic.slidefile.errors import WrongUseError
 from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes
@@ -66,11 +66,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Draw patches, read answers, or tell how good the labels are; a slide that fails is told."""
+    _require_sense(options)
+    files = list(find_h5ads(options.files))
+    prepare_processes([path for path, _ in files], options, "tissuumaps_sic.verification.check")
     from tissuumaps_sic.annotation.records import SessionError
     from tissuumaps_sic.annotation.store import session_path
 
-    _require_sense(options)
-    files = list(find_h5ads(options.files))
     one = len(files) == 1 and not files[0][1]
     with as_wrong_use(SessionError):
         # The names alone; they are of any slide.

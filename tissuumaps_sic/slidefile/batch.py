@@ -188,7 +188,7 @@ def work_through(
         if machines.elsewhere:
             todo = [item.make_absolute() for item in todo]
         elif machines.workers is None:
-            machines = Machines(_choose_workers(todo))
+            machines = Machines(choose_workers([item.path for item in todo]))
         tries = spread(partial(try_one, work), todo, machines, folder=make_absolute(folder))
         for number, tried in tries:
             place = waiting[number]
@@ -202,10 +202,10 @@ def work_through(
             n_told += 1
 
 
-def _choose_workers(items: Sequence[BatchItem]) -> int:
+def choose_workers(paths: Sequence[Path]) -> int:
     """Return how many processes are worth it: each takes as long to begin as so many bytes are worked on."""
-    size = sum(item.path.stat().st_size for item in items if item.path.is_file())
-    return max(1, min(count_processors(), len(items), size // _WORTH_A_PROCESS))
+    size = sum(path.stat().st_size for path in paths if path.is_file())
+    return max(1, min(count_processors(), len(paths), size // _WORTH_A_PROCESS))
 
 
 def try_one(work: Work[Task], item: Task) -> _Tried:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from tissuumaps_sic import __version__
-from tissuumaps_sic.slidefile.batch import LeftOut, Outcome, Task, Work, Worked, work_through
+from tissuumaps_sic.slidefile.batch import LeftOut, Outcome, Task, Work, Worked, choose_workers, work_through
 from tissuumaps_sic.slidefile.errors import WrongUseError
 from tissuumaps_sic.slidefile.machines.options import read_machines
 from tissuumaps_sic.slidefile.made import MadeFiles, describe_recipe
+from tissuumaps_sic.slidefile.pool import load_early
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,13 @@ def find_h5ads(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
             raise WrongUseError(f"{path}: holds no h5ad; embed slides into it first (embedder embed)")
         for file in inside:
             yield file, True
+
+
+def prepare_processes(paths: Sequence[Path], options: argparse.Namespace, *modules: str) -> None:
+    """Begin to load what the processes of `run_batch` need, where it will have several; see `load_early`."""
+    machines = read_machines(options)
+    if not machines.elsewhere and min(len(paths), machines.workers or choose_workers(paths)) > 1:
+        load_early(*modules)
 
 
 def print_one(item: Task, worked: Worked | LeftOut, tell: Tell, *, as_json: bool) -> int:

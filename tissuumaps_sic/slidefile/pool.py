@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
-
-from tissuumaps_sic.slidefile.processes import end_with
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # What the libraries that compute read when they are loaded: a processor each is what processes are for.
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VIPS_CONCURRENCY")
+_IN_PROCESSES = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VIPS_CONCURRENCY"), "1"
+) | {
+    # Bars of several processes would write over each other.
+    "TQDM_DISABLE": "1"
+}
+
+# Never forks of this process: HDF5, OpenMP and libvips do not survive that once they are used.
+_METHOD = "forkserver" if sys.platform.startswith("linux") else "spawn"
 
 _EXIT = 128 + signal.SIGTERM
 
@@ -26,6 +34,24 @@ _EXIT = 128 + signal.SIGTERM
 def count_processors() -> int:
     """Return how many processors this process may use; a batch system gives it a share of the machine's."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load_early(*modules: str) -> None:
+    """Begin to load modules for the processes of `map_in_processes`, while this one goes on.
+
+    Loading them takes each process seconds; where the system can, it is done once for all.
+
+    Parameters
+    ----------
+    modules : str
+        Such that are only loaded, and begin nothing: no thread of theirs would be there in the processes.
+    """
+    if _METHOD == "forkserver":
+        from multiprocessing import forkserver
+
+        forkserver.set_forkserver_preload(list(modules))
+        with _let_compute_in_one_thread():
+            forkserver.ensure_running()
 
 
 def map_in_processes(
@@ -68,13 +94,15 @@ def _work_together(
 ) -> Generator[tuple[int, Result | None], None, list[tuple[int, Item]]]:
     """Yield results until nothing waits, or a process was ended: return what was being worked on then."""
     running: dict[Future[Result], tuple[int, Item]] = {}
-    with _let_compute_in_one_thread(), _open_pool(workers) as pool:
+    with _open_pool(workers) as pool:
         try:
             while waiting or running:
-                # No more than keeps all of them busy, so that memory does not grow with what there is.
-                while waiting and len(running) < 2 * workers:
-                    future = pool.submit(_work_or_end, work, waiting[0][1])
-                    running[future] = waiting.popleft()
+                # Processes begin when there is something for them.
+                with _let_compute_in_one_thread():
+                    # No more than keeps all of them busy, so that memory does not grow with what there is.
+                    while waiting and len(running) < 2 * workers:
+                        future = pool.submit(_work_or_end, work, waiting[0][1])
+                        running[future] = waiting.popleft()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     result = future.result()
                     yield running.pop(future)[0], result
@@ -86,10 +114,7 @@ def _work_together(
 @contextmanager
 def _open_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Yield a pool; where the block is left by Ctrl-C or an error, what its processes are at is ended too."""
-    # New processes rather than forked ones: HDF5, OpenMP and libvips do not survive a fork.
-    pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
-    )
+    pool = ProcessPoolExecutor(workers, mp_context=get_context(_METHOD), initializer=_begin)
     try:
         yield pool
     except BaseException:
@@ -105,8 +130,8 @@ def _open_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 @contextmanager
 def _let_compute_in_one_thread() -> Iterator[None]:
     """Have the processes that begin in the block load their libraries with one thread for each."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    before = {name: os.environ.get(name) for name in _IN_PROCESSES}
+    os.environ.update(_IN_PROCESSES)
     try:
         yield
     finally:
@@ -127,13 +152,18 @@ class _Here:
     at_work = False
 
 
-def _begin(parent: int) -> None:
+def _begin() -> None:
     """Leave Ctrl-C to the parent, and end when that does, with what is being written removed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
-    # Bars of several processes would write over each other.
-    os.environ["TQDM_DISABLE"] = "1"
-    end_with(parent, "SIGTERM")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _end(*_: object) -> None:
