@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from tissuumaps_sic.commands.options import FORMATS, add_files, add_json, pick_given
 from tissuumaps_sic.labelling.methods import METHODS, Method
 from tissuumaps_sic.labelling.progress import Progress, bar
-from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked
+from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked, make_absolute
 from tissuumaps_sic.slidefile.batch_command import find_h5ads, prepare_processes, print_one, run_batch
 from tissuumaps_sic.slidefile.console import as_wrong_use, read_share, read_within
 from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
-from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes
+from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes, read_machines
 
 if TYPE_CHECKING:
     from tissuumaps_sic.annotation.seeds import SeedReading
@@ -129,6 +129,11 @@ def run(options: argparse.Namespace) -> int:
     paths = [path for path, _ in files]
     prepare_processes(paths, options, "tissuumaps_sic.commands.batch", "tissuumaps_sic.export")
     format_ = _format(options, one=one)
+    if read_machines(options).elsewhere:
+        # As the slides' own, which `work_through` sees to.
+        for name in ("seeds", "source"):
+            if getattr(options, name):
+                setattr(options, name, make_absolute(getattr(options, name)))
     labeller = _Labeller(
         options.method, options.embedding, options.border,
         None if options.source else options.seeds, _reading(options),
