@@ -246,6 +246,34 @@ def test_who_reads_alone_waits_for_the_others_and_they_for_him():
     assert order == ["alone", "other"]
 
 
+def test_what_was_said_is_taken_while_the_read_is_under_way_and_no_other_one_begins_or_ends():
+    seen = []
+
+    def is_free():
+        free = complaints._change.acquire(blocking=False)
+        if free:
+            complaints._change.release()
+        return free
+
+    def take():
+        seen.append((complaints._reading, pool.submit(is_free).result()))
+        return ""
+
+    complaints = Complaints(take)
+    with ThreadPoolExecutor(1) as pool, complaints.listen():
+        pass
+    assert seen == [(1, False)]
+
+
+def test_who_is_stopped_while_he_waits_to_be_alone_lets_the_others_read(monkeypatch):
+    complaints = Complaints(lambda: "")
+    with complaints.listen():
+        monkeypatch.setattr(complaints._change, "wait", lambda *_: _raise(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt), complaints.alone():
+            pass
+    assert complaints._alone is None
+
+
 def test_a_flat_picture_is_read_though_another_slide_was_heard(tmp_path, monkeypatch):
     Image.fromarray(PIXELS).save(tmp_path / "a.png")
     with open_slide(tmp_path / "a.png", mpp=0.5) as slide:
