@@ -210,6 +210,24 @@ def test_what_is_no_damage_stays_the_error_that_it_is(path, monkeypatch):
         assert slide.tell_damage(0).mended == {(3, 2)}
 
 
+def test_a_file_that_could_not_be_opened_anew_is_read_later(path, monkeypatch):
+    spoil(path, (0, 3, 2))
+    with open_slide(path) as slide:
+        source, failures = slide._source.source, [None, OSError("no")]
+        reopen = source.reopen
+
+        def reopen_or_fail(path):
+            failure = failures.pop(0) if failures else None
+            return reopen(path) if failure is None else _raise(failure)
+
+        monkeypatch.setattr(source, "reopen", reopen_or_fail)
+        with pytest.raises(SlideError, match=r"cannot be read \(no\)"):
+            slide.read(3 * TILE, 2 * TILE, 50, 50)
+        slide.read(0, 0, 50, 50)
+        slide.read(3 * TILE, 2 * TILE, 50, 50)
+        assert slide.tell_damage(0).mended == {(3, 2)}
+
+
 def test_what_libvips_said_puts_every_read_in_doubt_that_was_under_way():
     said = ["", "VipsJpeg: Corrupt JPEG data: bad Huffman code\n"]
     complaints = Complaints(lambda: said.pop() if said else "")
