@@ -102,6 +102,18 @@ def test_what_no_level_has_is_an_error_or_white_and_the_rest_is_read(whole, path
     assert np.array_equal(rest, expected)
 
 
+def test_a_picture_is_white_where_no_level_has_the_pixels_if_the_rest_is_asked_for(tmp_path):
+    path = spoil(write_pyramid(tmp_path / "a.tif", PIXELS, pyramid=False), (0, 3, 2))
+    whole = 0, 0, WIDTH, HEIGHT
+    with open_slide(path) as slide:
+        for size in ((WIDTH // 4, HEIGHT // 4), (WIDTH, HEIGHT)):
+            with pytest.raises(SlideError, match="cannot be read"):
+                slide.picture(*whole, size)
+            found = slide.picture(*whole, size, rest=True)
+            assert found[300 * size[1] // HEIGHT, 450 * size[0] // WIDTH].tolist() == [255] * 3
+            assert found[: size[1] // 4].mean() < 200
+
+
 def test_a_slide_of_which_nothing_can_be_decoded_is_refused(path):
     spoil(path, *((level, None, None) for level in range(4)))
     with pytest.raises(SlideError, match=r"'a\.tif' opens, but its pixels"):
