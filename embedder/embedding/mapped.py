@@ -26,11 +26,18 @@ def forget_pages(array: npt.NDArray[Any]) -> None:
 
 
 def select_rows(matrix: npt.NDArray[Any], keep: Mask, folder: Path) -> npt.NDArray[Any]:
-    """Return some rows of a mapped matrix, mapped from a file in a folder that is gone with the array."""
+    """Return some rows of a mapped matrix, mapped read-only from a file that is gone with the array.
+
+    Raises
+    ------
+    OSError
+        The disk of the folder is full, say.
+    """
     rows = np.flatnonzero(keep)
+    # Not through the memory map: where the disk is full, that ends the process without a word.
     with tempfile.TemporaryFile(dir=folder) as file:
-        kept = np.memmap(file, matrix.dtype, "w+", shape=(len(rows), matrix.shape[1]))
-    for start in range(0, len(rows), _BLOCK_ROWS):
-        kept[start : start + _BLOCK_ROWS] = matrix[rows[start : start + _BLOCK_ROWS]]
-        forget_pages(matrix)
-    return kept
+        for start in range(0, len(rows), _BLOCK_ROWS):
+            file.write(matrix[rows[start : start + _BLOCK_ROWS]].data)
+            forget_pages(matrix)
+        file.flush()
+        return np.memmap(file, matrix.dtype, "r", shape=(len(rows), matrix.shape[1]))

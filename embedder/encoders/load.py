@@ -89,16 +89,20 @@ def available_encoders() -> list[EncoderStatus]:
 
 
 def describe_encoder(name: str) -> list[tuple[str, str]]:
-    """Return all that is known of an encoder of the table, as pairs of what and which.
+    """Return all that is known of an encoder by its name, as pairs of what and which.
 
     Raises
     ------
     UnknownEncoderError
         When it is none.
     """
-    if name in KNOWN:
-        return _list_known(KNOWN[name])
     if name not in ENCODERS:
+        # First, as `load_encoder` has it: a package may offer what is known and not loaded here.
+        offered = next((each for each in list_packages() if each.name == name), None)
+        if offered is not None:
+            return _list_offered(offered)
+        if name in KNOWN:
+            return _list_known(KNOWN[name])
         raise UnknownEncoderError(_explain_unknown(name))
     spec = ENCODERS[name]
     least, most = spec.mpp_range or (spec.mpp, spec.mpp)
@@ -123,6 +127,17 @@ def describe_encoder(name: str) -> list[tuple[str, str]]:
         ("weights", "on request" if spec.gated else "for everybody"),
         ("state", find_state(spec)),
         ("could not be read", ", ".join(spec.unread) or "nothing"),
+    ]
+
+
+def _list_offered(offered: EntryPoint) -> list[tuple[str, str]]:
+    status = _describe_package(offered)
+    return [
+        ("encoder", status.name),
+        ("source", status.source),
+        ("licence", status.licence),
+        ("state", status.state),
+        ("all else", "told by the package when it is loaded"),
     ]
 
 

@@ -163,8 +163,9 @@ def _close_gaps(out: BinaryIO, begin: int, lost: Mask, size: int) -> None:
 
 
 def _is_due(known: dict[str, Any], damage_limit: float) -> bool:
-    """Tell whether a slide that failed may do now, because more damage is allowed."""
-    return bool(known["failed"]) and damage_limit > known.get("limit", 1.0)
+    """Tell whether more slides, or fewer, may do now, because other damage is allowed."""
+    limit = known.get("limit", 1.0)
+    return damage_limit < limit or (bool(known["failed"]) and damage_limit > limit)
 
 
 def _read_state(path: Path) -> dict[str, Any] | None:

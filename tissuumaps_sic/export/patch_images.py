@@ -171,7 +171,7 @@ def window_of(slide: EmbeddedSlide) -> PatchWindow:
 
 @contextmanager
 def open_picture(slide: EmbeddedSlide, path: Path | None) -> Iterator[Slide]:
-    """Open the image of a slide; whatever is wrong with it is an `ExportError`."""
+    """Open the image of a slide, its colours as they were embedded; what is wrong is an `ExportError`."""
     found = find_image(slide.path) if path is None else path
     if found is None:
         raise ExportError(f"{slide.path.name}: its image is not beside it; name it with --image SLIDE")
@@ -184,6 +184,8 @@ def open_picture(slide: EmbeddedSlide, path: Path | None) -> Iterator[Slide]:
                     f"slide of {size[0]} x {size[1]}; name that slide's image with --image"
                 )
             _require_pixels(slide, found, image)
+            if read_provenance(slide.path).encoder.icc:
+                image.convert_colours()
             yield image
     except SlideError as error:
         raise ExportError(str(error)) from error

@@ -147,7 +147,7 @@ def _slide(
         with open_image(path) as opened:
             known = slide_size_of(slide)
             if known in (None, opened.size):
-                return opened.picture(*window, size), ""
+                return opened.picture(*window, size, rest=True), ""
             told = f"{path.name}: is not of the size of the slide that was embedded"
     except SlideError as error:
         told = str(error)

@@ -141,7 +141,9 @@ class _Rows:
         (width, height), (columns, rows) = self._slide.size, self._size
         first, last = self._next, min(self._next + _ROWS, rows)
         step = height / rows
-        pixels = self._slide.picture(0, first * step, width, (last - first) * step, (columns, last - first))
+        part = (0, first * step, width, (last - first) * step)
+        # One tile that is lost is no reason to have no picture.
+        pixels = self._slide.picture(*part, (columns, last - first), rest=True)
         self._next = last
         self._stretch.tell(last / rows)
         # Each row begins with the number of its filter: none.

@@ -167,7 +167,8 @@ def _descending(values: npt.NDArray[np.float32]) -> Iterator[int]:
 def send_picture(shared: Shared, reach: Reach, request: PictureRequest) -> Answer:
     """Return what the network saw of the slide for a patch, as a JPEG, (length,) uint8.
 
-    ``length`` is 0 where there is no image of the slide, or none that is its own.
+    Its colours are the file's, also where they were converted to embed it (``--icc``): so the viewer shows
+    the slide beside it. ``length`` is 0 where there is no image of the slide, or none that is its own.
 
     Raises
     ------

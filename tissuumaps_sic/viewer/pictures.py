@@ -21,6 +21,7 @@ from typing import Any
 
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.locking import hold_lock
+from tissuumaps_sic.slidefile.pixels.failure import Stamp
 from tissuumaps_sic.slidefile.pixels.reduced import place_reduced, read_described
 from tissuumaps_sic.slidefile.pixels.slide import Slide, open_pixels
 from tissuumaps_sic.slidefile.pixels.source import SlideError, nearest_finer_level
@@ -46,7 +47,7 @@ class TooLargeError(SicError, ValueError):
 
 
 class LostError(SicError, ValueError):
-    """A tile lies where a slide is damaged at all of its levels; TissUUmaps answers 404."""
+    """The pixels of a tile of a damaged slide cannot be read; TissUUmaps answers 404."""
 
 
 class TooManyError(SicError):
@@ -225,11 +226,15 @@ def _is_whole(path: Path) -> bool:
 def _mend_tiles(slide: Any, path: Path, get_tile: Any) -> Any:
     """Return `get_tile` of a slide that may be damaged: tiles are then as the embedder reads the slide.
 
+    What no level has is white: a tile of a coarse level covers much that is sound.
+
     After one error OpenSlide reads nothing more, so that all that come after it are read by us, too.
     """
     import openslide
 
     mended: list[Slide] = []
+    # As the file was when it was refused: until it is another, it is not opened for each tile again.
+    refused: set[Stamp | None] = set()
     # Asked for now: after an error OpenSlide tells nothing more, either.
     downs = slide.osr.level_downsamples
 
@@ -241,12 +246,17 @@ def _mend_tiles(slide: Any, path: Path, get_tile: Any) -> Any:
         except openslide.OpenSlideError as error:
             (x, y), of, (width, height) = slide.get_tile_coordinates(level, place)
             down = downs[of]
+            stamp = Stamp.of(path)
+            if stamp in refused:
+                raise LostError from error
             try:
                 if not mended:  # tiles of a slide are asked for one by one
                     mended.append(open_pixels(path))
                 size = slide.get_tile_dimensions(level, place)
-                return Image.fromarray(mended[0].picture(x, y, width * down, height * down, size))
+                return Image.fromarray(mended[0].picture(x, y, width * down, height * down, size, rest=True))
             except SlideError:
+                if not mended:
+                    refused.add(stamp)
                 raise LostError from error
 
     return read

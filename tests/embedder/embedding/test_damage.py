@@ -1,7 +1,9 @@
 """A slide that is damaged in places: patches there are marked, left out, too many; all others as ever."""
 
+import errno
 import json
 from dataclasses import replace
+from io import FileIO
 
 import anndata
 import h5py
@@ -11,6 +13,7 @@ from making.damage import TILE, cut, spoil, tissue, write_front, write_pyramid
 from making.embeddings import MeanEncoder, file_contents
 
 import embedder.embedding.encoding
+from embedder.embedding import mapped
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.pipeline import embed_slides
 from embedder.embedding.plan import plan_slides
@@ -193,6 +196,20 @@ def test_what_no_level_has_is_left_out_counted_and_told(encoder, copy, tmp_path)
     shared = share(result.h5ad, tmp_path / "shared", key=b"a secret of enough bytes", shift=True)
     assert "left_out_at" not in damage_of(shared.path)
     assert damage_of(shared.path)["left_out"] == lost.sum()
+
+
+def test_a_disk_that_is_full_when_patches_are_left_out_is_an_error(tmp_path, monkeypatch):
+    class Full(FileIO):
+        def write(self, data):
+            # One byte at the end makes room for a map, which takes it only when it is written to.
+            return super().write(data) if len(data) == 1 else self.fail()
+
+        def fail(self):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(mapped.tempfile, "TemporaryFile", lambda **place: Full(place["dir"] / "kept", "w+"))
+    with pytest.raises(OSError, match="No space left"):
+        mapped.select_rows(np.ones((9, 4), np.float32), np.arange(9) > 2, tmp_path)
 
 
 def test_a_run_that_ended_and_goes_on_remembers_where_the_slide_was_damaged(

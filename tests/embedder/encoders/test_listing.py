@@ -137,6 +137,8 @@ def test_a_package_may_offer_an_encoder_that_is_known_and_not_loaded(monkeypatch
         monkeypatch.setattr(module, "list_packages", lambda: [offered])
     assert [each.usable for each in available_encoders() if each.name == "rudolfv-2-s"] == [True]
     assert load_encoder("rudolfv-2-s").dimension == 5
+    told = dict(describe_encoder("rudolfv-2-s"))
+    assert (told["state"], told["source"]) == ("ready", "our_package")
 
 
 @pytest.mark.parametrize("name", ["keep", "openmidnight", "gpfm"])

@@ -178,3 +178,6 @@ def test_patches_where_a_slide_is_damaged_are_of_another_level_or_leave_no_row(t
         PatchStore.open(tmp_path / ".few", [drawn[damaged]])
     # What failed is tried again where more is allowed.
     assert PatchStore.open(tmp_path / ".few", [drawn[damaged]], damage_limit=0.1).failures == []
+    # And what did is looked at again where less is.
+    with pytest.raises(SlideError, match=r"no slide could be read: .*--damage-limit"):
+        PatchStore.open(tmp_path / ".few", [drawn[damaged]])

@@ -1,11 +1,14 @@
 """Pictures of patches against the pixels that were embedded, and against a slide that is known by heart."""
 
 import csv
+import json
 import shutil
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
+from making.damage import make_profile, tissue, write_pyramid
 from making.embeddings import write_ramp
 from making.labels import CLASSES, labelled, plan, write_grid_h5ad
 from PIL import Image
@@ -86,6 +89,21 @@ def test_patches_of_another_scale_are_those_that_were_embedded(tmp_path, mpp, ta
         assert mine.shape == (size, size, 3)
         # A grey value of rounding, where positions are rounded in another order.
         assert np.abs(mine - embedded[made.slide.index[row["patch"]]]).max() <= 1
+
+
+def test_colours_are_converted_where_they_were_to_embed_it(tmp_path):
+    write_pyramid(tmp_path / "a.tif", tissue(600, 500), profile=make_profile())
+    grid = plan((600, 500))
+    made = labelled(write_grid_h5ad(tmp_path / "a.h5ad", grid, image="a.tif"), np.zeros(len(grid)))
+    for icc in (False, True):
+        with h5py.File(made.slide.path, "r+") as file:
+            known = json.loads(file["uns/embedder"].asstr()[()]) | {"encoder": {"icc": icc}}
+            file["uns/embedder"][()] = json.dumps(known)
+        folder = write_patches(made, tmp_path / str(icc), ["Other"])
+        with open_slide(tmp_path / "a.tif", icc=icc) as slide:
+            for row in manifest(folder):
+                expected = slide.read(int(row["x0"]), int(row["y0"]), 256, 256)
+                assert np.array_equal(pixels_of(folder / row["file"]), expected)
 
 
 def test_a_real_slide_gives_the_patches_that_were_embedded(shared_data, tmp_path):

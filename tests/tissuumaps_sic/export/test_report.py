@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
+from making.damage import spoil, tissue, write_pyramid
 from making.embeddings import write_ramp
 from making.labels import CLASSES, labelled, plan, write_grid_h5ad
 from PIL import Image
@@ -20,7 +21,7 @@ from tissuumaps_sic.annotation.classes import SeedClass
 from tissuumaps_sic.annotation.effort import measure_effort, tell_effort
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export import ExportError, write_html, write_pdf
-from tissuumaps_sic.export.picture import scale_bar
+from tissuumaps_sic.export.picture import draw, scale_bar
 from tissuumaps_sic.export.report import ClassRow, make_report
 from tissuumaps_sic.export.report_html import to_html
 from tissuumaps_sic.export.report_pdf import _Page, to_pdf
@@ -400,3 +401,11 @@ def test_classes_that_colours_do_not_tell_have_lines_and_a_letter(many, monkeypa
     )
     to_pdf(report)
     assert [each for each in told if "Class " in each][-3:] == ["Class 6", "A Class 7", "B Class 8"]
+
+
+def test_a_slide_of_which_a_tile_is_lost_is_shown_all_the_same(ramp, tmp_path):
+    (tmp_path / "ramp.tif").unlink()
+    spoil(write_pyramid(tmp_path / "ramp.tif", tissue(1400, 1100), pyramid=False), (0, 3, 2))
+    picture = draw(ramp, most_pixels=300)
+    assert picture.lack == ""
+    assert picture.slide.mean() < 200

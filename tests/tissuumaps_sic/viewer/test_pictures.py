@@ -14,6 +14,7 @@ from making.damage import spoil, tissue, write_pyramid
 from PIL import Image
 from werkzeug.test import Client
 
+from tissuumaps_sic.slidefile.pixels.source import SlideError
 from tissuumaps_sic.viewer import pictures
 from tissuumaps_sic.viewer.guard import guard_app
 from tissuumaps_sic.viewer.serve import make_app
@@ -186,9 +187,35 @@ def test_tiles_of_a_damaged_slide_are_shown_as_it_is_embedded(tmp_path):
         assert np.abs(found - expected).mean() < (6 if place == "2_2" else 1)
 
 
-def test_a_tile_that_no_level_has_is_not_there_and_the_others_are(tmp_path):
+def test_what_no_level_has_is_white_and_the_rest_of_its_tiles_is_there(tmp_path):
+    write_pyramid(tmp_path / "flat.tif", tissue(1600, 1280), pyramid=False)
+    spoil(tmp_path / "flat.tif", (0, 5, 4))
     write_pyramid(tmp_path / "a.tif", tissue(1600, 1280))
     spoil(tmp_path / "a.tif", *((level, 5 // 2**level, 4 // 2**level) for level in range(5)))
     client = client_of(tmp_path)
-    assert client.get("/a.tif_files/11/2_2.jpeg").status_code == 404
+    assert (tile(client, "a.tif", level="11", place="2_2")[10:110, 140:240] > 240).all()
     assert tile(client, "a.tif", level="11", place="0_0").std() > 5
+    # Of the whole slide, 200 x 160 pixels: the damaged 128 of 1600 are 16 of them.
+    small = tile(client, "flat.tif", level="8", place="0_0")
+    assert (small[66:78, 82:94] > 240).all()
+    assert small[:60].mean() < 200
+
+
+def test_a_damaged_slide_that_is_refused_is_not_opened_for_every_tile(tmp_path, monkeypatch):
+    write_pyramid(tmp_path / "a.tif", tissue(1600, 1280))
+    spoil(tmp_path / "a.tif", (0, 5, 4))
+    asked, opened = [], pictures.open_pixels
+
+    def refuse(path):
+        asked.append(path)
+        raise SlideError("no")
+
+    monkeypatch.setattr(pictures, "open_pixels", refuse)
+    client = client_of(tmp_path)
+    for place in ("2_2", "0_0", "2_2"):
+        assert client.get(f"/a.tif_files/11/{place}.jpeg").status_code == 404
+    assert len(asked) == 1
+    # Another file may not be.
+    os.utime(tmp_path / "a.tif", (1, 1))
+    monkeypatch.setattr(pictures, "open_pixels", opened)
+    assert client.get("/a.tif_files/11/2_2.jpeg").status_code == 200

@@ -61,14 +61,15 @@ class Complaints:
             self._note("corrupt JPEG data: another tile could not be decoded meanwhile")
             raise
         finally:
+            # One step: a read that ended between taking and noting would hear of nothing, and who waits to be
+            # alone would find what was said of this one.
             with self._change:
+                said = self._take()
+                if is_corrupt(said, allowed=0):
+                    self._note(said)
+                texts = list(self._texts)[-(self._heard - before) :] if self._heard != before else []
                 self._reading -= 1
                 self._change.notify_all()
-        said = self._take()
-        if is_corrupt(said, allowed=0):
-            self._note(said)
-        with self._change:
-            texts = list(self._texts)[-(self._heard - before) :] if self._heard != before else []
         for text in texts:
             if is_corrupt(text, allowed=allowed):
                 raise CorruptError(" ".join(text.split()))
@@ -79,8 +80,9 @@ class Complaints:
         with self._change:
             self._change.wait_for(lambda: self._alone is None)
             self._alone = threading.get_ident()
-            self._change.wait_for(lambda: self._reading == 0)
         try:
+            with self._change:
+                self._change.wait_for(lambda: self._reading == 0)
             yield
         finally:
             with self._change:

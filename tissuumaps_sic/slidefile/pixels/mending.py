@@ -247,8 +247,9 @@ class MendedSource:
                         with COMPLAINTS.alone():
                             fresh.read(*self._place(tile, level), level)
                     except backend_errors() as error:
-                        fresh.close()
-                        fresh = spoilt.source.reopen(self._path)
+                        # Were it closed first, a closed one would be read from where this fails.
+                        used, fresh = fresh, spoilt.source.reopen(self._path)
+                        used.close()
                         if not is_damage(self._path, error, self._stamp):
                             raise
                         with self._change:

@@ -258,7 +258,9 @@ class Slide:
         small = Image.fromarray(coarse).resize((columns, rows), Image.Resampling.BILINEAR, box=box)
         return np.asarray(small)
 
-    def picture(self, x: float, y: float, width: float, height: float, size: tuple[int, int]) -> Pixels:
+    def picture(
+        self, x: float, y: float, width: float, height: float, size: tuple[int, int], *, rest: bool = False
+    ) -> Pixels:
         """Give a rectangle of the slide with as many pixels as asked for.
 
         The level is the coarsest that is fine enough. Where a pixel is a level's pixel, those are copied,
@@ -269,6 +271,8 @@ class Slide:
         x, y, width, height : float
             Level-0 pixels; may reach beyond the slide, where it is white.
         size : (columns, rows)
+        rest : bool, default=False
+            Whether what is damaged at all levels is white, as `read_rest` has it, and no error.
 
         Returns
         -------
@@ -280,19 +284,20 @@ class Slide:
         SlideError
             The file's pixels cannot be read.
         """
+        read = self.read_rest if rest else self.read
         level = nearest_finer_level(self.level_downsamples, min(width / size[0], height / size[1]))
         down = self.level_downsamples[level]
         # Of each direction: where it begins, and level pixels per pixel of the result.
         begins = [x / down, y / down]
         steps = [width / down / size[0], height / down / size[1]]
         if all(abs(step - 1) <= 1e-6 for step in steps):
-            return self.read(round(begins[0]), round(begins[1]), *size, level=level)
+            return read(round(begins[0]), round(begins[1]), *size, level=level)
         first, spans = find_span(begins, steps, size, self.level_sizes[level])
         factor = max(1, math.floor(min(steps))) if spans[0] * spans[1] > _MOST_AT_ONCE else 1
         region = (
-            self.read(first[0], first[1], spans[0], spans[1], level=level)
+            read(first[0], first[1], spans[0], spans[1], level=level)
             if factor == 1
-            else self._reduce(self.read, (*first, *spans), level, factor)
+            else self._reduce(read, (*first, *spans), level, factor)
         )
         corner = [(begin - start) / factor for begin, start in zip(begins, first, strict=True)]
         return resample(region, corner, [step / factor for step in steps], size)

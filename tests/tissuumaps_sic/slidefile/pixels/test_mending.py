@@ -102,6 +102,18 @@ def test_what_no_level_has_is_an_error_or_white_and_the_rest_is_read(whole, path
     assert np.array_equal(rest, expected)
 
 
+def test_a_picture_is_white_where_no_level_has_the_pixels_if_the_rest_is_asked_for(tmp_path):
+    path = spoil(write_pyramid(tmp_path / "a.tif", PIXELS, pyramid=False), (0, 3, 2))
+    whole = 0, 0, WIDTH, HEIGHT
+    with open_slide(path) as slide:
+        for size in ((WIDTH // 4, HEIGHT // 4), (WIDTH, HEIGHT)):
+            with pytest.raises(SlideError, match="cannot be read"):
+                slide.picture(*whole, size)
+            found = slide.picture(*whole, size, rest=True)
+            assert found[300 * size[1] // HEIGHT, 450 * size[0] // WIDTH].tolist() == [255] * 3
+            assert found[: size[1] // 4].mean() < 200
+
+
 def test_a_slide_of_which_nothing_can_be_decoded_is_refused(path):
     spoil(path, *((level, None, None) for level in range(4)))
     with pytest.raises(SlideError, match=r"'a\.tif' opens, but its pixels"):
@@ -210,6 +222,24 @@ def test_what_is_no_damage_stays_the_error_that_it_is(path, monkeypatch):
         assert slide.tell_damage(0).mended == {(3, 2)}
 
 
+def test_a_file_that_could_not_be_opened_anew_is_read_later(path, monkeypatch):
+    spoil(path, (0, 3, 2))
+    with open_slide(path) as slide:
+        source, failures = slide._source.source, [None, OSError("no")]
+        reopen = source.reopen
+
+        def reopen_or_fail(path):
+            failure = failures.pop(0) if failures else None
+            return reopen(path) if failure is None else _raise(failure)
+
+        monkeypatch.setattr(source, "reopen", reopen_or_fail)
+        with pytest.raises(SlideError, match=r"cannot be read \(no\)"):
+            slide.read(3 * TILE, 2 * TILE, 50, 50)
+        slide.read(0, 0, 50, 50)
+        slide.read(3 * TILE, 2 * TILE, 50, 50)
+        assert slide.tell_damage(0).mended == {(3, 2)}
+
+
 def test_what_libvips_said_puts_every_read_in_doubt_that_was_under_way():
     said = ["", "VipsJpeg: Corrupt JPEG data: bad Huffman code\n"]
     complaints = Complaints(lambda: said.pop() if said else "")
@@ -244,6 +274,34 @@ def test_who_reads_alone_waits_for_the_others_and_they_for_him():
                 order.append("alone")
         waiting.result()
     assert order == ["alone", "other"]
+
+
+def test_what_was_said_is_taken_while_the_read_is_under_way_and_no_other_one_begins_or_ends():
+    seen = []
+
+    def is_free():
+        free = complaints._change.acquire(blocking=False)
+        if free:
+            complaints._change.release()
+        return free
+
+    def take():
+        seen.append((complaints._reading, pool.submit(is_free).result()))
+        return ""
+
+    complaints = Complaints(take)
+    with ThreadPoolExecutor(1) as pool, complaints.listen():
+        pass
+    assert seen == [(1, False)]
+
+
+def test_who_is_stopped_while_he_waits_to_be_alone_lets_the_others_read(monkeypatch):
+    complaints = Complaints(lambda: "")
+    with complaints.listen():
+        monkeypatch.setattr(complaints._change, "wait", lambda *_: _raise(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt), complaints.alone():
+            pass
+    assert complaints._alone is None
 
 
 def test_a_flat_picture_is_read_though_another_slide_was_heard(tmp_path, monkeypatch):

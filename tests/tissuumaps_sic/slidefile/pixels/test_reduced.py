@@ -9,6 +9,7 @@ import openslide
 import pytest
 import pyvips
 import tifffile
+from making.damage import spoil, tissue, write_pyramid
 from PIL import Image
 
 from tissuumaps_sic.export.errors import ExportError
@@ -160,6 +161,16 @@ def test_it_can_be_stopped_and_what_cannot_be_read_is_told(slide, tmp_path, monk
         write_reduced(whole, tmp_path / "x.tif", (500, 374), mpp=None)
 
 
+def test_one_tile_that_is_lost_is_white_and_the_rest_is_written(tmp_path):
+    path = spoil(write_pyramid(tmp_path / "slide.tif", tissue(), pyramid=False), (0, 3, 2))
+    with open_slide(path) as whole:
+        write_reduced(whole, tmp_path / "x.tif", (600, 500), mpp=None)
+    with openslide.OpenSlide(tmp_path / "x.tif") as other:
+        found = np.asarray(other.read_region((0, 0), 0, (600, 500)).convert("RGB"))
+    assert found[150, 224].min() > 240
+    assert found[:120].mean() < 200
+
+
 def test_a_large_slide_is_written_in_little_memory(tmp_path, slide):
     """Rows are asked for one strip after the other, and none twice."""
     asked = []
@@ -167,7 +178,7 @@ def test_a_large_slide_is_written_in_little_memory(tmp_path, slide):
     class Watched:
         name, size = "watched", (20_000, 12_000)
 
-        def picture(self, x, y, width, height, size):
+        def picture(self, x, y, width, height, size, *, rest):
             asked.append((y, height, size))
             return np.full((size[1], size[0], 3), 200, np.uint8)
 
