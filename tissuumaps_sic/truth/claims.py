@@ -160,12 +160,9 @@ def _may_overlap(drawn: Sequence[tuple[int, Area]]) -> bool:
 
 
 def _size(polygon: Polygon) -> float:
-    """Return how much a polygon encloses, its holes taken away."""
-    areas = []
-    for ring in polygon:
-        x, y = (ring - ring[0]).T
-        areas.append(abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2)
-    return areas[0] - sum(areas[1:])
+    """Return how much the outline of a polygon encloses; of its holes some may lie beside it."""
+    x, y = (polygon[0] - polygon[0][0]).T
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 
 
 def _claim_by_points(

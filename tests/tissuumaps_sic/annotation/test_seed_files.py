@@ -149,6 +149,16 @@ def test_what_is_nested_keeps_its_own_class_whatever_the_order(tmp_path, slide, 
     assert any("in drawings of two classes, of which the smaller counts" in each for each in brought.told)
 
 
+def test_a_hole_of_another_region_makes_none_smaller(tmp_path, slide):
+    # An angle, and in the box around it another region, whose hole is larger than the angle.
+    angle = [[0, 0], [1024, 0], [1024, 256], [256, 256], [256, 1024], [0, 1024]]
+    regions = [(angle, False), (box(300, 300, 1024, 1024), False), (box(320, 320, 1010, 1010), True)]
+    path = write_imagescope(tmp_path / "a.xml", Tumor=regions, Stroma=[(box(0, 256, 256, 1024), False)])
+    brought = bring(path, slide)
+    assert {(0, 2), (0, 3), (0, 4)} <= places(brought, slide, "Stroma")
+    assert (0, 0) in places(brought, slide, "Tumor")
+
+
 def test_halves_of_two_classes_are_no_seed_and_a_point_decides(tmp_path, slide):
     left, right = box(0, 0, 128, 256), box(128, 0, 256, 256)
     drawn = [feature("Polygon", [left], "A"), feature("Polygon", [right], "B")]
