@@ -19,7 +19,7 @@ from tissuumaps_sic.annotation.classes import (
 )
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.seed_tables import class_names_in, patches_in, read_seed_table
-from tissuumaps_sic.slidefile.areas.area import AreaError, Areas
+from tissuumaps_sic.slidefile.areas.area import Area, AreaError, Areas
 from tissuumaps_sic.slidefile.areas.files import DRAWINGS, is_drawing, read_drawings
 from tissuumaps_sic.slidefile.areas.masks import MASKS, N_VALUES, open_mask
 from tissuumaps_sic.slidefile.areas.xml_values import color_of
@@ -338,6 +338,8 @@ def _tell_claims(claims: Claims, inside: float) -> list[str]:
         told.append(f"{patches(claims.n_partial)} less than {100 * inside:g}% inside, which are no seeds")
     if claims.n_nested:
         told.append(f"{patches(claims.n_nested)} in drawings of two classes, of which the smaller counts")
+    if claims.n_left_out:
+        told.append(f"{patches(claims.n_left_out)} in drawings that are left out, which are no seeds")
     if claims.n_tied:
         told.append(f"{patches(claims.n_tied)} that two classes claim alike, which are no seeds")
     return told
@@ -374,13 +376,23 @@ class _Drawings:
         return self.drawn.from_bounds if bounds and any(bounds[:2]) else None
 
     def claim(self, labels: Mapping[str, int], inside: float) -> Claims:
-        areas = [
-            (labels[key], area)
-            for area in self.drawn.areas
-            if (key := fold(area.values[0] if area.values else "")) in labels
-        ]
+        areas: list[tuple[int, Area]] = []
+        left_out: list[Area] = []
+        for area in self.drawn.areas:
+            key = fold(area.values[0] if area.values else "")
+            if key in labels:
+                areas.append((labels[key], area))
+            elif area.classed:
+                # Dead tissue within a tumour is none of the tumour's; what has no class says nothing.
+                left_out.append(area)
         return claim_by_areas(
-            self.name, areas, self.squares, offset=self.offset, inside=inside, cell=self.cell
+            self.name,
+            areas,
+            self.squares,
+            left_out=left_out,
+            offset=self.offset,
+            inside=inside,
+            cell=self.cell,
         )
 
 

@@ -149,6 +149,42 @@ def test_what_is_nested_keeps_its_own_class_whatever_the_order(tmp_path, slide, 
     assert any("in drawings of two classes, of which the smaller counts" in each for each in brought.told)
 
 
+@pytest.mark.parametrize(("of", "renaming"), [("Necrosis", {"necrosis": None}), ("Ignore*", None)])
+def test_what_lies_in_a_drawing_that_is_left_out_is_no_seed(tmp_path, slide, of, renaming):
+    drawn = [feature("Polygon", [HOLE], of), feature("Polygon", [BOX], "Tumor")]
+    brought = bring(write_geojson(tmp_path / "a.geojson", *drawn), slide, renaming=renaming)
+    # A half of each neighbour beside it is left out.
+    assert places(brought, slide, "Tumor") == IN_BOX - {(1, 1), (0, 1), (1, 0), (1, 2), (2, 1)}
+    assert [told for told in brought.told if "left out" in told][1:] == [
+        "1 patch in drawings that are left out, which are no seeds"
+    ]
+    assert not any("of which the smaller counts" in told for told in brought.told)
+    # A larger one around a class leaves it as it is, and a point is nearer than what is drawn.
+    drawn = [feature("Polygon", [box(0, 0, 1000, 1000)], of), feature("Polygon", [BOX], "Tumor")]
+    brought = bring(write_geojson(tmp_path / "b.geojson", *drawn), slide, renaming=renaming)
+    assert {(i, j) for i in range(3) for j in range(3)} <= places(brought, slide, "Tumor") <= IN_BOX
+    drawn = [feature("Polygon", [HOLE], of), feature("Point", [256, 256], "Tumor")]
+    brought = bring(write_geojson(tmp_path / "c.geojson", *drawn), slide, renaming=renaming)
+    assert places(brought, slide, "Tumor") == {(1, 1)}
+
+
+@pytest.mark.parametrize("small", [feature("Polygon", [HOLE]), feature("Polygon", [HOLE], name="a note")])
+def test_what_has_no_class_takes_nothing_from_a_class(tmp_path, slide, small):
+    path = write_geojson(tmp_path / "a.geojson", small, feature("Polygon", [BOX], "Tumor"))
+    assert places(bring(path, slide), slide, "Tumor") == IN_BOX
+
+
+def test_points_of_two_classes_in_a_patch_are_no_seed_whatever_is_drawn_there(tmp_path, slide):
+    drawn = [
+        feature("Polygon", [BOX], "B"),
+        feature("Point", [130, 130], "B"),
+        feature("Point", [120, 120], "A"),
+    ]
+    brought = bring(write_geojson(tmp_path / "a.geojson", *drawn), slide)
+    assert places(brought, slide, "B") == IN_BOX - {(0, 0)}
+    assert "1 patch that two classes claim alike, which are no seeds" in brought.told
+
+
 def test_a_hole_of_another_region_makes_none_smaller(tmp_path, slide):
     # An angle, and in the box around it another region, whose hole is larger than the angle.
     angle = [[0, 0], [1024, 0], [1024, 256], [256, 256], [256, 1024], [0, 1024]]
