@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -249,17 +250,14 @@ def bring_seeds(
     }
     try:
         claims = file.claim(taken, inside)
-        apart = dict(zip(taken, range(len(taken)), strict=True))
-        # How many seeds each class of the file has by itself, where several become one.
-        alone = claims if len(set(taken.values())) == len(taken) else file.claim(apart, inside)
+        alone = _count_alone(file, claims, taken, inside)
     except (AreaError, TruthError, TableError) as error:
         raise SessionError(str(error)) from error
-    number_alone = taken if alone is claims else apart
     listed = tuple(
         Listed(
             each,
             None if target is None else classes[number_of[fold(target)]].name,
-            int((alone.labels == number_alone[each.key]).sum()) if target is not None else 0,
+            alone.get(each.key, 0),
         )
         for each, target in zip(file.classes, targets, strict=True)
     )
@@ -270,6 +268,18 @@ def bring_seeds(
         *_tell_unknown(file, renaming or {}),
     )
     return Brought(classes, claims.labels, listed, told)
+
+
+def _count_alone(
+    file: SeedFile, claims: Claims, taken: Mapping[str, int], inside: float
+) -> Mapping[str, int]:
+    """Return how many seeds each class of the file has by itself, where several become one."""
+    if claims.alone is not None:
+        return claims.alone
+    if len(set(taken.values())) < len(taken):
+        taken = dict(zip(taken, range(len(taken)), strict=True))
+        claims = file.claim(taken, inside)
+    return {key: int((claims.labels == label).sum()) for key, label in taken.items()}
 
 
 def _find_target(
@@ -525,7 +535,10 @@ class _SeedTable:
 
     def claim(self, labels: Mapping[str, int], inside: float) -> Claims:  # noqa: ARG002 -- rows are whole patches
         found = np.full(self.slide.n_patches, -1, np.int64)
-        rows = patches_in(self.table, self.slide, [labels.get(fold(name)) for name in self.names])
-        for patch, label in rows.items():
-            found[self.slide.index[patch]] = label
-        return Claims(found)
+        keys = [fold(name) for name in self.names]
+        patches = patches_in(self.table, self.slide, [labels.get(key) for key in keys])
+        # A patch that two rows give one class is one seed of it.
+        seeds = {(key, patch) for key, patch in zip(keys, patches, strict=True) if patch is not None}
+        for key, patch in seeds:
+            found[self.slide.index[patch]] = labels[key]
+        return Claims(found, alone=Counter(key for key, _ in seeds))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +44,8 @@ class Claims:
         Drawings and points that lie on no patch.
     n_left_out : int
         Patches that have none because what is left out claims them.
+    alone : mapping of str to int, optional
+        How many patches each class of a file has by itself, where several become one; None is not counted.
     """
 
     labels: Claimed
@@ -52,6 +54,7 @@ class Claims:
     n_nested: int = 0
     n_off: int = 0
     n_left_out: int = 0
+    alone: Mapping[str, int] | None = None
 
 
 def claim_by_raster(

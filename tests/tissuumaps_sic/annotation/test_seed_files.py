@@ -331,6 +331,18 @@ def test_a_csv_is_mapped_too(tmp_path, slide):
     assert brought.counts == [0, 0, 1]
 
 
+def test_classes_of_a_table_that_become_one_are_counted_by_themselves(tmp_path, slide, caplog):
+    path = tmp_path / "seeds.csv"
+    rows = ["small_0_0,TumorA", "small_0_0,TumorB", "small_128_0,TumorA", "small_128_0,TumorA"]
+    path.write_text("\n".join(["patch,class", *rows, "small_256_0,Stroma"]))
+    brought = bring(path, slide, renaming={"tumora": "Tumor", "tumorb": "Tumor"})
+    assert {each.of.name: each.n_seeds for each in brought.listed} == {"Stroma": 1, "TumorA": 2, "TumorB": 1}
+    assert places(brought, slide, "Tumor") == {(0, 0), (1, 0)}
+    assert caplog.messages == ["seeds.csv: 2 lines are of a patch that an earlier one seeds alike"]
+    with pytest.raises(SessionError, match="gives patch small_0_0 the class TumorB, and line 2 TumorA"):
+        bring(path, slide)
+
+
 def test_a_mask_of_cells_by_number_is_refused(tmp_path, slide):
     values = np.arange(300, dtype=np.uint16).reshape(12, 25)[:, :17]
     Image.fromarray(values).save(tmp_path / "cells.png")
