@@ -9,7 +9,6 @@ import base64
 import binascii
 import re
 import tempfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from tissuumaps_sic.annotation.seed_files import SEED_FILES, Brought, bring_seeds, open_seed_file
 from tissuumaps_sic.annotation.seeds import is_session
 from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.slidefile.packed import GZIP, unpack
 from tissuumaps_sic.slidefile.spelling import fold
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.access import Reach
@@ -30,7 +30,6 @@ from tissuumaps_sic.viewer.requests import PreviewRequest, RequestError, SeedFil
 _MOST_BYTES = 64 * 2**20
 # Of a mask, which is read as a whole.
 _MOST_PIXELS = 2**28
-_GZIP = b"\x1f\x8b"
 # What may not be in the name of a file, for the sake of any system's files.
 _NOT_IN_NAMES = re.compile(r"[^\w .()+-]")
 
@@ -123,14 +122,13 @@ def _plain_name(name: str) -> str:
 def _unpack(name: str, content: bytes) -> bytes:
     """Return a file's content, which the page has packed, and its program may have before."""
     for _ in range(2):
-        if not content.startswith(_GZIP):
+        if len(content) > _MOST_BYTES or not content.startswith(GZIP):
             break
-        unpacking = zlib.decompressobj(wbits=31)
         try:
-            content = unpacking.decompress(content, _MOST_BYTES + 1)
-        except zlib.error as error:
-            raise RequestError(422, f"{name} cannot be unpacked ({error}); export it again") from error
-    if len(content) > _MOST_BYTES or content.startswith(_GZIP):
+            content = unpack(content, _MOST_BYTES)
+        except ValueError as error:
+            raise RequestError(422, f"{name} {error}; export it again") from error
+    if len(content) > _MOST_BYTES or content.startswith(GZIP):
         raise RequestError(
             413,
             f"{name} has more than {_MOST_BYTES // 2**20} MB; give it to the command instead: "

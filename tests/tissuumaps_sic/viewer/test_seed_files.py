@@ -123,7 +123,7 @@ def test_where_it_counts_from_is_told_where_that_matters(page):
         (file(name="../../a.geojson\0"), "is no file of seeds"),
         ({"name": "a.geojson", "content": "!!!"}, "did not arrive"),
         (
-            {"name": "a.geojson", "content": base64.b64encode(b"\x1f\x8bnothing").decode()},
+            {"name": "a.geojson", "content": base64.b64encode(b"\x1f\x8bnothing of it").decode()},
             "cannot be unpacked",
         ),
         (file(b"{", name="a.geojson"), "is no GeoJSON"),
@@ -152,6 +152,20 @@ def test_what_unpacks_to_too_much_is_refused(page):
         with pytest.raises(SicError, match="has more than 64 MB") as error:
             page("preview", file=file(content, packed=False))
         assert error.value.status == 413
+
+
+def test_a_file_that_is_packed_in_parts_is_whole_and_one_that_is_cut_short_refused(page):
+    rows = [b"x,y,class\n128,128,1\n", b"256,128,1\n", b"384,128,0\n"]
+    # As bgzip packs: parts, then an empty one.
+    parts = b"".join(map(gzip.compress, [*rows, b""]))
+    found = page("preview", file=file(parts, "seeds.csv.gz"))
+    assert [each["n"] for each in found["seeds"]] == [1, 2]
+    long = b"x,y,class\n" + b"".join(b"%d,128,1\n" % x for x in range(128, 1536))
+    for content in (gzip.compress(long)[:-9], gzip.compress(long)[:-2000], parts[:-40]):
+        for packed in (True, False):
+            with pytest.raises(SicError, match=r"seeds\.csv is cut short") as error:
+                page("preview", file=file(content, "seeds.csv.gz", packed=packed))
+            assert error.value.status == 422
 
 
 def test_a_name_with_folders_and_odd_signs_is_no_path(page, h5ad):
