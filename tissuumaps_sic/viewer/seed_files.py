@@ -24,7 +24,7 @@ from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Header
 from tissuumaps_sic.viewer.opened import Shared
-from tissuumaps_sic.viewer.requests import PreviewRequest, RequestError, SeedFile
+from tissuumaps_sic.viewer.requests import ChangeRequest, PreviewRequest, RequestError, SeedFile
 
 # Unpacked: drawings of hundreds of thousands of outlines; as Python's objects they take ten times that.
 _MOST_BYTES = 64 * 2**20
@@ -66,16 +66,30 @@ def preview_seeds(shared: Shared, reach: Reach, request: PreviewRequest) -> Head
     }
 
 
-def take_seeds(slide: EmbeddedSlide, session: Session, file: SeedFile, user: str) -> Session:
-    """Return a session with the seeds of a file.
+def take_seeds(shared: Shared, reach: Reach, request: ChangeRequest, file: SeedFile) -> Header:
+    """Take the seeds of a file into a session, save it, and return its new state.
 
     Raises
     ------
     SessionError, RequestError
         When it cannot be read, or gives the slide no seed.
     """
-    brought, _ = _read(slide, session, file)
-    return session.bring(brought.labels, brought.classes, source=_plain_name(file.name), user=user)
+    h5ad, opened, turns = reach.h5ad, shared.opened, shared.turns
+    with turns.job(h5ad, None) as progress:
+        slide = opened.slide(h5ad)
+        seen = opened.seen_session(slide, request)
+        # Other pages go on seeding meanwhile, in sessions of their own.
+        with turns.clustering(h5ad, progress):
+            brought, _ = _read(slide, seen, file)
+        with turns.writing(h5ad, progress, has_place=True):
+            slide = opened.slide(h5ad)
+            session = opened.seen_session(slide, request)
+            if session.fingerprint != seen.fingerprint:
+                raise RequestError(409, "this slide was embedded anew meanwhile; add the file again")
+            source = _plain_name(file.name)
+            session = session.bring(brought.labels, brought.classes, source=source, user=request.user)
+            opened.save(h5ad, session, request.session)
+        return opened.state(slide, session, request)
 
 
 def _read(slide: EmbeddedSlide, session: Session, file: SeedFile) -> tuple[Brought, bool | None]:

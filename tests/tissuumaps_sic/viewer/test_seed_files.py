@@ -13,6 +13,7 @@ from making.drawings import box, feature
 from making.files import write_small_h5ad
 from making.server import ask
 
+from tissuumaps_sic.annotation.seed_files import open_seed_file
 from tissuumaps_sic.annotation.store import load_session, session_path
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slides.slide import open_slide_file
@@ -114,6 +115,40 @@ def test_classes_are_mapped_and_seeds_of_other_classes_counted(page):
 def test_where_it_counts_from_is_told_where_that_matters(page):
     assert page("preview", file=file())["from_bounds"] is True
     assert page("preview", file=file(b"x,y,class\n128,128,1\n", "a.csv"))["from_bounds"] is None
+
+
+def meanwhile(monkeypatch, do):
+    """Let something happen while a file of seeds is read."""
+
+    def read(*given, **options):
+        opened = open_seed_file(*given, **options)
+        do()
+        return opened
+
+    monkeypatch.setattr("tissuumaps_sic.viewer.seed_files.open_seed_file", read)
+
+
+def test_while_a_file_is_read_other_sessions_of_the_slide_are_written(page, monkeypatch):
+    # Nobody waits, so that a page that had to would be refused.
+    monkeypatch.setattr("tissuumaps_sic.viewer.turns._PATIENCE_SECONDS", 0.0)
+    seed = {"kind": "seed", "label": 0, "patches": [3]}
+    meanwhile(monkeypatch, lambda: page("change", session="other", revision=0, change=seed))
+    assert len(take(page, file(from_bounds=False))["seeds"]["patches"]) == 16
+    assert page("open", session="other")["seeds"]["patches"] == [3]
+
+
+def test_what_changed_while_a_file_was_read_is_not_written_over(page, h5ad, monkeypatch):
+    meanwhile(monkeypatch, lambda: write_small_h5ad(h5ad, columns=4))
+    with pytest.raises(SicError, match="embedded anew meanwhile") as error:
+        take(page, file(from_bounds=False))
+    assert error.value.status == 409
+    page("open")
+    seed = {"kind": "seed", "label": 0, "patches": [3]}
+    meanwhile(monkeypatch, lambda: page("change", revision=0, change=seed))
+    with pytest.raises(SicError, match="changed in another window") as error:
+        take(page, file(from_bounds=False), revision=0)
+    assert error.value.status == 409
+    assert page("open")["seeds"]["patches"] == [3]
 
 
 @pytest.mark.parametrize(
