@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from tissuumaps_sic.annotation.classes import (
 )
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.seed_tables import class_names_in, patches_in, read_seed_table
-from tissuumaps_sic.slidefile.areas.area import AreaError, Areas
+from tissuumaps_sic.slidefile.areas.area import Area, AreaError, Areas
 from tissuumaps_sic.slidefile.areas.files import DRAWINGS, is_drawing, read_drawings
 from tissuumaps_sic.slidefile.areas.masks import MASKS, N_VALUES, open_mask
 from tissuumaps_sic.slidefile.areas.xml_values import color_of
@@ -249,17 +250,14 @@ def bring_seeds(
     }
     try:
         claims = file.claim(taken, inside)
-        apart = dict(zip(taken, range(len(taken)), strict=True))
-        # How many seeds each class of the file has by itself, where several become one.
-        alone = claims if len(set(taken.values())) == len(taken) else file.claim(apart, inside)
+        alone = _count_alone(file, claims, taken, inside)
     except (AreaError, TruthError, TableError) as error:
         raise SessionError(str(error)) from error
-    number_alone = taken if alone is claims else apart
     listed = tuple(
         Listed(
             each,
             None if target is None else classes[number_of[fold(target)]].name,
-            int((alone.labels == number_alone[each.key]).sum()) if target is not None else 0,
+            alone.get(each.key, 0),
         )
         for each, target in zip(file.classes, targets, strict=True)
     )
@@ -270,6 +268,18 @@ def bring_seeds(
         *_tell_unknown(file, renaming or {}),
     )
     return Brought(classes, claims.labels, listed, told)
+
+
+def _count_alone(
+    file: SeedFile, claims: Claims, taken: Mapping[str, int], inside: float
+) -> Mapping[str, int]:
+    """Return how many seeds each class of the file has by itself, where several become one."""
+    if claims.alone is not None:
+        return claims.alone
+    if len(set(taken.values())) < len(taken):
+        taken = dict(zip(taken, range(len(taken)), strict=True))
+        claims = file.claim(taken, inside)
+    return {key: int((claims.labels == label).sum()) for key, label in taken.items()}
 
 
 def _find_target(
@@ -338,6 +348,8 @@ def _tell_claims(claims: Claims, inside: float) -> list[str]:
         told.append(f"{patches(claims.n_partial)} less than {100 * inside:g}% inside, which are no seeds")
     if claims.n_nested:
         told.append(f"{patches(claims.n_nested)} in drawings of two classes, of which the smaller counts")
+    if claims.n_left_out:
+        told.append(f"{patches(claims.n_left_out)} in drawings that are left out, which are no seeds")
     if claims.n_tied:
         told.append(f"{patches(claims.n_tied)} that two classes claim alike, which are no seeds")
     return told
@@ -374,13 +386,23 @@ class _Drawings:
         return self.drawn.from_bounds if bounds and any(bounds[:2]) else None
 
     def claim(self, labels: Mapping[str, int], inside: float) -> Claims:
-        areas = [
-            (labels[key], area)
-            for area in self.drawn.areas
-            if (key := fold(area.values[0] if area.values else "")) in labels
-        ]
+        areas: list[tuple[int, Area]] = []
+        left_out: list[Area] = []
+        for area in self.drawn.areas:
+            key = fold(area.values[0] if area.values else "")
+            if key in labels:
+                areas.append((labels[key], area))
+            elif area.classed:
+                # Dead tissue within a tumour is none of the tumour's; what has no class says nothing.
+                left_out.append(area)
         return claim_by_areas(
-            self.name, areas, self.squares, offset=self.offset, inside=inside, cell=self.cell
+            self.name,
+            areas,
+            self.squares,
+            left_out=left_out,
+            offset=self.offset,
+            inside=inside,
+            cell=self.cell,
         )
 
 
@@ -513,7 +535,10 @@ class _SeedTable:
 
     def claim(self, labels: Mapping[str, int], inside: float) -> Claims:  # noqa: ARG002 -- rows are whole patches
         found = np.full(self.slide.n_patches, -1, np.int64)
-        rows = patches_in(self.table, self.slide, [labels.get(fold(name)) for name in self.names])
-        for patch, label in rows.items():
-            found[self.slide.index[patch]] = label
-        return Claims(found)
+        keys = [fold(name) for name in self.names]
+        patches = patches_in(self.table, self.slide, [labels.get(key) for key in keys])
+        # A patch that two rows give one class is one seed of it.
+        seeds = {(key, patch) for key, patch in zip(keys, patches, strict=True) if patch is not None}
+        for key, patch in seeds:
+            found[self.slide.index[patch]] = labels[key]
+        return Claims(found, alone=Counter(key for key, _ in seeds))

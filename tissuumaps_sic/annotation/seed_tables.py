@@ -73,15 +73,18 @@ def class_names_in(table: Table) -> list[str]:
     return names
 
 
-def patches_in(table: Table, slide: EmbeddedSlide, labels: Sequence[int | None]) -> dict[str, int]:
-    """Return the class of each patch that a row names; what contradicts an earlier row is refused."""
+def patches_in(table: Table, slide: EmbeddedSlide, labels: Sequence[int | None]) -> list[str | None]:
+    """Return the patch of each row that has a label; what contradicts an earlier row is refused."""
     finder = _PatchFinder(table, slide)
     seeded: dict[str, tuple[Row, int]] = {}
+    patches: list[str | None] = []
     repeated = 0
     for row, label in zip(table.rows, labels, strict=True):
         if label is None:
+            patches.append(None)
             continue
         patch = finder.find(row)
+        patches.append(patch)
         if patch not in seeded:
             seeded[patch] = row, label
             continue
@@ -95,7 +98,7 @@ def patches_in(table: Table, slide: EmbeddedSlide, labels: Sequence[int | None])
         repeated += 1
     if repeated:
         log.warning("%s: %d lines are of a patch that an earlier one seeds alike", table.path.name, repeated)
-    return {patch: label for patch, (_, label) in seeded.items()}
+    return patches
 
 
 class _PatchFinder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,10 @@ class Claims:
         Patches that have one class because the smaller drawing lies over the larger.
     n_off : int
         Drawings and points that lie on no patch.
+    n_left_out : int
+        Patches that have none because what is left out claims them.
+    alone : mapping of str to int, optional
+        How many patches each class of a file has by itself, where several become one; None is not counted.
     """
 
     labels: Claimed
@@ -49,6 +53,8 @@ class Claims:
     n_tied: int = 0
     n_nested: int = 0
     n_off: int = 0
+    n_left_out: int = 0
+    alone: Mapping[str, int] | None = None
 
 
 def claim_by_raster(
@@ -80,6 +86,7 @@ def claim_by_areas(
     areas: Sequence[tuple[int, Area]],
     squares: PatchSquares,
     *,
+    left_out: Sequence[Area] = (),
     offset: Pair = (0.0, 0.0),
     inside: float = 0.5,
     cell: float | None = None,
@@ -96,6 +103,8 @@ def claim_by_areas(
     areas : sequence of (int, Area)
         Each with the number of its class, from 0.
     squares : PatchSquares
+    left_out : sequence of Area, optional
+        Their polygons claim patches as the others do, and give them no class.
     offset : (x, y), default=(0, 0)
         Where the areas' (0, 0) lies, in level-0 pixels.
     inside : float, default=0.5
@@ -109,33 +118,42 @@ def claim_by_areas(
         When there are polygons, no points, and no polygon lies on a patch.
     """
     n_classes = max((number for number, _ in areas), default=-1) + 1
-    drawn = sorted(
-        (
-            (number, Area(area.values, area.classed, (polygon,)))
-            for number, area in areas
-            for polygon in area.polygons
-        ),
-        key=lambda each: -_size(each[1].polygons[0]),
-    )
-    by_point, n_tied, n_beside = _claim_by_points(areas, squares, offset, cell or squares.size0)
-    labels = np.full(len(squares.centres), UNCOUNTED, np.int64)
-    n_partial = n_nested = 0
+    ranked = _rank([*areas, *((n_classes, area) for area in left_out)])
+    drawn = [each for each in ranked if each[0] < n_classes]
+    by_point, alike, n_beside = _claim_by_points(areas, squares, offset, cell or squares.size0)
+    shares = np.zeros((len(squares.centres), n_classes + 1))
+    labels, tied = _choose(shares, inside)
+    n_nested = 0
     if drawn and (not (by_point >= 0).any() or _count_on(drawn, squares, offset)):
 
-        def claim(each: Sequence[tuple[int, Area]]) -> Claims:
+        def measure(each: Sequence[tuple[int, Area]]) -> Doubles:
             raster = draw_areas(name, each, squares, offset=offset, pixels_per_patch=_PIXELS_PER_PATCH)
-            return claim_by_raster(raster, squares, n_classes, inside=inside)
+            return measure_shares(raster, squares, n_classes + 1)
 
-        claims = claim(drawn)
-        labels, n_partial, n_tied = claims.labels, claims.n_partial, n_tied + claims.n_tied
+        shares = measure(ranked)
+        labels, tied = _choose(shares, inside)
         if _may_overlap(drawn):
             # What the other order would give tells where two claim one patch.
-            other = claim(drawn[::-1]).labels
-            n_nested = int(((labels >= 0) & (other >= 0) & (labels != other)).sum())
-    pointed = by_point >= 0
-    labels = np.where(pointed, by_point, labels)
+            other, _ = _choose(measure(ranked[::-1]), inside)
+            both = (np.minimum(labels, other) >= 0) & (np.maximum(labels, other) < n_classes)
+            n_nested = int((both & (labels != other)).sum())
+    labels = np.where(by_point >= 0, by_point, labels)
+    tied = alike | (tied & (labels < 0))
+    is_left_out = ~tied & (labels == n_classes)
+    labels[tied | is_left_out] = UNCOUNTED
+    partial = (shares[:, :n_classes].max(axis=1, initial=0) > _LEAST) & (labels < 0) & ~tied & ~is_left_out
     n_off = len(drawn) - _count_on(drawn, squares, offset) + n_beside
-    return Claims(labels, n_partial, n_tied, n_nested, n_off)
+    return Claims(labels, int(partial.sum()), int(tied.sum()), n_nested, n_off, int(is_left_out.sum()))
+
+
+def _rank(areas: Sequence[tuple[int, Area]]) -> list[tuple[int, Area]]:
+    """Return each polygon by itself, the largest first."""
+    drawn = [
+        (number, Area(area.values, area.classed, (polygon,)))
+        for number, area in areas
+        for polygon in area.polygons
+    ]
+    return sorted(drawn, key=lambda each: -_size(each[1].polygons[0]))
 
 
 def _choose(shares: Doubles, inside: float) -> tuple[Claimed, npt.NDArray[np.bool_]]:
@@ -160,22 +178,19 @@ def _may_overlap(drawn: Sequence[tuple[int, Area]]) -> bool:
 
 
 def _size(polygon: Polygon) -> float:
-    """Return how much a polygon encloses, its holes taken away."""
-    areas = []
-    for ring in polygon:
-        x, y = (ring - ring[0]).T
-        areas.append(abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2)
-    return areas[0] - sum(areas[1:])
+    """Return how much the outline of a polygon encloses; of its holes some may lie beside it."""
+    x, y = (polygon[0] - polygon[0][0]).T
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 
 
 def _claim_by_points(
     areas: Sequence[tuple[int, Area]], squares: PatchSquares, offset: Pair, cell: float
-) -> tuple[Claimed, int, int]:
-    """Return the class of each patch by the points in its cell, patches of two classes, points beside all."""
+) -> tuple[Claimed, npt.NDArray[np.bool_], int]:
+    """Return the class of each patch by the points in its cell, which have two, and how many lie in none."""
     labels = np.full(len(squares.centres), UNCOUNTED, np.int64)
     points = [area.points for _, area in areas if len(area.points)]
     if not points:
-        return labels, 0, 0
+        return labels, np.zeros(len(labels), bool), 0
     places = np.concatenate(points) + np.array(offset)
     numbers = np.concatenate(
         [np.full(len(area.points), number) for number, area in areas if len(area.points)]
@@ -187,7 +202,7 @@ def _claim_by_points(
     np.minimum.at(low, rows[held], numbers[held])
     np.maximum.at(high, rows[held], numbers[held])
     tied = (high >= 0) & (low != high)
-    return np.where((high >= 0) & ~tied, high, UNCOUNTED), int(tied.sum()), int((~held).sum())
+    return np.where((high >= 0) & ~tied, high, UNCOUNTED), tied, int((~held).sum())
 
 
 def _count_on(drawn: Sequence[tuple[int, Area]], squares: PatchSquares, offset: Pair) -> int:

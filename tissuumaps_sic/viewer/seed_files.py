@@ -9,7 +9,6 @@ import base64
 import binascii
 import re
 import tempfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,18 +18,18 @@ import numpy as np
 from tissuumaps_sic.annotation.seed_files import SEED_FILES, Brought, bring_seeds, open_seed_file
 from tissuumaps_sic.annotation.seeds import is_session
 from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.slidefile.packed import GZIP, unpack
 from tissuumaps_sic.slidefile.spelling import fold
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Header
 from tissuumaps_sic.viewer.opened import Shared
-from tissuumaps_sic.viewer.requests import PreviewRequest, RequestError, SeedFile
+from tissuumaps_sic.viewer.requests import ChangeRequest, PreviewRequest, RequestError, SeedFile
 
 # Unpacked: drawings of hundreds of thousands of outlines; as Python's objects they take ten times that.
 _MOST_BYTES = 64 * 2**20
 # Of a mask, which is read as a whole.
 _MOST_PIXELS = 2**28
-_GZIP = b"\x1f\x8b"
 # What may not be in the name of a file, for the sake of any system's files.
 _NOT_IN_NAMES = re.compile(r"[^\w .()+-]")
 
@@ -67,16 +66,30 @@ def preview_seeds(shared: Shared, reach: Reach, request: PreviewRequest) -> Head
     }
 
 
-def take_seeds(slide: EmbeddedSlide, session: Session, file: SeedFile, user: str) -> Session:
-    """Return a session with the seeds of a file.
+def take_seeds(shared: Shared, reach: Reach, request: ChangeRequest, file: SeedFile) -> Header:
+    """Take the seeds of a file into a session, save it, and return its new state.
 
     Raises
     ------
     SessionError, RequestError
         When it cannot be read, or gives the slide no seed.
     """
-    brought, _ = _read(slide, session, file)
-    return session.bring(brought.labels, brought.classes, source=_plain_name(file.name), user=user)
+    h5ad, opened, turns = reach.h5ad, shared.opened, shared.turns
+    with turns.job(h5ad, None) as progress:
+        slide = opened.slide(h5ad)
+        seen = opened.seen_session(slide, request)
+        # Other pages go on seeding meanwhile, in sessions of their own.
+        with turns.clustering(h5ad, progress):
+            brought, _ = _read(slide, seen, file)
+        with turns.writing(h5ad, progress, has_place=True):
+            slide = opened.slide(h5ad)
+            session = opened.seen_session(slide, request)
+            if session.fingerprint != seen.fingerprint:
+                raise RequestError(409, "this slide was embedded anew meanwhile; add the file again")
+            source = _plain_name(file.name)
+            session = session.bring(brought.labels, brought.classes, source=source, user=request.user)
+            opened.save(h5ad, session, request.session)
+        return opened.state(slide, session, request)
 
 
 def _read(slide: EmbeddedSlide, session: Session, file: SeedFile) -> tuple[Brought, bool | None]:
@@ -123,14 +136,13 @@ def _plain_name(name: str) -> str:
 def _unpack(name: str, content: bytes) -> bytes:
     """Return a file's content, which the page has packed, and its program may have before."""
     for _ in range(2):
-        if not content.startswith(_GZIP):
+        if len(content) > _MOST_BYTES or not content.startswith(GZIP):
             break
-        unpacking = zlib.decompressobj(wbits=31)
         try:
-            content = unpacking.decompress(content, _MOST_BYTES + 1)
-        except zlib.error as error:
-            raise RequestError(422, f"{name} cannot be unpacked ({error}); export it again") from error
-    if len(content) > _MOST_BYTES or content.startswith(_GZIP):
+            content = unpack(content, _MOST_BYTES)
+        except ValueError as error:
+            raise RequestError(422, f"{name} {error}; export it again") from error
+    if len(content) > _MOST_BYTES or content.startswith(GZIP):
         raise RequestError(
             413,
             f"{name} has more than {_MOST_BYTES // 2**20} MB; give it to the command instead: "

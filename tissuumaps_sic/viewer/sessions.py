@@ -49,6 +49,8 @@ def open_session(shared: Shared, reach: Reach, request: OpenRequest) -> Header:
 def change_session(shared: Shared, reach: Reach, request: ChangeRequest) -> Header:
     """Change seeds or classes, save the session, and return its new state."""
     opened, asked = shared.opened, request.change
+    if isinstance(asked, SeedFileChange):
+        return take_seeds(shared, reach, request, asked.file)
     with shared.turns.writing(reach.h5ad):
         slide = opened.slide(reach.h5ad)
         session = opened.seen_session(slide, request)
@@ -60,8 +62,6 @@ def change_session(shared: Shared, reach: Reach, request: ChangeRequest) -> Head
             session = session.borrow(loan, lent.classes, user=request.user)
         elif isinstance(asked, SeedChange):
             session = _seed(slide, session, asked, request.user)
-        elif isinstance(asked, SeedFileChange):
-            session = take_seeds(slide, session, asked.file, request.user)
         elif isinstance(asked, DecideChange):
             session = _decide(slide, session, asked, request.user)
         elif isinstance(asked, OfferedChange):

@@ -149,6 +149,52 @@ def test_what_is_nested_keeps_its_own_class_whatever_the_order(tmp_path, slide, 
     assert any("in drawings of two classes, of which the smaller counts" in each for each in brought.told)
 
 
+@pytest.mark.parametrize(("of", "renaming"), [("Necrosis", {"necrosis": None}), ("Ignore*", None)])
+def test_what_lies_in_a_drawing_that_is_left_out_is_no_seed(tmp_path, slide, of, renaming):
+    drawn = [feature("Polygon", [HOLE], of), feature("Polygon", [BOX], "Tumor")]
+    brought = bring(write_geojson(tmp_path / "a.geojson", *drawn), slide, renaming=renaming)
+    # A half of each neighbour beside it is left out.
+    assert places(brought, slide, "Tumor") == IN_BOX - {(1, 1), (0, 1), (1, 0), (1, 2), (2, 1)}
+    assert [told for told in brought.told if "left out" in told][1:] == [
+        "1 patch in drawings that are left out, which are no seeds"
+    ]
+    assert not any("of which the smaller counts" in told for told in brought.told)
+    # A larger one around a class leaves it as it is, and a point is nearer than what is drawn.
+    drawn = [feature("Polygon", [box(0, 0, 1000, 1000)], of), feature("Polygon", [BOX], "Tumor")]
+    brought = bring(write_geojson(tmp_path / "b.geojson", *drawn), slide, renaming=renaming)
+    assert {(i, j) for i in range(3) for j in range(3)} <= places(brought, slide, "Tumor") <= IN_BOX
+    drawn = [feature("Polygon", [HOLE], of), feature("Point", [256, 256], "Tumor")]
+    brought = bring(write_geojson(tmp_path / "c.geojson", *drawn), slide, renaming=renaming)
+    assert places(brought, slide, "Tumor") == {(1, 1)}
+
+
+@pytest.mark.parametrize("small", [feature("Polygon", [HOLE]), feature("Polygon", [HOLE], name="a note")])
+def test_what_has_no_class_takes_nothing_from_a_class(tmp_path, slide, small):
+    path = write_geojson(tmp_path / "a.geojson", small, feature("Polygon", [BOX], "Tumor"))
+    assert places(bring(path, slide), slide, "Tumor") == IN_BOX
+
+
+def test_points_of_two_classes_in_a_patch_are_no_seed_whatever_is_drawn_there(tmp_path, slide):
+    drawn = [
+        feature("Polygon", [BOX], "B"),
+        feature("Point", [130, 130], "B"),
+        feature("Point", [120, 120], "A"),
+    ]
+    brought = bring(write_geojson(tmp_path / "a.geojson", *drawn), slide)
+    assert places(brought, slide, "B") == IN_BOX - {(0, 0)}
+    assert "1 patch that two classes claim alike, which are no seeds" in brought.told
+
+
+def test_a_hole_of_another_region_makes_none_smaller(tmp_path, slide):
+    # An angle, and in the box around it another region, whose hole is larger than the angle.
+    angle = [[0, 0], [1024, 0], [1024, 256], [256, 256], [256, 1024], [0, 1024]]
+    regions = [(angle, False), (box(300, 300, 1024, 1024), False), (box(320, 320, 1010, 1010), True)]
+    path = write_imagescope(tmp_path / "a.xml", Tumor=regions, Stroma=[(box(0, 256, 256, 1024), False)])
+    brought = bring(path, slide)
+    assert {(0, 2), (0, 3), (0, 4)} <= places(brought, slide, "Stroma")
+    assert (0, 0) in places(brought, slide, "Tumor")
+
+
 def test_halves_of_two_classes_are_no_seed_and_a_point_decides(tmp_path, slide):
     left, right = box(0, 0, 128, 256), box(128, 0, 256, 256)
     drawn = [feature("Polygon", [left], "A"), feature("Polygon", [right], "B")]
@@ -283,6 +329,18 @@ def test_a_csv_is_mapped_too(tmp_path, slide):
     assert (places(brought, slide, "Tumour"), places(brought, slide, "Other")) == ({(0, 0)}, {(1, 0)})
     brought = bring(path, slide, known=DEFAULT_CLASSES, renaming={"0": "Stroma", "1": None})
     assert brought.counts == [0, 0, 1]
+
+
+def test_classes_of_a_table_that_become_one_are_counted_by_themselves(tmp_path, slide, caplog):
+    path = tmp_path / "seeds.csv"
+    rows = ["small_0_0,TumorA", "small_0_0,TumorB", "small_128_0,TumorA", "small_128_0,TumorA"]
+    path.write_text("\n".join(["patch,class", *rows, "small_256_0,Stroma"]))
+    brought = bring(path, slide, renaming={"tumora": "Tumor", "tumorb": "Tumor"})
+    assert {each.of.name: each.n_seeds for each in brought.listed} == {"Stroma": 1, "TumorA": 2, "TumorB": 1}
+    assert places(brought, slide, "Tumor") == {(0, 0), (1, 0)}
+    assert caplog.messages == ["seeds.csv: 2 lines are of a patch that an earlier one seeds alike"]
+    with pytest.raises(SessionError, match="gives patch small_0_0 the class TumorB, and line 2 TumorA"):
+        bring(path, slide)
 
 
 def test_a_mask_of_cells_by_number_is_refused(tmp_path, slide):

@@ -216,6 +216,12 @@ def test_what_is_no_geojson_is_one_line(tmp_path, content, told):
     assert "\n" not in str(error.value)
 
 
+def test_what_is_packed_in_parts_is_read_as_a_whole(tmp_path):
+    text = json.dumps(GOOD).encode()
+    parts = b"".join(map(gzip.compress, [text[:40], text[40:], b""]))
+    assert outlines(read(tmp_path, parts)) == [BOX[:-1]]
+
+
 def test_what_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("tissuumaps_sic.slidefile.areas.files._MOST_BYTES", 1000)
     with pytest.raises(AreaError, match="is larger than"):

@@ -13,6 +13,7 @@ from making.drawings import box, feature
 from making.files import write_small_h5ad
 from making.server import ask
 
+from tissuumaps_sic.annotation.seed_files import open_seed_file
 from tissuumaps_sic.annotation.store import load_session, session_path
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slides.slide import open_slide_file
@@ -116,6 +117,40 @@ def test_where_it_counts_from_is_told_where_that_matters(page):
     assert page("preview", file=file(b"x,y,class\n128,128,1\n", "a.csv"))["from_bounds"] is None
 
 
+def meanwhile(monkeypatch, do):
+    """Let something happen while a file of seeds is read."""
+
+    def read(*given, **options):
+        opened = open_seed_file(*given, **options)
+        do()
+        return opened
+
+    monkeypatch.setattr("tissuumaps_sic.viewer.seed_files.open_seed_file", read)
+
+
+def test_while_a_file_is_read_other_sessions_of_the_slide_are_written(page, monkeypatch):
+    # Nobody waits, so that a page that had to would be refused.
+    monkeypatch.setattr("tissuumaps_sic.viewer.turns._PATIENCE_SECONDS", 0.0)
+    seed = {"kind": "seed", "label": 0, "patches": [3]}
+    meanwhile(monkeypatch, lambda: page("change", session="other", revision=0, change=seed))
+    assert len(take(page, file(from_bounds=False))["seeds"]["patches"]) == 16
+    assert page("open", session="other")["seeds"]["patches"] == [3]
+
+
+def test_what_changed_while_a_file_was_read_is_not_written_over(page, h5ad, monkeypatch):
+    meanwhile(monkeypatch, lambda: write_small_h5ad(h5ad, columns=4))
+    with pytest.raises(SicError, match="embedded anew meanwhile") as error:
+        take(page, file(from_bounds=False))
+    assert error.value.status == 409
+    page("open")
+    seed = {"kind": "seed", "label": 0, "patches": [3]}
+    meanwhile(monkeypatch, lambda: page("change", revision=0, change=seed))
+    with pytest.raises(SicError, match="changed in another window") as error:
+        take(page, file(from_bounds=False), revision=0)
+    assert error.value.status == 409
+    assert page("open")["seeds"]["patches"] == [3]
+
+
 @pytest.mark.parametrize(
     ("sent", "told"),
     [
@@ -123,7 +158,7 @@ def test_where_it_counts_from_is_told_where_that_matters(page):
         (file(name="../../a.geojson\0"), "is no file of seeds"),
         ({"name": "a.geojson", "content": "!!!"}, "did not arrive"),
         (
-            {"name": "a.geojson", "content": base64.b64encode(b"\x1f\x8bnothing").decode()},
+            {"name": "a.geojson", "content": base64.b64encode(b"\x1f\x8bnothing of it").decode()},
             "cannot be unpacked",
         ),
         (file(b"{", name="a.geojson"), "is no GeoJSON"),
@@ -152,6 +187,20 @@ def test_what_unpacks_to_too_much_is_refused(page):
         with pytest.raises(SicError, match="has more than 64 MB") as error:
             page("preview", file=file(content, packed=False))
         assert error.value.status == 413
+
+
+def test_a_file_that_is_packed_in_parts_is_whole_and_one_that_is_cut_short_refused(page):
+    rows = [b"x,y,class\n128,128,1\n", b"256,128,1\n", b"384,128,0\n"]
+    # As bgzip packs: parts, then an empty one.
+    parts = b"".join(map(gzip.compress, [*rows, b""]))
+    found = page("preview", file=file(parts, "seeds.csv.gz"))
+    assert [each["n"] for each in found["seeds"]] == [1, 2]
+    long = b"x,y,class\n" + b"".join(b"%d,128,1\n" % x for x in range(128, 1536))
+    for content in (gzip.compress(long)[:-9], gzip.compress(long)[:-2000], parts[:-40]):
+        for packed in (True, False):
+            with pytest.raises(SicError, match=r"seeds\.csv is cut short") as error:
+                page("preview", file=file(content, "seeds.csv.gz", packed=packed))
+            assert error.value.status == 422
 
 
 def test_a_name_with_folders_and_odd_signs_is_no_path(page, h5ad):

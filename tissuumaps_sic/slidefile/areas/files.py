@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from tissuumaps_sic.slidefile.areas import asap, geojson, imagescope, ndpa
 from tissuumaps_sic.slidefile.areas.area import Area, AreaError, Areas, Stage
 from tissuumaps_sic.slidefile.areas.left_out import LeftOut
 from tissuumaps_sic.slidefile.documents import parse_xml
+from tissuumaps_sic.slidefile.packed import GZIP, unpack
 
 log = logging.getLogger(__name__)
 
@@ -121,15 +121,12 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
         # By what it is and not by its name, which unpacking by hand leaves as it was.
-        if content.startswith(b"\x1f\x8b"):
-            unpacking = zlib.decompressobj(wbits=31)
-            packed, content = content, unpacking.decompress(content, _MOST_BYTES + 1)
-            if not unpacking.eof and len(content) <= _MOST_BYTES:
-                raise AreaError(f"{path.name}: is cut short ({len(packed)} bytes packed); copy it again")
+        if content.startswith(GZIP):
+            content = unpack(content, _MOST_BYTES)
     except OSError as error:
         raise AreaError(f"{path.name}: cannot be read ({error.strerror or error})") from error
-    except zlib.error as error:
-        raise AreaError(f"{path.name}: cannot be unpacked ({error}); copy or export it again") from error
+    except ValueError as error:
+        raise AreaError(f"{path.name}: {error}; copy or export it again") from error
     if len(content) > _MOST_BYTES:
         raise AreaError(f"{path.name}: is larger than {_MOST_BYTES >> 30} GiB, which no drawing is")
     return content
