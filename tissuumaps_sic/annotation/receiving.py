@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 from tissuumaps_sic.annotation.actions import Action
 from tissuumaps_sic.annotation.branches import bring_back
@@ -30,6 +30,7 @@ from tissuumaps_sic.annotation.store import (
     session_path,
 )
 from tissuumaps_sic.slidefile.errors import WrongUseError
+from tissuumaps_sic.slidefile.zips import ZIP_ERRORS
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 _MOST_BYTES, _MOST_SESSIONS = 2**28, 100
@@ -155,7 +156,7 @@ def _unpack(sent: Path, folder: Path) -> list[Path]:
                 with archive.open(member) as packed:
                     place.write_bytes(packed.read(member.file_size))
                 found.append(place)
-    except (BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError) as error:
+    except (*ZIP_ERRORS, ValueError) as error:
         raise SessionError(f"{sent.name}: is no whole zip ({error}); have it sent again") from error
     return found
 

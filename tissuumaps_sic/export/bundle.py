@@ -13,13 +13,12 @@ import os
 import re
 import shutil
 import tempfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Literal
-from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -36,6 +35,7 @@ from tissuumaps_sic.slidefile.pixels.slide import Slide
 from tissuumaps_sic.slidefile.placing import find_image, open_image
 from tissuumaps_sic.slidefile.project import tmap_project, write_tmap
 from tissuumaps_sic.slidefile.writing import replacing
+from tissuumaps_sic.slidefile.zips import ZIP_ERRORS
 from tissuumaps_sic.slides.regions import scale_of, slide_size_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file
 
@@ -227,7 +227,7 @@ def unpack_bundle(bundle: Path, folder: Path, *, progress: Progress | None = Non
                     kept += [name] if name.endswith(SUFFIX) else []
                 done += known.bytes
                 stretch.tell(done / max(whole, 1))
-    except (BadZipFile, NotImplementedError, EOFError, RuntimeError, zlib.error) as error:
+    except ZIP_ERRORS as error:
         raise _damaged(bundle, str(error)) from error
     return Unpacked(folder, manifest.slide, tuple(kept))
 

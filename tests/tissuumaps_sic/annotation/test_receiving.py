@@ -191,6 +191,21 @@ def test_a_zip_or_a_folder_of_several(home, away, tmp_path):
         receive_sessions(home, target)
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_a_zip_that_was_damaged_on_its_way_is_told(home, away, tmp_path, compression):
+    sent = save(away, seed(Session.new(away), away, Tumour=[1]))
+    target = tmp_path / "sent.zip"
+    with zipfile.ZipFile(target, "w", compression) as archive:
+        archive.write(sent, sent.name)
+    content = bytearray(target.read_bytes())
+    # Past the member's header, and LZMA's own.
+    start = 30 + len(sent.name) + 12
+    content[start : start + 40] = bytes([255] * 40)
+    target.write_bytes(content)
+    with pytest.raises(SessionError, match="no whole zip"):
+        receive_sessions(home, target)
+
+
 def test_merging_keeps_classes_apart_by_name(home):
     one = seed(Session.new(home), home, Tumour=[1])
     other = seed(Session.new(home).with_class(1, SeedClass(name="Ca", color="#ffb000")), home, Ca=[1, 2])
