@@ -279,14 +279,16 @@ def _go_on(slide: EmbeddedSlide, here: Session, sent: Session) -> Session:
 
 def _copies(slide: EmbeddedSlide, name: str) -> list[str]:
     """Return the names of the sessions that were kept whole of one that was merged."""
-    beginning = name[: _LONGEST_NAME - 4]
-    return [
-        each for each in session_names(slide.path) if re.fullmatch(rf"{re.escape(beginning)} \d{{1,3}}", each)
-    ]
+    copy = re.compile(rf"{re.escape(_shorten(name))} \d{{1,3}}")
+    return [each for each in session_names(slide.path) if copy.fullmatch(each)]
 
 
 def _place_copy(slide: EmbeddedSlide, name: str) -> Path:
-    taken = set(_copies(slide, name))
-    beginning = name[: _LONGEST_NAME - 4].strip()
+    taken, beginning = set(_copies(slide, name)), _shorten(name)
     number = next(number for number in range(2, 1000) if f"{beginning} {number}" not in taken)
     return session_path(slide.path, f"{beginning} {number}")
+
+
+def _shorten(name: str) -> str:
+    """Return what the names of a session's copies begin with: a number has its place after it."""
+    return name[: _LONGEST_NAME - 4].strip()

@@ -127,6 +127,16 @@ def test_where_both_went_on_seeds_are_added_conflicts_told_and_the_other_kept_wh
     assert more.kept == session_path(home.path, "Ben 3")
 
 
+def test_copies_of_a_session_with_a_long_name_are_all_kept(home, away):
+    name = f"{'A' * 35} bc"  # cut where the space is
+    begun = seed(Session.new(home), home, Tumour=[1])
+    save(home, seed(begun, home, Tumour=[10]), name)
+    kept = [
+        receive_sessions(home, save(away, seed(begun, away, Other=[row]), name))[0].kept for row in (11, 12)
+    ]
+    assert kept == [session_path(home.path, f"{'A' * 35} {number}") for number in (2, 3)]
+
+
 def test_what_was_undone_here_is_not_lost(home, away):
     begun = seed(Session.new(home), home, Tumour=[1], Other=[2])
     branched = seed(begun.undo(), home, Other=[5])
