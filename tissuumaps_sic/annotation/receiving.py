@@ -28,6 +28,7 @@ from tissuumaps_sic.annotation.store import (
     save_session,
     session_names,
     session_path,
+    sessions_among,
 )
 from tissuumaps_sic.slidefile.errors import WrongUseError
 from tissuumaps_sic.slidefile.zips import ZIP_ERRORS
@@ -101,8 +102,8 @@ def receive_sessions(slide: EmbeddedSlide, sent: Path, *, name: str | None = Non
     OSError
         When the folder cannot be written.
     """
-    with _open_sent(sent) as files:
-        found = [(file, load_session(file, slide)) for file in files if _may_be_of(slide, file, files)]
+    with _open_sent(sent) as (files, slides):
+        found = [(file, load_session(file, slide)) for file in _choose(slide, files, slides)]
     if not found:
         raise SessionError(f"{sent}: holds no session ({SUFFIX}) of {slide.name}")
     if name is not None and len(found) > 1:
@@ -121,10 +122,13 @@ def receive_sessions(slide: EmbeddedSlide, sent: Path, *, name: str | None = Non
 
 
 @contextmanager
-def _open_sent(sent: Path) -> Iterator[list[Path]]:
-    """Yield the files of sessions in what was sent."""
+def _open_sent(sent: Path) -> Iterator[tuple[list[Path], set[str]]]:
+    """Yield the files of sessions in what was sent, and the names of the slides' that are beside them."""
     if sent.is_dir():
-        yield sorted(path for path in sent.iterdir() if path.name.endswith(SUFFIX))
+        yield (
+            sorted(path for path in sent.iterdir() if path.name.endswith(SUFFIX)),
+            {path.name for path in sent.glob("*.h5ad")},
+        )
     elif sent.suffix.lower() == ".zip":
         with tempfile.TemporaryDirectory(prefix="tissuumaps-sic-") as folder:
             yield _unpack(sent, Path(folder))
@@ -133,14 +137,15 @@ def _open_sent(sent: Path) -> Iterator[list[Path]]:
             raise SessionError(
                 f"{sent}: no such file; name the session ({SUFFIX}) that came, or a zip or folder"
             )
-        yield [sent]
+        yield [sent], set()
 
 
-def _unpack(sent: Path, folder: Path) -> list[Path]:
-    """Unpack the sessions of a zip, wherever in it they lie, under their own names alone."""
+def _unpack(sent: Path, folder: Path) -> tuple[list[Path], set[str]]:
+    """Unpack the sessions of a zip, wherever in it they lie, under their own names alone; list its slides."""
     found = []
     try:
         with ZipFile(sent) as archive:
+            slides = {PurePosixPath(each).name for each in archive.namelist() if each.endswith(".h5ad")}
             # What a Mac puts beside each file is none.
             members = [
                 each
@@ -158,12 +163,20 @@ def _unpack(sent: Path, folder: Path) -> list[Path]:
                 found.append(place)
     except (*ZIP_ERRORS, ValueError) as error:
         raise SessionError(f"{sent.name}: is no whole zip ({error}); have it sent again") from error
-    return found
+    return found, slides
 
 
-def _may_be_of(slide: EmbeddedSlide, file: Path, files: list[Path]) -> bool:
-    """Return whether a file is to be read: of several those that are named after the slide."""
-    return len(files) == 1 or file.name.startswith(f"{slide.name}.")
+def _choose(slide: EmbeddedSlide, files: list[Path], slides: set[str]) -> list[Path]:
+    """Return the files that are to be read: of several those that are named after the slide, and no other."""
+    if len(files) == 1:
+        return files
+    slides = slides | {path.name for path in slide.path.parent.glob("*.h5ad")}
+    return [
+        file
+        for file in files
+        if file.name.startswith(f"{slide.name}.")
+        and next(iter(sessions_among({file.name, *slides})), slide.name) == slide.name
+    ]
 
 
 def _name_of(slide: EmbeddedSlide, file: Path, session: Session) -> str:

@@ -201,6 +201,24 @@ def test_a_zip_or_a_folder_of_several(home, away, tmp_path):
         receive_sessions(home, target)
 
 
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_slide_whose_name_goes_on_from_this_ones_keeps_its_own_sessions(home, away, tmp_path, zipped):
+    from making.many import write_mosaic
+
+    path, _ = write_mosaic(away.path.parent, f"{home.name}.2")
+    other = open_slide_file(path)
+    for name in ("", "Ben"):
+        save(other, seed(Session.new(other), other, Tumour=[1]), name)
+        save(away, seed(Session.new(away), away, Tumour=[1], user="Ada"), name)
+    sent = away.path.parent
+    if zipped:
+        sent = tmp_path / "sent.zip"
+        with zipfile.ZipFile(sent, "w") as archive:
+            for each in away.path.parent.iterdir():
+                archive.write(each, each.name)
+    assert {each.name for each in receive_sessions(home, sent)} == {"Ben", "Ada"}
+
+
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
 def test_a_zip_that_was_damaged_on_its_way_is_told(home, away, tmp_path, compression):
     sent = save(away, seed(Session.new(away), away, Tumour=[1]))
