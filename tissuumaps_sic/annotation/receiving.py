@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 from tissuumaps_sic.annotation.actions import Action
 from tissuumaps_sic.annotation.branches import bring_back
@@ -28,10 +28,8 @@ from tissuumaps_sic.annotation.store import (
     save_session,
     session_names,
     session_path,
-    sessions_among,
 )
 from tissuumaps_sic.slidefile.errors import WrongUseError
-from tissuumaps_sic.slidefile.zips import ZIP_ERRORS
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 _MOST_BYTES, _MOST_SESSIONS = 2**28, 100
@@ -102,8 +100,8 @@ def receive_sessions(slide: EmbeddedSlide, sent: Path, *, name: str | None = Non
     OSError
         When the folder cannot be written.
     """
-    with _open_sent(sent) as (files, slides):
-        found = [(file, load_session(file, slide)) for file in _choose(slide, files, slides)]
+    with _open_sent(sent) as files:
+        found = [(file, load_session(file, slide)) for file in files if _may_be_of(slide, file, files)]
     if not found:
         raise SessionError(f"{sent}: holds no session ({SUFFIX}) of {slide.name}")
     if name is not None and len(found) > 1:
@@ -122,13 +120,10 @@ def receive_sessions(slide: EmbeddedSlide, sent: Path, *, name: str | None = Non
 
 
 @contextmanager
-def _open_sent(sent: Path) -> Iterator[tuple[list[Path], set[str]]]:
-    """Yield the files of sessions in what was sent, and the names of the slides' that are beside them."""
+def _open_sent(sent: Path) -> Iterator[list[Path]]:
+    """Yield the files of sessions in what was sent."""
     if sent.is_dir():
-        yield (
-            sorted(path for path in sent.iterdir() if path.name.endswith(SUFFIX)),
-            {path.name for path in sent.glob("*.h5ad")},
-        )
+        yield sorted(path for path in sent.iterdir() if path.name.endswith(SUFFIX))
     elif sent.suffix.lower() == ".zip":
         with tempfile.TemporaryDirectory(prefix="tissuumaps-sic-") as folder:
             yield _unpack(sent, Path(folder))
@@ -137,15 +132,14 @@ def _open_sent(sent: Path) -> Iterator[tuple[list[Path], set[str]]]:
             raise SessionError(
                 f"{sent}: no such file; name the session ({SUFFIX}) that came, or a zip or folder"
             )
-        yield [sent], set()
+        yield [sent]
 
 
-def _unpack(sent: Path, folder: Path) -> tuple[list[Path], set[str]]:
-    """Unpack the sessions of a zip, wherever in it they lie, under their own names alone; list its slides."""
+def _unpack(sent: Path, folder: Path) -> list[Path]:
+    """Unpack the sessions of a zip, wherever in it they lie, under their own names alone."""
     found = []
     try:
         with ZipFile(sent) as archive:
-            slides = {PurePosixPath(each).name for each in archive.namelist() if each.endswith(".h5ad")}
             # What a Mac puts beside each file is none.
             members = [
                 each
@@ -161,22 +155,14 @@ def _unpack(sent: Path, folder: Path) -> tuple[list[Path], set[str]]:
                 with archive.open(member) as packed:
                     place.write_bytes(packed.read(member.file_size))
                 found.append(place)
-    except (*ZIP_ERRORS, ValueError) as error:
+    except (BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError) as error:
         raise SessionError(f"{sent.name}: is no whole zip ({error}); have it sent again") from error
-    return found, slides
+    return found
 
 
-def _choose(slide: EmbeddedSlide, files: list[Path], slides: set[str]) -> list[Path]:
-    """Return the files that are to be read: of several those that are named after the slide, and no other."""
-    if len(files) == 1:
-        return files
-    slides = slides | {path.name for path in slide.path.parent.glob("*.h5ad")}
-    return [
-        file
-        for file in files
-        if file.name.startswith(f"{slide.name}.")
-        and next(iter(sessions_among({file.name, *slides})), slide.name) == slide.name
-    ]
+def _may_be_of(slide: EmbeddedSlide, file: Path, files: list[Path]) -> bool:
+    """Return whether a file is to be read: of several those that are named after the slide."""
+    return len(files) == 1 or file.name.startswith(f"{slide.name}.")
 
 
 def _name_of(slide: EmbeddedSlide, file: Path, session: Session) -> str:
@@ -292,16 +278,14 @@ def _go_on(slide: EmbeddedSlide, here: Session, sent: Session) -> Session:
 
 def _copies(slide: EmbeddedSlide, name: str) -> list[str]:
     """Return the names of the sessions that were kept whole of one that was merged."""
-    copy = re.compile(rf"{re.escape(_shorten(name))} \d{{1,3}}")
-    return [each for each in session_names(slide.path) if copy.fullmatch(each)]
+    beginning = name[: _LONGEST_NAME - 4]
+    return [
+        each for each in session_names(slide.path) if re.fullmatch(rf"{re.escape(beginning)} \d{{1,3}}", each)
+    ]
 
 
 def _place_copy(slide: EmbeddedSlide, name: str) -> Path:
-    taken, beginning = set(_copies(slide, name)), _shorten(name)
+    taken = set(_copies(slide, name))
+    beginning = name[: _LONGEST_NAME - 4].strip()
     number = next(number for number in range(2, 1000) if f"{beginning} {number}" not in taken)
     return session_path(slide.path, f"{beginning} {number}")
-
-
-def _shorten(name: str) -> str:
-    """Return what the names of a session's copies begin with: a number has its place after it."""
-    return name[: _LONGEST_NAME - 4].strip()

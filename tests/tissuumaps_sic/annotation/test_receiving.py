@@ -201,6 +201,27 @@ def test_a_zip_or_a_folder_of_several(home, away, tmp_path):
         receive_sessions(home, target)
 
 
+@pytest.mark.parametrize("ran_later", ["here", "there"])
+def test_no_run_is_lost_of_two_on_the_same_seeds(home, away, capsys, ran_later):
+    begun = seed(Session.new(home), home, Tumour=[1], Other=[2])
+    here = label(home, begun, border=0.3).session
+    there = label(away, begun, border=0.7).session
+    if ran_later == "here":
+        here = label(home, here, border=0.4).session
+    else:
+        there = label(away, there, border=0.8).session
+    path, sent = save(home, here), save(away, there)
+    assert main(["receive", str(home.path), str(sent)]) == 0
+    whose, kept = ("came", there) if ran_later == "here" else ("was here", here)
+    assert f"Ben 2.sic.json: the one that {whose}, whole" in capsys.readouterr().out
+    assert load_session(session_path(home.path, "Ben 2"), home).run.identity == kept.run.identity
+    left = here if ran_later == "here" else there
+    assert load_session(path, home).run.identity == left.run.identity
+    (again,) = receive_sessions(home, sent)
+    assert (again.how, again.kept) == ("known", None)
+    assert session_names(home.path) == ["Ben", "Ben 2"]
+
+
 @pytest.mark.parametrize("zipped", [False, True])
 def test_a_slide_whose_name_goes_on_from_this_ones_keeps_its_own_sessions(home, away, tmp_path, zipped):
     from making.many import write_mosaic
