@@ -15,7 +15,7 @@ from tissuumaps_sic.slidefile.batch import BatchItem, Outcome, Worked, make_abso
 from tissuumaps_sic.slidefile.batch_command import find_h5ads, prepare_processes, run_batch
 from tissuumaps_sic.slidefile.console import as_wrong_use
 from tissuumaps_sic.slidefile.errors import WrongUseError
-from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes
+from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes, read_machines
 
 HELP = "copy files without anything that tells whose slide it is"
 
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     )
     _refuse_twins(files)
     items = [BatchItem(path, (path,)) for path in files]
-    if len(items) == 1:
+    if len(items) == 1 and not read_machines(options).elsewhere:
         outcome = Outcome(items[0], "done", report=sharer(items[0]).report)
         if options.json:
             print_report([outcome.report])
@@ -86,11 +86,9 @@ def run(options: argparse.Namespace) -> int:
         return 0
     digest = "" if key is None else hmac.new(key, b"made", "sha256").hexdigest()
     recipe = ("sharing", *sharer.choices, digest)
-    # Beside the sources: what a copy was made of is nothing for those who are given it.
-    return run_batch(
-        items, sharer, folder=options.output, recipe=recipe, tell=_tell, options=options,
-        remember=items[0].path.parent,
-    )  # fmt: skip
+    # Beside the sources: what a copy was made of, and what jobs log, is nothing for those who are given it.
+    folder = items[0].path.parent
+    return run_batch(items, sharer, folder=folder, recipe=recipe, tell=_tell, options=options)
 
 
 def _refuse_twins(files: Sequence[Path]) -> None:

@@ -25,7 +25,7 @@ from tissuumaps_sic.slidefile.console import (
     read_share,
 )
 from tissuumaps_sic.slidefile.errors import WrongUseError
-from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes
+from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes, read_machines
 
 if TYPE_CHECKING:
     from tissuumaps_sic.export import TrainingSet
@@ -173,7 +173,7 @@ def run(options: argparse.Namespace) -> int:
         refuse_twins(items)
         with as_wrong_use(ExportError):
             open_set(exporter.training)
-    if one:
+    if one and not read_machines(options).elsewhere:
         status = print_one(items[0], exporter(items[0]), _tell, as_json=options.json)
     else:
         folder = exporter.training.folder if exporter.training else options.output
@@ -200,10 +200,11 @@ def _choose_exporter(options: argparse.Namespace) -> _Exporter:
     classes = tuple(options.patches)
     if not (options.split or options.shards):
         _refuse_others(options, tuple(_OF_PATCHES), "--patches")
-        return _Exporter("", options.session, _make_whole(given), classes)
+        return _Exporter("", options.session, _make_whole(given), classes, overwrite=options.overwrite)
     _refuse_others(options, (*_OF_PATCHES, *_OF_SETS), "--patches")
     image = {"image": given.pop("image")} if "image" in given else {}
-    return _Exporter("", options.session, _make_whole(image), classes, _choose_set(options, given))
+    training = _choose_set(options, given)
+    return _Exporter("", options.session, _make_whole(image), classes, training, options.overwrite)
 
 
 def _choose_set(options: argparse.Namespace, given: dict[str, Any]) -> TrainingSet:
@@ -263,6 +264,8 @@ class _Exporter:
         Of the patches.
     training : TrainingSet or None
         The set that they are added to.
+    overwrite : bool
+        Whether pictures that are there already are replaced.
     """
 
     format_: str
@@ -270,6 +273,7 @@ class _Exporter:
     given: tuple[tuple[str, Any], ...]
     classes: tuple[str, ...] = ()
     training: TrainingSet | None = None
+    overwrite: bool = False
 
     @property
     def recipe(self) -> tuple[Any, ...]:
@@ -284,6 +288,7 @@ class _Exporter:
         inputs = [path, self.session or session_path(path)]
         inputs += [value for _, value in self.given if isinstance(value, Path)]
         if self.format_:
+            inputs += FORMATS[self.format_].list_inputs(path)
             target = FORMATS[self.format_].place_output(output, path.stem, one=one)
             return BatchItem(path, tuple(inputs), (target,), in_folder)
         target = self.training.folder if self.training else output or Path("patches")
@@ -308,4 +313,4 @@ class _Exporter:
         labelled = open_labelled(path, self.session)
         if self.training:
             return add_slide(self.training, labelled, **given)
-        return write_patches(labelled, target, self.classes, **given)
+        return write_patches(labelled, target, self.classes, replace=self.overwrite, **given)

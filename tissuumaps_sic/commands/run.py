@@ -146,7 +146,7 @@ def run(options: argparse.Namespace) -> int:
         labeller.plan(path, _output(path, options, format_, one=one), in_folder=in_folder)
         for path, in_folder in files
     ]
-    if one:
+    if one and not read_machines(options).elsewhere:
         with bar() as progress:
             worked = labeller(items[0], progress)
         return print_one(items[0], worked, _tell, as_json=options.json)
@@ -196,8 +196,11 @@ def _check(options: argparse.Namespace, *, one: bool) -> None:
         )
     if options.source and is_folder:
         raise WrongUseError("--seeds: is a folder, and --from names one slide; give its file")
-    if options.classes and not options.seeds:
-        raise WrongUseError("--classes: is of a file of seeds; give that too (--seeds)")
+    for option in ("classes", "inside", "from_bounds"):
+        if getattr(options, option) is not None and not options.seeds:
+            raise WrongUseError(
+                f"--{option.replace('_', '-')}: is of a file of seeds; give that too (--seeds)"
+            )
 
 
 def _format(options: argparse.Namespace, *, one: bool) -> str:
@@ -248,11 +251,18 @@ class _Labeller:
 
     def plan(self, path: Path, output: Path | None, *, in_folder: bool) -> BatchItem:
         """Return what is to be done of a slide: what it depends on, and what is made."""
+        from tissuumaps_sic.annotation.records import SessionError
         from tissuumaps_sic.annotation.store import session_path
+        from tissuumaps_sic.export import FORMATS
 
-        session = session_path(path, self.session)
+        try:
+            session = session_path(path, self.session)
+        except SessionError:
+            # A slide of that name is there: told when its turn comes, of this slide alone.
+            return BatchItem(path, in_folder=in_folder)
         seeds = self._find_seeds(path)
         inputs = [path, session, *([] if seeds is None else [seeds])]
+        inputs += FORMATS[self.format_].list_inputs(path)
         outputs = ([] if output is None else [output]) + ([session] if self.save else [])
         inputs += self.lender.paths if self.lender else []
         return BatchItem(path, tuple(inputs), tuple(outputs), in_folder)
@@ -271,6 +281,7 @@ class _Labeller:
         return find_seeds(self.seeds, names)
 
     def __call__(self, item: BatchItem, progress: Progress | None = None) -> Worked | LeftOut:
+        from tissuumaps_sic.annotation.records import SessionError
         from tissuumaps_sic.annotation.store import session_path
         from tissuumaps_sic.commands.batch import Choices, keep, label_file, label_named
         from tissuumaps_sic.export import FORMATS
@@ -280,7 +291,7 @@ class _Labeller:
         seeds = self._find_seeds(item.path)
         if self.seeds is not None and seeds is None:
             if not item.in_folder:
-                raise WrongUseError(
+                raise SessionError(
                     f"{self.seeds}: holds no seeds of {item.path.stem}; call them {item.path.stem}.geojson, "
                     f"{item.path.stem}.xml, {item.path.stem}.csv, or name the file itself"
                 )

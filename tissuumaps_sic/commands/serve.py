@@ -65,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
 
 def serve_folder(folder: Path, options: argparse.Namespace, *, first: str | None = None) -> int:
     """Serve a folder as the options of `add_address` say, the slide named `first` first."""
+    from tissuumaps_sic.viewer.entrance import clean_path
     from tissuumaps_sic.viewer.serve import serve
 
     def announce(addresses: list[str]) -> None:
@@ -72,7 +73,8 @@ def serve_folder(folder: Path, options: argparse.Namespace, *, first: str | None
         for address in addresses:
             print(f"  {address}", flush=True)
         if len(addresses) > 1:
-            print(f"All of them, with pictures: {'/'.join(addresses[0].split('/')[:3])}/", flush=True)
+            base = "/".join(addresses[0].split("/")[:3]) + clean_path(options.sub_path)
+            print(f"All of them, with pictures: {base}/", flush=True)
 
     serve(
         folder,

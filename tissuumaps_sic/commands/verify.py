@@ -13,7 +13,7 @@ from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked
 from tissuumaps_sic.slidefile.batch_command import find_h5ads, prepare_processes, print_one, run_batch
 from tissuumaps_sic.slidefile.console import as_wrong_use, read_count
 from tissuumaps_sic.slidefile.errors import WrongUseError
-from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes
+from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes, read_machines
 
 if TYPE_CHECKING:
     from tissuumaps_sic.annotation.session import Session
@@ -74,18 +74,20 @@ def run(options: argparse.Namespace) -> int:
 
     one = len(files) == 1 and not files[0][1]
     with as_wrong_use(SessionError):
-        # The names alone; they are of any slide.
-        session_path(files[0][0], options.session)
-        session_path(files[0][0], options.compare or "")
-    replaces = one or options.overwrite
-    verifier = _Verifier(options.session, options.compare, options.draw, options.anew, options.user, replaces)
+        # The names alone; they are of no slide.
+        session_path(Path("slide.h5ad"), options.session)
+        session_path(Path("slide.h5ad"), options.compare or "")
+    verifier = _Verifier(
+        options.session, options.compare, options.draw, options.anew, options.user, options.overwrite
+    )
     items = [verifier.plan(path, options, one=one, in_folder=in_folder) for path, in_folder in files]
 
     def write(outcomes: Sequence[Outcome]) -> None:
-        if options.output and not options.draw:
-            _write(options.output, _gather_rows(outcomes, one=one))
+        rows = [] if options.draw else _gather_rows(outcomes, one=one)
+        if options.output and rows:
+            _write(options.output, rows)
 
-    if one:
+    if one and not read_machines(options).elsewhere:
         worked = verifier(items[0])
         write([Outcome(items[0], "done", report=worked.report)] if isinstance(worked, Worked) else [])
         return print_one(items[0], worked, _tell, as_json=options.json)
@@ -106,7 +108,7 @@ class _Verifier:
     anew : bool
     user : str
     replaces : bool
-        Whether a table that is there, and may have answers in it, is written over.
+        Whether a table that is there, and has answers in it, is written over.
     """
 
     session: str
@@ -118,11 +120,16 @@ class _Verifier:
 
     def plan(self, path: Path, options: argparse.Namespace, *, one: bool, in_folder: bool) -> BatchItem:
         """Return what is to be done of a slide: what it depends on, and what is made."""
+        from tissuumaps_sic.annotation.records import SessionError
         from tissuumaps_sic.annotation.store import session_path
 
-        inputs = [path, session_path(path, self.session)]
-        if self.compare is not None:
-            inputs.append(session_path(path, self.compare))
+        try:
+            inputs = [path, session_path(path, self.session)]
+            if self.compare is not None:
+                inputs.append(session_path(path, self.compare))
+        except SessionError:
+            # A slide of that name is there: told when its turn comes, of this slide alone.
+            return BatchItem(path, in_folder=in_folder)
         table = Path(f"{path.stem}.{_TABLE}")
         outputs: tuple[Path, ...] = ()
         if options.draw:
@@ -134,17 +141,19 @@ class _Verifier:
         return BatchItem(path, tuple(inputs), outputs, in_folder, part)
 
     def __call__(self, item: BatchItem) -> Worked | LeftOut:
-        from tissuumaps_sic.annotation.store import editing, load_session
+        from tissuumaps_sic.annotation.records import SessionError
+        from tissuumaps_sic.annotation.store import editing, load_session, session_path
         from tissuumaps_sic.slidefile.made import stamp
         from tissuumaps_sic.slides.slide import open_slide_file
 
-        path = item.inputs[1]
+        path = session_path(item.path, self.session)
         if item.in_folder and not path.exists():
             return LeftOut("has no session yet")
-        if item.outputs and item.outputs[0].exists() and not self.replaces:
-            return LeftOut(
-                f"{item.outputs[0]} is there, and may have answers; read it by --answers, or move it away"
-            )
+        if item.outputs and not self.replaces and _holds_answers(item.outputs[0]):
+            problem = f"{item.outputs[0]} holds answers; read them by --answers, or give --overwrite"
+            if item.in_folder:
+                return LeftOut(problem)
+            raise SessionError(problem)
         slide = open_slide_file(item.path)
         if self.draw:
             with editing(item.path):
@@ -162,6 +171,18 @@ class _Verifier:
         return Worked(
             {"slide": slide.name, "session": self.session} | _measure(slide, session, other), stamps
         )
+
+
+def _holds_answers(table: Path) -> bool:
+    """Tell whether somebody has filled in a table that was drawn before, or it is none."""
+    from tissuumaps_sic.slidefile.tables import TableError, read_table
+
+    if not table.exists():
+        return False
+    try:
+        return any(row["class"] for row in read_table(table, ("patch", "class")).rows)
+    except (TableError, KeyError):
+        return True
 
 
 def _require_sense(options: argparse.Namespace) -> None:

@@ -23,6 +23,7 @@ from tissuumaps_sic.export.project import write_project
 from tissuumaps_sic.export.report_html import write_html
 from tissuumaps_sic.export.report_pdf import write_pdf
 from tissuumaps_sic.export.spatialdata import write_spatialdata
+from tissuumaps_sic.slidefile.placing import find_image
 from tissuumaps_sic.slides.slide import open_slide_file
 
 
@@ -110,6 +111,13 @@ class Format:
     def is_offered(self) -> bool:
         """Whether the panel offers it: it can be a download, and what it needs is installed."""
         return self.in_panel and is_installed(self.extra)
+
+    def list_inputs(self, h5ad: Path) -> list[Path]:
+        """Return what a file depends on beside the labels: the slide's image, where it shows that."""
+        if "image" not in self.options:
+            return []
+        image = find_image(h5ad)
+        return [h5ad.with_suffix(".tmap"), *([] if image is None else [image])]
 
     def place_output(self, output: Path | None, stem: str, *, one: bool) -> Path:
         """Return where the labels of a slide go.

@@ -66,6 +66,7 @@ def write_patches(
     min_score: float = 0.0,
     most: int | None = None,
     format_: PatchFormat = "png",
+    replace: bool = False,
 ) -> Path:
     """Write a picture of each patch of some classes, as it was embedded, and a CSV that lists them.
 
@@ -86,6 +87,8 @@ def write_patches(
         How many of each class: those with the highest scores; of equal ones those that come first in the
         file.
     format_ : "png" or "jpg", default="png"
+    replace : bool, default=False
+        Whether the slide's folder is replaced where it is there already.
 
     Returns
     -------
@@ -108,10 +111,10 @@ def write_patches(
     require_choice(min_score, most)
     window = window_of(slide)
     target = folder / safe_names([slide.name])[0]
-    if target.exists():
+    if target.exists() and not replace:
         raise ExportError(
             f"{target}: is there already, and patches of another run must not mix; move it away, or give "
-            "another -o"
+            "another -o, or --overwrite"
         )
     wanted = [name for name in known if name in classes]
     rows = {name: choose_rows(labelled, name, min_score=min_score, most=most) for name in wanted}

@@ -101,7 +101,6 @@ def run_batch(
     recipe: tuple[Any, ...],
     tell: Tell,
     options: argparse.Namespace,
-    remember: Path | None = None,
     finish: Callable[[Sequence[Outcome]], None] = lambda _: None,
 ) -> int:
     """Work through several files as a command does: a line each, a table at the end; return the exit status.
@@ -112,15 +111,13 @@ def run_batch(
     work : callable
         As for `work_through`.
     folder : Path or None
-        Where what is made goes; here by default.
+        Where it is remembered what was made, and jobs leave their logs; here by default.
     recipe : tuple
         The command and those of its options by which the same slide gives another result.
     tell : callable
         What is printed of a file.
     options : Namespace
         Of the command: `machines.options.add_processes`, `overwrite` and `json` are read.
-    remember : Path, optional
-        The folder in which it is remembered what was made; that of what is made by default.
     finish : callable, optional
         Is given what became of all, before the table is shown.
 
@@ -133,7 +130,7 @@ def run_batch(
 
     refuse_twins(items)
     folder = folder or Path()
-    made = MadeFiles(remember or folder, describe_recipe(__version__, *recipe), anew=options.overwrite)
+    made = MadeFiles(folder, describe_recipe(__version__, *recipe), anew=options.overwrite)
     outcomes = []
     for outcome in work_through(
         items, work, folder=folder, machines=read_machines(options), made=made, title=str(recipe[0])

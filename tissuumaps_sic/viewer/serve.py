@@ -69,9 +69,10 @@ def make_service(
         When the folder cannot be served, or not so.
     """
     # What a proxy reaches its users do.
-    if not public and is_open_to_all(folder, "" if proxies else host):
+    behind = proxies or clean_path(sub_path)
+    if not public and is_open_to_all(folder, "" if behind else host):
         raise ServeError(
-            f"{'a proxy' if proxies else host}: other machines would see and change the slides in {folder} "
+            f"{'a proxy' if behind else host}: other machines would see and change the slides in {folder} "
             f"without a password; put a line user;password into {folder / 'auth'}, or give --public as well "
             "if everyone may"
         )

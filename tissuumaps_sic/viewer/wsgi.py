@@ -1,7 +1,7 @@
 """The server for WSGI servers of one's own choice, set by the environment.
 
 ``gunicorn --workers 1 --threads 16 'tissuumaps_sic.viewer.wsgi:make_application()'``, or
-``waitress-serve --threads 32 --no-clear-untrusted-proxy-headers --call
+``waitress-serve --threads 32 --asyncore-use-poll --no-clear-untrusted-proxy-headers --call
 tissuumaps_sic.viewer.wsgi:make_application`` (it takes proxies' headers off otherwise), with
 
 - ``TISSUUMAPS_SIC_FOLDER``: the folder of slides; its ``auth`` file holds the password

@@ -219,3 +219,67 @@ def test_a_scheduler_that_is_not_there_or_cannot_be_meant_is_told(folder, caplog
     assert main(["run", str(folder), "--scheduler", "tcp://127.0.0.1:9", "--workers", "2"]) == 2
     assert main(["run", str(folder), "--slurm"]) == 2
     assert main(["run", str(folder), "--slurm-options", "queue=x"]) == 2
+
+
+def test_a_name_that_one_slide_cannot_have_is_of_that_slide_alone(folder, capsys):
+    for name in "abc":
+        source = session_path(folder / f"{name}.h5ad")
+        source.rename(session_path(folder / f"{name}.h5ad", "me"))
+    (folder / "a.me.h5ad").write_bytes((folder / "d.h5ad").read_bytes())
+    _, report = report_of(capsys, "run", folder, "--session", "me", "-o", "out")
+    assert report["a"]["status"] == "failed"
+    assert "there is a slide a.me" in report["a"]["error"]
+    assert [report[name]["status"] for name in "bcde"] == ["done", "done", "left out", "left out"]
+    _, report = report_of(capsys, "verify", folder, "--session", "me")
+    assert [report[name]["status"] for name in "abc"] == ["failed", "done", "done"]
+
+
+def test_a_named_slide_without_seeds_ends_no_others(folder, tmp_path, capsys):
+    (tmp_path / "seeds").mkdir()
+    for name in "ac":
+        seeds = session_path(folder / f"{name}.h5ad")
+        (tmp_path / "seeds" / f"{name}.json").write_bytes(seeds.read_bytes())
+    named = [folder / f"{name}.h5ad" for name in "abc"]
+    code, report = report_of(capsys, "run", *named, "--seeds", tmp_path / "seeds", "-o", "out")
+    assert code == 1
+    assert [report[name]["status"] for name in "abc"] == ["done", "failed", "done"]
+    assert "holds no seeds of b" in report["b"]["error"]
+
+
+def test_an_image_that_comes_later_is_shown_by_a_new_report(folder, tmp_path, capsys):
+    assert main(["run", str(folder), "--save"]) == 0
+    command = ["export", folder, "--format", "html", "-o", "out"]
+    assert statuses_of(capsys, *command) == "ddddd"
+    assert statuses_of(capsys, *command) == "uuuuu"
+    (folder / "b.tmap").write_text(json.dumps({"layers": [{"name": "b", "tileSource": "b.png.dzi"}]}))
+    assert statuses_of(capsys, *command) == "uduuu"
+
+
+def test_answers_are_not_written_over_by_one_slides_new_table(folder, tmp_path, caplog):
+    assert main(["run", str(folder / "a.h5ad"), "--save"]) == 0
+    draw = ["verify", str(folder / "a.h5ad"), "--draw", "12", "-o", str(tmp_path / "t.csv")]
+    assert main(draw) == 0
+    assert main(draw) == 0
+    text = (tmp_path / "t.csv").read_text().splitlines()
+    (tmp_path / "t.csv").write_text("\n".join([text[0], f"{text[1]}Tumour", *text[2:]]) + "\n")
+    assert main(draw) == 1
+    assert "holds answers" in caplog.text
+    assert main([*draw, "--overwrite"]) == 0
+
+
+def test_jobs_find_the_folder_that_they_log_to(folder, monkeypatch):
+    from contextlib import contextmanager
+
+    import tissuumaps_sic.slidefile.machines.workers as workers
+    from tissuumaps_sic.slidefile.machines.errors import ClusterError
+
+    @contextmanager
+    def connect(where, **_):
+        assert where.is_dir()
+        raise ClusterError("seen")
+        yield
+
+    monkeypatch.setattr(workers, "connect_workers", connect)
+    for named in ([folder], [folder / "a.h5ad"]):
+        command = ["run", *map(str, named), "-o", "new", "--slurm", "--workers", "1"]
+        assert main(command) == 1

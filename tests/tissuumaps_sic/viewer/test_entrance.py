@@ -194,7 +194,7 @@ def test_a_real_server_behind_a_real_proxy_that_leaves_the_path(small_h5ad):
     from urllib.request import Request, urlopen
 
     with (
-        serving(small_h5ad.parent, "--sub-path", "/slides") as server,
+        serving(small_h5ad.parent, "--sub-path", "/slides", "--public") as server,
         proxied(server.netloc, "/slides", strip=False) as proxy,
     ):
         assert server.address.endswith("/slides/any.tmap")

@@ -201,8 +201,10 @@ def test_the_command_takes_names_of_the_server(folder, listening, monkeypatch):
 
 
 def test_a_proxy_lets_other_machines_in_and_its_path_is_in_the_addresses(folder, listening):
-    with pytest.raises(ServeError, match=r"a proxy: other machines .* without a password"):
-        run(folder, "127.0.0.1", proxies=["127.0.0.1"])
+    # A path is there for a proxy, too.
+    for behind in ({"proxies": ["127.0.0.1"]}, {"sub_path": "/slides"}):
+        with pytest.raises(ServeError, match=r"a proxy: other machines .* without a password"):
+            run(folder, "127.0.0.1", **behind)
     told = []
     more = {"sub_path": "slides", "proxies": ["127.0.0.1"], "public": True}
     serve(folder, browser=False, announce=told.extend, **more)
@@ -213,17 +215,20 @@ def test_a_proxy_lets_other_machines_in_and_its_path_is_in_the_addresses(folder,
 
 
 def test_the_command_may_take_no_change_and_refuses_paths_and_proxies_that_are_none(
-    folder, listening, monkeypatch, caplog
+    folder, listening, monkeypatch, caplog, capsys
 ):
     monkeypatch.setitem(make_app(folder).config, "READ_ONLY", False)
     command = ["serve", str(folder), "--no-browser"]
     assert main([*command, "--read-only"]) == 0
     assert make_app(folder).config["READ_ONLY"] is True
+    (folder / "b.tmap").write_bytes((folder / "a.tmap").read_bytes())
+    assert main([*command, "--sub-path", "/slides", "--public"]) == 0
+    assert "pictures: http://127.0.0.1:1/slides/\n" in capsys.readouterr().out
     assert main([*command, "--sub-path", "/a b"]) == 2
     assert main([*command, "--behind-proxy", "localhost", "--public"]) == 2
     assert "is no sub-path" in caplog.text
     assert "is no address of a proxy" in caplog.text
-    assert listening == ["127.0.0.1"]
+    assert listening == ["127.0.0.1"] * 2
 
 
 def test_a_user_without_a_home_has_every_command(monkeypatch, caplog, tmp_path):

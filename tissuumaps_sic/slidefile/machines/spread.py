@@ -104,6 +104,8 @@ def _map_on_workers(
     running: dict[Any, int] = {}
     # Of the threads of Dask's client.
     finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    # Jobs leave their logs there, and have their certificate from there.
+    folder.mkdir(parents=True, exist_ok=True)
     with connect_workers(
         folder,
         scheduler=machines.scheduler,
