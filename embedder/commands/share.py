@@ -55,7 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Share the files; one that cannot be is named, and the others are done."""
-    files = list(dict.fromkeys(path for path, _ in find_h5ads(options.files)))
+    files = [path for path, _ in find_h5ads(options.files)]
     prepare_processes(files, options, "embedder.files.share")
     from embedder.files.proof import ShareError
     from embedder.files.sharing_key import read_key

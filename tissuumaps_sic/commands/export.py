@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from tissuumaps_sic.commands.options import FORMATS, add_files, add_json, pick_given
 from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked, make_absolute
-from tissuumaps_sic.slidefile.batch_command import find_h5ads, prepare_processes, print_one, run_batch
+from tissuumaps_sic.slidefile.batch_command import (
+    find_h5ads,
+    prepare_processes,
+    print_one,
+    refuse_twins,
+    run_batch,
+)
 from tissuumaps_sic.slidefile.console import (
     as_wrong_use,
     read_count,
@@ -160,6 +166,13 @@ def run(options: argparse.Namespace) -> int:
     prepare_processes([path for path, _ in files], options, "tissuumaps_sic.export")
     exporter = _choose_exporter(options)
     items = [exporter.plan(path, options.output, one=one, in_folder=in_folder) for path, in_folder in files]
+    if exporter.training:
+        from tissuumaps_sic.export import ExportError, open_set
+
+        # Before its folder is made.
+        refuse_twins(items)
+        with as_wrong_use(ExportError):
+            open_set(exporter.training)
     if one and not read_machines(options).elsewhere:
         status = print_one(items[0], exporter(items[0]), _tell, as_json=options.json)
     else:
@@ -190,13 +203,13 @@ def _choose_exporter(options: argparse.Namespace) -> _Exporter:
         return _Exporter("", options.session, _make_whole(given), classes, overwrite=options.overwrite)
     _refuse_others(options, (*_OF_PATCHES, *_OF_SETS), "--patches")
     image = {"image": given.pop("image")} if "image" in given else {}
-    training = _open_set(options, given)
+    training = _choose_set(options, given)
     return _Exporter("", options.session, _make_whole(image), classes, training, options.overwrite)
 
 
-def _open_set(options: argparse.Namespace, given: dict[str, Any]) -> TrainingSet:
-    """Return the training set that was asked for, with its folder."""
-    from tissuumaps_sic.export import ExportError, TrainingSet, open_set
+def _choose_set(options: argparse.Namespace, given: dict[str, Any]) -> TrainingSet:
+    """Return the training set that was asked for."""
+    from tissuumaps_sic.export import TrainingSet
 
     if options.split:
         given["shares"] = tuple(options.split)
@@ -205,10 +218,7 @@ def _open_set(options: argparse.Namespace, given: dict[str, Any]) -> TrainingSet
     if options.shards:
         given["shard_bytes"] = round(options.shards * 1e6)
     folder = make_absolute(options.output or Path("training"))
-    training = TrainingSet(folder, tuple(options.patches), **given)
-    with as_wrong_use(ExportError):
-        open_set(training)
-    return training
+    return TrainingSet(folder, tuple(options.patches), **given)
 
 
 def _finish(training: TrainingSet, *, as_json: bool) -> None:

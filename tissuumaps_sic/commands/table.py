@@ -79,8 +79,7 @@ def run(options: argparse.Namespace) -> int:
     from tissuumaps_sic.slidefile.batch_command import find_h5ads
 
     _require_sense(options)
-    # A file that is named beside its folder is one slide.
-    files = list(dict.fromkeys(path for path, _ in find_h5ads(options.files)))
+    files = [path for path, _ in find_h5ads(options.files)]
     _require_below(files, options.root)
     with tqdm(total=len(files), unit=" slides", desc="reading", disable=len(files) < 2) as bar:
         rows = read_folder(

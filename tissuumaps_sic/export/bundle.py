@@ -13,13 +13,12 @@ import os
 import re
 import shutil
 import tempfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Literal
-from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -36,6 +35,7 @@ from tissuumaps_sic.slidefile.pixels.slide import Slide
 from tissuumaps_sic.slidefile.placing import find_image, open_image
 from tissuumaps_sic.slidefile.project import tmap_project, write_tmap
 from tissuumaps_sic.slidefile.writing import replacing
+from tissuumaps_sic.slidefile.zips import ZIP_ERRORS
 from tissuumaps_sic.slides.regions import scale_of, slide_size_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file
 
@@ -104,7 +104,7 @@ class Unpacked:
     slide : str
         The slide's name.
     kept : tuple of str
-        Names of sessions' files that were there and are as they were, although the bundle has others.
+        Names of files that were there and are as they were, although the bundle has others.
     """
 
     folder: Path
@@ -224,10 +224,12 @@ def unpack_bundle(bundle: Path, folder: Path, *, progress: Progress | None = Non
                     _unpack(bundle, archive, member, place, known)
                 elif not _is_there(place, known):
                     _require_own(bundle, place, manifest)
-                    kept += [name] if name.endswith(SUFFIX) else []
+                    if place.suffix == ".h5ad":
+                        _require_same_embeddings(bundle, archive, member, place, known)
+                    kept.append(name)
                 done += known.bytes
                 stretch.tell(done / max(whole, 1))
-    except (BadZipFile, NotImplementedError, EOFError, RuntimeError, zlib.error) as error:
+    except ZIP_ERRORS as error:
         raise _damaged(bundle, str(error)) from error
     return Unpacked(folder, manifest.slide, tuple(kept))
 
@@ -427,6 +429,28 @@ def _require_own(bundle: Path, place: Path, manifest: Manifest) -> None:
     raise BundleError(
         f"{place}: is there already and another file; unpack {bundle.name} into another folder (-o DIR)"
     )
+
+
+def _require_same_embeddings(
+    bundle: Path, archive: ZipFile, member: ZipInfo, place: Path, known: BundledFile
+) -> None:
+    """Refuse an h5ad that is there where the bundle's has other embeddings of the same patches."""
+    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=place.parent) as made:
+        sent = Path(made) / place.name
+        _unpack(bundle, archive, member, sent, known)
+        with suppress(SlideFileError):
+            if _sample(sent) == _sample(place):
+                return
+    raise BundleError(
+        f"{place}: is there already, of the same patches with other embeddings; unpack {bundle.name} into "
+        "another folder (-o DIR), and take the sessions there that are to be gone on with"
+    )
+
+
+def _sample(h5ad: Path) -> dict[str, str]:
+    """Return what tells the embeddings of a file from others, by their names."""
+    slide = open_slide_file(h5ad)
+    return {each.name: slide.with_embedding(each.name).sample for each in slide.embeddings}
 
 
 def _unpack(bundle: Path, archive: ZipFile, member: ZipInfo, place: Path, known: BundledFile) -> None:

@@ -21,7 +21,7 @@ from tissuumaps_sic.export.pieces import pieces_of
 from tissuumaps_sic.slidefile.placing import find_image
 from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.writing import replacing
-from tissuumaps_sic.slides.regions import slide_size_of
+from tissuumaps_sic.slides.regions import Region, slide_size_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,9 @@ _OF_STUDY = (
     "StudyID",
     "StudyTime",
 )
+# Half the size, and exact to a hundredth of a pixel.
+_PLACE = np.float32
+_FEWEST_CORNERS = 3
 _SCORE = DicomCode("99SIC", "SCORE", "Score of the patch's own class, 0 to 1")
 
 
@@ -89,15 +92,16 @@ def write_dicom(
     groups: list[Any] = []
     for region in regions:
         each = classes[region.label]
-        outlines = [shapely.get_coordinates(piece.exterior)[:-1] for piece in pieces_of(region)]
-        groups.append(_group(len(groups) + 1, each, known, algorithm, "POLYGON", outlines))
+        outlines = _outlines(region)
+        if outlines:
+            groups.append(_group(len(groups) + 1, each, known, algorithm, "POLYGON", outlines))
     for label, each in enumerate(labelled.classes):
         rows = np.flatnonzero(labelled.labels == label)
         if len(rows):
             scores = highdicom.ann.Measurements(
                 name=_code(_SCORE), values=labelled.scores[rows], unit=known_codes.UCUM.NoUnits
             )
-            points = list(labelled.slide.centres[rows][:, None])
+            points = list(labelled.slide.centres[rows][:, None].astype(_PLACE))
             groups.append(_group(len(groups) + 1, each, known, algorithm, "POINT", points, scores))
     made = highdicom.ann.MicroscopyBulkSimpleAnnotations(
         source_images=[source],
@@ -120,13 +124,25 @@ def write_dicom(
         made.save_as(temporary)
 
 
+def _outlines(region: Region) -> list[npt.NDArray[np.float32]]:
+    """Return the polygons that a region is cut into, (n, 2) each, but for slivers that rounding closes."""
+    outlines = []
+    for piece in pieces_of(region):
+        points = shapely.get_coordinates(piece.exterior).astype(_PLACE)
+        # The last one is the first again.
+        points = points[:-1][(points[:-1] != points[1:]).any(axis=1)]
+        if len(points) >= _FEWEST_CORNERS:
+            outlines.append(points)
+    return outlines
+
+
 def _group(
     number: int,
     seed_class: SeedClass,
     known: dict[str, ClassCodes],
     algorithm: Any,
     kind: str,
-    shapes: list[npt.NDArray[np.float64]],
+    shapes: list[npt.NDArray[np.float32]],
     *measurements: Any,
 ) -> Any:
     """Return a group of annotations; `shapes` are (n, 2) of (x, y) each."""
@@ -141,8 +157,7 @@ def _group(
         annotated_property_category=_code(codes.category),
         annotated_property_type=_code(codes.type),
         graphic_type=kind,
-        # Half the size, and exact to a hundredth of a pixel.
-        graphic_data=[shape.astype(np.float32) for shape in shapes],
+        graphic_data=shapes,
         algorithm_type="SEMIAUTOMATIC",
         algorithm_identification=algorithm,
         measurements=measurements or None,

@@ -136,7 +136,8 @@ def _match(corners: npt.NDArray[np.float64], bounds: npt.NDArray[np.float64]) ->
     """Return the patch of each tile, -1 is none; None where some patch is no tile."""
     from scipy.spatial import KDTree
 
-    if len(bounds) < len(corners):
+    # Those of an empty shape are NaN.
+    if len(bounds) < len(corners) or not np.isfinite(bounds).all():
         return None
     distance, tile = KDTree(bounds).query(corners, p=np.inf)
     if distance.max() > _ROUNDING or len(np.unique(tile)) < len(tile):

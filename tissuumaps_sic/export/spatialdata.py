@@ -17,6 +17,9 @@ from tissuumaps_sic.slidefile.writing import placing_folder
 # Whose attribute of an element's folder says that we wrote it, and may write it anew.
 MARK = "tissuumaps_sic"
 KINDS = ("images", "labels", "points", "shapes", "tables")
+# What else a store itself has: that of each version of zarr, and what a Mac puts into every folder.
+_OF_STORES = {"zarr.json", ".zgroup", ".zattrs", ".zmetadata", "zmetadata", ".DS_Store"}
+_FORMAT = "spatialdata_attrs"
 
 
 def write_spatialdata(
@@ -96,7 +99,7 @@ def list_elements(store: Path) -> dict[str, bool] | None:
 
     try:
         root: Any = zarr.open_group(store, mode="r", use_consolidated=False)
-        if "spatialdata_attrs" not in root.attrs:
+        if _FORMAT not in root.attrs:
             return None
         return {
             f"{kind}/{name}": MARK in element.attrs
@@ -110,10 +113,15 @@ def list_elements(store: Path) -> dict[str, bool] | None:
 
 def _require_ours(target: Path) -> None:
     """See that a store holds nothing that was not written here."""
+    import zarr
+
     elements = list_elements(target)
     if elements is None:
         raise ExportError(f"{target}: is there already, and is no SpatialData store; give another -o")
     others = [name for name, ours in elements.items() if not ours]
+    others += sorted({path.name for path in target.iterdir()} - {*KINDS, *_OF_STORES})
+    attributes = zarr.open_group(target, mode="r", use_consolidated=False).attrs
+    others += [f"attribute {name}" for name in attributes if name != _FORMAT]
     if others:
         raise ExportError(
             f"{target}: is there already, with {', '.join(others)}, which was not exported from here; give "

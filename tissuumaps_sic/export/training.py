@@ -17,7 +17,7 @@ import secrets
 import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -178,6 +178,7 @@ def add_slide(training: TrainingSet, labelled: Labelled, *, image: Path | None =
     """
     slide = labelled.slide
     place = safe_names([slide.name])[0]
+    _sweep(training.folder, place)
     part = training.folder / SLIDES / f"{place}.json"
     made_of = hashlib.sha256(tell_run(labelled).encode() + labelled.labels.tobytes()).hexdigest()
     told = {"slide": slide.name, "fingerprint": slide.fingerprint, "made_of": made_of}
@@ -201,7 +202,7 @@ def add_slide(training: TrainingSet, labelled: Labelled, *, image: Path | None =
         rows = np.random.default_rng(training.seed).permutation(rows).astype(int).tolist()
     split = training.split_of(slide.name)
     told_of = dict(zip(rows, tell_patches(labelled, window, rows), strict=True))
-    with open_picture(slide, image) as picture, _beside(training.folder) as temporary:
+    with open_picture(slide, image) as picture, _beside(training.folder, place) as temporary:
         pictures = read_pictures(slide, picture, window, rows, training.format_)
         samples = (
             _Sample(row, file, labelled.classes[labelled.labels[row]].name, told_of[row])
@@ -260,40 +261,46 @@ def _write_shards(
     numbers = {name: number for number, name in enumerate(training.class_folders)}
     (folder / split).mkdir()
     shard, path, size, number = None, "", 0, 0
-    for row, picture, class_name, told in samples:
-        # A key ends at its first dot, so that of a slide's name is none of its own.
-        key = f"{place.replace('.', '_')}/{row:08d}"
-        facts = {"slide": labelled.slide.name, **dict(zip(PATCH_COLUMNS, told, strict=True))}
-        members = {
-            training.format_: picture,
-            "cls": str(numbers[class_name]).encode(),
-            "json": json.dumps(facts, ensure_ascii=False).encode(),
-        }
-        needed = sum(_TAR_BLOCK * (2 + len(content) // _TAR_BLOCK) for content in members.values())
-        if shard is None or size + needed > training.shard_bytes:
-            if shard is not None:
-                shard.close()
-            path, size, number = f"{split}/{place}-{number:06d}.tar", 0, number + 1
-            shard = tarfile.open(folder / path, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 -- closed below
-        size += needed
-        for ending, content in members.items():
-            member = tarfile.TarInfo(f"{key}.{ending}")
-            member.size = len(content)
-            shard.addfile(member, io.BytesIO(content))
-        yield [as_text(labelled.slide.name), *told, split, as_path(path), key]
-    if shard is not None:
-        shard.close()
+    with ExitStack() as held:
+        for row, picture, class_name, told in samples:
+            # A key ends at its first dot, so that of a slide's name is none of its own.
+            key = f"{place.replace('.', '_')}/{row:08d}"
+            facts = {"slide": labelled.slide.name, **dict(zip(PATCH_COLUMNS, told, strict=True))}
+            members = {
+                training.format_: picture,
+                "cls": str(numbers[class_name]).encode(),
+                "json": json.dumps(facts, ensure_ascii=False).encode(),
+            }
+            needed = sum(_TAR_BLOCK * (2 + len(content) // _TAR_BLOCK) for content in members.values())
+            if shard is None or size + needed > training.shard_bytes:
+                held.close()
+                path, size, number = f"{split}/{place}-{number:06d}.tar", 0, number + 1
+                shard = held.enter_context(tarfile.open(folder / path, "w", format=tarfile.PAX_FORMAT))
+            size += needed
+            for ending, content in members.items():
+                member = tarfile.TarInfo(f"{key}.{ending}")
+                member.size = len(content)
+                shard.addfile(member, io.BytesIO(content))
+            yield [as_text(labelled.slide.name), *told, split, as_path(path), key]
 
 
 @contextmanager
-def _beside(folder: Path) -> Iterator[Path]:
-    """Yield a new hidden folder in a set, which is removed in the end."""
-    temporary = folder / f".{secrets.token_hex(4)}"
+def _beside(folder: Path, place: str) -> Iterator[Path]:
+    """Yield a new hidden folder of a slide in a set, which is removed in the end."""
+    temporary = folder / f".{place}-{secrets.token_hex(4)}"
     temporary.mkdir()
     try:
         yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sweep(folder: Path, place: str) -> None:
+    """Remove the hidden folders in a set that killed runs left of a slide; nobody else may be adding it."""
+    left = re.compile(rf"\.{re.escape(place)}-[0-9a-f]{{8}}")
+    for path in folder.iterdir():
+        if left.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove(training: TrainingSet, place: str) -> None:

@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from tissuumaps_sic import __version__
-from tissuumaps_sic.slidefile.batch import LeftOut, Outcome, Task, Work, Worked, choose_workers, work_through
+from tissuumaps_sic.slidefile.batch import (
+    BatchItem,
+    LeftOut,
+    Outcome,
+    Task,
+    Work,
+    Worked,
+    choose_workers,
+    make_absolute,
+    work_through,
+)
 from tissuumaps_sic.slidefile.errors import WrongUseError
 from tissuumaps_sic.slidefile.machines.options import read_machines
 from tissuumaps_sic.slidefile.made import MadeFiles, describe_recipe
@@ -24,22 +34,44 @@ Tell = Callable[[Outcome], Iterator[str]]
 
 
 def find_h5ads(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
-    """Yield each h5ad that is named, and those of each folder that is; and whether it is of a folder.
+    """Yield each h5ad that is named, and those of each folder that is, once; and whether it is of a folder.
 
     Raises
     ------
     WrongUseError
         When a folder holds none.
     """
+    seen: set[Path] = set()
     for path in paths:
-        if not path.is_dir():
-            yield path, False
-            continue
-        inside = sorted(file for file in path.glob("*.h5ad") if not file.name.startswith("."))
-        if not inside:
-            raise WrongUseError(f"{path}: holds no h5ad; embed slides into it first (embedder embed)")
+        inside = [path]
+        if path.is_dir():
+            inside = sorted(file for file in path.glob("*.h5ad") if not file.name.startswith("."))
+            if not inside:
+                raise WrongUseError(f"{path}: holds no h5ad; embed slides into it first (embedder embed)")
         for file in inside:
-            yield file, True
+            whole = make_absolute(file)
+            if whole not in seen:
+                seen.add(whole)
+                yield file, inside != [path]
+
+
+def refuse_twins(items: Sequence[BatchItem]) -> None:
+    """See that nothing is made of two files: one would take the place of the other's, or mix with it.
+
+    Raises
+    ------
+    WrongUseError
+        Something is.
+    """
+    seen: dict[tuple[Path, str], Path] = {}
+    for item in items:
+        for output in item.outputs:
+            twin = seen.setdefault((make_absolute(output), item.part), item.path)
+            if twin != item.path:
+                raise WrongUseError(
+                    f"{twin} and {item.path} are of one name, and so would be what is made of them, in "
+                    f"{output}; rename one, or give them one after the other with another -o"
+                )
 
 
 def prepare_processes(paths: Sequence[Path], options: argparse.Namespace, *modules: str) -> None:
@@ -92,10 +124,11 @@ def run_batch(
     Raises
     ------
     WrongUseError, ClusterError
-        As `work_through`.
+        As `work_through`; and when two files would be written to one place.
     """
     from tqdm import tqdm
 
+    refuse_twins(items)
     folder = folder or Path()
     made = MadeFiles(folder, describe_recipe(__version__, *recipe), anew=options.overwrite)
     outcomes = []

@@ -94,7 +94,9 @@ def placing_folder(target: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        # Where it could not be put back, it is all that there is.
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def remove_unfinished() -> None:

@@ -127,6 +127,16 @@ def test_where_both_went_on_seeds_are_added_conflicts_told_and_the_other_kept_wh
     assert more.kept == session_path(home.path, "Ben 3")
 
 
+def test_copies_of_a_session_with_a_long_name_are_all_kept(home, away):
+    name = f"{'A' * 35} bc"  # cut where the space is
+    begun = seed(Session.new(home), home, Tumour=[1])
+    save(home, seed(begun, home, Tumour=[10]), name)
+    kept = [
+        receive_sessions(home, save(away, seed(begun, away, Other=[row]), name))[0].kept for row in (11, 12)
+    ]
+    assert kept == [session_path(home.path, f"{'A' * 35} {number}") for number in (2, 3)]
+
+
 def test_what_was_undone_here_is_not_lost(home, away):
     begun = seed(Session.new(home), home, Tumour=[1], Other=[2])
     branched = seed(begun.undo(), home, Other=[5])
@@ -187,6 +197,60 @@ def test_a_zip_or_a_folder_of_several(home, away, tmp_path):
     assert [each.how for each in receive_sessions(home, target)] == ["known", "known"]
     assert not list(tmp_path.parent.glob("evil*"))
     target.write_bytes(b"PK\x03\x04 nonsense")
+    with pytest.raises(SessionError, match="no whole zip"):
+        receive_sessions(home, target)
+
+
+@pytest.mark.parametrize("ran_later", ["here", "there"])
+def test_no_run_is_lost_of_two_on_the_same_seeds(home, away, capsys, ran_later):
+    begun = seed(Session.new(home), home, Tumour=[1], Other=[2])
+    here = label(home, begun, border=0.3).session
+    there = label(away, begun, border=0.7).session
+    if ran_later == "here":
+        here = label(home, here, border=0.4).session
+    else:
+        there = label(away, there, border=0.8).session
+    path, sent = save(home, here), save(away, there)
+    assert main(["receive", str(home.path), str(sent)]) == 0
+    whose, kept = ("came", there) if ran_later == "here" else ("was here", here)
+    assert f"Ben 2.sic.json: the one that {whose}, whole" in capsys.readouterr().out
+    assert load_session(session_path(home.path, "Ben 2"), home).run.identity == kept.run.identity
+    left = here if ran_later == "here" else there
+    assert load_session(path, home).run.identity == left.run.identity
+    (again,) = receive_sessions(home, sent)
+    assert (again.how, again.kept) == ("known", None)
+    assert session_names(home.path) == ["Ben", "Ben 2"]
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_slide_whose_name_goes_on_from_this_ones_keeps_its_own_sessions(home, away, tmp_path, zipped):
+    from making.many import write_mosaic
+
+    path, _ = write_mosaic(away.path.parent, f"{home.name}.2")
+    other = open_slide_file(path)
+    for name in ("", "Ben"):
+        save(other, seed(Session.new(other), other, Tumour=[1]), name)
+        save(away, seed(Session.new(away), away, Tumour=[1], user="Ada"), name)
+    sent = away.path.parent
+    if zipped:
+        sent = tmp_path / "sent.zip"
+        with zipfile.ZipFile(sent, "w") as archive:
+            for each in away.path.parent.iterdir():
+                archive.write(each, each.name)
+    assert {each.name for each in receive_sessions(home, sent)} == {"Ben", "Ada"}
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_a_zip_that_was_damaged_on_its_way_is_told(home, away, tmp_path, compression):
+    sent = save(away, seed(Session.new(away), away, Tumour=[1]))
+    target = tmp_path / "sent.zip"
+    with zipfile.ZipFile(target, "w", compression) as archive:
+        archive.write(sent, sent.name)
+    content = bytearray(target.read_bytes())
+    # Past the member's header, and LZMA's own.
+    start = 30 + len(sent.name) + 12
+    content[start : start + 40] = bytes([255] * 40)
+    target.write_bytes(content)
     with pytest.raises(SessionError, match="no whole zip"):
         receive_sessions(home, target)
 

@@ -47,6 +47,17 @@ def end(*arguments):
         (["run", "small.h5ad", "--session", "../other"], "'../other': a session's name is of letters"),
         (["run", "empty"], "empty: holds no h5ad; embed slides into it first"),
         (["export", "empty"], "empty: holds no h5ad; embed slides into it first"),
+        *(
+            ([name, "small.h5ad", "empty/small.h5ad", *more], "are of one name, and so would be what is made")
+            for name, *more in (
+                ("export",),
+                ("export", "--format", "mask", "-o", "out"),
+                ("export", "--patches", "Tumour"),
+                ("export", "--patches", "Tumour", "--split", "1", "0", "0", "-o", "out"),
+                ("run",),
+                ("verify", "--draw", "5", "-o", "out"),
+            )
+        ),
         (["export", ".", "--session", "a.sic.json"], "--session: is of one slide"),
         (["export", ".", "--image", "a.tif"], "--image: is of one slide"),
         (["export", "small.h5ad", "--min-score", "0.5"], "--min-score: has no use with --format csv"),

@@ -169,8 +169,26 @@ def test_what_a_reader_changed_does_not_keep_it_from_being_opened_again(h5ad, tm
     adata.obs["sic_score"] = 0.5
     adata.write_h5ad(folder / f"{NAME}.h5ad")
     (folder / f"{NAME}.tmap").write_text("{}")
+    write_scheme(folder / "classes.json", Session.new(open_slide_file(h5ad)).classes)
+    more = SeedClass(name="Ca", color="#eeeeee")
+    write_scheme(h5ad.parent / "classes.json", (*Session.new(open_slide_file(h5ad)).classes, more))
+    write_bundle(h5ad, tmp_path / "x.zip")
     before = {each: each.read_bytes() for each in folder.iterdir()}
-    unpack_bundle(tmp_path / "x.zip", folder)
+    kept = unpack_bundle(tmp_path / "x.zip", folder).kept
+    assert kept == (f"{NAME}.h5ad", f"{NAME}.tmap", "classes.json")
+    assert {each: each.read_bytes() for each in folder.iterdir()} == before
+
+
+def test_other_embeddings_of_the_same_patches_are_not_passed_over(h5ad, tmp_path):
+    write_bundle(h5ad, tmp_path / "x.zip", with_image=False)
+    folder = unpack_bundle(tmp_path / "x.zip", tmp_path / "away").folder
+    adata = anndata.read_h5ad(h5ad)
+    adata.X = adata.X + 1
+    adata.write_h5ad(h5ad)
+    write_bundle(h5ad, tmp_path / "x.zip", with_image=False)
+    before = {each: each.read_bytes() for each in folder.iterdir()}
+    with pytest.raises(BundleError, match="the same patches with other embeddings"):
+        unpack_bundle(tmp_path / "x.zip", folder)
     assert {each: each.read_bytes() for each in folder.iterdir()} == before
 
 

@@ -255,6 +255,21 @@ def test_a_store_that_others_wrote_into_is_not_replaced_unasked(ring, tmp_path, 
     }  # fmt: skip
 
 
+def test_a_store_with_other_files_and_attributes_is_not_replaced_unasked(ring, tmp_path):
+    import zarr
+
+    store = write(ring, tmp_path / "ring.labels.zarr")
+    (store / "notes.txt").write_text("mine")
+    (store / "qc").mkdir()
+    zarr.open_group(store, mode="r+", use_consolidated=False).attrs["stain"] = "H&E"
+    before = content_of(store)
+    with pytest.raises(ExportError, match=r"with notes\.txt, qc, attribute stain, which was not exported"):
+        write(ring, store)
+    assert content_of(store) == before
+    write(ring, store, replace=True)
+    assert not (store / "notes.txt").exists()
+
+
 def test_a_failure_leaves_the_store_as_it_was(ring, tmp_path, monkeypatch, spatialdata):
     store = write(ring, tmp_path / "ring.labels.zarr")
     before = {path: path.stat().st_ino for path in store.rglob("*")}
@@ -347,6 +362,15 @@ def test_labels_go_back_into_a_store_of_lazyslide(ring, tmp_path, spatialdata, z
     regions = read.shapes["sic_regions"]
     assert all(shapely.equals(a, b) for a, b in zip(regions.geometry, shapes.values(), strict=True))
     assert set(read.filter_by_coordinate_system("micrometres").shapes) == {"sic_regions"}
+
+
+def test_a_store_with_empty_shapes_takes_labels(ring):
+    from tissuumaps_sic.export.elements import patch_corners
+    from tissuumaps_sic.export.lazyslide import _match
+
+    bounds = patch_corners(ring)
+    assert _match(bounds, bounds).tolist() == list(range(len(bounds)))
+    assert _match(bounds, np.vstack([bounds, shapely.bounds(shapely.Polygon())])) is None
 
 
 def test_wsidata_reads_the_labels_in_a_store_that_it_wrote(ring, tmp_path):
@@ -489,6 +513,26 @@ def test_highdicom_reads_the_regions_and_the_scores(ring, tmp_path, caplog):
     assert low.annotated_property_type.scheme_designator == "99SIC"
     assert low.annotated_property_type.meaning == "In situ: low"
     assert tumour.algorithm_type.value == "SEMIAUTOMATIC"
+
+
+def test_slivers_that_rounding_closes_are_left_out_of_dicom(ring, tmp_path, monkeypatch):
+    from tissuumaps_sic.export import dicom
+
+    slivers = [
+        shapely.Polygon([(200000, 100), (200000.001, 100), (200000, 100.000001)]),
+        shapely.Polygon([(200000, 100), (200009, 100), (200009, 109), (200000, 100.000001)]),
+    ]
+    monkeypatch.setattr(dicom, "pieces_of", lambda region: slivers[: 1 + region.label])
+    read, _ = read_dicom(write(ring, tmp_path / "ring.dcm"))
+    polygons = {
+        group.label: group.get_graphic_data("2D")
+        for group in read.get_annotation_groups()
+        if group.graphic_type.value == "POLYGON"
+    }
+    assert polygons.keys() == {"Tumour", "In situ: low"}
+    for shapes in polygons.values():
+        (shape,) = shapes
+        assert sorted(shape.tolist()) == [[200000, 100], [200009, 100], [200009, 109]]
 
 
 def test_annotations_of_a_slide_have_one_reference_in_every_export(ring, tmp_path):

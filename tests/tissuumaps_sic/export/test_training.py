@@ -171,6 +171,36 @@ def test_a_set_goes_on_where_it_was_and_ends_with_the_same_bytes(slides, tmp_pat
     assert {path for path in before if path.suffix in (".png", ".tar")} <= kept
 
 
+def test_what_killed_runs_left_of_a_slide_goes_when_it_is_added(slides, tmp_path):
+    training = choose(tmp_path)
+    open_set(training)
+    left = [training.folder / f".{name}-0123abcd" for name in NAMES[:2]]
+    for folder in left:
+        (folder / "train").mkdir(parents=True)
+    add_slide(training, slides[0])
+    assert list(training.folder.glob(".*")) == left[1:]
+
+
+def test_a_picture_that_cannot_be_read_leaves_no_shard_open(slides, tmp_path, monkeypatch):
+    from tissuumaps_sic.export import training as module
+
+    opened, read, open_tar = [], module.read_pictures, module.tarfile.open
+
+    def fail_late(*args):
+        yield next(read(*args))
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(module, "read_pictures", fail_late)
+    monkeypatch.setattr(
+        module.tarfile, "open", lambda *args, **more: opened.append(open_tar(*args, **more)) or opened[-1]
+    )
+    training = choose(tmp_path, shard_bytes=40_000)
+    open_set(training)
+    with pytest.raises(OSError, match="Input/output"):
+        add_slide(training, slides[0])
+    assert [tar.fileobj.closed for tar in opened] == [True]
+
+
 @pytest.mark.parametrize("shard_bytes", [None, 40_000])
 def test_a_slide_whose_labels_have_changed_is_replaced_whole(slides, tmp_path, shard_bytes):
     training = choose(tmp_path, shard_bytes=shard_bytes)

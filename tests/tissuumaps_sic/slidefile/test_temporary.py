@@ -4,8 +4,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tissuumaps_sic.slidefile.temporary import hold_folder
 
@@ -46,3 +48,37 @@ def test_a_temporary_folder_that_is_not_there_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     with pytest.raises(FileNotFoundError), hold_folder("mine-"):
         pass
+
+
+def test_a_folder_of_others_that_cannot_be_looked_into_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "mine-of-another").mkdir()
+    is_file = Path.is_file
+
+    def refuse(path):
+        if path.parent.name == "mine-of-another":
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with hold_folder("mine-") as folder:
+        assert folder.is_dir()
+    assert (tmp_path / "mine-of-another").is_dir()
+
+
+def test_a_folder_that_is_swept_before_it_is_held_is_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    make, made = tempfile.mkdtemp, []
+
+    def sweep_the_first(*args, **options):
+        made.append(make(*args, **options))
+        if len(made) == 1:
+            sweeper.append(FileLock(Path(made[0]) / ".held"))
+            sweeper[0].acquire()
+        return made[-1]
+
+    sweeper = []
+    monkeypatch.setattr(tempfile, "mkdtemp", sweep_the_first)
+    with hold_folder("mine-") as folder:
+        assert str(folder) == made[1]
+    sweeper[0].release()

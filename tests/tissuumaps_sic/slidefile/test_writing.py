@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
+from tissuumaps_sic.slidefile.writing import placing_folder, remove_left_behind, replacing
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes")
 
@@ -123,3 +123,21 @@ def test_what_replacing_uses_is_what_is_swept(tmp_path):
         remove_left_behind(target)
         assert not temporary.exists()
         temporary.write_text("again")
+
+
+def test_a_folder_that_cannot_be_put_back_is_not_removed(tmp_path, monkeypatch):
+    target = tmp_path / "a.zarr"
+    target.mkdir()
+    (target / "precious").write_text("old")
+    rename = Path.rename
+
+    def fail(path, other):
+        if other == target:
+            raise OSError(5, "Input/output error", str(other))
+        return rename(path, other)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="Input/output"), placing_folder(target):
+        pass
+    (left,) = tmp_path.iterdir()
+    assert (left / "precious").read_text() == "old"
