@@ -9,6 +9,7 @@ import pytest
 from making.batches import Shout
 
 from tissuumaps_sic.slidefile.batch import BatchItem, work_through
+from tissuumaps_sic.slidefile.batch_command import find_h5ads
 from tissuumaps_sic.slidefile.errors import WrongUseError
 from tissuumaps_sic.slidefile.machines.spread import Machines
 from tissuumaps_sic.slidefile.made import MadeFiles, describe_recipe, stamp
@@ -129,3 +130,11 @@ def test_paths_that_go_to_other_machines_are_whole(tmp_path, monkeypatch):
         tmp_path / "b",
         tmp_path.parent / "c",
     ]
+
+
+def test_a_file_that_is_named_twice_is_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        (tmp_path / f"{name}.h5ad").touch()
+    named = [Path("b.h5ad"), tmp_path, tmp_path / "a.h5ad"]
+    assert list(find_h5ads(named)) == [(Path("b.h5ad"), False), (tmp_path / "a.h5ad", True)]
