@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 from tissuumaps_sic.annotation.actions import Action
 from tissuumaps_sic.annotation.branches import bring_back
@@ -28,8 +28,10 @@ from tissuumaps_sic.annotation.store import (
     save_session,
     session_names,
     session_path,
+    sessions_among,
 )
 from tissuumaps_sic.slidefile.errors import WrongUseError
+from tissuumaps_sic.slidefile.zips import ZIP_ERRORS
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 _MOST_BYTES, _MOST_SESSIONS = 2**28, 100
@@ -70,7 +72,8 @@ class Received:
     conflicts : tuple of Conflict
         Of one that was merged: the class that was here stays.
     kept : Path or None
-        Where the one that came is kept whole, of one that was merged.
+        Where one is kept whole: that which came, of one that was merged or has other labels than all that is
+        here; of one that went on, that which was here, where it has.
     """
 
     name: str
@@ -100,8 +103,8 @@ def receive_sessions(slide: EmbeddedSlide, sent: Path, *, name: str | None = Non
     OSError
         When the folder cannot be written.
     """
-    with _open_sent(sent) as files:
-        found = [(file, load_session(file, slide)) for file in files if _may_be_of(slide, file, files)]
+    with _open_sent(sent) as (files, slides):
+        found = [(file, load_session(file, slide)) for file in _choose(slide, files, slides)]
     if not found:
         raise SessionError(f"{sent}: holds no session ({SUFFIX}) of {slide.name}")
     if name is not None and len(found) > 1:
@@ -120,10 +123,13 @@ def receive_sessions(slide: EmbeddedSlide, sent: Path, *, name: str | None = Non
 
 
 @contextmanager
-def _open_sent(sent: Path) -> Iterator[list[Path]]:
-    """Yield the files of sessions in what was sent."""
+def _open_sent(sent: Path) -> Iterator[tuple[list[Path], set[str]]]:
+    """Yield the files of sessions in what was sent, and the names of the slides' that are beside them."""
     if sent.is_dir():
-        yield sorted(path for path in sent.iterdir() if path.name.endswith(SUFFIX))
+        yield (
+            sorted(path for path in sent.iterdir() if path.name.endswith(SUFFIX)),
+            {path.name for path in sent.glob("*.h5ad")},
+        )
     elif sent.suffix.lower() == ".zip":
         with tempfile.TemporaryDirectory(prefix="tissuumaps-sic-") as folder:
             yield _unpack(sent, Path(folder))
@@ -132,14 +138,15 @@ def _open_sent(sent: Path) -> Iterator[list[Path]]:
             raise SessionError(
                 f"{sent}: no such file; name the session ({SUFFIX}) that came, or a zip or folder"
             )
-        yield [sent]
+        yield [sent], set()
 
 
-def _unpack(sent: Path, folder: Path) -> list[Path]:
-    """Unpack the sessions of a zip, wherever in it they lie, under their own names alone."""
+def _unpack(sent: Path, folder: Path) -> tuple[list[Path], set[str]]:
+    """Unpack the sessions of a zip, wherever in it they lie, under their own names alone; list its slides."""
     found = []
     try:
         with ZipFile(sent) as archive:
+            slides = {PurePosixPath(each).name for each in archive.namelist() if each.endswith(".h5ad")}
             # What a Mac puts beside each file is none.
             members = [
                 each
@@ -155,14 +162,22 @@ def _unpack(sent: Path, folder: Path) -> list[Path]:
                 with archive.open(member) as packed:
                     place.write_bytes(packed.read(member.file_size))
                 found.append(place)
-    except (BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError) as error:
+    except (*ZIP_ERRORS, ValueError) as error:
         raise SessionError(f"{sent.name}: is no whole zip ({error}); have it sent again") from error
-    return found
+    return found, slides
 
 
-def _may_be_of(slide: EmbeddedSlide, file: Path, files: list[Path]) -> bool:
-    """Return whether a file is to be read: of several those that are named after the slide."""
-    return len(files) == 1 or file.name.startswith(f"{slide.name}.")
+def _choose(slide: EmbeddedSlide, files: list[Path], slides: set[str]) -> list[Path]:
+    """Return the files that are to be read: of several those that are named after the slide, and no other."""
+    if len(files) == 1:
+        return files
+    slides = slides | {path.name for path in slide.path.parent.glob("*.h5ad")}
+    return [
+        file
+        for file in files
+        if file.name.startswith(f"{slide.name}.")
+        and next(iter(sessions_among({file.name, *slides})), slide.name) == slide.name
+    ]
 
 
 def _name_of(slide: EmbeddedSlide, file: Path, session: Session) -> str:
@@ -190,17 +205,32 @@ def _receive(slide: EmbeddedSlide, name: str, sent: Session) -> Received:
         save_session(path, sent)
         return Received(name, "new", path, len(sent.seeds))
     here = load_session(path, slide)
-    if _holds(here, sent) or any(_holds(other, sent) for _, other in others):
-        return Received(name, "known", path, 0)
+    kept_before = [other for _, other in others]
+    if any(_holds(each, sent) for each in (here, *kept_before)):
+        # Its labels may be new all the same: of another run on these seeds.
+        copy = _keep_run(slide, name, sent, (here, *kept_before))
+        return Received(name, "known", path, 0, kept=copy)
     if _holds(sent, here):
+        copy = _keep_run(slide, name, here, (sent, *kept_before))
         save_session(path, _go_on(slide, here, sent))
         new = sum(patch not in here.seeds for patch in sent.seeds)
-        return Received(name, "went on", path, new)
+        return Received(name, "went on", path, new, kept=copy)
     merged, n_seeds, conflicts = merge_seeds(here, sent, user=name)
     kept = _place_copy(slide, name)
     save_session(kept, sent)
     save_session(path, merged)
     return Received(name, "merged", path, n_seeds, conflicts, kept)
+
+
+def _keep_run(slide: EmbeddedSlide, name: str, session: Session, others: Sequence[Session]) -> Path | None:
+    """Keep a session that gives way to others where its last run is none of theirs; return where."""
+    if session.run is None or any(
+        each.run is not None and each.run.identity == session.run.identity for each in others
+    ):
+        return None
+    kept = _place_copy(slide, name)
+    save_session(kept, session)
+    return kept
 
 
 def merge_seeds(here: Session, sent: Session, *, user: str = "") -> tuple[Session, int, tuple[Conflict, ...]]:
@@ -278,14 +308,16 @@ def _go_on(slide: EmbeddedSlide, here: Session, sent: Session) -> Session:
 
 def _copies(slide: EmbeddedSlide, name: str) -> list[str]:
     """Return the names of the sessions that were kept whole of one that was merged."""
-    beginning = name[: _LONGEST_NAME - 4]
-    return [
-        each for each in session_names(slide.path) if re.fullmatch(rf"{re.escape(beginning)} \d{{1,3}}", each)
-    ]
+    copy = re.compile(rf"{re.escape(_shorten(name))} \d{{1,3}}")
+    return [each for each in session_names(slide.path) if copy.fullmatch(each)]
 
 
 def _place_copy(slide: EmbeddedSlide, name: str) -> Path:
-    taken = set(_copies(slide, name))
-    beginning = name[: _LONGEST_NAME - 4].strip()
+    taken, beginning = set(_copies(slide, name)), _shorten(name)
     number = next(number for number in range(2, 1000) if f"{beginning} {number}" not in taken)
     return session_path(slide.path, f"{beginning} {number}")
+
+
+def _shorten(name: str) -> str:
+    """Return what the names of a session's copies begin with: a number has its place after it."""
+    return name[: _LONGEST_NAME - 4].strip()

@@ -65,7 +65,8 @@ def _tell(each: Received) -> Iterator[str]:
         "merged": f"{each.path}: both went on; {each.n_seeds} seeds were added, which one can undo",
     }[each.how]
     if each.kept is not None:
-        yield f"  {each.kept}: the one that came, whole; compare the two in the viewer"
+        whose = "was here" if each.how == "went on" else "came"
+        yield f"  {each.kept}: the one that {whose}, whole; compare the two in the viewer"
     if each.conflicts:
         yield f"  {len(each.conflicts)} patches have two classes; those that were here stay:"
     for conflict in each.conflicts[:_SHOWN]:
