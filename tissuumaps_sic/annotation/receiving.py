@@ -2,14 +2,14 @@
 
 Nothing that lies beside the slide is ever lost: a session that went on takes the place of what it began with,
 and where both sides went on, seeds that contradict nobody come to the one that is here, as steps that can be
-undone, while the other is kept whole beside it. So is the one of two whose last run would be lost.
+undone, while the other is kept whole beside it.
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -72,8 +72,8 @@ class Received:
     conflicts : tuple of Conflict
         Of one that was merged: the class that was here stays.
     kept : Path or None
-        Where the other is kept whole: the one that came where it was merged or only its last run is new, the
-        one that was here where that had another last run than what goes on from it.
+        Where one is kept whole: that which came, of one that was merged or has other labels than all that is
+        here; of one that went on, that which was here, where it has.
     """
 
     name: str
@@ -200,25 +200,37 @@ def _name_of(slide: EmbeddedSlide, file: Path, session: Session) -> str:
 
 def _receive(slide: EmbeddedSlide, name: str, sent: Session) -> Received:
     path = session_path(slide.path, name)
-    copies = [load_session(session_path(slide.path, each), slide) for each in _copies(slide, name)]
+    others = [(each, load_session(session_path(slide.path, each), slide)) for each in _copies(slide, name)]
     if not path.exists():
         save_session(path, sent)
         return Received(name, "new", path, len(sent.seeds))
     here = load_session(path, slide)
-    if any(_holds(each, sent) and _has_run(each, sent) for each in (here, *copies)):
-        return Received(name, "known", path, 0)
-    if _holds(here, sent):
-        return Received(name, "known", path, 0, kept=_keep(slide, name, sent))
+    kept_before = [other for _, other in others]
+    if any(_holds(each, sent) for each in (here, *kept_before)):
+        # Its labels may be new all the same: of another run on these seeds.
+        copy = _keep_run(slide, name, sent, (here, *kept_before))
+        return Received(name, "known", path, 0, kept=copy)
     if _holds(sent, here):
-        is_kept = any(_holds(each, here) and _has_run(each, here) for each in (sent, *copies))
-        kept = None if is_kept else _keep(slide, name, here)
+        copy = _keep_run(slide, name, here, (sent, *kept_before))
         save_session(path, _go_on(slide, here, sent))
         new = sum(patch not in here.seeds for patch in sent.seeds)
-        return Received(name, "went on", path, new, kept=kept)
+        return Received(name, "went on", path, new, kept=copy)
     merged, n_seeds, conflicts = merge_seeds(here, sent, user=name)
-    kept = _keep(slide, name, sent)
+    kept = _place_copy(slide, name)
+    save_session(kept, sent)
     save_session(path, merged)
     return Received(name, "merged", path, n_seeds, conflicts, kept)
+
+
+def _keep_run(slide: EmbeddedSlide, name: str, session: Session, others: Sequence[Session]) -> Path | None:
+    """Keep a session that gives way to others where its last run is none of theirs; return where."""
+    if session.run is None or any(
+        each.run is not None and each.run.identity == session.run.identity for each in others
+    ):
+        return None
+    kept = _place_copy(slide, name)
+    save_session(kept, session)
+    return kept
 
 
 def merge_seeds(here: Session, sent: Session, *, user: str = "") -> tuple[Session, int, tuple[Conflict, ...]]:
@@ -276,11 +288,6 @@ def _holds(one: Session, other: Session) -> bool:
     return _are_in(others, own) and (not _are_in(own, others) or one.revision >= other.revision)
 
 
-def _has_run(one: Session, other: Session) -> bool:
-    """Return whether nothing is lost of another session's last run where one is kept."""
-    return other.run is None or (one.run is not None and one.run.identity == other.run.identity)
-
-
 def _list_lines(session: Session) -> list[tuple[Action, ...]]:
     """Return every line of actions that there ever was: the one that counts, and that of each branch."""
     actions, branches = session.actions, session.branches
@@ -300,18 +307,15 @@ def _go_on(slide: EmbeddedSlide, here: Session, sent: Session) -> Session:
 
 
 def _copies(slide: EmbeddedSlide, name: str) -> list[str]:
-    """Return the names of the sessions that were kept whole beside one of a name."""
+    """Return the names of the sessions that were kept whole of one that was merged."""
     copy = re.compile(rf"{re.escape(_shorten(name))} \d{{1,3}}")
     return [each for each in session_names(slide.path) if copy.fullmatch(each)]
 
 
-def _keep(slide: EmbeddedSlide, name: str, session: Session) -> Path:
-    """Put a session that gives way to one of its name beside it, as it is; return where."""
+def _place_copy(slide: EmbeddedSlide, name: str) -> Path:
     taken, beginning = set(_copies(slide, name)), _shorten(name)
     number = next(number for number in range(2, 1000) if f"{beginning} {number}" not in taken)
-    path = session_path(slide.path, f"{beginning} {number}")
-    save_session(path, session)
-    return path
+    return session_path(slide.path, f"{beginning} {number}")
 
 
 def _shorten(name: str) -> str:

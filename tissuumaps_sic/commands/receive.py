@@ -61,7 +61,7 @@ def _tell(each: Received) -> Iterator[str]:
     yield {
         "new": f"{each.path}: is new, with {each.n_seeds} seeds",
         "went on": f"{each.path}: went on, with {each.n_seeds} seeds more",
-        "known": f"{each.path}: has all of it already" + (", but for its last run" if each.kept else ""),
+        "known": f"{each.path}: has all of it already",
         "merged": f"{each.path}: both went on; {each.n_seeds} seeds were added, which one can undo",
     }[each.how]
     if each.kept is not None:

@@ -149,12 +149,12 @@ class _Verifier:
         path = session_path(item.path, self.session)
         if item.in_folder and not path.exists():
             return LeftOut("has no session yet")
-        if item.outputs and not self.replaces and _holds_answers(item.outputs[0]):
+        slide = open_slide_file(item.path)
+        if item.outputs and not self.replaces and _holds_answers(item.outputs[0], load_session(path, slide)):
             problem = f"{item.outputs[0]} holds answers; read them by --answers, or give --overwrite"
             if item.in_folder:
                 return LeftOut(problem)
             raise SessionError(problem)
-        slide = open_slide_file(item.path)
         if self.draw:
             with editing(item.path):
                 _draw(slide, path, item.outputs[0], self)
@@ -173,14 +173,15 @@ class _Verifier:
         )
 
 
-def _holds_answers(table: Path) -> bool:
-    """Tell whether somebody has filled in a table that was drawn before, or it is none."""
+def _holds_answers(table: Path, session: Session) -> bool:
+    """Tell whether there are answers in a table that are not in the session, or it is another table."""
     from tissuumaps_sic.slidefile.tables import TableError, read_table
 
     if not table.exists():
         return False
     try:
-        return any(row["class"] for row in read_table(table, ("patch", "class")).rows)
+        rows = read_table(table, ("patch", "class")).rows
+        return any(row["class"] and row["patch"] not in session.answers for row in rows)
     except (TableError, KeyError):
         return True
 

@@ -140,7 +140,9 @@ def test_a_full_disk_is_told_with_the_files_name(known, small_h5ad, monkeypatch)
 
 
 @pytest.mark.parametrize("spoil", ["group", "number", "dangling link"])
-@pytest.mark.parametrize("name", [each for each in FORMATS if each not in ("csv", "h5ad")])
+@pytest.mark.parametrize(
+    "name", [each for each in FORMATS if each not in ("csv", "parquet", "h5ad", "lazyslide")]
+)
 def test_no_export_fails_without_words_where_the_provenance_is_no_text(
     known, small_h5ad, tmp_path, spoil, name
 ):
