@@ -310,8 +310,8 @@ def some_server(*arguments, **others):
     held.wait()
 
 tissuumaps_sic.viewer.serve.serve = some_server
-import argparse
-serve.serve_folder(None, argparse.Namespace(no_browser=True, public=False, names=[], host=None, port=None))
+from tissuumaps_sic.cli import make_parser
+serve.serve_folder(None, make_parser().parse_args(["serve", "folder", "--no-browser"]))
 """
 
 
