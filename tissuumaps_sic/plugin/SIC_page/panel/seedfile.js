@@ -19,7 +19,7 @@ export const seedFile = {
 function chooser() {
   /** @type {HTMLInputElement} */
   const input = html("input", { type: "file", id: "sic-seed-file-choose", class: "visually-hidden", accept: ACCEPTED, tabindex: -1,
-    "aria-label": "File of seeds",
+    "aria-label": "File of seeds", title: "File of seeds",
     onchange: () => { if (input.files?.[0]) openSeedFile(input.files[0]); } });
   return html("div", { class: "sic-seed-file-chooser" },
     button("Seeds from a file …", "Annotations of QuPath (GeoJSON), ASAP, ImageScope (XML) or NDP.view (NDPA), a mask or a CSV; or drop "
