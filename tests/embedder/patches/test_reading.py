@@ -246,13 +246,13 @@ def test_tiles_as_large_as_the_slide_do(tmp_path: Path, monkeypatch: pytest.Monk
 
 def counted_reads(slide: Slide, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int, int]]:
     reads: list[tuple[int, int, int, int]] = []
-    read = slide.read
+    read = slide.read_rest
 
     def counting(x: int, y: int, width: int, height: int, *, level: int = 0) -> np.ndarray:
         reads.append((x, y, width, height))
         return read(x, y, width, height, level=level)
 
-    monkeypatch.setattr(slide, "read", counting)
+    monkeypatch.setattr(slide, "read_rest", counting)
     return reads
 
 
@@ -297,7 +297,7 @@ def test_memory_does_not_grow_with_the_slide(tile: int, bound: float) -> None:
         level_sizes = ((200_000, 150_000),)
         tile_sizes = ((tile, tile),)
 
-        def read(self, x: int, y: int, width: int, height: int, *, level: int) -> np.ndarray:
+        def read_rest(self, x: int, y: int, width: int, height: int, *, level: int) -> np.ndarray:
             nonlocal largest
             largest = max(largest, width * height)
             return np.full((height, width, 3), (x // 4096, y // 4096, 7), np.uint8)
@@ -408,14 +408,14 @@ def test_a_read_that_fails_reaches_the_consumer_after_the_batches_before_it(
 ) -> None:
     with open_slide(save_pyramid(noise(600, 3000), tmp_path / "noise.tif")) as slide:
         grid = plan(slide, 0.5, patch_size=64)
-        read = slide.read
+        read = slide.read_rest
 
         def failing(x: int, y: int, width: int, height: int, *, level: int = 0) -> np.ndarray:
             if y > 2000:
                 raise SlideError("the disk is gone")
             return read(x, y, width, height, level=level)
 
-        monkeypatch.setattr(slide, "read", failing)
+        monkeypatch.setattr(slide, "read_rest", failing)
         seen: list[int] = []
         with pytest.raises(SlideError, match="the disk is gone"):
             seen.extend(len(indices) for indices, _ in iter_patches(slide, grid, batch_size=16))
