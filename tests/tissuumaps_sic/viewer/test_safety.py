@@ -100,6 +100,10 @@ class Fuzzer:
             for name in ("run", "unlike", "opinion", "judge", "draw", "questions", "verify", "regions")
         ]
         steps += [("command", {"what": what}) for what in ("run", "export", "suggest", "opinion")]
+        # A second reader, with whom one is compared.
+        anna = {"session": "Anna"}
+        steps += [("change", {"change": change, **anna}) for change in seeds]
+        steps += [("run", dict(anna)), *[("compare", {"other": "Anna"}) for _ in range(2)]]
         return [(endpoint, {"h5ad": "a.h5ad", **content}) for endpoint, content in steps]
 
     def valid(self):
@@ -107,7 +111,7 @@ class Fuzzer:
         if self.planned:
             endpoint, content = self.planned.pop(0)
             if endpoint in SEEN:
-                content["revision"] = self.revisions[content["h5ad"], ""]
+                content["revision"] = self.revisions[content["h5ad"], content.get("session", "")]
             return endpoint, content
         # What others hang on comes more often: seeds, and the labels of both sessions that are compared.
         often = [*["change"] * 12, *["run"] * 8, *["cells", "write", "compare"] * 2]
