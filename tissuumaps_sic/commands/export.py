@@ -202,6 +202,11 @@ def _choose_exporter(options: argparse.Namespace) -> _Exporter:
         _refuse_others(options, tuple(_OF_PATCHES), "--patches")
         return _Exporter("", options.session, _make_whole(given), classes, overwrite=options.overwrite)
     _refuse_others(options, (*_OF_PATCHES, *_OF_SETS), "--patches")
+    if options.overwrite:
+        raise WrongUseError(
+            "--overwrite: a training set replaces the slides whose labels have changed; to make all of it "
+            "anew, give another -o"
+        )
     image = {"image": given.pop("image")} if "image" in given else {}
     training = _choose_set(options, given)
     return _Exporter("", options.session, _make_whole(image), classes, training, options.overwrite)

@@ -260,3 +260,12 @@ def test_the_command_makes_a_set_of_a_folder(slides, tmp_path, capsys, caplog):
     assert main([*command, "--format", "csv", "--split", "1", "0", "0"]) == 2
     assert main(["export", str(tmp_path), "--split", "1", "0", "0"]) == 2
     assert main([*command, "--split-seed", "3"]) == 2
+
+
+def test_a_set_is_not_said_to_be_made_anew_where_it_is_not(tmp_path, caplog):
+    from tissuumaps_sic.cli import main
+
+    command = ["export", str(tmp_path / "a.h5ad"), "--patches", "Tumour", "--shards", "1", "--overwrite"]
+    assert main([*command, "-o", str(tmp_path / "set")]) == 2
+    assert "--overwrite: a training set replaces" in caplog.text
+    assert not (tmp_path / "set").exists()
