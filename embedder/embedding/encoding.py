@@ -23,8 +23,8 @@ from tissuumaps_sic.slidefile.pixels.slide import Slide
 
 log = logging.getLogger(__name__)
 
-# On the processor larger batches gain nothing. On a GPU, where each pass begins with work of Python's, 128 gave
-# 1.5 to 2 times the patches of 32 (benchmarks/README.md); what its memory does not hold is run in parts.
+# On the processor larger batches gain nothing. On a GPU, where each pass begins with work of Python's, 128 is
+# 1.4 to 2 times as fast as 32 (benchmarks/README.md); what its memory does not hold is run in parts.
 _BATCH_SIZE = 32
 _BATCH_SIZE_OF_GPU = 128
 
