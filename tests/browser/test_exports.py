@@ -22,7 +22,7 @@ from tissuumaps_sic.annotation.runs import cluster
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.cli import main
-from tissuumaps_sic.export import FORMATS
+from tissuumaps_sic.export.formats import FORMATS
 from tissuumaps_sic.slides.slide import open_slide_file
 
 OFFERED = [name for name, each in FORMATS.items() if each.is_offered]

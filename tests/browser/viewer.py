@@ -125,6 +125,9 @@ class Held:
 
 
 class Viewer:
+    # Whether the tour begins on the demo, as it does for who has never closed it.
+    has_tour = False
+
     def __init__(self, page, folder: Path, address: str, server=None):
         self.page = page
         self.folder = folder
@@ -135,6 +138,8 @@ class Viewer:
         self.session = ""
         self._sessions = count()
         self.complaints = []
+        if not self.has_tour:
+            page.add_init_script("localStorage.setItem('SIC.tour', 'closed')")
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self._note(request.url))
 

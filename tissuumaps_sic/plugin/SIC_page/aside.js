@@ -1,4 +1,4 @@
-/** What lies over the slide beside the panel: the card, the gallery, painting, and the keys of these. */
+/** What lies over the slide beside the panel: the card, the gallery, painting, the tour, and the keys of these. */
 
 import { asideStyle } from "./asidestyle.js";
 import { followCard, takeCardKey } from "./card.js";
@@ -9,6 +9,7 @@ import { takeKeys } from "./keyboard.js";
 import { followNotes } from "./notemarks.js";
 import { cancelPainting, followPainting } from "./painting.js";
 import { app } from "./state.js";
+import { closeTour, followTour } from "./tour.js";
 import * as viewer from "./viewer.js";
 
 const ANSWERS = /^([1-9]|s|Shift-n)$/; // a key that is held answers once
@@ -16,14 +17,15 @@ const ANSWERS = /^([1-9]|s|Shift-n)$/; // a key that is held answers once
 /** @param {string} name @param {boolean} isRepeat */
 function take(name, isRepeat) {
   if (isRepeat && (app.card || app.gallery) && ANSWERS.test(name)) return true;
-  return (name === "Escape" && (closeCommand() || cancelPainting())) || takeGalleryKey(name) || takeCardKey(name);
+  return (name === "Escape" && (closeCommand() || cancelPainting())) || takeGalleryKey(name) || takeCardKey(name)
+    || (name === "Escape" && closeTour());
 }
 
 /** Begin; returns how to stop that. */
 export function followAside() {
   const sheet = asideStyle();
   viewer.container().parentElement?.append(sheet);
-  const stops = [followCard(), followCommand(), followGallery(), followPainting(), followLooking(), followNotes(), takeKeys(take)];
+  const stops = [followCard(), followCommand(), followGallery(), followPainting(), followLooking(), followNotes(), followTour(), takeKeys(take)];
   return () => {
     for (const stop of stops) stop();
     sheet.remove();

@@ -26,6 +26,17 @@ export const asideStyle = () => html("style", { id: "sic-aside-style" }, `
   .sic-command-aside { left: 524px; right: 12px; width: auto; } /* of the card */
   .sic-command textarea { font-family: monospace; }
   .sic-command .sic-card-words { max-width: none; margin-top: 4px; }
+  .sic-tour { position: absolute; z-index: 23; width: 300px; max-width: calc(100% - 24px); background: #1c2430; color: #fff; border-radius: 8px;
+    box-shadow: 0 2px 14px rgba(0, 0, 0, .5); padding: 10px 12px; }
+  .sic-tour-right { right: 12px; }
+  .sic-tour-left { left: 12px; }
+  .sic-tour-middle { left: calc(50% - 150px); }
+  .sic-tour-right::after { content: ""; position: absolute; left: 100%; top: 14px; border: 8px solid transparent; border-left-color: #1c2430; }
+  .sic-tour-left::after { content: ""; position: absolute; right: 100%; top: 14px; border: 8px solid transparent; border-right-color: #1c2430; }
+  .sic-tour .btn { color: #fff; border-color: #9aa4b2; }
+  .sic-tour .btn:is(:hover, :focus-visible) { background: #fff; color: #1c2430; }
+  .sic-tour .sic-card-foot { justify-content: flex-end; }
+  .sic-tour-frame { position: fixed; z-index: 1100; pointer-events: none; outline: 3px solid #ffb000; border-radius: 4px; }
   .sic-card-words { margin-top: 8px; max-width: 478px; color: #5c636a; }
   .sic-strip { margin-top: 8px; }
   .sic-strip-words { margin-bottom: 4px; max-width: 478px; }

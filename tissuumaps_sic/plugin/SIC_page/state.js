@@ -95,6 +95,7 @@ const store = makeStore({
   savedAt: /** @type {number | null} */ (null), // when the last change of this page was saved, ms
   isUnsaved: false, // whether the last change could not be saved
   areKeysOpen: false,
+  tour: /** @type {number | null} */ (null), // the stop that the tour is at
   isClosed: false, // whether the plugin is: what comes late then draws nothing over the slide
   busy: /** @type {Request | null} */ (null), // what is under way
   error: "",

@@ -52,7 +52,7 @@ export const mountTelling = (panel, { shows, draw }) => mountSection(panel, {
 
 /** Put sections under a heading into the panel, which folds them and is remembered. @param {Element} panel @param {string} title @param {Section[]} sections */
 export function mountGroup(panel, title, sections) {
-  const group = html("details", { class: "sic-group", open: !folded().includes(title), ontoggle: () => {
+  const group = html("details", { class: "sic-group", "data-group": title, open: !folded().includes(title), ontoggle: () => {
     const others = folded().filter((each) => each !== title);
     localStorage.setItem(FOLDED, JSON.stringify(group.open ? others : [...others, title]));
   } }, html("summary", { title: `${title}: fold or unfold` }, title));
