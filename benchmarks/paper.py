@@ -3,10 +3,10 @@
     make paper DATA=folder POSITIVE=1        # or: python benchmarks/paper.py FOLDER --positive 1
 
 FOLDER holds the h5ad of each slide, and of each encoder in folders below it, with the truth of each slide:
-``<slide>_mask.png``, ``<slide>.geojson`` and the like. As in the paper (its section 3.2) the published algorithm
-labels each slide from 1, 3 and 5 patches of each class, drawn at random inside the truth, five times over; the
-F1 of the best of the five stands for the seeds that an expert would choose. A patch is positive when at least
-half of it is.
+``<slide>_mask.png``, ``<slide>.geojson`` and the like. As in the paper (its section 3.2) the published
+algorithm labels each slide from 1, 3 and 5 patches of each class, drawn at random inside the truth, five times
+over; the F1 of the best of the five stands for the seeds that an expert would choose. A patch is positive when
+at least half of it is.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def run_protocol(
 def best_runs(evaluation: Evaluation) -> pd.DataFrame:
     """Return the F1 of the best draw of each slide: columns slide, series, n_seeds (or `ANY`), best_f1."""
     best = evaluation.per_slide()
-    several = best["method"].nunique() > 1
+    several = len(evaluation.design.methods) > 1
     best["series"] = best["encoder"] + (", " + best["method"] if several else "")
     best["n_seeds"] = best["n_seeds"].astype(object)
     of_all = best.groupby(["slide", "series"], sort=False)["best_f1"].max().reset_index()
