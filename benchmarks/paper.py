@@ -4,9 +4,9 @@
 
 FOLDER holds the h5ad of each slide, and of each encoder in folders below it, with the truth of each slide:
 ``<slide>_mask.png``, ``<slide>.geojson`` and the like. As in the paper (its section 3.2) the published
-algorithm labels each slide from 1, 3 and 5 patches of each class, drawn at random inside the truth, five times
-over; the F1 of the best of the five stands for the seeds that an expert would choose. A patch is positive when
-at least half of it is.
+algorithm labels each slide from 1, 3 and 5 patches of each class, drawn at random inside the truth, five
+times over; the F1 of the best of the five stands for the seeds that an expert would choose. A patch is
+positive when at least half of it is.
 """
 
 from __future__ import annotations
