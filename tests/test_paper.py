@@ -97,6 +97,21 @@ def test_a_patch_is_positive_from_one_half_on(data, evaluation):
     assert told["share_Positive"].is_monotonic_decreasing
 
 
+def test_encoders_in_folders_of_their_own_get_the_same_draws(data, evaluation, tmp_path):
+    for encoder in ("a", "b"):
+        (tmp_path / encoder).mkdir()
+        for path in paper.find_files(data):
+            adata = anndata.read_h5ad(path)
+            adata.var_names = [f"{encoder}_{number:04d}" for number in range(adata.n_vars)]
+            adata.write_h5ad(tmp_path / encoder / path.name)
+    both = paper.best_runs(paper.run_protocol(paper.find_files(tmp_path), data, "255"))
+    # The embeddings are the same, so that with the same seeds the labels are.
+    alone = paper.best_runs(evaluation)["best_f1"].tolist()
+    for encoder in ("a", "b"):
+        assert both.loc[both["series"] == encoder, "best_f1"].tolist() == alone
+    assert [line.split()[0] for line in paper.make_table(both).splitlines()[1:3]] == ["a", "b"]
+
+
 def test_the_table_has_mean_and_deviation_over_slides_beside_the_published(evaluation):
     best = paper.best_runs(evaluation)
     lines = paper.make_table(best).splitlines()
