@@ -53,6 +53,12 @@ lint: javascript
 bench: $(VENV)/.installed
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
+# make paper DATA=folder POSITIVE=1 [OPTIONS="--truth masks"]: the paper's experiment on embedded slides with truth, beside
+# what the paper found; benchmarks/README.md has what came out, and `benchmarks/paper.py --help` the options.
+paper: $(VENV)/.installed
+	@test -n "$(DATA)" -a -n "$(POSITIVE)" || { echo 'say where: make paper DATA=folder POSITIVE=1 (what is cancer in the truth)' >&2; exit 2; }
+	$(BIN)/python benchmarks/paper.py "$(DATA)" --positive "$(POSITIVE)" $(OPTIONS)
+
 # What tells within two minutes whether the work at hand broke something: no browser, no cluster, no real slide.
 quick: $(VENV)/.installed
 	$(PYTEST) -m "not slow"
@@ -61,7 +67,7 @@ quick: $(VENV)/.installed
 coverage: $(VENV)/.installed
 	$(PYTEST) --cov=embedder --cov=tissuumaps_sic --cov-report=term:skip-covered
 
-.PHONY: quick coverage suite
+.PHONY: paper quick coverage suite
 
 # Damaged files, each opened in a process of its own, and damaged requests; make hunt FILES=20000 SEED=7 for others.
 FILES ?= 3000

@@ -26,6 +26,7 @@ SLOW = (
     "embedder/commands/test_cli.py",
     "embedder/encoders/test_encoders.py",
     "embedder/encoders/test_cards.py",
+    "test_notebooks.py",
     "browser",
     "tissuumaps_sic/viewer/test_many_at_once.py",
     "tissuumaps_sic/viewer/test_odd_files.py",
