@@ -27,8 +27,8 @@ as these packages tell them, and their own licence files hold.
 
 Binary packages bring further libraries, whose licences lie in them: openslide-bin (OpenSlide, LGPL 2.1, and
 what it is built with), pyvips-binary (libvips, LGPL, and what it is built with), torch, numpy and scipy
-(OpenBLAS, BSD), shapely (GEOS, LGPL 2.1), h5py (HDF5, BSD-like). On Linux torch brings CUDA, under NVIDIA's own
-terms. TissUUmaps brings OpenSeadragon and other JavaScript in its pages.
+(OpenBLAS, BSD), shapely (GEOS, LGPL 2.1), h5py (HDF5, BSD-like). On Linux torch brings CUDA, under NVIDIA's
+own terms. TissUUmaps brings OpenSeadragon and other JavaScript in its pages.
 
 Weights of encoders have licences of their own, which often forbid commercial use: `embedder encoders` names
 each. The weights of EfficientNet-Lite0 come as a package, and are in the list.
