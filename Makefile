@@ -8,7 +8,7 @@ OPTIONS ?=
 # some two hundred programs.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint javascript bench hunt clean
+.PHONY: demo test lint javascript schemas bench hunt clean
 
 # The stamp is remade when the dependencies change.
 $(VENV)/.installed: pyproject.toml
@@ -49,6 +49,10 @@ lint: javascript
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# docs/schemas from the models of sessions and of provenance.
+schemas: $(VENV)/.installed
+	$(BIN)/python .ci/schemas.py
 
 bench: $(VENV)/.installed
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

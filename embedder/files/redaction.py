@@ -443,4 +443,6 @@ def _as_column(values: Any, index: Any) -> Any:
 
 
 def _holds_something(item: Any) -> bool:
+    if isinstance(item, h5py.Dataset) and item.shape is None:
+        return False  # AnnData's `raw` of a file without one
     return item is not None and (not isinstance(item, h5py.Group) or len(item) > 0)

@@ -256,7 +256,13 @@ def _obs_rule(file: h5py.File) -> Iterator[Problem]:
             yield Problem("obs-corners", f"obs[{column!r}] is not an int64 column", again)
     yield from _name_problems(obs, again)
     colors = obs.get("umap_rgb")
-    if (
+    if _is_categorical(colors):
+        yield Problem(
+            "obs-umap_rgb",
+            "obs['umap_rgb'] is categorical, which AnnData makes of texts when it writes",
+            "make it plain texts (`.astype(object)`) and write with convert_strings_to_categoricals=False",
+        )
+    elif (
         not isinstance(colors, h5py.Dataset)
         or not _holds_strings(colors)
         or not all(re.fullmatch(r"#[0-9a-f]{6}", each) for each in colors.asstr()[()])

@@ -53,6 +53,16 @@ def _rewrite(change, **options):
     return spoil
 
 
+def _write_gzip(path):
+    """Write a file anew, its texts as the contract's fixes say: pandas 3 reads them as nullable strings."""
+    adata = anndata.read_h5ad(path)
+    for frame in (adata.obs, adata.var):
+        frame.index = frame.index.astype(object)
+        for name in frame.select_dtypes("string"):
+            frame[name] = frame[name].astype(object)
+    adata.write_h5ad(path, compression="gzip", convert_strings_to_categoricals=False)
+
+
 def _sparse(adata):
     from scipy import sparse
 
@@ -157,9 +167,7 @@ def with_cells(tmp_path):
 
 def test_a_file_may_have_cells_smaller_than_a_patch(with_cells):
     assert check(with_cells) == []
-    anndata.read_h5ad(with_cells).write_h5ad(
-        with_cells, compression="gzip", convert_strings_to_categoricals=False
-    )
+    _write_gzip(with_cells)
     assert check(with_cells) == []
 
 
@@ -204,7 +212,7 @@ def test_a_file_of_another_tool_is_checked_without_a_crash(tmp_path):
 
 
 def test_a_file_compressed_with_gzip_follows_the_contract(h5ad):
-    anndata.read_h5ad(h5ad).write_h5ad(h5ad, compression="gzip", convert_strings_to_categoricals=False)
+    _write_gzip(h5ad)
     assert check(h5ad) == []
 
 

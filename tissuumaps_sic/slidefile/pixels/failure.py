@@ -15,7 +15,8 @@ from tissuumaps_sic.slidefile.pixels.source import PixelError, one_line
 _NO_CODEC = re.compile(
     r"not configured|decoding is not implemented|without JPEG2000 support|unsupported tiff compression"
     r"|unsupported compression|unsupported transfer syntax|unsupported jpeg process|unsupported marker type"
-    r"|SOF type|arithmetic cod|unsupported .*data precision|codec not available|unknown codec|UnknownCodec",
+    r"|SOF type|arithmetic cod|unsupported .*data precision|codec not available|unknown codec|UnknownCodec"
+    r"|implementation for codec .* is not available",
     re.IGNORECASE,
 )
 _NO_ROOM = re.compile(
