@@ -24,7 +24,8 @@ COMMANDS = {
     "add": add,
 }
 # The extra of pyproject.toml that brings a package; "embed" brings all others.
-_EXTRAS = {"distributed": "cluster", "dask": "cluster", "dask_jobqueue": "cluster", "lightly": "pretrain"}
+_EXTRAS = {"lightly": "pretrain"}
+_EXTRAS |= dict.fromkeys(("dask", "dask_jobqueue", "distributed", "tornado", "cryptography"), "cluster")
 _EXTRAS |= dict.fromkeys(("pyarrow", "shapely"), "convert")
 # Commands that keep what they did until they are given again; the others begin anew.
 _GO_ON = ("embed", "pretrain")

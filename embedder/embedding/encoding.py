@@ -23,6 +23,11 @@ from tissuumaps_sic.slidefile.pixels.slide import Slide
 
 log = logging.getLogger(__name__)
 
+# On the processor larger batches gain nothing. On a GPU, where each pass begins with work of Python's, 128 is
+# 1.4 to 2 times as fast as 32 (benchmarks/README.md); what its memory does not hold is run in parts.
+_BATCH_SIZE = 32
+_BATCH_SIZE_OF_GPU = 128
+
 
 def make_encoder(options: EmbedOptions) -> Encoder:
     """Load the encoder that the options name, on their device.
@@ -39,6 +44,13 @@ def make_encoder(options: EmbedOptions) -> Encoder:
         device=choose_device(options.device),
         precision=options.precision,
     )
+
+
+def choose_batch_size(encoder: Encoder, options: EmbedOptions) -> int:
+    """Return how many patches go through the encoder in one pass."""
+    if options.batch_size is not None:
+        return options.batch_size
+    return _BATCH_SIZE if encoder.device == "cpu" else _BATCH_SIZE_OF_GPU
 
 
 def log_advice(encoder: Encoder, options: EmbedOptions) -> None:

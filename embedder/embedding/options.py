@@ -26,8 +26,8 @@ class EmbedOptions(PatchOptions):
         "auto", "cpu", "cuda", "cuda:1", "mps".
     precision : str
         "auto" (what a short measurement finds worth it), "float32" or "bfloat16".
-    batch_size : int
-        Patches in one pass of the encoder.
+    batch_size : int or None
+        Patches in one pass of the encoder; None for what suits the device.
     storage : str
         "float32" or "float16", of the embeddings in the file.
     umap : bool
@@ -49,7 +49,7 @@ class EmbedOptions(PatchOptions):
     pool: str | None = None
     device: str = "auto"
     precision: str = "auto"
-    batch_size: int = 32
+    batch_size: int | None = None
     storage: str = "float32"
     umap: bool = True
     thumbnail: bool = False

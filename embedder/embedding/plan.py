@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.embedding.children import get_encoder, prepare
-from embedder.embedding.encoding import log_advice, make_encoder, plan_cells
+from embedder.embedding.encoding import choose_batch_size, log_advice, make_encoder, plan_cells
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.request import SlideInput
 from embedder.embedding.results import refuse_names
@@ -225,7 +225,7 @@ def _speed(slide: Slide, grid: PatchGrid, encoder: Encoder, options: EmbedOption
     # From the middle on: a slide's first rows may be its easiest.
     some = np.zeros(len(grid), bool)
     some[len(grid) // 3 :] = True
-    batches = iter_patches(slide, grid.select(some), batch_size=options.batch_size)
+    batches = iter_patches(slide, grid.select(some), batch_size=choose_batch_size(encoder, options))
     first: npt.NDArray[np.uint8] | None = None
     done, started, cells = 0, 0.0, plan_cells(encoder, options)
     for _, patches in batches:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from embedder.embedding import provenance, rehearsal, writing
 from embedder.embedding.bar import Bar
-from embedder.embedding.encoding import embed_patches, plan_cells
+from embedder.embedding.encoding import choose_batch_size, embed_patches, plan_cells
 from embedder.embedding.image import link_image, plan_image
 from embedder.embedding.mapped import select_rows
 from embedder.embedding.options import EmbedOptions
@@ -163,7 +163,7 @@ def _embed(
                 partial,
                 tally,
                 cells=layout.cells,
-                batch_size=options.batch_size,
+                batch_size=choose_batch_size(encoder, options),
                 progress=progress or bar,
             )
         clock.seconds["embed"] = partial.seconds
@@ -328,7 +328,7 @@ def _make_request(
     """Return all that the embeddings depend on to the last bit, which a run must share to go on."""
     return wanted.document | {
         "patches": hashlib.sha256(grid.cells.tobytes()).hexdigest(),
-        "batch_size": options.batch_size,
+        "batch_size": choose_batch_size(encoder, options),
         "precision": options.precision,
         "device": encoder.device.partition(":")[0],
         "versions": {name: version(name) for name in ("tissuumaps-sic", "torch")},

@@ -149,6 +149,8 @@ class Encoder:
             ) from error
         # By precision, by the size of a patch and by its cells: a frozen network is made for one.
         self._forwards: dict[tuple[str, int, int, CellPlan | None], Forward] = {}
+        # The most patches that the device's memory holds at once; None while any number did.
+        self._at_once: int | None = None
 
     @property
     def precision(self) -> str:
@@ -217,7 +219,7 @@ class Encoder:
         Parameters
         ----------
         patches : ndarray of shape (n, rows, columns, 3), uint8
-            As of `encode`, with its errors.
+            As of `encode`, with its errors. More than the device's memory holds at once are run in parts.
         precision : "float32" or "bfloat16", optional
             Of the run that this one goes on for; by default as it is settled.
         cells : CellPlan, optional
@@ -227,6 +229,11 @@ class Encoder:
         -------
         tuple of Tensor
             What `fetch` makes features of, on the device.
+
+        Raises
+        ------
+        EncoderError
+            When the device's memory does not hold one patch.
         """
         import torch
 
@@ -238,7 +245,33 @@ class Encoder:
         precision = precision or self.choose_precision(patches, cells=cells).precision
         forward = self._forward(precision, patches, cells)
         with torch.inference_mode(), _keep_float32_exact():
-            return forward(self._to_device(patches))
+            return self._run(forward, patches)
+
+    def _run(self, forward: Forward, patches: npt.NDArray[np.uint8]) -> Started:
+        """Run patches by as many at once as the device's memory holds, which is found by trying."""
+        import torch
+
+        while True:
+            at_once = min(self._at_once or len(patches), len(patches))
+            pieces = [patches[start : start + at_once] for start in range(0, len(patches), at_once)]
+            try:
+                parts = [forward(self._to_device(piece)) for piece in pieces]
+                return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
+            except torch.OutOfMemoryError as error:
+                if at_once == 1:
+                    raise EncoderError(
+                        f"{self.name} does not fit into the free memory of {self.device}, not even with one "
+                        "patch at a time; end what else runs there, or choose a smaller encoder, --precision "
+                        "bfloat16, or --device cpu"
+                    ) from error
+            # Not in the handler: what failed there is held by its traceback.
+            parts = []
+            self._at_once = at_once // 2
+            torch.cuda.empty_cache()
+            log.info(
+                "%s has too little memory for %d patches at once: going on with %d",
+                *(self.device, at_once, self._at_once),
+            )
 
     def fetch(self, started: Started) -> Features:
         """Bring what `start` began to memory."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,9 @@ from scipy.spatial import cKDTree
 from tissuumaps_sic.annotation.classes import drop_repeated
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.session import Session, seed_vector
-from tissuumaps_sic.slides.slide import EmbeddedSlide
+
+if TYPE_CHECKING:
+    from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,8 +16,10 @@ from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.labelling.progress import Progress, Stretch
 from tissuumaps_sic.labelling.typical import choose_typical, is_untold
 from tissuumaps_sic.slidefile.arrays import Index
-from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.slides.umap import find_thin
+
+if TYPE_CHECKING:
+    from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 # Each costs as much as one that is asked for.
 _MOST_LEFT_OUT = 100

@@ -10,13 +10,15 @@ import base64
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.slides.slide import EmbeddedSlide
+if TYPE_CHECKING:
+    from tissuumaps_sic.slides.slide import EmbeddedSlide
+
 
 Rows = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.int8]

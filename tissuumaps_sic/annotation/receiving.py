@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
 from tissuumaps_sic.annotation.actions import Action
@@ -32,7 +33,9 @@ from tissuumaps_sic.annotation.store import (
 )
 from tissuumaps_sic.slidefile.errors import WrongUseError
 from tissuumaps_sic.slidefile.zips import ZIP_ERRORS
-from tissuumaps_sic.slides.slide import EmbeddedSlide
+
+if TYPE_CHECKING:
+    from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 _MOST_BYTES, _MOST_SESSIONS = 2**28, 100
 _LONGEST_NAME = 40

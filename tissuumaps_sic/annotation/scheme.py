@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tissuumaps_sic.annotation.classes import (
     FEWEST_CLASSES,
@@ -26,7 +26,9 @@ from tissuumaps_sic.annotation.classes import (
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.slidefile.writing import replacing
-from tissuumaps_sic.slides.slide import EmbeddedSlide
+
+if TYPE_CHECKING:
+    from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 FILE, SCHEMA = "classes.json", "tissuumaps-sic/classes/1"
 _MOST_BYTES = 2**16

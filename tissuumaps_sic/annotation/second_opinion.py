@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,8 +15,10 @@ from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.labelling.progress import Progress, Stretch
 from tissuumaps_sic.labelling.second_opinion import Differing
-from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.slides.umap import find_thin
+
+if TYPE_CHECKING:
+    from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 
 def ask_second_opinion(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,11 +27,13 @@ from tissuumaps_sic.slidefile.areas.xml_values import color_of
 from tissuumaps_sic.slidefile.documents import parse_json
 from tissuumaps_sic.slidefile.spelling import fold, join_names
 from tissuumaps_sic.slidefile.tables import Table, TableError, read_table
-from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.truth.claims import Claims, claim_by_areas, claim_by_raster
 from tissuumaps_sic.truth.classes import OTHERS, TruthClasses, TruthError
 from tissuumaps_sic.truth.rasters import open_mask_raster
 from tissuumaps_sic.truth.squares import PatchSquares, patch_squares
+
+if TYPE_CHECKING:
+    from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 # By its name, what a file of seeds may be.
 TABLES = (".csv", ".tsv", ".txt")

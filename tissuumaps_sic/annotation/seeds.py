@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,7 +24,9 @@ from tissuumaps_sic.annotation.store import load_session
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.slidefile.provenance import MAIN
 from tissuumaps_sic.slidefile.spelling import fold, join_names, strip
-from tissuumaps_sic.slides.slide import EmbeddedSlide
+
+if TYPE_CHECKING:
+    from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +55,9 @@ from tissuumaps_sic.annotation.patch_rows import PatchIndex, PatchRows, SeedMap,
 from tissuumaps_sic.annotation.records import Reading, Record, SessionError
 from tissuumaps_sic.annotation.remarks import Box, Check, Note
 from tissuumaps_sic.annotation.state import State
-from tissuumaps_sic.slides.slide import EmbeddedSlide
+
+if TYPE_CHECKING:
+    from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 SCHEMA: Literal["tissuumaps-sic/session/3"] = "tissuumaps-sic/session/3"
 # The first schema had two classes that could not be added to, the second no seeds of other slides; nothing

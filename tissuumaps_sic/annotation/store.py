@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +17,9 @@ from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.slidefile.h5ad import Stamp, stamp_of
 from tissuumaps_sic.slidefile.locking import hold_lock
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
-from tissuumaps_sic.slides.slide import EmbeddedSlide
+
+if TYPE_CHECKING:
+    from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 SUFFIX = ".sic.json"
 

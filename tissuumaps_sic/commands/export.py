@@ -28,7 +28,7 @@ from tissuumaps_sic.slidefile.errors import WrongUseError
 from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes, read_machines
 
 if TYPE_CHECKING:
-    from tissuumaps_sic.export import TrainingSet
+    from tissuumaps_sic.export.training import TrainingSet
 
 HELP = "write the labels of sessions to files"
 
@@ -163,11 +163,12 @@ def run(options: argparse.Namespace) -> int:
         if getattr(options, option) and not one:
             raise WrongUseError(f"--{option}: is of one slide; name that slide alone")
     files = list(find_h5ads(options.files))
-    prepare_processes([path for path, _ in files], options, "tissuumaps_sic.export")
     exporter = _choose_exporter(options)
+    prepare_processes([path for path, _ in files], options, *exporter.modules)
     items = [exporter.plan(path, options.output, one=one, in_folder=in_folder) for path, in_folder in files]
     if exporter.training:
-        from tissuumaps_sic.export import ExportError, open_set
+        from tissuumaps_sic.export.errors import ExportError
+        from tissuumaps_sic.export.training import open_set
 
         # Before its folder is made.
         refuse_twins(items)
@@ -188,7 +189,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _choose_exporter(options: argparse.Namespace) -> _Exporter:
     """Return what writes what was asked for."""
-    from tissuumaps_sic.export import FORMATS
+    from tissuumaps_sic.export.formats import FORMATS
 
     if options.patches and options.format:
         raise WrongUseError("--patches: is no --format; give one of them at a time")
@@ -214,7 +215,7 @@ def _choose_exporter(options: argparse.Namespace) -> _Exporter:
 
 def _choose_set(options: argparse.Namespace, given: dict[str, Any]) -> TrainingSet:
     """Return the training set that was asked for."""
-    from tissuumaps_sic.export import TrainingSet
+    from tissuumaps_sic.export.training import TrainingSet
 
     if options.split:
         given["shares"] = tuple(options.split)
@@ -228,7 +229,7 @@ def _choose_set(options: argparse.Namespace, given: dict[str, Any]) -> TrainingS
 
 def _finish(training: TrainingSet, *, as_json: bool) -> None:
     """Write what is of all slides of a training set."""
-    from tissuumaps_sic.export import finish_set
+    from tissuumaps_sic.export.training import finish_set
 
     manifest = finish_set(training)
     if not as_json:
@@ -285,10 +286,18 @@ class _Exporter:
         """What the same slide gives another file by."""
         return "export", self.format_, self.given, self.classes, self.training
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What it loads in other processes."""
+        from tissuumaps_sic.export.formats import FORMATS
+
+        writer = "tissuumaps_sic.export.patch_images" if self.classes else FORMATS[self.format_].module
+        return "tissuumaps_sic.annotation.runs", writer
+
     def plan(self, path: Path, output: Path | None, *, one: bool, in_folder: bool) -> BatchItem:
         """Return what is to be done of a slide: what it depends on, and what is made."""
         from tissuumaps_sic.annotation.store import session_path
-        from tissuumaps_sic.export import FORMATS
+        from tissuumaps_sic.export.formats import FORMATS
 
         inputs = [path, self.session or session_path(path)]
         inputs += [value for _, value in self.given if isinstance(value, Path)]
@@ -306,8 +315,7 @@ class _Exporter:
         return Worked({"slide": item.path.stem, "output": str(written)}, outputs=(written,))
 
     def _write(self, path: Path, target: Path) -> Path:
-        from tissuumaps_sic.export import ExportOptions, add_slide, export_slide, write_patches
-        from tissuumaps_sic.export.formats import name_session, open_labelled
+        from tissuumaps_sic.export.formats import ExportOptions, export_slide, name_session, open_labelled
 
         given = dict(self.given)
         if self.format_:
@@ -317,5 +325,9 @@ class _Exporter:
             return target
         labelled = open_labelled(path, self.session)
         if self.training:
+            from tissuumaps_sic.export.training import add_slide
+
             return add_slide(self.training, labelled, **given)
+        from tissuumaps_sic.export.patch_images import write_patches
+
         return write_patches(labelled, target, self.classes, replace=self.overwrite, **given)

@@ -127,8 +127,10 @@ def run(options: argparse.Namespace) -> int:
     one = len(files) == 1 and not files[0][1]
     _check(options, one=one)
     paths = [path for path, _ in files]
-    prepare_processes(paths, options, "tissuumaps_sic.commands.batch", "tissuumaps_sic.export")
     format_ = _format(options, one=one)
+    from tissuumaps_sic.export.formats import FORMATS
+
+    prepare_processes(paths, options, "tissuumaps_sic.commands.batch", FORMATS[format_].module)
     if read_machines(options).elsewhere:
         # As the slides' own, which `work_through` sees to.
         for name in ("seeds", "source"):
@@ -196,7 +198,7 @@ def _check(options: argparse.Namespace, *, one: bool) -> None:
         )
     if options.source and is_folder:
         raise WrongUseError("--seeds: is a folder, and --from names one slide; give its file")
-    for option in ("classes", "inside", "from_bounds"):
+    for option in ("positive", "classes", "inside", "from_bounds"):
         if getattr(options, option) is not None and not options.seeds:
             raise WrongUseError(
                 f"--{option.replace('_', '-')}: is of a file of seeds; give that too (--seeds)"
@@ -207,7 +209,7 @@ def _format(options: argparse.Namespace, *, one: bool) -> str:
     """Return the format to write: the one that was asked for, else by the ending of the file to write."""
     from tissuumaps_sic.annotation.records import SessionError
     from tissuumaps_sic.annotation.store import session_path
-    from tissuumaps_sic.export import FORMATS
+    from tissuumaps_sic.export.formats import FORMATS
 
     with as_wrong_use(SessionError):
         session_path(options.files[0], options.session)
@@ -222,7 +224,7 @@ def _format(options: argparse.Namespace, *, one: bool) -> str:
 
 def _output(path: Path, options: argparse.Namespace, format_: str, *, one: bool) -> Path | None:
     """Return where the labels of a slide go; nowhere where they are only saved."""
-    from tissuumaps_sic.export import FORMATS
+    from tissuumaps_sic.export.formats import FORMATS
 
     if options.output is None and options.format is None and options.save:
         return None
@@ -253,7 +255,7 @@ class _Labeller:
         """Return what is to be done of a slide: what it depends on, and what is made."""
         from tissuumaps_sic.annotation.records import SessionError
         from tissuumaps_sic.annotation.store import session_path
-        from tissuumaps_sic.export import FORMATS
+        from tissuumaps_sic.export.formats import FORMATS
 
         try:
             session = session_path(path, self.session)
@@ -284,7 +286,7 @@ class _Labeller:
         from tissuumaps_sic.annotation.records import SessionError
         from tissuumaps_sic.annotation.store import session_path
         from tissuumaps_sic.commands.batch import Choices, keep, label_file, label_named
-        from tissuumaps_sic.export import FORMATS
+        from tissuumaps_sic.export.formats import FORMATS
 
         choices = Choices(self.method, self.embedding, self.border)
         lender = self.lender.open() if self.lender else None

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tissuumaps_sic.annotation.runs import Labelled, replay
 from tissuumaps_sic.annotation.store import SUFFIX, load_session, session_path
-from tissuumaps_sic.export.annotations import write_regions
-from tissuumaps_sic.export.asap import write_asap
-from tissuumaps_sic.export.csv_rows import write_csv
-from tissuumaps_sic.export.dicom import write_dicom
-from tissuumaps_sic.export.digital_slide_archive import write_dsa
 from tissuumaps_sic.export.extras import is_installed, require_extra
-from tissuumaps_sic.export.h5ad import write_labels
-from tissuumaps_sic.export.lazyslide import write_lazyslide
-from tissuumaps_sic.export.mask import write_mask
-from tissuumaps_sic.export.parquet import write_geoparquet, write_parquet
-from tissuumaps_sic.export.project import write_project
-from tissuumaps_sic.export.report_html import write_html
-from tissuumaps_sic.export.report_pdf import write_pdf
-from tissuumaps_sic.export.spatialdata import write_spatialdata
 from tissuumaps_sic.slidefile.placing import find_image
-from tissuumaps_sic.slides.slide import open_slide_file
+
+if TYPE_CHECKING:
+    from tissuumaps_sic.annotation.runs import Labelled
 
 
 @dataclass(frozen=True)
@@ -77,8 +65,9 @@ class Format:
         Of a file's name, after that of the slide.
     title, use : str
         What the panel says, and what the format is for.
-    writer : callable
-        Takes the labels, the file, and `options` by keyword.
+    writer : str
+        Module of this folder and function, which takes the labels, the file, and `options` by keyword. It is
+        loaded when it is used: what all formats need together takes seconds to load.
     options : tuple of str
         Attributes of `ExportOptions` that it takes.
     extra : str, default=""
@@ -93,7 +82,7 @@ class Format:
     ending: str
     title: str
     use: str
-    writer: Callable[..., None]
+    writer: str
     options: tuple[str, ...] = ()
     extra: str = ""
     is_folder: bool = False
@@ -106,6 +95,11 @@ class Format:
         "" where none does.
         """
         return self.ending.partition(".")[2]
+
+    @property
+    def module(self) -> str:
+        """The module of its writer."""
+        return f"tissuumaps_sic.export.{self.writer.partition('.')[0]}"
 
     @property
     def is_offered(self) -> bool:
@@ -149,7 +143,7 @@ class Format:
         require_extra(self.extra, f"--format {self.name}")
         given = options or ExportOptions()
         chosen: dict[str, Any] = {name: getattr(given, name) for name in self.options}
-        self.writer(labelled, target, **chosen)
+        getattr(import_module(self.module), self.writer.partition(".")[2])(labelled, target, **chosen)
 
 
 _OF_REGIONS = ("simplify", "blocks")
@@ -165,23 +159,30 @@ FORMATS = {
             "labels.csv",
             "CSV, a row a patch",
             "Name, place, label, score and seed of each patch",
-            write_csv,
+            "csv_rows.write_csv",
         ),
         Format(
             "parquet",
             "labels.parquet",
             "Parquet, a row a patch",
             "The same as the CSV, with types",
-            write_parquet,
+            "parquet.write_parquet",
             extra="parquet",
         ),
-        Format("geojson", "labels.geojson", "GeoJSON for QuPath", _REGIONS, write_regions, _OF_REGIONS),
+        Format(
+            "geojson",
+            "labels.geojson",
+            "GeoJSON for QuPath",
+            _REGIONS,
+            "annotations.write_regions",
+            _OF_REGIONS,
+        ),
         Format(
             "geojson.gz",
             "labels.geojson.gz",
             "GeoJSON, compressed",
             f"{_REGIONS}; QuPath opens it as it is",
-            write_regions,
+            "annotations.write_regions",
             _OF_REGIONS,
         ),
         Format(
@@ -189,7 +190,7 @@ FORMATS = {
             "labels.geoparquet",
             "GeoParquet",
             f"{_REGIONS}; geopandas, QGIS and GDAL open it",
-            write_geoparquet,
+            "parquet.write_geoparquet",
             _OF_REGIONS,
             extra="parquet",
         ),
@@ -198,7 +199,7 @@ FORMATS = {
             "labels.asap.xml",
             "ASAP, XML",
             f"{_REGIONS}; what has holes is cut into pieces without",
-            write_asap,
+            "asap.write_asap",
             _OF_REGIONS,
         ),
         Format(
@@ -206,7 +207,7 @@ FORMATS = {
             "labels.dsa.json",
             "Digital Slide Archive, JSON",
             f"{_REGIONS} of HistomicsUI",
-            write_dsa,
+            "digital_slide_archive.write_dsa",
             _OF_REGIONS,
         ),
         Format(
@@ -214,7 +215,7 @@ FORMATS = {
             "labels.dcm",
             "DICOM annotations",
             "Regions and scored patches as Microscopy Bulk Simple Annotations",
-            write_dicom,
+            "dicom.write_dicom",
             (*_OF_REGIONS, "image", "codes"),
             extra="dicom",
         ),
@@ -223,7 +224,7 @@ FORMATS = {
             "mask.tif",
             "Mask, pyramidal TIFF",
             "A number a pixel: 0 is no patch, then the classes as they are listed",
-            write_mask,
+            "mask.write_mask",
             ("mpp", "downsample", "blocks"),
         ),
         Format(
@@ -231,7 +232,7 @@ FORMATS = {
             "labels.zarr",
             "SpatialData store",
             "Regions and patches as shapes, scores as a table; a folder, zipped",
-            write_spatialdata,
+            "spatialdata.write_spatialdata",
             _OF_STORES,
             extra="spatialdata",
             is_folder=True,
@@ -241,7 +242,7 @@ FORMATS = {
             "zarr",
             "Into LazySlide's store",
             "Regions and labels of its tiles, beside what is in the slide's store",
-            write_lazyslide,
+            "lazyslide.write_lazyslide",
             _OF_STORES,
             extra="spatialdata",
             is_folder=True,
@@ -252,17 +253,17 @@ FORMATS = {
             "labels.tmap",
             "TissUUmaps project",
             "Shows the result without this plugin; unpack it beside the slide",
-            write_project,
+            "project.write_project",
             (*_OF_REGIONS, "link"),
         ),
-        Format("html", "report.html", "Report, HTML", _PAGE, write_html, _REPORT),
-        Format("pdf", "report.pdf", "Report, PDF", _PAGE, write_pdf, _REPORT),
+        Format("html", "report.html", "Report, HTML", _PAGE, "report_html.write_html", _REPORT),
+        Format("pdf", "report.pdf", "Report, PDF", _PAGE, "report_pdf.write_pdf", _REPORT),
         Format(
             "h5ad",
             "labels.h5ad",
             "h5ad with the labels",
             "A copy of the file with sic_label, sic_score and sic_seed",
-            write_labels,
+            "h5ad.write_labels",
         ),
     )
 }
@@ -297,6 +298,9 @@ def export_slide(
 
 def open_labelled(h5ad: Path, session: Path | None = None) -> Labelled:
     """Return the labels of a slide's session, replayed; parameters and errors are those of `export_slide`."""
+    from tissuumaps_sic.annotation.runs import replay
+    from tissuumaps_sic.slides.slide import open_slide_file
+
     slide = open_slide_file(h5ad)
     return replay(slide, load_session(session or session_path(h5ad), slide))
 

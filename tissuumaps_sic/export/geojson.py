@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -98,7 +99,12 @@ def _feature(region: Region, seed_class: SeedClass, scale: Scale) -> Iterator[st
 @contextmanager
 def _open(path: Path, *, compressed: bool) -> Iterator[IO[str]]:
     if compressed:
-        with gzip.open(path, "wt", encoding="utf-8") as file:
+        # Without the name of the temporary file and the time, so that the same regions are the same bytes.
+        with (
+            path.open("wb") as packed,
+            gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as unpacked,
+            io.TextIOWrapper(unpacked, encoding="utf-8") as file,
+        ):
             yield file
     else:
         with path.open("w", encoding="utf-8") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -158,7 +159,9 @@ def _move_in(elements: dict[str, Any], kinds: dict[str, str], store: Path, zarr_
         root = zarr.open_group(store, mode="r+", use_consolidated=False)
         for name, kind in kinds.items():
             root.require_group(kind)
-            _exchange(made / kind / name, store / kind / name, Path(beside) / f"old-{name}")
+            # Not in the folder that is removed: where it cannot be put back, it is still there.
+            old = store.with_name(f".{store.stem}-{kind}-{name}.old")
+            _exchange(made / kind / name, store / kind / name, old)
         with quiet():
             # What reads the store's summary finds them from here on.
             zarr.consolidate_metadata(store)
@@ -166,11 +169,17 @@ def _move_in(elements: dict[str, Any], kinds: dict[str, str], store: Path, zarr_
 
 def _exchange(new: Path, place: Path, old: Path) -> None:
     """Put a folder where another may be, and that one aside; if it cannot be put there all is as it was."""
+    if old.exists():  # of a process that was killed between two names
+        if place.exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(place)
     if place.exists():
         place.rename(old)
     try:
         new.rename(place)
-    except OSError:
+    except BaseException:
         if old.exists():
             old.rename(place)
         raise
+    shutil.rmtree(old, ignore_errors=True)

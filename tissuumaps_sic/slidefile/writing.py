@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -36,10 +37,13 @@ def replacing(target: Path, *, follow_links: bool = True) -> Iterator[Path]:
     Raises
     ------
     OSError
-        When the folder cannot be written.
+        When the folder cannot be written, or the target is itself a folder.
     """
     if follow_links and target.is_symlink():
         target = target.resolve()
+    if target.is_dir() and not target.is_symlink():
+        # Before the work is done that would fill it.
+        raise IsADirectoryError(errno.EISDIR, "is a folder; name a file in it", str(target))
     try:
         replaced = target.lstat()
     except FileNotFoundError:

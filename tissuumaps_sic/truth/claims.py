@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
 from tissuumaps_sic.slidefile.areas.area import Area, Polygon
 from tissuumaps_sic.slidefile.arrays import Doubles
@@ -196,6 +195,8 @@ def _claim_by_points(
         [np.full(len(area.points), number) for number, area in areas if len(area.points)]
     )
     # A cell holds its left and upper border: that of the nearest centre to a place that is moved a little.
+    from scipy.spatial import cKDTree  # half a second, where nothing is drawn too
+
     distances, rows = cKDTree(squares.centres).query(places + 1e-6 * cell, p=np.inf)
     held = distances <= cell / 2 + _ROUNDING * cell
     low, high = np.full(len(labels), np.iinfo(np.int64).max), np.full(len(labels), UNCOUNTED)
@@ -213,6 +214,8 @@ def _count_on(drawn: Sequence[tuple[int, Area]], squares: PatchSquares, offset: 
     low = np.array([outline.min(axis=0) for outline in outlines]) + offset
     high = np.array([outline.max(axis=0) for outline in outlines]) + offset
     # The nearest patch of the box's middle, and whether it reaches into the box.
+    from scipy.spatial import cKDTree
+
     distances, rows = cKDTree(squares.centres).query((low + high) / 2, p=np.inf)
     reach = (high - low) / 2 + squares.size0 / 2
     touched = (np.abs(squares.centres[rows] - (low + high) / 2) < reach).all(axis=1)

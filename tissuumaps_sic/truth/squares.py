@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -13,8 +14,10 @@ from tissuumaps_sic.slidefile.arrays import Doubles
 from tissuumaps_sic.slidefile.pixels.source import SlideError
 from tissuumaps_sic.slidefile.placing import find_image
 from tissuumaps_sic.slidefile.provenance import read_provenance
-from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.truth.classes import TruthError
+
+if TYPE_CHECKING:
+    from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 log = logging.getLogger(__name__)
 

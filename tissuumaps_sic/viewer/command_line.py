@@ -14,7 +14,7 @@ from tissuumaps_sic import __version__
 from tissuumaps_sic.annotation.last_run import Run
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import session_path
-from tissuumaps_sic.export import FORMATS
+from tissuumaps_sic.export.formats import FORMATS
 from tissuumaps_sic.labelling.methods import Method
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.access import Reach

@@ -15,7 +15,9 @@ import numpy as np
 from shapely.geometry import mapping
 
 from tissuumaps_sic.annotation.classes import order_classes
-from tissuumaps_sic.export import FORMATS, ExportOptions, find_regions, regions_in, write_labels
+from tissuumaps_sic.export.annotations import find_regions, regions_in
+from tissuumaps_sic.export.formats import FORMATS, ExportOptions
+from tissuumaps_sic.export.h5ad import write_labels
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header

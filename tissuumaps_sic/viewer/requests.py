@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, Val
 
 from tissuumaps_sic.annotation.classes import MOST_CLASSES
 from tissuumaps_sic.annotation.remarks import LONGEST_NOTE, Outline
-from tissuumaps_sic.export import FORMATS
+from tissuumaps_sic.export.formats import FORMATS
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.provenance import MAIN

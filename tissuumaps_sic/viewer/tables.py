@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tissuumaps_sic.annotation.classes import MOST_CLASSES, sign_of
-from tissuumaps_sic.export import FORMATS
+from tissuumaps_sic.export.formats import FORMATS
 from tissuumaps_sic.labelling.methods import METHOD_TITLES, METHODS
 from tissuumaps_sic.labelling.typical import FEWEST_SEEDS
 

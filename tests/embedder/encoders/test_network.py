@@ -185,3 +185,36 @@ def test_cosines_of_zeros_and_of_equals():
     assert network._find_least_cosine(a, a) == 1
     assert network._find_least_cosine(a, a[::-1]) == 0
     assert network._find_least_cosine(a[1:], -a[1:]) == -1
+
+
+def limit_memory(encoder, monkeypatch, most):
+    """Let the encoder's device hold no more than so many patches at once; return what was asked of it."""
+    whole, asked = encoder._forward("float32", np.zeros((1, 40, 40, 3), np.uint8), None), []
+
+    def forward(batch):
+        asked.append(len(batch))
+        if len(batch) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return whole(batch)
+
+    monkeypatch.setattr(encoder, "_forward", lambda *_: forward)
+    return asked
+
+
+def test_a_batch_that_memory_does_not_hold_is_run_in_parts(patches, monkeypatch, caplog):
+    encoder = make_encoder("float32")
+    whole = encoder.encode(patches)
+    asked = limit_memory(encoder, monkeypatch, most=6)
+    with caplog.at_level("INFO"):
+        assert np.abs(encoder.encode(patches) - whole).max() < 1e-4
+    assert asked == [20, 10, 5, 5, 5, 5]
+    assert "too little memory for 10 patches at once: going on with 5" in caplog.text
+    encoder.encode(patches[:7])  # it is not tried anew
+    assert asked[6:] == [5, 2]
+
+
+def test_a_network_too_large_for_one_patch_says_what_to_do(patches, monkeypatch):
+    encoder = make_encoder("float32")
+    limit_memory(encoder, monkeypatch, most=0)
+    with pytest.raises(EncoderError, match=r"not even with one patch.*bfloat16, or --device cpu"):
+        encoder.encode(patches)

@@ -15,7 +15,7 @@ from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.runs import cluster, replay
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import load_session, save_session, session_path
-from tissuumaps_sic.export import write_labels
+from tissuumaps_sic.export.h5ad import write_labels
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.labelling.refine import Guests
 from tissuumaps_sic.slides.slide import open_slide_file

@@ -13,8 +13,8 @@ import tifffile
 from making.labels import CLASSES, cell_centres, labelled, plan, write_grid_h5ad
 
 from tissuumaps_sic.annotation.cells import sharpen_labels
-from tissuumaps_sic.export import write_mask
 from tissuumaps_sic.export.annotations import find_regions, write_regions
+from tissuumaps_sic.export.mask import write_mask
 from tissuumaps_sic.export.report import make_report
 from tissuumaps_sic.labelling.calibration import SLOPE, apply_slope, temper
 from tissuumaps_sic.slides.cells import open_cells, sharpen_slide

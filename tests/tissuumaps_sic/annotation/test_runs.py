@@ -14,7 +14,7 @@ from tissuumaps_sic.annotation.lending import lend
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.runs import Labelled, agree, replay
 from tissuumaps_sic.annotation.session import Session
-from tissuumaps_sic.export import FORMATS
+from tissuumaps_sic.export.formats import FORMATS
 from tissuumaps_sic.labelling.calibration import SLOPE
 from tissuumaps_sic.slides.slide import open_slide_file
 

@@ -11,7 +11,7 @@ from tissuumaps_sic.annotation.runs import cluster, label, replay
 from tissuumaps_sic.annotation.scheme import FILE, find_scheme, read_scheme, write_scheme
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import load_session, save_session
-from tissuumaps_sic.export import FORMATS
+from tissuumaps_sic.export.formats import FORMATS
 from tissuumaps_sic.slides.slide import open_slide_file
 
 NAMES = [

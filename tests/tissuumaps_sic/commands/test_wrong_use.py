@@ -9,7 +9,7 @@ from making.files import write_small_h5ad
 from tissuumaps_sic.cli import COMMANDS, main, make_parser
 from tissuumaps_sic.commands import options
 from tissuumaps_sic.evaluation.evaluate import evaluate
-from tissuumaps_sic.export import FORMATS
+from tissuumaps_sic.export.formats import FORMATS
 from tissuumaps_sic.viewer.serve import serve
 
 EVALUATE = ["evaluate", "a.h5ad", "--truth", "t.png"]
@@ -77,6 +77,7 @@ def end(*arguments):
             ["export", "small.h5ad", "--min-score", "2"],
             "--min-score: '2' cannot be; give a number from 0 to 1",
         ),
+        (["run", "small.h5ad", "--positive", "a"], "--positive: is of a file of seeds; give that too"),
         (["serve", "empty", "--no-browser"], "empty: holds no h5ad and no .tmap project; embed a slide into"),
         (["export", "small.h5ad", "--mpp", "1", "--downsample", "8"], "not allowed with"),
         (["compare", "small.h5ad", "--sessions", "a"], "expected 2 arguments"),

@@ -17,9 +17,9 @@ from tissuumaps_sic.annotation.scheme import read_scheme, write_scheme
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import load_session, save_session, session_path
 from tissuumaps_sic.cli import main
-from tissuumaps_sic.export import write_patches
 from tissuumaps_sic.export.bundle import BundleError, is_bundle, name_folder
 from tissuumaps_sic.export.errors import ExportError
+from tissuumaps_sic.export.patch_images import write_patches
 from tissuumaps_sic.slidefile.pixels.slide import open_pixels
 from tissuumaps_sic.slidefile.pixels.source import SlideError
 from tissuumaps_sic.slidefile.placing import find_image, layers_of, open_image

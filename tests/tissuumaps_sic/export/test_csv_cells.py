@@ -19,7 +19,9 @@ from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.evaluation.report import write_report
 from tissuumaps_sic.evaluation.results import Evaluation
-from tissuumaps_sic.export import FORMATS, write_csv, write_patches
+from tissuumaps_sic.export.csv_rows import write_csv
+from tissuumaps_sic.export.formats import FORMATS
+from tissuumaps_sic.export.patch_images import write_patches
 from tissuumaps_sic.slidefile.tables import read_table
 from tissuumaps_sic.slides.slide import open_slide_file
 

@@ -12,7 +12,9 @@ from tissuumaps_sic.annotation.classes import SeedClass
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.runs import cluster, replay
 from tissuumaps_sic.annotation.session import Session
-from tissuumaps_sic.export import write_csv, write_labels, write_regions
+from tissuumaps_sic.export.annotations import write_regions
+from tissuumaps_sic.export.csv_rows import write_csv
+from tissuumaps_sic.export.h5ad import write_labels
 from tissuumaps_sic.slides.slide import open_slide_file
 
 

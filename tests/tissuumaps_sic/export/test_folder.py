@@ -20,7 +20,9 @@ from tissuumaps_sic.annotation.lending import lend
 from tissuumaps_sic.annotation.runs import label
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import save_session, session_path
-from tissuumaps_sic.export import ExportError, folder_table, read_folder, write_sheet, write_table
+from tissuumaps_sic.export.contact_sheet import write_sheet
+from tissuumaps_sic.export.errors import ExportError
+from tissuumaps_sic.export.folder import folder_table, read_folder, write_table
 from tissuumaps_sic.export.report import make_report
 from tissuumaps_sic.slidefile.tables import read_table
 from tissuumaps_sic.slides.slide import open_slide_file

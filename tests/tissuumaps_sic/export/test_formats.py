@@ -3,7 +3,6 @@
 import json
 import shutil
 import zipfile
-from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -17,7 +16,8 @@ from tissuumaps_sic.annotation.runs import cluster
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.cli import main
-from tissuumaps_sic.export import FORMATS, ExportOptions
+from tissuumaps_sic.export import csv_rows
+from tissuumaps_sic.export.formats import FORMATS, ExportOptions
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slides.slide import open_slide_file
 from tissuumaps_sic.viewer.endpoints import Server
@@ -91,14 +91,14 @@ def test_a_folder_is_exported_in_each_format_and_one_bad_slide_ends_nothing(
 
 
 def test_a_disk_that_is_full_for_one_slide_does_not_end_the_others(folder, tmp_path, monkeypatch, caplog):
-    write = FORMATS["csv"].writer
+    write = csv_rows.write_csv
 
     def full(labelled, target):
         if labelled.slide.name == "a":
             raise OSError(28, "No space left on device")
         write(labelled, target)
 
-    monkeypatch.setitem(FORMATS, "csv", replace(FORMATS["csv"], writer=full))
+    monkeypatch.setattr(csv_rows, "write_csv", full)
     (folder / "b.h5ad").unlink()
     assert main(["export", str(folder), "-o", str(tmp_path / "out")]) == 1
     assert "a.h5ad: No space left on device" in caplog.text

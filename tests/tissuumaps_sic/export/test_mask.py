@@ -13,7 +13,8 @@ from making.labels import labelled, plan, write_grid_h5ad
 
 from tissuumaps_sic.annotation.classes import SeedClass
 from tissuumaps_sic.annotation.runs import Labelled
-from tissuumaps_sic.export import ExportError, write_mask
+from tissuumaps_sic.export.errors import ExportError
+from tissuumaps_sic.export.mask import write_mask
 from tissuumaps_sic.slides.regions import cells_of, regions_of, scale_of
 
 # The viewer lists the positive class, 1, first.

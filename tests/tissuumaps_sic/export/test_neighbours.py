@@ -20,7 +20,9 @@ from tissuumaps_sic.annotation.runs import label
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.cli import main
-from tissuumaps_sic.export import FORMATS, ExportError, ExportOptions, find_regions
+from tissuumaps_sic.export.annotations import find_regions
+from tissuumaps_sic.export.errors import ExportError
+from tissuumaps_sic.export.formats import FORMATS, ExportOptions
 from tissuumaps_sic.export.pieces import pieces_of
 from tissuumaps_sic.slidefile.areas.files import read_areas
 from tissuumaps_sic.slides.regions import Region
@@ -457,6 +459,26 @@ def test_a_killed_move_leaves_the_store_readable(ring, tmp_path, monkeypatch, sp
         FORMATS["lazyslide"].write(ring, store)
     assert set(spatialdata.read_zarr(store).tables) == {"resnet_tiles", "sic_tiles"}
     assert not list(tmp_path.glob(".*"))
+
+
+def test_what_was_there_is_kept_where_a_new_element_cannot_take_its_place(tmp_path):
+    from tissuumaps_sic.export.lazyslide import _exchange
+
+    new, place, old = (tmp_path / name for name in ("new", "place", "old"))
+    place.mkdir()
+    (place / "theirs").touch()
+    with pytest.raises(FileNotFoundError):
+        _exchange(new, place, old)
+    assert content_of(tmp_path).keys() == {"place/theirs"}
+    # Killed between two names: the next one begins by putting it back.
+    place.rename(old)
+    with pytest.raises(FileNotFoundError):
+        _exchange(new, place, old)
+    assert content_of(tmp_path).keys() == {"place/theirs"}
+    new.mkdir()
+    (new / "ours").touch()
+    _exchange(new, place, old)
+    assert content_of(tmp_path).keys() == {"place/ours"}
 
 
 def test_stores_go_where_the_command_line_says(ring, tmp_path, capsys, monkeypatch):

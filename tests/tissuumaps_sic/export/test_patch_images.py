@@ -16,8 +16,9 @@ from PIL import Image
 from embedder.patches.reading import iter_patches
 from tissuumaps_sic.annotation.classes import SeedClass
 from tissuumaps_sic.cli import main
-from tissuumaps_sic.export import ExportError, write_patches
+from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.export.names import safe_names
+from tissuumaps_sic.export.patch_images import write_patches
 from tissuumaps_sic.slidefile.pixels.slide import Slide, open_slide
 from tissuumaps_sic.slidefile.pixels.source import SlideError
 

@@ -10,7 +10,8 @@ from making.embeddings import write_ramp
 from making.labels import CLASSES, labelled, plan, write_grid_h5ad
 from tissuumaps_schema.v01.project import Project
 
-from tissuumaps_sic.export import ExportError, write_project
+from tissuumaps_sic.export.errors import ExportError
+from tissuumaps_sic.export.project import write_project
 
 
 def shapes_of(project):

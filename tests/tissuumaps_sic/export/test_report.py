@@ -20,11 +20,11 @@ from PIL import Image
 from tissuumaps_sic.annotation.classes import SeedClass
 from tissuumaps_sic.annotation.effort import measure_effort, tell_effort
 from tissuumaps_sic.annotation.runs import Labelled
-from tissuumaps_sic.export import ExportError, write_html, write_pdf
+from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.export.picture import draw, scale_bar
 from tissuumaps_sic.export.report import ClassRow, make_report
-from tissuumaps_sic.export.report_html import to_html
-from tissuumaps_sic.export.report_pdf import _Page, to_pdf
+from tissuumaps_sic.export.report_html import to_html, write_html
+from tissuumaps_sic.export.report_pdf import _Page, to_pdf, write_pdf
 from tissuumaps_sic.slides.regions import regions_of, scale_of
 from tissuumaps_sic.slides.slide import open_slide_file
 from tissuumaps_sic.slides.umap import read_tissue

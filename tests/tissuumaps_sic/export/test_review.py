@@ -10,7 +10,7 @@ from shapely import Polygon, contains_xy
 
 from tissuumaps_sic.annotation.runs import label
 from tissuumaps_sic.annotation.session import Session
-from tissuumaps_sic.export import FORMATS
+from tissuumaps_sic.export.formats import FORMATS
 from tissuumaps_sic.slides.slide import open_slide_file
 
 

@@ -13,7 +13,8 @@ from tissuumaps_sic.annotation.runs import label
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.cli import main
-from tissuumaps_sic.export import ExportError, TrainingSet, add_slide, finish_set, open_set
+from tissuumaps_sic.export.errors import ExportError
+from tissuumaps_sic.export.training import TrainingSet, add_slide, finish_set, open_set
 from tissuumaps_sic.slides.slide import open_slide_file
 
 NAMES = [f"slide.{number}" for number in range(6)]

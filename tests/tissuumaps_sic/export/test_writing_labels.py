@@ -13,7 +13,9 @@ from making.labels import labelled
 from making.server import ask
 
 from tissuumaps_sic.annotation.store import editing
-from tissuumaps_sic.export import FORMATS, ExportError, write_labels
+from tissuumaps_sic.export.errors import ExportError
+from tissuumaps_sic.export.formats import FORMATS
+from tissuumaps_sic.export.h5ad import write_labels
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.viewer.endpoints import Server

@@ -36,6 +36,15 @@ def test_a_body_that_fails_leaves_the_file_and_nothing_else(tmp_path):
     assert names_in(tmp_path) == ["a.csv"]
 
 
+@pytest.mark.parametrize("name", [".", "folder"])
+def test_a_folder_is_no_file_to_be_written(tmp_path, name, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
+        write(Path(name))
+    assert names_in(tmp_path) == ["folder"]
+
+
 @posix
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444])
 def test_a_replaced_file_keeps_its_mode(tmp_path, mode):

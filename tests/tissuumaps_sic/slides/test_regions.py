@@ -151,6 +151,16 @@ def test_qupath_finds_annotations_with_class_colour_and_area_from_the_bounds_cor
     assert collection.bounds == (0, 0, 400, 400)
 
 
+def test_the_same_regions_are_the_same_bytes_packed_too(tmp_path):
+    scale = Scale((100, 100), (0.5, 0.5), (0.0, 0.0))
+    regions = regions_of(lattice(4, 4), np.arange(16) % 3, scale)
+    for name in ("a.geojson.gz", "b.geojson.gz"):
+        write_geojson(regions, CLASSES, scale, tmp_path / name)
+    packed = (tmp_path / "a.geojson.gz").read_bytes()
+    assert packed == (tmp_path / "b.geojson.gz").read_bytes()
+    assert packed[3:8] == bytes(5)  # neither a name nor a time
+
+
 @pytest.mark.parametrize("name", ["a.geojson", "a.geojson.gz"])
 def test_gdal_opens_the_annotations_as_a_second_reader(tmp_path, name):
     geopandas = pytest.importorskip("geopandas")

@@ -26,7 +26,7 @@ from tissuumaps_sic.annotation.store import load_session, save_session, session_
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.evaluation.evaluate import evaluate
 from tissuumaps_sic.evaluation.report import report
-from tissuumaps_sic.export import write_labels
+from tissuumaps_sic.export.h5ad import write_labels
 from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.slidefile.matrix import StoredMatrix

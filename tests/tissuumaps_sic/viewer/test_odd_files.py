@@ -18,7 +18,8 @@ from making.server import Client, ask, serving, unpack
 
 from tissuumaps_sic.annotation.runs import Labelled, cluster
 from tissuumaps_sic.annotation.store import load_session, session_path
-from tissuumaps_sic.export import ExportError, write_labels
+from tissuumaps_sic.export.errors import ExportError
+from tissuumaps_sic.export.h5ad import write_labels
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.slides.cache import SlideCache

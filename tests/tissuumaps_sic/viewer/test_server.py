@@ -17,7 +17,7 @@ from making.server import ask
 from tissuumaps_sic.annotation import actions, next_patches
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import editing, load_session, session_path
-from tissuumaps_sic.export import FORMATS
+from tissuumaps_sic.export.formats import FORMATS
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, METHODS
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
