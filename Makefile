@@ -15,7 +15,7 @@ $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	# The pip of an older Python takes three minutes to find versions that fit each other.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install $(INSTALL_OPTIONS) --quiet --disable-pip-version-check -e ".[embed,cluster,convert,dicom,pretrain,spatialdata,dev]"
+	$(BIN)/python -m pip install $(INSTALL_OPTIONS) --quiet --disable-pip-version-check -e ".[embed,cluster,convert,dicom,pretrain,spatialdata,docs,dev]"
 	touch $@
 
 # make demo [SLIDE=path/to/slide.svs] [OPTIONS="--slide-mpp 0.25"]: annotate the synthetic slide, or your own, in the
@@ -80,5 +80,11 @@ hunt: $(VENV)/.installed
 	cd tests && PYTHONPATH=. ../$(BIN)/python -m hostile.hunt --files $(FILES) --seed $(SEED)
 	SIC_REQUESTS=10000 $(BIN)/python -m pytest -q tests/tissuumaps_sic/viewer/test_safety.py
 
+# The guide, into site/: pages to be opened or served. A link or a name that leads nowhere ends it.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
+
+.PHONY: docs
+
 clean:
-	rm -rf $(VENV) tests/javascript/node_modules demo test-artifacts .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) tests/javascript/node_modules demo site test-artifacts .pytest_cache .mypy_cache .ruff_cache

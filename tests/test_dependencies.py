@@ -32,7 +32,7 @@ BASE = distributions(PROJECT["dependencies"])
 EXTRAS = {
     name: distributions(requirements)
     for name, requirements in PROJECT["optional-dependencies"].items()
-    if name != "dev"
+    if name not in ("dev", "docs")
 }
 
 
