@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
@@ -17,6 +17,9 @@ from tissuumaps_sic.annotation.classes import drop_repeated
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.session import Session, seed_vector
 from tissuumaps_sic.slides.slide import EmbeddedSlide
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +80,7 @@ def compare(slide: EmbeddedSlide, first: Session, second: Session) -> Agreement:
     SessionError
         When one has no labels.
     """
+    import pandas as pd
     from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
     named = [_names(slide, session) for session in (first, second)]
@@ -257,6 +261,8 @@ def _say(slide: EmbeddedSlide, session: Session) -> npt.NDArray[np.object_]:
 
 def _differ(said: list[npt.NDArray[np.object_]], n_patches: int) -> npt.NDArray[np.bool_]:
     """Return where some readers say one class and others another."""
+    import pandas as pd
+
     differ = np.zeros(n_patches, np.bool_)
     for place, one in enumerate(said):
         for other in said[place + 1 :]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import anndata
 import h5py
 import numpy as np
 import numpy.typing as npt
@@ -118,7 +117,9 @@ def _column(path: Path, file: h5py.File, name: str, n: int) -> npt.NDArray[Any] 
     for part in parts:
         if isinstance(part, h5py.Dataset):
             require_held(part, f"{path.name}: obs['{name}']")
-    return np.asarray(anndata.io.read_elem(column))
+    from anndata.io import read_elem  # a second, that a server is not to start later by
+
+    return np.asarray(read_elem(column))
 
 
 def _bytes(colors: npt.NDArray[Any] | None, n: int) -> npt.NDArray[np.uint8]:
