@@ -36,6 +36,11 @@ SLOW = (
     "embedder/encoders/test_checkpoints.py",
     "tissuumaps_sic/demo/test_synthetic.py",
     "test_docs.py",
+    "embedder/encoders/test_fine.py",
+    "embedder/encoders/test_foreign.py",
+    "tissuumaps_sic/commands/test_many.py",
+    "test_recipes.py",
+    "embedder/encoders/test_published.py",
     "hostile/test_hunt.py",
     "embedder/isolation/test_isolation.py",
     "tissuumaps_sic/viewer/test_command_line.py",
@@ -55,6 +60,10 @@ SLOW = (
     "embedder/patches/test_drawn.py",
     "embedder/embedding/test_plan.py",
     "embedder/files/test_convert.py",
+    "embedder/embedding/test_damage.py",
+    "embedder/embedding/test_writing.py",
+    "tissuumaps_sic/annotation/test_store.py",
+    "embedder/files/test_combine.py",
     "tissuumaps_sic/export/test_mask.py",
     "tissuumaps_sic/slides/test_regions.py",
     "tissuumaps_sic/export/test_report.py",
@@ -124,6 +133,13 @@ def small_h5ad(tmp_path) -> Path:
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: in a file that takes more than ten seconds")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leave out what `make quick` would deselect, before it imports torch and a browser in each process."""
+    if config.option.markexpr != "not slow":
+        return None
+    return True if str(collection_path.relative_to(TESTS)) in SLOW else None
 
 
 def pytest_collection_modifyitems(items):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
@@ -20,6 +19,9 @@ from tissuumaps_sic.annotation.session import Session, seed_vector
 
 if TYPE_CHECKING:
     from tissuumaps_sic.slides.slide import EmbeddedSlide
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +82,7 @@ def compare(slide: EmbeddedSlide, first: Session, second: Session) -> Agreement:
     SessionError
         When one has no labels.
     """
+    import pandas as pd
     from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
     named = [_names(slide, session) for session in (first, second)]
@@ -260,6 +263,8 @@ def _say(slide: EmbeddedSlide, session: Session) -> npt.NDArray[np.object_]:
 
 def _differ(said: list[npt.NDArray[np.object_]], n_patches: int) -> npt.NDArray[np.bool_]:
     """Return where some readers say one class and others another."""
+    import pandas as pd
+
     differ = np.zeros(n_patches, np.bool_)
     for place, one in enumerate(said):
         for other in said[place + 1 :]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,12 @@ from tissuumaps_sic.annotation.lending import Guest, Opener, flag_unlike, guests
 from tissuumaps_sic.annotation.patch_rows import SeedMap, pack
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.session import Session, seed_vector
-from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.labelling.progress import Progress, Stretch
 from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file
+
+if TYPE_CHECKING:
+    from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
 
 # Share of a slide's first run that is the reading of its embeddings.
 _READING = 0.15
@@ -348,6 +350,9 @@ def fit(
 
     Parameters and errors are those of `cluster`.
     """
+    # Not above: scikit-learn takes a second and a half, that a server is not to start later by.
+    from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
+
     y = seed_vector(slide, seeds)
     if guests and method != "refine":
         raise SessionError(

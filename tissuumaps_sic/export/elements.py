@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import shapely
 
 from tissuumaps_sic.annotation.runs import Labelled
@@ -91,6 +90,7 @@ def make_table(
     embeddings : bool, default=False
         Whether ``obsm["X_embedding"]`` holds what was clustered.
     """
+    import pandas as pd
     from anndata import AnnData
     from spatialdata.models import TableModel
 

@@ -9,12 +9,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-import pandas as pd
-from anndata.io import write_elem
 
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.annotation.store import editing
@@ -22,6 +20,9 @@ from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.slidefile.h5ad import open_h5ad, require_own, stamp_of
 from tissuumaps_sic.slidefile.writing import remove_left_behind, replacing
 from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file, patch_names_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # More than the HDF5 library takes for the structure around a few columns.
 _ROOM_BYTES = 2**19
@@ -44,6 +45,8 @@ def write_labels(labelled: Labelled, target: Path) -> None:
     BusyError
         When other processes keep this one from the slide's own file.
     """
+    from anndata.io import write_elem
+
     slide = labelled.slide
     made = tell_run(labelled)
     # Before a gigabyte is copied.
@@ -98,6 +101,8 @@ def tell_run(labelled: Labelled) -> str:
 
 def label_columns(labelled: Labelled) -> pd.DataFrame:
     """Return labels as columns of n_patches rows, categorical over the classes' names."""
+    import pandas as pd
+
     names = pd.Index([each.name for each in labelled.classes], dtype=object)
     columns = pd.DataFrame(
         {
@@ -147,6 +152,9 @@ def _as_os_error(target: Path) -> Iterator[None]:
 
 def _put_columns(obs: Any, columns: pd.DataFrame) -> None:
     """Add columns to the obs of an open h5ad, in place of older ones of the same names."""
+    import pandas as pd
+    from anndata.io import write_elem
+
     order = [name for name in obs.attrs["column-order"] if name not in columns]
     for name in columns:
         if name in obs:
