@@ -22,6 +22,7 @@ TESTS = Path(__file__).parent
 SLOW = (
     "browser/test_annotating.py",
     "embedder/cluster/test_cluster.py",
+    "test_guide.py",
     "browser/test_tools.py",
     "embedder/commands/test_cli.py",
     "embedder/encoders/test_encoders.py",

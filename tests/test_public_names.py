@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+import embedder
+import tissuumaps_sic
+from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.annotation.store import save_session
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("embedder", "tissuumaps_sic")
 HEAVY = ("anndata", "h5py", "matplotlib", "numpy", "pandas", "sklearn", "torch")
@@ -42,6 +47,30 @@ def test_a_package_imports_nothing_heavy_until_it_is_asked(package):
     code = f"import sys, {package}; print(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
     assert not set(HEAVY) & set(ran.stdout.split())
+
+
+def test_files_are_named_by_texts_too(small_h5ad, tmp_path):
+    from making.files import write_small_h5ad
+
+    seeds = tmp_path / "seeds.csv"
+    seeds.write_text("patch,class\nsmall_0_0,a\nsmall_1408_0,b\n")
+    slide = tissuumaps_sic.open_slide_file(str(small_h5ad))
+    found = tissuumaps_sic.read_seeds(str(seeds), slide, positive="a")
+    assert found is not None
+    assert embedder.check(str(small_h5ad)) == embedder.check(small_h5ad)
+    assert len(tissuumaps_sic.folder_table([str(small_h5ad)])) == 1
+    session = tissuumaps_sic.label(slide, Session.new(slide).seed(["small_0_0"], 1).seed(["small_1408_0"], 0))
+    kept = small_h5ad.with_suffix(".sic.json")
+    save_session(kept, session.session)
+    assert tissuumaps_sic.load_session(str(kept), slide).seeds
+    tissuumaps_sic.export_slide(str(small_h5ad), str(tmp_path / "out.csv"), format_="csv", session=str(kept))
+    assert (tmp_path / "out.csv").read_text().startswith("patch,")
+    manifest = tissuumaps_sic.write_bundle(str(small_h5ad), str(tmp_path / "a.zip"), with_image=False)
+    assert manifest is not None
+    tissuumaps_sic.unpack_bundle(str(tmp_path / "a.zip"), str(tmp_path / "there"))
+    other = write_small_h5ad(tmp_path / "there" / "small.h5ad")
+    there = tissuumaps_sic.open_slide_file(str(other))
+    assert tissuumaps_sic.receive_sessions(there, str(kept), name="Anna")
 
 
 @pytest.mark.parametrize("name", WITH_EXAMPLES)

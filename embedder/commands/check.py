@@ -10,15 +10,16 @@ HELP = "name every rule of the file contract that a file breaks"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="h5ads, or folders of some")
 
 
 def run(options: argparse.Namespace) -> int:
     """Check the files."""
     from embedder.files.checking import check_files
+    from tissuumaps_sic.slidefile.batch_command import find_h5ads
 
     broken = False
-    for path, problems in check_files(options.files):
+    for path, problems in check_files(path for path, _ in find_h5ads(options.files)):
         broken = broken or bool(problems)
         if not problems:
             print(f"{path}: follows the contract")

@@ -20,7 +20,7 @@ from embedder.isolation.child import Child, Limits
 
 def embed_slides(
     slides: Sequence[SlideInput | Path],
-    folder: Path,
+    folder: Path | str,
     options: EmbedOptions | None = None,
     *,
     limits: Limits | None = None,
@@ -54,6 +54,7 @@ def embed_slides(
     OSError
         When the folder cannot be made.
     """
+    folder = Path(folder)
     options = options or EmbedOptions()
     items = as_inputs(slides)
     folder.mkdir(parents=True, exist_ok=True)

@@ -294,8 +294,8 @@ class Encoder:
         import torch
 
         if torch.device(self.device).type == "cpu":
-            # One patch, by the network as it is, and of one whose input is of any size a part: where bfloat16 is
-            # a twentieth as fast, a whole one takes it seconds, and a minute on a busy machine.
+            # One patch, by the network as it is, or a part of one where any size will do: where bfloat16 is a
+            # twentieth as fast, a whole one takes seconds, and a minute on a busy machine.
             edge = _GLANCE if self.spec.input_size is None else None
             first = self._compare(patches[:1, :edge, :edge], None, self._forward_as_it_is)
             if first.speed_ratio is not None and first.speed_ratio < _HOPELESS:

@@ -81,7 +81,9 @@ class _Grid:
     last: npt.NDArray[np.float64]
 
 
-def add_embedding(base: Path, other: Path, *, name: str | None = None, replace: bool = False) -> Added:
+def add_embedding(
+    base: Path | str, other: Path | str, *, name: str | None = None, replace: bool = False
+) -> Added:
     """Put the embeddings of another file of the same slide into a file, as ``obsm['X_<name>']``.
 
     Each patch of `base` gets the embedding of the patch of `other` whose centre is nearest; of equals, the
@@ -115,6 +117,7 @@ def add_embedding(base: Path, other: Path, *, name: str | None = None, replace: 
     OSError
         A file cannot be read or written. `base` is then, as with the other errors, what it was.
     """
+    base, other = Path(base), Path(other)
     try:
         # The lock of `embed`: two at a time would each leave out what the other adds.
         with leases.hold_lock(base.parent / leases.hidden_name(base.stem, ".lock")) as lock:

@@ -91,8 +91,8 @@ class _Found:
 
 
 def convert(
-    source: Path,
-    target: Path,
+    source: Path | str,
+    target: Path | str,
     *,
     mpp: float | None = None,
     patch_size0: float | None = None,
@@ -142,6 +142,7 @@ def convert(
     OSError
         A file cannot be read or written. What was there is as it was.
     """
+    source, target = Path(source), Path(target)
     found = _finite(source, _read(source, table), drop_nan=drop_nan)
     found = replace(
         found,

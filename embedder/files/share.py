@@ -50,8 +50,8 @@ class Shared:
 
 
 def share(
-    source: Path,
-    folder: Path,
+    source: Path | str,
+    folder: Path | str,
     *,
     key: bytes | None = None,
     rename: bool = False,
@@ -109,6 +109,7 @@ def share(
     copy is of it, and the shift, and so can who has a copy that was not shifted; only who has neither of
     these and no key can undo neither.
     """
+    source, folder = Path(source), Path(folder)
     if (rename or shift) and key is None:
         raise WrongUseError("a new name or a shift needs a secret key; give one with --key FILE")
     if key is not None:

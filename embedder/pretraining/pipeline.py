@@ -32,7 +32,7 @@ _PROBE_BATCH = 64
 
 
 def pretrain(
-    slides: Sequence[SlideInput | Path], folder: Path, options: PretrainOptions | None = None
+    slides: Sequence[SlideInput | Path], folder: Path | str, options: PretrainOptions | None = None
 ) -> PretrainResult:
     """Train an encoder on the tissue of slides, and compare it with what it started from.
 
@@ -64,6 +64,7 @@ def pretrain(
     KeyboardInterrupt
         Passed on after the step under way was finished and saved.
     """
+    folder = Path(folder)
     options = options or PretrainOptions()
     options.check()
     items = as_inputs(slides)

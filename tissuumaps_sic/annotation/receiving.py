@@ -87,7 +87,7 @@ class Received:
     kept: Path | None = None
 
 
-def receive_sessions(slide: EmbeddedSlide, sent: Path, *, name: str | None = None) -> list[Received]:
+def receive_sessions(slide: EmbeddedSlide, sent: Path | str, *, name: str | None = None) -> list[Received]:
     """Take the sessions of a slide out of what a reader sent, and put them beside the slide.
 
     Parameters
@@ -106,6 +106,7 @@ def receive_sessions(slide: EmbeddedSlide, sent: Path, *, name: str | None = Non
     OSError
         When the folder cannot be written.
     """
+    sent = Path(sent)
     with _open_sent(sent) as (files, slides):
         found = [(file, load_session(file, slide)) for file in _choose(slide, files, slides)]
     if not found:

@@ -68,7 +68,7 @@ class Seeds:
 
 
 def read_seeds(
-    path: Path,
+    path: Path | str,
     slide: EmbeddedSlide,
     *,
     positive: str | None = None,
@@ -106,6 +106,7 @@ def read_seeds(
         When the file cannot be read or does not fit the slide. Of a CSV, a line is refused that names no
         patch of the slide, or gives a patch another class than an earlier line does.
     """
+    path = Path(path)
     if is_session(path):
         if renaming:
             raise SessionError(f"{path.name}: is a session, whose classes are its own; leave --classes out")

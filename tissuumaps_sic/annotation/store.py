@@ -68,7 +68,7 @@ def is_session_name(name: str) -> bool:
     return bool(re.fullmatch(r"[^\W][\w -]{0,39}", name)) and name == name.strip()
 
 
-def load_session(path: Path, slide: EmbeddedSlide) -> Session:
+def load_session(path: Path | str, slide: EmbeddedSlide) -> Session:
     """Read a session and see that it belongs to the slide.
 
     Raises
@@ -76,6 +76,7 @@ def load_session(path: Path, slide: EmbeddedSlide) -> Session:
     SessionFileError
         When the file is damaged, or was made on other patches.
     """
+    path = Path(path)
     try:
         document = read_document(path)
         # Rows that are of other patches tell nothing, so this comes first.

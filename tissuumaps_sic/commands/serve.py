@@ -15,7 +15,7 @@ HELP = "serve a folder of embedded slides in TissUUmaps"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
-    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of h5ads that is shown")
     add_address(parser)
 
 

@@ -113,11 +113,11 @@ class Unpacked:
 
 
 def write_bundle(
-    h5ad: Path,
-    target: Path,
+    h5ad: Path | str,
+    target: Path | str,
     *,
     mpp: float = DEFAULT_MPP,
-    image: Path | None = None,
+    image: Path | str | None = None,
     with_image: bool = True,
     session: str | None = None,
     progress: Progress | None = None,
@@ -144,6 +144,8 @@ def write_bundle(
     BundleError, SessionError, SlideError, SlideFileError, OSError
         When something cannot be read or written, or there is no image.
     """
+    h5ad, target = Path(h5ad), Path(target)
+    image = None if image is None else Path(image)
     slide = open_slide_file(h5ad)
     stretch = Stretch.whole(progress)
     # Beside the target, which has the room.
@@ -192,7 +194,7 @@ def name_folder(bundle: Path) -> Path:
     return bundle.with_name(f"{name}.slides")
 
 
-def unpack_bundle(bundle: Path, folder: Path, *, progress: Progress | None = None) -> Unpacked:
+def unpack_bundle(bundle: Path | str, folder: Path | str, *, progress: Progress | None = None) -> Unpacked:
     """Unpack a bundle; what is there already is left alone where it is the same, and so is every session.
 
     Parameters
@@ -210,6 +212,7 @@ def unpack_bundle(bundle: Path, folder: Path, *, progress: Progress | None = Non
     OSError
         When something cannot be read or written.
     """
+    bundle, folder = Path(bundle), Path(folder)
     stretch = Stretch.whole(progress).part(0.0, 1.0, "Unpacking")
     try:
         with ZipFile(bundle) as archive:

@@ -81,7 +81,9 @@ def _find_sessions(folder: Path) -> dict[str, list[str]]:
         return {}
 
 
-def folder_table(h5ads: Iterable[Path], *, session: str | None = None, workers: int = 1) -> pd.DataFrame:
+def folder_table(
+    h5ads: Iterable[Path | str], *, session: str | None = None, workers: int = 1
+) -> pd.DataFrame:
     """Return a table of slides: a row for each slide and session, columns as `list_columns` has them.
 
     Parameters
@@ -93,7 +95,7 @@ def folder_table(h5ads: Iterable[Path], *, session: str | None = None, workers: 
     """
     import pandas as pd
 
-    rows = read_folder(h5ads, session=session, workers=workers)
+    rows = read_folder(map(Path, h5ads), session=session, workers=workers)
     kinds = {str: "object", int: "Int64", float: "float64"}
     return pd.DataFrame(
         {

@@ -270,11 +270,11 @@ FORMATS = {
 
 
 def export_slide(
-    h5ad: Path,
-    target: Path,
+    h5ad: Path | str,
+    target: Path | str,
     *,
     format_: str,
-    session: Path | None = None,
+    session: Path | str | None = None,
     options: ExportOptions | None = None,
 ) -> None:
     """Write the labels of one slide's session in one of `FORMATS`.
@@ -293,6 +293,8 @@ def export_slide(
     ExportError, SessionError, SlideFileError, OSError
         When something cannot be read, replayed or written.
     """
+    h5ad, target = Path(h5ad), Path(target)
+    session = None if session is None else Path(session)
     FORMATS[format_].write(open_labelled(h5ad, session), target, options)
 
 

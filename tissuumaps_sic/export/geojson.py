@@ -22,7 +22,7 @@ def write_geojson(
     regions: Sequence[Region],
     classes: Sequence[SeedClass],
     scale: Scale,
-    target: Path,
+    target: Path | str,
     *,
     marks: Sequence[Mark] = (),
 ) -> None:
@@ -47,6 +47,7 @@ def write_geojson(
     OSError
         When the file cannot be written.
     """
+    target = Path(target)
     with replacing(target) as temporary, _open(temporary, compressed=target.suffix == ".gz") as file:
         file.write('{"type": "FeatureCollection", "features": [')
         for place, region in enumerate(regions):

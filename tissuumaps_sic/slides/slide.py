@@ -200,7 +200,7 @@ def spacing_of(centres: npt.NDArray[np.float64]) -> float:
     return float(steps.min()) if steps.size else 1.0
 
 
-def open_slide_file(path: Path, embedding: str = MAIN) -> EmbeddedSlide:
+def open_slide_file(path: Path | str, embedding: str = MAIN) -> EmbeddedSlide:
     """Open an embedding of one slide.
 
     Parameters
@@ -220,6 +220,7 @@ def open_slide_file(path: Path, embedding: str = MAIN) -> EmbeddedSlide:
         When the file is missing, damaged, or holds no dense embeddings, no centres, or no embedding of that
         name.
     """
+    path = Path(path)
     for _ in range(_ATTEMPTS):
         try:
             before = stamp_of(path)

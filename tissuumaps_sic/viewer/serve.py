@@ -185,6 +185,9 @@ def _list_projects(folder: Path, first: str | None) -> list[Path]:
     NothingToServeError
         When there are none.
     """
+    if not folder.is_dir():
+        told = "is a file; give the folder that it is in" if folder.exists() else "there is no such folder"
+        raise NothingToServeError(f"{folder}: {told}")
     # What a link leads out of the folder is not shown.
     projects = {
         path

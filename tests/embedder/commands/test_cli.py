@@ -35,6 +35,14 @@ def test_an_unknown_encoder_is_one_line_with_those_that_are_known(tmp_path, capl
     assert len(caplog.records) == 1
 
 
+def test_check_takes_folders(small_h5ad, capsys):
+    assert main(["check", str(small_h5ad)]) == 1
+    told = capsys.readouterr().out
+    assert told.startswith(f"{small_h5ad}: ")
+    assert main(["check", str(small_h5ad.parent)]) == 1
+    assert capsys.readouterr().out == told
+
+
 def test_check_names_the_broken_rules(tmp_path, capsys):
     (tmp_path / "a.h5ad").write_text("nothing")
     assert main(["check", str(tmp_path / "a.h5ad")]) == 1

@@ -79,6 +79,11 @@ def end(*arguments):
         ),
         (["run", "small.h5ad", "--positive", "a"], "--positive: is of a file of seeds; give that too"),
         (["serve", "empty", "--no-browser"], "empty: holds no h5ad and no .tmap project; embed a slide into"),
+        (["serve", "nowhere", "--no-browser"], "nowhere: there is no such folder"),
+        (
+            ["serve", "small.sic.json", "--no-browser"],
+            "small.sic.json: is a file; give the folder that it is in",
+        ),
         (["export", "small.h5ad", "--mpp", "1", "--downsample", "8"], "not allowed with"),
         (["compare", "small.h5ad", "--sessions", "a"], "expected 2 arguments"),
         (["compare", "small.h5ad", "--sessions", "a", "b/c"], "'b/c': a session's name is of letters"),

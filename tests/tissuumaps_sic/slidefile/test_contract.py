@@ -345,3 +345,15 @@ def test_what_a_file_only_declares_is_never_read(h5ad, place):
         file.create_dataset(place, shape, kind, chunks=(64, *shape[1:]), compression="gzip")
         file[place].attrs.update(attributes)
     assert [each.rule for each in check(h5ad)] == ["sizes"]
+
+
+def test_a_file_that_anndata_wrote_again_is_told_how_to_be_written(h5ad):
+    adata = anndata.read_h5ad(h5ad)
+    adata.write_h5ad(h5ad)
+    (problem,) = [each for each in check(h5ad) if each.rule == "obs-umap_rgb"]
+    assert "categorical, which AnnData makes of texts" in problem.what
+    # And doing what it says mends it.
+    adata = anndata.read_h5ad(h5ad)
+    adata.obs["umap_rgb"] = adata.obs["umap_rgb"].astype(object)
+    adata.write_h5ad(h5ad, convert_strings_to_categoricals=False)
+    assert not [each for each in check(h5ad) if each.rule == "obs-umap_rgb"]

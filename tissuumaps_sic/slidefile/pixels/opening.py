@@ -139,6 +139,12 @@ def _closing(path: Path, slide: Source | openslide.OpenSlide | None) -> Iterator
         raise SlideError(f"{path.name!r} cannot be read {explain(path, error)}") from error
 
 
+def _tell_kind(path: Path) -> str | None:
+    if path.suffix == ".h5ad":  # which may well be whole
+        return f"a file of embeddings; `tissuumaps-sic serve {path.parent}` shows it"
+    return tell_kind(path)
+
+
 def _open_by_vips(path: Path, tiff: Tiff | None, refusal: str) -> VipsSource:
     """Open what OpenSlide does not."""
     levels = find_levels(path, tiff)
@@ -149,7 +155,7 @@ def _open_by_vips(path: Path, tiff: Tiff | None, refusal: str) -> VipsSource:
             raise SlideError(f"{path.name!r} {reason}")
         if page is not None and (names_missing_codec(refusal) or page.compression not in COMPRESSIONS):
             raise codec_error(path, page, refusal)
-        kind = tell_kind(path) if page is None else None
+        kind = _tell_kind(path) if page is None else None
         if kind is not None:
             raise SlideError(f"{path.name!r} is no slide; it is {kind}")
         told = f"{refusal}; " if refusal else ""

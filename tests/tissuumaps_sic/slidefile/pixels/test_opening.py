@@ -5,6 +5,7 @@ import json
 import os
 import re
 
+import h5py
 import numpy as np
 import openslide
 import pytest
@@ -674,4 +675,12 @@ def test_what_is_no_slide_is_called_by_its_name(tmp_path, content, kind):
     path = tmp_path / "slide.svs"
     path.write_bytes(content)
     with pytest.raises(SlideError, match=rf"'slide\.svs' is no slide; it is .*{kind}"):
+        open_source(path)
+
+
+def test_a_file_of_embeddings_is_no_slide_and_no_damaged_file(tmp_path):
+    path = tmp_path / "slide.h5ad"
+    with h5py.File(path, "w"):
+        pass
+    with pytest.raises(SlideError, match=r"'slide\.h5ad' is no slide; it is a file of embeddings; `.* serve"):
         open_source(path)
