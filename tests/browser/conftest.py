@@ -86,8 +86,8 @@ def folder(demo_folder, place):
 
 
 @pytest.fixture
-def viewer(browser, server, folder, request):
-    """The demo, opened; of a test that fails a picture is kept."""
+def fresh(browser, server, folder, request):
+    """The demo, opened in a page of the test's own; of a test that fails a picture is kept."""
     with looking(browser, folder, server.address(folder / "demo.tmap")) as viewer:
         yield viewer
         if request.node.failed:
@@ -96,7 +96,7 @@ def viewer(browser, server, folder, request):
 
 @pytest.fixture(scope="module")
 def opened(browser, server, demo_folder):
-    """The demo, opened once for a file of tests; `anew` is what they take."""
+    """The demo, opened once for a file of tests; `viewer` is what they take."""
     with server.place() as folder:
         shutil.copytree(demo_folder, folder, dirs_exist_ok=True)
         with looking(browser, folder, server.address(folder / "demo.tmap")) as viewer:
@@ -104,13 +104,13 @@ def opened(browser, server, demo_folder):
 
 
 @pytest.fixture
-def anew(opened, request):
-    """As `viewer`, for what needs no page of its own: a session of the test's own in a page of the file's."""
-    opened.begin_anew()
+def viewer(opened, demo_folder, request):
+    """As `fresh`, in the page of the file's other tests, which find nothing that one has left."""
+    opened.begin_anew(demo_folder)
     yield opened
     if request.node.failed:
         opened.keep_picture(ARTIFACTS, request.node.name)
-        opened.open()  # whatever it left
+        opened.leave()
     complaints, opened.complaints[:] = list(opened.complaints), []
-    assert not opened.repeated_ids
+    assert request.node.failed or not opened.repeated_ids
     assert not complaints, complaints

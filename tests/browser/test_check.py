@@ -366,7 +366,7 @@ def test_axe_finds_nothing_serious_in_a_check_and_large_text_is_not_cut_off(labe
     begin(viewer)
     assert faults_of(viewer) == []
     answer(viewer, 12)
-    viewer.page.add_style_tag(content="html { font-size: 150% }")
+    viewer.evaluate("document.documentElement.style.fontSize = '150%'")
     viewer.wait_for_frame()
     viewer.keep_picture(ARTIFACTS, "check_asks_150")
     leave(viewer)

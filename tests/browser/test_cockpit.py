@@ -131,7 +131,8 @@ def test_a_double_click_seeds_once_and_tells_nothing_of_tissuumaps(viewer):
     assert "Fullscreen on double click" not in viewer.page.inner_text("body")
 
 
-def test_a_slide_opens_on_its_tissue_with_three_steps_and_reopens_on_its_labels(viewer):
+def test_a_slide_opens_on_its_tissue_with_three_steps_and_reopens_on_its_labels(fresh):
+    viewer = fresh
     middle = viewer.adata.obsm["spatial"][400]
     assert viewer.evaluate("SIC.app.view") == "slide"
     assert viewer.canvas_alpha(*middle) == 0

@@ -14,11 +14,11 @@ from tissuumaps_sic.cli import main
 
 
 @pytest.fixture
-def clipboard(anew):
+def clipboard(viewer):
     """What Chromium's clipboard holds, which the page may write and the test may read."""
-    context = anew.page.context
+    context = viewer.page.context
     context.grant_permissions(["clipboard-read", "clipboard-write"])
-    yield lambda: anew.evaluate("navigator.clipboard.readText()")
+    yield lambda: viewer.evaluate("navigator.clipboard.readText()")
     context.clear_permissions()
 
 
@@ -37,8 +37,7 @@ def wait_for_line(viewer):
     return viewer.page.input_value("#sic-command-line")
 
 
-def test_labels_and_an_export_are_copied_as_commands_that_give_them(anew, clipboard, monkeypatch):
-    viewer = anew
+def test_labels_and_an_export_are_copied_as_commands_that_give_them(viewer, clipboard, monkeypatch):
     click_seeds(viewer, some_seeds(viewer))
     viewer.run()
     shown = viewer.layer["names"]
@@ -62,8 +61,7 @@ def test_labels_and_an_export_are_copied_as_commands_that_give_them(anew, clipbo
     viewer.wait()
 
 
-def test_a_seed_after_the_run_leaves_no_command_of_these_labels_and_the_page_says_so(anew, clipboard):
-    viewer = anew
+def test_a_seed_after_the_run_leaves_no_command_of_these_labels_and_the_page_says_so(viewer, clipboard):
     click_seeds(viewer, some_seeds(viewer))
     viewer.run()
     viewer.click_patch(40)
@@ -73,8 +71,7 @@ def test_a_seed_after_the_run_leaves_no_command_of_these_labels_and_the_page_say
     assert not viewer.page.query_selector("#sic-command")
 
 
-def test_where_the_browser_refuses_the_clipboard_the_command_is_selected_to_be_copied(anew):
-    viewer = anew
+def test_where_the_browser_refuses_the_clipboard_the_command_is_selected_to_be_copied(viewer):
     # As on a page that is neither of this machine nor https.
     viewer.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true })")
     click_seeds(viewer, some_seeds(viewer))
@@ -91,8 +88,7 @@ def test_where_the_browser_refuses_the_clipboard_the_command_is_selected_to_be_c
     viewer.evaluate("delete navigator.clipboard")
 
 
-def test_suggestions_and_a_second_opinion_are_copied_as_commands(anew, clipboard, monkeypatch, capsys):
-    viewer = anew
+def test_suggestions_and_a_second_opinion_are_copied_as_commands(viewer, clipboard, monkeypatch, capsys):
     click_seeds(viewer, some_seeds(viewer))
     viewer.run()
 

@@ -43,7 +43,8 @@ def chosen(viewer):
     return viewer.page.eval_on_selector("#sic-embedding", "each => each.selectedOptions[0].text")
 
 
-def test_an_embedding_is_chosen_beside_run_and_is_remembered(viewer):
+def test_an_embedding_is_chosen_beside_run_and_is_remembered(fresh):
+    viewer = fresh
     adata = viewer.adata
     main, wide = adata.X, adata.obsm["X_efficientnet-lite0_1mpp"]
     assert main.dtype == wide.dtype == np.float16
@@ -86,7 +87,8 @@ def test_an_embedding_is_chosen_beside_run_and_is_remembered(viewer):
     assert boxes["run"]["y"] < boxes["opacity"]["y"] < boxes["embedding"]["y"]
 
 
-def test_an_embedding_that_is_gone_is_not_offered_and_the_last_labels_stay(viewer):
+def test_an_embedding_that_is_gone_is_not_offered_and_the_last_labels_stay(fresh):
+    viewer = fresh
     for row, label in ((60, 0), (700, 1)):
         viewer.choose(label)
         viewer.click_patch(row)

@@ -338,7 +338,7 @@ def test_a_check_shuts_the_gallery_and_keeps_it_shut(viewer):
 def test_axe_finds_nothing_serious_in_the_gallery(viewer, text):
     open_class(viewer)
     if text != 100:
-        viewer.page.add_style_tag(content="html { font-size: 150% }")
+        viewer.evaluate("document.documentElement.style.fontSize = '150%'")
         viewer.wait_for_frame()
     assert faults_of(viewer) == []
     box, room = viewer.page.locator("#sic-gallery").evaluate(

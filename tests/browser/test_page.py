@@ -22,7 +22,8 @@ HANDLERS = """() => Object.fromEntries(Object.entries(tmapp.ISS_viewer.events)
     .map(([event, handlers]) => [event, handlers.length]).filter(([, number]) => number))"""
 
 
-def test_nothing_of_tissuumaps_is_replaced_and_nothing_is_left_behind(viewer, browser):
+def test_nothing_of_tissuumaps_is_replaced_and_nothing_is_left_behind(fresh, browser):
+    viewer = fresh
     click_seeds(viewer, some_seeds(viewer))
     viewer.run()
     viewer.press("regions")

@@ -3,14 +3,7 @@
 import json
 
 import numpy as np
-import pytest
 from viewer import ARTIFACTS
-
-
-@pytest.fixture
-def viewer(anew):
-    return anew
-
 
 COLOR = "document.getElementById('SIC_painted')?.getAttribute('fill')"
 

@@ -7,11 +7,6 @@ from test_annotating import click_seeds, some_seeds
 from viewer import ARTIFACTS
 
 
-@pytest.fixture
-def viewer(anew):
-    return anew
-
-
 def place_of(viewer, row):
     return viewer.screen(*viewer.adata.obsm["spatial"][row])
 

@@ -132,6 +132,7 @@ def test_the_picture_turns_with_the_slide(labelled, what):  # noqa: F811
         assert inside.sum() > 50
         assert (labels_seen(viewer, places)[inside] == before[inside]).mean() > 0.99
         viewer.keep_picture(ARTIFACTS, f"turned_{what}_{degrees}")
+    viewer.leave()
 
 
 def test_the_colours_of_patches_are_those_that_tissuumaps_shows(labelled):  # noqa: F811

@@ -17,9 +17,9 @@ DROP = """([name, text]) => {
 
 
 @pytest.fixture
-def drawn(anew, tmp_path):
+def drawn(viewer, tmp_path):
     """Boxes around patches of the demo, as QuPath exports them, with the rows of the first one's."""
-    places = anew.adata.obsm["spatial"]
+    places = viewer.adata.obsm["spatial"]
     left, top = places.min(axis=0) - 128
     right, bottom = places.max(axis=0) + 128
     middle = [(left + right) / 2, (top + bottom) / 2]
@@ -61,8 +61,7 @@ def counts(viewer):
     )
 
 
-def test_a_file_is_dropped_its_classes_mapped_and_all_of_it_undone_at_once(anew, drawn):
-    viewer = anew
+def test_a_file_is_dropped_its_classes_mapped_and_all_of_it_undone_at_once(viewer, drawn):
     drop(viewer, drawn)
     assert viewer.error is None
     shown = {name: (n, becomes) for name, n, becomes in rows(viewer)}
@@ -97,8 +96,7 @@ def test_a_file_is_dropped_its_classes_mapped_and_all_of_it_undone_at_once(anew,
     assert len(viewer.seeds) == n_stroma + n_tumour
 
 
-def test_a_file_is_chosen_and_cancelled_and_new_classes_come_with_their_colours(anew, drawn):
-    viewer = anew
+def test_a_file_is_chosen_and_cancelled_and_new_classes_come_with_their_colours(viewer, drawn):
     with viewer.page.expect_file_chooser() as chooser:
         viewer.page.click("#sic-seed-file-open")
     chooser.value.set_files(drawn)
@@ -118,8 +116,7 @@ def test_a_file_is_chosen_and_cancelled_and_new_classes_come_with_their_colours(
     assert viewer.error is None
 
 
-def test_less_inside_gives_more_and_a_file_that_is_none_says_so(anew, drawn, tmp_path):
-    viewer = anew
+def test_less_inside_gives_more_and_a_file_that_is_none_says_so(viewer, drawn, tmp_path):
     drop(viewer, drawn)
     first = viewer.page.inner_text("#sic-seed-file-seeds")
     viewer.page.select_option("#sic-seed-file-inside", label="100 %")

@@ -1,6 +1,8 @@
 """What a person does in the viewer, for tests: open, click a patch, drag, press a button, read the panel."""
 
+import filecmp
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -65,18 +67,30 @@ def shared_server(root: Path, **options):
     with served(root, **options) as (_, first):
         base = first.rpartition("/")[0]
 
+        shown = []
+
         @contextmanager
         def place():
-            """A folder for one test; hidden from the next, whose list of slides is of all that is served."""
+            """A folder for one test; alone meanwhile, since its list of slides is of all that is served."""
             folder = root / f"test{next(numbers)}"
+            others, shown[:] = shown[:], [folder]
+            for each in others:
+                _hide(each)
             folder.mkdir()
             yield folder
-            folder.rename(root / f".{folder.name}")
+            _hide(folder)
+            for each in others:
+                each.with_name(f".{each.name}").rename(each)
+            shown[:] = others
 
         def address(project):
             return f"{base}/{project.name}?path={project.parent.relative_to(root)}"
 
         yield SimpleNamespace(root=root, place=place, address=address)
+
+
+def _hide(folder):
+    folder.rename(folder.with_name(f".{folder.name}"))
 
 
 @contextmanager
@@ -129,18 +143,29 @@ class Viewer:
         self.page = page
         self.folder = folder
         self.address = address
+        self.size = page.viewport_size
         self.server = server
         self.host = urlsplit(address).netloc
         self.name = Path(urlsplit(address).path).stem
         self.session = ""
-        self._sessions = count()
+        self._read = None, None
+        self._spellings = count(1)
+        self._under_way = set()
         self.complaints = []
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", lambda request: self._note(request.url))
+        page.on("request", self._note)
+        page.on("requestfinished", self._note_end)
+        page.on("requestfailed", self._note_end)
 
-    def _note(self, url):
-        if urlsplit(url).scheme in ("http", "https", "ws") and urlsplit(url).netloc != self.host:
-            self.complaints.append(f"asked for {url}")
+    def _note(self, request):
+        asked = urlsplit(request.url)
+        if asked.scheme in ("http", "https", "ws") and asked.netloc != self.host:
+            self.complaints.append(f"asked for {request.url}")
+        if request.method == "POST":
+            self._under_way.add(request)
+
+    def _note_end(self, request):
+        self._under_way.discard(request)
 
     @property
     def h5ad(self) -> Path:
@@ -152,33 +177,77 @@ class Viewer:
 
     @property
     def adata(self):
-        return anndata.read_h5ad(self.h5ad)
+        """The slide's file as it is now; not to be written to."""
+        now = self.h5ad.stat()
+        if self._read[0] != (self.h5ad, now.st_mtime_ns, now.st_size):
+            self._read = (self.h5ad, now.st_mtime_ns, now.st_size), anndata.read_h5ad(self.h5ad)
+        return self._read[1]
 
     def open(self):
         self.page.goto(self.address)
+        self._under_way.clear()
         self.wait()
         self.show_all()
 
     def reload(self):
         self.page.reload()
+        self._under_way.clear()
         self.wait()
         self.show_all()
 
-    def begin_anew(self):
-        """Begin a session and be as a page just opened: no seeds, and nothing chosen or open.
+    def begin_anew(self, kept: Path):
+        """Be as a page just opened; to open one takes a processor some five seconds.
 
-        Opening a page takes several seconds of a processor.
+        The files are as those of a folder, what pages store is forgotten, and the plugin is opened again.
         """
-        self.session = f"test{next(self._sessions)}"
-        self.begin_session(self.session)
-        self.choose(1)
-        self.press("tool-brush")
-        while self.evaluate("SIC.app.brush") > 1:
-            self.page.keyboard.press(",")
-        self.press("tool-lasso")
-        self.evaluate("document.activeElement.blur()")
-        self.page.mouse.move(0, 0)
+        self.page.unroute_all()
+        self.page.set_viewport_size(self.size)
+        self.session = ""
+        if self.page.url != self.address or not self.evaluate("Boolean(window.SIC?.app?.state)"):
+            self._put_back(kept)
+            self.open()
+            return
+        self.evaluate("SIC.close()")
+        # From near, a part of the slide would be noted as looked at.
         self.show_all()
+        while self._under_way:  # what is sent at the end, and written
+            self.page.wait_for_timeout(20)
+        self._put_back(kept)
+        # A browser keeps what modules remember by their address, so that they come by another spelling of it.
+        number = next(self._spellings)
+        letters = enumerate("plugins")
+        spelt = "".join(f"%{ord(each):x}" if number >> place & 1 else each for place, each in letters)
+        self.evaluate(
+            """(spelt) => {
+                localStorage.clear();
+                sessionStorage.clear();
+                document.documentElement.style.fontSize = "";
+                regionUtils.deleteAllRegions();
+                SIC = undefined;
+                const script = document.createElement("script");
+                script.src = `/${spelt}/SIC.js`;
+                script.onload = () => SIC.init(interfaceUtils.addPluginAccordion("SIC", SIC.name, true));
+                document.head.append(script);
+            }""",
+            spelt,
+        )
+        self.page.mouse.move(0, 0)
+        self.wait()
+        self.show_all()
+
+    def leave(self):
+        """Leave the page: something of it was changed that opening the plugin again does not mend."""
+        self.page.goto("about:blank")
+
+    def _put_back(self, kept):
+        """Make the folder's files those of another one, and leave those as they are that nobody changed."""
+        for path in self.folder.iterdir():
+            if not (kept / path.name).exists():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in kept.iterdir():
+            mine = self.folder / path.name
+            if not mine.exists() or not filecmp.cmp(path, mine):
+                shutil.copy2(path, mine)
 
     @property
     def repeated_ids(self):

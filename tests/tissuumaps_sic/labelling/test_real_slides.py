@@ -30,6 +30,8 @@ def embed(slide, folder, *options):
         "--no-umap",
         "--min-tissue",
         "0",
+        "--precision",
+        "float32",
     ]
     subprocess.run([*command, *options], check=True)
     return folder / f"{slide.stem}.h5ad"
