@@ -100,13 +100,16 @@ def opened(browser, server, demo_folder):
     with server.place() as folder:
         shutil.copytree(demo_folder, folder, dirs_exist_ok=True)
         with looking(browser, folder, server.address(folder / "demo.tmap")) as viewer:
+            viewer.is_new = True
             yield viewer
 
 
 @pytest.fixture
 def viewer(opened, demo_folder, request):
     """As `fresh`, in the page of the file's other tests, which find nothing that one has left."""
-    opened.begin_anew(demo_folder)
+    if not opened.is_new:
+        opened.begin_anew(demo_folder)
+    opened.is_new = False
     yield opened
     if request.node.failed:
         opened.keep_picture(ARTIFACTS, request.node.name)
