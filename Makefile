@@ -83,7 +83,7 @@ hunt: $(VENV)/.installed
 
 # The guide, into site/: pages to be opened or served. A link or a name that leads nowhere ends it.
 docs: $(VENV)/.installed
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 .PHONY: docs
 

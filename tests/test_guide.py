@@ -110,7 +110,7 @@ def test_commands_and_extras_that_are_spoken_of_exist(page):
     for target in re.findall(r"`make ([a-z]+)`", text):
         known = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         # Of the next change.
-        assert target in {*known, "paper"}, target
+        assert target in known, target
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -287,7 +287,7 @@ def test_every_message_of_the_troubleshooting_page_is_in_the_source():
 def site(tmp_path_factory):
     """The guide, built strictly."""
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "--quiet", "build", "--strict", "--site-dir", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     built = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert built.returncode == 0, built.stdout + built.stderr
     return folder
@@ -322,3 +322,8 @@ def test_pictures_are_small_and_the_readme_leads_somewhere():
     assert (DOCS / "demo.gif").stat().st_size < 2e6
     for target in re.findall(r"\]\(([^)#]+)", PAGES["README.md"].read_text()):
         assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_the_figure_of_the_guide_is_that_of_the_benchmarks():
+    figure = "figure_2.png"
+    assert (ROOT / "docs" / figure).read_bytes() == (ROOT / "benchmarks" / figure).read_bytes()
