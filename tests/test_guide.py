@@ -109,7 +109,6 @@ def test_commands_and_extras_that_are_spoken_of_exist(page):
         assert set(extras.split(",")) <= PROJECT["optional-dependencies"].keys()
     for target in re.findall(r"`make ([a-z]+)`", text):
         known = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-        # Of the next change.
         assert target in known, target
 
 
