@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SLIDE ?=
 OPTIONS ?=
-INSTALL ?= -m pip install --quiet --disable-pip-version-check
+SIC_INSTALL ?= -m pip install --quiet --disable-pip-version-check
 # Modules are compiled once, whatever the machine has set: a server starts in 4 seconds instead of 10, and tests start
 # some two hundred programs.
 unexport PYTHONDONTWRITEBYTECODE
@@ -16,7 +16,7 @@ $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	# The pip of an older Python takes three minutes to find versions that fit each other.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python $(INSTALL) -e ".[embed,cluster,convert,dicom,pretrain,spatialdata,docs,dev]"
+	$(BIN)/python $(SIC_INSTALL) -e ".[embed,cluster,convert,dicom,pretrain,spatialdata,docs,dev]"
 	touch $@
 
 # make demo [SLIDE=path/to/slide.svs] [OPTIONS="--slide-mpp 0.25"]: annotate the synthetic slide, or your own, in the

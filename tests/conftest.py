@@ -145,7 +145,7 @@ def pytest_ignore_collect(collection_path, config):
     """Leave out what `make quick` would deselect, before it imports torch and a browser in each process."""
     if config.option.markexpr != "not slow":
         return None
-    return True if str(collection_path.relative_to(TESTS)) in SLOW else None
+    return True if collection_path.relative_to(TESTS).as_posix() in SLOW else None
 
 
 def pytest_collection_modifyitems(items):
@@ -153,7 +153,8 @@ def pytest_collection_modifyitems(items):
     rank = {}
     for item in items:
         path = item.path.relative_to(TESTS)
-        places = [SLOW.index(str(each)) for each in (path, *path.parents) if str(each) in SLOW]
+        names = [each.as_posix() for each in (path, *path.parents)]
+        places = [SLOW.index(name) for name in names if name in SLOW]
         if places:
             item.add_marker("slow")
         if os.environ.get("CI") and any(path.is_relative_to(each) for each in TRIED_TWICE):

@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
     from tissuumaps_sic.slidefile.batch_command import find_h5ads
 
     broken = False
-    for path, problems in check_files(path for path, _ in find_h5ads(options.files)):
+    for path, problems in check_files([path for path, _ in find_h5ads(options.files)]):
         broken = broken or bool(problems)
         if not problems:
             print(f"{path}: follows the contract")

@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.partial import Partial
 from embedder.encoders.fine import CellPlan
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 # 1.4 to 2 times as fast as 32 (benchmarks/README.md); what its memory does not hold is run in parts.
 _BATCH_SIZE = 32
 _BATCH_SIZE_OF_GPU = 128
+_PIXELS_OF_GPU = 128 * 256**2
 
 
 def make_encoder(options: EmbedOptions) -> Encoder:
@@ -50,7 +53,11 @@ def choose_batch_size(encoder: Encoder, options: EmbedOptions) -> int:
     """Return how many patches go through the encoder in one pass."""
     if options.batch_size is not None:
         return options.batch_size
-    return _BATCH_SIZE if encoder.device == "cpu" else _BATCH_SIZE_OF_GPU
+    # Measured on CUDA alone, and only there is a batch that memory does not hold run in parts.
+    if encoder.device.partition(":")[0] != "cuda":
+        return _BATCH_SIZE
+    # Of larger patches fewer, so that what waits in memory stays the same.
+    return int(np.clip(_PIXELS_OF_GPU // options.patch_size**2, _BATCH_SIZE, _BATCH_SIZE_OF_GPU))
 
 
 def log_advice(encoder: Encoder, options: EmbedOptions) -> None:
@@ -74,6 +81,12 @@ def _note_damage(tally: Tally, indices: Integers, partial: Partial) -> None:
     tally.look_at(indices)
     if tally.damaged.any():
         partial.notes["damage"] = tally.to_notes()
+
+
+def _note_memory(encoder: Encoder, partial: Partial) -> None:
+    """Keep how many patches the device's memory was found to hold."""
+    if encoder.at_once != partial.notes.get("at_once"):
+        partial.note(at_once=encoder.at_once)
 
 
 def embed_patches(
@@ -103,6 +116,8 @@ def embed_patches(
     if partial.done:
         log.info("%s: going on after %d patches of an earlier run", slide.name, partial.done)
     progress(partial.done, len(grid))
+    # As it was for what is done, and of this slide alone: memory that was full may be free for the next.
+    encoder.at_once = partial.notes.get("at_once")
 
     def save(indices: Integers, started: Any) -> None:
         features = encoder.fetch(started)
@@ -118,6 +133,7 @@ def embed_patches(
                 choice = encoder.choose_precision(patches, cells=cells)
                 partial.note(choice=asdict(choice))
             started = encoder.start(patches, precision=choice.precision, cells=cells)
+            _note_memory(encoder, partial)
             # A GPU works on this batch while the one before it is written.
             if waiting is not None:
                 save(*waiting)

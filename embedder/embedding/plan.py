@@ -20,6 +20,7 @@ from embedder.embedding.request import SlideInput
 from embedder.embedding.results import refuse_names
 from embedder.embedding.slide import count_bytes, count_bytes_beside
 from embedder.encoders.network import Encoder
+from embedder.encoders.spec import EncoderError
 from embedder.isolation.child import Child, Limits, LostError
 from embedder.isolation.program import tell_stage
 from embedder.patches.damage import Tally
@@ -209,7 +210,7 @@ def _measure(item: SlideInput, encoder: Encoder, options: EmbedOptions, *, timed
         cells = plan_cells(encoder, options)
         width = count_bytes(encoder.dimension, cells, options) + count_bytes_beside(cells)
         return _Measured(len(grid), speed, width, encoder.precision)
-    except (SlideError, TilingError) as error:
+    except (SlideError, TilingError, EncoderError) as error:
         return " ".join(str(error).split())
     except OSError as error:
         return os_reason(error, item.path)

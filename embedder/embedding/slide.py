@@ -32,6 +32,7 @@ from embedder.embedding.results import SlideResult
 from embedder.embedding.umap import fit_umap, srgb_hex
 from embedder.encoders.fine import CellPlan
 from embedder.encoders.network import Encoder
+from embedder.encoders.spec import EncoderError
 from embedder.isolation.program import Progress, tell_stage
 from embedder.patches.damage import Tally
 from embedder.patches.grid import PatchGrid, TilingError
@@ -88,7 +89,7 @@ def embed_slide(
         return SlideResult(str(path), "failed", f"{path}: {error}")
     except leases.LockedError as error:
         return SlideResult(str(path), "skipped", f"{path}: {error}")
-    except (SlideError, TilingError, ContractError) as error:
+    except (SlideError, TilingError, ContractError, EncoderError) as error:
         return SlideResult(str(path), "failed", _name_slide(path, str(error)))
     except OSError as error:
         return SlideResult(str(path), "failed", f"{path}: {_explain_os_error(error, h5ad)}")

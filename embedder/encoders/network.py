@@ -120,6 +120,9 @@ class Encoder:
     choice : Choice or None
         The precision, once it is settled: at once where it was asked for, else by `choose_precision` or by
         the first `encode`.
+    at_once : int or None
+        The most patches that the device's memory was found to hold at once; None while any number did. It can
+        change the last bit, so that who goes on with a slide sets what it had.
     """
 
     def __init__(
@@ -151,8 +154,7 @@ class Encoder:
             ) from error
         # By precision, by the size of a patch and by its cells: a frozen network is made for one.
         self._forwards: dict[tuple[str, int, int, CellPlan | None], Forward] = {}
-        # The most patches that the device's memory holds at once; None while any number did.
-        self._at_once: int | None = None
+        self.at_once: int | None = None
 
     @property
     def precision(self) -> str:
@@ -245,7 +247,10 @@ class Encoder:
                 "give uint8 of shape (n, rows, columns, 3)"
             )
         precision = precision or self.choose_precision(patches, cells=cells).precision
-        forward = self._forward(precision, patches, cells)
+        try:
+            forward = self._forward(precision, patches, cells)
+        except torch.OutOfMemoryError as error:
+            raise self._too_large() from error
         with torch.inference_mode(), _keep_float32_exact():
             return self._run(forward, patches)
 
@@ -254,26 +259,31 @@ class Encoder:
         import torch
 
         while True:
-            at_once = min(self._at_once or len(patches), len(patches))
+            at_once = min(self.at_once or len(patches), len(patches))
             pieces = [patches[start : start + at_once] for start in range(0, len(patches), at_once)]
             try:
                 parts = [forward(self._to_device(piece)) for piece in pieces]
                 return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
                 if at_once == 1:
-                    raise EncoderError(
-                        f"{self.name} does not fit into the free memory of {self.device}, not even with one "
-                        "patch at a time; end what else runs there, or choose a smaller encoder, --precision "
-                        "bfloat16, or --device cpu"
-                    ) from error
+                    raise self._too_large() from error
             # Not in the handler: what failed there is held by its traceback.
             parts = []
-            self._at_once = at_once // 2
+            self.at_once = at_once // 2
             torch.cuda.empty_cache()
             log.info(
                 "%s has too little memory for %d patches at once: going on with %d",
-                *(self.device, at_once, self._at_once),
+                *(self.device, at_once, self.at_once),
             )
+
+    def _too_large(self) -> EncoderError:
+        return EncoderError(
+            f"{self.name} does not fit into the free memory of {self.device}, not even with one patch at a "
+            "time; end what else runs there, or choose a smaller encoder, --precision bfloat16, or "
+            "--device cpu"
+        )
 
     def fetch(self, started: Started) -> Features:
         """Bring what `start` began to memory."""
@@ -318,10 +328,18 @@ class Encoder:
                     features[precision] = self.fetch(forward(batch)).pooled
                     seconds[precision] = min(self._seconds(forward, batch) for _ in range(_WARM_UP_PASSES))
             except RuntimeError as error:  # a device without bfloat16 says so here
+                if _is_out_of_memory(error):
+                    if len(patches) == 1:
+                        raise self._too_large() from error
+                    break
                 if precision == "float32":
                     raise
                 log.debug("bfloat16 cannot be used on %s: %s", self.device, error)
                 return Choice("float32", "auto")
+        if len(seconds) < 2:
+            # By fewer patches; not in the handler, whose traceback holds what failed.
+            torch.cuda.empty_cache()
+            return self._compare(patches[: len(patches) // 2], cells, make)
         ratio = seconds["float32"] / seconds["bfloat16"]
         cosine = _find_least_cosine(features["float32"], features["bfloat16"])
         chosen = "bfloat16" if ratio >= _WORTH and cosine >= _LEAST_COSINE else "float32"
@@ -472,6 +490,14 @@ def _fit(patches: torch.Tensor, spec: EncoderSpec) -> torch.Tensor:
             patches = (resized + 0.5).floor().clamp(0, 255)
     inner = slice(spec.margin, spec.margin + spec.input_size)
     return patches[:, :, inner, inner]
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether a device's memory was full, which its libraries say in their own words."""
+    import torch
+
+    told = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in told or "ALLOC_FAILED" in told
 
 
 def _keep_float32_exact() -> Any:

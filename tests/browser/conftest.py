@@ -110,10 +110,12 @@ def viewer(opened, demo_folder, request):
     if not opened.is_new:
         opened.begin_anew(demo_folder)
     opened.is_new = False
+    assert opened.page.query_selector("#sic-tour") is None
     yield opened
+    repeated = opened.repeated_ids
     if request.node.failed:
         opened.keep_picture(ARTIFACTS, request.node.name)
         opened.leave()
     complaints, opened.complaints[:] = list(opened.complaints), []
-    assert request.node.failed or not opened.repeated_ids
+    assert not repeated
     assert not complaints, complaints

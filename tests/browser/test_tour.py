@@ -49,6 +49,18 @@ def test_the_tour_leads_through_the_panel_and_is_closed_for_good(browser, server
         assert len(set(seen)) == len(seen) == 6
         page.click("#sic-tour-back")
         assert title(viewer) == seen[-2]
+        # Where somebody has folded a part, that part is shown.
+        page.click("#sic-tour-back")
+        page.click("[data-group=View] > summary")
+        page.wait_for_function(
+            "document.querySelector('#sic-tour-frame').getBoundingClientRect().height < 40"
+        )
+        folded, frame = (
+            page.locator(each).bounding_box() for each in ("[data-group=View]", "#sic-tour-frame")
+        )
+        assert abs(frame["y"] - folded["y"]) < 2
+        page.click("[data-group=View] > summary")
+        page.click("#sic-tour-next")
         # One does what it says meanwhile.
         page.keyboard.press("2")
         assert viewer.evaluate("SIC.app.active") == viewer.evaluate("SIC.app.state.listed[1]")
@@ -63,6 +75,7 @@ def test_the_tour_leads_through_the_panel_and_is_closed_for_good(browser, server
         page.keyboard.press("Enter")
         page.wait_for_selector("#sic-tour")
         assert title(viewer) == seen[0]
+        assert viewer.evaluate("document.activeElement.id") == "sic-tour-next"
         page.keyboard.press("Escape")
         assert page.query_selector("#sic-tour") is None
 

@@ -77,11 +77,13 @@ def shared_server(root: Path, **options):
             for each in others:
                 _hide(each)
             folder.mkdir()
-            yield folder
-            _hide(folder)
-            for each in others:
-                each.with_name(f".{each.name}").rename(each)
-            shown[:] = others
+            try:
+                yield folder
+            finally:
+                _hide(folder)
+                for each in others:
+                    each.with_name(f".{each.name}").rename(each)
+                shown[:] = others
 
         def address(project):
             return f"{base}/{project.name}?path={project.parent.relative_to(root)}"
@@ -223,8 +225,9 @@ class Viewer:
         letters = enumerate("plugins")
         spelt = "".join(f"%{ord(each):x}" if number >> place & 1 else each for place, each in letters)
         self.evaluate(
-            """(spelt) => {
+            """([spelt, hasTour]) => {
                 localStorage.clear();
+                if (!hasTour) localStorage.setItem("SIC.tour", "closed");
                 sessionStorage.clear();
                 document.documentElement.style.fontSize = "";
                 regionUtils.deleteAllRegions();
@@ -234,7 +237,7 @@ class Viewer:
                 script.onload = () => SIC.init(interfaceUtils.addPluginAccordion("SIC", SIC.name, true));
                 document.head.append(script);
             }""",
-            spelt,
+            [spelt, self.has_tour],
         )
         self.page.mouse.move(0, 0)
         self.wait()

@@ -18,10 +18,9 @@ from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.session import Session, seed_vector
 
 if TYPE_CHECKING:
-    from tissuumaps_sic.slides.slide import EmbeddedSlide
-
-if TYPE_CHECKING:
     import pandas as pd
+
+    from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 
 @dataclass(frozen=True, eq=False)

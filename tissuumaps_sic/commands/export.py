@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tissuumaps_sic.commands.options import FORMATS, add_files, add_json, pick_given
 from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked, make_absolute
 from tissuumaps_sic.slidefile.batch_command import (
+    CLUSTERING,
     find_h5ads,
     prepare_processes,
     print_one,
@@ -292,7 +293,7 @@ class _Exporter:
         from tissuumaps_sic.export.formats import FORMATS
 
         writer = "tissuumaps_sic.export.patch_images" if self.classes else FORMATS[self.format_].module
-        return "tissuumaps_sic.annotation.runs", writer
+        return "tissuumaps_sic.annotation.runs", CLUSTERING, writer
 
     def plan(self, path: Path, output: Path | None, *, one: bool, in_folder: bool) -> BatchItem:
         """Return what is to be done of a slide: what it depends on, and what is made."""

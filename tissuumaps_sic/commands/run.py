@@ -13,7 +13,13 @@ from tissuumaps_sic.commands.options import FORMATS, add_files, add_json, pick_g
 from tissuumaps_sic.labelling.methods import METHODS, Method
 from tissuumaps_sic.labelling.progress import Progress, bar
 from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked, make_absolute
-from tissuumaps_sic.slidefile.batch_command import find_h5ads, prepare_processes, print_one, run_batch
+from tissuumaps_sic.slidefile.batch_command import (
+    CLUSTERING,
+    find_h5ads,
+    prepare_processes,
+    print_one,
+    run_batch,
+)
 from tissuumaps_sic.slidefile.console import as_wrong_use, read_share, read_within
 from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes, read_machines
@@ -130,7 +136,7 @@ def run(options: argparse.Namespace) -> int:
     format_ = _format(options, one=one)
     from tissuumaps_sic.export.formats import FORMATS
 
-    prepare_processes(paths, options, "tissuumaps_sic.commands.batch", FORMATS[format_].module)
+    prepare_processes(paths, options, "tissuumaps_sic.commands.batch", CLUSTERING, FORMATS[format_].module)
     if read_machines(options).elsewhere:
         # As the slides' own, which `work_through` sees to.
         for name in ("seeds", "source"):

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from tissuumaps_sic.commands.options import add_files, add_json
 from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked
-from tissuumaps_sic.slidefile.batch_command import find_h5ads, prepare_processes, print_one, run_batch
+from tissuumaps_sic.slidefile.batch_command import (
+    CLUSTERING,
+    find_h5ads,
+    prepare_processes,
+    print_one,
+    run_batch,
+)
 from tissuumaps_sic.slidefile.console import as_wrong_use, read_count
 from tissuumaps_sic.slidefile.errors import WrongUseError
 from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_processes, read_machines
@@ -68,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     """Draw patches, read answers, or tell how good the labels are; a slide that fails is told."""
     _require_sense(options)
     files = list(find_h5ads(options.files))
-    prepare_processes([path for path, _ in files], options, "tissuumaps_sic.verification.check")
+    prepare_processes([path for path, _ in files], options, "tissuumaps_sic.verification.check", CLUSTERING)
     from tissuumaps_sic.annotation.records import SessionError
     from tissuumaps_sic.annotation.store import session_path
 

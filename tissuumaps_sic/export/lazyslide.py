@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import shutil
 import tempfile
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,8 @@ def write_lazyslide(
     """
     import zarr
 
+    if store.is_dir():
+        _put_back(store)
     there = list_elements(store) if store.is_dir() else None
     if there is None:
         raise ExportError(
@@ -159,21 +163,35 @@ def _move_in(elements: dict[str, Any], kinds: dict[str, str], store: Path, zarr_
         root = zarr.open_group(store, mode="r+", use_consolidated=False)
         for name, kind in kinds.items():
             root.require_group(kind)
-            # Not in the folder that is removed: where it cannot be put back, it is still there.
-            old = store.with_name(f".{store.stem}-{kind}-{name}.old")
-            _exchange(made / kind / name, store / kind / name, old)
+            _exchange(made / kind / name, store / kind / name, _find_free(store, kind, name))
         with quiet():
             # What reads the store's summary finds them from here on.
             zarr.consolidate_metadata(store)
 
 
+def _find_free(store: Path, kind: str, name: str) -> Path:
+    """Return where an element is put aside: not in a folder that is removed, for it may be needed again."""
+    names = (f".{store.name}-{kind}-{name}{number}.old" for number in ("", *(f"~{n}" for n in count(1))))
+    return next(path for path in map(store.with_name, names) if not path.exists())
+
+
+def _put_back(store: Path) -> None:
+    """Put back what an export that was killed has put aside; tell where there is another in its place."""
+    prefix = f".{store.name}-"
+    for old in sorted(store.parent.glob(f"{glob.escape(prefix)}*.old")):
+        kind, _, name = old.name.removeprefix(prefix).removesuffix(".old").partition("-")
+        place = store / kind / name.partition("~")[0]
+        if place.exists():
+            log.warning(
+                "%s: an export that was ended took it out of %s; remove it if nothing of it is missed",
+                *(old, store.name),
+            )
+        elif place.parent.is_dir():
+            old.rename(place)
+
+
 def _exchange(new: Path, place: Path, old: Path) -> None:
     """Put a folder where another may be, and that one aside; if it cannot be put there all is as it was."""
-    if old.exists():  # of a process that was killed between two names
-        if place.exists():
-            shutil.rmtree(old)
-        else:
-            old.rename(place)
     if place.exists():
         place.rename(old)
     try:

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from tissuumaps_sic.slidefile.pool import load_early
 
 log = logging.getLogger(__name__)
 
+# The module that runs load when they are at it, and which takes a process seconds.
+CLUSTERING = "tissuumaps_sic.labelling.clustering"
 # Yields the lines that are printed of a file that has a report.
 Tell = Callable[[Outcome], Iterator[str]]
 
@@ -75,10 +78,19 @@ def refuse_twins(items: Sequence[BatchItem]) -> None:
 
 
 def prepare_processes(paths: Sequence[Path], options: argparse.Namespace, *modules: str) -> None:
-    """Begin to load what the processes of `run_batch` need, where it will have several; see `load_early`."""
+    """Begin to load what the processes of `run_batch` need, where it will have several; see `load_early`.
+
+    Where this process does the work, it loads all of it before: libraries that are loaded while a slide is
+    worked on would not be held to one thread there.
+    """
     machines = read_machines(options)
-    if not machines.elsewhere and min(len(paths), machines.workers or choose_workers(paths)) > 1:
+    if machines.elsewhere:
+        return
+    if min(len(paths), machines.workers or choose_workers(paths)) > 1:
         load_early(*modules)
+    else:
+        for name in modules:
+            import_module(name)
 
 
 def print_one(item: Task, worked: Worked | LeftOut, tell: Tell, *, as_json: bool) -> int:

@@ -213,6 +213,30 @@ def test_a_batch_that_memory_does_not_hold_is_run_in_parts(patches, monkeypatch,
     assert asked[6:] == [5, 2]
 
 
+def test_the_trial_of_bfloat16_is_of_fewer_patches_where_memory_is_short(patches, monkeypatch):
+    encoder = make_encoder("auto", norm=False)
+    monkeypatch.setattr(network, "_HOPELESS", 0)
+    compare, asked = encoder._forward, []
+
+    def make(*key):
+        forward = compare(*key)
+
+        def limited(batch):
+            asked.append(len(batch))
+            if len(batch) > 2:
+                raise RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate")
+            return forward(batch)
+
+        return limited
+
+    monkeypatch.setattr(encoder, "_forward", make)
+    choice = encoder.choose_precision(patches)
+    # It was measured, and not taken for a device without bfloat16.
+    assert choice.speed_ratio is not None
+    assert asked[:2] == [8, 4]
+    assert set(asked[2:]) == {2}
+
+
 def test_a_network_too_large_for_one_patch_says_what_to_do(patches, monkeypatch):
     encoder = make_encoder("float32")
     limit_memory(encoder, monkeypatch, most=0)

@@ -461,24 +461,34 @@ def test_a_killed_move_leaves_the_store_readable(ring, tmp_path, monkeypatch, sp
     assert not list(tmp_path.glob(".*"))
 
 
-def test_what_was_there_is_kept_where_a_new_element_cannot_take_its_place(tmp_path):
-    from tissuumaps_sic.export.lazyslide import _exchange
+def test_what_was_there_is_kept_where_a_new_element_cannot_take_its_place(tmp_path, caplog):
+    from tissuumaps_sic.export.lazyslide import _exchange, _find_free, _put_back
 
-    new, place, old = (tmp_path / name for name in ("new", "place", "old"))
-    place.mkdir()
+    store, new = tmp_path / "a.zarr", tmp_path / "new"
+    place = store / "shapes" / "sic-regions"
+    place.mkdir(parents=True)
     (place / "theirs").touch()
+    theirs = {"a.zarr/shapes/sic-regions/theirs"}
     with pytest.raises(FileNotFoundError):
-        _exchange(new, place, old)
-    assert content_of(tmp_path).keys() == {"place/theirs"}
-    # Killed between two names: the next one begins by putting it back.
-    place.rename(old)
-    with pytest.raises(FileNotFoundError):
-        _exchange(new, place, old)
-    assert content_of(tmp_path).keys() == {"place/theirs"}
+        _exchange(new, place, _find_free(store, "shapes", "sic-regions"))
+    assert content_of(tmp_path).keys() == theirs
+    # Killed between two names: the next one begins by putting it back, and into no other store.
+    place.rename(_find_free(store, "shapes", "sic-regions"))
+    (tmp_path / "a.sdata" / "shapes").mkdir(parents=True)
+    _put_back(tmp_path / "a.sdata")
+    assert not content_of(tmp_path / "a.sdata")
+    _put_back(store)
+    assert content_of(tmp_path).keys() == theirs
+    # Another has been written in its place since: both stay, and that is told.
+    shutil.copytree(place, old := _find_free(store, "shapes", "sic-regions"))
+    _put_back(store)
+    assert content_of(old)
+    assert "remove it if nothing of it is missed" in caplog.text
     new.mkdir()
     (new / "ours").touch()
-    _exchange(new, place, old)
-    assert content_of(tmp_path).keys() == {"place/ours"}
+    _exchange(new, place, _find_free(store, "shapes", "sic-regions"))
+    assert {path.name for path in place.iterdir()} == {"ours"}
+    assert content_of(old)
 
 
 def test_stores_go_where_the_command_line_says(ring, tmp_path, capsys, monkeypatch):

@@ -18,7 +18,7 @@ const ANSWERS = /^([1-9]|s|Shift-n)$/; // a key that is held answers once
 function take(name, isRepeat) {
   if (isRepeat && (app.card || app.gallery) && ANSWERS.test(name)) return true;
   return (name === "Escape" && (closeCommand() || cancelPainting())) || takeGalleryKey(name) || takeCardKey(name)
-    || (name === "Escape" && closeTour());
+    || (name === "Escape" && !app.busy && !app.error && !viewer.isDrawingRegions() && closeTour());
 }
 
 /** Begin; returns how to stop that. */

@@ -32,13 +32,23 @@ let box = null;
 /** @type {HTMLElement | null} */
 let frame = null;
 
-export const startTour = () => show({ tour: 0, areKeysOpen: false });
+/** Begin it, for somebody who asked. */
+export function startTour() {
+  show({ tour: 0, areKeysOpen: false });
+  document.getElementById("sic-tour-next")?.focus({ preventScroll: true });
+}
 
 /** Close it, for good; returns whether it was open. */
 export function closeTour() {
   if (app.tour === null) return false;
-  localStorage.setItem(SEEN, "closed");
+  const hadFocus = box?.contains(document.activeElement);
   show({ tour: null });
+  if (hadFocus) viewer.container().focus({ preventScroll: true });
+  try {
+    localStorage.setItem(SEEN, "closed");
+  } catch {
+    // A browser that keeps nothing shows it again.
+  }
   return true;
 }
 
@@ -56,12 +66,14 @@ export function followTour() {
   ];
   window.addEventListener("resize", placeSoon);
   document.addEventListener("scroll", placeSoon, true);
+  document.addEventListener("toggle", placeSoon, true); // a part of the panel was folded
   if (isWanted()) update({ tour: 0 });
   draw();
   return () => {
     for (const stop of stops) stop();
     window.removeEventListener("resize", placeSoon);
     document.removeEventListener("scroll", placeSoon, true);
+    document.removeEventListener("toggle", placeSoon, true);
     remove();
   };
 }
@@ -98,7 +110,7 @@ function draw() {
 /** What it points at, or the part of the panel that hides it while it is folded; null where it is about the slide. */
 function findSeen() {
   const { at } = STOPS[app.tour ?? 0], target = at ? document.querySelector(at) : null;
-  return target?.getClientRects().length ? target : target?.closest("details") ?? null;
+  return target?.checkVisibility() ? target : target?.closest("details") ?? null;
 }
 
 /** Once the panel is as it will be. */
