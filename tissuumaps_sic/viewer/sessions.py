@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from importlib import import_module
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ from tissuumaps_sic.annotation.lending import lend
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.scheme import FILE, find_scheme, write_scheme
 from tissuumaps_sic.annotation.session import Session
+from tissuumaps_sic.slidefile.batch_command import CLUSTERING
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.verification.check import require_question
 from tissuumaps_sic.viewer.access import Reach, require_no_link
@@ -40,10 +44,17 @@ from tissuumaps_sic.viewer.tables import page_tables
 
 def open_session(shared: Shared, reach: Reach, request: OpenRequest) -> Header:
     """Return a session's state, a new one where there is none yet, with `page_tables` and `page_facts`."""
+    _load_clustering()
     slide = shared.opened.slide(reach.h5ad)
     session = shared.opened.session(slide, request.session)
     state = shared.opened.state(slide, session, request)
     return {**state, "tables": page_tables(), "facts": page_facts(slide, reach)}
+
+
+def _load_clustering() -> None:
+    """Begin to load what the first run needs, a second and a half of it, while somebody looks at the slide."""
+    if CLUSTERING not in sys.modules:
+        Thread(target=import_module, args=(CLUSTERING,), daemon=True).start()
 
 
 def change_session(shared: Shared, reach: Reach, request: ChangeRequest) -> Header:
