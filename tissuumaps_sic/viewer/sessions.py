@@ -52,7 +52,7 @@ def open_session(shared: Shared, reach: Reach, request: OpenRequest) -> Header:
 
 
 def _load_clustering() -> None:
-    """Begin to load what the first run needs, a second and a half of it, while somebody looks at the slide."""
+    """Begin to load what the first run needs, which takes seconds, while somebody looks at the slide."""
     if CLUSTERING not in sys.modules:
         Thread(target=import_module, args=(CLUSTERING,), daemon=True).start()
 
