@@ -171,7 +171,7 @@ def _move_in(elements: dict[str, Any], kinds: dict[str, str], store: Path, zarr_
 
 def _find_free(store: Path, kind: str, name: str) -> Path:
     """Return where an element is put aside: not in a folder that is removed, for it may be needed again."""
-    names = (f".{store.name}-{kind}-{name}{number}.old" for number in ("", *(f"~{n}" for n in count(1))))
+    names = (f".{store.name}-{kind}-{name}~{number}.old" for number in count(1))
     return next(path for path in map(store.with_name, names) if not path.exists())
 
 
