@@ -158,7 +158,8 @@ class Viewer:
         self._under_way = set()
         self.complaints = []
         if not self.has_tour:
-            page.add_init_script("localStorage.setItem('SIC.tour', 'closed')")
+            # A page that is blank, or shut in, has nowhere to keep it.
+            page.add_init_script("try { localStorage.setItem('SIC.tour', 'closed') } catch {}")
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", self._note)
         page.on("requestfinished", self._note_end)
