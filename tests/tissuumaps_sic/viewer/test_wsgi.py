@@ -62,7 +62,7 @@ def test_the_environment_says_how_a_folder_is_served(settings):
         ({"BEHIND_PROXY": "caddy"}, "caddy: is no address of a proxy"),
         ({"SUB_PATH": "a b"}, "a b: is no sub-path"),
         ({"PUBLIC": "0"}, "without a password"),
-        ({"FOLDER": "/nowhere"}, "holds no h5ad"),
+        ({"FOLDER": "/nowhere"}, "there is no such folder"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(settings, changed, told):
