@@ -97,7 +97,7 @@ def add_embedding(parser: argparse.ArgumentParser) -> None:
     add_device(parser, precision="of the encoder; auto measures whether bfloat16 is worth it")
     add_told(parser)
     parser.add_argument(
-        "--batch-size", type=read_count, help="patches in one pass of the encoder; 32, and 128 on a GPU"
+        "--batch-size", type=read_count, help="patches in one pass of the encoder; 32, and up to 128 by CUDA"
     )
     parser.add_argument("--storage", choices=("float32", "float16"), help="of the embeddings in the file")
     add_umap(parser)
