@@ -260,7 +260,7 @@ def test_two_classes_of_one_safe_name_have_folders_of_their_own(tmp_path):
 
 
 def test_the_command_line_goes_over_a_folder(ramp, tmp_path, monkeypatch, caplog, capsys):
-    monkeypatch.setattr("tissuumaps_sic.export.formats.replay", lambda slide, session: ramp)
+    monkeypatch.setattr("tissuumaps_sic.annotation.runs.replay", lambda slide, session: ramp)
     (tmp_path / "b.h5ad").write_bytes(b"no h5ad")
     (tmp_path / "b.sic.json").write_text("{}")
     command = ["export", str(tmp_path), "--patches", "Tumour", "--most", "2", "-o", str(tmp_path / "o")]
