@@ -13,7 +13,8 @@ from embedder.embedding.options import EmbedOptions
 from embedder.embedding.partial import Partial
 from embedder.encoders.fine import CellPlan
 from embedder.encoders.load import load_encoder
-from embedder.encoders.network import Choice, Encoder, choose_device
+from embedder.encoders.network import Encoder, choose_device
+from embedder.encoders.precision import Choice
 from embedder.encoders.told import Told
 from embedder.isolation.program import Progress
 from embedder.patches.damage import Tally

@@ -27,7 +27,8 @@ from tissuumaps_sic.slidefile.provenance import (
 if TYPE_CHECKING:
     from embedder.embedding.options import EmbedOptions
     from embedder.encoders.fine import CellPlan
-    from embedder.encoders.network import Choice, Encoder
+    from embedder.encoders.network import Encoder
+    from embedder.encoders.precision import Choice
     from embedder.patches.damage import Tally
 
 # What `tissue.tissue_mask` calls its own way of finding tissue.

@@ -1,77 +1,27 @@
-"""A network with its weights, run as fast as the machine allows without changing what it says.
-
-Three things make a convolutional network faster on a processor, and none changes an embedding beyond
-rounding: channels last in memory, batch normalisation folded into the convolutions (which tracing and
-freezing do), and bfloat16 where the processor has instructions for it. Which precision is faster is measured,
-not guessed, on the first patches of a run.
-"""
+"""A network with its weights, run as fast as the machine allows without changing what it says."""
 
 from __future__ import annotations
 
 import logging
-import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from embedder.encoders.fine import CellPlan, catch_output, make_reader, plan_cells
+from embedder.encoders.fine import CellPlan, plan_cells
+from embedder.encoders.forward import fetch, freeze, is_out_of_memory, keep_float32_exact, wrap
+from embedder.encoders.precision import WARM_UP_PATCHES, Choice, compare, take_first_look
 from embedder.encoders.spec import EncoderError, EncoderSpec
 from tissuumaps_sic.slidefile.arrays import Singles
 
 if TYPE_CHECKING:
     import torch
 
-    Started = tuple[torch.Tensor, ...]
-    Forward = Callable[[torch.Tensor], Started]
+    from embedder.encoders.forward import Forward, Started
 
 log = logging.getLogger(__name__)
-
-# The warm-up: few enough patches to take a second, enough to fill the vectors of any processor.
-_WARM_UP_PATCHES = 8
-_WARM_UP_PASSES = 2
-# bfloat16 is chosen only for a gain that is worth its rounding, and only where the rounding is small: the
-# cosine of every embedding of the warm-up with its float32 one.
-_WORTH = 1.2
-# Below this at a first look it is not timed any longer: a processor without instructions for it takes ten
-# times as long as in float32, and the warm-up a minute.
-_HOPELESS = 0.25
-# Edge of the part of a patch that is tried first, pixels.
-_GLANCE = 64
-_LEAST_COSINE = 0.999
-# A frozen network differs from the eager one by rounding alone.
-_FROZEN_COSINE = 0.99999
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which precision was chosen, and why.
-
-    Attributes
-    ----------
-    precision : "float32" or "bfloat16"
-    asked : "auto", "float32" or "bfloat16"
-    speed_ratio : float or None
-        How many times as fast as float32 bfloat16 was in the warm-up; None where nothing was measured.
-    cosine : float or None
-        The least cosine of a bfloat16 embedding with its float32 one in the warm-up.
-    """
-
-    precision: str
-    asked: str
-    speed_ratio: float | None = None
-    cosine: float | None = None
-
-    def __str__(self) -> str:
-        if self.speed_ratio is None or self.cosine is None:
-            return f"{self.precision}, as asked"
-        return (
-            f"{self.precision}: bfloat16 is {self.speed_ratio:.2f} times as fast as float32 here, "
-            f"and the embeddings' least cosine with float32 is {self.cosine:.5f}"
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +138,7 @@ class Encoder:
             As `start` will be given.
         """
         if self.choice is None:
-            self.choice = self._measure(patches[:_WARM_UP_PATCHES], cells)
+            self.choice = self._measure(patches[:WARM_UP_PATCHES], cells)
             log.info("precision: %s", self.choice)
         return self.choice
 
@@ -251,7 +201,7 @@ class Encoder:
             forward = self._forward(precision, patches, cells)
         except torch.OutOfMemoryError as error:
             raise self._too_large() from error
-        with torch.inference_mode(), _keep_float32_exact():
+        with torch.inference_mode(), keep_float32_exact():
             return self._run(forward, patches)
 
     def _run(self, forward: Forward, patches: npt.NDArray[np.uint8]) -> Started:
@@ -265,7 +215,7 @@ class Encoder:
                 parts = [forward(self._to_device(piece)) for piece in pieces]
                 return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
             except RuntimeError as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if at_once == 1:
                     raise self._too_large() from error
@@ -287,7 +237,7 @@ class Encoder:
 
     def fetch(self, started: Started) -> Features:
         """Bring what `start` began to memory."""
-        return Features(*(part.cpu().numpy() for part in started))
+        return Features(*fetch(started))
 
     def _to_device(self, patches: npt.NDArray[np.uint8]) -> torch.Tensor:
         import torch
@@ -303,217 +253,29 @@ class Encoder:
     def _measure(self, patches: npt.NDArray[np.uint8], cells: CellPlan | None) -> Choice:
         import torch
 
-        if torch.device(self.device).type == "cpu":
-            # One patch, by the network as it is, or a part of one where any size will do: where bfloat16 is a
-            # twentieth as fast, a whole one takes seconds, and a minute on a busy machine.
-            edge = _GLANCE if self.spec.input_size is None else None
-            first = self._compare(patches[:1, :edge, :edge], None, self._forward_as_it_is)
-            if first.speed_ratio is not None and first.speed_ratio < _HOPELESS:
-                return first
-        return self._compare(patches, cells, self._forward)
+        def make(precision: str, patches: npt.NDArray[np.uint8]) -> Forward:
+            return self._forward(precision, patches, cells)
 
-    def _compare(
-        self, patches: npt.NDArray[np.uint8], cells: CellPlan | None, make: Callable[..., Forward]
-    ) -> Choice:
-        """Time both precisions, and choose by that."""
-        import torch
+        def make_as_it_is(precision: str, _: npt.NDArray[np.uint8]) -> Forward:
+            return wrap(self.network, self.spec, precision, self.device, None)
 
-        seconds: dict[str, float] = {}
-        features: dict[str, Singles] = {}
-        batch = self._to_device(patches)
-        for precision in ("float32", "bfloat16"):
-            try:
-                forward = make(precision, patches, cells)
-                with torch.inference_mode(), _keep_float32_exact():
-                    features[precision] = self.fetch(forward(batch)).pooled
-                    seconds[precision] = min(self._seconds(forward, batch) for _ in range(_WARM_UP_PASSES))
-            except RuntimeError as error:  # a device without bfloat16 says so here
-                if _is_out_of_memory(error):
-                    if len(patches) == 1:
-                        raise self._too_large() from error
-                    break
-                if precision == "float32":
-                    raise
-                log.debug("bfloat16 cannot be used on %s: %s", self.device, error)
-                return Choice("float32", "auto")
-        if len(seconds) < 2:
-            # By fewer patches; not in the handler, whose traceback holds what failed.
-            torch.cuda.empty_cache()
-            return self._compare(patches[: len(patches) // 2], cells, make)
-        ratio = seconds["float32"] / seconds["bfloat16"]
-        cosine = _find_least_cosine(features["float32"], features["bfloat16"])
-        chosen = "bfloat16" if ratio >= _WORTH and cosine >= _LEAST_COSINE else "float32"
-        return Choice(chosen, "auto", speed_ratio=round(ratio, 2), cosine=round(cosine, 6))
-
-    def _seconds(self, forward: Forward, batch: torch.Tensor) -> float:
-        started = time.perf_counter()
-        self.fetch(forward(batch))
-        return time.perf_counter() - started
-
-    def _forward_as_it_is(self, precision: str, _: npt.NDArray[np.uint8], cells: CellPlan | None) -> Forward:
-        """Return the function that `_forward` returns, not frozen."""
-        return _wrap(self.network, self.spec, precision, self.device, cells)
+        try:
+            if torch.device(self.device).type == "cpu":
+                any_size = self.spec.input_size is None
+                first = take_first_look(make_as_it_is, patches, self._to_device, any_size=any_size)
+                if first is not None:
+                    return first
+            return compare(make, patches, self._to_device)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise self._too_large() from error
+            raise
 
     def _forward(self, precision: str, patches: npt.NDArray[np.uint8], cells: CellPlan | None) -> Forward:
         """Return the function from patches to what `fetch` takes, made at the first patches of a size."""
         key = (precision, *patches.shape[1:3], cells)
         if key not in self._forwards:
-            whole = _wrap(self.network, self.spec, precision, self.device, cells)
-            sample = self._to_device(patches[:_WARM_UP_PATCHES])
-            self._forwards[key] = _make_forward(whole, self.spec.name, precision, self.device, sample)
+            whole = wrap(self.network, self.spec, precision, self.device, cells)
+            sample = self._to_device(patches[:WARM_UP_PATCHES])
+            self._forwards[key] = freeze(whole, self.spec.name, precision, self.device, sample)
         return self._forwards[key]
-
-
-def class_and_mean(tokens: torch.Tensor, *, prefix: int) -> torch.Tensor:
-    """Return the class token followed by the mean of the patches' tokens.
-
-    Parameters
-    ----------
-    tokens : Tensor of shape (n, tokens, d)
-        The class token is the first.
-    prefix : int
-        How many tokens are no patch's: the class token and the registers after it.
-
-    Returns
-    -------
-    Tensor of shape (n, 2 * d)
-    """
-    import torch
-
-    return torch.cat([tokens[:, 0], tokens[:, prefix:].mean(dim=1)], dim=-1)
-
-
-def _make_forward(
-    eager: torch.nn.Module, name: str, precision: str, device: str, sample: torch.Tensor
-) -> Forward:
-    """Return a network as it was wrapped, or frozen where that is faster and says the same."""
-    import torch
-
-    kind = torch.device(device).type
-    # Folding pays where there is batch normalisation, and on a GPU the compiler behind `freeze` gains
-    # nothing that is worth its warm-up.
-    if kind != "cpu" or not _has_batch_norm(eager):
-        return eager
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values that tracing takes for constants: compared below
-            traced = torch.jit.trace(eager, sample, check_trace=False)  # type: ignore[no-untyped-call]
-            frozen = torch.jit.freeze(traced)
-        with torch.inference_mode():
-            # Twice: the second pass is the one in which the compiler has settled. And with another number
-            # of patches, since a trace could have taken it for a constant.
-            parts = (sample, sample, sample[: max(1, len(sample) // 2)])
-            same = all(_agrees(frozen(part), eager(part), precision) for part in parts)
-    except (RuntimeError, TypeError, ValueError) as error:
-        log.debug("%s cannot be frozen: %s", name, error)
-        return eager
-    return frozen if same else eager
-
-
-def _has_batch_norm(network: torch.nn.Module) -> bool:
-    import torch
-
-    return any(isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) for layer in network.modules())
-
-
-def _agrees(frozen: Started, eager: Started, precision: str) -> bool:
-    # In bfloat16, folding rounds other weights than the eager network has.
-    least = _FROZEN_COSINE if precision == "float32" else _LEAST_COSINE
-    return len(frozen) == len(eager) and all(
-        a.shape == b.shape and _find_least_cosine(a.numpy(), b.numpy()) >= least
-        for a, b in zip(frozen, eager, strict=True)
-    )
-
-
-def _wrap(
-    network: torch.nn.Module, spec: EncoderSpec, precision: str, device: str, cells: CellPlan | None
-) -> torch.nn.Module:
-    """Return the network with all that comes before and after it: uint8 (n, rows, columns, 3) to features."""
-    import copy
-
-    import torch
-
-    low = precision == "bfloat16"
-    # A convolutional network is cast whole, which is fastest. A transformer's sums of residuals lose too
-    # much that way: autocast keeps them in float32.
-    cast = low and _has_batch_norm(network)
-    body = copy.deepcopy(network).bfloat16() if cast else network
-    dtype = torch.bfloat16 if cast else torch.float32
-    device_type = torch.device(device).type
-
-    class Whole(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = body
-            shape = (1, 3, 1, 1)
-            self.mean = torch.tensor(spec.mean, device=device).view(shape)
-            self.scale = (1 / torch.tensor(spec.std, device=device)).view(shape)
-            self.reader = None if cells is None else make_reader(spec, cells, device)
-
-        def forward(self, patches: torch.Tensor) -> Started:
-            # Channels are last in memory already: the permutation is the layout that the network wants.
-            x = patches.permute(0, 3, 1, 2).float()
-            x = _fit(x, spec)
-            x = ((x - self.mean) * self.scale).to(dtype)
-            if cells is None or self.reader is None:
-                return (self.embed(x),)
-            with catch_output(self.body.get_submodule(cells.layer.module)) as caught:
-                pooled = self.embed(x)
-            return pooled, self.reader(caught[0])
-
-        def embed(self, x: torch.Tensor) -> torch.Tensor:
-            if low and not cast:
-                with torch.autocast(device_type, torch.bfloat16):
-                    features = self.body(x)
-            else:
-                features = self.body(x)
-            pooled: torch.Tensor = features if spec.pool is None else spec.pool(features)
-            return pooled.float()
-
-    return Whole().eval()
-
-
-def _fit(patches: torch.Tensor, spec: EncoderSpec) -> torch.Tensor:
-    """Return patches, (n, 3, rows, columns) of 0..255, resized and cut to what the network takes."""
-    import torch
-
-    if spec.input_size is None:
-        return patches
-    edge = spec.resized or spec.input_size
-    # As Pillow does for the encoders' own transforms: along the rows, then along the columns, and after each
-    # to 8 bits, halves upwards; that cuts a cubic's overshoot.
-    for size in ([patches.shape[2], edge], [edge, edge]):
-        if list(patches.shape[2:]) != size:
-            resized = torch.nn.functional.interpolate(
-                patches, size=size, mode=spec.interpolation, antialias=True
-            )
-            patches = (resized + 0.5).floor().clamp(0, 255)
-    inner = slice(spec.margin, spec.margin + spec.input_size)
-    return patches[:, :, inner, inner]
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether a device's memory was full, which its libraries say in their own words."""
-    import torch
-
-    told = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in told or "ALLOC_FAILED" in told
-
-
-def _keep_float32_exact() -> Any:
-    """Keep float32 what it is.
-
-    Left to itself, cuDNN rounds float32 to the 10 bits of TF32 and may choose its algorithm anew in each run.
-    """
-    import torch
-
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-
-
-def _find_least_cosine(a: Singles, b: Singles) -> float:
-    """Return the least cosine of a row of one with the same row of the other; two zeros agree."""
-    a64, b64 = a.astype(np.float64), b.astype(np.float64)
-    lengths = np.linalg.norm(a64, axis=1) * np.linalg.norm(b64, axis=1)
-    same = (a64 == b64).all(axis=1)
-    cosines = np.where(same, 1.0, (a64 * b64).sum(axis=1) / np.where(lengths == 0, 1, lengths))
-    return float(cosines.min(initial=1.0))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 from embedder.encoders.keys import dinov2_keys, hibou_keys, transformers_keys
-from embedder.encoders.network import class_and_mean
+from embedder.encoders.pooling import class_and_mean
 from embedder.encoders.shared import ANY_MPP, HALF, IMAGENET_MEAN, IMAGENET_STD, SWIGLU, read_tokens
 from embedder.encoders.spec import GRID_OF_FILE, EncoderSpec
 from embedder.encoders.values import fold_class_position

@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any
 
 from embedder.encoders.keys import conch_keys, lite0_keys, transformers_keys
-from embedder.encoders.network import class_and_mean
 from embedder.encoders.newer import NEWER
 from embedder.encoders.paired import PAIRED
+from embedder.encoders.pooling import class_and_mean
 from embedder.encoders.shared import (
     ANY_MPP,
     BIOPTIMUS_MEAN,

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from embedder.encoders.build import make_empty
 from embedder.encoders.checkpoints import load_strictly, read_checkpoint, sha256
 from embedder.encoders.hub import HUB_FILES, download, fetch, page_of
-from embedder.encoders.network import class_and_mean
 from embedder.encoders.outside import ANY_MPP, Facts, Foreign, Triple, measure_dimension, tell
+from embedder.encoders.pooling import class_and_mean, pool_class, pool_map_max, pool_map_mean, pool_tokens
 from embedder.encoders.spec import VIT_HEADS, EncoderError, EncoderSpec, FineLayer, UnknownEncoderError
 from embedder.encoders.told import INTERPOLATIONS, Told
 
@@ -192,29 +192,12 @@ def _choose_pool(name: str, network: Any, pool: str | None) -> Callable[[torch.T
     if prefix is None:
         if pool not in ("mean", "max"):
             raise UnknownEncoderError(f"{name} has no class token; --pool mean or max")
-        return _pool_map_mean if pool == "mean" else _pool_map_max
+        return pool_map_mean if pool == "mean" else pool_map_max
     if pool in ("cls", "cls+mean") and not prefix:
         raise UnknownEncoderError(f"{name} has no class token; --pool mean or max")
     if pool == "cls+mean":
         return partial(class_and_mean, prefix=prefix)
-    return _pool_class if pool == "cls" else partial(_pool_tokens, prefix=prefix, pool=pool)
-
-
-def _pool_class(tokens: torch.Tensor) -> torch.Tensor:
-    return tokens[:, 0]
-
-
-def _pool_tokens(tokens: torch.Tensor, *, prefix: int, pool: str) -> torch.Tensor:
-    places = tokens[:, prefix:]
-    return places.mean(dim=1) if pool == "mean" else places.amax(dim=1)
-
-
-def _pool_map_mean(places: torch.Tensor) -> torch.Tensor:
-    return places.mean(dim=(2, 3))
-
-
-def _pool_map_max(places: torch.Tensor) -> torch.Tensor:
-    return places.amax(dim=(2, 3))
+    return pool_class if pool == "cls" else partial(pool_tokens, prefix=prefix, pool=pool)
 
 
 def _find_fine(network: Any, size: int | None) -> FineLayer | None:

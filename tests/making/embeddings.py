@@ -9,7 +9,8 @@ import numpy as np
 import pyvips
 
 from embedder.encoders.fine import CellPlan
-from embedder.encoders.network import Choice, Features
+from embedder.encoders.network import Features
+from embedder.encoders.precision import Choice
 from embedder.encoders.spec import FineLayer
 
 

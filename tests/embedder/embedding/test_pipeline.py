@@ -256,7 +256,8 @@ from pathlib import Path
 import embedder.embedding.partial
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.pipeline import embed_slides
-from embedder.encoders.network import Choice, Encoder
+from embedder.encoders.network import Encoder
+from embedder.encoders.precision import Choice
 
 batches = int(sys.argv[4])
 Encoder._measure = lambda self, patches, cells: Choice(sys.argv[5], "auto", 1.0, 1.0)

@@ -13,7 +13,7 @@ import embedder.embedding.encoding
 from embedder.embedding import partial
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.pipeline import embed_slides
-from embedder.encoders.network import Choice
+from embedder.encoders.precision import Choice
 from tissuumaps_sic.slidefile import leases
 from tissuumaps_sic.slidefile.contract import check
 

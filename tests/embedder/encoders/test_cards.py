@@ -25,8 +25,8 @@ from making.encoders import (  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
 from embedder.encoders.build import build  # noqa: E402
+from embedder.encoders.forward import _fit  # noqa: E402
 from embedder.encoders.load import load_encoder  # noqa: E402
-from embedder.encoders.network import _fit  # noqa: E402
 from embedder.encoders.spec import EncoderError  # noqa: E402
 from embedder.encoders.table import ENCODERS  # noqa: E402
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from embedder.encoders import network
 from embedder.encoders.build import build
+from embedder.encoders.forward import LEAST_COSINE
 from embedder.encoders.load import load_encoder
 from embedder.encoders.network import choose_device
+from embedder.encoders.precision import WORTH
 from embedder.encoders.table import ENCODERS
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU of Nvidia")
@@ -87,7 +88,7 @@ def test_the_precision_is_measured_on_the_gpu(load, patches):
     choice = encoder.choose_precision(patches)
     assert choice.speed_ratio is not None
     assert choice.cosine is not None
-    worth = choice.speed_ratio >= network._WORTH and choice.cosine >= network._LEAST_COSINE
+    worth = choice.speed_ratio >= WORTH and choice.cosine >= LEAST_COSINE
     assert choice.precision == ("bfloat16" if worth else "float32")
 
 

@@ -7,7 +7,10 @@ import pytest
 import torch
 
 from embedder.encoders import network
-from embedder.encoders.network import Choice, Encoder
+from embedder.encoders import precision as precisions
+from embedder.encoders.forward import find_least_cosine
+from embedder.encoders.network import Encoder
+from embedder.encoders.precision import Choice
 from embedder.encoders.spec import EncoderError
 from embedder.encoders.table import ENCODERS
 
@@ -66,7 +69,7 @@ def test_bfloat16_is_near_float32(patches, norm):
     found = low.encode(patches)
     assert found.dtype == np.float32
     assert not np.array_equal(found, high.encode(patches))
-    assert network._find_least_cosine(found, high.encode(patches)) > 0.999
+    assert find_least_cosine(found, high.encode(patches)) > 0.999
 
 
 @pytest.mark.parametrize(
@@ -84,23 +87,22 @@ def test_the_precision_is_chosen_by_speed_and_by_what_it_says(
 ):
     encoder = make_encoder("auto")
     assert encoder.precision == "auto"
+    wrap, forward = network.wrap, encoder._forward
     forwards = []
 
-    def remembering(make):
-        def remember(precision, some, cells):
-            forwards.append((make(precision, some, cells), precision))
-            return forwards[-1][0]
+    def remember(made, precision):
+        forwards.append((made, precision))
+        return made
 
-        return remember
-
-    for name in ("_forward", "_forward_as_it_is"):
-        monkeypatch.setattr(encoder, name, remembering(getattr(encoder, name)))
+    # At a first look the network is taken as it is wrapped; then as it is frozen.
+    monkeypatch.setattr(network, "wrap", lambda *args: remember(wrap(*args), args[2]))
+    monkeypatch.setattr(encoder, "_forward", lambda *args: remember(forward(*args), args[0]))
 
     def seconds(forward, batch):
         return next(times[precision] for made, precision in forwards if made is forward)
 
-    monkeypatch.setattr(encoder, "_seconds", seconds)
-    monkeypatch.setattr(network, "_find_least_cosine", lambda a, b: cosine)
+    monkeypatch.setattr(precisions, "_time", seconds)
+    monkeypatch.setattr(precisions, "find_least_cosine", lambda a, b: cosine)
     with caplog.at_level("INFO"):
         choice = encoder.choose_precision(patches)
     assert (choice.precision, choice.asked) == (chosen, "auto")
@@ -112,7 +114,7 @@ def test_the_precision_is_chosen_by_speed_and_by_what_it_says(
 def test_where_bfloat16_is_hopeless_no_network_is_frozen_in_it(patches, monkeypatch):
     encoder = make_encoder("auto")
     seconds = iter([1.0, 1.0, 10.0, 11.0])
-    monkeypatch.setattr(encoder, "_seconds", lambda forward, batch: next(seconds))
+    monkeypatch.setattr(precisions, "_time", lambda forward, batch: next(seconds))
     assert encoder.choose_precision(patches).speed_ratio == 0.1
     encoder.encode(patches)
     assert {precision for precision, *_ in encoder._forwards} == {"float32"}
@@ -157,7 +159,7 @@ def test_patches_are_resized_to_the_input_of_the_network(patches):
         np.asarray(Image.fromarray(each).resize((24, 24), Image.Resampling.BILINEAR)) for each in patches
     ]
     expected = by_hand(make_encoder("float32", spec=spec), np.stack(small))
-    assert network._find_least_cosine(found, expected) > 0.9999
+    assert find_least_cosine(found, expected) > 0.9999
 
 
 @pytest.mark.parametrize(
@@ -182,9 +184,9 @@ def test_a_device_that_is_not_there_is_told():
 
 def test_cosines_of_zeros_and_of_equals():
     a = np.array([[0, 0], [1, 0]], np.float32)
-    assert network._find_least_cosine(a, a) == 1
-    assert network._find_least_cosine(a, a[::-1]) == 0
-    assert network._find_least_cosine(a[1:], -a[1:]) == -1
+    assert find_least_cosine(a, a) == 1
+    assert find_least_cosine(a, a[::-1]) == 0
+    assert find_least_cosine(a[1:], -a[1:]) == -1
 
 
 def limit_memory(encoder, monkeypatch, most):
@@ -215,7 +217,7 @@ def test_a_batch_that_memory_does_not_hold_is_run_in_parts(patches, monkeypatch,
 
 def test_the_trial_of_bfloat16_is_of_fewer_patches_where_memory_is_short(patches, monkeypatch):
     encoder = make_encoder("auto", norm=False)
-    monkeypatch.setattr(network, "_HOPELESS", 0)
+    monkeypatch.setattr(precisions, "_HOPELESS", 0)
     compare, asked = encoder._forward, []
 
     def make(*key):
