@@ -1,5 +1,6 @@
 """What hosts and maintainers read is true: the test map, notices, versions, forms and GitHub's runs."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -134,3 +135,16 @@ def test_a_release_is_published_without_a_secret():
     runs = [step.get("run", "") for step in jobs["build"]["steps"]]
     assert any(".ci/version.py" in each for each in runs)
     assert any(".ci/wheel.py" in each for each in runs)
+
+
+def test_no_function_is_longer_than_a_screen():
+    """Sixty lines, its docstring not counted."""
+    long = []
+    for path in [*(ROOT / "embedder").rglob("*.py"), *(ROOT / "tissuumaps_sic").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                first = node.body[0]
+                told = ast.get_docstring(node) and first.end_lineno - first.lineno + 1
+                if node.end_lineno - node.lineno + 1 - (told or 0) > 60:
+                    long.append(f"{path.relative_to(ROOT)}: {node.name}")
+    assert not long

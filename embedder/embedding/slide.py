@@ -145,16 +145,8 @@ def _embed(
         if h5ad.exists() and not options.overwrite:
             return _keep_file(slide, h5ad, encoder, options)
         layout = _lay_out(slide, h5ad, encoder, options, clock)
-        n_patches = len(layout.grid)
         tell_stage("its patches were read and embedded")
-        partial = Partial.open(
-            partial_folder(h5ad),
-            request=_make_request(layout.wanted, layout.grid, encoder, options),
-            shape=(n_patches, encoder.dimension),
-            dtype=options.storage,
-            fine=0 if layout.cells is None else layout.cells.width,
-            lock=lock,
-        )
+        partial = _open_partial(h5ad, layout, encoder, options, lock)
         tally = Tally(slide, layout.grid, options.damage_limit, partial.notes.get("damage"))
         with Bar(slide.name) as bar:
             choice = embed_patches(
@@ -168,11 +160,7 @@ def _embed(
                 progress=progress or bar,
             )
         clock.seconds["embed"] = partial.seconds
-        X, fine = partial.array(), partial.fine()
-        if tally.lost.any():
-            layout = _leave_out(layout, tally.lost)
-            X = select_rows(X, ~tally.lost, h5ad.parent)
-            fine = None if fine is None else select_rows(fine, ~tally.lost, h5ad.parent)
+        layout, X, fine = _take_rows(partial, layout, tally.lost, h5ad.parent)
         tell_stage("UMAP laid its patches out", limited=False)
         with clock.stage("umap"):
             umaps = fit_umap(X) if options.umap else None
@@ -197,6 +185,31 @@ def _embed(
     message = f"{item.path}: {n_patches} patches in {sum(clock.seconds.values()):.0f} s -> {h5ad}"
     message += tally.tell()
     return SlideResult(str(item.path), "done", message, str(h5ad), n_patches, clock.seconds)
+
+
+def _open_partial(
+    h5ad: Path, layout: _Layout, encoder: Encoder, options: EmbedOptions, lock: leases.Lock
+) -> Partial:
+    """Open what an earlier run of the same request has saved, or begin it."""
+    return Partial.open(
+        partial_folder(h5ad),
+        request=_make_request(layout.wanted, layout.grid, encoder, options),
+        shape=(len(layout.grid), encoder.dimension),
+        dtype=options.storage,
+        fine=0 if layout.cells is None else layout.cells.width,
+        lock=lock,
+    )
+
+
+def _take_rows(
+    partial: Partial, layout: _Layout, lost: Mask, folder: Path
+) -> tuple[_Layout, npt.NDArray[Any], npt.NDArray[Any] | None]:
+    """Return what is left when lost patches are left out: layout, embeddings and, where there are, cells'."""
+    X, fine = partial.array(), partial.fine()
+    if not lost.any():
+        return layout, X, fine
+    X = select_rows(X, ~lost, folder)
+    return _leave_out(layout, lost), X, None if fine is None else select_rows(fine, ~lost, folder)
 
 
 def _lay_out(slide: Slide, h5ad: Path, encoder: Encoder, options: EmbedOptions, clock: _Clock) -> _Layout:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -17,6 +17,9 @@ from tissuumaps_sic.slidefile.contract import ContractError, check
 from tissuumaps_sic.slidefile.failure import as_os_errors
 from tissuumaps_sic.slidefile.provenance import DAMAGED, FINE, FINE_TISSUE, Provenance, provenance_in
 from tissuumaps_sic.slidefile.writing import replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Written at once.
 _BLOCK_BYTES = 4 * 2**20
@@ -82,23 +85,8 @@ def write_slide(
     import pandas as pd
     from anndata.io import write_elem
 
-    # pandas 3 makes strings of its own kind of whatever it is not told to leave alone, and they are
-    # written in a form that breaks readers: index, columns and categories say `object` each.
-    names = pd.Index([f"{slide_name}_{x}_{y}" for x, y in zip(x0, y0, strict=True)], dtype=object)
+    obs = _describe_patches(slide_name, x0, y0, tissue, colors, damaged)
     features = np.array([f"{encoder_name}_{i:04d}" for i in range(X.shape[1])], dtype=object)
-    library = pd.Categorical.from_codes(
-        np.zeros(len(names), dtype=np.int8), categories=pd.Index([slide_name], dtype=object)
-    )
-    columns = {
-        "x0": np.asarray(x0, dtype=np.int64),
-        "y0": np.asarray(y0, dtype=np.int64),
-        "umap_rgb": pd.Series(list(colors), index=names, dtype=object),
-        "library_id": library,
-        "tissue": np.asarray(tissue, dtype=np.float32),
-    }
-    if damaged is not None:
-        columns[DAMAGED] = np.asarray(damaged, dtype=np.bool_)
-    obs = pd.DataFrame(columns, index=names)
     obsm: dict[str, npt.NDArray[Any]] = {"spatial": np.asarray(centres, dtype=np.float64)}
     if umap2 is not None and umap3 is not None:
         obsm |= {"X_umap": umap2, "X_umap_3d": umap3}
@@ -120,6 +108,35 @@ def write_slide(
         if problems:
             broken = "; ".join(f"{problem.rule}: {problem.what}" for problem in problems)
             raise ContractError(f"{path.name} would break the file contract ({broken}); nothing was written")
+
+
+def _describe_patches(
+    slide_name: str,
+    x0: Integers,
+    y0: Integers,
+    tissue: Singles,
+    colors: Sequence[str],
+    damaged: Mask | None,
+) -> pd.DataFrame:
+    """Return the table of patches; parameters are those of `write_slide`."""
+    import pandas as pd
+
+    # pandas 3 makes strings of its own kind of whatever it is not told to leave alone, and they are
+    # written in a form that breaks readers: index, columns and categories say `object` each.
+    names = pd.Index([f"{slide_name}_{x}_{y}" for x, y in zip(x0, y0, strict=True)], dtype=object)
+    library = pd.Categorical.from_codes(
+        np.zeros(len(names), dtype=np.int8), categories=pd.Index([slide_name], dtype=object)
+    )
+    columns = {
+        "x0": np.asarray(x0, dtype=np.int64),
+        "y0": np.asarray(y0, dtype=np.int64),
+        "umap_rgb": pd.Series(list(colors), index=names, dtype=object),
+        "library_id": library,
+        "tissue": np.asarray(tissue, dtype=np.float32),
+    }
+    if damaged is not None:
+        columns[DAMAGED] = np.asarray(damaged, dtype=np.bool_)
+    return pd.DataFrame(columns, index=names)
 
 
 def _describe_thumbnail(thumbnail: npt.NDArray[np.uint8], provenance: Provenance) -> dict[str, Any]:

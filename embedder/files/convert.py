@@ -153,46 +153,53 @@ def convert(
         size0=found.size0 if patch_size0 is None else patch_size0,
     )
     _check(source, found)
-    assert found.mpp is not None
-    assert found.size0 is not None
-    x0y0 = found.corners - (found.size0 / 2 if found.centred else 0)
-    centres, stride0, X = x0y0 + found.size0 / 2, _stride(x0y0), found.X
-    umap2, umap3 = fit_umap(X) if umap else (None, None)
     slide_name = name or found.name or source.name.removesuffix(".zarr").removesuffix(source.suffix)
-    right, bottom = np.ceil(x0y0.max(axis=0) + found.size0).tolist()
-    slide_size = found.slide_size or (int(right), int(bottom))
-    where: dict[str, Any] = {
-        "slide_size": slide_size,
-        "centres": centres,
-        "stride0": stride0,
-        "mpp": found.mpp,
-    }
-    project = tmap_project(h5ad_name=target.name, slide_name=slide_name, image=None, **where)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with leases.hold_lock(target.parent / leases.hidden_name(target.stem, ".lock")):
-            remove_left_behind(target)
-            # The project has its room before the h5ad is written, and its place after.
-            with replacing(target.with_suffix(".tmap")) as temporary:
-                write_tmap(temporary, project)
-                writing.write_slide(
-                    target,
-                    X=X,
-                    x0=np.rint(x0y0[:, 0]).astype(np.int64),
-                    y0=np.rint(x0y0[:, 1]).astype(np.int64),
-                    centres=centres,
-                    tissue=np.ones(len(X), np.float32),
-                    umap2=umap2,
-                    umap3=umap3,
-                    colors=["#808080"] * len(X) if umap3 is None else srgb_hex(umap3),
-                    slide_name=slide_name,
-                    encoder_name=found.encoder or "unknown",
-                    provenance=_provenance(found, slide_name, slide_size, stride0, umap=umap),
-                    tmap=project,
-                )
+            _write(target, slide_name, found, umap=umap)
     except leases.LockedError as error:
         raise ConvertError(f"{target}: {error}") from error
-    return Converted(target, found.kind, *X.shape)
+    return Converted(target, found.kind, *found.X.shape)
+
+
+def _write(target: Path, slide_name: str, found: _Found, *, umap: bool) -> None:
+    """Write the file of a slide, and its project."""
+    assert found.mpp is not None
+    assert found.size0 is not None
+    x0y0 = found.corners - (found.size0 / 2 if found.centred else 0)
+    centres, stride0 = x0y0 + found.size0 / 2, _stride(x0y0)
+    umap2, umap3 = fit_umap(found.X) if umap else (None, None)
+    right, bottom = np.ceil(x0y0.max(axis=0) + found.size0).tolist()
+    slide_size = found.slide_size or (int(right), int(bottom))
+    project = tmap_project(
+        h5ad_name=target.name,
+        slide_name=slide_name,
+        image=None,
+        slide_size=slide_size,
+        centres=centres,
+        stride0=stride0,
+        mpp=found.mpp,
+    )
+    remove_left_behind(target)
+    # The project has its room before the h5ad is written, and its place after.
+    with replacing(target.with_suffix(".tmap")) as temporary:
+        write_tmap(temporary, project)
+        writing.write_slide(
+            target,
+            X=found.X,
+            x0=np.rint(x0y0[:, 0]).astype(np.int64),
+            y0=np.rint(x0y0[:, 1]).astype(np.int64),
+            centres=centres,
+            tissue=np.ones(len(x0y0), np.float32),
+            umap2=umap2,
+            umap3=umap3,
+            colors=["#808080"] * len(x0y0) if umap3 is None else srgb_hex(umap3),
+            slide_name=slide_name,
+            encoder_name=found.encoder or "unknown",
+            provenance=_provenance(found, slide_name, slide_size, stride0, umap=umap),
+            tmap=project,
+        )
 
 
 def _read(source: Path, table: str | None) -> _Found:

@@ -302,43 +302,44 @@ class Copy:
         """Read how the labels were made, and the colours of the classes that there are labels of."""
         from anndata.io import read_elem
 
-        obs, uns = file["obs"], file["uns"]
-        names: list[str] = []
-        used: set[str] = set()
-        if "sic_label" in obs:
-            labels = read_elem(obs["sic_label"])
-            names, used = list(map(str, labels.categories)), set(map(str, _drop_unused(labels).categories))
-            if "sic_label_colors" in uns:
-                colors = [str(each) for each in uns["sic_label_colors"].asstr()[()]]
-                self.uns["sic_label_colors"] = np.array(
-                    [
-                        color if whitelist.COLOR.fullmatch(color) else _GREY
-                        for name, color in zip(names, colors, strict=True)
-                        if name in used
-                    ],
-                    dtype=object,
-                )
-            seeds = read_elem(obs["sic_seed"])
-            for column, values in (("sic_label", labels), ("sic_seed", seeds)):
-                if len(_drop_unused(values).categories) < len(values.categories):
-                    self._log_removed(
-                        f"obs/{column}: categories without a patch", "classes that nothing is of"
-                    )
-            used |= set(map(str, _drop_unused(seeds).categories))
-        if "sic" not in uns:
-            return
-        known = parse_json(str(read_elem(uns["sic"])))
-        known = known if isinstance(known, dict) else {}
+        used = self._read_label_columns(file) if "sic_label" in file["obs"] else set()
+        if "sic" in file["uns"]:
+            known = parse_json(str(read_elem(file["uns"]["sic"])))
+            self._read_making(known if isinstance(known, dict) else {}, used)
+
+    def _read_label_columns(self, file: h5py.File) -> set[str]:
+        """Read the colours of the labels; return the names of the classes that a patch or a seed is of."""
+        from anndata.io import read_elem
+
+        labels, seeds = read_elem(file["obs/sic_label"]), read_elem(file["obs/sic_seed"])
+        used = set(map(str, _drop_unused(labels).categories))
+        if "sic_label_colors" in file["uns"]:
+            colors = [str(each) for each in file["uns/sic_label_colors"].asstr()[()]]
+            self.uns["sic_label_colors"] = np.array(
+                [
+                    _clean_color(color)
+                    for name, color in zip(map(str, labels.categories), colors, strict=True)
+                    if name in used
+                ],
+                dtype=object,
+            )
+        for column, values in (("sic_label", labels), ("sic_seed", seeds)):
+            if len(_drop_unused(values).categories) < len(values.categories):
+                self._log_removed(f"obs/{column}: categories without a patch", "classes that nothing is of")
+        return used | set(map(str, _drop_unused(seeds).categories))
+
+    def _read_making(self, known: dict[str, Any], used: set[str]) -> None:
+        """Read how the labels were made, but for who made them, and of the classes those that are used."""
         found = known.get("run")
         run: dict[str, Any] = found if isinstance(found, dict) else {}
         gone = [key for key in known if key not in ("classes", "run")]
         kept_run = whitelist.keep(run, whitelist.RUN, gone, "run.")
         listed = known.get("classes")
         classes = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
-        stay = [k for k, each in enumerate(classes) if each.get("name") in used]
+        stay = [each for each in classes if each.get("name") in used]
         counts = run.get("counts")
         if isinstance(counts, list) and len(counts) == len(classes) and all(map(whitelist.is_whole, counts)):
-            kept_run["counts"] = [counts[k] for k in stay]
+            kept_run["counts"] = [n for n, each in zip(counts, classes, strict=True) if each in stay]
             gone.remove("run.counts")
         places = {old: new for new, old in self.matrices.items()}
         embedding = run.get("embedding")
@@ -346,20 +347,9 @@ class Copy:
         if "embedding" in run and old in places:
             kept_run["embedding"] = places[old].removeprefix("obsm/X_")
             gone.remove("run.embedding")
-        given = [str(each.get("color")) for each in classes]
-        self.uns["sic"] = json.dumps(
-            {
-                "classes": [
-                    {
-                        "name": classes[k]["name"],
-                        "color": given[k] if whitelist.COLOR.fullmatch(given[k]) else _GREY,
-                    }
-                    for k in stay
-                ],
-                "run": kept_run,
-            }
-        )
-        gone += [f"classes: {classes[k].get('name')}" for k in range(len(classes)) if k not in stay]
+        kept = [{"name": each["name"], "color": _clean_color(str(each.get("color")))} for each in stay]
+        self.uns["sic"] = json.dumps({"classes": kept, "run": kept_run})
+        gone += [f"classes: {each.get('name')}" for each in classes if each not in stay]
         if gone:
             self._log_removed(f"uns/sic: {', '.join(sorted(gone))}", "who labelled which slide, and when")
 
@@ -446,3 +436,8 @@ def _holds_something(item: Any) -> bool:
     if isinstance(item, h5py.Dataset) and item.shape is None:
         return False  # AnnData's `raw` of a file without one
     return item is not None and (not isinstance(item, h5py.Group) or len(item) > 0)
+
+
+def _clean_color(color: str) -> str:
+    """Return a colour, or grey in place of what is none and may say anything."""
+    return color if whitelist.COLOR.fullmatch(color) else _GREY
