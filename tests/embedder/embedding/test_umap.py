@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
@@ -129,3 +131,37 @@ def test_an_outlier_does_not_grey_the_rest():
     values = np.column_stack([np.linspace(0, 1, 500)] * 3).astype(np.float32)
     values[0] = 1000
     assert len(set(srgb_hex(values))) > 200
+
+
+def test_what_is_compiled_for_umap_is_kept_for_later_processes(layouts):
+    from umap import layouts as compiled
+    from umap import umap_
+
+    assert layouts
+    for function in (
+        umap_.smooth_knn_dist,
+        umap_.compute_membership_strengths,
+        compiled._nb_optimize_layout_euclidean_single_epoch,
+    ):
+        # Read from where an earlier process left it, or left there by this one.
+        assert list(Path(function.stats.cache_path).glob(f"*{function.py_func.__name__}*.nbc"))
+
+
+@pytest.mark.parametrize("n", [33, 60, 99])
+def test_the_axes_of_few_patches_are_those_of_the_covariance(n):
+    """Fewer rows than features are taken another way."""
+    X = np.random.default_rng(n).normal(size=(n, 100)) * np.linspace(3, 0.1, 100)
+    X = X.astype(np.float32)
+    chosen = np.arange(n)
+    mean = umap.unit_rows(X).mean(axis=0, dtype=np.float64)
+    few, many = umap._find_axes_of_few(X, chosen, mean), umap._find_axes_of_many(X, chosen, mean)
+    assert few.shape == (100, min(n - 1, 50))
+    # Each points as the other does, one way or the other.
+    assert np.allclose(np.abs((few * many[:, : few.shape[1]]).sum(axis=0)), 1, atol=1e-6)
+
+
+def test_equal_patches_have_no_axes():
+    X = np.tile(np.arange(1, 101, dtype=np.float32), (40, 1))
+    two, three = fit_umap(X)
+    assert not two.any()
+    assert not three.any()
