@@ -29,18 +29,22 @@ FORMATS = (
 def add_files(parser: argparse.ArgumentParser) -> None:
     """Add the slides that a command goes over."""
     parser.add_argument(
-        "files", type=Path, nargs="+", metavar="FILE", help="h5ad of a slide, or a folder of them"
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="the h5ad of an embedded slide, or a folder of such files",
     )
 
 
 def add_file(parser: argparse.ArgumentParser) -> None:
     """Add the one slide that a command is of."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="h5ad of the slide")
+    parser.add_argument("file", type=Path, metavar="FILE", help="the h5ad of the slide")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add the report for machines."""
-    parser.add_argument("--json", action="store_true", help="print a report for machines")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON, for other programs")
 
 
 def pick_given(options: argparse.Namespace, *names: str) -> dict[str, Any]:

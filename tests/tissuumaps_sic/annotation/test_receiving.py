@@ -212,8 +212,8 @@ def test_no_run_is_lost_of_two_on_the_same_seeds(home, away, capsys, ran_later):
         there = label(away, there, border=0.8).session
     path, sent = save(home, here), save(away, there)
     assert main(["receive", str(home.path), str(sent)]) == 0
-    whose, kept = ("came", there) if ran_later == "here" else ("was here", here)
-    assert f"Ben 2.sic.json: the one that {whose}, whole" in capsys.readouterr().out
+    whose, kept = ("was sent", there) if ran_later == "here" else ("was here", here)
+    assert f"Ben 2.sic.json: the session that {whose}, as it was" in capsys.readouterr().out
     assert load_session(session_path(home.path, "Ben 2"), home).run.identity == kept.run.identity
     left = here if ran_later == "here" else there
     assert load_session(path, home).run.identity == left.run.identity
@@ -269,7 +269,7 @@ def test_the_command_tells_what_became_of_it(home, away, capsys):
     begun = seed(Session.new(home), home, Tumour=[1], Other=[2])
     sent = save(away, begun)
     assert main(["receive", str(home.path), str(sent)]) == 0
-    assert "is new, with 2 seeds" in capsys.readouterr().out
+    assert ": new, with 2 seeds" in capsys.readouterr().out
     save(home, seed(begun, home, Tumour=[3]))
     save(away, seed(begun, away, Other=[3, 4]))
     assert main(["receive", str(home.path), str(sent)]) == 0

@@ -65,5 +65,5 @@ def test_a_folder_has_a_file_for_each_slide_and_who_has_none_is_left_out(slides,
     assert (out / "a.labels.csv").read_text().count(",Tumor,") == 48
     assert "c.h5ad: has no seeds in seeds" in caplog.text
     assert main(["run", str(slides / "c.h5ad"), "--seeds", str(seeds)]) == 1
-    assert "holds no seeds of c; call them c.geojson" in caplog.text
+    assert "holds no seeds of c; call their file c.geojson" in caplog.text
     assert main(["run", str(slides), "--seeds", str(seeds / "a.geojson")]) == 2

@@ -55,8 +55,8 @@ def test_without_an_output_the_table_is_printed(folder, capsys):
     [
         (["-o", "t.xlsx"], "written as .csv or .parquet"),
         (["--session", "a/b"], "a session's name is of letters"),
-        (["--server", "http://here"], "give that, too"),
-        (["--sheet", "s.pdf"], "name it .html"),
+        (["--server", "http://here"], "give --sheet, too"),
+        (["--sheet", "s.pdf"], "let its name end in .html"),
         (["--sheet", "s.html", "--root", "elsewhere"], "name a folder above all slides"),
     ],
 )

@@ -347,6 +347,6 @@ def test_the_command_says_how_it_is_opened(h5ad, tmp_path, monkeypatch, capsys, 
     adata.write_h5ad(h5ad)
     caplog.clear()
     assert main(["bundle", str(h5ad), "--no-image", "-o", "z.zip"]) == 0
-    assert "labels were written into it" in caplog.text
+    assert "has labels written into it" in caplog.text
     assert main(["open", "y.zip", "z.zip"]) == 2
     assert main(["open", "y.zip", "--slide-mpp", "0.5"]) == 2

@@ -114,7 +114,7 @@ def test_run_writes_what_the_files_name_says(folder, tmp_path, caplog):
     # Seeds from a file are those of the run, though nobody clicked them here.
     assert "seeds have changed" not in (tmp_path / "out.html").read_text()
     assert main(["run", str(folder / "a.h5ad"), "--seeds", seeds, "-o", "out.png"]) == 2
-    assert "the ending must be one of csv, parquet, geojson," in caplog.text
+    assert "its ending names no format; end it in csv, parquet, geojson," in caplog.text
 
 
 def test_the_report_names_the_session_by_its_file(folder, tmp_path):

@@ -269,10 +269,10 @@ def test_the_command_line_goes_over_a_folder(ramp, tmp_path, monkeypatch, caplog
     assert capsys.readouterr().out.split() == [str(tmp_path / "o" / "ramp")]
     assert len(manifest(tmp_path / "o" / "ramp")) == 2
     for command, message in (
-        (["--patches", "Tumour", "--format", "csv"], "is no --format"),
-        (["--patches", "Tumour", "--mpp", "8"], "--mpp: has no use with --patches"),
-        (["--format", "csv", "--min-score", "0.5"], "--min-score: has no use with --format csv"),
-        (["--format", "html", "--downsample", "8"], "--downsample: has no use with --format html"),
+        (["--patches", "Tumour", "--format", "csv"], "stands in place of --format"),
+        (["--patches", "Tumour", "--mpp", "8"], "--mpp: has no effect with --patches"),
+        (["--format", "csv", "--min-score", "0.5"], "--min-score: has no effect with --format csv"),
+        (["--format", "html", "--downsample", "8"], "--downsample: has no effect with --format html"),
     ):
         assert main(["export", str(ramp.slide.path), *command]) == 2
         assert message in caplog.text

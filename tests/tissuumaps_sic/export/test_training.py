@@ -268,5 +268,5 @@ def test_a_set_is_not_said_to_be_made_anew_where_it_is_not(tmp_path, caplog):
 
     command = ["export", str(tmp_path / "a.h5ad"), "--patches", "Tumour", "--shards", "1", "--overwrite"]
     assert main([*command, "-o", str(tmp_path / "set")]) == 2
-    assert "--overwrite: a training set replaces" in caplog.text
+    assert "--overwrite: is not needed, since a training set replaces" in caplog.text
     assert not (tmp_path / "set").exists()

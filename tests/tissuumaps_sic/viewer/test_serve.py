@@ -243,7 +243,7 @@ def test_a_user_without_a_home_has_every_command(monkeypatch, caplog, tmp_path):
             main([*command, "--help"])
         assert ended.value.code == 0
     assert main(["install-plugin"]) == 2
-    assert "--to: this user has no home folder" in caplog.text
+    assert "--to: you have no home folder" in caplog.text
     assert main(["install-plugin", "--to", str(tmp_path / "plugins")]) == 0
     assert (tmp_path / "plugins" / "SIC.js").is_file()
 
