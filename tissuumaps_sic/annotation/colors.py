@@ -47,6 +47,16 @@ _STEPS = ("00", "33", "66", "99", "cc", "ff")
 _LEAST_CHROMA, _LIGHTNESS = 25.0, (22.0, 94.0)
 
 
+def rgb_of(color: str) -> tuple[int, int, int]:
+    """Return red, green and blue, 0 to 255, of a colour that is written ``#rrggbb``.
+
+    >>> rgb_of("#ffb000")
+    (255, 176, 0)
+    """
+    red, green, blue = bytes.fromhex(color[1:])
+    return red, green, blue
+
+
 def to_lab(colors: Iterable[str], sight: str = "normal") -> Floats:
     """Return colours as CIE L*a*b* (D65) of how they are seen, (n, 3) float64.
 
@@ -57,7 +67,7 @@ def to_lab(colors: Iterable[str], sight: str = "normal") -> Floats:
     sight : str, default="normal"
         A key of `SIGHTS`.
     """
-    srgb = np.array([list(bytes.fromhex(each[1:])) for each in colors], np.float64).reshape(-1, 3) / 255
+    srgb = np.array([rgb_of(each) for each in colors], np.float64).reshape(-1, 3) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     seen = np.clip(linear @ SIGHTS[sight].T, 0.0, 1.0)
     ratio = seen @ _XYZ.T / _WHITE

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tissuumaps_sic.commands.options import FORMATS, add_files, add_json, pick_given
+from tissuumaps_sic.commands.options import FORMATS, add_files, add_json, is_single, pick_given
 from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked, make_absolute
 from tissuumaps_sic.slidefile.batch_command import (
     CLUSTERING,
@@ -175,11 +175,11 @@ def _add_of_patches(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Export the slides; one that fails is named, and the others are done."""
-    one = len(options.files) == 1 and not options.files[0].is_dir()
+    files = list(find_h5ads(options.files))
+    one = is_single(files)
     for option in ("session", "image"):
         if getattr(options, option) and not one:
-            raise WrongUseError(f"--{option}: is of one slide; name that slide alone")
-    files = list(find_h5ads(options.files))
+            raise WrongUseError(f"--{option}: belongs to one slide; name that slide alone")
     exporter = _choose_exporter(options)
     prepare_processes([path for path, _ in files], options, *exporter.modules)
     items = [exporter.plan(path, options.output, one=one, in_folder=in_folder) for path, in_folder in files]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,17 @@ def add_file(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add the report for machines."""
     parser.add_argument("--json", action="store_true", help="print the result as JSON, for other programs")
+
+
+def is_single(files: Sequence[tuple[Path, bool]]) -> bool:
+    """Tell whether a command was given one slide and no folder: what `-o` names is then a file.
+
+    Parameters
+    ----------
+    files : sequence of (Path, bool)
+        What `batch_command.find_h5ads` yields.
+    """
+    return len(files) == 1 and not files[0][1]
 
 
 def pick_given(options: argparse.Namespace, *names: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tissuumaps_sic.commands.options import FORMATS, add_files, add_json, pick_given
+from tissuumaps_sic.commands.options import FORMATS, add_files, add_json, is_single, pick_given
 from tissuumaps_sic.labelling.methods import METHODS, Method
 from tissuumaps_sic.labelling.progress import Progress, bar
 from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked, make_absolute
@@ -136,7 +136,7 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Label the slides; of several, one that fails is named, and the others are done."""
     files = list(find_h5ads(options.files))
-    one = len(files) == 1 and not files[0][1]
+    one = is_single(files)
     _check(options, one=one)
     paths = [path for path, _ in files]
     format_ = _format(options, one=one)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tissuumaps_sic.commands.options import add_files, add_json
+from tissuumaps_sic.commands.options import add_files, add_json, is_single
 from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked
 from tissuumaps_sic.slidefile.batch_command import (
     CLUSTERING,
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     from tissuumaps_sic.annotation.records import SessionError
     from tissuumaps_sic.annotation.store import session_path
 
-    one = len(files) == 1 and not files[0][1]
+    one = is_single(files)
     with as_wrong_use(SessionError):
         # The names alone; they are of no slide.
         session_path(Path("slide.h5ad"), options.session)

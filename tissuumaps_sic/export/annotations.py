@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tissuumaps_sic.annotation.cells import sharpen_labels
 from tissuumaps_sic.annotation.classes import SeedClass
@@ -59,6 +61,31 @@ def find_regions(
     except ValueError as error:
         raise ExportError(f"{slide.path.name}: {error}") from error
     return regions, list(labelled.classes)
+
+
+def region_columns(regions: Sequence[Region], classes: Sequence[SeedClass]) -> dict[str, list[Any]]:
+    """Return what tables of regions have, a row a region, by the names of the columns.
+
+    Parameters
+    ----------
+    regions : sequence of Region
+    classes : sequence of SeedClass
+        By label, as `find_regions` returns them.
+
+    Returns
+    -------
+    dict of str to list
+        ``class``, ``color`` (#rrggbb), ``share`` (0 to 1), ``area_mm2`` and ``tissue_mm2``; an area that is
+        not known is None.
+    """
+    named = [classes[region.label] for region in regions]
+    return {
+        "class": [each.name for each in named],
+        "color": [each.color for each in named],
+        "share": [region.share for region in regions],
+        "area_mm2": [region.area for region in regions],
+        "tissue_mm2": [region.tissue for region in regions],
+    }
 
 
 def regions_in(

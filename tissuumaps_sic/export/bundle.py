@@ -13,8 +13,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Literal
@@ -32,10 +32,10 @@ from tissuumaps_sic.labelling.progress import Progress, Stretch
 from tissuumaps_sic.slidefile.h5ad import SlideFileError, open_h5ad
 from tissuumaps_sic.slidefile.names import refusal
 from tissuumaps_sic.slidefile.pixels.slide import Slide
-from tissuumaps_sic.slidefile.placing import find_image, open_image
 from tissuumaps_sic.slidefile.project import tmap_project, write_tmap
 from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slidefile.zips import ZIP_ERRORS
+from tissuumaps_sic.slides.image import open_own_image
 from tissuumaps_sic.slides.regions import scale_of, slide_size_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file
 
@@ -241,22 +241,14 @@ def _damaged(bundle: Path, why: str) -> BundleError:
     return BundleError(f"{bundle.name}: is no whole bundle ({why}); have it sent again")
 
 
-@contextmanager
-def _open_picture(slide: EmbeddedSlide, image: Path | None) -> Iterator[Slide]:
-    path = image or find_image(slide.path)
-    if path is None:
+def _open_picture(slide: EmbeddedSlide, image: Path | None) -> Slide:
+    picture = open_own_image(slide, image)
+    if picture is None:
         raise BundleError(
             f"{slide.path.name}: its image is not beside it; name it with --image, or give --no-image for a "
             "bundle of the patches alone"
         )
-    with open_image(path) as picture:
-        size = slide_size_of(slide)
-        if size not in (None, picture.size):
-            raise BundleError(
-                f"{path.name}: has {picture.size[0]} x {picture.size[1]} px, and the slide of "
-                f"{slide.path.name} {size[0] if size else 0} x {size[1] if size else 0}; name its own image"
-            )
-        yield picture
+    return picture
 
 
 def _write_picture(slide: EmbeddedSlide, picture: Slide, target: Path, mpp: float, stretch: Stretch) -> float:

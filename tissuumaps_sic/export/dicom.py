@@ -13,6 +13,7 @@ import shapely
 
 from tissuumaps_sic import __version__
 from tissuumaps_sic.annotation.classes import SeedClass
+from tissuumaps_sic.annotation.colors import rgb_of
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export.annotations import find_regions
 from tissuumaps_sic.export.dicom_codes import ClassCodes, DicomCode, codes_of, plain, read_codes
@@ -161,9 +162,7 @@ def _group(
         algorithm_type="SEMIAUTOMATIC",
         algorithm_identification=algorithm,
         measurements=measurements or None,
-        display_color=highdicom.color.CIELabColor.from_rgb(
-            *(int(seed_class.color[at : at + 2], 16) for at in (1, 3, 5))
-        ),
+        display_color=highdicom.color.CIELabColor.from_rgb(*rgb_of(seed_class.color)),
     )
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import shapely
 
 from tissuumaps_sic.annotation.runs import Labelled
-from tissuumaps_sic.export.annotations import find_regions
+from tissuumaps_sic.export.annotations import find_regions, region_columns
 from tissuumaps_sic.export.h5ad import label_columns, tell_run
 from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slides.regions import scale_of
@@ -27,18 +27,12 @@ def make_regions(labelled: Labelled, *, simplify: float, blocks: bool) -> Any:
     from spatialdata.models import ShapesModel
 
     regions, classes = find_regions(labelled, simplify=simplify, blocks=blocks)
-    of_rows = [classes[region.label] for region in regions]
-    missing = float("nan")
     frame = geopandas.GeoDataFrame(
-        {
-            "class": [each.name for each in of_rows],
-            "color": [each.color for each in of_rows],
-            "share": [region.share for region in regions],
-            "area_mm2": [missing if region.area is None else region.area for region in regions],
-            "tissue_mm2": [missing if region.tissue is None else region.tissue for region in regions],
-        },
-        geometry=[region.shape for region in regions],
+        region_columns(regions, classes), geometry=[region.shape for region in regions]
     )
+    # An area that is not known is NaN there, where all are unknown, too.
+    areas = ["area_mm2", "tissue_mm2"]
+    frame[areas] = frame[areas].astype(np.float64)
     return ShapesModel.parse(frame, transformations=_transformations(labelled))
 
 

@@ -22,11 +22,10 @@ from tissuumaps_sic.export.names import safe_names
 from tissuumaps_sic.slidefile.pixels.reduced import find_size
 from tissuumaps_sic.slidefile.pixels.slide import Slide
 from tissuumaps_sic.slidefile.pixels.source import SlideError
-from tissuumaps_sic.slidefile.placing import find_image, open_image
 from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slidefile.writing import placing_folder
-from tissuumaps_sic.slides.regions import slide_size_of
+from tissuumaps_sic.slides.image import open_own_image
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 log = logging.getLogger(__name__)
@@ -80,7 +79,7 @@ def write_patches(
     classes : sequence of str
         By name.
     image : Path, optional
-        The slide's image; by default that of the project beside the h5ad (`images.find_image`).
+        The slide's image; by default that of the project beside the h5ad.
     min_score : float, default=0.0
         The least score of the patch's own label, 0 to 1.
     most : int, optional
@@ -171,19 +170,30 @@ def window_of(slide: EmbeddedSlide) -> PatchWindow:
 
 @contextmanager
 def open_picture(slide: EmbeddedSlide, path: Path | None) -> Iterator[Slide]:
-    """Open the image of a slide, its colours as they were embedded; what is wrong is an `ExportError`."""
-    found = find_image(slide.path) if path is None else path
-    if found is None:
-        raise ExportError(f"{slide.path.name}: its image is not beside it; name it with --image SLIDE")
+    """Open the image of a slide, with its colours as they were embedded.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    path : Path or None
+        The image; None is that of the project beside the h5ad.
+
+    Yields
+    ------
+    Slide
+
+    Raises
+    ------
+    ExportError
+        When there is no image, it cannot be read or is of another slide, or it was made smaller than the
+        patches are.
+    """
     try:
-        with open_image(found) as image:
-            size = slide_size_of(slide)
-            if size not in (None, image.size):
-                raise ExportError(
-                    f"{found}: has {image.size[0]} x {image.size[1]} pixels, and {slide.path.name} is of a "
-                    f"slide of {size[0]} x {size[1]}; name that slide's image with --image"
-                )
-            _require_pixels(slide, found, image)
+        image = open_own_image(slide, path)
+        if image is None:
+            raise ExportError(f"{slide.path.name}: its image is not beside it; name it with --image SLIDE")
+        with image:
+            _require_pixels(slide, image)
             if read_provenance(slide.path).encoder.icc:
                 image.convert_colours()
             yield image
@@ -191,14 +201,14 @@ def open_picture(slide: EmbeddedSlide, path: Path | None) -> Iterator[Slide]:
         raise ExportError(str(error)) from error
 
 
-def _require_pixels(slide: EmbeddedSlide, path: Path, image: Slide) -> None:
+def _require_pixels(slide: EmbeddedSlide, image: Slide) -> None:
     """Refuse a picture that was made smaller for a bundle, where it has fewer pixels than the patches."""
-    if find_size(path) is None:
+    if find_size(image.path) is None:
         return
     window = window_of(slide)
     if image.level_downsamples[1] > min(window.size0) / window.pixels * 1.001:
         raise ExportError(
-            f"{path.name}: was made smaller for a bundle, and has fewer pixels than the patches of "
+            f"{image.path.name}: was made smaller for a bundle, and has fewer pixels than the patches of "
             f"{slide.path.name}; name the slide itself with --image"
         )
 

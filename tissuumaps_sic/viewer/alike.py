@@ -14,9 +14,8 @@ from tissuumaps_sic.labelling.progress import Progress
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.matrix import Matrix
 from tissuumaps_sic.slidefile.pixels.source import SlideError
-from tissuumaps_sic.slidefile.placing import find_image, open_image
 from tissuumaps_sic.slidefile.provenance import read_provenance
-from tissuumaps_sic.slides.regions import slide_size_of
+from tissuumaps_sic.slides.image import OtherImageError, open_own_image
 from tissuumaps_sic.slides.slide import EmbeddedSlide, outline
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
@@ -177,19 +176,20 @@ def send_picture(shared: Shared, reach: Reach, request: PictureRequest) -> Answe
     """
     slide = shared.opened.glance(reach.h5ad, request.embedding)
     _require_patch(slide, request)
-    path = find_image(slide.path)
-    if path is None:
-        return {"length": 0}, np.zeros(0, np.uint8)
     field = find_field(read_provenance(slide.path), slide.embedding) or [slide.spacing] * 2
     width, height = field
     x, y = (slide.centres[request.patch] - np.array(field) / 2).tolist()
     try:
-        with open_image(path) as image:
-            if slide_size_of(slide) not in (None, image.size):
-                return {"length": 0}, np.zeros(0, np.uint8)
+        image = open_own_image(slide)
+        if image is None:
+            return {"length": 0}, np.zeros(0, np.uint8)
+        with image:
             pixels = image.picture(x, y, width, height, (request.side, request.side))
+    except OtherImageError:
+        return {"length": 0}, np.zeros(0, np.uint8)
     except SlideError as error:
-        raise RequestError(404, f"{path.name}: its pixels cannot be read") from error
+        # Not the message itself, which tells paths of the server.
+        raise RequestError(404, f"{slide.name}: the pixels of its image cannot be read") from error
     packed = _pack(pixels)
     return {"length": len(packed)}, packed
 

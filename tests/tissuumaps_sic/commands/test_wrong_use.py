@@ -62,8 +62,8 @@ def end(*arguments):
                 ("verify", "--draw", "5", "-o", "out"),
             )
         ),
-        (["export", ".", "--session", "a.sic.json"], "--session: is of one slide"),
-        (["export", ".", "--image", "a.tif"], "--image: is of one slide"),
+        (["export", ".", "--session", "a.sic.json"], "--session: belongs to one slide"),
+        (["export", ".", "--image", "a.tif"], "--image: belongs to one slide"),
         (["export", "small.h5ad", "--min-score", "0.5"], "--min-score: has no effect with --format csv"),
         (["export", "small.h5ad", "--patches", "Tumour", "--mpp", "8"], "has no effect with --patches"),
         (["export", "small.h5ad", "--patches", "Tumour", "--format", "csv"], "stands in place of --format"),
