@@ -60,16 +60,16 @@ class _Action(Record):
 
 def _read_patches(given: Any, info: ValidationInfo) -> PatchRows:
     if not isinstance(given, list | tuple | PatchRows) or not given:
-        raise ValueError("is no list of one patch or more")
+        raise ValueError("is not a list of one patch or more")
     if isinstance(given, PatchRows):
         return given
     wrong = next((place for place, name in enumerate(given) if not isinstance(name, str)), None)
     if wrong is not None:
-        raise ValueError(f"[{wrong}] is {str(given[wrong])[:60]!r}, and no name of a patch")
+        raise ValueError(f"[{wrong}] is {str(given[wrong])[:60]!r}, not the name of a patch")
     try:
         "".join(given).encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"holds {error.object[error.start]!a}, which is no character") from error
+        raise ValueError(f"holds {error.object[error.start]!a}, which is not a character") from error
     reading = Reading.of(info)
     index = reading.index if reading else PatchIndex()
     return PatchRows(index, index.rows_of(given))
@@ -349,7 +349,7 @@ def fold(
             do(state, actions[number])
         except (LookupError, ValidationError) as error:
             place = name_place(number, n_packed)
-            raise ValueError(f"{place}: an action is of a class that there was not ({error!r})") from error
+            raise ValueError(f"{place}: names a class that did not exist then ({error!r})") from error
         if state.cost - noted >= _SPACING and number + 1 < position:
             kept[number + 1], noted = state.copy(), state.cost
     kept[position] = state

@@ -150,10 +150,10 @@ def consensus(sessions: Mapping[str, Session]) -> tuple[Session, list[str]]:
         When they are fewer than two, of different slides, or of too many classes together.
     """
     if len(sessions) < 2:
-        raise SessionError("a consensus is of two sessions or more; name another one")
+        raise SessionError("a consensus needs two sessions or more; name another one")
     every = list(sessions.values())
     if len({session.fingerprint for session in every}) > 1:
-        raise SessionError("the sessions are of different patches; choose sessions of one slide")
+        raise SessionError("the sessions belong to different patches; choose sessions of one slide")
     first, second, *more = classes = drop_repeated(each for session in every for each in session.classes)
     merged = every[0].anew((first, second)).model_copy(update={"readers": tuple(sessions)})
     for each in more:
@@ -280,8 +280,11 @@ def _place(known: list[str], name: str) -> int:
 def _names(slide: EmbeddedSlide, session: Session) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.uint8]]:
     """Return the names of a session's classes, and its labels, (n_patches,) uint8."""
     if session.run is None:
-        raise SessionError("a session has no labels yet; run it first")
+        raise SessionError("one of the sessions has no labels yet; run the clustering there first")
     labels = session.run.unpack()
     if len(labels) != slide.n_patches:
-        raise SessionError(f"{slide.path.name}: a session's labels are of other patches; run it again")
+        raise SessionError(
+            f"{slide.path.name}: the labels of a session belong to other patches; run the clustering there "
+            "again"
+        )
     return np.array([each.name for each in session.run_classes], dtype=object), labels

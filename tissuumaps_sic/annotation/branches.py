@@ -52,16 +52,18 @@ def require_whole(branches: Sequence[Branch], n_actions: int) -> None:
     """
     known = {each.number: each for each in branches}
     if len(known) < len(branches):
-        raise ValueError("two branches have one number")
+        raise ValueError("two branches have the same number")
     for each in branches:
         on = None if each.on is None else known.get(each.on)
         if each.on is not None and on is None:
-            raise ValueError(f"branch {each.number} leaves branch {each.on}, which there is not")
+            raise ValueError(f"branch {each.number} leaves branch {each.on}, which does not exist")
         first, last = (0, n_actions) if on is None else (on.at, on.end)
         # After its parent's first action at the earliest, else it would leave what the parent leaves: so no
         # branch can leave itself, by whatever way.
         if not (0 if on is None else first + 1) <= each.at <= last:
-            raise ValueError(f"branch {each.number} leaves its line after {each.at} actions, where none are")
+            raise ValueError(
+                f"branch {each.number} leaves its line after {each.at} actions, which that line does not have"
+            )
 
 
 def cut(actions: Sequence[Action], position: int, branches: Branches) -> Branches:

@@ -55,5 +55,5 @@ class CheckSample(Record):
         except ValueError as error:
             raise SessionError(f"the check sample is damaged ({error}); begin another one") from error
         if len(strata) != n_patches or strata.max(initial=0) >= len(self.shares):
-            raise SessionError("the check sample is of other patches; begin another one")
+            raise SessionError("the check sample belongs to other patches; begin another one")
         return strata

@@ -39,8 +39,8 @@ class SeedClass(Record):
             raise ValueError("a class needs a name; type one letter or more")
         if len(name) > _LONGEST_NAME:
             raise ValueError(
-                f"“{name[:20]}…” has {len(name)} characters, and a class name {_LONGEST_NAME} at most; "
-                f"shorten it by {len(name) - _LONGEST_NAME}"
+                f"“{name[:20]}…” has {len(name)} characters, and the name of a class has {_LONGEST_NAME} at "
+                f"most; shorten it by {len(name) - _LONGEST_NAME}"
             )
         return name
 
@@ -73,7 +73,7 @@ def make_class(name: str, color: str) -> SeedClass:
     except ValidationError as error:
         first = error.errors()[0]
         if first["loc"] == ("color",):
-            raise SessionError(f"{color[:20]!r} is no colour; choose one as #rrggbb") from error
+            raise SessionError(f"{color[:20]!r} is not a colour; write one as #rrggbb") from error
         raise SessionError(first["msg"].removeprefix("Value error, ")) from error
 
 

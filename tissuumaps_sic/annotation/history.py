@@ -126,16 +126,16 @@ def tell_restoring(session: Session, restored: Session) -> str:
     changes = []
     for name in dict.fromkeys((*before, *after)):
         if name not in after:
-            changes.append(f"class “{name}” goes, with {_count(before[name], 'seed')}")
+            changes.append(f"class “{name}” is removed, with {_count(before[name], 'seed')}")
         elif name not in before:
             changes.append(f"class “{name}” comes back, with {_count(after[name], 'seed')}")
         elif before[name] != after[name]:
             changes.append(f"{name}: {before[name]:,} → {_count(after[name], 'seed')}")
     moved = _count_moved(session, restored)
     if not changes and moved:
-        changes.append(f"{_count(moved, 'patch', 'patches')} are seeded otherwise")
+        changes.append(f"other classes for {_count(moved, 'seeded patch', 'seeded patches')}")
     if [each.path for each in session.loans] != [each.path for each in restored.loans]:
-        changes.append("what is borrowed from other slides changes")
+        changes.append("other seeds are borrowed from other slides")
     told = "; ".join(changes) if changes else "the same seeds and classes as now"
     return f"{told}. What is there now stays in this list, and the labels stay until the next run."
 

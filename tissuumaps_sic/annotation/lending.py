@@ -108,7 +108,7 @@ def lend(
         path = Path(os.path.relpath(there, here.parent)).as_posix()
     except ValueError as error:
         raise SessionError(
-            f"{source.path}: lies on another drive than {target.path}; put both on one"
+            f"{source.path}: lies on another drive than {target.path}; put both on one drive"
         ) from error
     return Loan(
         slide=source.name, path=path, session=session, fingerprint=source.fingerprint, seeds=dict(seeds)
@@ -252,7 +252,7 @@ def check_comparable(source: EmbeddedSlide, target: EmbeddedSlide) -> None:
         if not known.is_told:
             which = "it" if slide.embedding == MAIN else f"its embedding {slide.embedding}"
             raise SessionError(
-                f"{slide.path.name}: does not tell how {which} was embedded (uns['embedder']), so seeds "
+                f"{slide.path.name}: does not say how {which} was embedded (uns['embedder']), so that seeds "
                 "cannot travel to or from it; embed the slide again (embedder embed)"
             )
     differing = [

@@ -47,7 +47,7 @@ class Loan(Record):
         seeds: dict[str, int] = {}
         for place, each in enumerate(data["seeds"]):
             if not isinstance(each, dict) or each.keys() != {"label", "patches"}:
-                raise ValueError(f"seeds[{place}]: is no label with its patches")
+                raise ValueError(f"seeds[{place}]: is not a label with its patches")
             try:
                 seeds |= dict.fromkeys(json.loads(reading.unpack(each["patches"])), each["label"])
             except (TypeError, ValueError, RecursionError) as error:
@@ -69,7 +69,7 @@ class Loan(Record):
     @classmethod
     def _require_relative(cls, path: str) -> str:
         if path.startswith("/") or re.search(r"[\x00\\]|^[A-Za-z]:", path) or not path.endswith(".h5ad"):
-            raise ValueError("the path of a slide that lends is relative, and that of an h5ad")
+            raise ValueError("the path of a slide that lends must be relative, and end in .h5ad")
         return path
 
 

@@ -44,15 +44,15 @@ def unpack(text: str, most: int) -> bytes:
         When the text is damaged, or would be longer.
     """
     if most < 0:
-        raise ValueError("can be of no length")
+        raise ValueError("is more than a session may hold")
     inflate = zlib.decompressobj()
     try:
         # One byte more than there may be tells what is too long, whatever the rest would be.
         data = inflate.decompress(base64.b64decode(text), most + 1)
     except (ValueError, zlib.error) as error:
-        raise ValueError(f"is no packed text ({error})") from error
+        raise ValueError(f"is not a packed text ({error})") from error
     if len(data) > most:
-        raise ValueError(f"unpacks to more than the {most:,} bytes that it can be")
+        raise ValueError(f"unpacks to more than {most:,} bytes, the most that there can be")
     if not inflate.eof:
         raise ValueError("is cut off")
     return data
@@ -206,7 +206,7 @@ class PatchRows(Sequence[str]):
             raise ValueError("holds no patch")
         if rows.min() < 0 or rows.max() >= index.n_patches:
             wrong = rows[(rows < 0) | (rows >= index.n_patches)][0]
-            raise ValueError(f"there is no patch {wrong}; the slide has {index.n_patches}")
+            raise ValueError(f"there is no patch {wrong}; the slide has {index.n_patches}, counted from 0")
         return patches
 
     @property
@@ -286,7 +286,7 @@ class SeedMap(Mapping[str, int]):
             return cls(index, seeds.labels)
         rows, given = index.rows_of(seeds), list(seeds.values())
         if given and not 0 <= min(given) <= max(given) <= _MOST_LABEL:
-            raise ValueError(f"{min(given) if min(given) < 0 else max(given)} is no number of a class")
+            raise ValueError(f"{min(given) if min(given) < 0 else max(given)} is not the number of a class")
         labels = np.full(len(index), -1, np.int8)
         labels[rows] = given
         return cls(index, labels)

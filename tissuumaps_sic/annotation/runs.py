@@ -192,7 +192,10 @@ def replay(
     if run is None:
         raise SessionError(f"{slide.name}: the session has no labels yet; run the clustering first")
     if not run.can_replay:
-        raise SessionError(f"{slide.name}: its labels came from the seeds of another slide; run them again")
+        raise SessionError(
+            f"{slide.name}: its labels came from seeds of another slide, which its session does not name; "
+            "run the clustering again"
+        )
     if run.embedding != slide.embedding:
         slide = opener(slide.path, run.embedding)
     if scores is not None and run.sample == slide.sample:

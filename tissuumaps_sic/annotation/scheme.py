@@ -81,15 +81,17 @@ def read_scheme(path: Path) -> Scheme:
     try:
         return Scheme(_read_classes(_read_list(path)))
     except OSError as error:
-        raise SessionError(f"{path.name}: cannot be read ({error.strerror or error})") from error
+        raise SessionError(
+            f"{path.name}: cannot be read ({error.strerror or error}); mend that, or remove it"
+        ) from error
     except (ValueError, RecursionError, SessionError) as error:
-        raise SessionError(f"{path.name}: is no class list ({error}); mend it, or remove it") from error
+        raise SessionError(f"{path.name}: is not a class list ({error}); mend it, or remove it") from error
 
 
 def _read_list(path: Path) -> Any:
     information = path.lstat()
     if not stat.S_ISREG(information.st_mode) or information.st_size > _MOST_BYTES:
-        raise ValueError("it is no small file")
+        raise ValueError("it is not a small file")
     content = json.loads(path.read_bytes())
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise ValueError(f"it has no “schema”: “{SCHEMA}”")
@@ -98,7 +100,7 @@ def _read_list(path: Path) -> Any:
 
 def _read_classes(given: Any) -> tuple[SeedClass, ...]:
     if not isinstance(given, list) or not FEWEST_CLASSES <= len(given) <= MOST_CLASSES:
-        raise ValueError(f"“classes” must be a list of {FEWEST_CLASSES} to {MOST_CLASSES}")
+        raise ValueError(f"“classes” must be a list of {FEWEST_CLASSES} to {MOST_CLASSES} classes")
     classes: list[SeedClass] = []
     for place, each in enumerate(given, 1):
         name = str(each.get("name") or "") if isinstance(each, dict) else ""

@@ -216,8 +216,8 @@ def _order(
         )
     if len(names) < FEWEST_CLASSES or len(names) > MOST_CLASSES:
         raise SessionError(
-            f"{path.name}: has {len(names)} classes ({', '.join(names)[:100]}); give seeds of two or more, "
-            f"{MOST_CLASSES} at most"
+            f"{path.name}: has seeds of {len(names)} classes ({', '.join(names)[:100]}); give seeds of "
+            f"{FEWEST_CLASSES} to {MOST_CLASSES} classes"
         )
     if len(names) == FEWEST_CLASSES:
         if wanted is None:

@@ -152,7 +152,7 @@ class Session(Record):
         # All of them, since those that were undone can be done again.
         self._state_at(len(self.actions), n_packed=reading.n_packed if reading else 0)
         if self.run is not None and len(self.run.classes) != len(self.run.class_numbers):
-            raise ValueError("the run has not one number for each of its classes")
+            raise ValueError("the run does not have one number for each of its classes")
         return self
 
     @property
@@ -323,7 +323,7 @@ class Session(Record):
         n_bytes = -(-n_patches // 8)
         data = unpack(self.seen, n_bytes)
         if len(data) != n_bytes:
-            raise ValueError(f"tells of {8 * len(data)} patches")
+            raise ValueError(f"is of about {8 * len(data)} patches, not of {n_patches}")
         return np.unpackbits(np.frombuffer(data, np.uint8), count=n_patches).astype(bool)
 
     @property
@@ -551,7 +551,7 @@ class Session(Record):
     def give_back(self, path: str, *, user: str = "") -> Session:
         """Drop what is borrowed from the slide at a path, as its loan has it; can be undone."""
         if path not in self.state.loans:
-            raise SessionError(f"nothing is borrowed from {path[:200]}")
+            raise SessionError(f"nothing is borrowed from {path[:200]}; load the page again")
         return self._act(ReturnAction(path=path, user=user))
 
     def _is_blank(self, state: State) -> bool:
@@ -678,7 +678,7 @@ class Session(Record):
     def _require(self, label: int) -> None:
         n_classes = len(self.classes)
         if label >= n_classes:
-            raise SessionError(f"there is no class {label}; there are {n_classes}, from 0")
+            raise SessionError(f"there is no class {label}; there are {n_classes}, counted from 0")
 
     def _act(self, action: Action) -> Session:
         self._state_at(self.position)
@@ -711,7 +711,7 @@ def seed_vector(slide: EmbeddedSlide, seeds: Mapping[str, int]) -> npt.NDArray[n
     for patch, label in seeds.items():
         if patch not in slide.index:
             raise SessionError(
-                f"{slide.path.name}: has no patch named {patch}; the seeds were made on another file"
+                f"{slide.path.name}: has no patch named {patch}; open the file that the seeds were made on"
             )
         y[slide.index[patch]] = label
     return y

@@ -36,7 +36,8 @@ def session_path(h5ad: Path, name: str = "") -> Path:
         return h5ad.with_suffix(SUFFIX)
     if not is_session_name(name):
         raise SessionError(
-            f"{name[:60]!r}: a session's name is of letters, digits, spaces, _ and -, 40 at most"
+            f"{name[:60]!r}: cannot be a session's name, which has letters, digits, spaces, _ and -, 40 at "
+            "most; choose another one"
         )
     if h5ad.with_name(f"{h5ad.stem}.{name}.h5ad").exists():
         raise SessionError(f"{name}: there is a slide {h5ad.stem}.{name}; give the session another name")

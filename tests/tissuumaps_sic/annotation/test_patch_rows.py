@@ -50,7 +50,7 @@ def test_a_lasso_is_small_and_any_reader_can_unpack_it(index):
         (["s_1_0"], "neither a list"),
         (None, "neither a list"),
         ("!", "is cut off"),
-        ("AAAA", "no packed text"),
+        ("AAAA", "not a packed text"),
         (pack(np.array([1, 1, 2**30], "<i4").tobytes()), "there is no patch 1073741826"),
         (pack(np.array([1, -2], "<i4").tobytes()), "there is no patch -1"),
         (pack(b"\1\0\0\0\1"), "is cut off"),

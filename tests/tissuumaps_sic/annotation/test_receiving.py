@@ -197,7 +197,7 @@ def test_a_zip_or_a_folder_of_several(home, away, tmp_path):
     assert [each.how for each in receive_sessions(home, target)] == ["known", "known"]
     assert not list(tmp_path.parent.glob("evil*"))
     target.write_bytes(b"PK\x03\x04 nonsense")
-    with pytest.raises(SessionError, match="no whole zip"):
+    with pytest.raises(SessionError, match="not a whole zip"):
         receive_sessions(home, target)
 
 
@@ -251,7 +251,7 @@ def test_a_zip_that_was_damaged_on_its_way_is_told(home, away, tmp_path, compres
     start = 30 + len(sent.name) + 12
     content[start : start + 40] = bytes([255] * 40)
     target.write_bytes(content)
-    with pytest.raises(SessionError, match="no whole zip"):
+    with pytest.raises(SessionError, match="not a whole zip"):
         receive_sessions(home, target)
 
 

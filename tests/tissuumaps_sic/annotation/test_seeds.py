@@ -75,7 +75,7 @@ def test_names_of_classes_are_stripped_and_the_positive_one_is_found_in_any_capi
         ([f"{A},1", f"{B},"], "line 3: has no class"),
         ([f"{A},1", f"{B},NaN"], "line 3: has no class"),
         ([f"{A},1", f"{B},0", f"{C},-1"], "line 4: -1 is no class"),
-        ([f"{A},1", ",0"], "line 3: small.h5ad has no patch of an empty name"),
+        ([f"{A},1", ",0"], "line 3: small.h5ad has no patch without a name"),
         ([f"{A},1", "elsewhere,0"], "line 3: small.h5ad has no patch named elsewhere"),
         (
             [f"{A},Tumor", f"{B},Other", f"{C},tumor"],
@@ -132,7 +132,7 @@ def test_lines_that_agree_and_columns_without_use_are_told(tmp_path, slide, capl
     assert seeds.patches == {A: 1, B: 0}
     assert caplog.messages == [
         "seeds.csv: the column who is not used",
-        "seeds.csv: 1 lines are of a patch that an earlier one seeds alike",
+        "seeds.csv: 1 lines repeat the seed of an earlier line",
     ]
 
 

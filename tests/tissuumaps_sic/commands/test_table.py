@@ -54,7 +54,7 @@ def test_without_an_output_the_table_is_printed(folder, capsys):
     ("options", "told"),
     [
         (["-o", "t.xlsx"], "written as .csv or .parquet"),
-        (["--session", "a/b"], "a session's name is of letters"),
+        (["--session", "a/b"], "cannot be a session's name, which has letters"),
         (["--server", "http://here"], "give --sheet, too"),
         (["--sheet", "s.pdf"], "let its name end in .html"),
         (["--sheet", "s.html", "--root", "elsewhere"], "name a folder above all slides"),
