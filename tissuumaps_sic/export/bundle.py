@@ -238,7 +238,7 @@ def unpack_bundle(bundle: Path | str, folder: Path | str, *, progress: Progress 
 
 
 def _damaged(bundle: Path, why: str) -> BundleError:
-    return BundleError(f"{bundle.name}: is no whole bundle ({why}); have it sent again")
+    return BundleError(f"{bundle.name}: is not a whole bundle ({why}); have it sent again")
 
 
 def _open_picture(slide: EmbeddedSlide, image: Path | None) -> Slide:
@@ -258,8 +258,8 @@ def _write_picture(slide: EmbeddedSlide, picture: Slide, target: Path, mpp: floa
         told = (picture.resolution.mpp_x, picture.resolution.mpp_y)
     if told is None:
         raise BundleError(
-            f"{slide.path.name}: tells no µm per pixel, which a picture needs; embed the slide again with "
-            "--slide-mpp, or give --no-image"
+            f"{slide.path.name}: does not say its µm per pixel, which a picture needs; embed the slide again "
+            "with --slide-mpp, or give --no-image"
         )
     size = reduced_size(picture.size, told, mpp)
     write_reduced(picture, target, size, mpp=told, stretch=stretch)
@@ -350,7 +350,8 @@ def _read_manifest(bundle: Path, archive: ZipFile) -> Manifest:
         member = archive.getinfo(_MANIFEST)
     except KeyError:
         raise BundleError(
-            f"{bundle.name}: is no bundle of a slide (it has no {_MANIFEST}); tissuumaps-sic bundle makes one"
+            f"{bundle.name}: is not a bundle of a slide (it has no {_MANIFEST}); make one with "
+            "tissuumaps-sic bundle"
         ) from None
     if member.file_size > _MOST_MANIFEST:
         raise _damaged(bundle, f"its {_MANIFEST} is too large")
@@ -375,19 +376,19 @@ def _require_sound(bundle: Path, archive: ZipFile, manifest: Manifest) -> dict[s
     # What names drives and folders, and letters that no name has there.
     foreign = set('\\/:*?"<>|' if os.name == "nt" else "/")
     if refusal(f"{slide}.h5ad") or set(slide) & foreign or f"{slide}.h5ad" not in manifest.files:
-        raise _damaged(bundle, f"it names a slide {slide[:60]!r} that it has not, or that no file can have")
+        raise _damaged(bundle, f"it names a slide {slide[:60]!r} that is not in it, or that no file can be")
     own = re.compile(rf"{re.escape(slide)}(\.h5ad|\.tif|\.tmap|(\.[^\W][\w -]{{0,39}})?{re.escape(SUFFIX)})")
     members = {}
     for name, known in manifest.files.items():
         if name != CLASSES and not own.fullmatch(name):
-            raise _damaged(bundle, f"a bundle of {slide} has no file {name[:60]!r}")
+            raise _damaged(bundle, f"a bundle of {slide} cannot hold a file {name[:60]!r}")
         try:
             member = archive.getinfo(name)
         except KeyError:
-            raise _damaged(bundle, f"it has no {name}") from None
+            raise _damaged(bundle, f"{name} is missing") from None
         grown = member.file_size > _SMALL + _MOST_GROWN * member.compress_size
         if member.file_size != known.bytes or grown or member.compress_size > bundle.stat().st_size:
-            raise _damaged(bundle, f"{name} is not as large as it says")
+            raise _damaged(bundle, f"{name} is not as large as the bundle says")
         members[name] = member
     return members
 
@@ -422,7 +423,8 @@ def _require_own(bundle: Path, place: Path, manifest: Manifest) -> None:
     elif place.suffix != ".tif":
         return
     raise BundleError(
-        f"{place}: is there already and another file; unpack {bundle.name} into another folder (-o DIR)"
+        f"{place}: another file of this name is there already; unpack {bundle.name} into another folder (-o "
+        "DIR)"
     )
 
 
@@ -438,7 +440,7 @@ def _require_same_embeddings(
                 return
     raise BundleError(
         f"{place}: is there already, of the same patches with other embeddings; unpack {bundle.name} into "
-        "another folder (-o DIR), and take the sessions there that are to be gone on with"
+        "another folder (-o DIR), and copy the sessions there that you want to go on with"
     )
 
 

@@ -178,10 +178,12 @@ def _open_source(slide: EmbeddedSlide, image: Path | None) -> Any:
     if found is not None and (found.is_dir() or found.suffix.lower() == ".dcm"):
         return _finest_level(slide, found)
     if image is not None:
-        raise ExportError(f"{image}: is no DICOM file; name one of the slide's, or leave --image out")
+        raise ExportError(
+            f"{image}: is not a DICOM file; name a DICOM file of the slide, or leave --image out"
+        )
     log.warning(
-        "%s: the slide is no DICOM file, so the annotations refer to an image by identifiers made of "
-        "its hash; name its DICOM files with --image where there are some",
+        "%s: the slide is not a DICOM file, so the annotations refer to an image by identifiers made of "
+        "its hash; if there are DICOM files of it, name one with --image",
         slide.path.name,
     )
     return _made_up(slide)
@@ -199,10 +201,10 @@ def _finest_level(slide: EmbeddedSlide, path: Path) -> Any:
         asked = (
             ""
             if size is None
-            else f" of {size[0]} x {size[1]} pixels, as {slide.path.name} tells of its slide,"
+            else f" of {size[0]} x {size[1]} pixels, the size of the slide of {slide.path.name},"
         )
         raise ExportError(
-            f"{path}: has no level{asked} but {told}; name that slide's DICOM files with --image"
+            f"{path}: has no level{asked} but {told}; name a DICOM file of that slide with --image"
         )
     if not all(_is_beside(each, fitting[0]) for each in fitting):
         raise ExportError(
@@ -222,7 +224,7 @@ def _read_levels(folder: Path) -> dict[Path, Any]:
         try:
             header = dcmread(path, stop_before_pixels=True)
         except InvalidDicomError:
-            log.warning("%s: is no DICOM file, and is left out", path)
+            log.warning("%s: is not a DICOM file; left out", path)
             continue
         if str(header.get("SOPClassUID")) == _SLIDE_CLASS and "VOLUME" in header.get("ImageType", ()):
             levels[path] = header

@@ -68,14 +68,17 @@ def read_codes(path: Path | None = None) -> dict[str, ClassCodes]:
         raise ExportError(str(error)) from error
     missing = [name for name in _COLUMNS if keys[name] not in table.columns]
     if missing:
-        raise ExportError(f"{path.name}: has no column {', '.join(missing)}; give {', '.join(_COLUMNS)}")
+        raise ExportError(
+            f"{path.name}: has no column {', '.join(missing)}; give the columns {', '.join(_COLUMNS)}"
+        )
     for row in table.rows:
         cells = {name: row[key] for name, key in keys.items()}
         for name, cell in cells.items():
             most = _LONGEST_VALUE if name.endswith(("scheme", "value")) else _LONGEST_MEANING
             if not cell or len(cell) > most or "\\" in cell:
                 raise ExportError(
-                    f"{path.name}, line {row.line}: {name} is {cell!r}; give 1 to {most} characters, no \\"
+                    f"{path.name}, line {row.line}: {name} is {cell!r}; give 1 to {most} characters other "
+                    "than \\"
                 )
         codes[fold(cells["class"])] = _codes(cells)
     return codes

@@ -67,7 +67,7 @@ def read_folder(
     found = map_in_processes(read_rows, wanted, min(workers, len(wanted)))
     for n_done, (place, read) in enumerate(found, start=1):
         h5ad = wanted[place].h5ad
-        ended = "a process was ended while it read this, usually for want of memory; run with --workers 1"
+        ended = "the process that read it was killed, mostly since memory ran out; try --workers 1"
         rows += [SlideRow(h5ad, problem=f"{h5ad.name}: {ended}")] if read is None else read
         advance(n_done)
     return sorted(rows, key=lambda row: (row.slide.casefold(), str(row.h5ad), row.session))
@@ -207,7 +207,9 @@ def require_writable(target: Path) -> None:
         As `write_table`.
     """
     if target.suffix.lower() not in (".csv", ".parquet"):
-        raise ExportError(f"{target.name}: a table is written as .csv or .parquet; name it so")
+        raise ExportError(
+            f"{target.name}: a table is written as .csv or .parquet; let its name end in one of them"
+        )
     if target.suffix.lower() == ".parquet":
         try:
             import pyarrow as _  # noqa: F401, ICN001 -- only whether it is there

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tissuumaps_sic.annotation.store import SUFFIX, load_session, session_path
+from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.export.extras import is_installed, require_extra
 from tissuumaps_sic.slidefile.placing import find_image
 
@@ -198,7 +199,7 @@ FORMATS = {
             "asap",
             "labels.asap.xml",
             "ASAP, XML",
-            f"{_REGIONS}; what has holes is cut into pieces without",
+            f"{_REGIONS}; those with holes are cut into pieces without",
             "asap.write_asap",
             _OF_REGIONS,
         ),
@@ -223,7 +224,7 @@ FORMATS = {
             "mask",
             "mask.tif",
             "Mask, pyramidal TIFF",
-            "A number a pixel: 0 is no patch, then the classes as they are listed",
+            "A number for each pixel: 0 where there is no patch, then the classes in their order",
             "mask.write_mask",
             ("mpp", "downsample", "blocks"),
         ),
@@ -293,6 +294,8 @@ def export_slide(
     ExportError, SessionError, SlideFileError, OSError
         When something cannot be read, replayed or written.
     """
+    if format_ not in FORMATS:
+        raise ExportError(f"{format_!r} is not a format of exports; give one of {', '.join(FORMATS)}")
     h5ad, target = Path(h5ad), Path(target)
     session = None if session is None else Path(session)
     FORMATS[format_].write(open_labelled(h5ad, session), target, options)

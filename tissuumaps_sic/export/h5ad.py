@@ -67,7 +67,10 @@ def write_labels(labelled: Labelled, target: Path) -> None:
         with _as_os_error(target), h5py.File(temporary, "r+", locking=False) as file:
             require_own(file, slide.path.name)
             if not np.array_equal(patch_names_of(file), slide.patch_names):
-                raise ExportError(f"{slide.path.name}: holds other patches than it did; run them again")
+                raise ExportError(
+                    f"{slide.path.name}: holds other patches than when the labels were made; run the "
+                    "clustering again"
+                )
             _put_columns(file["obs"], label_columns(labelled))
             uns = file.require_group("uns")
             colors = np.array([each.color for each in labelled.classes], dtype=object)
@@ -76,12 +79,12 @@ def write_labels(labelled: Labelled, target: Path) -> None:
         if slide.stamp not in (None, before) and _has_other_embeddings(slide):
             raise ExportError(
                 f"{slide.path.name}: another program has changed its embeddings since it was opened; nothing "
-                "was written, run the clustering again"
+                "was written; run the clustering again"
             )
         if stamp_of(slide.path) != before:
             raise ExportError(
-                f"{slide.path.name}: another program has changed it at this moment; nothing was written, "
-                "write the labels again"
+                f"{slide.path.name}: another program has just changed it; nothing was written; write the "
+                "labels again"
             )
 
 

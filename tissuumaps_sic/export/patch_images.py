@@ -105,14 +105,14 @@ def write_patches(
     unknown = [name for name in classes if name not in known]
     if unknown:
         raise ExportError(
-            f"{slide.path.name}: has no class {', '.join(map(repr, unknown))}; there is {', '.join(known)}"
+            f"{slide.path.name}: has no class {', '.join(map(repr, unknown))}; give one of {', '.join(known)}"
         )
     require_choice(min_score, most)
     window = window_of(slide)
     target = folder / safe_names([slide.name])[0]
     if target.exists() and not replace:
         raise ExportError(
-            f"{target}: is there already, and patches of another run must not mix; move it away, or give "
+            f"{target}: is there already, and patches of two runs must not mix; move it away, or give "
             "another -o, or --overwrite"
         )
     wanted = [name for name in known if name in classes]
@@ -131,9 +131,9 @@ def require_choice(min_score: float, most: int | None) -> None:
         When they cannot.
     """
     if not 0 <= min_score <= 1:
-        raise ExportError(f"--min-score: {min_score:g} is no score; give 0 to 1")
+        raise ExportError(f"--min-score: {min_score:g} is not a score; give 0 to 1")
     if most is not None and most < 1:
-        raise ExportError(f"--most: {most} is no number of patches; give 1 or more")
+        raise ExportError(f"--most: {most} is not a number of patches; give 1 or more")
 
 
 def choose_rows(
@@ -162,7 +162,7 @@ def window_of(slide: EmbeddedSlide) -> PatchWindow:
     grid = read_provenance(slide.path).grid
     if grid.patch0 is None or grid.patch_size is None or not grid.patch_size > 0:
         raise ExportError(
-            f"{slide.path.name}: does not tell how large its patches are (uns['embedder'], grid), so their "
+            f"{slide.path.name}: does not say how large its patches are (uns['embedder'], grid), so their "
             "pictures cannot be cut; embed the slide again, or convert the file (embedder convert)"
         )
     return PatchWindow(grid.patch0, round(grid.patch_size))

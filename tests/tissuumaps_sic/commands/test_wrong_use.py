@@ -71,7 +71,7 @@ def end(*arguments):
         (["export", "small.h5ad", "--codes", "a.csv"], "--codes: has no effect with --format csv"),
         (
             ["export", "small.h5ad", "--patches", "Tumour", "--split", "0.5", "0.5", "0.5"],
-            "0.5 0.5 0.5 are no shares of one whole",
+            "0.5 0.5 0.5 are not shares that add up to 1",
         ),
         (["export", "small.h5ad", "--format", "mask", "--mpp", "0"], "--mpp: '0' cannot be; give a number"),
         (["export", "small.h5ad", "--downsample", "inf"], "--downsample: 'inf' cannot be"),

@@ -196,7 +196,7 @@ def test_another_image_is_refused_when_asked_for_and_left_out_when_found(ramp, t
     (tmp_path / "other.tif").replace(tmp_path / "ramp.tif")
     write_html(ramp, tmp_path / "a.html", blocks=True)
     assert len(pictures_of(tmp_path / "a.html")) == 1
-    assert "the labels are drawn without it" in caplog.text
+    assert "the labels are drawn without the slide" in caplog.text
 
 
 def test_pixels_that_are_not_square_are_drawn_as_they_are_on_the_glass(tmp_path):
