@@ -95,7 +95,7 @@ def find_jobs(pairs: Sequence[Pair], wanted: Sequence[str]) -> tuple[list[Job], 
         for embedding in dict.fromkeys(chosen):
             if embedding not in encoders:
                 there = ", ".join(encoders)
-                told = f"{h5ad.name}: has no embedding {embedding!r}; there is {there}"
+                told = f"{h5ad.name}: has no embedding {embedding!r}; choose one of {there}"
                 failures.append(Failure(h5ad.name, told))
                 continue
             job = Job.of(h5ad, truth, slide, encoders[embedding], embedding)

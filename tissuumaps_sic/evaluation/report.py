@@ -43,7 +43,9 @@ def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
     from tissuumaps_sic.evaluation.figures import f1_by_clicks, f1_by_seeds
 
     if evaluation.runs.empty:
-        raise EvaluationError("no slide could be evaluated, so there is nothing to write")
+        raise EvaluationError(
+            "no slide could be evaluated, so there is nothing to write; mend what is told of each"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     writers: dict[str, Callable[[Path], Any]] = {
         "evaluation.csv": partial(_as_texts(evaluation.runs).to_csv, index=False),

@@ -111,7 +111,7 @@ def _sample(slide: EmbeddedSlide, raster: TruthRaster, design: Design, **how: in
     try:
         cells = open_cells(slide)
     except SlideFileError as error:
-        log.warning("%s; its pixels are not compared", error)
+        log.warning("%s; its labels are compared by patch alone", error)
         return None
     mpp = read_provenance(slide.path).slide.mpp
     return sample_truth(raster, cells, len(design.classes.names), mpp, **how)
@@ -149,7 +149,7 @@ def _check_truth(path: Path, truth: Truth) -> None:
         if not (truth.labels == number).any():
             found = ", ".join(truth.found) or "none"
             raise EvaluationError(
-                f"{path.name}: no patch is {name}; its values are {found}. Name others (--positive, "
+                f"{path.name}: no patch is {name}; its values are {found}; name others (--positive, "
                 "--class), or leave the slide out"
             )
 

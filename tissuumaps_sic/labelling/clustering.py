@@ -177,7 +177,7 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         """
         options = self._check_parameters()
         if guests is not None and self.method != "refine":
-            raise ValueError("seeds of another slide need method 'refine'")
+            raise ValueError("seeds of another slide need method 'refine'; give that, or no guests")
         stretch = Stretch.whole(progress)
         read_by = 0.0 if isinstance(X, Prepared) else _READING
         reading = stretch.part(0.0, read_by, "Reading the embeddings")

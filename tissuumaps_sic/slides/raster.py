@@ -108,6 +108,7 @@ def _empty(place: Integers, side: int, size: tuple[float, float]) -> npt.NDArray
     if columns * rows > _MOST_CELLS:
         raise ValueError(
             f"{columns} x {rows} cells of {size[0]:g} x {size[1]:g} level-0 pixels lie around its "
-            f"{len(place)} patches: they are on no grid, or its stride is not what the file tells"
+            f"{len(place)} patches: they are on no grid, or its stride is not what the file says; embed the "
+            "slide again"
         )
     return np.zeros((rows + 2, columns + 2), np.uint8)

@@ -182,7 +182,8 @@ def lattice_of(
     place = np.rint((centres - low) / stride).astype(np.int64)
     if len(np.unique(place, axis=0)) < len(place):
         raise ValueError(
-            f"patches lie closer than their stride of {stride[0]:g} x {stride[1]:g} level-0 pixels"
+            f"patches lie closer than their stride of {stride[0]:g} x {stride[1]:g} level-0 pixels, so that "
+            "they are on no grid; embed the slide again"
         )
     return low - np.array(stride) / 2, place
 

@@ -45,7 +45,10 @@ class TruthClasses:
             When a value is empty, is ``*`` or occurs twice.
         """
         if OTHERS in positive:
-            raise TruthError(f"--positive {positive}: names the values themselves; {OTHERS} is for --class")
+            raise TruthError(
+                f"--positive {positive}: takes values of the truth; for {OTHERS}, name the classes with "
+                "--class"
+            )
         return cls.parse(["Other=*", f"Positive={positive}"])
 
     @classmethod
@@ -83,8 +86,8 @@ class TruthClasses:
                 values[fold(value)] = number
         if len(names) < 2:
             raise TruthError(
-                f"{len(names)} class is named; name at least two, for example "
-                "--class Other=* --class Tumour=1, or the positive values alone: --positive 1"
+                f"--class: {len(names)} class is named; name at least two, for example --class Other=* "
+                "--class Tumour=1, or the positive values alone: --positive 1"
             )
         others = values.pop(OTHERS, UNCOUNTED)
         return cls(tuple(names), values, others)

@@ -115,15 +115,15 @@ def open_mask_raster(path: Path, squares: PatchSquares, classes: TruthClasses) -
     for value, number in classes.values.items():
         if not re.fullmatch(r"\d{1,5}", value) or int(value) >= N_VALUES:
             raise TruthError(
-                f"{path.name}: is a mask, whose values are numbers from 0, and {value!r} is none; "
-                "give the mask's own, for example --positive 1"
+                f"{path.name}: is a mask, whose values are whole numbers from 0 on, and not {value!r}; "
+                "give values of the mask, for example --positive 1"
             )
         class_of[int(value)] = number
     image = open_mask(path)
     if squares.slide_size is None:
         raise TruthError(
-            f"{path.name}: the slide's h5ad does not tell the size of level 0, so that the mask cannot be "
-            "laid over it; give it (--slide-size WIDTH,HEIGHT)"
+            f"{path.name}: the slide's h5ad does not say the size of level 0, so that the mask cannot be "
+            "laid over it; give that size (--slide-size WIDTH,HEIGHT)"
         )
     origin, pixel = place_mask(path.name, image.size, squares.slide_size, squares.bounds)
     return MaskRaster(image, origin, pixel, class_of)

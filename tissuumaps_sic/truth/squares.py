@@ -103,7 +103,7 @@ def _ask_image(slide: EmbeddedSlide) -> Stage | None:
         with open_pixels(image) as opened:
             return Stage.of(opened.stage)
     except (SlideError, OSError) as error:
-        log.warning("%s: cannot be asked where it lies on the glass slide (%s)", image.name, error)
+        log.warning("%s: does not say where the scan lies on the glass slide (%s)", image.name, error)
         return None
 
 
@@ -117,6 +117,7 @@ def _edge_by_corners(slide: EmbeddedSlide) -> float:
         if edge > 0:
             return edge
     raise TruthError(
-        f"{slide.path.name}: tells no size of a patch, neither in uns['embedder'] nor by obs['x0'] and "
-        "obs['y0']; embed the slide with this version"
+        f"{slide.path.name}: does not say how large its patches are (in uns['embedder'], or by obs['x0'] and "
+        "obs['y0']), so that nothing can be laid over them, neither a mask nor a drawing; embed the slide "
+        "again, or convert the file (embedder convert)"
     )

@@ -154,7 +154,8 @@ def open_truth(
     except AreaError as error:
         raise TruthError(str(error)) from error
     raise TruthError(
-        f"{path.name}: a truth ends in {', '.join(sorted(DRAWINGS + MASKS))}; convert the file, or rename it"
+        f"{path.name}: is not a file of a truth, which ends in {', '.join(sorted(DRAWINGS + MASKS))}; "
+        "convert the file, or rename it"
     )
 
 
@@ -221,7 +222,10 @@ def _chosen(drawn: Areas, classes: TruthClasses) -> tuple[list[tuple[int, Area]]
     for number, name in enumerate(classes.names):
         values = [value for value, of in classes.values.items() if of == number]
         if number != classes.others and not set(values) - set(missing):
-            raise TruthError(f"{drawn.name}: nothing in it is {name} ({', '.join(values)}); {what}")
+            raise TruthError(
+                f"{drawn.name}: nothing in it is of class {name} ({', '.join(values)}); {what}; name one of "
+                "those"
+            )
     if missing:
         log.warning("%s: nothing in it is %s; %s", drawn.name, " or ".join(missing), what)
     elif nameless:

@@ -162,7 +162,7 @@ def join_check(session: Session, other: Session, *, user: str = "") -> Session:
     if sample is None:
         raise SessionError("the other session has no check sample; begin one there first")
     if other.fingerprint != session.fingerprint:
-        raise SessionError("the other session is of other patches; a check is of one slide")
+        raise SessionError("the other session belongs to other patches; choose a session of this slide")
     strata = sample.unpack(session.seeds.index.n_patches)
     return session.draw_sample(strata, sample.shares, randomness=sample.randomness, run=sample.run, user=user)
 
@@ -199,7 +199,7 @@ def require_question(slide: EmbeddedSlide, session: Session, row: int, *, ahead:
     """
     if row not in _open_questions(slide, session, ahead)[0]:
         raise SessionError(
-            f"patch {row} is none of those that were drawn by chance; answer those that are asked about"
+            f"patch {row} is not one of those that were chosen at random; answer those that are asked about"
         )
     return str(slide.patch_names[row])
 
@@ -248,7 +248,7 @@ def verify(slide: EmbeddedSlide, session: Session) -> Verification:
     if void:
         return Verification("void", void, **known)
     if known["answers"] < FEWEST_ANSWERS:
-        told = f"{_patches(known['answers'])} answered; {FEWEST_ANSWERS} are the fewest that tell something."
+        told = f"{_patches(known['answers'])} answered; figures need at least {FEWEST_ANSWERS}."
         return Verification("few", told, **known)
     classes = _Classes.of(session)
     answers = np.array([classes.place(number) for number in numbers[is_told].tolist()])

@@ -314,7 +314,7 @@ class Hosts:
             return
         match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?", host.strip())
         if match is None:
-            raise AccessError(421, "This server is not called that.")
+            raise AccessError(421, "This server does not go by that name.")
         name = match[1].strip("[]").rstrip(".").casefold()
         if name not in self._names and (self._on_loopback or not _is_address(name)):
             raise AccessError(
@@ -561,4 +561,4 @@ def require_place(target: Path, root: Path) -> None:
     if target.is_symlink():
         raise AccessError(403, f"{target.name}: is a link to another place; save under another name")
     if target.exists() and not target.is_file():
-        raise AccessError(403, f"{target.name}: is no file; save under another name")
+        raise AccessError(403, f"{target.name}: is not a file; save under another name")

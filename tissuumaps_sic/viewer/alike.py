@@ -28,6 +28,7 @@ from tissuumaps_sic.viewer.requests import (
     LikenessRequest,
     PictureRequest,
     RequestError,
+    require_patch,
 )
 from tissuumaps_sic.viewer.worklist import Entry
 
@@ -175,7 +176,7 @@ def send_picture(shared: Shared, reach: Reach, request: PictureRequest) -> Answe
         When there is no such patch, or the image cannot be read.
     """
     slide = shared.opened.glance(reach.h5ad, request.embedding)
-    _require_patch(slide, request)
+    require_patch(request.patch, slide.n_patches)
     field = find_field(read_provenance(slide.path), slide.embedding) or [slide.spacing] * 2
     width, height = field
     x, y = (slide.centres[request.patch] - np.array(field) / 2).tolist()
@@ -206,13 +207,8 @@ def _pack(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 def _slide_with(shared: Shared, reach: Reach, request: AlikeRequest) -> EmbeddedSlide:
     """Return the slide that a request is about, which has the patch that it names."""
     slide = shared.opened.slide(reach.h5ad, request.embedding)
-    _require_patch(slide, request)
+    require_patch(request.patch, slide.n_patches)
     return slide
-
-
-def _require_patch(slide: EmbeddedSlide, request: AlikeRequest) -> None:
-    if request.patch >= slide.n_patches:
-        raise RequestError(422, f"there is no patch {request.patch}; the slide has {slide.n_patches}")
 
 
 def _likeness(row: npt.NDArray[Any], X: Matrix, progress: Progress, stage: str) -> npt.NDArray[np.float32]:

@@ -60,8 +60,8 @@ class Room:
             if not self._changed.wait_for(lambda: not self._is_taken(h5ad), patience):
                 whose = "of this slide" if self._taken[h5ad] >= self._of_slide else "of other pages"
                 raise FullError(
-                    f"{self._taken.total()} requests are at work or wait here, and more {whose} must come "
-                    "later; try again in a moment"
+                    f"the server is busy with {self._taken.total()} requests and takes no more {whose} now; "
+                    "try again in a moment"
                 )
             self._taken[h5ad] += 1
         try:

@@ -45,7 +45,7 @@ def make_project(h5ad: Path, *, columns: bool = False) -> dict[str, Any]:
         menus = _columns(file["obs"]) if columns else {}
     if not len(centres) or not np.isfinite(centres).all():
         raise SlideFileError(
-            f"{h5ad.name}: has no patch, or one whose place is no number; embed the slide again"
+            f"{h5ad.name}: has no patch, or one whose place is not a number; embed the slide again"
         )
     scale = scale_in(known, spacing_of(centres))
     size = known.slide.known_size

@@ -242,10 +242,10 @@ def _receive_project(request: Any, *, read_only: bool) -> Any:
     """
     from werkzeug.exceptions import HTTPException
 
-    too_large = ProjectError(413, f"a project may have {MOST_BYTES // 2**20} MB; nothing is saved")
+    too_large = ProjectError(413, f"a project may have {MOST_BYTES // 2**20} MB at most; nothing was saved")
     require_writable("projects cannot be saved", read_only=read_only)
     if request.mimetype != "application/json":
-        raise ProjectError(415, "a project is sent as JSON; nothing is saved")
+        raise ProjectError(415, "a project is sent as JSON; nothing was saved")
     if (request.content_length or 0) > MOST_BYTES:
         raise too_large
     # Of requests that do not tell their length.
@@ -255,7 +255,7 @@ def _receive_project(request: Any, *, read_only: bool) -> Any:
     except HTTPException as error:
         raise too_large from error
     except ValueError as error:
-        raise ProjectError(400, "what was sent is no JSON; nothing is saved") from error
+        raise ProjectError(400, "what was sent is not JSON; nothing was saved") from error
 
 
 def _within(request: Any, folder: Path) -> str:

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.remarks import Box, Note
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.slides.regions import scale_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.answers import Header
-from tissuumaps_sic.viewer.requests import CheckChange, NoteChange, SkipChange
+from tissuumaps_sic.viewer.requests import CheckChange, NoteChange, SkipChange, require_patch
 
 
 def change_remarks(
@@ -39,12 +38,12 @@ def rows_in(slide: EmbeddedSlide, patches: tuple[int, ...]) -> npt.NDArray[np.in
 
     Raises
     ------
-    SessionError
-        When the slide has not all of them.
+    RequestError
+        When the slide does not have all of them.
     """
     rows = np.unique(np.array(patches, np.int64))
-    if rows.size and rows[-1] >= slide.n_patches:
-        raise SessionError(f"there is no patch {rows[-1]}; the slide has {slide.n_patches}")
+    if rows.size:
+        require_patch(int(rows[-1]), slide.n_patches)
     return rows
 
 

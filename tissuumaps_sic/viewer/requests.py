@@ -69,6 +69,25 @@ def naming(path: Path) -> Iterator[None]:
         ) from error
 
 
+def require_patch(row: int, n_patches: int) -> None:
+    """See that a patch that a page names is one of its slide.
+
+    Parameters
+    ----------
+    row : int
+        From 0 on.
+    n_patches : int
+        How many the slide has.
+
+    Raises
+    ------
+    RequestError
+        When it is not.
+    """
+    if row >= n_patches:
+        raise RequestError(422, f"there is no patch {row}; the slide has {n_patches}, counted from 0")
+
+
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -319,7 +338,7 @@ class OpinionRequest(RunRequest):
 
 def _require_format(name: str) -> str:
     if name not in FORMATS:
-        raise ValueError(f"no such format; there is {', '.join(FORMATS)}")
+        raise ValueError(f"no such format; choose one of {', '.join(FORMATS)}")
     return name
 
 
@@ -420,7 +439,9 @@ class JobRequest(OpenRequest):
 
 def _require_download(name: str) -> str:
     if not FORMATS[_require_format(name)].in_panel:
-        raise ValueError(f"is no download; run tissuumaps-sic export --format {name} in the slide's folder")
+        raise ValueError(
+            f"cannot be downloaded; run tissuumaps-sic export --format {name} in the slide's folder"
+        )
     return name
 
 

@@ -233,7 +233,11 @@ def folder_for_temporary_files() -> Iterator[None]:
         try:
             tempfile.tempdir = str(held.enter_context(hold_folder("tissuumaps-sic-")))
         except OSError as error:
-            log.warning("the temporary folder takes no file (%s); exports will fail", error.strerror or error)
+            log.warning(
+                "the temporary folder takes no file (%s), and exports will fail; set TMPDIR to a folder that "
+                "can be written",
+                error.strerror or error,
+            )
         try:
             yield
         finally:

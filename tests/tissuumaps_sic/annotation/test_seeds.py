@@ -122,8 +122,8 @@ def test_a_place_beside_every_patch_is_refused_where_the_size_of_a_patch_is_know
 def test_a_place_that_may_lie_beside_its_patch_is_told_where_it_is_not_known(tmp_path, slide, caplog):
     assert read(tmp_path, slide, "x,y,class", "20,128,1", "256,128,0").patches == {A: 1, B: 0}
     assert caplog.messages == [
-        f"seeds.csv, line 2: x 20, y 128 may lie beside patch {A}, which is the nearest; small.h5ad tells no "
-        "size of a patch"
+        f"seeds.csv, line 2: x 20, y 128 may lie beside patch {A}, which is the nearest; small.h5ad does "
+        "not say how large its patches are"
     ]
 
 

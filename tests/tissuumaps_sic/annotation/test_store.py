@@ -339,7 +339,7 @@ def test_what_is_no_file_is_refused_at_once(slide, tmp_path, monkeypatch):
 def test_a_file_that_is_far_too_large_is_not_read(slide, path):
     with path.open("wb") as file:
         file.truncate(2**40)
-    with pytest.raises(SessionError, match=r"it has 1,048,576 MB, and 512 are the most"):
+    with pytest.raises(SessionError, match=r"it has 1,048,576 MB, and 512 MB are the most"):
         load_session(path, slide)
 
 

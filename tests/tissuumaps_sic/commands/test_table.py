@@ -68,4 +68,4 @@ def test_wrong_use_is_told_before_anything_is_read(folder, options, told, caplog
 def test_an_address_that_is_none_is_refused(folder, capsys):
     with pytest.raises(SystemExit):
         main(["table", str(folder), "--sheet", "s.html", "--server", "javascript:alert(1)"])
-    assert "is no address of a server" in capsys.readouterr().err
+    assert "is not the address of a server" in capsys.readouterr().err

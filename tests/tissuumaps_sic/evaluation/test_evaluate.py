@@ -361,10 +361,10 @@ def test_a_truth_without_a_class_tells_its_values(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"methods": ("magic",)}, "'magic' is no method; there are sic, refine"),
+        ({"methods": ("magic",)}, "'magic' is not a method; give one of sic, refine"),
         ({"methods": ()}, "at least one method"),
-        ({"strategies": ("guess",)}, "'guess' is no strategy; there are largest-error, random"),
-        ({"strategies": ()}, "give a strategy"),
+        ({"strategies": ("guess",)}, "'guess' is not a strategy; give one of largest-error, random"),
+        ({"strategies": ()}, "give one of largest-error"),
         ({"seeds_per_class": (1, 0)}, "number of seeds is 0; give 1 or more"),
         ({"seeds_per_class": ()}, "one number of seeds"),
         ({"repeats": 0}, "repeats is 0"),

@@ -556,7 +556,7 @@ def test_a_mask_needs_the_slides_size_and_a_patch_its_edge(small_h5ad, tmp_path)
     adata = anndata.read_h5ad(small_h5ad)
     del adata.obs["x0"]
     adata.write_h5ad(tmp_path / "bare.h5ad")
-    with pytest.raises(TruthError, match="no size of a patch"):
+    with pytest.raises(TruthError, match="does not say how large its patches are"):
         patch_squares(open_slide_file(tmp_path / "bare.h5ad"))
 
 

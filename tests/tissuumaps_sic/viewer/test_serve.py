@@ -226,8 +226,8 @@ def test_the_command_may_take_no_change_and_refuses_paths_and_proxies_that_are_n
     assert "pictures: http://127.0.0.1:1/slides/\n" in capsys.readouterr().out
     assert main([*command, "--sub-path", "/a b"]) == 2
     assert main([*command, "--behind-proxy", "localhost", "--public"]) == 2
-    assert "is no sub-path" in caplog.text
-    assert "is no address of a proxy" in caplog.text
+    assert "is not a sub-path" in caplog.text
+    assert "is not the address of a proxy" in caplog.text
     assert listening == ["127.0.0.1"] * 2
 
 
