@@ -99,10 +99,17 @@ def receive_sessions(slide: EmbeddedSlide, sent: Path | str, *, name: str | None
         What the session is called here, where it is one alone; by default as there, or, where it has no name
         there, as its reader.
 
+    Returns
+    -------
+    list of Received
+        What became of each session.
+
     Raises
     ------
     SessionError
         When there is none, or one is damaged or of another slide; nothing is then written.
+    WrongUseError
+        When it cannot be told what a session is to be called, or two would be called the same.
     OSError
         When the folder cannot be written.
     """

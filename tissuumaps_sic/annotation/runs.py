@@ -136,14 +136,37 @@ def label(
     opener: Opener = open_slide_file,
     progress: Progress | None = None,
 ) -> Labelled:
-    """Run on a session's present seeds, its own and those that it borrows.
+    """Label every patch of a slide from a session's present seeds, its own and those that it borrows.
 
-    Parameters and errors are those of `cluster` and `lending.guests_of`.
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+        With the embedding that is to be clustered.
+    session : Session
+        Two of its classes or more have seeds.
+    method : "sic" or "refine", default="refine"
+        As in `SeededIterativeClustering`, where their sources are; borrowed seeds need "refine".
+    border : float, optional
+        The score, 0 to 1, from which a patch is of class 1, seeded ones apart; by default where that is the
+        highest of its scores.
+    opener : callable, default=open_slide_file
+        Opens an embedding of the h5ad of a slide that lends seeds.
+    progress : callable, optional
+        As in `SeededIterativeClustering.fit`.
 
     Returns
     -------
     Labelled
-        Its session is the given one with the new run.
+        Labels, (n_patches,) uint8, and scores, (n_patches, n_classes) float32; its session is the given one
+        with the new run.
+
+    Raises
+    ------
+    SessionError
+        When fewer than two classes have seeds, the embeddings cannot be clustered, the method takes no
+        borrowed seeds, or a slide that lends is not as it was.
+    SlideFileError
+        When the file of a slide that lends cannot be read.
     """
     guests = guests_of(slide, session.loans, opener=opener)
     run, scores = cluster(

@@ -100,6 +100,11 @@ def read_seeds(
     from_bounds : bool, optional
         Whether drawings count from the corner of the slide's scanned part; by default QuPath's do.
 
+    Returns
+    -------
+    Seeds
+        The classes, and the class of each seeded patch by the patch's name.
+
     Raises
     ------
     SessionError
@@ -119,7 +124,15 @@ def read_seeds(
 
 @dataclass(frozen=True)
 class SeedReading:
-    """How files of seeds are read; members are the parameters of `read_seeds`, `renaming` as pairs."""
+    """How files of seeds are read; goes to other processes.
+
+    Attributes
+    ----------
+    positive, inside, from_bounds
+        As for `read_seeds`.
+    renaming : tuple of (str, str or None)
+        As for `read_seeds`, as pairs.
+    """
 
     positive: str | None = None
     renaming: tuple[tuple[str, str | None], ...] = ()

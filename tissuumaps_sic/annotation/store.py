@@ -72,6 +72,17 @@ def is_session_name(name: str) -> bool:
 def load_session(path: Path | str, slide: EmbeddedSlide) -> Session:
     """Read a session and see that it belongs to the slide.
 
+    Parameters
+    ----------
+    path : Path
+        A session's file, ``<slide>.sic.json``.
+    slide : EmbeddedSlide
+        With any embedding of its file.
+
+    Returns
+    -------
+    Session
+
     Raises
     ------
     SessionFileError

@@ -56,7 +56,15 @@ class BundleError(ExportError):
 
 
 class BundledFile(BaseModel):
-    """What a bundle says of one of its files."""
+    """What a bundle says of one of its files.
+
+    Attributes
+    ----------
+    bytes : int
+        How large it is.
+    sha256 : str
+        Its digest, 64 hexadecimal digits.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -69,6 +77,8 @@ class Manifest(BaseModel):
 
     Attributes
     ----------
+    schema_ : str
+        "tissuumaps-sic/bundle/1"; ``schema`` in the file.
     software : str
         The program and its version.
     slide : str
@@ -128,21 +138,28 @@ def write_bundle(
     ----------
     h5ad : Path
     target : Path
+        The zip to write.
     mpp : float, default=1.0
         µm per pixel of the picture; that of the slide where this is finer.
     image : Path, optional
         The slide's image; by default that of the project beside the h5ad.
     with_image : bool, default=True
+        Whether the bundle has a picture of the slide.
     session : str, optional
         Name of the session that goes along, "" the shared one; by default none does, so that the reader is
         not led by another's seeds and labels.
     progress : callable, optional
         As in `SeededIterativeClustering.fit`.
 
+    Returns
+    -------
+    Manifest
+        What the bundle says of itself: its files, and µm per pixel of the picture.
+
     Raises
     ------
     BundleError, SessionError, SlideError, SlideFileError, OSError
-        When something cannot be read or written, or there is no image.
+        When something cannot be read or written, there is no image, or it is of another slide.
     """
     h5ad, target = Path(h5ad), Path(target)
     image = None if image is None else Path(image)
@@ -205,10 +222,15 @@ def unpack_bundle(bundle: Path | str, folder: Path | str, *, progress: Progress 
     progress : callable, optional
         As in `SeededIterativeClustering.fit`.
 
+    Returns
+    -------
+    Unpacked
+        The folder, the slide's name, and which files were there and are kept.
+
     Raises
     ------
     BundleError
-        When it is none, is damaged, or the folder holds other files of these names.
+        When it is not a bundle, is damaged, or the folder holds other files of these names.
     OSError
         When something cannot be read or written.
     """

@@ -90,8 +90,15 @@ def folder_table(
     ----------
     h5ads : iterable of Path
     session : str, optional
+        Only the sessions of this name, "" the shared one; all of each slide by default.
     workers : int, default=1
-        As for `read_folder`. In a script more than one needs ``if __name__ == "__main__":``.
+        Processes that read the slides. In a script more than one needs ``if __name__ == "__main__":``.
+
+    Returns
+    -------
+    DataFrame
+        Areas in mm², shares from 0 to 1, times of work in minutes. A slide that cannot be read is a row whose
+        ``problem`` says why; nothing is raised for it.
     """
     import pandas as pd
 

@@ -282,16 +282,22 @@ def export_slide(
 
     Parameters
     ----------
-    h5ad, target : Path
+    h5ad : Path
+        The embedded slide.
+    target : Path
+        The file to write, or the folder where the format is one.
     format_ : str
         A key of `FORMATS`.
     session : Path, optional
-        The one without a name, beside the h5ad, where none is given.
+        The session's file; by default that without a name, beside the h5ad.
     options : ExportOptions, optional
+        Those that the format does not know are passed over (`Format.options`).
 
     Raises
     ------
-    ExportError, SessionError, SlideFileError, OSError
+    ExportError
+        When there is no such format, it cannot hold the labels, or what it needs is not installed.
+    SessionError, SlideFileError, OSError
         When something cannot be read, replayed or written.
     """
     if format_ not in FORMATS:
@@ -302,7 +308,23 @@ def export_slide(
 
 
 def open_labelled(h5ad: Path, session: Path | None = None) -> Labelled:
-    """Return the labels of a slide's session, replayed; parameters and errors are those of `export_slide`."""
+    """Return the labels of a slide's session, with scores from running it again on the same seeds.
+
+    Parameters
+    ----------
+    h5ad : Path
+    session : Path, optional
+        The session's file; by default that without a name, beside the h5ad.
+
+    Returns
+    -------
+    Labelled
+
+    Raises
+    ------
+    SessionError, SlideFileError
+        When something cannot be read or replayed (`runs.replay`).
+    """
     from tissuumaps_sic.annotation.runs import replay
     from tissuumaps_sic.slides.slide import open_slide_file
 

@@ -36,9 +36,11 @@ def write_geojson(
     Parameters
     ----------
     regions : sequence of Region
+        Level-0 pixels of the whole slide.
     classes : sequence of SeedClass
         By label.
     scale : Scale
+        Whose origin is subtracted.
     target : Path
     marks : sequence of Mark, default=()
         Those of the slide as a whole, which has no place, are in a member ``notes`` beside the features.

@@ -64,6 +64,15 @@ class Region:
 def scale_of(slide: EmbeddedSlide) -> Scale:
     """Return how a slide's patches lie, as the file tells it, or from its centres where it does not.
 
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+
+    Returns
+    -------
+    Scale
+        Stride and origin in level-0 pixels, and µm per level-0 pixel.
+
     Raises
     ------
     SlideFileError

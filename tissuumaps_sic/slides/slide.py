@@ -137,7 +137,25 @@ class EmbeddedSlide:
         return self.prepare(SILENT)
 
     def prepare(self, stretch: Stretch) -> Prepared:
-        """Return `prepared`, and tell how far the reading of X is where that has not been read yet."""
+        """Return `prepared`, and tell how far the reading of X is where that has not been read yet.
+
+        Parameters
+        ----------
+        stretch : Stretch
+            Is told how far it is.
+
+        Returns
+        -------
+        Prepared
+            The same object at every call.
+
+        Raises
+        ------
+        ValueError
+            When X holds NaN, infinity or numbers too large to square.
+        SlideFileError
+            When the file was changed since it was opened.
+        """
         if self._prepared is None:
             reading = stretch.part(0.0, 1.0, "Reading the embeddings")
             self._prepared = Prepared(self.X, self.centres, stretch=reading)
@@ -165,6 +183,15 @@ class EmbeddedSlide:
     def with_embedding(self, name: str) -> EmbeddedSlide:
         """Return the slide with another embedding of its file; itself where it is the same.
 
+        Parameters
+        ----------
+        name : str
+            "X", or what follows ``X_`` in a key of ``obsm``.
+
+        Returns
+        -------
+        EmbeddedSlide
+
         Raises
         ------
         SlideFileError
@@ -173,12 +200,21 @@ class EmbeddedSlide:
         return self if name == self.embedding else open_slide_file(self.path, name)
 
     def nearest(self, x: float, y: float) -> int:
-        """Return the row of the patch whose centre is nearest to (x, y), in level-0 pixels.
+        """Return the row of the patch whose centre is nearest to a point.
+
+        Parameters
+        ----------
+        x, y : float
+            Level-0 pixels.
+
+        Returns
+        -------
+        int
 
         Raises
         ------
         SlideFileError
-            When the point lies outside every patch.
+            When the point is farther than `spacing` from every centre.
         """
         distances = np.abs(self.centres - (x, y)).max(axis=1)
         # A patch holds its own corner, top left, and not the others: on a border the farther centre is right.

@@ -133,13 +133,23 @@ def begin_check(
     scores : ndarray of shape (n_patches,), float32
         Of each patch's own label (`Labelled.scores`).
     randomness : int, optional
-        By default of the system's own.
+        What the order of the patches is made of, 0 to 2**53 - 1; by default the system's own.
     user : str, default=""
+        Name of the reader.
+
+    Returns
+    -------
+    Session
+        The given one with the sample; `list_questions` tells which patches it asks about.
 
     Raises
     ------
     SessionError
         When there are no labels.
+
+    References
+    ----------
+    As in `sampling.stratify`: strata by Dalenius and Hodges (1959), shares by Neyman (1934).
     """
     if session.run is None:
         raise SessionError("there are no labels to check; seed and run first")
@@ -170,15 +180,22 @@ def join_check(session: Session, other: Session, *, user: str = "") -> Session:
 def list_questions(
     slide: EmbeddedSlide, session: Session, n: int = 1, *, ahead: int = MOST_AHEAD
 ) -> list[int]:
-    """Return the rows of the next patches that a reader is asked about, `n` at most, in order.
+    """Return the rows of the next patches that a reader is asked about, in order.
 
     Parameters
     ----------
     slide : EmbeddedSlide
     session : Session
+        With a check sample (`begin_check`).
     n : int, default=1
+        How many at most.
     ahead : int, default=50
-        How far beyond the last question that was answered.
+        How many questions beyond the last answered one may be asked.
+
+    Returns
+    -------
+    list of int
+        Rows of the slide; empty when all its patches were answered.
 
     Raises
     ------
@@ -227,10 +244,25 @@ def verify(slide: EmbeddedSlide, session: Session) -> Verification:
     whatever is labelled now (Stehman 2014). Where a patch that was answered has become a seed of the labels
     they are no longer independent of the answers, and the check is void.
 
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session : Session
+
+    Returns
+    -------
+    Verification
+        Precision, recall and F1 of each class and the share of right labels, 0 to 1, and areas in mm², each
+        with its 95 % interval, where there are `FEWEST_ANSWERS` or more.
+
     Raises
     ------
     SessionError
         When what is kept of the sample is damaged.
+
+    References
+    ----------
+    As in `estimation`: Olofsson et al. 2014 and Stehman 2014 for the figures, Ericson 1969 for the intervals.
     """
     sample, run = session.sample, session.run
     if sample is None or run is None:
