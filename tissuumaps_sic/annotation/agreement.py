@@ -56,7 +56,17 @@ _KAPPAS = ((0.8, "almost perfect"), (0.6, "substantial"), (0.4, "moderate"), (0.
 
 
 def name_kappa(kappa: float) -> str:
-    """Return the word for a kappa, such as "moderate" (above 0.4, to 0.6); "" for nan.
+    """Return the word for a kappa, such as "moderate" (above 0.4, to 0.6).
+
+    Parameters
+    ----------
+    kappa : float
+        -1 to 1, or nan.
+
+    Returns
+    -------
+    str
+        "" for nan.
 
     References
     ----------
@@ -71,15 +81,26 @@ def name_kappa(kappa: float) -> str:
 def compare(slide: EmbeddedSlide, first: Session, second: Session) -> Agreement:
     """Compare the labels of the last runs of two sessions; classes are the same when their names are.
 
-    References
+    Parameters
     ----------
-    J. Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement 20,
-    1960.
+    slide : EmbeddedSlide
+    first, second : Session
+        Of this slide, each with a run.
+
+    Returns
+    -------
+    Agreement
+        Cohen's kappa, -1 to 1, the share of equal labels, 0 to 1, and which patches differ.
 
     Raises
     ------
     SessionError
-        When one has no labels.
+        When one has no labels, or labels of other patches.
+
+    References
+    ----------
+    J. Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement 20,
+    1960.
     """
     import pandas as pd
     from sklearn.metrics import cohen_kappa_score, confusion_matrix
@@ -106,6 +127,11 @@ def list_disputed(slide: EmbeddedSlide, disputed: npt.NDArray[np.bool_]) -> list
     ----------
     slide : EmbeddedSlide
     disputed : ndarray of shape (n_patches,), bool
+
+    Returns
+    -------
+    list of (int, int)
+        The row of the patch, and how many lie together.
     """
     return [(row, len(rows)) for row, rows in _group(slide, disputed)]
 
@@ -143,6 +169,12 @@ def consensus(sessions: Mapping[str, Session]) -> tuple[Session, list[str]]:
     ----------
     sessions : mapping of str to Session
         Two or more of one slide, by name; the name is kept with each seed as its user.
+
+    Returns
+    -------
+    session : Session
+    disputed : list of str
+        Names of the patches that are left out.
 
     Raises
     ------

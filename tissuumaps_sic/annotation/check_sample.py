@@ -19,6 +19,19 @@ MOST_RANDOM = 2**53 - 1
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
+def require_sample(sample: CheckSample | None) -> CheckSample:
+    """Return a session's check sample.
+
+    Raises
+    ------
+    SessionError
+        When there is none.
+    """
+    if sample is None:
+        raise SessionError("there is no check sample yet; begin one")
+    return sample
+
+
 class CheckSample(Record):
     """How a check sample was drawn; which patches it asks about follows from this alone.
 

@@ -26,7 +26,15 @@ _LONGEST_NAME = 60
 
 
 class SeedClass(Record):
-    """A class that patches are seeded with; its name may have any sign of any script."""
+    """A class that patches are seeded with.
+
+    Attributes
+    ----------
+    name : str
+        1 to 60 characters of any script, on one line.
+    color : str
+        ``#rrggbb``, lower case.
+    """
 
     name: str
     color: str = Field(pattern=r"^#[0-9a-f]{6}$")
@@ -46,7 +54,13 @@ class SeedClass(Record):
 
 
 class NumberedClass(SeedClass):
-    """A class with the number that it keeps."""
+    """A class with the number that it keeps, whatever comes and goes before it.
+
+    Attributes
+    ----------
+    number : int
+        From 0 on.
+    """
 
     number: int = Field(ge=0)
 
@@ -61,6 +75,16 @@ DEFAULT_CLASSES = (
 
 def make_class(name: str, color: str) -> SeedClass:
     """Return a class of what a person wrote.
+
+    Parameters
+    ----------
+    name : str
+    color : str
+        ``#rrggbb``.
+
+    Returns
+    -------
+    SeedClass
 
     Raises
     ------
@@ -92,6 +116,28 @@ def require_new_name(seed_class: SeedClass, others: Iterable[SeedClass]) -> None
     """
     if seed_class.name in {known.name for known in others}:
         raise SessionError(f"there is a class named {seed_class.name} already; choose another name")
+
+
+def require_room(n_classes: int, source: str = "") -> None:
+    """See that classes which come from elsewhere are not too many with those that there are.
+
+    Parameters
+    ----------
+    n_classes : int
+        How many there would be.
+    source : str, default=""
+        The file or slide that they come from, for the message.
+
+    Raises
+    ------
+    SessionError
+        When they are more than there can be.
+    """
+    if n_classes > MOST_CLASSES:
+        raise SessionError(
+            f"{source or 'the file'}: with its classes there would be {n_classes}, and {MOST_CLASSES} are "
+            "the most; leave some out, or merge some of them"
+        )
 
 
 def order_classes(n_classes: int) -> list[int]:

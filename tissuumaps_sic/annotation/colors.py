@@ -77,7 +77,22 @@ def to_lab(colors: Iterable[str], sight: str = "normal") -> Floats:
 
 
 def difference(one: Floats, other: Floats) -> Floats:
-    """Return CIEDE2000 between colours in L*a*b*, (..., 3) each and broadcast; below 2 it is hardly seen."""
+    """Return how far colours are apart as people see them (CIEDE2000).
+
+    Parameters
+    ----------
+    one, other : ndarray of shape (..., 3), float64
+        CIE L*a*b* (`to_lab`); broadcast.
+
+    Returns
+    -------
+    ndarray of shape (...), float64
+        Below 2 it is hardly seen.
+
+    References
+    ----------
+    Sharma, Wu, Dalal 2005, as in this module.
+    """
     (l1, a1, b1), (l2, a2, b2) = np.moveaxis(one, -1, 0), np.moveaxis(other, -1, 0)
     mean_chroma = (np.hypot(a1, b1) + np.hypot(a2, b2)) / 2
     grey = 0.5 * (1 - np.sqrt(mean_chroma**7 / (mean_chroma**7 + 25.0**7)))
@@ -106,7 +121,18 @@ def difference(one: Floats, other: Floats) -> Floats:
 
 
 def distances(one: Iterable[str], other: Iterable[str]) -> Floats:
-    """Return how far each colour is from each of others, (n, m), in the sight that parts them least."""
+    """Return how far each colour is from each of others, in the sight that parts them least.
+
+    Parameters
+    ----------
+    one, other : iterable of str
+        ``#rrggbb``.
+
+    Returns
+    -------
+    ndarray of shape (n, m), float64
+        CIEDE2000 (`difference`).
+    """
     one, other = list(one), list(other)
     each = [difference(to_lab(one, sight)[:, None], to_lab(other, sight)[None]) for sight in SIGHTS]
     return np.asarray(np.min(each, axis=0))

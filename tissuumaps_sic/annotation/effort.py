@@ -47,12 +47,22 @@ class Effort:
 
     @property
     def minutes(self) -> float:
-        """Of work."""
+        """Minutes of work: `seconds` / 60."""
         return self.seconds / 60.0
 
 
 def measure_effort(session: Session) -> tuple[Effort, ...]:
-    """Return what each reader did in a session, who began first first; borrowed seeds are others' work."""
+    """Return what each reader did in a session; borrowed seeds are others' work.
+
+    Parameters
+    ----------
+    session : Session
+
+    Returns
+    -------
+    tuple of Effort
+        In the order in which the readers began.
+    """
     corrected = _find_corrections(session)
     by_reader: dict[str, list[Action]] = {}
     for action in sorted(session.every_action, key=lambda each: each.time):

@@ -17,6 +17,7 @@ from tissuumaps_sic.annotation.classes import (
     SeedClass,
     make_class,
     next_color,
+    require_room,
 )
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.seed_tables import class_names_in, patches_in, read_seed_table
@@ -80,11 +81,11 @@ class SeedFile(Protocol):
 
     @property
     def name(self) -> str:
-        """The file's."""
+        """The file's name."""
 
     @property
     def classes(self) -> tuple[FileClass, ...]:
-        """Those it has."""
+        """The classes that the file has."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -95,7 +96,15 @@ class SeedFile(Protocol):
         """Whether it counts from the corner of the slide's scanned part; None where that is the slide's."""
 
     def claim(self, labels: Mapping[str, int], inside: float) -> Claims:
-        """Return which patches have which class; `labels` are those of the classes that are taken, by key."""
+        """Return which patches have which class.
+
+        Parameters
+        ----------
+        labels : mapping of str to int
+            The number of each class that is taken, by `FileClass.key`.
+        inside : float
+            From which share of a patch on a drawing or value makes it a seed, above 0 to 1.
+        """
 
 
 @dataclass(frozen=True)
@@ -317,11 +326,7 @@ def _with_new(
             classes.append(make_class(target, color))
         except SessionError as error:
             raise SessionError(f"{file.name}: {error}") from error
-    if len(classes) > MOST_CLASSES:
-        raise SessionError(
-            f"{file.name}: with its classes there would be {len(classes)}, and {MOST_CLASSES} are the most; "
-            "leave some out"
-        )
+    require_room(len(classes), file.name)
     return tuple(classes)
 
 

@@ -39,7 +39,7 @@ from tissuumaps_sic.annotation.actions import (
     now,
 )
 from tissuumaps_sic.annotation.branches import Branch, bring_back, cut, require_whole
-from tissuumaps_sic.annotation.check_sample import CheckSample
+from tissuumaps_sic.annotation.check_sample import CheckSample, require_sample
 from tissuumaps_sic.annotation.classes import (
     DEFAULT_CLASSES,
     FEWEST_CLASSES,
@@ -48,6 +48,7 @@ from tissuumaps_sic.annotation.classes import (
     SeedClass,
     next_color,
     require_new_name,
+    require_room,
 )
 from tissuumaps_sic.annotation.last_run import Run
 from tissuumaps_sic.annotation.loans import Loan, seeds_by_path
@@ -653,11 +654,7 @@ class Session(Record):
             label_of[name] = len(known)
             known.append(SeedClass(name=name, color=color))
             added.append(NumberedClass(name=name, color=color, number=self._next_number + len(added)))
-        if len(known) > MOST_CLASSES:
-            raise SessionError(
-                f"{loan.slide}: with its classes there would be {len(known)}, and {MOST_CLASSES} are the "
-                "most; merge some of them"
-            )
+        require_room(len(known), loan.slide)
         seeds = {patch: label_of[classes[label].name] for patch, label in loan.seeds.items()}
         loan = loan.model_copy(update={"seeds": seeds})
         return self._act(BorrowAction(loan=loan, added=tuple(added), replaces=replaces, user=user))
@@ -703,11 +700,7 @@ class Session(Record):
         # Only where all that is brought is of other classes, and there are enough of them.
         replaces = self._is_blank(state) and len(new) == len(used) >= FEWEST_CLASSES
         kept = [] if replaces else [each.name for each in state.classes]
-        if len(kept) + len(new) > MOST_CLASSES:
-            raise SessionError(
-                f"with its classes there would be {len(kept) + len(new)}, and {MOST_CLASSES} are the most; "
-                "leave some out"
-            )
+        require_room(len(kept) + len(new), source)
         added = tuple(
             NumberedClass(**classes[number].model_dump(), number=self._next_number + place)
             for place, number in enumerate(new)
@@ -897,8 +890,7 @@ class Session(Record):
         SessionError
             When there is no such class, or no check sample.
         """
-        if self.sample is None:
-            raise SessionError("there is no check sample yet; begin one")
+        require_sample(self.sample)
         if label is not None:
             self._require(label)
         number = None if label is None else self.state.numbers[label]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tissuumaps_sic.commands.options import FORMATS, add_files, add_json, is_single, pick_given
+from tissuumaps_sic.commands.options import FORMATS, NO_SESSION, add_files, add_json, is_single, pick_given
 from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked, make_absolute
 from tissuumaps_sic.slidefile.batch_command import (
     CLUSTERING,
@@ -327,7 +327,7 @@ class _Exporter:
 
     def __call__(self, item: BatchItem) -> Worked | LeftOut:
         if item.in_folder and not item.inputs[1].exists():
-            return LeftOut("has no session yet")
+            return LeftOut(NO_SESSION)
         written = self._write(item.path, item.outputs[0])
         return Worked({"slide": item.path.stem, "output": str(written)}, outputs=(written,))
 

@@ -27,6 +27,10 @@ FORMATS = (
 )
 
 
+# Why a slide of a folder is left out by commands that are about sessions.
+NO_SESSION = "has no session yet"
+
+
 def add_files(parser: argparse.ArgumentParser) -> None:
     """Add the slides that a command goes over."""
     parser.add_argument(

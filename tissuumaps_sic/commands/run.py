@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tissuumaps_sic.commands.options import FORMATS, add_files, add_json, is_single, pick_given
+from tissuumaps_sic.commands.options import FORMATS, NO_SESSION, add_files, add_json, is_single, pick_given
 from tissuumaps_sic.labelling.methods import METHODS, Method
 from tissuumaps_sic.labelling.progress import Progress, bar
 from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked, make_absolute
@@ -331,7 +331,7 @@ class _Labeller:
             )
         )
         if outcome is None:
-            return LeftOut("has no session yet")
+            return LeftOut(NO_SESSION)
         output = item.outputs[0] if len(item.outputs) > self.save else None
         if output is not None:
             output.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tissuumaps_sic.commands.options import add_files, add_json, is_single
+from tissuumaps_sic.commands.options import NO_SESSION, add_files, add_json, is_single
 from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked
 from tissuumaps_sic.slidefile.batch_command import (
     CLUSTERING,
@@ -161,7 +161,7 @@ class _Verifier:
 
         path = session_path(item.path, self.session)
         if item.in_folder and not path.exists():
-            return LeftOut("has no session yet")
+            return LeftOut(NO_SESSION)
         slide = open_slide_file(item.path)
         if item.outputs and not self.replaces and _holds_answers(item.outputs[0], load_session(path, slide)):
             problem = f"{item.outputs[0]} holds answers; read them with --answers, or give --overwrite"

@@ -25,7 +25,15 @@ ALL = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class Job(BatchItem):
-    """One slide with one encoder; `path` is the h5ad."""
+    """One slide with one encoder; `path` is the h5ad.
+
+    Attributes
+    ----------
+    truth : Path
+        Its truth, or the folder that holds it.
+    slide, encoder, embedding : str
+        Their names.
+    """
 
     truth: Path
     slide: str
@@ -77,6 +85,17 @@ def pair_up(files: Sequence[Path], truths: Sequence[Path]) -> list[Pair]:
 
 def find_jobs(pairs: Sequence[Pair], wanted: Sequence[str]) -> tuple[list[Job], list[Failure]]:
     """Return a job for each slide and each of its embeddings that is wanted, and what cannot be one.
+
+    Parameters
+    ----------
+    pairs : sequence of (h5ad, truth)
+    wanted : sequence of str
+        Names of embeddings; `ALL` is every one of a file.
+
+    Returns
+    -------
+    jobs : list of Job
+    failures : list of Failure
 
     Raises
     ------

@@ -12,7 +12,14 @@ from tissuumaps_sic.truth.classes import TruthClasses
 
 @dataclass(frozen=True)
 class Design:
-    """What is done with every slide; the parameters of `evaluate`."""
+    """What is done with every slide.
+
+    Attributes
+    ----------
+    classes, methods, seeds_per_class, repeats, clicks, strategies, random_state
+    slide_size, embeddings, pixels
+        The parameters of `evaluate`.
+    """
 
     classes: TruthClasses
     methods: tuple[str, ...]
@@ -28,7 +35,15 @@ class Design:
 
 @dataclass(frozen=True)
 class Failure:
-    """A slide, or an embedding of it, that took no part: the name of the h5ad, and why."""
+    """A slide, or an embedding of it, that took no part.
+
+    Attributes
+    ----------
+    file : str
+        Name of the h5ad.
+    message : str
+        Why, and what to do.
+    """
 
     file: str
     message: str

@@ -49,7 +49,22 @@ def find_regions(
 ) -> tuple[list[Region], list[SeedClass]]:
     """Return the regions of a run's labels, and the classes that their labels mean.
 
-    Parameters and errors are those of `write_regions`.
+    Parameters
+    ----------
+    labelled, simplify, blocks
+        As for `write_regions`.
+
+    Returns
+    -------
+    regions : list of Region
+        Level-0 pixels of the whole slide.
+    classes : list of SeedClass
+        By `Region.label`.
+
+    Raises
+    ------
+    ExportError
+        When the patches do not lie on a grid.
     """
     slide = labelled.slide
     if blocks:

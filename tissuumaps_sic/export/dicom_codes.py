@@ -22,7 +22,16 @@ _LONGEST_VALUE, _LONGEST_MEANING = 16, 64
 
 @dataclass(frozen=True)
 class DicomCode:
-    """A code: `value` of the scheme, and what it means in words."""
+    """A code of a terminology, such as SNOMED CT.
+
+    Attributes
+    ----------
+    scheme : str
+        Such as "SCT"; up to 16 characters, as `value`.
+    value : str
+    meaning : str
+        In words, up to 64 characters.
+    """
 
     scheme: str
     value: str
@@ -31,7 +40,13 @@ class DicomCode:
 
 @dataclass(frozen=True)
 class ClassCodes:
-    """What a class is, in DICOM's words: a property's category and its type."""
+    """What a class is, in DICOM's words.
+
+    Attributes
+    ----------
+    category, type : DicomCode
+        Of the annotated property.
+    """
 
     category: DicomCode
     type: DicomCode

@@ -19,9 +19,21 @@ PIXELS, MICROMETRES = "global", "micrometres"
 
 
 def make_regions(labelled: Labelled, *, simplify: float, blocks: bool) -> Any:
-    """Return the regions as a ShapesModel: a row a class, with its colour, areas and share.
+    """Return the regions as a ShapesModel: a row a class, with the columns of `region_columns`.
 
-    Parameters and errors are those of `write_regions`.
+    Parameters
+    ----------
+    labelled, simplify, blocks
+        As for `write_regions`.
+
+    Returns
+    -------
+    GeoDataFrame
+
+    Raises
+    ------
+    ExportError
+        When the patches do not lie on a grid.
     """
     import geopandas
     from spatialdata.models import ShapesModel

@@ -38,6 +38,11 @@ def write_labels(labelled: Labelled, target: Path) -> None:
 
     What a process that was killed here left beside the slide's own file is removed.
 
+    Parameters
+    ----------
+    labelled : Labelled
+    target : Path
+
     Raises
     ------
     ExportError, SlideFileError, OSError
@@ -103,7 +108,18 @@ def tell_run(labelled: Labelled) -> str:
 
 
 def label_columns(labelled: Labelled) -> pd.DataFrame:
-    """Return labels as columns of n_patches rows, categorical over the classes' names."""
+    """Return labels as columns of ``obs``.
+
+    Parameters
+    ----------
+    labelled : Labelled
+
+    Returns
+    -------
+    DataFrame of n_patches rows
+        ``sic_label`` and ``sic_seed``, categorical over the classes' names, ``sic_score``, float32, and
+        ``sic_unlike``, bool, where seeds are borrowed.
+    """
     import pandas as pd
 
     names = pd.Index([each.name for each in labelled.classes], dtype=object)

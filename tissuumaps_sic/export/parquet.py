@@ -21,6 +21,11 @@ def write_parquet(labelled: Labelled, target: Path) -> None:
 
     A patch that is no seed, or that has no note, has null there.
 
+    Parameters
+    ----------
+    labelled : Labelled
+    target : Path
+
     Raises
     ------
     OSError

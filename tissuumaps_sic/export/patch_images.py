@@ -139,7 +139,21 @@ def require_choice(min_score: float, most: int | None) -> None:
 def choose_rows(
     labelled: Labelled, name: str, *, min_score: float = 0.0, most: int | None = None
 ) -> npt.NDArray[np.intp]:
-    """Return the rows of the patches of a class, in the file's order, as `write_patches` chooses them."""
+    """Return the patches of a class as `write_patches` chooses them.
+
+    Parameters
+    ----------
+    labelled : Labelled
+    name : str
+        The class.
+    min_score, most
+        As for `write_patches`.
+
+    Returns
+    -------
+    ndarray of shape (n,), intp
+        Rows, in the file's order.
+    """
     scores = labelled.scores
     label = [each.name for each in labelled.classes].index(name)
     # As float32: 0.9 as a float64 is above the 0.9 of a score.
@@ -151,6 +165,14 @@ def choose_rows(
 
 def window_of(slide: EmbeddedSlide) -> PatchWindow:
     """Return how large a slide's patches are.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+
+    Returns
+    -------
+    PatchWindow
 
     Raises
     ------
@@ -242,7 +264,23 @@ def _write(
 def read_pictures(
     slide: EmbeddedSlide, image: Slide, window: PatchWindow, rows: Sequence[int], format_: PatchFormat
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield the row and the picture of each of some patches, compressed, in their order."""
+    """Yield the row and the picture of each of some patches, in their order.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    image : Slide
+        The slide's own image.
+    window : PatchWindow
+    rows : sequence of int
+    format_ : "png" or "jpg"
+
+    Yields
+    ------
+    row : int
+    picture : bytes
+        A whole file.
+    """
     from tqdm import tqdm
 
     corners = slide.centres - np.array(window.size0) / 2

@@ -177,7 +177,17 @@ class RowsWanted:
 
 
 def read_rows(wanted: RowsWanted) -> list[SlideRow]:
-    """Return the rows of a slide, one or more; what is wrong with it is told in them and never raised."""
+    """Return the rows of a slide; what is wrong with it is told in them and never raised.
+
+    Parameters
+    ----------
+    wanted : RowsWanted
+
+    Returns
+    -------
+    list of SlideRow
+        One for each session, or one where there is none.
+    """
     facts = _try(wanted.h5ad, "", partial(_Facts.of, wanted.h5ad))
     if isinstance(facts, SlideRow):
         return [facts]

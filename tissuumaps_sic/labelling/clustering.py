@@ -410,9 +410,19 @@ def _require_count(n: int) -> None:
 
 
 def check_seeds(y: npt.ArrayLike, n_patches: int, foreign: Labels) -> Labels:
-    """Return y as int64 seeds of shape (n_patches,), with at least two classes and every class seeded.
+    """Return y as seeds, once it has at least two classes and a seed of every class.
 
-    Classes of `foreign`, the seeds of another slide, count as seeded.
+    Parameters
+    ----------
+    y : array-like of shape (n_patches,), int
+        -1 unlabelled.
+    n_patches : int
+    foreign : ndarray of shape (n_foreign,), int64
+        Classes of seeds of another slide, which count as seeded.
+
+    Returns
+    -------
+    ndarray of shape (n_patches,), int64
 
     Raises
     ------

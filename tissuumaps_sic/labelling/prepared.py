@@ -192,10 +192,19 @@ def prepare(
 ) -> Prepared:
     """Return X as a `Prepared`; one that is prepared already is returned as it is.
 
+    Parameters
+    ----------
+    X, coords, normalize, stretch
+        As for `Prepared`.
+
+    Returns
+    -------
+    Prepared
+
     Raises
     ------
     ValueError
-        As `Prepared`; and when what is prepared was not prepared so.
+        As `Prepared`; and when what is prepared was prepared with another `normalize`.
     """
     if not isinstance(X, Prepared):
         return Prepared(X, coords, normalize=normalize, stretch=stretch)

@@ -33,9 +33,19 @@ class SlideCache:
         self._openings: dict[Path, tuple[threading.Lock, int]] = {}
 
     def get(self, path: Path, embedding: str = MAIN) -> EmbeddedSlide:
-        """Return an embedding of the slide at `path`, from memory where the file is still the same.
+        """Return an embedding of a slide, from memory where its file is still the same.
 
         Who asks for a slide waits for others to open that one, and for no other.
+
+        Parameters
+        ----------
+        path : Path
+            The h5ad.
+        embedding : str, default="X"
+
+        Returns
+        -------
+        EmbeddedSlide
 
         Raises
         ------

@@ -82,7 +82,18 @@ def scale_of(slide: EmbeddedSlide) -> Scale:
 
 
 def scale_in(known: Provenance, spacing: float) -> Scale:
-    """Return how patches lie as their provenance tells it, or by their spacing."""
+    """Return how patches lie as their provenance tells it, or by their spacing.
+
+    Parameters
+    ----------
+    known : Provenance
+    spacing : float
+        Distance of neighbouring centres in level-0 pixels, for a provenance that tells no stride.
+
+    Returns
+    -------
+    Scale
+    """
     grid, bounds = known.grid, known.slide.bounds or (0, 0)
     stride = (spacing, spacing)
     if grid.patch0 and grid.stride and grid.patch_size and min(grid.stride, grid.patch_size) > 0:
@@ -147,7 +158,19 @@ def regions_of(
 
 
 def cells_of(centres: npt.NDArray[np.float64], stride: tuple[float, float]) -> npt.NDArray[np.object_]:
-    """Return the cell that each patch owns, (n_patches,) of polygons; neighbours share corners exactly.
+    """Return the cell that each patch owns; neighbours share corners exactly.
+
+    Parameters
+    ----------
+    centres : float64 array of shape (n_patches, 2)
+        (x, y), level-0 pixels.
+    stride : (float, float)
+        Size of a cell, level-0 pixels.
+
+    Returns
+    -------
+    ndarray of shape (n_patches,), object
+        Polygons in level-0 pixels.
 
     Raises
     ------

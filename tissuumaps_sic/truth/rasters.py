@@ -45,11 +45,33 @@ class TruthRaster(Protocol):
         """Values that were met so far."""
 
     def read(self, left: int, top: int, width: int, height: int) -> Classes:
-        """Return the classes in a rectangle, shape (height, width); -1 is no class."""
+        """Return the classes in a rectangle of the raster.
+
+        Parameters
+        ----------
+        left, top, width, height : int
+            Pixels of the raster.
+
+        Returns
+        -------
+        ndarray of shape (height, width), int16
+            -1 is no class.
+        """
 
 
 def measure_shares(raster: TruthRaster, squares: PatchSquares, n_classes: int) -> Doubles:
-    """Return the share of each class in each square, shape (n_patches, n_classes).
+    """Return the share of each patch that each class covers.
+
+    Parameters
+    ----------
+    raster : TruthRaster
+    squares : PatchSquares
+    n_classes : int
+
+    Returns
+    -------
+    ndarray of shape (n_patches, n_classes), float64
+        0 to 1; exact up to rounding, since pixels that an edge cuts count by the part inside.
 
     Raises
     ------

@@ -143,7 +143,22 @@ def read_truth(
 def open_truth(
     path: Path, squares: PatchSquares, classes: TruthClasses, *, offset: Pair | None = None
 ) -> TruthRaster:
-    """Return the truth of a slide as a raster of classes; parameters and errors are those of `read_truth`."""
+    """Return the truth of a slide as a raster of classes.
+
+    Parameters
+    ----------
+    path, squares, classes, offset
+        As for `read_truth`.
+
+    Returns
+    -------
+    TruthRaster
+
+    Raises
+    ------
+    TruthError
+        When the file cannot be read, or does not fit the slide or the classes.
+    """
     if not path.is_file():
         raise TruthError(f"{path}: no such file; give the slide's mask, GeoJSON or XML")
     try:
@@ -160,7 +175,23 @@ def open_truth(
 
 
 def measure_truth(raster: TruthRaster, squares: PatchSquares, classes: TruthClasses) -> Truth:
-    """Return the truth of every patch, of a raster of classes; errors are those of `read_truth`."""
+    """Return the truth of every patch, of a raster of classes.
+
+    Parameters
+    ----------
+    raster : TruthRaster
+    squares : PatchSquares
+    classes : TruthClasses
+
+    Returns
+    -------
+    Truth
+
+    Raises
+    ------
+    TruthError
+        When the mask cannot be read.
+    """
     try:
         shares = measure_shares(raster, squares, len(classes.names))
     except AreaError as error:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tissuumaps_sic.annotation.check_sample import MOST_RANDOM, CheckSample
+from tissuumaps_sic.annotation.check_sample import MOST_RANDOM, CheckSample, require_sample
 from tissuumaps_sic.annotation.classes import order_classes
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.runs import labels_of
@@ -163,6 +163,18 @@ def begin_check(
 def join_check(session: Session, other: Session, *, user: str = "") -> Session:
     """Begin the check sample of another reader's session, so that both are asked about the same patches.
 
+    Parameters
+    ----------
+    session : Session
+        The one that the sample is begun in.
+    other : Session
+        That of the other reader, which has one.
+    user : str, default=""
+
+    Returns
+    -------
+    Session
+
     Raises
     ------
     SessionError
@@ -223,14 +235,13 @@ def require_question(slide: EmbeddedSlide, session: Session, row: int, *, ahead:
 
 def _open_questions(slide: EmbeddedSlide, session: Session, ahead: int) -> tuple[list[int], int]:
     """Return the patches that may be answered, and after how many of them the last is that was."""
-    if session.sample is None:
-        raise SessionError("there is no check sample yet; begin one")
+    sample = require_sample(session.sample)
     answered = {slide.index[patch] for patch in session.answers if patch in slide.index}
     # What was passed over is answered later or never, so that the last may lie far behind.
     rows: list[int] = []
     n_past, n = 0, len(answered) + ahead
     while len(rows) < min(n_past + ahead, slide.n_patches):
-        rows = _order_enough(slide, session.sample, n).tolist()
+        rows = _order_enough(slide, sample, n).tolist()
         n_past = max((place for place, row in enumerate(rows, 1) if row in answered), default=0)
         n += ahead
     return rows[: n_past + ahead], n_past
@@ -312,6 +323,12 @@ def compare_checks(
     slide: EmbeddedSlide, session: Session, other: Session
 ) -> tuple[ReaderAgreement, tuple[str, ...]]:
     """Compare two readers' answers on the patches that both told the class of.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session, other : Session
+        Of this slide.
 
     Returns
     -------
@@ -479,7 +496,18 @@ def _patches(n: int) -> str:
 
 
 def list_rows(found: Verification) -> list[tuple[str, ...]]:
-    """Return the figures as a table, its header first: a row a class and measure."""
+    """Return the figures as a table: a row for each class and measure.
+
+    Parameters
+    ----------
+    found : Verification
+
+    Returns
+    -------
+    list of tuple of str
+        The header first: class, measure (precision, recall, f1, mm2, accuracy), value, low, high, answers,
+        state.
+    """
     rows: list[tuple[str, ...]] = [("class", "measure", "value", "low", "high", "answers", "state")]
     for each in found.classes:
         figures = {"precision": each.precision, "recall": each.recall, "f1": each.f1, "mm2": each.area}
