@@ -227,9 +227,10 @@ def _order(
         raise SessionError(
             f"{path.name}: has no class {strip(positive)!r} (--positive); its classes are {join_names(names)}"
         )
-    if len(names) < FEWEST_CLASSES or len(names) > MOST_CLASSES:
+    if not FEWEST_CLASSES <= len(names) <= MOST_CLASSES:
+        n_classes = "1 class" if len(names) == 1 else f"{len(names)} classes"
         raise SessionError(
-            f"{path.name}: has seeds of {len(names)} classes ({', '.join(names)[:100]}); give seeds of "
+            f"{path.name}: has seeds of {n_classes} ({', '.join(names)[:100]}); give seeds of "
             f"{FEWEST_CLASSES} to {MOST_CLASSES} classes"
         )
     if len(names) == FEWEST_CLASSES:

@@ -74,7 +74,7 @@ def test_names_of_classes_are_stripped_and_the_positive_one_is_found_in_any_capi
         ([f"{A},1", "", f"{B}"], "line 4: has 1 cells"),
         ([f"{A},1", f"{B},"], "line 3: has no class"),
         ([f"{A},1", f"{B},NaN"], "line 3: has no class"),
-        ([f"{A},1", f"{B},0", f"{C},-1"], "line 4: -1 is no class"),
+        ([f"{A},1", f"{B},0", f"{C},-1"], "line 4: -1 is not a class"),
         ([f"{A},1", ",0"], "line 3: small.h5ad has no patch without a name"),
         ([f"{A},1", "elsewhere,0"], "line 3: small.h5ad has no patch named elsewhere"),
         (
@@ -82,7 +82,7 @@ def test_names_of_classes_are_stripped_and_the_positive_one_is_found_in_any_capi
             "line 4: the class is spelt 'tumor', and 'Tumor' in line 2",
         ),
         ([f"{A},Tu  mor", f"{B},Tu mor"], "line 3: the class is spelt 'Tu mor', and 'Tu  mor' in line 2"),
-        ([f"{A},1", f"{B},0", f"{A},0"], f"line 4: gives patch {A} the class 0, and line 2 1; leave one"),
+        ([f"{A},1", f"{B},0", f"{A},0"], f"line 4: gives patch {A} the class 0, and line 2 1; keep one"),
     ],
 )
 def test_a_line_that_cannot_be_meant_is_refused_by_its_number(tmp_path, slide, lines, told):

@@ -375,7 +375,7 @@ def nested(depth):
         ({"seeds": [{"label": 64, "rows": [1]}]}, r"run\.seeds: \[0\]\.label: is not the number of a class"),
         ({"seeds": [{"label": 0, "rows": [1500]}]}, r"run\.seeds: \[0\]\.rows: there is no patch 1500"),
         ({"seeds": [5]}, r"run\.seeds: \[0\] is not a label with its rows"),
-        ({"seeds": {"a": 500}}, r"run\.seeds: 500 is no number of a class"),
+        ({"seeds": {"a": 500}}, r"run\.seeds: 500 is not the number of a class"),
         ({"counts": [1499, 1]}, "the labels of its last run are damaged"),
         ({"counts": [-1, 1501]}, "the labels of its last run are damaged"),
         ({"counts": [1500]}, "the labels of its last run are damaged"),

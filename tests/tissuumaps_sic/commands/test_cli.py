@@ -154,7 +154,7 @@ def test_a_folder_is_exported_and_one_bad_slide_ends_nothing(small_h5ad, tmp_pat
         (["patch", "class"], [("nowhere", 1), ("small_0_0", 0)], "no patch named nowhere"),
         (["patch", "class"], [("small_0_0", "a"), ("small_128_0", "b")], "--positive 'a'"),
         (["patch", "class"], [("small_0_0", "a" * 61), ("x", "b"), ("y", "c")], "has 61 characters"),
-        (["patch", "class"], [("small_0_0", "a")], "has seeds of 1 classes (a); give seeds of 2 to"),
+        (["patch", "class"], [("small_0_0", "a")], "has seeds of 1 class (a); give seeds of 2 to"),
         (["patch", "class"], [("small_0_0", 1)], "Each class needs a seed: Tumour 1, Other 0"),
         (["x", "y", "class"], [("9999", "9999", 1)], "no patch at x 9999"),
         (["x", "y", "class"], [("left", "9", 1)], "line 2: x is 'left', which is no number"),

@@ -47,7 +47,7 @@ def test_classes_are_corrected_by_a_table_and_inside_is_asked_for(slides, tmp_pa
     assert "less than 100% inside" in caplog.text
     table.write_text("from,to\nTumor,\n")
     assert main([*arguments, "--positive", "Stroma"]) == 1
-    assert "has 1 classes (Stroma)" in caplog.text
+    assert "has seeds of 1 class (Stroma)" in caplog.text
     with pytest.raises(SystemExit):
         main([*arguments, "--inside", "0"])
     assert main(["run", str(slides / "a.h5ad"), "--classes", str(table)]) == 2

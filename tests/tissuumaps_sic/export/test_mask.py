@@ -161,7 +161,7 @@ def test_a_renamed_class_is_called_as_it_is_now(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mpp": 0.1}, "0.2 of the slide's"),
+        ({"mpp": 0.1}, "0.2 times as large as the slide's"),
         ({"mpp": 0}, "--mpp: 0 is not the size"),
         ({"downsample": float("nan")}, "--downsample: nan is not the size"),
         ({"downsample": 0.5}, "give a larger"),

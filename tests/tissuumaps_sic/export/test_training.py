@@ -229,7 +229,7 @@ def test_what_cannot_be_is_refused(slides, tmp_path, caplog):
     other.mkdir()
     grid = plan((600, 800))
     h5ad = write_grid_h5ad(other / f"{NAMES[0]}.h5ad", grid, image="ramp.tif")
-    with pytest.raises(ExportError, match="is of another slide of this name"):
+    with pytest.raises(ExportError, match="belongs to another slide of this name"):
         add_slide(training, labelled(h5ad, np.zeros(len(grid)), scores=None))
     assert content_of(training.folder) == before
     assert "no slide went to" in caplog.text

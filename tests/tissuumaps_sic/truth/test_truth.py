@@ -322,7 +322,9 @@ def test_a_named_class_that_is_not_drawn_is_an_error_that_lists_what_is(tmp_path
         polygon(box(64, 0, 128, 64)),
         unnamed,
     )
-    told = r"a\.geojson: nothing in it is Positive \(tumor\); its classes are Stroma, Tumour; 1 annota"
+    told = (
+        r"a\.geojson: nothing in it is of class Positive \(tumor\); its classes are Stroma, Tumour; 1 annota"
+    )
     with pytest.raises(TruthError, match=told):
         read_truth(path, squares((0, 0)), TruthClasses.binary("Tumor"))
     with pytest.raises(TruthError, match=r"nothing in it is Dead \(necrosis\)"):
