@@ -32,7 +32,19 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy; what was worked out from this one (`cached_property`) is not of the copy."""
+        """Return a copy; what was worked out from this one (`cached_property`) is not of the copy.
+
+        Parameters
+        ----------
+        update : mapping of str to value, optional
+            Attributes that the copy has other values of; they are not checked.
+        deep : bool, default=False
+            Whether values are copied, too.
+
+        Returns
+        -------
+        Record
+        """
         copied = super().model_copy(update=update, deep=deep)
         for key in copied.__dict__.keys() - type(self).model_fields.keys():
             del copied.__dict__[key]

@@ -80,10 +80,15 @@ class Session(Record):
     A session is begun by `new` or read by `store.load_session`, and run by `runs.label`. Methods that change
     something return another session; patches go by their names in the h5ad's ``obs``, or by their rows.
 
+    Parameters
+    ----------
+    schema, classes
+        `schema_` and `initial_classes`, by the names that they have in a file.
+
     Attributes
     ----------
     schema_ : str
-        "tissuumaps-sic/session/3", whichever version the file was of; ``schema`` in the file.
+        "tissuumaps-sic/session/3", whichever version the file was of.
     slide, fingerprint : str
         The slide's name, and the fingerprint of the patches that the seeds belong to.
     initial_classes : tuple of SeedClass
@@ -190,7 +195,19 @@ class Session(Record):
     __hash__ = None  # type: ignore[assignment]
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy, with what its actions come to only where these are the same."""
+        """Return a copy, with what its actions come to only where these are the same.
+
+        Parameters
+        ----------
+        update : mapping of str to value, optional
+            Attributes that the copy has other values of; they are not checked.
+        deep : bool, default=False
+            Whether values are copied, too.
+
+        Returns
+        -------
+        Session
+        """
         copied = super().model_copy(update=update, deep=deep)
         changes = update is not None and bool({"actions", "initial_classes"} & update.keys())
         copied._states = {} if changes else dict(self._states)

@@ -352,7 +352,9 @@ def test_a_truth_without_a_class_tells_its_values(tmp_path):
     path = noisy_slide(tmp_path / "a")
     evaluation = small([(path, tmp_path / "a")], classes=TruthClasses.binary("7"))
     (failure,) = evaluation.failures
-    assert failure.message.startswith("one_mask.png: no patch is Positive; its values are 0, 1, 2.")
+    assert failure.message.startswith(
+        "one_mask.png: no patch is Positive; its values are 0, 1, 2; name others"
+    )
     with pytest.raises(EvaluationError, match="no slide could be evaluated"):
         write_report(evaluation, tmp_path / "out")
     assert report(evaluation)["failures"][0]["file"] == "one.h5ad"
