@@ -30,7 +30,12 @@ _SPACING, _MOST_STATES = 30_000, 12
 
 
 def now() -> str:
-    """Return the time as sessions note it."""
+    """Return the time as sessions note it.
+
+    Returns
+    -------
+    str
+    """
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -314,7 +319,13 @@ Action = Annotated[
 
 
 def do(state: State, action: Action) -> None:
-    """Do one more action to a state; what cannot be done is a `LookupError`."""
+    """Do one more action to a state; what cannot be done is a `LookupError`.
+
+    Parameters
+    ----------
+    state : State
+    action : Action
+    """
     state.cost += 10.0 + 0.02 * action.n_patches
     action._apply(state)
     if not isinstance(action, REMARKS):
@@ -334,6 +345,19 @@ def fold(
 
     A session began with `classes` on a slide of `n_patches`; `n_packed` of its actions stand in the history
     of its file. Nobody may change a state that is kept here.
+
+    Parameters
+    ----------
+    states : mapping of int to State
+    actions : sequence of Action
+    position : int
+    classes : sequence of SeedClass
+    n_patches : int
+    n_packed : int, default=0
+
+    Returns
+    -------
+    dict of int to State
 
     Raises
     ------
@@ -357,7 +381,18 @@ def fold(
 
 
 def act(states: Mapping[int, State], position: int, action: Action) -> dict[int, State]:
-    """Return states, as `fold` does, after one action that takes the place of those beyond `position`."""
+    """Return states, as `fold` does, after one action that takes the place of those beyond `position`.
+
+    Parameters
+    ----------
+    states : mapping of int to State
+    position : int
+    action : Action
+
+    Returns
+    -------
+    dict of int to State
+    """
     state = states[position].copy()
     do(state, action)
     kept = {number: known for number, known in states.items() if number <= position}
@@ -378,5 +413,15 @@ def _thin(states: dict[int, State], now: int) -> dict[int, State]:
 
 
 def name_place(number: int, n_packed: int) -> str:
-    """Return where in a file the action of a number stands."""
+    """Return where in a file the action of a number stands.
+
+    Parameters
+    ----------
+    number : int
+    n_packed : int
+
+    Returns
+    -------
+    str
+    """
     return f"action {number} of the history" if number < n_packed else f"actions[{number - n_packed}]"

@@ -260,6 +260,10 @@ def decisions(slide: EmbeddedSlide, session: Session, readers: Mapping[str, Sess
         The consensus.
     readers : mapping of str to Session
         By name; those that have neither seeds nor labels say nothing.
+
+    Returns
+    -------
+    list of Decision
     """
     said = {reader: _say(slide, each) for reader, each in readers.items()}
     decided = seed_vector(slide, session.seeds) >= 0

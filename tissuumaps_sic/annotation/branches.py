@@ -45,6 +45,11 @@ Branches = tuple[Branch, ...]
 def require_whole(branches: Sequence[Branch], n_actions: int) -> None:
     """See that every branch leaves a line that there is, at a place that it has.
 
+    Parameters
+    ----------
+    branches : sequence of Branch
+    n_actions : int
+
     Raises
     ------
     ValueError
@@ -67,7 +72,18 @@ def require_whole(branches: Sequence[Branch], n_actions: int) -> None:
 
 
 def cut(actions: Sequence[Action], position: int, branches: Branches) -> Branches:
-    """Return the branches when the actions from `position` on leave the trunk."""
+    """Return the branches when the actions from `position` on leave the trunk.
+
+    Parameters
+    ----------
+    actions : sequence of Action
+    position : int
+    branches : Branches
+
+    Returns
+    -------
+    Branches
+    """
     if position >= len(actions):
         return branches
     number = 1 + max((each.number for each in branches), default=-1)
@@ -79,6 +95,16 @@ def bring_back(
     actions: Sequence[Action], branches: Branches, number: int
 ) -> tuple[tuple[Action, ...], Branches]:
     """Return the trunk with a branch as its end, and the branches, which what gave way to it is one of.
+
+    Parameters
+    ----------
+    actions : sequence of Action
+    branches : Branches
+    number : int
+
+    Returns
+    -------
+    (tuple of Action, Branches)
 
     Raises
     ------

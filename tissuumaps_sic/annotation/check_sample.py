@@ -22,6 +22,14 @@ _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 def require_sample(sample: CheckSample | None) -> CheckSample:
     """Return a session's check sample.
 
+    Parameters
+    ----------
+    sample : CheckSample or None
+
+    Returns
+    -------
+    CheckSample
+
     Raises
     ------
     SessionError
@@ -57,6 +65,14 @@ class CheckSample(Record):
 
     def unpack(self, n_patches: int) -> npt.NDArray[np.uint8]:
         """Return the stratum of each patch of the slide, which has so many, (n_patches,) uint8.
+
+        Parameters
+        ----------
+        n_patches : int
+
+        Returns
+        -------
+        ndarray of shape (n_patches,), uint8
 
         Raises
         ------

@@ -102,12 +102,26 @@ def make_class(name: str, color: str) -> SeedClass:
 
 
 def next_color(classes: Iterable[SeedClass]) -> str:
-    """Return the colour that is best told from those of all classes (`colors.choose_color`)."""
+    """Return the colour that is best told from those of all classes (`colors.choose_color`).
+
+    Parameters
+    ----------
+    classes : iterable of SeedClass
+
+    Returns
+    -------
+    str
+    """
     return choose_color(each.color for each in classes)
 
 
 def require_new_name(seed_class: SeedClass, others: Iterable[SeedClass]) -> None:
     """See that no other class has the name of one.
+
+    Parameters
+    ----------
+    seed_class : SeedClass
+    others : iterable of SeedClass
 
     Raises
     ------
@@ -145,6 +159,14 @@ def order_classes(n_classes: int) -> list[int]:
 
     >>> order_classes(4)
     [1, 0, 2, 3]
+
+    Parameters
+    ----------
+    n_classes : int
+
+    Returns
+    -------
+    list of int
     """
     return [1, 0, *range(2, n_classes)][:n_classes] if n_classes > 1 else [0]
 
@@ -154,6 +176,14 @@ def sign_of(place: int) -> str:
 
     >>> [sign_of(place) for place in (0, 6, 7, 8, 33)]
     ['', '', 'A', 'B', 'A2']
+
+    Parameters
+    ----------
+    place : int
+
+    Returns
+    -------
+    str
     """
     if place < _TOLD_APART:
         return ""
@@ -162,7 +192,16 @@ def sign_of(place: int) -> str:
 
 
 def drop_repeated(classes: Iterable[SeedClass]) -> list[SeedClass]:
-    """Return classes without those whose name came before."""
+    """Return classes without those whose name came before.
+
+    Parameters
+    ----------
+    classes : iterable of SeedClass
+
+    Returns
+    -------
+    list of SeedClass
+    """
     known: dict[str, SeedClass] = {}
     for each in classes:
         known.setdefault(each.name, each)

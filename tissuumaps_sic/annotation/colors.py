@@ -52,6 +52,14 @@ def rgb_of(color: str) -> tuple[int, int, int]:
 
     >>> rgb_of("#ffb000")
     (255, 176, 0)
+
+    Parameters
+    ----------
+    color : str
+
+    Returns
+    -------
+    (int, int, int)
     """
     red, green, blue = bytes.fromhex(color[1:])
     return red, green, blue
@@ -153,6 +161,14 @@ def choose_color(taken: Iterable[str]) -> str:
     """Return the colour that is farthest from all that are taken, and from tissue, in every sight.
 
     It is the same for the same colours, in whatever order they are.
+
+    Parameters
+    ----------
+    taken : iterable of str
+
+    Returns
+    -------
+    str
     """
     nearest = _FROM_TISSUE
     used = sorted(set(taken))

@@ -89,6 +89,14 @@ class DocumentError(SicError):
 def read_document(path: Path) -> dict[str, Any]:
     """Read the JSON of a session.
 
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    dict of str to value
+
     Raises
     ------
     DocumentError
@@ -114,6 +122,15 @@ def read_document(path: Path) -> dict[str, Any]:
 
 def to_session(document: dict[str, Any], index: PatchIndex) -> Session:
     """Return the session that a document is, with the patches of its slide.
+
+    Parameters
+    ----------
+    document : dict of str to value
+    index : PatchIndex
+
+    Returns
+    -------
+    Session
 
     Raises
     ------
@@ -288,7 +305,16 @@ def _place(parts: tuple[int | str, ...], n_packed: int) -> str:
 
 
 def to_text(session: Session) -> str:
-    """Return the text of a session's file."""
+    """Return the text of a session's file.
+
+    Parameters
+    ----------
+    session : Session
+
+    Returns
+    -------
+    str
+    """
     run = session.run
     n_patches = sum(each.n_patches for each in session.every_action) + (run.n_seeds if run else 0)
     is_large = n_patches > _MOST_NAMED or len(session.actions) > _MOST_NAMED

@@ -108,7 +108,16 @@ def _changes_seeds(state: State, action: Action) -> bool:
 
 
 def sum_work(times: list[str]) -> float:
-    """Return the seconds between times, in order, but for pauses; a time that is none counts as a pause."""
+    """Return the seconds between times, in order, but for pauses; a time that is none counts as a pause.
+
+    Parameters
+    ----------
+    times : list of str
+
+    Returns
+    -------
+    float
+    """
     moments = list(_read_times(times))
     pauses = [(after - before).total_seconds() for before, after in pairwise(moments)]
     return float(sum(pause for pause in pauses if 0 <= pause <= IDLE.total_seconds()))
@@ -124,7 +133,16 @@ def _read_times(times: list[str]) -> Iterator[datetime]:
 
 
 def tell_effort(efforts: tuple[Effort, ...]) -> str:
-    """Return what was done, for people; "" where it was nothing."""
+    """Return what was done, for people; "" where it was nothing.
+
+    Parameters
+    ----------
+    efforts : tuple of Effort
+
+    Returns
+    -------
+    str
+    """
     told = [each for each in efforts if each.clicks]
     if not told:
         return ""

@@ -123,6 +123,11 @@ class Run(Record):
     def unpack(self) -> npt.NDArray[np.uint8]:
         """Return the labels, shape (n_patches,), uint8.
 
+        Returns
+        -------
+        ndarray of shape (n_patches,), uint8
+            Places in `Session.run_classes`.
+
         Raises
         ------
         ValueError

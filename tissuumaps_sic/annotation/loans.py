@@ -55,7 +55,12 @@ class Loan(Record):
         return data | {"seeds": seeds}
 
     def pack(self) -> dict[str, Any]:
-        """Return itself as a file holds it where it is large."""
+        """Return itself as a file holds it where it is large.
+
+        Returns
+        -------
+        dict of str to value
+        """
         by_class: dict[int, list[str]] = {}
         for patch, label in self.seeds.items():
             by_class.setdefault(label, []).append(patch)
@@ -87,5 +92,14 @@ class UsedLoan(Loan):
 
 
 def seeds_by_path(loans: Iterable[Loan]) -> dict[str, tuple[str, dict[str, int]]]:
-    """Return what of loans decides labels: the lender's fingerprint and the seeds, by path."""
+    """Return what of loans decides labels: the lender's fingerprint and the seeds, by path.
+
+    Parameters
+    ----------
+    loans : iterable of Loan
+
+    Returns
+    -------
+    dict of str to (str, dict of str to int)
+    """
     return {each.path: (each.fingerprint, each.seeds) for each in loans}

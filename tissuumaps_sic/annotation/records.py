@@ -62,11 +62,28 @@ class Reading:
 
     @classmethod
     def of(cls, info: ValidationInfo) -> Reading | None:
-        """Return what the record is read with; None where it is not of a file."""
+        """Return what the record is read with; None where it is not of a file.
+
+        Parameters
+        ----------
+        info : ValidationInfo
+
+        Returns
+        -------
+        Reading or None
+        """
         return info.context if isinstance(info.context, cls) else None
 
     def unpack(self, text: str) -> bytes:
         """Return the bytes of a packed text.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        bytes
 
         Raises
         ------
@@ -79,5 +96,14 @@ class Reading:
 
 
 def to_line(data: dict[str, Any]) -> str:
-    """Return JSON on one line, as short as it can be."""
+    """Return JSON on one line, as short as it can be.
+
+    Parameters
+    ----------
+    data : dict of str to value
+
+    Returns
+    -------
+    str
+    """
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))

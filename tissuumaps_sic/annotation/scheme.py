@@ -55,12 +55,31 @@ class Scheme:
         return zlib.crc32(_to_text(self.classes).encode())
 
     def start(self, slide: EmbeddedSlide) -> Session:
-        """Return a new session on a slide, with these classes."""
+        """Return a new session on a slide, with these classes.
+
+        Parameters
+        ----------
+        slide : EmbeddedSlide
+
+        Returns
+        -------
+        Session
+        """
         return Session.new(slide).anew(self.classes).model_copy(update={"revision": self.revision})
 
 
 def find_scheme(folder: Path, admits: Callable[[Path], bool]) -> Path | None:
-    """Return the nearest class list, of a folder or one above it that `admits` admits, or None."""
+    """Return the nearest class list, of a folder or one above it that `admits` admits, or None.
+
+    Parameters
+    ----------
+    folder : Path
+    admits : callable
+
+    Returns
+    -------
+    Path or None
+    """
     for each in (folder, *folder.parents):
         path = each / FILE
         if not admits(path):
@@ -72,6 +91,14 @@ def find_scheme(folder: Path, admits: Callable[[Path], bool]) -> Path | None:
 
 def read_scheme(path: Path) -> Scheme:
     """Read a class list.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Scheme
 
     Raises
     ------
@@ -114,6 +141,11 @@ def _read_classes(given: Any) -> tuple[SeedClass, ...]:
 
 def write_scheme(path: Path, classes: Sequence[SeedClass]) -> None:
     """Write a class list; `classes` are as a session numbers them.
+
+    Parameters
+    ----------
+    path : Path
+    classes : sequence of SeedClass
 
     Raises
     ------

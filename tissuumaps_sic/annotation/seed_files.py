@@ -168,6 +168,10 @@ def open_seed_file(
     most_pixels : int, optional
         A mask of more is refused.
 
+    Returns
+    -------
+    SeedFile
+
     Raises
     ------
     SessionError
@@ -197,6 +201,10 @@ def read_renaming(path: Path) -> dict[str, str | None]:
     path : Path
         A table with the columns ``from`` and ``to``. An empty ``from`` is what has no class, an empty ``to``
         leaves the class out.
+
+    Returns
+    -------
+    dict of str to str or None
 
     Raises
     ------
@@ -246,6 +254,10 @@ def bring_seeds(
         Which class those of the file become, by `fold` of their names; None leaves one out.
     inside : float, default=0.5
         From which share of a patch on a drawing or a value makes it a seed, above 0 to 1.
+
+    Returns
+    -------
+    Brought
 
     Raises
     ------

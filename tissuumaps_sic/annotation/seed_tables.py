@@ -30,6 +30,14 @@ _ROUNDED = 1.0
 def read_seed_table(path: Path) -> Table:
     """Read a table with a column ``class`` and either ``patch``, or ``x`` and ``y`` in level-0 pixels.
 
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Table
+
     Raises
     ------
     TableError
@@ -56,7 +64,16 @@ def _check_columns(table: Table) -> None:
 
 
 def class_names_in(table: Table) -> list[str]:
-    """Return the class of each row as its first row spells it; two spellings of one are refused."""
+    """Return the class of each row as its first row spells it; two spellings of one are refused.
+
+    Parameters
+    ----------
+    table : Table
+
+    Returns
+    -------
+    list of str
+    """
     first: dict[str, tuple[Row, str]] = {}
     names = []
     for row in table.rows:
@@ -77,7 +94,18 @@ def class_names_in(table: Table) -> list[str]:
 
 
 def patches_in(table: Table, slide: EmbeddedSlide, labels: Sequence[int | None]) -> list[str | None]:
-    """Return the patch of each row that has a label; what contradicts an earlier row is refused."""
+    """Return the patch of each row that has a label; what contradicts an earlier row is refused.
+
+    Parameters
+    ----------
+    table : Table
+    slide : EmbeddedSlide
+    labels : sequence of int or None
+
+    Returns
+    -------
+    list of str or None
+    """
     finder = _PatchFinder(table, slide)
     seeded: dict[str, tuple[Row, int]] = {}
     patches: list[str | None] = []

@@ -140,7 +140,17 @@ class SeedReading:
     from_bounds: bool | None = None
 
     def read(self, path: Path, slide: EmbeddedSlide) -> Seeds:
-        """Return the seeds in a file; raises what `read_seeds` raises."""
+        """Return the seeds in a file; raises what `read_seeds` raises.
+
+        Parameters
+        ----------
+        path : Path
+        slide : EmbeddedSlide
+
+        Returns
+        -------
+        Seeds
+        """
         return read_seeds(
             path,
             slide,
@@ -152,7 +162,16 @@ class SeedReading:
 
 
 def is_session(path: Path) -> bool:
-    """Tell whether a file is to be read as a session: a ``.json`` that is no GeoJSON."""
+    """Tell whether a file is to be read as a session: a ``.json`` that is no GeoJSON.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+    """
     if path.suffix.lower() != ".json":
         return False
     try:
@@ -165,7 +184,17 @@ def is_session(path: Path) -> bool:
 
 
 def find_seeds(folder: Path, names: Sequence[str]) -> Path | None:
-    """Return the seeds of a slide in a folder: the first file of one of its names; None without any."""
+    """Return the seeds of a slide in a folder: the first file of one of its names; None without any.
+
+    Parameters
+    ----------
+    folder : Path
+    names : sequence of str
+
+    Returns
+    -------
+    Path or None
+    """
     paths = (folder / f"{name}{ending}" for name in names for ending in _ENDINGS)
     return next((path for path in paths if path.is_file()), None)
 

@@ -42,7 +42,20 @@ class Job(BatchItem):
 
     @classmethod
     def of(cls, h5ad: Path, truth: Path, slide: str, encoder: str, embedding: str) -> Job:
-        """Return the job of a slide; `truth` is a file, or the folder that holds it."""
+        """Return the job of a slide; `truth` is a file, or the folder that holds it.
+
+        Parameters
+        ----------
+        h5ad : Path
+        truth : Path
+        slide : str
+        encoder : str
+        embedding : str
+
+        Returns
+        -------
+        Job
+        """
         found = truth
         if truth.is_dir():
             # That there is none is told when the job is done, of this slide alone.
@@ -55,7 +68,12 @@ class Job(BatchItem):
         )  # fmt: skip
 
     def make_absolute(self) -> Self:
-        """Return the job with paths that mean the same in every folder."""
+        """Return the job with paths that mean the same in every folder.
+
+        Returns
+        -------
+        Self
+        """
         return replace(super().make_absolute(), truth=make_absolute(self.truth))
 
 
@@ -67,6 +85,10 @@ def pair_up(files: Sequence[Path], truths: Sequence[Path]) -> list[Pair]:
     files : sequence of Path
     truths : sequence of Path
         One for each file, in the same order; or one folder that holds the truth of all.
+
+    Returns
+    -------
+    list of Pair
 
     Raises
     ------

@@ -73,7 +73,16 @@ def _as_texts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def report(evaluation: Evaluation) -> dict[str, Any]:
-    """Return an evaluation's parameters, versions, slides, summaries and failures, ready for JSON."""
+    """Return an evaluation's parameters, versions, slides, summaries and failures, ready for JSON.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+
+    Returns
+    -------
+    dict of str to value
+    """
     plan = evaluation.design
     others = plan.classes.others
     done = not evaluation.runs.empty

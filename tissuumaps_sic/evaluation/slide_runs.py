@@ -184,6 +184,10 @@ def generator(random_state: int, *names: str | int) -> np.random.Generator:
         0 or more.
     *names : str or int
         What the draws are for, such as a slide and a repeat.
+
+    Returns
+    -------
+    Generator
     """
     digest = hashlib.sha256("\n".join(map(str, names)).encode()).digest()
     return np.random.default_rng(

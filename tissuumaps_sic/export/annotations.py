@@ -116,6 +116,10 @@ def regions_in(
     simplify : float, default=0.0
         As for `write_regions`.
 
+    Returns
+    -------
+    (list of Region, list of SeedClass)
+
     Raises
     ------
     ExportError

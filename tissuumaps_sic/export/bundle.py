@@ -188,13 +188,31 @@ def write_bundle(
 
 
 def holds_labels(h5ad: Path) -> bool:
-    """Return whether labels were written into an h5ad itself, where every reader sees them."""
+    """Return whether labels were written into an h5ad itself, where every reader sees them.
+
+    Parameters
+    ----------
+    h5ad : Path
+
+    Returns
+    -------
+    bool
+    """
     with open_h5ad(h5ad) as file:
         return "sic_label" in file["obs"] or "sic" in file.get("uns", {})
 
 
 def is_bundle(path: Path) -> bool:
-    """Return whether a file is to be opened as a bundle, by its name and its beginning."""
+    """Return whether a file is to be opened as a bundle, by its name and its beginning.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+    """
     try:
         with path.open("rb") as file:
             return path.suffix.lower() == ".zip" and file.read(4) == b"PK\x03\x04"
@@ -203,7 +221,16 @@ def is_bundle(path: Path) -> bool:
 
 
 def name_folder(bundle: Path) -> Path:
-    """Return the folder that a bundle is unpacked into where none is named: beside it, of its name."""
+    """Return the folder that a bundle is unpacked into where none is named: beside it, of its name.
+
+    Parameters
+    ----------
+    bundle : Path
+
+    Returns
+    -------
+    Path
+    """
     name = bundle.name
     for ending in (ENDING, ".zip"):
         if name.lower().endswith(ending):

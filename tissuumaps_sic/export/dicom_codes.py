@@ -64,6 +64,10 @@ def read_codes(path: Path | None = None) -> dict[str, ClassCodes]:
         A CSV with the columns class, category_scheme, category_value, category_meaning, type_scheme,
         type_value and type_meaning. Its rows go before those of `TABLE`.
 
+    Returns
+    -------
+    dict of str to ClassCodes
+
     Raises
     ------
     ExportError
@@ -100,7 +104,17 @@ def read_codes(path: Path | None = None) -> dict[str, ClassCodes]:
 
 
 def codes_of(name: str, known: dict[str, ClassCodes]) -> ClassCodes:
-    """Return the codes of a class; one that is in no table has a code of our own, the same on every slide."""
+    """Return the codes of a class; one that is in no table has a code of our own, the same on every slide.
+
+    Parameters
+    ----------
+    name : str
+    known : dict of str to ClassCodes
+
+    Returns
+    -------
+    ClassCodes
+    """
     if (codes := known.get(fold(name))) is not None:
         return codes
     digest = hashlib.sha256(fold(name).encode()).hexdigest()[:10].upper()
@@ -112,6 +126,14 @@ def plain(text: str) -> str:
 
     >>> plain("in situ\\invasive")
     'in situ/invasive'
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
     """
     return text.replace("\\", "/")[:_LONGEST_MEANING]
 

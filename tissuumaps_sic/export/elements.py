@@ -49,7 +49,16 @@ def make_regions(labelled: Labelled, *, simplify: float, blocks: bool) -> Any:
 
 
 def make_patches(labelled: Labelled) -> Any:
-    """Return the patches as a ShapesModel: a row a patch with its name, indexed by its row in the file."""
+    """Return the patches as a ShapesModel: a row a patch with its name, indexed by its row in the file.
+
+    Parameters
+    ----------
+    labelled : Labelled
+
+    Returns
+    -------
+    object
+    """
     import geopandas
     from spatialdata.models import ShapesModel
 
@@ -64,6 +73,14 @@ def patch_corners(labelled: Labelled) -> npt.NDArray[np.float64]:
     """Return (left, top, right, bottom) of each patch, level-0 pixels, (n_patches, 4).
 
     Where the file does not tell how large its patches are, they are as large as the way from one to the next.
+
+    Parameters
+    ----------
+    labelled : Labelled
+
+    Returns
+    -------
+    ndarray of shape (n_patches, 4), float64
     """
     slide = labelled.slide
     size = read_provenance(slide.path).grid.patch0 or scale_of(slide).stride
@@ -95,6 +112,10 @@ def make_table(
         Which patch each row of the table is of; -1 is none, and has no label. All by default.
     embeddings : bool, default=False
         Whether ``obsm["X_embedding"]`` holds what was clustered.
+
+    Returns
+    -------
+    object
     """
     import pandas as pd
     from anndata import AnnData

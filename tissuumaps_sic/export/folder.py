@@ -51,6 +51,10 @@ def read_folder(
         Processes.
     advance : callable, optional
         Called with how many slides are done, each time that more are.
+
+    Returns
+    -------
+    list of SlideRow
     """
     listed = list(h5ads)
     # Each folder is listed once: there may be thousands of slides in it.
@@ -186,6 +190,11 @@ _MORE_MEASURES: tuple[_Measure, ...] = (
 def write_table(rows: Sequence[SlideRow], target: Path | None) -> None:
     """Write a table as CSV or Parquet, by the ending of its name; as CSV to stdout where there is no target.
 
+    Parameters
+    ----------
+    rows : sequence of SlideRow
+    target : Path or None
+
     Raises
     ------
     ExportError
@@ -207,6 +216,10 @@ def write_table(rows: Sequence[SlideRow], target: Path | None) -> None:
 
 def require_writable(target: Path) -> None:
     """See that a table can be written by this name, before it is made.
+
+    Parameters
+    ----------
+    target : Path
 
     Raises
     ------
@@ -253,7 +266,16 @@ def _write_parquet(rows: Sequence[SlideRow], target: Path) -> None:
 
 
 def to_json(rows: Sequence[SlideRow]) -> str:
-    """Return rows for machines: a list of objects, whose classes are lists of objects."""
+    """Return rows for machines: a list of objects, whose classes are lists of objects.
+
+    Parameters
+    ----------
+    rows : sequence of SlideRow
+
+    Returns
+    -------
+    str
+    """
     return json.dumps(list(_list_objects(rows)), ensure_ascii=False)
 
 

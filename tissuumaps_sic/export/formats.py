@@ -108,7 +108,16 @@ class Format:
         return self.in_panel and is_installed(self.extra)
 
     def list_inputs(self, h5ad: Path) -> list[Path]:
-        """Return what a file depends on beside the labels: the slide's image, where it shows that."""
+        """Return what a file depends on beside the labels: the slide's image, where it shows that.
+
+        Parameters
+        ----------
+        h5ad : Path
+
+        Returns
+        -------
+        list of Path
+        """
         if "image" not in self.options:
             return []
         image = find_image(h5ad)
@@ -125,6 +134,10 @@ class Format:
             The slide's name.
         one : bool
             Whether it is of one slide.
+
+        Returns
+        -------
+        Path
         """
         file = Path(f"{stem}.{self.ending}")
         if output is None:
@@ -135,6 +148,12 @@ class Format:
 
     def write(self, labelled: Labelled, target: Path, options: ExportOptions | None = None) -> None:
         """Write labels.
+
+        Parameters
+        ----------
+        labelled : Labelled
+        target : Path
+        options : ExportOptions, optional
 
         Raises
         ------
@@ -333,7 +352,17 @@ def open_labelled(h5ad: Path, session: Path | None = None) -> Labelled:
 
 
 def name_session(h5ad: Path, session: Path | None) -> str:
-    """Return what a session is called by its file: "" for that without a name."""
+    """Return what a session is called by its file: "" for that without a name.
+
+    Parameters
+    ----------
+    h5ad : Path
+    session : Path or None
+
+    Returns
+    -------
+    str
+    """
     if session is None:
         return ""
     name = session.name.removesuffix(SUFFIX)

@@ -94,7 +94,16 @@ def write_labels(labelled: Labelled, target: Path) -> None:
 
 
 def tell_run(labelled: Labelled) -> str:
-    """Return how labels were made, as JSON."""
+    """Return how labels were made, as JSON.
+
+    Parameters
+    ----------
+    labelled : Labelled
+
+    Returns
+    -------
+    str
+    """
     session = labelled.session
     return json.dumps(
         {

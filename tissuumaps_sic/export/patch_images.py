@@ -125,6 +125,11 @@ def write_patches(
 def require_choice(min_score: float, most: int | None) -> None:
     """See that patches can be chosen by what was asked for.
 
+    Parameters
+    ----------
+    min_score : float
+    most : int or None
+
     Raises
     ------
     ExportError
@@ -306,7 +311,18 @@ def read_pictures(
 
 
 def tell_patches(labelled: Labelled, window: PatchWindow, rows: Sequence[int]) -> Iterator[list[str]]:
-    """Yield what a manifest says of some patches, by `PATCH_COLUMNS`; the place is the top-left corner."""
+    """Yield what a manifest says of some patches, by `PATCH_COLUMNS`; the place is the top-left corner.
+
+    Parameters
+    ----------
+    labelled : Labelled
+    window : PatchWindow
+    rows : sequence of int
+
+    Yields
+    ------
+    list of str
+    """
     slide, scores = labelled.slide, labelled.scores
     corners = np.rint(slide.centres - np.array(window.size0) / 2).astype(int)
     # The last one is that of -1: no seed.
@@ -322,5 +338,14 @@ def tell_patches(labelled: Labelled, window: PatchWindow, rows: Sequence[int]) -
 
 
 def as_path(file: str) -> str:
-    """Return a path as a cell: it must open as it is written, which it does not behind an apostrophe."""
+    """Return a path as a cell: it must open as it is written, which it does not behind an apostrophe.
+
+    Parameters
+    ----------
+    file : str
+
+    Returns
+    -------
+    str
+    """
     return file if as_text(file) == file else f"./{file}"

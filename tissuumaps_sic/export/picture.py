@@ -67,6 +67,10 @@ def draw(labelled: Labelled, *, most_pixels: int, image: Path | None = None, blo
     blocks : bool, default=False
         Whether labels are drawn as the squares of whole patches, and not as their cells.
 
+    Returns
+    -------
+    Picture
+
     Raises
     ------
     ExportError
@@ -95,6 +99,10 @@ def draw_patches(slide: EmbeddedSlide, colors: npt.NDArray[np.uint8], *, most_pi
         Of the patches: red, green, blue.
     most_pixels : int
         Of the longer side.
+
+    Returns
+    -------
+    Picture
 
     Raises
     ------
@@ -220,7 +228,17 @@ def _dot(
 
 
 def encode(pixels: Pixels, *, photo: bool) -> bytes:
-    """Return an image as JPEG, or as PNG where it is of flat colours, which keep without loss."""
+    """Return an image as JPEG, or as PNG where it is of flat colours, which keep without loss.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (rows, columns, 3), uint8
+    photo : bool
+
+    Returns
+    -------
+    bytes
+    """
     buffer = io.BytesIO()
     if photo:
         Image.fromarray(pixels).save(buffer, "jpeg", quality=_JPEG_QUALITY)
@@ -236,6 +254,15 @@ def scale_bar(width_um: float, *, share: float = 0.25) -> tuple[float, str]:
     (500.0, '500 µm')
     >>> scale_bar(50_000)
     (10000.0, '10 mm')
+
+    Parameters
+    ----------
+    width_um : float
+    share : float, default=0.25
+
+    Returns
+    -------
+    (float, str)
     """
     most = width_um * share
     power = 10.0 ** math.floor(math.log10(most))

@@ -36,6 +36,10 @@ def reduced_size(size: Size, mpp: tuple[float, float], wanted: float) -> Size:
         µm per level-0 pixel, in x and in y.
     wanted : float
 
+    Returns
+    -------
+    Size
+
     Raises
     ------
     ExportError

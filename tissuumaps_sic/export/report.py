@@ -208,7 +208,18 @@ def _check(labelled: Labelled) -> Verification | None:
 
 
 def tell_figure(figure: Interval | None, *, percent: bool = False, digits: int = 2) -> str:
-    """Return a figure with its range, as reports have it; "-" where there is none."""
+    """Return a figure with its range, as reports have it; "-" where there is none.
+
+    Parameters
+    ----------
+    figure : Interval or None
+    percent : bool, default=False
+    digits : int, default=2
+
+    Returns
+    -------
+    str
+    """
     if figure is None:
         return "-"
     scale, decimals, unit = (100.0, 0, " %") if percent else (1.0, digits, "")
@@ -303,6 +314,15 @@ def write_report(
     blocks: bool = False,
 ) -> None:
     """Write a report by a function that makes a file's bytes of it; all else as for `make_report`.
+
+    Parameters
+    ----------
+    labelled : Labelled
+    target : Path
+    render : callable
+    image : Path, optional
+    session_name : str, default=""
+    blocks : bool, default=False
 
     Raises
     ------

@@ -94,7 +94,16 @@ def write_elements(elements: Mapping[str, Any], store: Path, *, zarr_format: int
 
 
 def list_elements(store: Path) -> dict[str, bool] | None:
-    """Return whether each element of a store, ``<kind>/<name>``, is ours; None where there is none."""
+    """Return whether each element of a store, ``<kind>/<name>``, is ours; None where there is none.
+
+    Parameters
+    ----------
+    store : Path
+
+    Returns
+    -------
+    dict of str to bool or None
+    """
     import zarr
 
     try:

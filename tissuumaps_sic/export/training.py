@@ -117,6 +117,10 @@ class TrainingSet:
 def open_set(training: TrainingSet) -> None:
     """Make the folder of a set, or see that the one there is was made by the same choices.
 
+    Parameters
+    ----------
+    training : TrainingSet
+
     Raises
     ------
     ExportError, OSError
@@ -320,6 +324,14 @@ def finish_set(training: TrainingSet) -> Path:
     """Write the manifest of all slides of a set: a row a patch; return the file.
 
     Its columns are slide, patch, x0, y0, class, score, seed, split and file, and of shards the sample's key.
+
+    Parameters
+    ----------
+    training : TrainingSet
+
+    Returns
+    -------
+    Path
 
     Raises
     ------

@@ -86,7 +86,12 @@ class SlideCache:
                     self._openings[path] = lock, n_users - 1
 
     def forget(self, path: Path) -> None:
-        """Let go of a slide, so that its file can be replaced on systems that lock open files."""
+        """Let go of a slide, so that its file can be replaced on systems that lock open files.
+
+        Parameters
+        ----------
+        path : Path
+        """
         with self._lock:
             for key in [key for key in self._slides if key[0] == path]:
                 del self._slides[key]

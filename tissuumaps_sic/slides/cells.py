@@ -144,6 +144,14 @@ def open_cells(slide: EmbeddedSlide) -> SlideCells:
 
     Safe to use from many threads.
 
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+
+    Returns
+    -------
+    SlideCells
+
     Raises
     ------
     SlideFileError
@@ -172,6 +180,10 @@ def _is_same(path: Path, stamp: Stamp) -> bool:
 
 def require_grid(slide: EmbeddedSlide) -> None:
     """See that each patch of a slide lies where its cells are drawn.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
 
     Raises
     ------

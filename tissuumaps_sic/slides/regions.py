@@ -124,6 +124,10 @@ def regions_of(
     tissue : floating array of shape (n_patches,), optional
         Share of each patch that is tissue, 0 to 1. A patch's own cell is taken to have as much of it.
 
+    Returns
+    -------
+    list of Region
+
     Raises
     ------
     ValueError
@@ -222,6 +226,14 @@ def lattice_of(
 
 def slide_size_of(slide: EmbeddedSlide) -> tuple[int, int] | None:
     """Return the (width, height) of the slide in level-0 pixels, where the file tells it.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+
+    Returns
+    -------
+    (int, int) or None
 
     Raises
     ------

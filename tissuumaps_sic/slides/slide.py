@@ -229,7 +229,18 @@ class EmbeddedSlide:
 
 
 def spacing_of(centres: npt.NDArray[np.float64]) -> float:
-    """Return the distance between neighbouring patch centres, (n_patches, 2); 1.0 for a single patch."""
+    """Return the distance between neighbouring patch centres, (n_patches, 2); 1.0 for a single patch.
+
+    Parameters
+    ----------
+    centres : ndarray of shape (n_patches, 2), float64
+        (x, y) in level-0 pixels.
+
+    Returns
+    -------
+    float
+        Level-0 pixels.
+    """
     steps = np.concatenate([np.diff(np.unique(centres[:, axis])) for axis in (0, 1)])
     # Centres of one column may differ by the rounding of level-0 pixels; that is no step of the grid.
     steps = steps[steps > 1.5]
@@ -276,6 +287,14 @@ def embeddings(path: Path) -> list[Embedding]:
     Those are the dense matrices of floats named ``X_...`` with a row for each patch; what has three columns
     or fewer is taken for a picture of one, such as ``X_umap``.
 
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    list of Embedding
+
     Raises
     ------
     SlideFileError
@@ -305,6 +324,14 @@ class Outline:
 
 def outline(path: Path) -> Outline:
     """Read the shapes in a slide's file, and what it tells of its making.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Outline
 
     Raises
     ------
@@ -457,6 +484,14 @@ def _centres(path: Path, file: h5py.File, n_patches: int) -> npt.NDArray[np.floa
 
 def patch_names_of(file: h5py.File) -> npt.NDArray[np.object_]:
     """Return the index of ``obs`` of an open h5ad, (n_patches,), object.
+
+    Parameters
+    ----------
+    file : File
+
+    Returns
+    -------
+    ndarray of shape (n_patches,), object
 
     Raises
     ------

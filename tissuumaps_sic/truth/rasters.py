@@ -128,6 +128,16 @@ class MaskRaster:
 def open_mask_raster(path: Path, squares: PatchSquares, classes: TruthClasses) -> MaskRaster:
     """Lay a mask image over a slide.
 
+    Parameters
+    ----------
+    path : Path
+    squares : PatchSquares
+    classes : TruthClasses
+
+    Returns
+    -------
+    MaskRaster
+
     Raises
     ------
     AreaError, TruthError
@@ -207,6 +217,10 @@ def draw_areas(
         The values that the file has.
     pixels_per_patch : int, default=64
         How finely they are drawn.
+
+    Returns
+    -------
+    DrawingRaster
 
     Raises
     ------

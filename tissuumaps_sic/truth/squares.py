@@ -58,6 +58,10 @@ class PatchSquares:
         offset : (x, y), optional
             What was asked for; by default the corner of the slide's bounds for programs that count from it,
             as QuPath does.
+
+        Returns
+        -------
+        (float, float)
         """
         if offset is not None:
             return offset
@@ -73,6 +77,10 @@ def patch_squares(slide: EmbeddedSlide, *, slide_size: tuple[int, int] | None = 
     slide : EmbeddedSlide
     slide_size : (width, height), optional
         Of the full slide in level-0 pixels; by default what the provenance tells.
+
+    Returns
+    -------
+    PatchSquares
 
     Raises
     ------

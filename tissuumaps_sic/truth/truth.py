@@ -74,6 +74,10 @@ def find_truth(folder: Path, names: Sequence[str]) -> Path:
     names : sequence of str
         What the slide is called: its own name, that of its h5ad.
 
+    Returns
+    -------
+    Path
+
     Raises
     ------
     TruthError

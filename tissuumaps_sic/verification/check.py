@@ -221,6 +221,17 @@ def list_questions(
 def require_question(slide: EmbeddedSlide, session: Session, row: int, *, ahead: int = MOST_AHEAD) -> str:
     """Return the name of a patch that is asked about, or was: parameters are those of `list_questions`.
 
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session : Session
+    row : int
+    ahead : int, optional
+
+    Returns
+    -------
+    str
+
     Raises
     ------
     SessionError

@@ -58,7 +58,16 @@ class Interval:
         return self.high - self.low
 
     def scale(self, factor: float) -> Interval:
-        """Return it in other units."""
+        """Return it in other units.
+
+        Parameters
+        ----------
+        factor : float
+
+        Returns
+        -------
+        Interval
+        """
         return Interval(self.value * factor, self.low * factor, self.high * factor)
 
 
@@ -201,6 +210,10 @@ def estimate(counts: Tally, *, draws: int = _MOST_DRAWS, randomness: int = 0) ->
     draws : int, default=3000
         Of the posterior; fewer where there are many classes.
     randomness : int, default=0
+
+    Returns
+    -------
+    Estimates
     """
     rng = np.random.default_rng(randomness)
     draws = min(draws, max(_FEWEST_DRAWS, _MOST_NUMBERS // counts.answers.size))
