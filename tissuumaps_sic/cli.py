@@ -88,7 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+    """Return the parser of all commands.
+
+    Returns
+    -------
+    ArgumentParser
+    """
     parser = argparse.ArgumentParser(
         prog="tissuumaps-sic",
         description=DESCRIPTION,

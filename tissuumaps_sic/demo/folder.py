@@ -33,6 +33,10 @@ class EmbedError(SicError):
 def make_demo(folder: Path) -> Path:
     """Make and embed the synthetic slide in `folder`, where that is not done yet.
 
+    Parameters
+    ----------
+    folder : Path
+
     Returns
     -------
     Path

@@ -225,6 +225,16 @@ def cosines(row: npt.NDArray[Any], X: Matrix, others: npt.NDArray[np.intp]) -> n
     """Return the cosine of a row with each of some rows of X, float64; 0 with a row of zeros.
 
     NaN where either row holds NaN or infinity.
+
+    Parameters
+    ----------
+    row : ndarray of shape (dim,)
+    X : matrix of shape (n_patches, dim)
+    others : ndarray of shape (n,), intp
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
     """
     found = np.empty(len(others))
     # Seeds may be half of a slide, whose embeddings in double precision are gigabytes.

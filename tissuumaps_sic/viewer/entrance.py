@@ -124,6 +124,14 @@ def _is_address(text: str) -> bool:
 def clean_path(text: str) -> str:
     """Return a sub-path as it stands before addresses: "" or a stroke and what follows, none at its end.
 
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+
     Raises
     ------
     WrongUseError

@@ -32,6 +32,10 @@ def make_project(h5ad: Path, *, columns: bool = False) -> dict[str, Any]:
         Whether to offer the columns of ``obs`` to colour the patches by, as TissUUmaps does for any h5ad, in
         place of showing the patches and starting the plugin: both are then chosen from the menus.
 
+    Returns
+    -------
+    dict of str to value
+
     Raises
     ------
     SlideFileError

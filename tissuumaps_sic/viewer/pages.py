@@ -39,6 +39,10 @@ def with_pages(app: Any, folder: Path, *, first: str | None = None) -> Pages:
         The served folder.
     first : str, optional
         The address that the bare one leads to, where there are not several slides: these have a start page.
+
+    Returns
+    -------
+    Pages
     """
     app.config[MAKES_PAGES] = True
     return Pages(app, folder, first)
@@ -68,6 +72,10 @@ class Pages:
             TissUUmaps' name of the page.
         values : dict
             What its route takes from the address.
+
+        Returns
+        -------
+        object
         """
         within = _within(request, self._folder)
         if endpoint == "index":

@@ -26,6 +26,12 @@ class ProjectError(SicError):
 def read_project(path: Path, root: Path, plugins: Collection[str]) -> tuple[dict[str, Any], str | None]:
     """Read a project for the page; nothing of it, and what is wrong, where it cannot be read.
 
+    Parameters
+    ----------
+    path : Path
+    root : Path
+    plugins : collection of str
+
     Returns
     -------
     project : dict
@@ -44,7 +50,16 @@ def read_project(path: Path, root: Path, plugins: Collection[str]) -> tuple[dict
 
 
 def upgrade_project(project: dict[str, Any]) -> dict[str, Any]:
-    """Return a project as the newest version has it, where it follows an older one to the letter."""
+    """Return a project as the newest version has it, where it follows an older one to the letter.
+
+    Parameters
+    ----------
+    project : dict of str to value
+
+    Returns
+    -------
+    dict of str to value
+    """
     from tissuumaps_schema import current
     from tissuumaps_schema.utils import MAJOR_SCHEMA_VERSION_MODULES, get_major_version, guess_schema_version
 
@@ -59,6 +74,17 @@ def upgrade_project(project: dict[str, Any]) -> dict[str, Any]:
 
 def save_project(target: Path, project: Any, root: Path, plugins: Collection[str]) -> dict[str, Any]:
     """Save a project that the page sends; return it as it was saved.
+
+    Parameters
+    ----------
+    target : Path
+    project : object
+    root : Path
+    plugins : collection of str
+
+    Returns
+    -------
+    dict of str to value
 
     Raises
     ------

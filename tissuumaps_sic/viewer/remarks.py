@@ -19,7 +19,19 @@ from tissuumaps_sic.viewer.requests import CheckChange, NoteChange, SkipChange, 
 def change_remarks(
     slide: EmbeddedSlide, session: Session, asked: SkipChange | NoteChange | CheckChange, user: str
 ) -> Session:
-    """Return a session with what a page says beside seeds."""
+    """Return a session with what a page says beside seeds.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session : Session
+    asked : SkipChange or NoteChange or CheckChange
+    user : str
+
+    Returns
+    -------
+    Session
+    """
     if isinstance(asked, CheckChange):
         return session.check(checked=asked.checked, user=user)
     rows = rows_in(slide, asked.patches)
@@ -35,6 +47,15 @@ def change_remarks(
 
 def rows_in(slide: EmbeddedSlide, patches: tuple[int, ...]) -> npt.NDArray[np.int64]:
     """Return rows that a page names, (n,) int64.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    patches : tuple of int
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
 
     Raises
     ------
@@ -71,7 +92,17 @@ def place_outline(slide: EmbeddedSlide, outline: Sequence[tuple[float, float]]) 
 
 
 def tell_note(slide: EmbeddedSlide, note: Note) -> dict[str, Any]:
-    """Return a note as a page reads it; its patch is a row, None of the slide."""
+    """Return a note as a page reads it; its patch is a row, None of the slide.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    note : Note
+
+    Returns
+    -------
+    dict of str to value
+    """
     return {**note.model_dump(), "patch": slide.index.get(note.patch), "place": note.place}
 
 
@@ -80,6 +111,15 @@ def tell_remarks(slide: EmbeddedSlide, session: Session) -> Header:
 
     ``sample`` is None where there is no check sample, else how many patches of it were ``answered``, and of
     how many of these the reader could not tell the class, ``unclear``.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session : Session
+
+    Returns
+    -------
+    Header
     """
     answers = session.answers.values()
     sample = {"answered": len(answers), "unclear": sum(each is None for each in answers)}
@@ -92,5 +132,15 @@ def tell_remarks(slide: EmbeddedSlide, session: Session) -> Header:
 
 
 def skipped_rows(slide: EmbeddedSlide, session: Session) -> list[int]:
-    """Return the rows of the patches that a reader could not tell."""
+    """Return the rows of the patches that a reader could not tell.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session : Session
+
+    Returns
+    -------
+    list of int
+    """
     return sorted(slide.index[name] for name in session.skipped if name in slide.index)

@@ -48,6 +48,10 @@ class RequestError(SicError):
 def naming(path: Path) -> Iterator[None]:
     """Name the file that could not be written in the block.
 
+    Parameters
+    ----------
+    path : Path
+
     Raises
     ------
     RequestError
@@ -453,6 +457,15 @@ class ExportRequest(SeenRequest):
 
 def parse_request(model: type[Parsed], content: Any) -> Parsed:
     """Return a request as its model has it.
+
+    Parameters
+    ----------
+    model : type
+    content : object
+
+    Returns
+    -------
+    Parsed
 
     Raises
     ------

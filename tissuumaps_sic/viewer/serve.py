@@ -61,7 +61,22 @@ def make_service(
     proxies: Collection[str] = (),
     read_only: bool = False,
 ) -> Service:
-    """Return what serves a folder, whatever server it runs in; the parameters are those of `serve`.
+    """Return what serves a folder, whatever server it runs in; `serve` tells the parameters.
+
+    Parameters
+    ----------
+    folder : Path
+    host : str
+    names : collection of str, optional
+    first : str, optional
+    public : bool, default=False
+    sub_path : str, default=""
+    proxies : collection of str, optional
+    read_only : bool, default=False
+
+    Returns
+    -------
+    Service
 
     Raises
     ------

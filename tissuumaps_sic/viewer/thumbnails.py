@@ -62,7 +62,17 @@ class Thumbnails:
         self._lock = threading.Lock()
 
     def get(self, entry: Entry, root: Path) -> Thumbnail:
-        """Return the picture of a slide below a served folder; an empty one where it cannot be drawn."""
+        """Return the picture of a slide below a served folder; an empty one where it cannot be drawn.
+
+        Parameters
+        ----------
+        entry : Entry
+        root : Path
+
+        Returns
+        -------
+        Thumbnail
+        """
         key = entry.h5ad, entry.session
         files = entry.h5ad, find_kept(session_path(*key)), entry.h5ad.with_suffix(".tmap")
         stamps = tuple(map(_stamp, files))
