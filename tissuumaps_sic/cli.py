@@ -27,6 +27,18 @@ from tissuumaps_sic.commands import (
 )
 from tissuumaps_sic.slidefile.console import escape_output, run_command
 
+DESCRIPTION = "Label every part of a histology slide from a few clicks, in TissUUmaps or without it."
+# What the program says when it is given no command, and below its list of commands.
+BEGINNING = """\
+To begin with:
+  tissuumaps-sic demo                  a synthetic slide in your browser, to try everything on
+  tissuumaps-sic open SLIDE            a slide of yours: embed it, and annotate it in your browser
+  tissuumaps-sic run FILE --seeds CSV  label an embedded slide from seeds in a file
+  tissuumaps-sic export FILE -o OUT    write the labels for a spreadsheet, QuPath and others (--format)
+
+The guide is in the folder docs of the repository; first-slide.md there takes ten minutes.
+"""
+
 # Heavy imports stay inside the commands' functions: --help must answer at once.
 COMMANDS = {
     "demo": demo,
@@ -48,7 +60,18 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status: 0 all well, 1 some slides failed, 2 wrong use."""
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        By default those that the program was started with.
+
+    Returns
+    -------
+    int
+        The exit status: 0 all well, 1 some slides failed, 2 wrong use, 130 stopped.
+    """
     escape_output()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("tissuumaps_sic").setLevel(logging.INFO)
@@ -56,21 +79,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, rest = parser.parse_known_args(arguments)
     if rest and not options.takes_rest:
         parser.error(f"unrecognised arguments: {' '.join(rest)}")
+    if options.run is None:
+        more = "tissuumaps-sic --help lists all commands, tissuumaps-sic COMMAND --help the options of one."
+        sys.stderr.write(f"{DESCRIPTION}\n\n{BEGINNING}{more}\n")
+        return 2
     options.rest = rest
     return run_command(lambda: options.run(options))
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+    """Return the parser of all commands.
+
+    Returns
+    -------
+    ArgumentParser
+    """
     parser = argparse.ArgumentParser(
         prog="tissuumaps-sic",
-        description="Annotate a whole histology slide with a few clicks, in TissUUmaps.",
+        description=DESCRIPTION,
+        epilog=BEGINNING,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.set_defaults(run=None, takes_rest=False)
+    commands = parser.add_subparsers(metavar="COMMAND")
     for name, command in COMMANDS.items():
-        added = commands.add_parser(name, help=command.HELP)
-        added.set_defaults(run=command.run, takes_rest=False)
+        description = f"{command.HELP[0].upper()}{command.HELP[1:]}."
+        added = commands.add_parser(name, help=command.HELP, description=description)
+        added.set_defaults(run=command.run)
         command.add_options(added)
     return parser
 

@@ -111,7 +111,7 @@ def test_a_bundle_is_read_elsewhere_and_comes_home(browser, demo_folder, tmp_pat
     (kept / "demo.h5ad").symlink_to(home)
     capsys.readouterr()
     assert main(["receive", str(kept / "demo.h5ad"), str(folder)]) == 0
-    assert "is new, with 6 seeds" in capsys.readouterr().out
+    assert ": new, with 6 seeds" in capsys.readouterr().out
     slide = open_slide_file(kept / "demo.h5ad")
     assert session_names(slide.path) == ["Ben"]
     session = load_session(session_path(slide.path, "Ben"), slide)

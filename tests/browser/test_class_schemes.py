@@ -75,7 +75,7 @@ def test_any_name_is_kept_shown_whole_and_never_run(viewer):
     assert [each.inner_text() for each in viewer.page.query_selector_all(".sic-class-name")] == shown
     # C16: told in human words, and what was typed is there to be shortened.
     viewer.rename(0, "a" * 70)
-    assert "has 70 characters, and a class name 60 at most; shorten it by 10" in viewer.error
+    assert "has 70 characters, and the name of a class has 60 at most; shorten it by 10" in viewer.error
     assert viewer.page.input_value("#sic-class-naming") == "a" * 70
     viewer.page.keyboard.press("Escape")
     assert viewer.page.query_selector("#sic-class-naming") is None
@@ -135,7 +135,7 @@ def test_a_class_list_is_offered_to_new_slides(browser, server, viewer, class_li
     assert len(viewer.evaluate("SIC.app.state.classes")) == 4
     class_list.write_text("no list")
     viewer.reload()
-    assert "classes.json: is no class list" in viewer.page.inner_text("#sic-scheme")
+    assert "classes.json: is not a class list" in viewer.page.inner_text("#sic-scheme")
 
 
 def test_confidence_is_the_strength_of_the_labels_own_colour(viewer):

@@ -188,7 +188,7 @@ def test_two_readers_have_sessions_of_their_own(viewer):
     viewer.wait()
     assert viewer.seeds == seeds
     viewer.begin_session("../outside")
-    assert "a session's name is of letters" in viewer.error
+    assert "cannot be a session's name, which has letters" in viewer.error
     assert viewer.page.input_value("#sic-session-name") == "../outside"
     assert viewer.page.input_value("#sic-session") == ""
     assert viewer.seeds == seeds

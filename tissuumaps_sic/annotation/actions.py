@@ -30,7 +30,12 @@ _SPACING, _MOST_STATES = 30_000, 12
 
 
 def now() -> str:
-    """Return the time as sessions note it."""
+    """Return the time as sessions note it.
+
+    Returns
+    -------
+    str
+    """
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -60,16 +65,16 @@ class _Action(Record):
 
 def _read_patches(given: Any, info: ValidationInfo) -> PatchRows:
     if not isinstance(given, list | tuple | PatchRows) or not given:
-        raise ValueError("is no list of one patch or more")
+        raise ValueError("is not a list of one patch or more")
     if isinstance(given, PatchRows):
         return given
     wrong = next((place for place, name in enumerate(given) if not isinstance(name, str)), None)
     if wrong is not None:
-        raise ValueError(f"[{wrong}] is {str(given[wrong])[:60]!r}, and no name of a patch")
+        raise ValueError(f"[{wrong}] is {str(given[wrong])[:60]!r}, not the name of a patch")
     try:
         "".join(given).encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"holds {error.object[error.start]!a}, which is no character") from error
+        raise ValueError(f"holds {error.object[error.start]!a}, which is not a character") from error
     reading = Reading.of(info)
     index = reading.index if reading else PatchIndex()
     return PatchRows(index, index.rows_of(given))
@@ -314,7 +319,13 @@ Action = Annotated[
 
 
 def do(state: State, action: Action) -> None:
-    """Do one more action to a state; what cannot be done is a `LookupError`."""
+    """Do one more action to a state; what cannot be done is a `LookupError`.
+
+    Parameters
+    ----------
+    state : State
+    action : Action
+    """
     state.cost += 10.0 + 0.02 * action.n_patches
     action._apply(state)
     if not isinstance(action, REMARKS):
@@ -335,6 +346,19 @@ def fold(
     A session began with `classes` on a slide of `n_patches`; `n_packed` of its actions stand in the history
     of its file. Nobody may change a state that is kept here.
 
+    Parameters
+    ----------
+    states : mapping of int to State
+    actions : sequence of Action
+    position : int
+    classes : sequence of SeedClass
+    n_patches : int
+    n_packed : int, default=0
+
+    Returns
+    -------
+    dict of int to State
+
     Raises
     ------
     ValueError
@@ -349,7 +373,7 @@ def fold(
             do(state, actions[number])
         except (LookupError, ValidationError) as error:
             place = name_place(number, n_packed)
-            raise ValueError(f"{place}: an action is of a class that there was not ({error!r})") from error
+            raise ValueError(f"{place}: names a class that did not exist then ({error!r})") from error
         if state.cost - noted >= _SPACING and number + 1 < position:
             kept[number + 1], noted = state.copy(), state.cost
     kept[position] = state
@@ -357,7 +381,18 @@ def fold(
 
 
 def act(states: Mapping[int, State], position: int, action: Action) -> dict[int, State]:
-    """Return states, as `fold` does, after one action that takes the place of those beyond `position`."""
+    """Return states, as `fold` does, after one action that takes the place of those beyond `position`.
+
+    Parameters
+    ----------
+    states : mapping of int to State
+    position : int
+    action : Action
+
+    Returns
+    -------
+    dict of int to State
+    """
     state = states[position].copy()
     do(state, action)
     kept = {number: known for number, known in states.items() if number <= position}
@@ -378,5 +413,15 @@ def _thin(states: dict[int, State], now: int) -> dict[int, State]:
 
 
 def name_place(number: int, n_packed: int) -> str:
-    """Return where in a file the action of a number stands."""
+    """Return where in a file the action of a number stands.
+
+    Parameters
+    ----------
+    number : int
+    n_packed : int
+
+    Returns
+    -------
+    str
+    """
     return f"action {number} of the history" if number < n_packed else f"actions[{number - n_packed}]"

@@ -56,7 +56,17 @@ _KAPPAS = ((0.8, "almost perfect"), (0.6, "substantial"), (0.4, "moderate"), (0.
 
 
 def name_kappa(kappa: float) -> str:
-    """Return the word for a kappa, such as "moderate" (above 0.4, to 0.6); "" for nan.
+    """Return the word for a kappa, such as "moderate" (above 0.4, to 0.6).
+
+    Parameters
+    ----------
+    kappa : float
+        -1 to 1, or nan.
+
+    Returns
+    -------
+    str
+        "" for nan.
 
     References
     ----------
@@ -71,15 +81,26 @@ def name_kappa(kappa: float) -> str:
 def compare(slide: EmbeddedSlide, first: Session, second: Session) -> Agreement:
     """Compare the labels of the last runs of two sessions; classes are the same when their names are.
 
-    References
+    Parameters
     ----------
-    J. Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement 20,
-    1960.
+    slide : EmbeddedSlide
+    first, second : Session
+        Of this slide, each with a run.
+
+    Returns
+    -------
+    Agreement
+        Cohen's kappa, -1 to 1, the share of equal labels, 0 to 1, and which patches differ.
 
     Raises
     ------
     SessionError
-        When one has no labels.
+        When one has no labels, or labels of other patches.
+
+    References
+    ----------
+    J. Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement 20,
+    1960.
     """
     import pandas as pd
     from sklearn.metrics import cohen_kappa_score, confusion_matrix
@@ -106,6 +127,11 @@ def list_disputed(slide: EmbeddedSlide, disputed: npt.NDArray[np.bool_]) -> list
     ----------
     slide : EmbeddedSlide
     disputed : ndarray of shape (n_patches,), bool
+
+    Returns
+    -------
+    list of (int, int)
+        The row of the patch, and how many lie together.
     """
     return [(row, len(rows)) for row, rows in _group(slide, disputed)]
 
@@ -144,16 +170,22 @@ def consensus(sessions: Mapping[str, Session]) -> tuple[Session, list[str]]:
     sessions : mapping of str to Session
         Two or more of one slide, by name; the name is kept with each seed as its user.
 
+    Returns
+    -------
+    session : Session
+    disputed : list of str
+        Names of the patches that are left out.
+
     Raises
     ------
     SessionError
         When they are fewer than two, of different slides, or of too many classes together.
     """
     if len(sessions) < 2:
-        raise SessionError("a consensus is of two sessions or more; name another one")
+        raise SessionError("a consensus needs two sessions or more; name another one")
     every = list(sessions.values())
     if len({session.fingerprint for session in every}) > 1:
-        raise SessionError("the sessions are of different patches; choose sessions of one slide")
+        raise SessionError("the sessions belong to different patches; choose sessions of one slide")
     first, second, *more = classes = drop_repeated(each for session in every for each in session.classes)
     merged = every[0].anew((first, second)).model_copy(update={"readers": tuple(sessions)})
     for each in more:
@@ -228,6 +260,10 @@ def decisions(slide: EmbeddedSlide, session: Session, readers: Mapping[str, Sess
         The consensus.
     readers : mapping of str to Session
         By name; those that have neither seeds nor labels say nothing.
+
+    Returns
+    -------
+    list of Decision
     """
     said = {reader: _say(slide, each) for reader, each in readers.items()}
     decided = seed_vector(slide, session.seeds) >= 0
@@ -280,8 +316,11 @@ def _place(known: list[str], name: str) -> int:
 def _names(slide: EmbeddedSlide, session: Session) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.uint8]]:
     """Return the names of a session's classes, and its labels, (n_patches,) uint8."""
     if session.run is None:
-        raise SessionError("a session has no labels yet; run it first")
+        raise SessionError("one of the sessions has no labels yet; run the clustering there first")
     labels = session.run.unpack()
     if len(labels) != slide.n_patches:
-        raise SessionError(f"{slide.path.name}: a session's labels are of other patches; run it again")
+        raise SessionError(
+            f"{slide.path.name}: the labels of a session belong to other patches; run the clustering there "
+            "again"
+        )
     return np.array([each.name for each in session.run_classes], dtype=object), labels

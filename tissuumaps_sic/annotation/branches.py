@@ -45,6 +45,11 @@ Branches = tuple[Branch, ...]
 def require_whole(branches: Sequence[Branch], n_actions: int) -> None:
     """See that every branch leaves a line that there is, at a place that it has.
 
+    Parameters
+    ----------
+    branches : sequence of Branch
+    n_actions : int
+
     Raises
     ------
     ValueError
@@ -52,20 +57,33 @@ def require_whole(branches: Sequence[Branch], n_actions: int) -> None:
     """
     known = {each.number: each for each in branches}
     if len(known) < len(branches):
-        raise ValueError("two branches have one number")
+        raise ValueError("two branches have the same number")
     for each in branches:
         on = None if each.on is None else known.get(each.on)
         if each.on is not None and on is None:
-            raise ValueError(f"branch {each.number} leaves branch {each.on}, which there is not")
+            raise ValueError(f"branch {each.number} leaves branch {each.on}, which does not exist")
         first, last = (0, n_actions) if on is None else (on.at, on.end)
         # After its parent's first action at the earliest, else it would leave what the parent leaves: so no
         # branch can leave itself, by whatever way.
         if not (0 if on is None else first + 1) <= each.at <= last:
-            raise ValueError(f"branch {each.number} leaves its line after {each.at} actions, where none are")
+            raise ValueError(
+                f"branch {each.number} leaves its line after {each.at} actions, which that line does not have"
+            )
 
 
 def cut(actions: Sequence[Action], position: int, branches: Branches) -> Branches:
-    """Return the branches when the actions from `position` on leave the trunk."""
+    """Return the branches when the actions from `position` on leave the trunk.
+
+    Parameters
+    ----------
+    actions : sequence of Action
+    position : int
+    branches : Branches
+
+    Returns
+    -------
+    Branches
+    """
     if position >= len(actions):
         return branches
     number = 1 + max((each.number for each in branches), default=-1)
@@ -77,6 +95,16 @@ def bring_back(
     actions: Sequence[Action], branches: Branches, number: int
 ) -> tuple[tuple[Action, ...], Branches]:
     """Return the trunk with a branch as its end, and the branches, which what gave way to it is one of.
+
+    Parameters
+    ----------
+    actions : sequence of Action
+    branches : Branches
+    number : int
+
+    Returns
+    -------
+    (tuple of Action, Branches)
 
     Raises
     ------

@@ -28,6 +28,15 @@ def sharpen_labels(labelled: Labelled, *, stretch: Stretch = SILENT) -> CellLabe
     run's border is one of the cells' scores as well; the cells at the middle of a seeded patch have its
     class. In whichever order the classes are, the cells are the same.
 
+    Parameters
+    ----------
+    labelled : Labelled
+    stretch : Stretch, optional
+
+    Returns
+    -------
+    CellLabels
+
     Raises
     ------
     SlideFileError
@@ -46,7 +55,16 @@ def sharpen_labels(labelled: Labelled, *, stretch: Stretch = SILENT) -> CellLabe
 
 
 def find_positive(labelled: Labelled) -> int:
-    """Return where class 1 of the run is among the classes: the one that a border is about."""
+    """Return where class 1 of the run is among the classes: the one that a border is about.
+
+    Parameters
+    ----------
+    labelled : Labelled
+
+    Returns
+    -------
+    int
+    """
     name = labelled.session.run_classes[1].name
     return [each.name for each in labelled.classes].index(name)
 

@@ -19,6 +19,27 @@ MOST_RANDOM = 2**53 - 1
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
+def require_sample(sample: CheckSample | None) -> CheckSample:
+    """Return a session's check sample.
+
+    Parameters
+    ----------
+    sample : CheckSample or None
+
+    Returns
+    -------
+    CheckSample
+
+    Raises
+    ------
+    SessionError
+        When there is none.
+    """
+    if sample is None:
+        raise SessionError("there is no check sample yet; begin one")
+    return sample
+
+
 class CheckSample(Record):
     """How a check sample was drawn; which patches it asks about follows from this alone.
 
@@ -45,6 +66,14 @@ class CheckSample(Record):
     def unpack(self, n_patches: int) -> npt.NDArray[np.uint8]:
         """Return the stratum of each patch of the slide, which has so many, (n_patches,) uint8.
 
+        Parameters
+        ----------
+        n_patches : int
+
+        Returns
+        -------
+        ndarray of shape (n_patches,), uint8
+
         Raises
         ------
         SessionError
@@ -55,5 +84,5 @@ class CheckSample(Record):
         except ValueError as error:
             raise SessionError(f"the check sample is damaged ({error}); begin another one") from error
         if len(strata) != n_patches or strata.max(initial=0) >= len(self.shares):
-            raise SessionError("the check sample is of other patches; begin another one")
+            raise SessionError("the check sample belongs to other patches; begin another one")
         return strata

@@ -26,7 +26,15 @@ _LONGEST_NAME = 60
 
 
 class SeedClass(Record):
-    """A class that patches are seeded with; its name may have any sign of any script."""
+    """A class that patches are seeded with.
+
+    Attributes
+    ----------
+    name : str
+        1 to 60 characters of any script, on one line.
+    color : str
+        ``#rrggbb``, lower case.
+    """
 
     name: str
     color: str = Field(pattern=r"^#[0-9a-f]{6}$")
@@ -39,14 +47,20 @@ class SeedClass(Record):
             raise ValueError("a class needs a name; type one letter or more")
         if len(name) > _LONGEST_NAME:
             raise ValueError(
-                f"“{name[:20]}…” has {len(name)} characters, and a class name {_LONGEST_NAME} at most; "
-                f"shorten it by {len(name) - _LONGEST_NAME}"
+                f"“{name[:20]}…” has {len(name)} characters, and the name of a class has {_LONGEST_NAME} at "
+                f"most; shorten it by {len(name) - _LONGEST_NAME}"
             )
         return name
 
 
 class NumberedClass(SeedClass):
-    """A class with the number that it keeps."""
+    """A class with the number that it keeps, whatever comes and goes before it.
+
+    Attributes
+    ----------
+    number : int
+        From 0 on.
+    """
 
     number: int = Field(ge=0)
 
@@ -62,6 +76,16 @@ DEFAULT_CLASSES = (
 def make_class(name: str, color: str) -> SeedClass:
     """Return a class of what a person wrote.
 
+    Parameters
+    ----------
+    name : str
+    color : str
+        ``#rrggbb``.
+
+    Returns
+    -------
+    SeedClass
+
     Raises
     ------
     SessionError
@@ -73,17 +97,31 @@ def make_class(name: str, color: str) -> SeedClass:
     except ValidationError as error:
         first = error.errors()[0]
         if first["loc"] == ("color",):
-            raise SessionError(f"{color[:20]!r} is no colour; choose one as #rrggbb") from error
+            raise SessionError(f"{color[:20]!r} is not a colour; write one as #rrggbb") from error
         raise SessionError(first["msg"].removeprefix("Value error, ")) from error
 
 
 def next_color(classes: Iterable[SeedClass]) -> str:
-    """Return the colour that is best told from those of all classes (`colors.choose_color`)."""
+    """Return the colour that is best told from those of all classes (`colors.choose_color`).
+
+    Parameters
+    ----------
+    classes : iterable of SeedClass
+
+    Returns
+    -------
+    str
+    """
     return choose_color(each.color for each in classes)
 
 
 def require_new_name(seed_class: SeedClass, others: Iterable[SeedClass]) -> None:
     """See that no other class has the name of one.
+
+    Parameters
+    ----------
+    seed_class : SeedClass
+    others : iterable of SeedClass
 
     Raises
     ------
@@ -94,11 +132,41 @@ def require_new_name(seed_class: SeedClass, others: Iterable[SeedClass]) -> None
         raise SessionError(f"there is a class named {seed_class.name} already; choose another name")
 
 
+def require_room(n_classes: int, source: str = "") -> None:
+    """See that classes which come from elsewhere are not too many with those that there are.
+
+    Parameters
+    ----------
+    n_classes : int
+        How many there would be.
+    source : str, default=""
+        The file or slide that they come from, for the message.
+
+    Raises
+    ------
+    SessionError
+        When they are more than there can be.
+    """
+    if n_classes > MOST_CLASSES:
+        raise SessionError(
+            f"{source or 'the file'}: with its classes there would be {n_classes}, and {MOST_CLASSES} are "
+            "the most; leave some out, or merge some of them"
+        )
+
+
 def order_classes(n_classes: int) -> list[int]:
     """Return labels in the order in which people see them: the positive class, 1, comes first.
 
     >>> order_classes(4)
     [1, 0, 2, 3]
+
+    Parameters
+    ----------
+    n_classes : int
+
+    Returns
+    -------
+    list of int
     """
     return [1, 0, *range(2, n_classes)][:n_classes] if n_classes > 1 else [0]
 
@@ -108,6 +176,14 @@ def sign_of(place: int) -> str:
 
     >>> [sign_of(place) for place in (0, 6, 7, 8, 33)]
     ['', '', 'A', 'B', 'A2']
+
+    Parameters
+    ----------
+    place : int
+
+    Returns
+    -------
+    str
     """
     if place < _TOLD_APART:
         return ""
@@ -116,7 +192,16 @@ def sign_of(place: int) -> str:
 
 
 def drop_repeated(classes: Iterable[SeedClass]) -> list[SeedClass]:
-    """Return classes without those whose name came before."""
+    """Return classes without those whose name came before.
+
+    Parameters
+    ----------
+    classes : iterable of SeedClass
+
+    Returns
+    -------
+    list of SeedClass
+    """
     known: dict[str, SeedClass] = {}
     for each in classes:
         known.setdefault(each.name, each)

@@ -47,6 +47,24 @@ _STEPS = ("00", "33", "66", "99", "cc", "ff")
 _LEAST_CHROMA, _LIGHTNESS = 25.0, (22.0, 94.0)
 
 
+def rgb_of(color: str) -> tuple[int, int, int]:
+    """Return red, green and blue, 0 to 255, of a colour that is written ``#rrggbb``.
+
+    >>> rgb_of("#ffb000")
+    (255, 176, 0)
+
+    Parameters
+    ----------
+    color : str
+
+    Returns
+    -------
+    (int, int, int)
+    """
+    red, green, blue = bytes.fromhex(color[1:])
+    return red, green, blue
+
+
 def to_lab(colors: Iterable[str], sight: str = "normal") -> Floats:
     """Return colours as CIE L*a*b* (D65) of how they are seen, (n, 3) float64.
 
@@ -57,7 +75,7 @@ def to_lab(colors: Iterable[str], sight: str = "normal") -> Floats:
     sight : str, default="normal"
         A key of `SIGHTS`.
     """
-    srgb = np.array([list(bytes.fromhex(each[1:])) for each in colors], np.float64).reshape(-1, 3) / 255
+    srgb = np.array([rgb_of(each) for each in colors], np.float64).reshape(-1, 3) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     seen = np.clip(linear @ SIGHTS[sight].T, 0.0, 1.0)
     ratio = seen @ _XYZ.T / _WHITE
@@ -67,7 +85,22 @@ def to_lab(colors: Iterable[str], sight: str = "normal") -> Floats:
 
 
 def difference(one: Floats, other: Floats) -> Floats:
-    """Return CIEDE2000 between colours in L*a*b*, (..., 3) each and broadcast; below 2 it is hardly seen."""
+    """Return how far colours are apart as people see them (CIEDE2000).
+
+    Parameters
+    ----------
+    one, other : ndarray of shape (..., 3), float64
+        CIE L*a*b* (`to_lab`); broadcast.
+
+    Returns
+    -------
+    ndarray of shape (...), float64
+        Below 2 it is hardly seen.
+
+    References
+    ----------
+    Sharma, Wu, Dalal 2005, as in this module.
+    """
     (l1, a1, b1), (l2, a2, b2) = np.moveaxis(one, -1, 0), np.moveaxis(other, -1, 0)
     mean_chroma = (np.hypot(a1, b1) + np.hypot(a2, b2)) / 2
     grey = 0.5 * (1 - np.sqrt(mean_chroma**7 / (mean_chroma**7 + 25.0**7)))
@@ -96,7 +129,18 @@ def difference(one: Floats, other: Floats) -> Floats:
 
 
 def distances(one: Iterable[str], other: Iterable[str]) -> Floats:
-    """Return how far each colour is from each of others, (n, m), in the sight that parts them least."""
+    """Return how far each colour is from each of others, in the sight that parts them least.
+
+    Parameters
+    ----------
+    one, other : iterable of str
+        ``#rrggbb``.
+
+    Returns
+    -------
+    ndarray of shape (n, m), float64
+        CIEDE2000 (`difference`).
+    """
     one, other = list(one), list(other)
     each = [difference(to_lab(one, sight)[:, None], to_lab(other, sight)[None]) for sight in SIGHTS]
     return np.asarray(np.min(each, axis=0))
@@ -117,6 +161,14 @@ def choose_color(taken: Iterable[str]) -> str:
     """Return the colour that is farthest from all that are taken, and from tissue, in every sight.
 
     It is the same for the same colours, in whatever order they are.
+
+    Parameters
+    ----------
+    taken : iterable of str
+
+    Returns
+    -------
+    str
     """
     nearest = _FROM_TISSUE
     used = sorted(set(taken))

@@ -89,6 +89,14 @@ class DocumentError(SicError):
 def read_document(path: Path) -> dict[str, Any]:
     """Read the JSON of a session.
 
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    dict of str to value
+
     Raises
     ------
     DocumentError
@@ -108,12 +116,21 @@ def read_document(path: Path) -> dict[str, Any]:
             f"session/{NEWEST}); update tissuumaps-sic, or move the file away to start anew"
         )
     if "history" in document and known[1] in ("1", "2", "3"):
-        _refuse(f"history: there is none in session/{known[1]}")
+        _refuse(f"history: session/{known[1]} has none")
     return document
 
 
 def to_session(document: dict[str, Any], index: PatchIndex) -> Session:
     """Return the session that a document is, with the patches of its slide.
+
+    Parameters
+    ----------
+    document : dict of str to value
+    index : PatchIndex
+
+    Returns
+    -------
+    Session
 
     Raises
     ------
@@ -125,7 +142,7 @@ def to_session(document: dict[str, Any], index: PatchIndex) -> Session:
         packed_actions = _unpack_history(content.pop("history"))
         recent = content.get("actions", [])
         if not isinstance(recent, list):
-            _refuse("actions: is no list")
+            _refuse("actions: is not a list")
         content["actions"], n_packed = packed_actions + recent, len(packed_actions)
     try:
         return Session.model_validate(content, context=Reading(index, n_packed=n_packed))
@@ -142,7 +159,7 @@ def _decode(path: Path) -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
-        _refuse(f"byte {error.start} of it is no text in {encoding.upper()}; save it as UTF-8")
+        _refuse(f"its byte {error.start} is not text in {encoding.upper()}; save it as UTF-8")
 
 
 def _read(path: Path) -> bytes:
@@ -152,9 +169,9 @@ def _read(path: Path) -> bytes:
         try:
             kind = os.fstat(descriptor)
             if not stat.S_ISREG(kind.st_mode):
-                _refuse(f"it is {_kind(kind.st_mode)}, and no file")
+                _refuse(f"it is {_kind(kind.st_mode)}, not a file")
             if kind.st_size > _MOST_BYTES:
-                _refuse(f"it has {kind.st_size / 2**20:,.0f} MB, and {_MOST_BYTES // 2**20} are the most")
+                _refuse(f"it has {kind.st_size / 2**20:,.0f} MB, and {_MOST_BYTES // 2**20} MB are the most")
             with open(descriptor, "rb", closefd=False) as file:
                 return file.read(kind.st_size + 1)
         finally:
@@ -193,13 +210,13 @@ def _parse(text: str) -> Any:
 
 
 def _refuse_number(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(f"{constant} is not a number in JSON")
 
 
 def _read_number(number: str) -> float:
     value = float(number)
     if not math.isfinite(value):
-        raise ValueError(f"{number[:20]} is beyond all numbers")
+        raise ValueError(f"{number[:20]} is too large a number")
     return value
 
 
@@ -210,7 +227,7 @@ def _refuse(reason: str) -> NoReturn:
 def _unpack_history(pieces: Any) -> list[Any]:
     """Return the actions of a ``history``."""
     if not isinstance(pieces, list):
-        _refuse("history: is no list")
+        _refuse("history: is not a list")
     actions: list[Any] = []
     room = MOST_UNPACKED
     for number, piece in enumerate(pieces):
@@ -224,7 +241,7 @@ def _unpack_history(pieces: Any) -> list[Any]:
         except (ValueError, RecursionError) as error:
             _refuse(f"history[{number}]: {str(error)[:200]}")
         if not isinstance(more, list):
-            _refuse(f"history[{number}]: is no list of actions")
+            _refuse(f"history[{number}]: is not a list of actions")
         actions += more
     return actions
 
@@ -288,7 +305,16 @@ def _place(parts: tuple[int | str, ...], n_packed: int) -> str:
 
 
 def to_text(session: Session) -> str:
-    """Return the text of a session's file."""
+    """Return the text of a session's file.
+
+    Parameters
+    ----------
+    session : Session
+
+    Returns
+    -------
+    str
+    """
     run = session.run
     n_patches = sum(each.n_patches for each in session.every_action) + (run.n_seeds if run else 0)
     is_large = n_patches > _MOST_NAMED or len(session.actions) > _MOST_NAMED

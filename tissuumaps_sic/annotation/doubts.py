@@ -67,6 +67,10 @@ def judge_session(
     progress : callable, optional
         As in `SeededIterativeClustering.fit`.
 
+    Returns
+    -------
+    Doubts
+
     Raises
     ------
     SessionError

@@ -47,12 +47,22 @@ class Effort:
 
     @property
     def minutes(self) -> float:
-        """Of work."""
+        """Minutes of work: `seconds` / 60."""
         return self.seconds / 60.0
 
 
 def measure_effort(session: Session) -> tuple[Effort, ...]:
-    """Return what each reader did in a session, who began first first; borrowed seeds are others' work."""
+    """Return what each reader did in a session; borrowed seeds are others' work.
+
+    Parameters
+    ----------
+    session : Session
+
+    Returns
+    -------
+    tuple of Effort
+        In the order in which the readers began.
+    """
     corrected = _find_corrections(session)
     by_reader: dict[str, list[Action]] = {}
     for action in sorted(session.every_action, key=lambda each: each.time):
@@ -98,7 +108,16 @@ def _changes_seeds(state: State, action: Action) -> bool:
 
 
 def sum_work(times: list[str]) -> float:
-    """Return the seconds between times, in order, but for pauses; a time that is none counts as a pause."""
+    """Return the seconds between times, in order, but for pauses; a time that is none counts as a pause.
+
+    Parameters
+    ----------
+    times : list of str
+
+    Returns
+    -------
+    float
+    """
     moments = list(_read_times(times))
     pauses = [(after - before).total_seconds() for before, after in pairwise(moments)]
     return float(sum(pause for pause in pauses if 0 <= pause <= IDLE.total_seconds()))
@@ -114,7 +133,16 @@ def _read_times(times: list[str]) -> Iterator[datetime]:
 
 
 def tell_effort(efforts: tuple[Effort, ...]) -> str:
-    """Return what was done, for people; "" where it was nothing."""
+    """Return what was done, for people; "" where it was nothing.
+
+    Parameters
+    ----------
+    efforts : tuple of Effort
+
+    Returns
+    -------
+    str
+    """
     told = [each for each in efforts if each.clicks]
     if not told:
         return ""

@@ -65,7 +65,16 @@ class Step:
 
 
 def list_steps(session: Session) -> list[Step]:
-    """Return every step of a session: those of the trunk from the first on, then those of each branch."""
+    """Return every step of a session: those of the trunk from the first on, then those of each branch.
+
+    Parameters
+    ----------
+    session : Session
+
+    Returns
+    -------
+    list of Step
+    """
     names = _Names(session.initial_classes)
     at: dict[tuple[int | None, int], _Names] = {}
     # Branches leave a line somewhere on it: its classes there are kept for them.
@@ -94,14 +103,32 @@ def _walk(session: Session) -> Iterator[tuple[int | None, int, Sequence[Action]]
 
 
 def tell_undo(session: Session) -> Step | None:
-    """Return the step that undo would take back; None where there is nothing to undo."""
+    """Return the step that undo would take back; None where there is nothing to undo.
+
+    Parameters
+    ----------
+    session : Session
+
+    Returns
+    -------
+    Step or None
+    """
     if not session.can_undo:
         return None
     return _tell(session, session.position - 1)
 
 
 def tell_redo(session: Session) -> Step | None:
-    """Return the step that redo would do again; None where there is nothing to do again."""
+    """Return the step that redo would do again; None where there is nothing to do again.
+
+    Parameters
+    ----------
+    session : Session
+
+    Returns
+    -------
+    Step or None
+    """
     if not session.can_redo:
         return None
     return _tell(session, session.position)
@@ -121,21 +148,31 @@ def _tell(session: Session, place: int) -> Step:
 
 
 def tell_restoring(session: Session, restored: Session) -> str:
-    """Return in words what going to a point of the history changes."""
+    """Return in words what going to a point of the history changes.
+
+    Parameters
+    ----------
+    session : Session
+    restored : Session
+
+    Returns
+    -------
+    str
+    """
     before, after = _seeds_by_name(session), _seeds_by_name(restored)
     changes = []
     for name in dict.fromkeys((*before, *after)):
         if name not in after:
-            changes.append(f"class “{name}” goes, with {_count(before[name], 'seed')}")
+            changes.append(f"class “{name}” is removed, with {_count(before[name], 'seed')}")
         elif name not in before:
             changes.append(f"class “{name}” comes back, with {_count(after[name], 'seed')}")
         elif before[name] != after[name]:
             changes.append(f"{name}: {before[name]:,} → {_count(after[name], 'seed')}")
     moved = _count_moved(session, restored)
     if not changes and moved:
-        changes.append(f"{_count(moved, 'patch', 'patches')} are seeded otherwise")
+        changes.append(f"other classes for {_count(moved, 'seeded patch', 'seeded patches')}")
     if [each.path for each in session.loans] != [each.path for each in restored.loans]:
-        changes.append("what is borrowed from other slides changes")
+        changes.append("other seeds are borrowed from other slides")
     told = "; ".join(changes) if changes else "the same seeds and classes as now"
     return f"{told}. What is there now stays in this list, and the labels stay until the next run."
 

@@ -42,9 +42,9 @@ def _read_seeds(given: Any, info: ValidationInfo) -> Mapping[str, int]:
     labels = np.full(reading.index.n_patches, -1, np.int8)
     for place, each in enumerate(given):
         if not isinstance(each, dict) or each.keys() != {"label", "rows"}:
-            raise ValueError(f"[{place}] is no label with its rows")
+            raise ValueError(f"[{place}] is not a label with its rows")
         if type(each["label"]) is not int or not 0 <= each["label"] < MOST_CLASSES:
-            raise ValueError(f"[{place}].label: is no number of a class")
+            raise ValueError(f"[{place}].label: is not the number of a class")
         try:
             labels[PatchRows.read(reading.index, each["rows"]).rows] = each["label"]
         except ValueError as error:
@@ -122,6 +122,11 @@ class Run(Record):
 
     def unpack(self) -> npt.NDArray[np.uint8]:
         """Return the labels, shape (n_patches,), uint8.
+
+        Returns
+        -------
+        ndarray of shape (n_patches,), uint8
+            Places in `Session.run_classes`.
 
         Raises
         ------

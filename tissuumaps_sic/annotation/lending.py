@@ -62,7 +62,12 @@ class Guest:
 
 @contextmanager
 def only_from(admits: Callable[[Path], bool]) -> Iterator[None]:
-    """Let sessions in this thread borrow only from files, with all links followed, that `admits` admits."""
+    """Let sessions in this thread borrow only from files, with all links followed, that `admits` admits.
+
+    Parameters
+    ----------
+    admits : callable
+    """
     token = _ADMITS.set(admits)
     try:
         yield
@@ -71,7 +76,16 @@ def only_from(admits: Callable[[Path], bool]) -> Iterator[None]:
 
 
 def is_admitted(path: Path) -> bool:
-    """Return whether sessions in this thread may take something from a file (`only_from`)."""
+    """Return whether sessions in this thread may take something from a file (`only_from`).
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+    """
     admits = _ADMITS.get()
     return admits is None or admits(path)
 
@@ -91,6 +105,10 @@ def lend(
     session : str, default=""
         Name of the session that the seeds are from.
 
+    Returns
+    -------
+    Loan
+
     Raises
     ------
     SessionError
@@ -108,7 +126,7 @@ def lend(
         path = Path(os.path.relpath(there, here.parent)).as_posix()
     except ValueError as error:
         raise SessionError(
-            f"{source.path}: lies on another drive than {target.path}; put both on one"
+            f"{source.path}: lies on another drive than {target.path}; put both on one drive"
         ) from error
     return Loan(
         slide=source.name, path=path, session=session, fingerprint=source.fingerprint, seeds=dict(seeds)
@@ -117,6 +135,15 @@ def lend(
 
 def lender_of(h5ad: Path, loan: Loan) -> Path:
     """Return the h5ad that a session of `h5ad` borrows from.
+
+    Parameters
+    ----------
+    h5ad : Path
+    loan : Loan
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
@@ -148,6 +175,10 @@ def guests_of(
     opener : callable, default=open_slide_file
         Opens an embedding of an h5ad.
 
+    Returns
+    -------
+    tuple of Guest
+
     Raises
     ------
     SessionError
@@ -171,7 +202,18 @@ def _guest(slide: EmbeddedSlide, loan: Loan, opener: Opener) -> Guest:
 def open_lent(
     slide: EmbeddedSlide, loan: Loan, *, opener: Opener = open_slide_file
 ) -> tuple[EmbeddedSlide, UsedLoan]:
-    """Open the embeddings of borrowed seeds; parameters and errors are those of `guests_of`."""
+    """Open the embeddings of borrowed seeds; parameters and errors are those of `guests_of`.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    loan : Loan
+    opener : callable, default=open_slide_file
+
+    Returns
+    -------
+    (EmbeddedSlide, UsedLoan)
+    """
     path = lender_of(slide.path, loan)
     source = opener(path, loan.embedding if isinstance(loan, UsedLoan) else MAIN)
     if source.fingerprint != loan.fingerprint:
@@ -191,7 +233,16 @@ def open_lent(
 
 
 def join_guests(guests: Sequence[Guest]) -> Guests | None:
-    """Return the seeds of all guests in order, as one; None where there are none."""
+    """Return the seeds of all guests in order, as one; None where there are none.
+
+    Parameters
+    ----------
+    guests : sequence of Guest
+
+    Returns
+    -------
+    Guests or None
+    """
     if not guests:
         return None
     return Guests(
@@ -206,6 +257,16 @@ def flag_unlike(
     """Return which patches are unlike any seed, borrowed or not (`refine.find_unlike`), (n_patches,), bool.
 
     Their labels are guesses. None where nothing is borrowed: every seed is then of this slide.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    seeds : mapping of str to int
+    guests : sequence of Guest
+
+    Returns
+    -------
+    ndarray of shape (n_patches,), bool, or None
     """
     together = join_guests(guests)
     if together is None:
@@ -217,6 +278,16 @@ def comparable(
     source: EmbeddedSlide, target: EmbeddedSlide, *, opener: Opener = open_slide_file
 ) -> EmbeddedSlide:
     """Return the source with an embedding like the target's: that of the same name, else any that is.
+
+    Parameters
+    ----------
+    source : EmbeddedSlide
+    target : EmbeddedSlide
+    opener : callable, default=open_slide_file
+
+    Returns
+    -------
+    EmbeddedSlide
 
     Raises
     ------
@@ -252,7 +323,7 @@ def check_comparable(source: EmbeddedSlide, target: EmbeddedSlide) -> None:
         if not known.is_told:
             which = "it" if slide.embedding == MAIN else f"its embedding {slide.embedding}"
             raise SessionError(
-                f"{slide.path.name}: does not tell how {which} was embedded (uns['embedder']), so seeds "
+                f"{slide.path.name}: does not say how {which} was embedded (uns['embedder']), so that seeds "
                 "cannot travel to or from it; embed the slide again (embedder embed)"
             )
     differing = [
@@ -270,7 +341,16 @@ def check_comparable(source: EmbeddedSlide, target: EmbeddedSlide) -> None:
 
 
 def spaces_of(outline: Outline) -> frozenset[str]:
-    """Return a digest for the space of each embedding of a slide: with one in common two are comparable."""
+    """Return a digest for the space of each embedding of a slide: with one in common two are comparable.
+
+    Parameters
+    ----------
+    outline : Outline
+
+    Returns
+    -------
+    frozenset of str
+    """
     found = set()
     for each in outline.embeddings:
         known = outline.provenance[each.name]

@@ -47,7 +47,7 @@ class Loan(Record):
         seeds: dict[str, int] = {}
         for place, each in enumerate(data["seeds"]):
             if not isinstance(each, dict) or each.keys() != {"label", "patches"}:
-                raise ValueError(f"seeds[{place}]: is no label with its patches")
+                raise ValueError(f"seeds[{place}]: is not a label with its patches")
             try:
                 seeds |= dict.fromkeys(json.loads(reading.unpack(each["patches"])), each["label"])
             except (TypeError, ValueError, RecursionError) as error:
@@ -55,7 +55,12 @@ class Loan(Record):
         return data | {"seeds": seeds}
 
     def pack(self) -> dict[str, Any]:
-        """Return itself as a file holds it where it is large."""
+        """Return itself as a file holds it where it is large.
+
+        Returns
+        -------
+        dict of str to value
+        """
         by_class: dict[int, list[str]] = {}
         for patch, label in self.seeds.items():
             by_class.setdefault(label, []).append(patch)
@@ -69,7 +74,7 @@ class Loan(Record):
     @classmethod
     def _require_relative(cls, path: str) -> str:
         if path.startswith("/") or re.search(r"[\x00\\]|^[A-Za-z]:", path) or not path.endswith(".h5ad"):
-            raise ValueError("the path of a slide that lends is relative, and that of an h5ad")
+            raise ValueError("the path of a slide that lends must be relative, and end in .h5ad")
         return path
 
 
@@ -87,5 +92,14 @@ class UsedLoan(Loan):
 
 
 def seeds_by_path(loans: Iterable[Loan]) -> dict[str, tuple[str, dict[str, int]]]:
-    """Return what of loans decides labels: the lender's fingerprint and the seeds, by path."""
+    """Return what of loans decides labels: the lender's fingerprint and the seeds, by path.
+
+    Parameters
+    ----------
+    loans : iterable of Loan
+
+    Returns
+    -------
+    dict of str to (str, dict of str to int)
+    """
     return {each.path: (each.fingerprint, each.seeds) for each in loans}

@@ -75,6 +75,11 @@ def suggest_next(
     progress : callable, optional
         As in `SeededIterativeClustering.fit`.
 
+    Returns
+    -------
+    Suggestion
+        Rows of patches, the most telling first.
+
     Raises
     ------
     SessionError

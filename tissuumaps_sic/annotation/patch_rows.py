@@ -31,12 +31,31 @@ _MOST_LABEL, _MOST_ROW = 127, 2**31 - 1
 
 
 def pack(data: bytes, *, level: int = 6) -> str:
-    """Return bytes as JSON can hold them: zlib of a `level`, base64."""
+    """Return bytes as JSON can hold them: zlib of a `level`, base64.
+
+    Parameters
+    ----------
+    data : bytes
+    level : int, default=6
+
+    Returns
+    -------
+    str
+    """
     return base64.b64encode(zlib.compress(data, level)).decode("ascii")
 
 
 def unpack(text: str, most: int) -> bytes:
     """Return the bytes of `pack`, as long as they are no more than `most`.
+
+    Parameters
+    ----------
+    text : str
+    most : int
+
+    Returns
+    -------
+    bytes
 
     Raises
     ------
@@ -44,15 +63,15 @@ def unpack(text: str, most: int) -> bytes:
         When the text is damaged, or would be longer.
     """
     if most < 0:
-        raise ValueError("can be of no length")
+        raise ValueError("is more than a session may hold")
     inflate = zlib.decompressobj()
     try:
         # One byte more than there may be tells what is too long, whatever the rest would be.
         data = inflate.decompress(base64.b64decode(text), most + 1)
     except (ValueError, zlib.error) as error:
-        raise ValueError(f"is no packed text ({error})") from error
+        raise ValueError(f"is not a packed text ({error})") from error
     if len(data) > most:
-        raise ValueError(f"unpacks to more than the {most:,} bytes that it can be")
+        raise ValueError(f"unpacks to more than {most:,} bytes, the most that there can be")
     if not inflate.eof:
         raise ValueError("is cut off")
     return data
@@ -105,7 +124,16 @@ class PatchIndex:
 
     @classmethod
     def of(cls, slide: EmbeddedSlide) -> PatchIndex:
-        """Return the index of a slide; it does not keep the slide itself, nor its embeddings."""
+        """Return the index of a slide; it does not keep the slide itself, nor its embeddings.
+
+        Parameters
+        ----------
+        slide : EmbeddedSlide
+
+        Returns
+        -------
+        PatchIndex
+        """
         return cls(slide.patch_names, fingerprint=slide.fingerprint)
 
     @property
@@ -122,13 +150,31 @@ class PatchIndex:
         return self is other or (are_alike and not self._more_names and not other._more_names)
 
     def is_of(self, slide: EmbeddedSlide) -> bool:
-        """Return whether rows are those of the slide's file."""
+        """Return whether rows are those of the slide's file.
+
+        Parameters
+        ----------
+        slide : EmbeddedSlide
+
+        Returns
+        -------
+        bool
+        """
         return self.names is slide.patch_names or (
             bool(self.fingerprint) and self.fingerprint == slide.fingerprint
         )
 
     def rows_of(self, names: Iterable[str]) -> Rows:
-        """Return the row of each name, (n,) int64."""
+        """Return the row of each name, (n,) int64.
+
+        Parameters
+        ----------
+        names : iterable of str
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+        """
         known, names = self._names.rows_by_name() if self._names else {}, list(names)
         rows = [known.get(name, -1) for name in names]
         if -1 in rows:
@@ -185,6 +231,15 @@ class PatchRows(Sequence[str]):
     def read(cls, index: PatchIndex, kept: Any) -> PatchRows:
         """Return the patches that `kept` tells of.
 
+        Parameters
+        ----------
+        index : PatchIndex
+        kept : object
+
+        Returns
+        -------
+        PatchRows
+
         Raises
         ------
         ValueError
@@ -206,7 +261,7 @@ class PatchRows(Sequence[str]):
             raise ValueError("holds no patch")
         if rows.min() < 0 or rows.max() >= index.n_patches:
             wrong = rows[(rows < 0) | (rows >= index.n_patches)][0]
-            raise ValueError(f"there is no patch {wrong}; the slide has {index.n_patches}")
+            raise ValueError(f"there is no patch {wrong}; the slide has {index.n_patches}, counted from 0")
         return patches
 
     @property
@@ -277,6 +332,15 @@ class SeedMap(Mapping[str, int]):
     def of(cls, index: PatchIndex, seeds: Mapping[str, int]) -> SeedMap:
         """Return seeds by name as seeds by row.
 
+        Parameters
+        ----------
+        index : PatchIndex
+        seeds : mapping of str to int
+
+        Returns
+        -------
+        SeedMap
+
         Raises
         ------
         ValueError
@@ -286,18 +350,32 @@ class SeedMap(Mapping[str, int]):
             return cls(index, seeds.labels)
         rows, given = index.rows_of(seeds), list(seeds.values())
         if given and not 0 <= min(given) <= max(given) <= _MOST_LABEL:
-            raise ValueError(f"{min(given) if min(given) < 0 else max(given)} is no number of a class")
+            raise ValueError(f"{min(given) if min(given) < 0 else max(given)} is not the number of a class")
         labels = np.full(len(index), -1, np.int8)
         labels[rows] = given
         return cls(index, labels)
 
     def by_class(self) -> Iterator[tuple[int, PatchRows]]:
-        """Yield each class that has seeds, with its patches."""
+        """Yield each class that has seeds, with its patches.
+
+        Yields
+        ------
+        (int, PatchRows)
+        """
         for label in np.unique(self.labels[self.labels >= 0]).tolist():
             yield label, PatchRows(self.index, np.flatnonzero(self.labels == label))
 
     def vector(self, n: int) -> Labels:
-        """Return the class of each of `n` rows, -1 where a patch has no seed; those beyond are left out."""
+        """Return the class of each of `n` rows, -1 where a patch has no seed; those beyond are left out.
+
+        Parameters
+        ----------
+        n : int
+
+        Returns
+        -------
+        ndarray of shape (n,), int8
+        """
         vector = np.full(n, -1, np.int8)
         shared = min(n, len(self.labels))
         vector[:shared] = self.labels[:shared]
@@ -325,11 +403,21 @@ class SeedMap(Mapping[str, int]):
         return int(np.count_nonzero(self.labels >= 0))
 
     def values(self) -> Any:
-        """Return the classes, in the order of the patches."""
+        """Return the classes, in the order of the patches.
+
+        Returns
+        -------
+        object
+        """
         return self.labels[self.rows].tolist()
 
     def items(self) -> Any:
-        """Return names with classes, in the order of the patches."""
+        """Return names with classes, in the order of the patches.
+
+        Returns
+        -------
+        object
+        """
         return self._as_dict().items()
 
     def __eq__(self, other: object) -> bool:

@@ -99,10 +99,17 @@ def receive_sessions(slide: EmbeddedSlide, sent: Path | str, *, name: str | None
         What the session is called here, where it is one alone; by default as there, or, where it has no name
         there, as its reader.
 
+    Returns
+    -------
+    list of Received
+        What became of each session.
+
     Raises
     ------
     SessionError
         When there is none, or one is damaged or of another slide; nothing is then written.
+    WrongUseError
+        When it cannot be told what a session is to be called, or two would be called the same.
     OSError
         When the folder cannot be written.
     """
@@ -110,7 +117,10 @@ def receive_sessions(slide: EmbeddedSlide, sent: Path | str, *, name: str | None
     with _open_sent(sent) as (files, slides):
         found = [(file, load_session(file, slide)) for file in _choose(slide, files, slides)]
     if not found:
-        raise SessionError(f"{sent}: holds no session ({SUFFIX}) of {slide.name}")
+        raise SessionError(
+            f"{sent}: holds no session ({SUFFIX}) of {slide.name}; name the slide that it belongs to, or the "
+            "session itself"
+        )
     if name is not None and len(found) > 1:
         told = ", ".join(file.name for file, _ in found)
         raise WrongUseError(f"--as {name}: there are several sessions ({told}); name one of these files")
@@ -118,7 +128,8 @@ def receive_sessions(slide: EmbeddedSlide, sent: Path | str, *, name: str | None
     twice = {each for each, _ in named if [other for other, _ in named].count(each) > 1}
     if twice:
         raise WrongUseError(
-            f"{sent}: holds two sessions for {min(twice)}; give one of their files, with --as"
+            f"{sent}: holds two sessions that would both be called {min(twice)}; give one of their files, "
+            "and name it with --as"
         )
     for each, _ in named:
         session_path(slide.path, each)
@@ -140,7 +151,7 @@ def _open_sent(sent: Path) -> Iterator[tuple[list[Path], set[str]]]:
     else:
         if not sent.exists():
             raise SessionError(
-                f"{sent}: no such file; name the session ({SUFFIX}) that came, or a zip or folder"
+                f"{sent}: no such file; name the session ({SUFFIX}) that was sent, or a zip or folder"
             )
         yield [sent], set()
 
@@ -158,7 +169,10 @@ def _unpack(sent: Path, folder: Path) -> tuple[list[Path], set[str]]:
                 if each.filename.endswith(SUFFIX) and not PurePosixPath(each.filename).name.startswith(".")
             ]
             if len(members) > _MOST_SESSIONS or sum(each.file_size for each in members) > _MOST_BYTES:
-                raise SessionError(f"{sent.name}: its sessions are too many or too large to be right")
+                raise SessionError(
+                    f"{sent.name}: its sessions are too many or too large to be right; have the one of "
+                    "this slide sent alone"
+                )
             for number, member in enumerate(members):
                 # A folder each: two may have one name.
                 place = folder / str(number) / PurePosixPath(member.filename.replace("\\", "/")).name
@@ -167,7 +181,7 @@ def _unpack(sent: Path, folder: Path) -> tuple[list[Path], set[str]]:
                     place.write_bytes(packed.read(member.file_size))
                 found.append(place)
     except (*ZIP_ERRORS, ValueError) as error:
-        raise SessionError(f"{sent.name}: is no whole zip ({error}); have it sent again") from error
+        raise SessionError(f"{sent.name}: is not a whole zip ({error}); have it sent again") from error
     return found, slides
 
 
@@ -197,8 +211,8 @@ def _name_of(slide: EmbeddedSlide, file: Path, session: Session) -> str:
     if reader and is_session_name(reader):
         return reader
     raise WrongUseError(
-        f"{file.name}: has no session's name, and does not tell one person who made it; say with --as NAME "
-        "what it is to be called here"
+        f"{file.name}: does not say what the session is called, nor names one person who made it; give it a "
+        "name with --as NAME"
     )
 
 

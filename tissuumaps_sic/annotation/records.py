@@ -32,7 +32,19 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy; what was worked out from this one (`cached_property`) is not of the copy."""
+        """Return a copy; what was worked out from this one (`cached_property`) is not of the copy.
+
+        Parameters
+        ----------
+        update : mapping of str to value, optional
+            Attributes that the copy has other values of; they are not checked.
+        deep : bool, default=False
+            Whether values are copied, too.
+
+        Returns
+        -------
+        Record
+        """
         copied = super().model_copy(update=update, deep=deep)
         for key in copied.__dict__.keys() - type(self).model_fields.keys():
             del copied.__dict__[key]
@@ -50,11 +62,28 @@ class Reading:
 
     @classmethod
     def of(cls, info: ValidationInfo) -> Reading | None:
-        """Return what the record is read with; None where it is not of a file."""
+        """Return what the record is read with; None where it is not of a file.
+
+        Parameters
+        ----------
+        info : ValidationInfo
+
+        Returns
+        -------
+        Reading or None
+        """
         return info.context if isinstance(info.context, cls) else None
 
     def unpack(self, text: str) -> bytes:
         """Return the bytes of a packed text.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        bytes
 
         Raises
         ------
@@ -67,5 +96,14 @@ class Reading:
 
 
 def to_line(data: dict[str, Any]) -> str:
-    """Return JSON on one line, as short as it can be."""
+    """Return JSON on one line, as short as it can be.
+
+    Parameters
+    ----------
+    data : dict of str to value
+
+    Returns
+    -------
+    str
+    """
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))

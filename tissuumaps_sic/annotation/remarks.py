@@ -12,7 +12,16 @@ LONGEST_NOTE = 1000
 
 
 def tell_time(time: str) -> str:
-    """Return when something was said, as people read it: to the minute, as the session has it (UTC)."""
+    """Return when something was said, as people read it: to the minute, as the session has it (UTC).
+
+    Parameters
+    ----------
+    time : str
+
+    Returns
+    -------
+    str
+    """
     return time[:16].replace("T", " ")
 
 

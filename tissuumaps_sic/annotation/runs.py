@@ -73,6 +73,17 @@ class Labelled:
         `unlike` is as in the attributes; `scores` are those of the run for each of its classes, (n_patches,
         n_run_classes).
 
+        Parameters
+        ----------
+        slide : EmbeddedSlide
+        session : Session
+        scores : ndarray of shape (n_patches, n_run_classes), float32
+        unlike : ndarray of shape (n_patches,), bool, optional
+
+        Returns
+        -------
+        Labelled
+
         Raises
         ------
         SessionError
@@ -99,7 +110,12 @@ class Labelled:
         return self.session.run
 
     def arrange(self) -> Labelled:
-        """Return the same with classes in the order in which people see them, the positive one first."""
+        """Return the same with classes in the order in which people see them, the positive one first.
+
+        Returns
+        -------
+        Labelled
+        """
         known = self.session.run_classes
         classes = drop_repeated(known[label] for label in order_classes(len(known)))
         code = _code(self.classes, classes)
@@ -109,7 +125,16 @@ class Labelled:
 
 
 def labels_of(session: Session) -> tuple[list[SeedClass], npt.NDArray[np.uint8]]:
-    """Return `Labelled.classes` and `Labelled.labels` of a session's last run."""
+    """Return `Labelled.classes` and `Labelled.labels` of a session's last run.
+
+    Parameters
+    ----------
+    session : Session
+
+    Returns
+    -------
+    (list of SeedClass, ndarray of shape (n_patches,), uint8)
+    """
     assert session.run is not None
     classes = drop_repeated(session.run_classes)
     code = _code(session.run_classes, classes)
@@ -123,7 +148,17 @@ def _code(known: Sequence[SeedClass], classes: Sequence[SeedClass]) -> npt.NDArr
 
 
 def own_scores(scores: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Return the score of each patch's own label, (n_patches,), of scores of shape (n_patches, n_classes)."""
+    """Return the score of each patch's own label, (n_patches,), of scores of shape (n_patches, n_classes).
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_patches, n_classes), float32
+    labels : ndarray of shape (n_patches,), uint8
+
+    Returns
+    -------
+    ndarray of shape (n_patches,), float32
+    """
     return np.asarray(scores[np.arange(len(labels)), labels], np.float32)
 
 
@@ -136,14 +171,37 @@ def label(
     opener: Opener = open_slide_file,
     progress: Progress | None = None,
 ) -> Labelled:
-    """Run on a session's present seeds, its own and those that it borrows.
+    """Label every patch of a slide from a session's present seeds, its own and those that it borrows.
 
-    Parameters and errors are those of `cluster` and `lending.guests_of`.
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+        With the embedding that is to be clustered.
+    session : Session
+        Two of its classes or more have seeds.
+    method : "sic" or "refine", default="refine"
+        As in `SeededIterativeClustering`, where their sources are; borrowed seeds need "refine".
+    border : float, optional
+        The score, 0 to 1, from which a patch is of class 1, seeded ones apart; by default where that is the
+        highest of its scores.
+    opener : callable, default=open_slide_file
+        Opens an embedding of the h5ad of a slide that lends seeds.
+    progress : callable, optional
+        As in `SeededIterativeClustering.fit`.
 
     Returns
     -------
     Labelled
-        Its session is the given one with the new run.
+        Labels, (n_patches,) uint8, and scores, (n_patches, n_classes) float32; its session is the given one
+        with the new run.
+
+    Raises
+    ------
+    SessionError
+        When fewer than two classes have seeds, the embeddings cannot be clustered, the method takes no
+        borrowed seeds, or a slide that lends is not as it was.
+    SlideFileError
+        When the file of a slide that lends cannot be read.
     """
     guests = guests_of(slide, session.loans, opener=opener)
     run, scores = cluster(
@@ -180,6 +238,10 @@ def replay(
     opener : callable, default=open_slide_file
         Opens an embedding of an h5ad.
 
+    Returns
+    -------
+    Labelled
+
     Raises
     ------
     SessionError
@@ -192,7 +254,10 @@ def replay(
     if run is None:
         raise SessionError(f"{slide.name}: the session has no labels yet; run the clustering first")
     if not run.can_replay:
-        raise SessionError(f"{slide.name}: its labels came from the seeds of another slide; run them again")
+        raise SessionError(
+            f"{slide.name}: its labels came from seeds of another slide, which its session does not name; "
+            "run the clustering again"
+        )
     if run.embedding != slide.embedding:
         slide = opener(slide.path, run.embedding)
     if scores is not None and run.sample == slide.sample:
@@ -217,7 +282,17 @@ def replay(
 
 
 def agree(run: Run, again: Run) -> bool:
-    """Return whether two runs gave the same labels, but for what another processor rounds differently."""
+    """Return whether two runs gave the same labels, but for what another processor rounds differently.
+
+    Parameters
+    ----------
+    run : Run
+    again : Run
+
+    Returns
+    -------
+    bool
+    """
     labels, others = run.unpack(), again.unpack()
     return len(labels) == len(others) and bool((labels != others).mean() <= _MOST_ROUNDED)
 
@@ -329,7 +404,17 @@ def apply_border(
 
 
 def find_runner_up(scores: npt.NDArray[np.float32], positive: int = 1) -> npt.NDArray[np.uint8]:
-    """Return the best class of each patch but for the positive one, (n_patches,) uint8."""
+    """Return the best class of each patch but for the positive one, (n_patches,) uint8.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_patches, n_classes), float32
+    positive : int, default=1
+
+    Returns
+    -------
+    ndarray of shape (n_patches,), uint8
+    """
     others = np.delete(np.arange(scores.shape[1]), positive)
     if not len(others):  # all classes of the run have become one
         return np.full(len(scores), positive, np.uint8)
@@ -349,6 +434,20 @@ def fit(
     """Return the estimator fitted to the classes that have seeds, and what each of its labels means.
 
     Parameters and errors are those of `cluster`.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    classes : sequence of SeedClass
+    seeds : mapping of str to int
+    method : "sic" or "refine", default="refine"
+    guests : sequence of Guest, optional
+    leave_one_out : bool, default=True
+    progress : callable, optional
+
+    Returns
+    -------
+    (SeededIterativeClustering, list of int)
     """
     # Not above: scikit-learn takes a second and a half, that a server is not to start later by.
     from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
@@ -386,6 +485,10 @@ def choose_seeded(classes: Sequence[SeedClass], y: npt.NDArray[np.integer[Any]])
     classes : sequence of SeedClass
     y : integer ndarray of shape (n_seeds,)
         The class of each seed; -1 is none.
+
+    Returns
+    -------
+    list of int
 
     Raises
     ------

@@ -55,12 +55,31 @@ class Scheme:
         return zlib.crc32(_to_text(self.classes).encode())
 
     def start(self, slide: EmbeddedSlide) -> Session:
-        """Return a new session on a slide, with these classes."""
+        """Return a new session on a slide, with these classes.
+
+        Parameters
+        ----------
+        slide : EmbeddedSlide
+
+        Returns
+        -------
+        Session
+        """
         return Session.new(slide).anew(self.classes).model_copy(update={"revision": self.revision})
 
 
 def find_scheme(folder: Path, admits: Callable[[Path], bool]) -> Path | None:
-    """Return the nearest class list, of a folder or one above it that `admits` admits, or None."""
+    """Return the nearest class list, of a folder or one above it that `admits` admits, or None.
+
+    Parameters
+    ----------
+    folder : Path
+    admits : callable
+
+    Returns
+    -------
+    Path or None
+    """
     for each in (folder, *folder.parents):
         path = each / FILE
         if not admits(path):
@@ -73,6 +92,14 @@ def find_scheme(folder: Path, admits: Callable[[Path], bool]) -> Path | None:
 def read_scheme(path: Path) -> Scheme:
     """Read a class list.
 
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Scheme
+
     Raises
     ------
     SessionError
@@ -81,15 +108,17 @@ def read_scheme(path: Path) -> Scheme:
     try:
         return Scheme(_read_classes(_read_list(path)))
     except OSError as error:
-        raise SessionError(f"{path.name}: cannot be read ({error.strerror or error})") from error
+        raise SessionError(
+            f"{path.name}: cannot be read ({error.strerror or error}); mend that, or remove it"
+        ) from error
     except (ValueError, RecursionError, SessionError) as error:
-        raise SessionError(f"{path.name}: is no class list ({error}); mend it, or remove it") from error
+        raise SessionError(f"{path.name}: is not a class list ({error}); mend it, or remove it") from error
 
 
 def _read_list(path: Path) -> Any:
     information = path.lstat()
     if not stat.S_ISREG(information.st_mode) or information.st_size > _MOST_BYTES:
-        raise ValueError("it is no small file")
+        raise ValueError("it is not a small file")
     content = json.loads(path.read_bytes())
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise ValueError(f"it has no “schema”: “{SCHEMA}”")
@@ -98,7 +127,7 @@ def _read_list(path: Path) -> Any:
 
 def _read_classes(given: Any) -> tuple[SeedClass, ...]:
     if not isinstance(given, list) or not FEWEST_CLASSES <= len(given) <= MOST_CLASSES:
-        raise ValueError(f"“classes” must be a list of {FEWEST_CLASSES} to {MOST_CLASSES}")
+        raise ValueError(f"“classes” must be a list of {FEWEST_CLASSES} to {MOST_CLASSES} classes")
     classes: list[SeedClass] = []
     for place, each in enumerate(given, 1):
         name = str(each.get("name") or "") if isinstance(each, dict) else ""
@@ -112,6 +141,11 @@ def _read_classes(given: Any) -> tuple[SeedClass, ...]:
 
 def write_scheme(path: Path, classes: Sequence[SeedClass]) -> None:
     """Write a class list; `classes` are as a session numbers them.
+
+    Parameters
+    ----------
+    path : Path
+    classes : sequence of SeedClass
 
     Raises
     ------

@@ -17,6 +17,7 @@ from tissuumaps_sic.annotation.classes import (
     SeedClass,
     make_class,
     next_color,
+    require_room,
 )
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.seed_tables import class_names_in, patches_in, read_seed_table
@@ -80,11 +81,11 @@ class SeedFile(Protocol):
 
     @property
     def name(self) -> str:
-        """The file's."""
+        """The file's name."""
 
     @property
     def classes(self) -> tuple[FileClass, ...]:
-        """Those it has."""
+        """The classes that the file has."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -95,7 +96,15 @@ class SeedFile(Protocol):
         """Whether it counts from the corner of the slide's scanned part; None where that is the slide's."""
 
     def claim(self, labels: Mapping[str, int], inside: float) -> Claims:
-        """Return which patches have which class; `labels` are those of the classes that are taken, by key."""
+        """Return which patches have which class.
+
+        Parameters
+        ----------
+        labels : mapping of str to int
+            The number of each class that is taken, by `FileClass.key`.
+        inside : float
+            From which share of a patch on a drawing or value makes it a seed, above 0 to 1.
+        """
 
 
 @dataclass(frozen=True)
@@ -159,6 +168,10 @@ def open_seed_file(
     most_pixels : int, optional
         A mask of more is refused.
 
+    Returns
+    -------
+    SeedFile
+
     Raises
     ------
     SessionError
@@ -171,8 +184,8 @@ def open_seed_file(
             return _open_mask(path, slide, most_pixels)
         if path.suffix.lower() == ".h5ad":
             raise SessionError(
-                f"{path.name}: seeds are drawings, a mask, a session (.json), or a CSV with the columns "
-                "patch,class or x,y,class"
+                f"{path.name}: is not a file of seeds; give drawings, a mask, a session (.json), or a CSV "
+                "with the columns patch,class or x,y,class"
             )
         table = read_seed_table(path)
         return _SeedTable(table, tuple(class_names_in(table)), slide)
@@ -189,6 +202,10 @@ def read_renaming(path: Path) -> dict[str, str | None]:
         A table with the columns ``from`` and ``to``. An empty ``from`` is what has no class, an empty ``to``
         leaves the class out.
 
+    Returns
+    -------
+    dict of str to str or None
+
     Raises
     ------
     SessionError
@@ -200,7 +217,7 @@ def read_renaming(path: Path) -> dict[str, str | None]:
         renaming: dict[str, str | None] = {}
         for row in table.rows:
             if fold(row["from"]) in renaming:
-                raise table.error(row, f"{row['from'] or 'no class'} is in a line before already; leave one")
+                raise table.error(row, f"{row['from'] or 'no class'} is in an earlier line already; keep one")
             renaming[fold(row["from"])] = row["to"] or None
     except TableError as error:
         raise SessionError(str(error)) from error
@@ -210,7 +227,8 @@ def read_renaming(path: Path) -> dict[str, str | None]:
 def _require_renaming(table: Table) -> None:
     if {"from", "to"} - set(table.columns):
         raise TableError(
-            f"{table.path.name}: needs the columns from,to: a class of the file, and what it becomes"
+            f"{table.path.name}: needs the columns from,to in its first line: a class of the file, and the "
+            "class that it becomes"
         )
 
 
@@ -236,6 +254,10 @@ def bring_seeds(
         Which class those of the file become, by `fold` of their names; None leaves one out.
     inside : float, default=0.5
         From which share of a patch on a drawing or a value makes it a seed, above 0 to 1.
+
+    Returns
+    -------
+    Brought
 
     Raises
     ------
@@ -316,11 +338,7 @@ def _with_new(
             classes.append(make_class(target, color))
         except SessionError as error:
             raise SessionError(f"{file.name}: {error}") from error
-    if len(classes) > MOST_CLASSES:
-        raise SessionError(
-            f"{file.name}: with its classes there would be {len(classes)}, and {MOST_CLASSES} are the most; "
-            "leave some out"
-        )
+    require_room(len(classes), file.name)
     return tuple(classes)
 
 
@@ -335,7 +353,7 @@ def _tell_left_out(listed: Sequence[Listed]) -> list[str]:
             why = f" ({each.of.left_out})" if each.of.left_out and each.of.name else ""
             told.append(f"left out {what}{why}")
         elif not each.n_seeds:
-            told.append(f"{what} gives no seed")
+            told.append(f"no seed from {what}")
     return told
 
 
@@ -347,13 +365,13 @@ def _tell_claims(claims: Claims, inside: float) -> list[str]:
     if claims.n_off:
         told.append(f"{claims.n_off:,} drawing{'s lie' if claims.n_off > 1 else ' lies'} on no patch")
     if claims.n_partial:
-        told.append(f"{patches(claims.n_partial)} less than {100 * inside:g}% inside, which are no seeds")
+        told.append(f"left out {patches(claims.n_partial)} less than {100 * inside:g}% inside a drawing")
     if claims.n_nested:
-        told.append(f"{patches(claims.n_nested)} in drawings of two classes, of which the smaller counts")
+        told.append(f"for {patches(claims.n_nested)} in drawings of two classes, the smaller drawing counts")
     if claims.n_left_out:
-        told.append(f"{patches(claims.n_left_out)} in drawings that are left out, which are no seeds")
+        told.append(f"left out {patches(claims.n_left_out)} in drawings that are left out")
     if claims.n_tied:
-        told.append(f"{patches(claims.n_tied)} that two classes claim alike, which are no seeds")
+        told.append(f"left out {patches(claims.n_tied)} that two classes cover alike")
     return told
 
 
@@ -361,7 +379,7 @@ def _tell_unknown(file: SeedFile, renaming: Mapping[str, str | None]) -> list[st
     there = {fold(name) for each in file.classes for name in (each.name, *each.also)}
     unknown = [name for name in renaming if name not in there]
     names = join_names(each.name for each in file.classes if each.name)
-    return [f"it has no class {join_names(unknown)}; its classes are {names}"] if unknown else []
+    return [f"has no class {join_names(unknown)} to rename; its classes are {names}"] if unknown else []
 
 
 # ---------------------------------------------------------------------------------------------- drawings
@@ -425,7 +443,7 @@ def _classes_of(drawn: Areas) -> tuple[FileClass, ...]:
     found: dict[str, FileClass] = {}
     for area in drawn.areas:
         name, also = (area.values[0], area.values[1:]) if area.values else ("", ())
-        why = "" if area.classed else "it is a name and no class"
+        why = "" if area.classed else "it is a name, not a class"
         if name.endswith(OTHERS):
             why = f"QuPath ignores names that end in {OTHERS}"
         known = found.get(fold(name), FileClass(name, also, left_out=why))
@@ -472,8 +490,8 @@ def _open_mask(path: Path, slide: EmbeddedSlide, most_pixels: int | None) -> _Ma
     image = open_mask(path, most=most_pixels)
     if squares.slide_size is None:
         raise SessionError(
-            f"{path.name}: the slide's h5ad does not tell the size of level 0, so that a mask cannot be laid "
-            "over it; embed the slide with this version"
+            f"{path.name}: the slide's h5ad does not say the size of level 0, so that a mask cannot be laid "
+            "over it; embed the slide again"
         )
     met = np.zeros(N_VALUES, bool)
     for strip in image.strips():

@@ -30,6 +30,14 @@ _ROUNDED = 1.0
 def read_seed_table(path: Path) -> Table:
     """Read a table with a column ``class`` and either ``patch``, or ``x`` and ``y`` in level-0 pixels.
 
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Table
+
     Raises
     ------
     TableError
@@ -56,7 +64,16 @@ def _check_columns(table: Table) -> None:
 
 
 def class_names_in(table: Table) -> list[str]:
-    """Return the class of each row as its first row spells it; two spellings of one are refused."""
+    """Return the class of each row as its first row spells it; two spellings of one are refused.
+
+    Parameters
+    ----------
+    table : Table
+
+    Returns
+    -------
+    list of str
+    """
     first: dict[str, tuple[Row, str]] = {}
     names = []
     for row in table.rows:
@@ -65,19 +82,30 @@ def class_names_in(table: Table) -> list[str]:
         if not name or name.casefold() == "nan" or name in _MISSING:
             raise table.error(row, f"has no class ({row['class']!r}); give one, or leave the line out")
         if re.fullmatch(r"-\d+(\.0*)?", name):
-            raise table.error(row, f"{name} is no class; leave out patches that are no seeds")
+            raise table.error(row, f"{name} is not a class; leave out patches that are not seeds")
         known, spelling = first.setdefault(fold(name), (row, name))
         if spelling != name:
             raise table.error(
                 row,
-                f"the class is spelt {name!r}, and {spelling!r} in line {known.line}; spell it in one way",
+                f"the class is spelt {name!r}, and {spelling!r} in line {known.line}; spell it the same way",
             )
         names.append(name)
     return names
 
 
 def patches_in(table: Table, slide: EmbeddedSlide, labels: Sequence[int | None]) -> list[str | None]:
-    """Return the patch of each row that has a label; what contradicts an earlier row is refused."""
+    """Return the patch of each row that has a label; what contradicts an earlier row is refused.
+
+    Parameters
+    ----------
+    table : Table
+    slide : EmbeddedSlide
+    labels : sequence of int or None
+
+    Returns
+    -------
+    list of str or None
+    """
     finder = _PatchFinder(table, slide)
     seeded: dict[str, tuple[Row, int]] = {}
     patches: list[str | None] = []
@@ -96,11 +124,11 @@ def patches_in(table: Table, slide: EmbeddedSlide, labels: Sequence[int | None])
             raise table.error(
                 row,
                 f"gives patch {patch} the class {row['class']}, and line {known.line} {known['class']}; "
-                "leave one",
+                "keep one",
             )
         repeated += 1
     if repeated:
-        log.warning("%s: %d lines are of a patch that an earlier one seeds alike", table.path.name, repeated)
+        log.warning("%s: %d lines repeat the seed of an earlier line", table.path.name, repeated)
     return patches
 
 
@@ -121,8 +149,10 @@ class _PatchFinder:
         slide, given = self._slide, row["patch"]
         name = given if given in slide.index else self._by_name.get(strip(given))
         if name is None:
-            what = f"no patch named {given}" if given else "no patch of an empty name"
-            raise self._table.error(row, f"{slide.path.name} has {what}; the seeds were made on another file")
+            what = f"no patch named {given}" if given else "no patch without a name"
+            raise self._table.error(
+                row, f"{slide.path.name} has {what}; give the file that the seeds were made on"
+            )
         if self._has_places and (row["x"] or row["y"]):
             at = self._place(row)
             if not self._is_in(slide.index[name], at, self._edges or (slide.spacing, slide.spacing)):
@@ -143,11 +173,13 @@ class _PatchFinder:
         if not self._is_in(patch, at, (width / 2, height / 2)):
             if self._edges:
                 raise self._table.error(
-                    row, f"{slide.path.name}: no patch at x {at[0]:g}, y {at[1]:g}, only beside it"
+                    row,
+                    f"{slide.path.name}: no patch at x {at[0]:g}, y {at[1]:g}, only beside it; give a place "
+                    "inside a patch, in level-0 pixels",
                 )
             log.warning(
-                "%s, line %d: x %g, y %g may lie beside patch %s, which is the nearest; %s tells no size of "
-                "a patch",
+                "%s, line %d: x %g, y %g may lie beside patch %s, which is the nearest; %s does not say how "
+                "large its patches are",
                 self._table.path.name,
                 row.line,
                 *at,

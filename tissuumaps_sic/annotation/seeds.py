@@ -100,6 +100,11 @@ def read_seeds(
     from_bounds : bool, optional
         Whether drawings count from the corner of the slide's scanned part; by default QuPath's do.
 
+    Returns
+    -------
+    Seeds
+        The classes, and the class of each seeded patch by the patch's name.
+
     Raises
     ------
     SessionError
@@ -119,7 +124,15 @@ def read_seeds(
 
 @dataclass(frozen=True)
 class SeedReading:
-    """How files of seeds are read; members are the parameters of `read_seeds`, `renaming` as pairs."""
+    """How files of seeds are read; goes to other processes.
+
+    Attributes
+    ----------
+    positive, inside, from_bounds
+        As for `read_seeds`.
+    renaming : tuple of (str, str or None)
+        As for `read_seeds`, as pairs.
+    """
 
     positive: str | None = None
     renaming: tuple[tuple[str, str | None], ...] = ()
@@ -127,7 +140,17 @@ class SeedReading:
     from_bounds: bool | None = None
 
     def read(self, path: Path, slide: EmbeddedSlide) -> Seeds:
-        """Return the seeds in a file; raises what `read_seeds` raises."""
+        """Return the seeds in a file; raises what `read_seeds` raises.
+
+        Parameters
+        ----------
+        path : Path
+        slide : EmbeddedSlide
+
+        Returns
+        -------
+        Seeds
+        """
         return read_seeds(
             path,
             slide,
@@ -139,7 +162,16 @@ class SeedReading:
 
 
 def is_session(path: Path) -> bool:
-    """Tell whether a file is to be read as a session: a ``.json`` that is no GeoJSON."""
+    """Tell whether a file is to be read as a session: a ``.json`` that is no GeoJSON.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+    """
     if path.suffix.lower() != ".json":
         return False
     try:
@@ -152,7 +184,17 @@ def is_session(path: Path) -> bool:
 
 
 def find_seeds(folder: Path, names: Sequence[str]) -> Path | None:
-    """Return the seeds of a slide in a folder: the first file of one of its names; None without any."""
+    """Return the seeds of a slide in a folder: the first file of one of its names; None without any.
+
+    Parameters
+    ----------
+    folder : Path
+    names : sequence of str
+
+    Returns
+    -------
+    Path or None
+    """
     paths = (folder / f"{name}{ending}" for name in names for ending in _ENDINGS)
     return next((path for path in paths if path.is_file()), None)
 
@@ -214,10 +256,11 @@ def _order(
         raise SessionError(
             f"{path.name}: has no class {strip(positive)!r} (--positive); its classes are {join_names(names)}"
         )
-    if len(names) < FEWEST_CLASSES or len(names) > MOST_CLASSES:
+    if not FEWEST_CLASSES <= len(names) <= MOST_CLASSES:
+        n_classes = "1 class" if len(names) == 1 else f"{len(names)} classes"
         raise SessionError(
-            f"{path.name}: has {len(names)} classes ({', '.join(names)[:100]}); give seeds of two or more, "
-            f"{MOST_CLASSES} at most"
+            f"{path.name}: has seeds of {n_classes} ({', '.join(names)[:100]}); give seeds of "
+            f"{FEWEST_CLASSES} to {MOST_CLASSES} classes"
         )
     if len(names) == FEWEST_CLASSES:
         if wanted is None:

@@ -39,7 +39,7 @@ from tissuumaps_sic.annotation.actions import (
     now,
 )
 from tissuumaps_sic.annotation.branches import Branch, bring_back, cut, require_whole
-from tissuumaps_sic.annotation.check_sample import CheckSample
+from tissuumaps_sic.annotation.check_sample import CheckSample, require_sample
 from tissuumaps_sic.annotation.classes import (
     DEFAULT_CLASSES,
     FEWEST_CLASSES,
@@ -48,6 +48,7 @@ from tissuumaps_sic.annotation.classes import (
     SeedClass,
     next_color,
     require_new_name,
+    require_room,
 )
 from tissuumaps_sic.annotation.last_run import Run
 from tissuumaps_sic.annotation.loans import Loan, seeds_by_path
@@ -76,8 +77,18 @@ _REVISIONS = 2**53 - 1
 class Session(Record):
     """The seeds of one slide and how they came about.
 
+    A session is begun by `new` or read by `store.load_session`, and run by `runs.label`. Methods that change
+    something return another session; patches go by their names in the h5ad's ``obs``, or by their rows.
+
+    Parameters
+    ----------
+    schema, classes
+        `schema_` and `initial_classes`, by the names that they have in a file.
+
     Attributes
     ----------
+    schema_ : str
+        "tissuumaps-sic/session/3", whichever version the file was of.
     slide, fingerprint : str
         The slide's name, and the fingerprint of the patches that the seeds belong to.
     initial_classes : tuple of SeedClass
@@ -152,7 +163,7 @@ class Session(Record):
         # All of them, since those that were undone can be done again.
         self._state_at(len(self.actions), n_packed=reading.n_packed if reading else 0)
         if self.run is not None and len(self.run.classes) != len(self.run.class_numbers):
-            raise ValueError("the run has not one number for each of its classes")
+            raise ValueError("the run does not have one number for each of its classes")
         return self
 
     @property
@@ -184,7 +195,19 @@ class Session(Record):
     __hash__ = None  # type: ignore[assignment]
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy, with what its actions come to only where these are the same."""
+        """Return a copy, with what its actions come to only where these are the same.
+
+        Parameters
+        ----------
+        update : mapping of str to value, optional
+            Attributes that the copy has other values of; they are not checked.
+        deep : bool, default=False
+            Whether values are copied, too.
+
+        Returns
+        -------
+        Session
+        """
         copied = super().model_copy(update=update, deep=deep)
         changes = update is not None and bool({"actions", "initial_classes"} & update.keys())
         copied._states = {} if changes else dict(self._states)
@@ -192,7 +215,17 @@ class Session(Record):
 
     @classmethod
     def new(cls, slide: EmbeddedSlide) -> Session:
-        """Start a session on a slide."""
+        """Start a session on a slide, without seeds.
+
+        Parameters
+        ----------
+        slide : EmbeddedSlide
+
+        Returns
+        -------
+        Session
+            With two classes, "Other" and "Tumour".
+        """
         # The name of a file need not be text, and that of a session must.
         name = slide.name.encode("utf-8", "replace").decode()
         session = cls(slide=name, fingerprint=slide.fingerprint)
@@ -200,7 +233,17 @@ class Session(Record):
         return session
 
     def anew(self, classes: Sequence[SeedClass]) -> Session:
-        """Start another session on the same patches, with other classes."""
+        """Start another session on the same patches, with other classes.
+
+        Parameters
+        ----------
+        classes : sequence of SeedClass
+            Two or more; class 1 is the positive one.
+
+        Returns
+        -------
+        Session
+        """
         session = Session(slide=self.slide, fingerprint=self.fingerprint, classes=tuple(classes))
         session._index = self._index
         return session
@@ -222,7 +265,17 @@ class Session(Record):
                 yield action
 
     def rows_of(self, patches: Iterable[str]) -> npt.NDArray[np.int64]:
-        """Return the rows of patches by their names; of names that the slide has not, beyond its last."""
+        """Return the rows of patches by their names.
+
+        Parameters
+        ----------
+        patches : iterable of str
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            Rows of the h5ad; beyond its last for names that the slide does not have.
+        """
         return self._index.rows_of(patches)
 
     @property
@@ -311,7 +364,16 @@ class Session(Record):
         return self.actions[self.position - 1] if self.position else None
 
     def seen_patches(self, n_patches: int) -> npt.NDArray[np.bool_]:
-        """Return which patches of the slide, which has so many, were looked at closely, (n_patches,) bool.
+        """Return which patches were looked at closely.
+
+        Parameters
+        ----------
+        n_patches : int
+            How many the slide has.
+
+        Returns
+        -------
+        ndarray of shape (n_patches,), bool
 
         Raises
         ------
@@ -323,7 +385,7 @@ class Session(Record):
         n_bytes = -(-n_patches // 8)
         data = unpack(self.seen, n_bytes)
         if len(data) != n_bytes:
-            raise ValueError(f"tells of {8 * len(data)} patches")
+            raise ValueError(f"is of about {8 * len(data)} patches, not of {n_patches}")
         return np.unpackbits(np.frombuffer(data, np.uint8), count=n_patches).astype(bool)
 
     @property
@@ -370,35 +432,109 @@ class Session(Record):
         return self.position < len(self.actions)
 
     def seed(self, patches: Iterable[str], label: int | None, *, user: str = "") -> Session:
-        """Give patches a class, or take it from them (`label` None); what was undone becomes a branch."""
+        """Give patches a class, or take it from them; what was undone becomes a branch. Can be undone.
+
+        Parameters
+        ----------
+        patches : iterable of str
+            Names of one patch or more.
+        label : int or None
+            The class, by its place in `classes`; None takes the patches' seeds away.
+        user : str, default=""
+            Name of the reader.
+
+        Returns
+        -------
+        Session
+
+        Raises
+        ------
+        SessionError
+            When there is no such class.
+        """
         return self.seed_rows(self._index.rows_of(patches), label, user=user)
 
     def seed_rows(self, rows: npt.NDArray[np.integer[Any]], label: int | None, *, user: str = "") -> Session:
-        """Give patches a class by their rows in the slide's file, (n,) integer, as `seed` does by names."""
+        """Give patches a class by their rows, as `seed` does by their names.
+
+        Parameters
+        ----------
+        rows : integer array of shape (n,)
+            Rows of the h5ad.
+        label : int or None
+        user : str, default=""
+
+        Returns
+        -------
+        Session
+
+        Raises
+        ------
+        SessionError
+            When there is no such class.
+        """
         if label is not None:
             self._require(label)
         return self._act(SeedAction(label=label, patches=PatchRows(self._index, rows), user=user))
 
     def clear(self, *, user: str = "") -> Session:
-        """Remove all seeds of this slide, and not those that are borrowed; can be undone."""
+        """Remove all seeds of this slide, and not those that are borrowed; can be undone.
+
+        Parameters
+        ----------
+        user : str, default=""
+
+        Returns
+        -------
+        Session
+        """
         return self._act(ClearAction(user=user))
 
     def undo(self) -> Session:
-        """Take the last action back."""
+        """Take the last action back.
+
+        Returns
+        -------
+        Session
+
+        Raises
+        ------
+        SessionError
+            When there is none.
+        """
         if not self.can_undo:
             raise SessionError("there is nothing to undo")
         return self._change(position=self.position - 1)
 
     def redo(self) -> Session:
-        """Do again what was undone last."""
+        """Do again what was undone last.
+
+        Returns
+        -------
+        Session
+
+        Raises
+        ------
+        SessionError
+            When there is nothing.
+        """
         if not self.can_redo:
             raise SessionError("there is nothing to redo")
         return self._change(position=self.position + 1)
 
     def restore(self, position: int, *, branch: int | None = None) -> Session:
-        """Go to any point of the history: after `position` actions of the trunk, or of the line of a branch.
+        """Go to any point of the history. What counted until now stays in it, and a run stays the last one.
 
-        What counted until now stays in the history. A run stays the last one.
+        Parameters
+        ----------
+        position : int
+            How many actions of the line count there.
+        branch : int, optional
+            Number of the branch whose line is meant; the trunk by default.
+
+        Returns
+        -------
+        Session
 
         Raises
         ------
@@ -419,14 +555,47 @@ class Session(Record):
         return line._change(position=position)
 
     def with_class(self, label: int, seed_class: SeedClass, *, user: str = "") -> Session:
-        """Rename or recolour a class; can be undone."""
+        """Rename or recolour a class; can be undone.
+
+        Parameters
+        ----------
+        label : int
+            Its place in `classes`.
+        seed_class : SeedClass
+            What it becomes.
+        user : str, default=""
+
+        Returns
+        -------
+        Session
+
+        Raises
+        ------
+        SessionError
+            When there is no such class, or another one has that name.
+        """
         self._require(label)
         others = [each for place, each in enumerate(self.classes) if place != label]
         require_new_name(seed_class, others)
         return self._act(EditClassAction(label=label, user=user, **seed_class.model_dump()))
 
     def add_class(self, seed_class: SeedClass, *, user: str = "") -> Session:
-        """Add a class after the others; can be undone."""
+        """Add a class after the others; can be undone.
+
+        Parameters
+        ----------
+        seed_class : SeedClass
+        user : str, default=""
+
+        Returns
+        -------
+        Session
+
+        Raises
+        ------
+        SessionError
+            When another class has that name, or there are as many as there can be.
+        """
         classes = self.classes
         require_new_name(seed_class, classes)
         if len(classes) >= MOST_CLASSES:
@@ -434,7 +603,25 @@ class Session(Record):
         return self._act(AddClassAction(number=self._next_number, user=user, **seed_class.model_dump()))
 
     def remove_class(self, label: int, *, into: int | None = None, user: str = "") -> Session:
-        """Remove a class, with its seeds or (`into`) by giving them to another one; can be undone."""
+        """Remove a class; can be undone.
+
+        Parameters
+        ----------
+        label : int
+            Its place in `classes`.
+        into : int, optional
+            The class that its seeds go to; by default they are removed with it.
+        user : str, default=""
+
+        Returns
+        -------
+        Session
+
+        Raises
+        ------
+        SessionError
+            When there is no such class, or there are only two.
+        """
         self._require(label)
         if into is not None:
             self._require(into)
@@ -459,6 +646,10 @@ class Session(Record):
             Those of the other session.
         user : str, default=""
 
+        Returns
+        -------
+        Session
+
         Raises
         ------
         SessionError
@@ -480,11 +671,7 @@ class Session(Record):
             label_of[name] = len(known)
             known.append(SeedClass(name=name, color=color))
             added.append(NumberedClass(name=name, color=color, number=self._next_number + len(added)))
-        if len(known) > MOST_CLASSES:
-            raise SessionError(
-                f"{loan.slide}: with its classes there would be {len(known)}, and {MOST_CLASSES} are the "
-                "most; merge some of them"
-            )
+        require_room(len(known), loan.slide)
         seeds = {patch: label_of[classes[label].name] for patch, label in loan.seeds.items()}
         loan = loan.model_copy(update={"seeds": seeds})
         return self._act(BorrowAction(loan=loan, added=tuple(added), replaces=replaces, user=user))
@@ -512,6 +699,10 @@ class Session(Record):
             The file's name.
         user : str, default=""
 
+        Returns
+        -------
+        Session
+
         Raises
         ------
         SessionError
@@ -526,11 +717,7 @@ class Session(Record):
         # Only where all that is brought is of other classes, and there are enough of them.
         replaces = self._is_blank(state) and len(new) == len(used) >= FEWEST_CLASSES
         kept = [] if replaces else [each.name for each in state.classes]
-        if len(kept) + len(new) > MOST_CLASSES:
-            raise SessionError(
-                f"with its classes there would be {len(kept) + len(new)}, and {MOST_CLASSES} are the most; "
-                "leave some out"
-            )
+        require_room(len(kept) + len(new), source)
         added = tuple(
             NumberedClass(**classes[number].model_dump(), number=self._next_number + place)
             for place, number in enumerate(new)
@@ -549,9 +736,25 @@ class Session(Record):
         )
 
     def give_back(self, path: str, *, user: str = "") -> Session:
-        """Drop what is borrowed from the slide at a path, as its loan has it; can be undone."""
+        """Drop what is borrowed from a slide; can be undone.
+
+        Parameters
+        ----------
+        path : str
+            Of the slide that lends, as its `Loan` has it.
+        user : str, default=""
+
+        Returns
+        -------
+        Session
+
+        Raises
+        ------
+        SessionError
+            When nothing is borrowed from it.
+        """
         if path not in self.state.loans:
-            raise SessionError(f"nothing is borrowed from {path[:200]}")
+            raise SessionError(f"nothing is borrowed from {path[:200]}; load the page again")
         return self._act(ReturnAction(path=path, user=user))
 
     def _is_blank(self, state: State) -> bool:
@@ -571,7 +774,18 @@ class Session(Record):
         return 1 + max(*added, *self._run_numbers, len(self.initial_classes) - 1)
 
     def skip(self, patches: Sequence[str], *, user: str = "") -> Session:
-        """Note that a reader cannot tell the class of some patches, by their names; can be undone."""
+        """Note that a reader cannot tell the class of some patches; can be undone.
+
+        Parameters
+        ----------
+        patches : sequence of str
+            Names of one patch or more.
+        user : str, default=""
+
+        Returns
+        -------
+        Session
+        """
         return self._act(SkipAction(patches=tuple(patches), user=user))
 
     def note(
@@ -597,6 +811,10 @@ class Session(Record):
             As those of `Note`.
         user : str, default=""
 
+        Returns
+        -------
+        Session
+
         Raises
         ------
         SessionError
@@ -618,7 +836,17 @@ class Session(Record):
         )
 
     def check(self, *, checked: bool = True, user: str = "") -> Session:
-        """Note that a reader says the slide is done, or not; can be undone."""
+        """Note that a reader says the slide is done, or not; can be undone.
+
+        Parameters
+        ----------
+        checked : bool, default=True
+        user : str, default=""
+
+        Returns
+        -------
+        Session
+        """
         return self._act(CheckAction(checked=checked, user=user))
 
     def draw_sample(
@@ -630,9 +858,22 @@ class Session(Record):
         run: str,
         user: str = "",
     ) -> Session:
-        """Begin a check sample, in place of any before it; members are those of `CheckSample`.
+        """Begin a check sample, in place of any before it; can be undone.
 
-        `strata` is that of each patch, (n_patches,) uint8. Can be undone.
+        Parameters
+        ----------
+        strata : ndarray of shape (n_patches,), uint8
+            Stratum of each patch.
+        shares : sequence of float
+            Which share of the questions is of each stratum; 1 together.
+        randomness : int
+        run : str
+            As those of `CheckSample`.
+        user : str, default=""
+
+        Returns
+        -------
+        Session
         """
         sample = CheckSample(
             randomness=randomness,
@@ -645,28 +886,57 @@ class Session(Record):
         return self._act(VerifyStartAction(sample=sample, user=user))
 
     def answer(self, patch: str, label: int | None, *, user: str = "") -> Session:
-        """Keep which class a reader says that a patch of the check sample is of, None where nobody can tell.
+        """Keep which class a reader says that a patch of the check sample is of.
 
         It is no seed, and is never used to label. Can be undone.
+
+        Parameters
+        ----------
+        patch : str
+            Its name.
+        label : int or None
+            The class, by its place in `classes`; None where the reader cannot tell.
+        user : str, default=""
+
+        Returns
+        -------
+        Session
 
         Raises
         ------
         SessionError
             When there is no such class, or no check sample.
         """
-        if self.sample is None:
-            raise SessionError("there is no check sample yet; begin one")
+        require_sample(self.sample)
         if label is not None:
             self._require(label)
         number = None if label is None else self.state.numbers[label]
         return self._act(VerifyAnswerAction(patch=patch, number=number, user=user))
 
     def with_seen(self, seen: npt.NDArray[np.bool_]) -> Session:
-        """Keep which patches were looked at closely, (n_patches,) bool, which is no change that pages see."""
+        """Keep which patches were looked at closely, which is no change that pages see.
+
+        Parameters
+        ----------
+        seen : ndarray of shape (n_patches,), bool
+
+        Returns
+        -------
+        Session
+        """
         return self.model_copy(update={"seen": pack(np.packbits(seen).tobytes())})
 
     def with_run(self, run: Run) -> Session:
-        """Keep the outcome of a run on the present seeds."""
+        """Keep the outcome of a run on the present seeds.
+
+        Parameters
+        ----------
+        run : Run
+
+        Returns
+        -------
+        Session
+        """
         state = self.state
         meant: dict[str, Any] = {"classes": tuple(state.classes), "class_numbers": tuple(state.numbers)}
         if not isinstance(run.seeds, SeedMap) or run.seeds.index is not self._index:
@@ -678,7 +948,7 @@ class Session(Record):
     def _require(self, label: int) -> None:
         n_classes = len(self.classes)
         if label >= n_classes:
-            raise SessionError(f"there is no class {label}; there are {n_classes}, from 0")
+            raise SessionError(f"there is no class {label}; there are {n_classes}, counted from 0")
 
     def _act(self, action: Action) -> Session:
         self._state_at(self.position)
@@ -696,7 +966,18 @@ class Session(Record):
 
 
 def seed_vector(slide: EmbeddedSlide, seeds: Mapping[str, int]) -> npt.NDArray[np.int64]:
-    """Return seeds by patch name as y, shape (n_patches,), int64, -1 where a patch has none.
+    """Return seeds by patch name as an estimator takes them.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    seeds : mapping of str to int
+        Class of each seeded patch by the patch's name.
+
+    Returns
+    -------
+    ndarray of shape (n_patches,), int64
+        -1 where a patch has no seed.
 
     Raises
     ------
@@ -711,7 +992,7 @@ def seed_vector(slide: EmbeddedSlide, seeds: Mapping[str, int]) -> npt.NDArray[n
     for patch, label in seeds.items():
         if patch not in slide.index:
             raise SessionError(
-                f"{slide.path.name}: has no patch named {patch}; the seeds were made on another file"
+                f"{slide.path.name}: has no patch named {patch}; open the file that the seeds were made on"
             )
         y[slide.index[patch]] = label
     return y

@@ -51,7 +51,17 @@ class State:
 
     @classmethod
     def start(cls, classes: Sequence[SeedClass], n_patches: int) -> State:
-        """Return what no action comes to."""
+        """Return what no action comes to.
+
+        Parameters
+        ----------
+        classes : sequence of SeedClass
+        n_patches : int
+
+        Returns
+        -------
+        State
+        """
         numbers = range(len(classes))
         return cls(
             list(classes),
@@ -65,7 +75,12 @@ class State:
         )
 
     def copy(self) -> State:
-        """Return another one, for more to be done to it."""
+        """Return another one, for more to be done to it.
+
+        Returns
+        -------
+        State
+        """
         return replace(
             self,
             classes=list(self.classes),
@@ -89,7 +104,13 @@ class State:
             raise LookupError(f"no class {label}")
 
     def seed(self, patches: PatchRows, label: int | None) -> None:
-        """Give patches a class, or take it from them."""
+        """Give patches a class, or take it from them.
+
+        Parameters
+        ----------
+        patches : PatchRows
+        label : int or None
+        """
         self._require(label)
         rows = patches.rows
         more = len(patches.slide_index) - len(self.labels)
@@ -107,7 +128,13 @@ class State:
         self.labels.fill(-1)
 
     def add_class(self, number: int, seed_class: SeedClass) -> None:
-        """Add a class after the others."""
+        """Add a class after the others.
+
+        Parameters
+        ----------
+        number : int
+        seed_class : SeedClass
+        """
         if number in self.known:
             raise LookupError(f"class number {number} is taken")
         self.classes.append(seed_class)
@@ -115,12 +142,24 @@ class State:
         self.known[number] = seed_class
 
     def edit_class(self, label: int, seed_class: SeedClass) -> None:
-        """Rename or recolour a class."""
+        """Rename or recolour a class.
+
+        Parameters
+        ----------
+        label : int
+        seed_class : SeedClass
+        """
         self._require(label)
         self.classes[label] = self.known[self.numbers[label]] = seed_class
 
     def remove_class(self, label: int, into: int | None) -> None:
-        """Remove a class, with its seeds or (`into`) by giving them to another one."""
+        """Remove a class, with its seeds or (`into`) by giving them to another one.
+
+        Parameters
+        ----------
+        label : int
+        into : int or None
+        """
         self._require(label)
         self._require(into)
         if len(self.classes) <= FEWEST_CLASSES or into == label:
@@ -145,7 +184,13 @@ class State:
         self.numbers = [self.numbers[each] for each in order]
 
     def take_classes(self, added: Sequence[NumberedClass], *, replaces: bool) -> None:
-        """Add the classes that come with seeds from elsewhere, in place of those that are there or not."""
+        """Add the classes that come with seeds from elsewhere, in place of those that are there or not.
+
+        Parameters
+        ----------
+        added : sequence of NumberedClass
+        replaces : bool
+        """
         if replaces:
             if self.has_seeds or self.loans:
                 raise LookupError("classes that have seeds cannot be replaced")
@@ -157,7 +202,14 @@ class State:
             raise LookupError(f"there cannot be {len(self.classes)} classes")
 
     def borrow(self, loan: Loan, added: Sequence[NumberedClass], *, replaces: bool) -> None:
-        """Take over seeds of another slide, after the classes that came with them."""
+        """Take over seeds of another slide, after the classes that came with them.
+
+        Parameters
+        ----------
+        loan : Loan
+        added : sequence of NumberedClass
+        replaces : bool
+        """
         self.take_classes(added, replaces=replaces)
         self._require(max(loan.seeds.values()))
         # At the end, so that the order does not tell how often it was borrowed.
@@ -165,17 +217,33 @@ class State:
         self.loans[loan.path] = loan
 
     def give_back(self, path: str) -> None:
-        """Drop what is borrowed from a slide."""
+        """Drop what is borrowed from a slide.
+
+        Parameters
+        ----------
+        path : str
+        """
         if self.loans.pop(path, None) is None:
             raise LookupError(f"nothing is borrowed from {path}")
 
     def draw(self, sample: CheckSample) -> None:
-        """Begin a check sample, in place of any before it."""
+        """Begin a check sample, in place of any before it.
+
+        Parameters
+        ----------
+        sample : CheckSample
+        """
         self.sample, self.answers = sample, {}
         self.drawn_labels, self.drawn_numbers = self.labels.copy(), tuple(self.numbers)
 
     def answer(self, patch: str, number: int | None) -> None:
-        """Keep what a reader says of a patch of the check sample; the last answer counts."""
+        """Keep what a reader says of a patch of the check sample; the last answer counts.
+
+        Parameters
+        ----------
+        patch : str
+        number : int or None
+        """
         if self.sample is None:
             raise LookupError("no check sample")
         if number is not None and number not in self.known:
@@ -188,11 +256,30 @@ class State:
             self.checked = self.checked.model_copy(update={"is_current": False})
 
     def name_class(self, number: int, otherwise: SeedClass) -> SeedClass:
-        """Return the class of a number as it is called now; `otherwise` where its making was undone."""
+        """Return the class of a number as it is called now; `otherwise` where its making was undone.
+
+        Parameters
+        ----------
+        number : int
+        otherwise : SeedClass
+
+        Returns
+        -------
+        SeedClass
+        """
         return self.known.get(self.follow_merges(number), otherwise)
 
     def follow_merges(self, number: int) -> int:
-        """Return the number of the class that one was merged into; its own where it was into none."""
+        """Return the number of the class that one was merged into; its own where it was into none.
+
+        Parameters
+        ----------
+        number : int
+
+        Returns
+        -------
+        int
+        """
         while number in self.merged:
             number = self.merged[number]
         return number

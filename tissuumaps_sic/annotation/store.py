@@ -27,6 +27,15 @@ SUFFIX = ".sic.json"
 def session_path(h5ad: Path, name: str = "") -> Path:
     """Return where a session of an h5ad lies: beside it, ``<slide>.sic.json`` or ``<slide>.<name>.sic.json``.
 
+    Parameters
+    ----------
+    h5ad : Path
+    name : str, default=""
+
+    Returns
+    -------
+    Path
+
     Raises
     ------
     SessionError
@@ -36,7 +45,8 @@ def session_path(h5ad: Path, name: str = "") -> Path:
         return h5ad.with_suffix(SUFFIX)
     if not is_session_name(name):
         raise SessionError(
-            f"{name[:60]!r}: a session's name is of letters, digits, spaces, _ and -, 40 at most"
+            f"{name[:60]!r}: cannot be a session's name, which has letters, digits, spaces, _ and -, 40 at "
+            "most; choose another one"
         )
     if h5ad.with_name(f"{h5ad.stem}.{name}.h5ad").exists():
         raise SessionError(f"{name}: there is a slide {h5ad.stem}.{name}; give the session another name")
@@ -44,12 +54,30 @@ def session_path(h5ad: Path, name: str = "") -> Path:
 
 
 def session_names(h5ad: Path) -> list[str]:
-    """Return the names of the sessions that lie beside an h5ad, "" the one without a name."""
+    """Return the names of the sessions that lie beside an h5ad, "" the one without a name.
+
+    Parameters
+    ----------
+    h5ad : Path
+
+    Returns
+    -------
+    list of str
+    """
     return sessions_among({path.name for path in h5ad.parent.iterdir()}).get(h5ad.stem, [])
 
 
 def sessions_among(files: Set[str]) -> dict[str, list[str]]:
-    """Return the names of the sessions of each slide, by the slide's name, from the files of their folder."""
+    """Return the names of the sessions of each slide, by the slide's name, from the files of their folder.
+
+    Parameters
+    ----------
+    files : Set[str]
+
+    Returns
+    -------
+    dict of str to list of str
+    """
     sessions: dict[str, list[str]] = {}
     for file in sorted(files):
         if not file.endswith(SUFFIX):
@@ -64,12 +92,32 @@ def sessions_among(files: Set[str]) -> dict[str, list[str]]:
 
 
 def is_session_name(name: str) -> bool:
-    """Return whether a session can be called so: letters, digits, spaces, "_" and "-", 40 at most."""
+    """Return whether a session can be called so: letters, digits, spaces, "_" and "-", 40 at most.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    bool
+    """
     return bool(re.fullmatch(r"[^\W][\w -]{0,39}", name)) and name == name.strip()
 
 
 def load_session(path: Path | str, slide: EmbeddedSlide) -> Session:
     """Read a session and see that it belongs to the slide.
+
+    Parameters
+    ----------
+    path : Path
+        A session's file, ``<slide>.sic.json``.
+    slide : EmbeddedSlide
+        With any embedding of its file.
+
+    Returns
+    -------
+    Session
 
     Raises
     ------
@@ -115,6 +163,15 @@ def load_session(path: Path | str, slide: EmbeddedSlide) -> Session:
 def read_session(path: Path, n_patches: int) -> Session:
     """Read a session without its slide, which has `n_patches`: what can be counted, and no names of patches.
 
+    Parameters
+    ----------
+    path : Path
+    n_patches : int
+
+    Returns
+    -------
+    Session
+
     Raises
     ------
     SessionFileError
@@ -132,6 +189,11 @@ def editing(h5ad: Path, waiting: Callable[[], object] = lambda: None) -> Iterato
 
     `waiting` is called several times a second while another one keeps this one; what it raises ends the wait.
 
+    Parameters
+    ----------
+    h5ad : Path
+    waiting : callable, optional
+
     Raises
     ------
     BusyError
@@ -145,6 +207,11 @@ def editing(h5ad: Path, waiting: Callable[[], object] = lambda: None) -> Iterato
 
 def save_session(path: Path, session: Session) -> Stamp | None:
     """Write a session, so that a reader sees either the old or the new one; to be called while `editing`.
+
+    Parameters
+    ----------
+    path : Path
+    session : Session
 
     Returns
     -------

@@ -14,7 +14,7 @@ from tissuumaps_sic.slidefile.errors import WrongUseError
 
 log = logging.getLogger(__name__)
 
-HELP = "a slide as one file for a reader elsewhere, who opens it by `open`"
+HELP = "pack a slide into one file for a reader elsewhere, who opens it with `tissuumaps-sic open`"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -24,17 +24,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--mpp",
         type=read_positive,
         metavar="UM",
-        help="of the picture's pixels (default: 1; finer is larger)",
+        help="µm per pixel of the picture that goes along; finer makes a larger file (default: 1)",
     )
     parser.add_argument(
         "--session",
         metavar="NAME",
-        help='a session that goes along, "" the shared one (default: none, so that the reader sees nobody '
+        help='a session that goes along; "" is the shared one (default: none, so that the reader sees nobody '
         "else's seeds and labels)",
     )
-    parser.add_argument("--image", type=Path, metavar="SLIDE", help="default: as the project names it")
-    parser.add_argument("--no-image", action="store_true", help="the patches alone")
-    parser.add_argument("-o", "--output", type=Path, metavar="ZIP", help="default: <slide>.bundle.zip here")
+    parser.add_argument(
+        "--image",
+        type=Path,
+        metavar="SLIDE",
+        help="the slide's image (default: the one that the .tmap beside the h5ad names)",
+    )
+    parser.add_argument("--no-image", action="store_true", help="pack the patches alone, without a picture")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="ZIP",
+        help="the file to write (default: <slide>.bundle.zip in the present folder)",
+    )
     add_json(parser)
 
 
@@ -47,13 +58,16 @@ def run(options: argparse.Namespace) -> int:
 
     if options.no_image and (options.image or options.mpp):
         raise WrongUseError(
-            "--no-image: leaves out the image that --image and --mpp are of; give one of them"
+            "--no-image: leaves out the picture that --image and --mpp are about; give either it or those"
         )
     if options.session is not None:
         with as_wrong_use(SessionError):
             path = session_path(options.file, options.session)
         if not path.exists():
-            raise WrongUseError(f"--session {options.session!r}: there is no {path.name} beside the slide")
+            raise WrongUseError(
+                f"--session {options.session!r}: there is no {path.name} beside the slide; name a session "
+                "that is there, or leave --session out"
+            )
     target = options.output or Path(f"{options.file.stem}{ENDING}")
     given = pick_given(options, "mpp", "image", "session")
     with bar() as progress:
@@ -62,8 +76,8 @@ def run(options: argparse.Namespace) -> int:
         )
     if holds_labels(options.file):
         log.warning(
-            "%s: labels were written into it, which the reader gets too; bundle a copy without them where "
-            "the reader is to be blind",
+            "%s: has labels written into it, which the reader will see; if the reader is to judge without "
+            "them, bundle a copy of the file without labels",
             options.file.name,
         )
     if options.json:
@@ -72,6 +86,6 @@ def run(options: argparse.Namespace) -> int:
     else:
         size = target.stat().st_size
         image = f"a picture at {manifest.image_mpp:g} µm/px" if manifest.image_mpp else "no picture"
-        print(f"{target}: {size / 2**20:.1f} MB, with {image}; the reader opens it by")
+        print(f"{target}: {size / 2**20:.1f} MB, with {image}; the reader opens it with")
         print(f"  {shlex.join(['tissuumaps-sic', 'open', target.name])}")
     return 0

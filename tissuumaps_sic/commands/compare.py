@@ -17,16 +17,26 @@ if TYPE_CHECKING:
 
     from tissuumaps_sic.slides.slide import EmbeddedSlide
 
-HELP = "how far two sessions of a slide agree (Cohen's kappa), and where they do not"
+HELP = "tell how far two sessions of a slide agree (Cohen's kappa), and where they do not"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     add_file(parser)
     parser.add_argument(
-        "--sessions", nargs=2, required=True, metavar="NAME", help='two names; "" is the shared session'
+        "--sessions",
+        nargs=2,
+        required=True,
+        metavar="NAME",
+        help='the names of the two sessions; "" is the shared one',
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="CSV", help="the disputed patches")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="CSV",
+        help="write the patches on which they differ into this file",
+    )
     add_json(parser)
 
 

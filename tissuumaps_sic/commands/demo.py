@@ -10,15 +10,20 @@ from tissuumaps_sic.commands.serve import add_address, serve_folder
 
 log = logging.getLogger(__name__)
 
-HELP = "make, embed and serve a synthetic slide"
+HELP = "make and embed a synthetic slide, and open it in the browser"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("demo"), metavar="DIR", help="default: demo"
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("demo"),
+        metavar="DIR",
+        help="the folder that its files go into (default: demo)",
     )
-    parser.add_argument("--no-serve", action="store_true", help="only make the files")
+    parser.add_argument("--no-serve", action="store_true", help="make the files, and do not open them")
     add_address(parser)
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tissuumaps_sic.commands.options import add_files, add_json
+from tissuumaps_sic.commands.options import add_files, add_json, is_single
 from tissuumaps_sic.slidefile.console import as_wrong_use, report_error
 from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HELP = "clicks, corrections and minutes of work, by slide, session and reader"
+HELP = "list clicks, corrections and minutes of work, by slide, session and reader"
 
 COLUMNS = (
     *("slide", "session", "reader", "clicks", "patches", "corrections", "minutes", "first", "last"),
@@ -35,27 +35,30 @@ _CURVE_NAMES = {"name": "class", "low": "f1_low", "high": "f1_high"}
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     add_files(parser)
-    parser.add_argument("-o", "--output", type=Path, metavar="CSV", help="a table (default: print it)")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="CSV", help="write the table into this file (default: print it)"
+    )
     parser.add_argument(
         "--curve",
         type=Path,
         metavar="FILE",
-        help="how good the labels were after how many clicks, by the answers of each session's check or by "
-        "--truth: a table (.csv) or a picture (.png, .svg, .pdf)",
+        help="write F1 after each click, by the answers of each session's check or by --truth, as a table "
+        "(.csv) or a picture (.png, .svg, .pdf)",
     )
     parser.add_argument(
         "--truth",
         type=Path,
         metavar="PATH",
-        help="a mask (.png, .tif), QuPath's GeoJSON or ASAP's XML, or a folder that holds <slide>_mask.png, "
-        "<slide>.geojson, <slide>.xml ...; with --class",
+        help="the ground truth, for --curve: a mask (.png, .tif), QuPath's GeoJSON or ASAP's XML, or a "
+        "folder that holds <slide>_mask.png, <slide>.geojson, <slide>.xml ...; needs --class",
     )
     parser.add_argument(
         "--class",
         dest="classes",
         action="append",
         metavar="NAME=VALUE[,VALUE]",
-        help="a class of the sessions and its values in the truth; repeat it for each (* is all others)",
+        help="a class of the sessions and its values in the truth (* is all other values); repeat it for "
+        "each class",
     )
     add_json(parser)
 
@@ -67,7 +70,10 @@ def run(options: argparse.Namespace) -> int:
     if (options.truth is None) != (options.classes is None) or (options.truth and not options.curve):
         raise WrongUseError("--truth, --class NAME=VALUE and --curve belong together; give all three")
     if options.curve and options.curve.suffix.lower() not in (".csv", *PICTURES):
-        raise WrongUseError(f"--curve {options.curve}: must end in .csv, {', '.join(PICTURES)}")
+        raise WrongUseError(
+            f"--curve {options.curve}: is neither a table nor a picture; end it in .csv, "
+            f"{', '.join(PICTURES)}"
+        )
     classes = _parse_classes(options.classes)
     files = list(find_h5ads(options.files))
     rows: list[dict[str, Any]] = []
@@ -79,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
             if options.curve:
                 curve += _follow(path, options.truth, classes)
         except (SicError, OSError) as error:
-            if len(files) == 1:
+            if is_single(files):
                 raise
             report_error(error)
             failed = True
@@ -145,7 +151,11 @@ def _follow(path: Path, truth: Path | None, classes: TruthClasses | None) -> Ite
 
 def _keep_curve(curve: list[dict[str, Any]], target: Path) -> None:
     if not curve:
-        log.warning("%s is not written: no session has a check with answers enough (or give --truth)", target)
+        log.warning(
+            "%s: not written, since no session has a check with enough answers; answer a check (C in the "
+            "viewer), or give --truth",
+            target,
+        )
     elif target.suffix.lower() == ".csv":
         _write(curve, tuple(curve[0]), target)
     else:

@@ -18,55 +18,78 @@ from tissuumaps_sic.slidefile.pool import count_processors
 
 log = logging.getLogger(__name__)
 
-HELP = "measure labels from simulated seeds against ground truth"
+HELP = "compare labels from simulated seeds with a ground truth"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser; what none is given of is as `evaluate` has it."""
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="h5ad of each slide and encoder")
+    parser.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help="the h5ad of each slide, with each encoder"
+    )
     _add_truth(parser)
     parser.add_argument(
         "--embedding",
         dest="embeddings",
         nargs="+",
         metavar="NAME",
-        help="which embeddings of each FILE, each as an encoder of its own: X, NAME of obsm['X_NAME'], or "
-        "all (default: X)",
+        help="which embeddings of each FILE to compare, each as an encoder of its own: X, NAME of "
+        "obsm['X_NAME'], or all (default: X)",
     )
-    parser.add_argument("--methods", type=_names, help="comma-separated (default: sic,refine)")
+    parser.add_argument(
+        "--methods",
+        type=_names,
+        metavar="NAME[,NAME]",
+        help="methods to label with (default: sic,refine)",
+    )
     parser.add_argument(
         "--seeds",
         dest="seeds_per_class",
         type=_numbers,
         metavar="N[,N]",
-        help="per class (default: 1,3,5,10)",
+        help="how many seeds to draw in each class (default: 1,3,5,10)",
     )
-    parser.add_argument("--repeats", type=read_count, metavar="N", help="draws of seeds (default: 5)")
     parser.add_argument(
-        "--clicks", type=read_whole, metavar="N", help="of a simulated annotator; 0 for none (default: 20)"
+        "--repeats", type=read_count, metavar="N", help="how often to draw each number of seeds (default: 5)"
+    )
+    parser.add_argument(
+        "--clicks",
+        type=read_whole,
+        metavar="N",
+        help="clicks of a simulated annotator; 0 for no annotator (default: 20)",
     )
     parser.add_argument(
         "--strategies",
         type=_names,
-        help="of the annotator: largest-error, random, suggest, border; without a first seed cold, as the "
-        "viewer suggests, and cold-random (default: largest-error,random)",
+        metavar="NAME[,NAME]",
+        help="how the annotator chooses: largest-error, random, suggest, border, or without a first seed "
+        "cold, as the viewer suggests, and cold-random (default: largest-error,random)",
     )
     parser.add_argument(
         "--slide-size",
         type=_numbers,
         metavar="WIDTH,HEIGHT",
-        help="level-0 pixels, where the h5ad does not tell",
+        help="size of the slide in level-0 pixels, where the h5ad does not say it",
     )
     parser.add_argument(
         "--no-pixels",
         dest="pixels",
         action="store_false",
         default=None,
-        help="compare patches alone, and not borders finer than a patch",
+        help="compare the labels of patches alone, and not borders finer than a patch",
     )
-    parser.add_argument("--random-state", type=read_whole, metavar="N", help="default: 0")
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("evaluation"), metavar="DIR", help="default: evaluation"
+        "--random-state",
+        type=read_whole,
+        metavar="N",
+        help="another number draws other seeds (default: 0)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("evaluation"),
+        metavar="DIR",
+        help="the folder that tables and figures go into (default: evaluation)",
     )
     add_processes(parser)
     add_overwrite(parser)
@@ -80,20 +103,22 @@ def _add_truth(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="PATH",
-        help="a mask (.png, .tif), QuPath's GeoJSON or ASAP's XML for each FILE, or one folder that holds "
-        "<slide>_mask.png, <slide>.geojson, <slide>.xml ...",
+        help="the ground truth: a mask (.png, .tif), QuPath's GeoJSON or ASAP's XML for each FILE, or one "
+        "folder that holds <slide>_mask.png, <slide>.geojson, <slide>.xml ...",
     )
     of = parser.add_mutually_exclusive_group(required=True)
     of.add_argument(
-        "--positive", metavar="VALUE[,VALUE]", help="values of the positive class; all else is class 0"
+        "--positive",
+        metavar="VALUE[,VALUE]",
+        help="values of the positive class in the truth; all others are the other class",
     )
     of.add_argument(
         "--class",
         dest="classes",
         action="append",
         metavar="NAME=VALUE[,VALUE]",
-        help="a class and its values; repeat it for class 0, 1, ... (* is all other values; without it they "
-        "are not counted)",
+        help="a class and its values in the truth; repeat it for each class, of two the positive one last (* "
+        "is all other values, which are not counted unless a class has it)",
     )
 
 
@@ -102,7 +127,12 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in text.split(","))
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} cannot be; give whole numbers with commas between them, such as 1,3"
+        ) from error
 
 
 def run(options: argparse.Namespace) -> int:
@@ -114,7 +144,7 @@ def run(options: argparse.Namespace) -> int:
     from tissuumaps_sic.truth.classes import TruthClasses, TruthError
 
     if options.slide_size and len(options.slide_size) != 2:
-        raise WrongUseError("--slide-size: give WIDTH,HEIGHT")
+        raise WrongUseError("--slide-size: takes two numbers; give WIDTH,HEIGHT in level-0 pixels")
     with as_wrong_use(EvaluationError, TruthError):
         pairs = pair_up(options.files, options.truth)
         classes = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tissuumaps_sic.commands.options import FORMATS, add_files, add_json, pick_given
+from tissuumaps_sic.commands.options import FORMATS, NO_SESSION, add_files, add_json, is_single, pick_given
 from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked, make_absolute
 from tissuumaps_sic.slidefile.batch_command import (
     CLUSTERING,
@@ -31,7 +31,7 @@ from tissuumaps_sic.slidefile.machines.options import add_overwrite, add_process
 if TYPE_CHECKING:
     from tissuumaps_sic.export.training import TrainingSet
 
-HELP = "write the labels of sessions to files"
+HELP = "write the labels of sessions into files for other programs"
 
 # Options that only some formats know, and those of pictures of patches, by what `write_patches` calls them.
 _OF_FORMATS = ("simplify", "blocks", "mpp", "downsample", "image", "codes", "embeddings", "replace")
@@ -46,19 +46,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=FORMATS,
-        help="a row a patch (csv, parquet); regions for QuPath (geojson), geopandas (geoparquet), ASAP or "
-        "the Digital Slide Archive (dsa); DICOM annotations; a label mask (pyramidal TIFF); a SpatialData "
-        "store; into the slide's store of LazySlide (-o STORE); a TissUUmaps project that needs no plugin; a "
-        "one-page report; the h5ad with the labels (default: csv)",
+        help="what to write: a row a patch (csv, parquet); regions for QuPath (geojson), geopandas "
+        "(geoparquet), ASAP or the Digital Slide Archive (dsa); DICOM annotations; a label mask (pyramidal "
+        "TIFF); a SpatialData store; the slide's own LazySlide store (-o STORE); a TissUUmaps project that "
+        "needs no plugin (tmap); a one-page report (html, pdf); the h5ad with the labels (default: csv)",
     )
     parser.add_argument(
         "--patches",
         nargs="+",
         metavar="CLASS",
-        help="instead: pictures of the patches of these classes, to train on (give it after FILE)",
+        help="in place of a format: pictures of the patches of these classes, to train on (give it after "
+        "FILE)",
     )
     parser.add_argument(
-        "--session", type=Path, metavar="JSON", help="default: <slide>.sic.json beside the h5ad"
+        "--session",
+        type=Path,
+        metavar="JSON",
+        help="the file of the session (default: <slide>.sic.json beside the h5ad)",
     )
     _add_of_formats(parser)
     _add_of_patches(parser)
@@ -67,8 +71,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="OUT",
-        help="a file, or of several slides a folder (default: <slide>.labels.<format>, .mask.tif or "
-        ".report.<format> here); of patches always a folder (default: patches)",
+        help="the file to write, or for several slides the folder (default: <slide>.labels.<format>, "
+        ".mask.tif or .report.<format> in the present folder); for --patches always a folder (default: "
+        "patches, or training for a training set)",
     )
     add_processes(parser)
     add_overwrite(parser)
@@ -80,90 +85,101 @@ def _add_of_formats(parser: argparse.ArgumentParser) -> None:
         "--simplify",
         type=read_not_negative,
         metavar="UM",
-        help="how far the borders of regions may move to have fewer corners (default: 0)",
+        help="how far, in µm, the borders of regions may move to have fewer corners (default: 0)",
     )
     parser.add_argument(
         "--blocks",
         action="store_true",
         default=None,
-        help="regions, masks and reports by whole patches, glass and all, in place of their cells",
+        help="draw regions, masks and reports as the squares of whole patches, glass and all, and not by "
+        "cells",
     )
     resolution = parser.add_mutually_exclusive_group()
     resolution.add_argument(
         "--mpp",
         type=read_positive,
         metavar="UM",
-        help="of a mask's pixels (default: an eighth of the distance between patches; 8 where they are 256 "
-        "px at 0.5 and overlap by half)",
+        help="µm per pixel of a mask (default: an eighth of the distance between patches, which is 8 for "
+        "patches of 256 px at 0.5 µm/px that overlap by half)",
     )
     resolution.add_argument(
         "--downsample",
         type=read_positive,
         metavar="N",
-        help="slide pixels per pixel of a mask, where the file does not tell its µm per pixel",
+        help="in place of --mpp: level-0 pixels per pixel of a mask, for a file that does not say its µm per "
+        "pixel",
     )
     parser.add_argument(
         "--image",
         type=Path,
         metavar="SLIDE",
-        help="the slide, for patches, reports and DICOM, where it is not beside the h5ad",
+        help="the slide's image, for patches, reports and DICOM, if it is not beside the h5ad",
     )
     parser.add_argument(
         "--codes",
         type=Path,
         metavar="CSV",
-        help="of DICOM: codes of classes; columns class, category_scheme, category_value, category_meaning, "
-        "type_scheme, type_value, type_meaning",
+        help="for DICOM: a table of codes for your classes, with the columns class, category_scheme, "
+        "category_value, category_meaning, type_scheme, type_value, type_meaning",
     )
     parser.add_argument(
-        "--embeddings", action="store_true", default=None, help="of a store: with what was clustered"
+        "--embeddings", action="store_true", default=None, help="for stores: write the embeddings, too"
     )
     parser.add_argument(
         "--replace",
         action="store_true",
         default=None,
-        help="replace a store, or in LazySlide's what has our names, that was not exported from here",
+        help="for stores: replace one that this program did not write; in a LazySlide store, replace "
+        "elements of the same names",
     )
 
 
 def _add_of_patches(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--min-score", type=read_share, metavar="SCORE", help="of patches: the least, 0 to 1 (default: 0)"
+        "--min-score",
+        type=read_share,
+        metavar="SCORE",
+        help="for --patches: leave out patches with a lower score, 0 to 1 (default: 0)",
     )
     parser.add_argument(
         "--most",
         type=read_count,
         metavar="N",
-        help="of patches: how many of each class, those with the highest scores (default: all)",
+        help="for --patches: no more than N of each class, those with the highest scores (default: all)",
     )
-    parser.add_argument("--patch-format", choices=("png", "jpg"), help="of patches (default: png)")
+    parser.add_argument(
+        "--patch-format", choices=("png", "jpg"), help="for --patches: format of the pictures (default: png)"
+    )
     parser.add_argument(
         "--split",
         type=read_share,
         nargs=3,
         metavar=("TRAIN", "VAL", "TEST"),
-        help="of patches: one training set of all slides, which fall to its parts by their names, in these "
-        "shares",
+        help="for --patches: make one training set of all slides, whose parts have these shares of the "
+        "slides; a slide's name decides its part",
     )
     parser.add_argument(
-        "--split-seed", type=int, metavar="N", help="of --split: another one splits otherwise (default: 0)"
+        "--split-seed",
+        type=int,
+        metavar="N",
+        help="for --split: another number splits the slides in another way (default: 0)",
     )
     parser.add_argument(
         "--shards",
         type=read_positive,
         metavar="MB",
-        help="of patches: the training set as shards for WebDataset of so many MB at most, not as folders "
-        "of pictures (--split is then 0.7 0.15 0.15 by default)",
+        help="for --patches: write the training set as WebDataset shards of at most MB megabytes, and not as "
+        "folders of pictures (--split is then 0.7 0.15 0.15 unless given)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """Export the slides; one that fails is named, and the others are done."""
-    one = len(options.files) == 1 and not options.files[0].is_dir()
+    files = list(find_h5ads(options.files))
+    one = is_single(files)
     for option in ("session", "image"):
         if getattr(options, option) and not one:
-            raise WrongUseError(f"--{option}: is of one slide; name that slide alone")
-    files = list(find_h5ads(options.files))
+            raise WrongUseError(f"--{option}: belongs to one slide; name that slide alone")
     exporter = _choose_exporter(options)
     prepare_processes([path for path, _ in files], options, *exporter.modules)
     items = [exporter.plan(path, options.output, one=one, in_folder=in_folder) for path, in_folder in files]
@@ -193,7 +209,7 @@ def _choose_exporter(options: argparse.Namespace) -> _Exporter:
     from tissuumaps_sic.export.formats import FORMATS
 
     if options.patches and options.format:
-        raise WrongUseError("--patches: is no --format; give one of them at a time")
+        raise WrongUseError("--patches: stands in place of --format; give one of the two at a time")
     if not options.patches:
         format_ = FORMATS[options.format or "csv"]
         _refuse_others(options, format_.options, f"--format {format_.name}")
@@ -206,8 +222,8 @@ def _choose_exporter(options: argparse.Namespace) -> _Exporter:
     _refuse_others(options, (*_OF_PATCHES, *_OF_SETS), "--patches")
     if options.overwrite:
         raise WrongUseError(
-            "--overwrite: a training set replaces the slides whose labels have changed; to make all of it "
-            "anew, give another -o"
+            "--overwrite: is not needed, since a training set replaces the slides whose labels have changed; "
+            "to make all of it anew, give another -o"
         )
     image = {"image": given.pop("image")} if "image" in given else {}
     training = _choose_set(options, given)
@@ -253,7 +269,7 @@ def _tell(outcome: Outcome) -> Iterator[str]:
 def _refuse_others(options: argparse.Namespace, known: Sequence[str], what: str) -> None:
     for option in dict.fromkeys([*_OF_FORMATS, *_OF_PATCHES, *_OF_SETS]):
         if option not in known and getattr(options, option) is not None:
-            raise WrongUseError(f"--{option.replace('_', '-')}: has no use with {what}")
+            raise WrongUseError(f"--{option.replace('_', '-')}: has no effect with {what}; leave it out")
 
 
 @dataclass(frozen=True)
@@ -311,7 +327,7 @@ class _Exporter:
 
     def __call__(self, item: BatchItem) -> Worked | LeftOut:
         if item.in_folder and not item.inputs[1].exists():
-            return LeftOut("has no session yet")
+            return LeftOut(NO_SESSION)
         written = self._write(item.path, item.outputs[0])
         return Worked({"slide": item.path.stem, "output": str(written)}, outputs=(written,))
 

@@ -8,12 +8,17 @@ from pathlib import Path
 
 from tissuumaps_sic.slidefile.errors import WrongUseError
 
-HELP = "add the plugin to your own TissUUmaps"
+HELP = "add the plugin to a TissUUmaps of your own"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
-    parser.add_argument("--to", type=Path, metavar="DIR", help="default: ~/.tissuumaps/plugins")
+    parser.add_argument(
+        "--to",
+        type=Path,
+        metavar="DIR",
+        help="the folder of TissUUmaps' plugins (default: ~/.tissuumaps/plugins)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,4 +38,6 @@ def _home() -> Path:
     try:
         return Path.home()
     except RuntimeError as error:
-        raise WrongUseError("--to: this user has no home folder; name the folder of the plugins") from error
+        raise WrongUseError(
+            "--to: you have no home folder; name the folder of TissUUmaps' plugins"
+        ) from error

@@ -8,17 +8,21 @@ from tissuumaps_sic.commands.options import add_file
 from tissuumaps_sic.slidefile.console import as_wrong_use
 from tissuumaps_sic.slidefile.errors import WrongUseError
 
-HELP = "a new session of the seeds that no reader of a slide disputes"
+HELP = "make a new session of the seeds that no reader of a slide disputes"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     add_file(parser)
     parser.add_argument(
-        "--sessions", nargs="+", required=True, metavar="NAME", help='two or more; "" is the shared session'
+        "--sessions",
+        nargs="+",
+        required=True,
+        metavar="NAME",
+        help='the names of two or more sessions; "" is the shared one',
     )
     parser.add_argument(
-        "--into", default="consensus", metavar="NAME", help="of the new session (default: consensus)"
+        "--into", default="consensus", metavar="NAME", help="name of the new session (default: consensus)"
     )
 
 
@@ -34,15 +38,15 @@ def run(options: argparse.Namespace) -> int:
         target = session_path(options.file, options.into)
         paths = {name: session_path(options.file, name) for name in options.sessions}
     if len(paths) < 2:
-        raise WrongUseError("--sessions: a consensus is of two sessions or more; name another one")
+        raise WrongUseError("--sessions: a consensus needs two sessions or more; name another one")
     with editing(options.file):
         if target.exists():
-            raise WrongUseError(f"{target}: is there already; give another --into, or move it away")
+            raise WrongUseError(f"{target}: is there already; give another name with --into, or move it away")
         merged, disputed = consensus({name: load_session(path, slide) for name, path in paths.items()})
         save_session(target, merged)
     print(
-        f"{target}: {len(merged.seeds)} seeds; {len(disputed)} more lie where another reader's seeds or "
-        "labels differ, and are left out; open the session in the viewer to decide them"
+        f"{target}: {len(merged.seeds)} seeds; {len(disputed)} left out, where another reader's seeds or "
+        "labels differ; open the session in the viewer to decide these"
     )
     for patch in disputed:
         print(f"  {patch}")

@@ -11,22 +11,27 @@ from tissuumaps_sic.slidefile.errors import WrongUseError
 
 log = logging.getLogger(__name__)
 
-HELP = "embed your own slides, or unpack a bundle of one, and serve them"
+HELP = "embed slides of yours, or unpack a bundle, and open them in the browser"
 _FOLDER = Path("annotations")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser; those that it does not know are `embedder embed`'s."""
-    parser.epilog = "Further options are those of `embedder embed`, for example --slide-mpp 0.25."
+    parser.epilog = "All options of `embedder embed` are taken as well, for example --slide-mpp 0.25."
     parser.add_argument(
-        "slides", type=Path, nargs="+", metavar="SLIDE", help="a slide, or a bundle (`tissuumaps-sic bundle`)"
+        "slides",
+        type=Path,
+        nargs="+",
+        metavar="SLIDE",
+        help="the file of a slide, or one bundle that `tissuumaps-sic bundle` made",
     )
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
         metavar="DIR",
-        help=f"default: {_FOLDER}; of a bundle a folder of its name beside it",
+        help=f"the folder that the files go into (default: {_FOLDER}; for a bundle, a folder of its name "
+        "beside it)",
     )
     add_address(parser)
     parser.set_defaults(takes_rest=True)
@@ -47,14 +52,12 @@ def _open_bundle(options: argparse.Namespace) -> int:
 
     if len(options.slides) > 1 or options.rest:
         what = options.rest[0] if options.rest else options.slides[1]
-        raise WrongUseError(
-            f"{what}: a bundle is opened by itself, with no further slide or option of `embed`"
-        )
+        raise WrongUseError(f"{what}: cannot be given with a bundle, which is opened by itself; leave it out")
     (bundle,) = options.slides
     with bar() as progress:
         unpacked = unpack_bundle(bundle, options.output or name_folder(bundle), progress=progress)
     for name in unpacked.kept:
-        log.info("%s: is there already and stays as it is; the bundle's own is left in it", name)
+        log.info("%s: is there already and is kept; the bundle's own was not unpacked", name)
     return serve_folder(unpacked.folder, options, first=unpacked.slide)
 
 
@@ -67,5 +70,5 @@ def _embed(options: argparse.Namespace) -> int:
     except EmbedError as error:
         if len(options.slides) == 1:
             raise
-        log.error("%s; the others are served", error)  # noqa: TRY400 -- a message for a person
+        log.error("%s; the others are opened", error)  # noqa: TRY400 -- a message for a person
     return serve_folder(folder, options, first=options.slides[0].stem)

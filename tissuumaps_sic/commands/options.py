@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +27,40 @@ FORMATS = (
 )
 
 
+# Why a slide of a folder is left out by commands that are about sessions.
+NO_SESSION = "has no session yet"
+
+
 def add_files(parser: argparse.ArgumentParser) -> None:
     """Add the slides that a command goes over."""
     parser.add_argument(
-        "files", type=Path, nargs="+", metavar="FILE", help="h5ad of a slide, or a folder of them"
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="the h5ad of an embedded slide, or a folder of such files",
     )
 
 
 def add_file(parser: argparse.ArgumentParser) -> None:
     """Add the one slide that a command is of."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="h5ad of the slide")
+    parser.add_argument("file", type=Path, metavar="FILE", help="the h5ad of the slide")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add the report for machines."""
-    parser.add_argument("--json", action="store_true", help="print a report for machines")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON, for other programs")
+
+
+def is_single(files: Sequence[tuple[Path, bool]]) -> bool:
+    """Tell whether a command was given one slide and no folder: what `-o` names is then a file.
+
+    Parameters
+    ----------
+    files : sequence of (Path, bool)
+        What `batch_command.find_h5ads` yields.
+    """
+    return len(files) == 1 and not files[0][1]
 
 
 def pick_given(options: argparse.Namespace, *names: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from tissuumaps_sic.commands.options import add_file, add_json
 if TYPE_CHECKING:
     from tissuumaps_sic.annotation.receiving import Received
 
-HELP = "take home the session of a reader who had a bundle, merged by its name"
+HELP = "take in the session that a reader of a bundle sends back"
 _SHOWN = 20
 
 
@@ -26,13 +26,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="SESSION",
-        help="what came: a session (.sic.json), or a zip or a folder with some",
+        help="what was sent: a session (.sic.json), or a zip or a folder that holds some",
     )
     parser.add_argument(
         "--as",
         dest="name",
         metavar="NAME",
-        help="what the session is called here (default: as there; one without a name as its reader)",
+        help="name of the session here, where one of that name is merged with it (default: its name there, "
+        "or that of its reader)",
     )
     add_json(parser)
 
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from tissuumaps_sic.slides.slide import open_slide_file
 
     if options.name is not None and len(options.sent) > 1:
-        raise WrongUseError("--as: is the name of one session; give one file at a time")
+        raise WrongUseError("--as: names one session; give one file at a time")
     slide = open_slide_file(options.file)
     received = [each for sent in options.sent for each in receive_sessions(slide, sent, name=options.name)]
     if options.json:
@@ -59,16 +60,18 @@ def run(options: argparse.Namespace) -> int:
 def _tell(each: Received) -> Iterator[str]:
     """Yield the lines that tell people what became of a session."""
     yield {
-        "new": f"{each.path}: is new, with {each.n_seeds} seeds",
-        "went on": f"{each.path}: went on, with {each.n_seeds} seeds more",
-        "known": f"{each.path}: has all of it already",
-        "merged": f"{each.path}: both went on; {each.n_seeds} seeds were added, which one can undo",
+        "new": f"{each.path}: new, with {each.n_seeds} seeds",
+        "went on": f"{each.path}: continued there, with {each.n_seeds} more seeds",
+        "known": f"{each.path}: nothing new in what was sent",
+        "merged": f"{each.path}: changed here and there; {each.n_seeds} seeds were added, which can be "
+        "undone",
     }[each.how]
     if each.kept is not None:
-        whose = "was here" if each.how == "went on" else "came"
-        yield f"  {each.kept}: the one that {whose}, whole; compare the two in the viewer"
+        whose = "was here" if each.how == "went on" else "was sent"
+        yield f"  {each.kept}: the session that {whose}, as it was; compare the two in the viewer"
     if each.conflicts:
-        yield f"  {len(each.conflicts)} patches have two classes; those that were here stay:"
+        yield f"  {len(each.conflicts)} patches have another class there; they keep the one that they have "
+        "here:"
     for conflict in each.conflicts[:_SHOWN]:
         yield f"    {conflict.patch}: {conflict.here} here, {conflict.there} there"
     if len(each.conflicts) > _SHOWN:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tissuumaps_sic.commands.options import FORMATS, add_files, add_json, pick_given
+from tissuumaps_sic.commands.options import FORMATS, NO_SESSION, add_files, add_json, is_single, pick_given
 from tissuumaps_sic.labelling.methods import METHODS, Method
 from tissuumaps_sic.labelling.progress import Progress, bar
 from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked, make_absolute
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tissuumaps_sic.annotation.seeds import SeedReading
     from tissuumaps_sic.commands.batch import Labelling, LenderFiles
 
-HELP = "label slides from seeds, without the viewer"
+HELP = "label slides from seeds, without the browser"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -40,15 +40,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--session",
         default="",
         metavar="NAME",
-        help="which session beside the slide (default: the shared one)",
+        help="name of the session beside the slide (default: the shared one, without a name)",
     )
     parser.add_argument(
         "--from",
         dest="source",
         type=Path,
         metavar="H5AD",
-        help="the slide that the seeds were made on, where that is another one; in a folder it labels the "
-        "slides that have no seeds of every class",
+        help="another slide, whose seeds label FILE; in a folder they label the slides that lack seeds of a "
+        "class",
     )
     _add_choices(parser)
     add_processes(parser)
@@ -60,29 +60,32 @@ def _add_seeds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds",
         type=Path,
-        help="a session (.json); a CSV with the columns patch,class or x,y,class; drawings of QuPath "
-        "(.geojson), ASAP or ImageScope (.xml) or NDP.view (.ndpa); a mask (.png, .tif); or a folder with a "
-        "file for each slide, named like it (default: the session beside the slide)",
+        help="the seeds: a session (.json); a CSV with the columns patch,class or x,y,class; drawings of "
+        "QuPath (.geojson), ASAP or ImageScope (.xml) or NDP.view (.ndpa); a mask (.png, .tif); or a folder "
+        "with a file for each slide, named like it (default: the session beside the slide)",
     )
-    parser.add_argument("--positive", metavar="CLASS", help="the positive one of two classes with names")
+    parser.add_argument(
+        "--positive", metavar="CLASS", help="which of two classes with names is the positive one"
+    )
     parser.add_argument(
         "--classes",
         type=Path,
         metavar="CSV",
-        help="a table with the columns from,to: what a class in the file of seeds becomes, or nothing to "
-        "leave it out",
+        help="a table with the columns from,to: a class in the file of seeds, and the class that it becomes; "
+        "an empty cell in to leaves it out",
     )
     parser.add_argument(
         "--inside",
         type=read_within(float, lambda number: 0 < number <= 1, "a number above 0, up to 1"),
         metavar="SHARE",
-        help="from which share of a patch on a drawing makes it a seed (default: 0.5)",
+        help="a patch becomes a seed if at least this share of it lies in a drawing (default: 0.5)",
     )
     parser.add_argument(
         "--from-bounds",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="whether drawings count from the corner of the scanned part (default: QuPath's do)",
+        help="whether the coordinates of drawings count from the corner of the scanned part (default: only "
+        "QuPath's do)",
     )
 
 
@@ -92,17 +95,19 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="OUT",
-        help="a .csv, .h5ad, .geojson, .tif (mask), .tmap, .html or .pdf, or of several slides a folder "
-        "(default: <slide>.labels.csv here)",
+        help="the file to write: a .csv, .h5ad, .geojson, .tif (mask), .tmap, .html or .pdf, or for several "
+        "slides the folder (default: <slide>.labels.csv in the present folder)",
     )
     parser.add_argument(
-        "--format", choices=FORMATS, help="as for `export` (default: by the ending of OUT, else csv)"
+        "--format",
+        choices=FORMATS,
+        help="what to write, as for `tissuumaps-sic export` (default: by the ending of OUT, else csv)",
     )
     parser.add_argument(
         "--save",
         action="store_true",
-        help="keep the labels in the session beside the slide too, where the viewer finds them; without -o "
-        "and --format only there",
+        help="keep the labels in the session beside the slide, where the viewer finds them; a file is then "
+        "written only with -o or --format",
     )
 
 
@@ -110,7 +115,8 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         choices=METHODS,
-        help="as published, or refined (default: that of the session's last run, else refine)",
+        help="the algorithm as published (sic), or the refined one (default: that of the session's last run, "
+        "else refine)",
     )
     parser.add_argument(
         "--embedding",
@@ -122,15 +128,15 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
         "--border",
         type=read_share,
         metavar="SCORE",
-        help="from which score on a patch is of the positive class, 0 to 1 (default: that of the session's "
-        "last run, else where it is the highest)",
+        help="the score, 0 to 1, from which a patch belongs to the positive class (default: that of the "
+        "session's last run, else where the score is the highest)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """Label the slides; of several, one that fails is named, and the others are done."""
     files = list(find_h5ads(options.files))
-    one = len(files) == 1 and not files[0][1]
+    one = is_single(files)
     _check(options, one=one)
     paths = [path for path, _ in files]
     format_ = _format(options, one=one)
@@ -195,19 +201,24 @@ def _find_lender(options: argparse.Namespace) -> LenderFiles | None:
 def _check(options: argparse.Namespace, *, one: bool) -> None:
     """Refuse what cannot be meant together; `one` is whether one slide was named, and no folder."""
     if options.source and options.method == "sic":
-        raise WrongUseError("--from: seeds of another slide need --method refine")
+        raise WrongUseError(
+            "--from: seeds of another slide need --method refine; give that, or leave --method out"
+        )
     is_folder = options.seeds is not None and options.seeds.is_dir()
     if options.seeds and not options.source and not one and not is_folder:
         raise WrongUseError(
-            "--seeds: are of one slide; name that slide alone, give it as --from, or give a folder with a "
-            "file for each slide"
+            "--seeds: one file holds the seeds of one slide; name that slide alone, give it with --from, or "
+            "give a folder with a file for each slide"
         )
     if options.source and is_folder:
-        raise WrongUseError("--seeds: is a folder, and --from names one slide; give its file")
+        raise WrongUseError(
+            "--seeds: is a folder, but --from names one slide; give the file of that slide's seeds"
+        )
     for option in ("positive", "classes", "inside", "from_bounds"):
         if getattr(options, option) is not None and not options.seeds:
             raise WrongUseError(
-                f"--{option.replace('_', '-')}: is of a file of seeds; give that too (--seeds)"
+                f"--{option.replace('_', '-')}: says how a file of seeds is read; give the file, too "
+                "(--seeds)"
             )
 
 
@@ -225,7 +236,7 @@ def _format(options: argparse.Namespace, *, one: bool) -> str:
         if row.suffix and options.output.name.endswith(f".{row.suffix}"):
             return name
     known = ", ".join(row.suffix for row in FORMATS.values() if row.suffix)
-    raise WrongUseError(f"{options.output}: the ending must be one of {known}")
+    raise WrongUseError(f"{options.output}: its ending names no format; end it in {known}, or give --format")
 
 
 def _output(path: Path, options: argparse.Namespace, format_: str, *, one: bool) -> Path | None:
@@ -300,8 +311,9 @@ class _Labeller:
         if self.seeds is not None and seeds is None:
             if not item.in_folder:
                 raise SessionError(
-                    f"{self.seeds}: holds no seeds of {item.path.stem}; call them {item.path.stem}.geojson, "
-                    f"{item.path.stem}.xml, {item.path.stem}.csv, or name the file itself"
+                    f"{self.seeds}: holds no seeds of {item.path.stem}; call their file "
+                    f"{item.path.stem}.geojson, {item.path.stem}.xml or {item.path.stem}.csv, or name it "
+                    "yourself"
                 )
             return LeftOut(f"has no seeds in {self.seeds.name}")
         outcome = (
@@ -319,7 +331,7 @@ class _Labeller:
             )
         )
         if outcome is None:
-            return LeftOut("has no session yet")
+            return LeftOut(NO_SESSION)
         output = item.outputs[0] if len(item.outputs) > self.save else None
         if output is not None:
             output.parent.mkdir(parents=True, exist_ok=True)
@@ -354,4 +366,4 @@ def _tell(outcome: Outcome) -> Iterator[str]:
     yield f"{report['output'] or report['session']}: {counts}"
     if "unlike" in report:
         total = sum(report["labels"].values())
-        yield f"{report['unlike']} of {total} patches are unlike any seed; look at them first"
+        yield f"{report['unlike']} of {total} patches are unlike any seed, so their labels are guesses"

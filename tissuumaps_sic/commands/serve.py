@@ -10,21 +10,25 @@ from pathlib import Path
 
 from tissuumaps_sic.commands.options import pick_given
 
-HELP = "serve a folder of embedded slides in TissUUmaps"
+HELP = "serve a folder of embedded slides, to annotate them in the browser"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of h5ads that is shown")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of embedded slides (h5ad)")
     add_address(parser)
 
 
 def add_address(parser: argparse.ArgumentParser) -> None:
     """Add where, and to whom, a folder is served."""
-    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=_port, help="0 takes any free one (default: 5100)")
     parser.add_argument(
-        "--public", action="store_true", help="let other machines in although DIR has no auth file"
+        "--host", help="the address to listen on; 0.0.0.0 lets other machines in (default: 127.0.0.1)"
+    )
+    parser.add_argument("--port", type=_port, help="the port; 0 takes any free one (default: 5100)")
+    parser.add_argument(
+        "--public",
+        action="store_true",
+        help="let other machines in without a password, if the folder has no file auth",
     )
     parser.add_argument(
         "--allowed-host",
@@ -32,13 +36,13 @@ def add_address(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="names",
         metavar="NAME",
-        help="a further name that browsers know this server by, such as a proxy's; repeat it for more",
+        help="another name by which browsers know this server, such as a proxy's; repeat it for more",
     )
     parser.add_argument(
         "--sub-path",
         default="",
         metavar="/PATH",
-        help="the path below which a proxy shows this server, where it leaves it in addresses",
+        help="the path below which a proxy shows this server, if the proxy leaves it in the addresses",
     )
     parser.add_argument(
         "--behind-proxy",
@@ -46,15 +50,18 @@ def add_address(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="proxies",
         metavar="ADDRESS",
-        help="a reverse proxy whose X-Forwarded-* headers are believed, such as 127.0.0.1",
+        help="the address of a reverse proxy whose X-Forwarded-* headers are believed, such as 127.0.0.1; "
+        "repeat it for more",
     )
-    parser.add_argument("--read-only", action="store_true", help="take no seeds, labels or projects")
+    parser.add_argument(
+        "--read-only", action="store_true", help="show the slides, and save no seeds, labels or projects"
+    )
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text} is no port; give 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text} is not a port; give 0 to 65535")
     return int(text)
 
 
@@ -74,7 +81,7 @@ def serve_folder(folder: Path, options: argparse.Namespace, *, first: str | None
             print(f"  {address}", flush=True)
         if len(addresses) > 1:
             base = "/".join(addresses[0].split("/")[:3]) + clean_path(options.sub_path)
-            print(f"All of them, with pictures: {base}/", flush=True)
+            print(f"All slides, with pictures: {base}/", flush=True)
 
     serve(
         folder,

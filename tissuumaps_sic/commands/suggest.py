@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HELP = "which patches of a slide to look at next, the first clicks included"
+HELP = "list the patches of a slide to look at next, or to begin with"
 _TYPICAL, _IN_DOUBT = "typical", "in doubt"
 # A row, and why it is to be looked at.
 _Reasoned = tuple[int, str]
@@ -30,36 +30,48 @@ _Reasoned = tuple[int, str]
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     add_file(parser)
-    parser.add_argument("-n", type=read_count, default=10, metavar="N", help="how many (default: 10)")
+    parser.add_argument(
+        "-n", type=read_count, default=10, metavar="N", help="how many patches to list (default: 10)"
+    )
     parser.add_argument(
         "--second-opinion",
         action="store_true",
-        help="where another kind of model, from the same seeds, says another class than the labels: errors "
-        "are more common there; N of each pair of classes",
+        help="list patches where another kind of model, from the same seeds, says another class than the "
+        "labels, N of each pair of classes: errors are more common there",
     )
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
         metavar="CSV",
-        help="where to write them (default: print them); with classes filled in, `run --seeds` reads it",
+        help="write the list into this file; with its column class filled in, `run --seeds` reads it "
+        "(default: print it)",
     )
     parser.add_argument(
         "--session",
         default="",
         metavar="NAME",
-        help="whose seeds beside the slide (default: those of the shared session, if there are any)",
+        help="name of the session whose seeds count (default: the shared one, without a name, if there is "
+        "one)",
     )
     parser.add_argument(
-        "--method", choices=METHODS, default=DEFAULT_METHOD, help=f"default: {DEFAULT_METHOD}"
+        "--method",
+        choices=METHODS,
+        default=DEFAULT_METHOD,
+        help="the method of the labels, as for `run` (default: %(default)s)",
     )
-    parser.add_argument("--embedding", metavar="NAME", help="X, or NAME of obsm['X_NAME'] (default: X)")
+    parser.add_argument(
+        "--embedding",
+        metavar="NAME",
+        help="which embedding of the file: X, or NAME of obsm['X_NAME'] (default: X)",
+    )
     parser.add_argument(
         "--without",
         action="append",
         default=[],
         metavar="PATCH",
-        help="a patch, by its name in obs, that is not to be told, such as one that was before; repeat it",
+        help="a patch to leave out, by its name in obs, such as one that was listed before; repeat it for "
+        "more",
     )
     add_json(parser)
 
@@ -97,7 +109,9 @@ def run(options: argparse.Namespace) -> int:
 def _rows_of(slide: EmbeddedSlide, patches: Sequence[str]) -> list[int]:
     unknown = [each for each in patches if each not in slide.index]
     if unknown:
-        raise WrongUseError(f"--without: {slide.path.name} has no patch named {unknown[0][:200]}")
+        raise WrongUseError(
+            f"--without: {slide.path.name} has no patch named {unknown[0][:200]}; give names of its obs"
+        )
     return [slide.index[each] for each in patches]
 
 
@@ -108,7 +122,7 @@ def _choose_next(slide: EmbeddedSlide, session: Session, n: int, asked: dict[str
     with bar() as progress:
         found = suggest_next(slide, session, n, progress=progress, **asked)
     if len(found.patches) < n:
-        log.warning("%s: there are no more than %d patches left", slide.name, len(found.patches))
+        log.warning("%s: only %d patches are left to suggest", slide.name, len(found.patches))
     why = _TYPICAL if found.is_cold else _IN_DOUBT
     return [(int(row), why) for row in found.patches]
 
@@ -122,7 +136,7 @@ def _choose_differing(
     with bar() as progress:
         pairs = ask_second_opinion(slide, session, n, progress=progress, **asked)
     if not pairs:
-        log.warning("%s: a second opinion says the same everywhere", slide.name)
+        log.warning("%s: the second opinion agrees with the labels everywhere", slide.name)
     names = [each.name for each in session.classes]
     return [
         (int(row), f"{names[rare]} or {names[common]}?")

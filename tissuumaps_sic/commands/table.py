@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 # A process takes seconds to begin, in which one reads so many slides.
 _FEWEST = 16
 
-HELP = "the slides of a folder as one table, and as a sheet of pictures"
+HELP = "sum up the slides of a folder in one table, and on a page of pictures"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -31,35 +31,40 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--session",
         metavar="NAME",
-        help='only the sessions of this name; "" is the shared one, without a name (default: all)',
+        help='list only sessions of this name; "" is the shared one, without a name (default: all)',
     )
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
         metavar="TABLE",
-        help="a row a slide and session, as .csv or .parquet (default: print it as CSV)",
+        help="write the table into this .csv or .parquet, a row for each slide and session (default: print "
+        "it as CSV)",
     )
     parser.add_argument(
         "--sheet",
         type=Path,
         metavar="HTML",
-        help="a page of pictures with labels, bars and flags; one file, to look at or to print",
+        help="write a page with a picture of each slide, its labels and what to look at, to read or to print",
     )
     parser.add_argument(
         "--server",
         type=_read_server,
         metavar="URL",
-        help="where the folder is served, for the links of --sheet (default: http://127.0.0.1:5100)",
+        help="the address where the folder is served, for the links of --sheet (default: "
+        "http://127.0.0.1:5100)",
     )
     parser.add_argument(
         "--root",
         type=Path,
         metavar="DIR",
-        help="the folder that is served there, where that is one above (default: the folder itself)",
+        help="the folder that is served there, if it is one above (default: the folder of the slides)",
     )
     parser.add_argument(
-        "--workers", type=read_count, metavar="N", help="slides at a time (default: as many as processors)"
+        "--workers",
+        type=read_count,
+        metavar="N",
+        help="how many slides to read at a time (default: as many as processors)",
     )
     add_json(parser)
 
@@ -67,7 +72,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def _read_server(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
-        raise argparse.ArgumentTypeError(f"{text!r} is no address of a server; give http://NAME:PORT")
+        raise argparse.ArgumentTypeError(f"{text!r} is not the address of a server; give http://NAME:PORT")
     return text
 
 
@@ -110,9 +115,9 @@ def _require_sense(options: argparse.Namespace) -> None:
             session_path(Path("slide.h5ad"), options.session)
     for option in ("server", "root"):
         if getattr(options, option) and not options.sheet:
-            raise WrongUseError(f"--{option}: is for the links of --sheet; give that, too")
+            raise WrongUseError(f"--{option}: is for the links of --sheet; give --sheet, too")
     if options.sheet and options.sheet.suffix.lower() not in (".html", ".htm"):
-        raise WrongUseError(f"--sheet {options.sheet}: is a page; name it .html")
+        raise WrongUseError(f"--sheet {options.sheet}: is an HTML page; let its name end in .html")
 
 
 def _require_below(files: Sequence[Path], root: Path | None) -> None:

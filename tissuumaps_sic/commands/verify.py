@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tissuumaps_sic.commands.options import add_files, add_json
+from tissuumaps_sic.commands.options import NO_SESSION, add_files, add_json, is_single
 from tissuumaps_sic.slidefile.batch import BatchItem, LeftOut, Outcome, Worked
 from tissuumaps_sic.slidefile.batch_command import (
     CLUSTERING,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tissuumaps_sic.verification.check import Verification
     from tissuumaps_sic.verification.estimation import Interval
 
-HELP = "how good the labels are, by randomly chosen patches that a reader judges blind"
+HELP = "estimate how good the labels are, by randomly chosen patches that a reader judges blind"
 
 _UNTELLABLE = "?"
 # What follows a slide's name in the name of its table, where there are several.
@@ -38,32 +38,39 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     add_files(parser)
     parser.add_argument(
-        "--session", default="", metavar="NAME", help="of the slide (default: the shared one, without a name)"
+        "--session",
+        default="",
+        metavar="NAME",
+        help="name of the session beside the slide (default: the shared one, without a name)",
     )
     parser.add_argument(
         "--draw",
         type=read_count,
         metavar="N",
-        help="choose N more patches at random and write them to -o, without their labels, to be judged",
+        help="choose N more patches at random, and write them to -o without their labels, for a reader to "
+        "judge",
     )
-    parser.add_argument("--anew", action="store_true", help="with --draw: begin another check")
+    parser.add_argument(
+        "--anew", action="store_true", help="with --draw: begin another check in place of the present one"
+    )
     parser.add_argument(
         "--answers",
         type=Path,
         metavar="CSV",
-        help=f'the table of --draw with the column "class" filled in; {_UNTELLABLE} is what one cannot tell; '
-        "of several slides the folder that was -o then",
+        help=f"the table of --draw with its column class filled in, {_UNTELLABLE} where the reader cannot "
+        "tell; for several slides the folder of the tables",
     )
-    parser.add_argument("--user", default="", metavar="NAME", help="of the reader, for --answers")
+    parser.add_argument("--user", default="", metavar="NAME", help="name of the reader, for --answers")
     parser.add_argument(
-        "--compare", metavar="NAME", help="another session, whose answers are compared with these"
+        "--compare", metavar="NAME", help="name of another session, whose answers are compared with these"
     )
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
         metavar="CSV",
-        help="the patches of --draw (of several slides a folder, with a table for each), or else the figures",
+        help="with --draw, write the patches into this file (for several slides, a file each into this "
+        "folder); else write the figures into it",
     )
     add_processes(parser)
     add_overwrite(parser)
@@ -78,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     from tissuumaps_sic.annotation.records import SessionError
     from tissuumaps_sic.annotation.store import session_path
 
-    one = len(files) == 1 and not files[0][1]
+    one = is_single(files)
     with as_wrong_use(SessionError):
         # The names alone; they are of no slide.
         session_path(Path("slide.h5ad"), options.session)
@@ -154,10 +161,10 @@ class _Verifier:
 
         path = session_path(item.path, self.session)
         if item.in_folder and not path.exists():
-            return LeftOut("has no session yet")
+            return LeftOut(NO_SESSION)
         slide = open_slide_file(item.path)
         if item.outputs and not self.replaces and _holds_answers(item.outputs[0], load_session(path, slide)):
-            problem = f"{item.outputs[0]} holds answers; read them by --answers, or give --overwrite"
+            problem = f"{item.outputs[0]} holds answers; read them with --answers, or give --overwrite"
             if item.in_folder:
                 return LeftOut(problem)
             raise SessionError(problem)
@@ -194,11 +201,13 @@ def _holds_answers(table: Path, session: Session) -> bool:
 
 def _require_sense(options: argparse.Namespace) -> None:
     if options.draw and not options.output:
-        raise WrongUseError("--draw: needs -o, the table of patches to be judged")
+        raise WrongUseError("--draw: needs a file for the patches; give it with -o")
     if options.draw and (options.answers or options.compare is not None or options.json):
-        raise WrongUseError("--draw: is given alone; judge the patches first")
+        raise WrongUseError(
+            "--draw: cannot be given with --answers, --compare or --json; have the patches judged first"
+        )
     if options.anew and not options.draw:
-        raise WrongUseError("--anew: has no use without --draw")
+        raise WrongUseError("--anew: has no effect without --draw; give --draw, or leave --anew out")
 
 
 def _draw(slide: EmbeddedSlide, path: Path, output: Path, asked: _Verifier) -> None:
@@ -233,16 +242,20 @@ def _answer(slide: EmbeddedSlide, path: Path, answers_in: Path, user: str) -> No
     labels[_UNTELLABLE] = None
     table = read_table(answers_in, ("patch", "class"))
     if len(table.columns) < 2:
-        raise TableError(f"{table.path.name}: needs the columns patch and class; give that of --draw")
+        raise TableError(
+            f"{table.path.name}: needs the columns patch and class; give the table that --draw wrote"
+        )
     ahead = max(MOST_AHEAD, len(table.rows))
     answers: list[tuple[str, int | None]] = []
     for row in table.rows:
         said, patch = row["class"], row["patch"]
         if said and fold(said) not in labels:
             known = ", ".join((*names, _UNTELLABLE))
-            raise table.error(row, f"{said!r} is no class of the session; there are {known}")
+            raise table.error(row, f"{said!r} is not a class of the session; give one of {known}")
         if patch not in slide.index:
-            raise table.error(row, f"{patch!r} is no patch of the slide")
+            raise table.error(
+                row, f"{patch!r} is not a patch of the slide; give the table that --draw wrote for it"
+            )
         if said:
             # All of them by what was asked before, in whichever order the table has them.
             require_question(slide, session, slide.index[patch], ahead=ahead)
@@ -267,7 +280,7 @@ def _measure(slide: EmbeddedSlide, session: Session, other: Session | None) -> d
             told[key] = None if figure is None else asdict(figure)
         report["agreement"] = told
         lines.append(
-            f"Both readers answered {agreement.n_patches} patches: the same for "
+            f"Both readers answered {agreement.n_patches} patches: they agree on "
             f"{_percent(agreement.share)}, kappa {_figure(agreement.kappa)}"
         )
     return report | {"lines": lines, "rows": [list(row) for row in list_rows(found)]}

@@ -33,6 +33,10 @@ class EmbedError(SicError):
 def make_demo(folder: Path) -> Path:
     """Make and embed the synthetic slide in `folder`, where that is not done yet.
 
+    Parameters
+    ----------
+    folder : Path
+
     Returns
     -------
     Path
@@ -76,4 +80,4 @@ def embed(slides: Sequence[Path], folder: Path, *, options: Sequence[str] = ()) 
     command += ["embed", *map(str, slides), "-o", str(folder), *options]
     status = subprocess.run(command, check=False).returncode  # noqa: S603 -- our own module, no shell
     if status:
-        raise EmbedError("not every slide could be embedded; see above", status)
+        raise EmbedError("not every slide could be embedded; what is wrong with each is told above", status)

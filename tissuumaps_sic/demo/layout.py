@@ -35,6 +35,10 @@ def lay_out(size: tuple[int, int], mpp: float, seed: int) -> Section:
     mpp : float
         Micrometres per level-0 pixel.
     seed : int
+
+    Returns
+    -------
+    Section
     """
     rng = np.random.default_rng(seed)
     px = 1 / mpp

@@ -27,7 +27,26 @@ _Area = tuple[int, int, int, int]  # x, y, width, height in level-0 pixels
 def paint_block(
     section: Section, x: int, y: int, width: int, height: int, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """RGB, (height, width, 3), and mask of one block, whose corner lies on the mask's grid."""
+    """RGB, (height, width, 3), and mask of one block, whose corner lies on the mask's grid.
+
+    Parameters
+    ----------
+    section : Section
+    x : int
+        Left edge of the block, in level-0 pixels.
+    y : int
+        Its upper edge.
+    width : int
+        In level-0 pixels.
+    height : int
+        In level-0 pixels.
+    rng : Generator
+
+    Returns
+    -------
+    (ndarray of shape (height, width, 3), uint8, ndarray of shape (height / 16, width / 16), uint8)
+        RGB, and the truth of the mask pixels.
+    """
     px = section.px
     # A margin in which sprites and blur from outside the block are whole; even, for the half-scale nests.
     margin = 8

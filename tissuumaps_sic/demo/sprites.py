@@ -39,7 +39,18 @@ KINDS = {
 
 
 def draw_sprites(rng: np.random.Generator, px: float) -> tuple[Singles, dict[str, int]]:
-    """All sprites, (n, edge, edge), and each kind's first row; a shape's orientations follow one another."""
+    """All sprites, (n, edge, edge), and each kind's first row; a shape's orientations follow one another.
+
+    Parameters
+    ----------
+    rng : Generator
+    px : float
+        Level-0 pixels in a micrometre.
+
+    Returns
+    -------
+    (ndarray of shape (n, edge, edge), float32, dict of str to int)
+    """
     edge = 2 * int(np.ceil(9.5 * px)) + 1
     chromatin = make_noise(rng, (4 * edge, 4 * edge), 0.55 * px)
     sprites: list[Singles] = []

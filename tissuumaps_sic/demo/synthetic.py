@@ -102,6 +102,14 @@ def render(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Paint a slide.
 
+    Parameters
+    ----------
+    size : (int, int)
+        Width and height in level-0 pixels.
+    mpp : float
+        Micrometres per level-0 pixel.
+    seed : int
+
     Returns
     -------
     pixels : uint8, (height, width, 3)

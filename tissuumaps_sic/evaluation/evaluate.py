@@ -133,7 +133,7 @@ def _check_design(design: Design, workers: int) -> None:
     ):
         wrong = [name for name in given if name not in known]
         if wrong:
-            raise EvaluationError(f"{wrong[0]!r} is no {word}; there are {', '.join(known)}")
+            raise EvaluationError(f"{wrong[0]!r} is not a {word}; give one of {', '.join(known)}")
     if not design.methods or not design.seeds_per_class or not design.embeddings:
         raise EvaluationError("give at least one method, one number of seeds and one embedding")
     for word, values, least in (
@@ -152,4 +152,4 @@ def _check_design(design: Design, workers: int) -> None:
             "for no simulated annotator"
         )
     if design.clicks and not design.strategies:
-        raise EvaluationError(f"give a strategy ({', '.join(STRATEGIES)}), or 0 clicks")
+        raise EvaluationError(f"no strategy is given; give one of {', '.join(STRATEGIES)}, or 0 clicks")

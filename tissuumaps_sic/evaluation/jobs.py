@@ -25,7 +25,15 @@ ALL = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class Job(BatchItem):
-    """One slide with one encoder; `path` is the h5ad."""
+    """One slide with one encoder; `path` is the h5ad.
+
+    Attributes
+    ----------
+    truth : Path
+        Its truth, or the folder that holds it.
+    slide, encoder, embedding : str
+        Their names.
+    """
 
     truth: Path
     slide: str
@@ -34,7 +42,20 @@ class Job(BatchItem):
 
     @classmethod
     def of(cls, h5ad: Path, truth: Path, slide: str, encoder: str, embedding: str) -> Job:
-        """Return the job of a slide; `truth` is a file, or the folder that holds it."""
+        """Return the job of a slide; `truth` is a file, or the folder that holds it.
+
+        Parameters
+        ----------
+        h5ad : Path
+        truth : Path
+        slide : str
+        encoder : str
+        embedding : str
+
+        Returns
+        -------
+        Job
+        """
         found = truth
         if truth.is_dir():
             # That there is none is told when the job is done, of this slide alone.
@@ -47,7 +68,12 @@ class Job(BatchItem):
         )  # fmt: skip
 
     def make_absolute(self) -> Self:
-        """Return the job with paths that mean the same in every folder."""
+        """Return the job with paths that mean the same in every folder.
+
+        Returns
+        -------
+        Self
+        """
         return replace(super().make_absolute(), truth=make_absolute(self.truth))
 
 
@@ -59,6 +85,10 @@ def pair_up(files: Sequence[Path], truths: Sequence[Path]) -> list[Pair]:
     files : sequence of Path
     truths : sequence of Path
         One for each file, in the same order; or one folder that holds the truth of all.
+
+    Returns
+    -------
+    list of Pair
 
     Raises
     ------
@@ -78,6 +108,17 @@ def pair_up(files: Sequence[Path], truths: Sequence[Path]) -> list[Pair]:
 def find_jobs(pairs: Sequence[Pair], wanted: Sequence[str]) -> tuple[list[Job], list[Failure]]:
     """Return a job for each slide and each of its embeddings that is wanted, and what cannot be one.
 
+    Parameters
+    ----------
+    pairs : sequence of (h5ad, truth)
+    wanted : sequence of str
+        Names of embeddings; `ALL` is every one of a file.
+
+    Returns
+    -------
+    jobs : list of Job
+    failures : list of Failure
+
     Raises
     ------
     EvaluationError
@@ -95,7 +136,7 @@ def find_jobs(pairs: Sequence[Pair], wanted: Sequence[str]) -> tuple[list[Job], 
         for embedding in dict.fromkeys(chosen):
             if embedding not in encoders:
                 there = ", ".join(encoders)
-                told = f"{h5ad.name}: has no embedding {embedding!r}; there is {there}"
+                told = f"{h5ad.name}: has no embedding {embedding!r}; choose one of {there}"
                 failures.append(Failure(h5ad.name, told))
                 continue
             job = Job.of(h5ad, truth, slide, encoders[embedding], embedding)

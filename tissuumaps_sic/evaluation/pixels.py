@@ -77,6 +77,10 @@ def sample_truth(
         Micrometres per level-0 pixel in x and in y, where they are known.
     most_along : int, default=16
         Points along the edge of a middle, at most; at least one a cell.
+
+    Returns
+    -------
+    PixelTruth
     """
     n_patches, side = cells.grid.n_patches, cells.side
     most = max(1, min(most_along, int((_MOST_POINTS / n_patches) ** 0.5)))
@@ -122,6 +126,11 @@ def label_ways(
     labels, seeds : ndarray of shape (n_patches,), int64
     places : Places
         Of the patches' centres.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n_patches, along, along)
+        By the name of the way.
     """
     grid, along = truth.cells.grid, truth.along
     plain = CellGrid(truth.cells.place, side=along)

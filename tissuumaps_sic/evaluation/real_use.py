@@ -163,8 +163,10 @@ def _require_classes(truth: Truth, session: Session) -> None:
     if missing:
         known = ", ".join(each.name for each in session.classes)
         raise TruthError(
-            f"the session has no class {missing[0]}; its classes are {known}: name those of the truth so "
-            "(--class NAME=VALUE)"
+            f"the session has no class {missing[0]}; its classes are {known}; give those of the truth the "
+            "same names (--class NAME=VALUE)"
         )
     if len(truth.labels) < session.n_patches:
-        raise SessionError("the session has patches that the slide has not; embed it again as it was")
+        raise SessionError(
+            "the session has patches that the slide does not have; give the h5ad that it was made on"
+        )

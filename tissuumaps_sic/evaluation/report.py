@@ -43,7 +43,9 @@ def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
     from tissuumaps_sic.evaluation.figures import f1_by_clicks, f1_by_seeds
 
     if evaluation.runs.empty:
-        raise EvaluationError("no slide could be evaluated, so there is nothing to write")
+        raise EvaluationError(
+            "no slide could be evaluated, so there is nothing to write; mend what is told of each"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     writers: dict[str, Callable[[Path], Any]] = {
         "evaluation.csv": partial(_as_texts(evaluation.runs).to_csv, index=False),
@@ -71,7 +73,16 @@ def _as_texts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def report(evaluation: Evaluation) -> dict[str, Any]:
-    """Return an evaluation's parameters, versions, slides, summaries and failures, ready for JSON."""
+    """Return an evaluation's parameters, versions, slides, summaries and failures, ready for JSON.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+
+    Returns
+    -------
+    dict of str to value
+    """
     plan = evaluation.design
     others = plan.classes.others
     done = not evaluation.runs.empty

@@ -12,7 +12,14 @@ from tissuumaps_sic.truth.classes import TruthClasses
 
 @dataclass(frozen=True)
 class Design:
-    """What is done with every slide; the parameters of `evaluate`."""
+    """What is done with every slide.
+
+    Attributes
+    ----------
+    classes, methods, seeds_per_class, repeats, clicks, strategies, random_state
+    slide_size, embeddings, pixels
+        The parameters of `evaluate`.
+    """
 
     classes: TruthClasses
     methods: tuple[str, ...]
@@ -28,7 +35,15 @@ class Design:
 
 @dataclass(frozen=True)
 class Failure:
-    """A slide, or an embedding of it, that took no part: the name of the h5ad, and why."""
+    """A slide, or an embedding of it, that took no part.
+
+    Attributes
+    ----------
+    file : str
+        Name of the h5ad.
+    message : str
+        Why, and what to do.
+    """
 
     file: str
     message: str
@@ -69,7 +84,12 @@ class Evaluation:
     pixels: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def per_slide(self) -> pd.DataFrame:
-        """Return the mean and the best F1 of the repeats, one row a slide, encoder, method and n_seeds."""
+        """Return the mean and the best F1 of the repeats, one row a slide, encoder, method and n_seeds.
+
+        Returns
+        -------
+        DataFrame
+        """
         keys = ["slide", "encoder", "method", "n_seeds"]
         grouped = self.runs.groupby(keys, sort=False)["f1"]
         return grouped.agg(mean_f1="mean", best_f1="max").reset_index()
@@ -79,6 +99,10 @@ class Evaluation:
 
         The best of the repeats is what the paper reports, to stand for an expert's choice of seeds; the
         mean is what a random choice gives.
+
+        Returns
+        -------
+        DataFrame
         """
         grouped = self.per_slide().groupby(["encoder", "method", "n_seeds"], sort=False)
         return grouped.agg(
@@ -90,7 +114,12 @@ class Evaluation:
         ).reset_index()
 
     def pixels_summary(self) -> pd.DataFrame:
-        """Return means over the slides, of the means of the repeats, by encoder, method, n_seeds and way."""
+        """Return means over the slides, of the means of the repeats, by encoder, method, n_seeds and way.
+
+        Returns
+        -------
+        DataFrame
+        """
         if self.pixels.empty:
             return self.pixels
         keys = ["encoder", "method", "n_seeds", "way"]
@@ -99,7 +128,12 @@ class Evaluation:
         return by_slide.groupby(keys, sort=False)[figures].mean().reset_index()
 
     def clicks_summary(self) -> pd.DataFrame:
-        """Return mean and standard deviation over the slides of F1 (the mean of the repeats) by clicks."""
+        """Return mean and standard deviation over the slides of F1 (the mean of the repeats) by clicks.
+
+        Returns
+        -------
+        DataFrame
+        """
         keys = ["encoder", "method", "strategy", "clicks"]
         by_slide = self.clicks.groupby(["slide", *keys], sort=False)["f1"].mean().reset_index()
         grouped = by_slide.groupby(keys, sort=False)

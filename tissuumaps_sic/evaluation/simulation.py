@@ -107,6 +107,14 @@ class Grid:
     def of(cls, slide: EmbeddedSlide) -> Grid:
         """Return the grid of a slide's patches.
 
+        Parameters
+        ----------
+        slide : EmbeddedSlide
+
+        Returns
+        -------
+        Grid
+
         Raises
         ------
         EvaluationError
@@ -121,7 +129,17 @@ class Grid:
         return cls(rows, columns)
 
     def raster(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Return a mask of patches as an image, shape (rows, columns)."""
+        """Return a mask of patches as an image, shape (rows, columns).
+
+        Parameters
+        ----------
+        mask : ndarray of shape (n_patches,), bool
+
+        Returns
+        -------
+        ndarray of shape (rows, columns), bool
+            False where there is no patch.
+        """
         image = np.zeros((self.rows.max() + 1, self.columns.max() + 1), bool)
         image[self.rows[mask], self.columns[mask]] = True
         return image

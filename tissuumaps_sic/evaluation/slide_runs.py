@@ -43,7 +43,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SlideResult:
-    """The rows that a slide adds to each table of `Evaluation`."""
+    """The rows that a slide adds to each table of `Evaluation`.
+
+    Attributes
+    ----------
+    slide : dict
+    runs, clicks, pixels : list of dict
+        By the columns of `Evaluation.slides`, `runs`, `clicks` and `pixels`.
+    """
 
     slide: dict[str, Any]
     runs: list[dict[str, Any]]
@@ -53,7 +60,12 @@ class SlideResult:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Evaluates one slide: what `batch.work_through` takes to other processes."""
+    """Evaluates one slide: what `batch.work_through` takes to other processes.
+
+    Attributes
+    ----------
+    design : Design
+    """
 
     design: Design
 
@@ -111,7 +123,7 @@ def _sample(slide: EmbeddedSlide, raster: TruthRaster, design: Design, **how: in
     try:
         cells = open_cells(slide)
     except SlideFileError as error:
-        log.warning("%s; its pixels are not compared", error)
+        log.warning("%s; its labels are compared by patch alone", error)
         return None
     mpp = read_provenance(slide.path).slide.mpp
     return sample_truth(raster, cells, len(design.classes.names), mpp, **how)
@@ -149,7 +161,7 @@ def _check_truth(path: Path, truth: Truth) -> None:
         if not (truth.labels == number).any():
             found = ", ".join(truth.found) or "none"
             raise EvaluationError(
-                f"{path.name}: no patch is {name}; its values are {found}. Name others (--positive, "
+                f"{path.name}: no patch is {name}; its values are {found}; name others (--positive, "
                 "--class), or leave the slide out"
             )
 
@@ -164,7 +176,19 @@ def _engine(slide: EmbeddedSlide, method: str, random_state: int) -> Engine:
 
 
 def generator(random_state: int, *names: str | int) -> np.random.Generator:
-    """Return a random generator that depends on its arguments alone, on any machine and in any process."""
+    """Return a random generator that depends on its arguments alone, on any machine and in any process.
+
+    Parameters
+    ----------
+    random_state : int
+        0 or more.
+    *names : str or int
+        What the draws are for, such as a slide and a repeat.
+
+    Returns
+    -------
+    Generator
+    """
     digest = hashlib.sha256("\n".join(map(str, names)).encode()).digest()
     return np.random.default_rng(
         np.random.SeedSequence([random_state, *np.frombuffer(digest, "<u4").tolist()])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tissuumaps_sic.annotation.cells import sharpen_labels
 from tissuumaps_sic.annotation.classes import SeedClass
@@ -47,7 +49,22 @@ def find_regions(
 ) -> tuple[list[Region], list[SeedClass]]:
     """Return the regions of a run's labels, and the classes that their labels mean.
 
-    Parameters and errors are those of `write_regions`.
+    Parameters
+    ----------
+    labelled, simplify, blocks
+        As for `write_regions`.
+
+    Returns
+    -------
+    regions : list of Region
+        Level-0 pixels of the whole slide.
+    classes : list of SeedClass
+        By `Region.label`.
+
+    Raises
+    ------
+    ExportError
+        When the patches do not lie on a grid.
     """
     slide = labelled.slide
     if blocks:
@@ -59,6 +76,31 @@ def find_regions(
     except ValueError as error:
         raise ExportError(f"{slide.path.name}: {error}") from error
     return regions, list(labelled.classes)
+
+
+def region_columns(regions: Sequence[Region], classes: Sequence[SeedClass]) -> dict[str, list[Any]]:
+    """Return what tables of regions have, a row a region, by the names of the columns.
+
+    Parameters
+    ----------
+    regions : sequence of Region
+    classes : sequence of SeedClass
+        By label, as `find_regions` returns them.
+
+    Returns
+    -------
+    dict of str to list
+        ``class``, ``color`` (#rrggbb), ``share`` (0 to 1), ``area_mm2`` and ``tissue_mm2``; an area that is
+        not known is None.
+    """
+    named = [classes[region.label] for region in regions]
+    return {
+        "class": [each.name for each in named],
+        "color": [each.color for each in named],
+        "share": [region.share for region in regions],
+        "area_mm2": [region.area for region in regions],
+        "tissue_mm2": [region.tissue for region in regions],
+    }
 
 
 def regions_in(
@@ -73,6 +115,10 @@ def regions_in(
         With a run.
     simplify : float, default=0.0
         As for `write_regions`.
+
+    Returns
+    -------
+    (list of Region, list of SeedClass)
 
     Raises
     ------

@@ -13,8 +13,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Literal
@@ -32,10 +32,10 @@ from tissuumaps_sic.labelling.progress import Progress, Stretch
 from tissuumaps_sic.slidefile.h5ad import SlideFileError, open_h5ad
 from tissuumaps_sic.slidefile.names import refusal
 from tissuumaps_sic.slidefile.pixels.slide import Slide
-from tissuumaps_sic.slidefile.placing import find_image, open_image
 from tissuumaps_sic.slidefile.project import tmap_project, write_tmap
 from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slidefile.zips import ZIP_ERRORS
+from tissuumaps_sic.slides.image import open_own_image
 from tissuumaps_sic.slides.regions import scale_of, slide_size_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide, open_slide_file
 
@@ -56,7 +56,15 @@ class BundleError(ExportError):
 
 
 class BundledFile(BaseModel):
-    """What a bundle says of one of its files."""
+    """What a bundle says of one of its files.
+
+    Attributes
+    ----------
+    bytes : int
+        How large it is.
+    sha256 : str
+        Its digest, 64 hexadecimal digits.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -69,6 +77,8 @@ class Manifest(BaseModel):
 
     Attributes
     ----------
+    schema_ : str
+        "tissuumaps-sic/bundle/1"; ``schema`` in the file.
     software : str
         The program and its version.
     slide : str
@@ -128,21 +138,28 @@ def write_bundle(
     ----------
     h5ad : Path
     target : Path
+        The zip to write.
     mpp : float, default=1.0
         µm per pixel of the picture; that of the slide where this is finer.
     image : Path, optional
         The slide's image; by default that of the project beside the h5ad.
     with_image : bool, default=True
+        Whether the bundle has a picture of the slide.
     session : str, optional
         Name of the session that goes along, "" the shared one; by default none does, so that the reader is
         not led by another's seeds and labels.
     progress : callable, optional
         As in `SeededIterativeClustering.fit`.
 
+    Returns
+    -------
+    Manifest
+        What the bundle says of itself: its files, and µm per pixel of the picture.
+
     Raises
     ------
     BundleError, SessionError, SlideError, SlideFileError, OSError
-        When something cannot be read or written, or there is no image.
+        When something cannot be read or written, there is no image, or it is of another slide.
     """
     h5ad, target = Path(h5ad), Path(target)
     image = None if image is None else Path(image)
@@ -171,13 +188,31 @@ def write_bundle(
 
 
 def holds_labels(h5ad: Path) -> bool:
-    """Return whether labels were written into an h5ad itself, where every reader sees them."""
+    """Return whether labels were written into an h5ad itself, where every reader sees them.
+
+    Parameters
+    ----------
+    h5ad : Path
+
+    Returns
+    -------
+    bool
+    """
     with open_h5ad(h5ad) as file:
         return "sic_label" in file["obs"] or "sic" in file.get("uns", {})
 
 
 def is_bundle(path: Path) -> bool:
-    """Return whether a file is to be opened as a bundle, by its name and its beginning."""
+    """Return whether a file is to be opened as a bundle, by its name and its beginning.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+    """
     try:
         with path.open("rb") as file:
             return path.suffix.lower() == ".zip" and file.read(4) == b"PK\x03\x04"
@@ -186,7 +221,16 @@ def is_bundle(path: Path) -> bool:
 
 
 def name_folder(bundle: Path) -> Path:
-    """Return the folder that a bundle is unpacked into where none is named: beside it, of its name."""
+    """Return the folder that a bundle is unpacked into where none is named: beside it, of its name.
+
+    Parameters
+    ----------
+    bundle : Path
+
+    Returns
+    -------
+    Path
+    """
     name = bundle.name
     for ending in (ENDING, ".zip"):
         if name.lower().endswith(ending):
@@ -205,10 +249,15 @@ def unpack_bundle(bundle: Path | str, folder: Path | str, *, progress: Progress 
     progress : callable, optional
         As in `SeededIterativeClustering.fit`.
 
+    Returns
+    -------
+    Unpacked
+        The folder, the slide's name, and which files were there and are kept.
+
     Raises
     ------
     BundleError
-        When it is none, is damaged, or the folder holds other files of these names.
+        When it is not a bundle, is damaged, or the folder holds other files of these names.
     OSError
         When something cannot be read or written.
     """
@@ -238,25 +287,17 @@ def unpack_bundle(bundle: Path | str, folder: Path | str, *, progress: Progress 
 
 
 def _damaged(bundle: Path, why: str) -> BundleError:
-    return BundleError(f"{bundle.name}: is no whole bundle ({why}); have it sent again")
+    return BundleError(f"{bundle.name}: is not a whole bundle ({why}); have it sent again")
 
 
-@contextmanager
-def _open_picture(slide: EmbeddedSlide, image: Path | None) -> Iterator[Slide]:
-    path = image or find_image(slide.path)
-    if path is None:
+def _open_picture(slide: EmbeddedSlide, image: Path | None) -> Slide:
+    picture = open_own_image(slide, image)
+    if picture is None:
         raise BundleError(
             f"{slide.path.name}: its image is not beside it; name it with --image, or give --no-image for a "
             "bundle of the patches alone"
         )
-    with open_image(path) as picture:
-        size = slide_size_of(slide)
-        if size not in (None, picture.size):
-            raise BundleError(
-                f"{path.name}: has {picture.size[0]} x {picture.size[1]} px, and the slide of "
-                f"{slide.path.name} {size[0] if size else 0} x {size[1] if size else 0}; name its own image"
-            )
-        yield picture
+    return picture
 
 
 def _write_picture(slide: EmbeddedSlide, picture: Slide, target: Path, mpp: float, stretch: Stretch) -> float:
@@ -266,8 +307,8 @@ def _write_picture(slide: EmbeddedSlide, picture: Slide, target: Path, mpp: floa
         told = (picture.resolution.mpp_x, picture.resolution.mpp_y)
     if told is None:
         raise BundleError(
-            f"{slide.path.name}: tells no µm per pixel, which a picture needs; embed the slide again with "
-            "--slide-mpp, or give --no-image"
+            f"{slide.path.name}: does not say its µm per pixel, which a picture needs; embed the slide again "
+            "with --slide-mpp, or give --no-image"
         )
     size = reduced_size(picture.size, told, mpp)
     write_reduced(picture, target, size, mpp=told, stretch=stretch)
@@ -358,7 +399,8 @@ def _read_manifest(bundle: Path, archive: ZipFile) -> Manifest:
         member = archive.getinfo(_MANIFEST)
     except KeyError:
         raise BundleError(
-            f"{bundle.name}: is no bundle of a slide (it has no {_MANIFEST}); tissuumaps-sic bundle makes one"
+            f"{bundle.name}: is not a bundle of a slide (it has no {_MANIFEST}); make one with "
+            "tissuumaps-sic bundle"
         ) from None
     if member.file_size > _MOST_MANIFEST:
         raise _damaged(bundle, f"its {_MANIFEST} is too large")
@@ -383,19 +425,19 @@ def _require_sound(bundle: Path, archive: ZipFile, manifest: Manifest) -> dict[s
     # What names drives and folders, and letters that no name has there.
     foreign = set('\\/:*?"<>|' if os.name == "nt" else "/")
     if refusal(f"{slide}.h5ad") or set(slide) & foreign or f"{slide}.h5ad" not in manifest.files:
-        raise _damaged(bundle, f"it names a slide {slide[:60]!r} that it has not, or that no file can have")
+        raise _damaged(bundle, f"it names a slide {slide[:60]!r} that is not in it, or that no file can be")
     own = re.compile(rf"{re.escape(slide)}(\.h5ad|\.tif|\.tmap|(\.[^\W][\w -]{{0,39}})?{re.escape(SUFFIX)})")
     members = {}
     for name, known in manifest.files.items():
         if name != CLASSES and not own.fullmatch(name):
-            raise _damaged(bundle, f"a bundle of {slide} has no file {name[:60]!r}")
+            raise _damaged(bundle, f"a bundle of {slide} cannot hold a file {name[:60]!r}")
         try:
             member = archive.getinfo(name)
         except KeyError:
-            raise _damaged(bundle, f"it has no {name}") from None
+            raise _damaged(bundle, f"{name} is missing") from None
         grown = member.file_size > _SMALL + _MOST_GROWN * member.compress_size
         if member.file_size != known.bytes or grown or member.compress_size > bundle.stat().st_size:
-            raise _damaged(bundle, f"{name} is not as large as it says")
+            raise _damaged(bundle, f"{name} is not as large as the bundle says")
         members[name] = member
     return members
 
@@ -430,7 +472,8 @@ def _require_own(bundle: Path, place: Path, manifest: Manifest) -> None:
     elif place.suffix != ".tif":
         return
     raise BundleError(
-        f"{place}: is there already and another file; unpack {bundle.name} into another folder (-o DIR)"
+        f"{place}: another file of this name is there already; unpack {bundle.name} into another folder (-o "
+        "DIR)"
     )
 
 
@@ -446,7 +489,7 @@ def _require_same_embeddings(
                 return
     raise BundleError(
         f"{place}: is there already, of the same patches with other embeddings; unpack {bundle.name} into "
-        "another folder (-o DIR), and take the sessions there that are to be gone on with"
+        "another folder (-o DIR), and copy the sessions there that you want to go on with"
     )
 
 

@@ -51,7 +51,19 @@ def write_sheet(
 def to_html(
     rows: Sequence[SlideRow], *, title: str = "", server: str = SERVER, root: Path | None = None
 ) -> str:
-    """Return a contact sheet; parameters are those of `write_sheet`."""
+    """Return a contact sheet; parameters are those of `write_sheet`.
+
+    Parameters
+    ----------
+    rows : sequence of SlideRow
+    title : str, default=""
+    server : str, optional
+    root : Path, optional
+
+    Returns
+    -------
+    str
+    """
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(

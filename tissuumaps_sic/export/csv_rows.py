@@ -20,6 +20,11 @@ def write_csv(labelled: Labelled, target: Path) -> None:
     which patches are unlike any seed, and where readers have noted something on patches or on parts of the
     slide, a column ``note`` has that.
 
+    Parameters
+    ----------
+    labelled : Labelled
+    target : Path
+
     Raises
     ------
     OSError

@@ -13,6 +13,7 @@ import shapely
 
 from tissuumaps_sic import __version__
 from tissuumaps_sic.annotation.classes import SeedClass
+from tissuumaps_sic.annotation.colors import rgb_of
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export.annotations import find_regions
 from tissuumaps_sic.export.dicom_codes import ClassCodes, DicomCode, codes_of, plain, read_codes
@@ -161,9 +162,7 @@ def _group(
         algorithm_type="SEMIAUTOMATIC",
         algorithm_identification=algorithm,
         measurements=measurements or None,
-        display_color=highdicom.color.CIELabColor.from_rgb(
-            *(int(seed_class.color[at : at + 2], 16) for at in (1, 3, 5))
-        ),
+        display_color=highdicom.color.CIELabColor.from_rgb(*rgb_of(seed_class.color)),
     )
 
 
@@ -179,10 +178,12 @@ def _open_source(slide: EmbeddedSlide, image: Path | None) -> Any:
     if found is not None and (found.is_dir() or found.suffix.lower() == ".dcm"):
         return _finest_level(slide, found)
     if image is not None:
-        raise ExportError(f"{image}: is no DICOM file; name one of the slide's, or leave --image out")
+        raise ExportError(
+            f"{image}: is not a DICOM file; name a DICOM file of the slide, or leave --image out"
+        )
     log.warning(
-        "%s: the slide is no DICOM file, so the annotations refer to an image by identifiers made of "
-        "its hash; name its DICOM files with --image where there are some",
+        "%s: the slide is not a DICOM file, so the annotations refer to an image by identifiers made of "
+        "its hash; if there are DICOM files of it, name one with --image",
         slide.path.name,
     )
     return _made_up(slide)
@@ -200,10 +201,10 @@ def _finest_level(slide: EmbeddedSlide, path: Path) -> Any:
         asked = (
             ""
             if size is None
-            else f" of {size[0]} x {size[1]} pixels, as {slide.path.name} tells of its slide,"
+            else f" of {size[0]} x {size[1]} pixels, the size of the slide of {slide.path.name},"
         )
         raise ExportError(
-            f"{path}: has no level{asked} but {told}; name that slide's DICOM files with --image"
+            f"{path}: has no level{asked} but {told}; name a DICOM file of that slide with --image"
         )
     if not all(_is_beside(each, fitting[0]) for each in fitting):
         raise ExportError(
@@ -223,7 +224,7 @@ def _read_levels(folder: Path) -> dict[Path, Any]:
         try:
             header = dcmread(path, stop_before_pixels=True)
         except InvalidDicomError:
-            log.warning("%s: is no DICOM file, and is left out", path)
+            log.warning("%s: is not a DICOM file; left out", path)
             continue
         if str(header.get("SOPClassUID")) == _SLIDE_CLASS and "VOLUME" in header.get("ImageType", ()):
             levels[path] = header

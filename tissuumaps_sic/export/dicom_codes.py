@@ -22,7 +22,16 @@ _LONGEST_VALUE, _LONGEST_MEANING = 16, 64
 
 @dataclass(frozen=True)
 class DicomCode:
-    """A code: `value` of the scheme, and what it means in words."""
+    """A code of a terminology, such as SNOMED CT.
+
+    Attributes
+    ----------
+    scheme : str
+        Such as "SCT"; up to 16 characters, as `value`.
+    value : str
+    meaning : str
+        In words, up to 64 characters.
+    """
 
     scheme: str
     value: str
@@ -31,7 +40,13 @@ class DicomCode:
 
 @dataclass(frozen=True)
 class ClassCodes:
-    """What a class is, in DICOM's words: a property's category and its type."""
+    """What a class is, in DICOM's words.
+
+    Attributes
+    ----------
+    category, type : DicomCode
+        Of the annotated property.
+    """
 
     category: DicomCode
     type: DicomCode
@@ -48,6 +63,10 @@ def read_codes(path: Path | None = None) -> dict[str, ClassCodes]:
     path : Path, optional
         A CSV with the columns class, category_scheme, category_value, category_meaning, type_scheme,
         type_value and type_meaning. Its rows go before those of `TABLE`.
+
+    Returns
+    -------
+    dict of str to ClassCodes
 
     Raises
     ------
@@ -68,21 +87,34 @@ def read_codes(path: Path | None = None) -> dict[str, ClassCodes]:
         raise ExportError(str(error)) from error
     missing = [name for name in _COLUMNS if keys[name] not in table.columns]
     if missing:
-        raise ExportError(f"{path.name}: has no column {', '.join(missing)}; give {', '.join(_COLUMNS)}")
+        raise ExportError(
+            f"{path.name}: has no column {', '.join(missing)}; give the columns {', '.join(_COLUMNS)}"
+        )
     for row in table.rows:
         cells = {name: row[key] for name, key in keys.items()}
         for name, cell in cells.items():
             most = _LONGEST_VALUE if name.endswith(("scheme", "value")) else _LONGEST_MEANING
             if not cell or len(cell) > most or "\\" in cell:
                 raise ExportError(
-                    f"{path.name}, line {row.line}: {name} is {cell!r}; give 1 to {most} characters, no \\"
+                    f"{path.name}, line {row.line}: {name} is {cell!r}; give 1 to {most} characters other "
+                    "than \\"
                 )
         codes[fold(cells["class"])] = _codes(cells)
     return codes
 
 
 def codes_of(name: str, known: dict[str, ClassCodes]) -> ClassCodes:
-    """Return the codes of a class; one that is in no table has a code of our own, the same on every slide."""
+    """Return the codes of a class; one that is in no table has a code of our own, the same on every slide.
+
+    Parameters
+    ----------
+    name : str
+    known : dict of str to ClassCodes
+
+    Returns
+    -------
+    ClassCodes
+    """
     if (codes := known.get(fold(name))) is not None:
         return codes
     digest = hashlib.sha256(fold(name).encode()).hexdigest()[:10].upper()
@@ -94,6 +126,14 @@ def plain(text: str) -> str:
 
     >>> plain("in situ\\invasive")
     'in situ/invasive'
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
     """
     return text.replace("\\", "/")[:_LONGEST_MEANING]
 

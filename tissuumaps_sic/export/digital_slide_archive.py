@@ -12,6 +12,7 @@ import shapely
 
 from tissuumaps_sic import __version__
 from tissuumaps_sic.annotation.classes import SeedClass
+from tissuumaps_sic.annotation.colors import rgb_of
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export.annotations import find_regions
 from tissuumaps_sic.slidefile.writing import replacing
@@ -54,7 +55,7 @@ def write_dsa(labelled: Labelled, target: Path, *, simplify: float = 0.0, blocks
 
 
 def _elements(region: Region, seed_class: SeedClass) -> Iterator[dict[str, Any]]:
-    red, green, blue = (int(seed_class.color[at : at + 2], 16) for at in (1, 3, 5))
+    red, green, blue = rgb_of(seed_class.color)
     for polygon in region.shape.geoms:
         element: dict[str, Any] = {
             "type": "polyline",

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import shapely
 
 from tissuumaps_sic.annotation.runs import Labelled
-from tissuumaps_sic.export.annotations import find_regions
+from tissuumaps_sic.export.annotations import find_regions, region_columns
 from tissuumaps_sic.export.h5ad import label_columns, tell_run
 from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slides.regions import scale_of
@@ -19,31 +19,46 @@ PIXELS, MICROMETRES = "global", "micrometres"
 
 
 def make_regions(labelled: Labelled, *, simplify: float, blocks: bool) -> Any:
-    """Return the regions as a ShapesModel: a row a class, with its colour, areas and share.
+    """Return the regions as a ShapesModel: a row a class, with the columns of `region_columns`.
 
-    Parameters and errors are those of `write_regions`.
+    Parameters
+    ----------
+    labelled, simplify, blocks
+        As for `write_regions`.
+
+    Returns
+    -------
+    GeoDataFrame
+
+    Raises
+    ------
+    ExportError
+        When the patches do not lie on a grid.
     """
     import geopandas
     from spatialdata.models import ShapesModel
 
     regions, classes = find_regions(labelled, simplify=simplify, blocks=blocks)
-    of_rows = [classes[region.label] for region in regions]
-    missing = float("nan")
     frame = geopandas.GeoDataFrame(
-        {
-            "class": [each.name for each in of_rows],
-            "color": [each.color for each in of_rows],
-            "share": [region.share for region in regions],
-            "area_mm2": [missing if region.area is None else region.area for region in regions],
-            "tissue_mm2": [missing if region.tissue is None else region.tissue for region in regions],
-        },
-        geometry=[region.shape for region in regions],
+        region_columns(regions, classes), geometry=[region.shape for region in regions]
     )
+    # An area that is not known is NaN there, where all are unknown, too.
+    areas = ["area_mm2", "tissue_mm2"]
+    frame[areas] = frame[areas].astype(np.float64)
     return ShapesModel.parse(frame, transformations=_transformations(labelled))
 
 
 def make_patches(labelled: Labelled) -> Any:
-    """Return the patches as a ShapesModel: a row a patch with its name, indexed by its row in the file."""
+    """Return the patches as a ShapesModel: a row a patch with its name, indexed by its row in the file.
+
+    Parameters
+    ----------
+    labelled : Labelled
+
+    Returns
+    -------
+    object
+    """
     import geopandas
     from spatialdata.models import ShapesModel
 
@@ -58,6 +73,14 @@ def patch_corners(labelled: Labelled) -> npt.NDArray[np.float64]:
     """Return (left, top, right, bottom) of each patch, level-0 pixels, (n_patches, 4).
 
     Where the file does not tell how large its patches are, they are as large as the way from one to the next.
+
+    Parameters
+    ----------
+    labelled : Labelled
+
+    Returns
+    -------
+    ndarray of shape (n_patches, 4), float64
     """
     slide = labelled.slide
     size = read_provenance(slide.path).grid.patch0 or scale_of(slide).stride
@@ -89,6 +112,10 @@ def make_table(
         Which patch each row of the table is of; -1 is none, and has no label. All by default.
     embeddings : bool, default=False
         Whether ``obsm["X_embedding"]`` holds what was clustered.
+
+    Returns
+    -------
+    object
     """
     import pandas as pd
     from anndata import AnnData

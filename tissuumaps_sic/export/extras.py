@@ -11,7 +11,16 @@ _LIBRARIES = {"dicom": "highdicom", "parquet": "pyarrow", "spatialdata": "spatia
 
 
 def is_installed(extra: str) -> bool:
-    """Whether what an extra brings is there; "" is none, which always is."""
+    """Whether what an extra brings is there; "" is none, which always is.
+
+    Parameters
+    ----------
+    extra : str
+
+    Returns
+    -------
+    bool
+    """
     return not extra or find_spec(_LIBRARIES[extra]) is not None
 
 

@@ -51,6 +51,10 @@ def read_folder(
         Processes.
     advance : callable, optional
         Called with how many slides are done, each time that more are.
+
+    Returns
+    -------
+    list of SlideRow
     """
     listed = list(h5ads)
     # Each folder is listed once: there may be thousands of slides in it.
@@ -67,7 +71,7 @@ def read_folder(
     found = map_in_processes(read_rows, wanted, min(workers, len(wanted)))
     for n_done, (place, read) in enumerate(found, start=1):
         h5ad = wanted[place].h5ad
-        ended = "a process was ended while it read this, usually for want of memory; run with --workers 1"
+        ended = "the process that read it was killed, mostly since memory ran out; try --workers 1"
         rows += [SlideRow(h5ad, problem=f"{h5ad.name}: {ended}")] if read is None else read
         advance(n_done)
     return sorted(rows, key=lambda row: (row.slide.casefold(), str(row.h5ad), row.session))
@@ -90,8 +94,15 @@ def folder_table(
     ----------
     h5ads : iterable of Path
     session : str, optional
+        Only the sessions of this name, "" the shared one; all of each slide by default.
     workers : int, default=1
-        As for `read_folder`. In a script more than one needs ``if __name__ == "__main__":``.
+        Processes that read the slides. In a script more than one needs ``if __name__ == "__main__":``.
+
+    Returns
+    -------
+    DataFrame
+        Areas in mm², shares from 0 to 1, times of work in minutes. A slide that cannot be read is a row whose
+        ``problem`` says why; nothing is raised for it.
     """
     import pandas as pd
 
@@ -179,6 +190,11 @@ _MORE_MEASURES: tuple[_Measure, ...] = (
 def write_table(rows: Sequence[SlideRow], target: Path | None) -> None:
     """Write a table as CSV or Parquet, by the ending of its name; as CSV to stdout where there is no target.
 
+    Parameters
+    ----------
+    rows : sequence of SlideRow
+    target : Path or None
+
     Raises
     ------
     ExportError
@@ -201,13 +217,19 @@ def write_table(rows: Sequence[SlideRow], target: Path | None) -> None:
 def require_writable(target: Path) -> None:
     """See that a table can be written by this name, before it is made.
 
+    Parameters
+    ----------
+    target : Path
+
     Raises
     ------
     ExportError
         As `write_table`.
     """
     if target.suffix.lower() not in (".csv", ".parquet"):
-        raise ExportError(f"{target.name}: a table is written as .csv or .parquet; name it so")
+        raise ExportError(
+            f"{target.name}: a table is written as .csv or .parquet; let its name end in one of them"
+        )
     if target.suffix.lower() == ".parquet":
         try:
             import pyarrow as _  # noqa: F401, ICN001 -- only whether it is there
@@ -244,7 +266,16 @@ def _write_parquet(rows: Sequence[SlideRow], target: Path) -> None:
 
 
 def to_json(rows: Sequence[SlideRow]) -> str:
-    """Return rows for machines: a list of objects, whose classes are lists of objects."""
+    """Return rows for machines: a list of objects, whose classes are lists of objects.
+
+    Parameters
+    ----------
+    rows : sequence of SlideRow
+
+    Returns
+    -------
+    str
+    """
     return json.dumps(list(_list_objects(rows)), ensure_ascii=False)
 
 

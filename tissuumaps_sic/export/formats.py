@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tissuumaps_sic.annotation.store import SUFFIX, load_session, session_path
+from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.export.extras import is_installed, require_extra
 from tissuumaps_sic.slidefile.placing import find_image
 
@@ -107,7 +108,16 @@ class Format:
         return self.in_panel and is_installed(self.extra)
 
     def list_inputs(self, h5ad: Path) -> list[Path]:
-        """Return what a file depends on beside the labels: the slide's image, where it shows that."""
+        """Return what a file depends on beside the labels: the slide's image, where it shows that.
+
+        Parameters
+        ----------
+        h5ad : Path
+
+        Returns
+        -------
+        list of Path
+        """
         if "image" not in self.options:
             return []
         image = find_image(h5ad)
@@ -124,6 +134,10 @@ class Format:
             The slide's name.
         one : bool
             Whether it is of one slide.
+
+        Returns
+        -------
+        Path
         """
         file = Path(f"{stem}.{self.ending}")
         if output is None:
@@ -134,6 +148,12 @@ class Format:
 
     def write(self, labelled: Labelled, target: Path, options: ExportOptions | None = None) -> None:
         """Write labels.
+
+        Parameters
+        ----------
+        labelled : Labelled
+        target : Path
+        options : ExportOptions, optional
 
         Raises
         ------
@@ -198,7 +218,7 @@ FORMATS = {
             "asap",
             "labels.asap.xml",
             "ASAP, XML",
-            f"{_REGIONS}; what has holes is cut into pieces without",
+            f"{_REGIONS}; those with holes are cut into pieces without",
             "asap.write_asap",
             _OF_REGIONS,
         ),
@@ -223,7 +243,7 @@ FORMATS = {
             "mask",
             "mask.tif",
             "Mask, pyramidal TIFF",
-            "A number a pixel: 0 is no patch, then the classes as they are listed",
+            "A number for each pixel: 0 where there is no patch, then the classes in their order",
             "mask.write_mask",
             ("mpp", "downsample", "blocks"),
         ),
@@ -281,25 +301,49 @@ def export_slide(
 
     Parameters
     ----------
-    h5ad, target : Path
+    h5ad : Path
+        The embedded slide.
+    target : Path
+        The file to write, or the folder where the format is one.
     format_ : str
         A key of `FORMATS`.
     session : Path, optional
-        The one without a name, beside the h5ad, where none is given.
+        The session's file; by default that without a name, beside the h5ad.
     options : ExportOptions, optional
+        Those that the format does not know are passed over (`Format.options`).
 
     Raises
     ------
-    ExportError, SessionError, SlideFileError, OSError
+    ExportError
+        When there is no such format, it cannot hold the labels, or what it needs is not installed.
+    SessionError, SlideFileError, OSError
         When something cannot be read, replayed or written.
     """
+    if format_ not in FORMATS:
+        raise ExportError(f"{format_!r} is not a format of exports; give one of {', '.join(FORMATS)}")
     h5ad, target = Path(h5ad), Path(target)
     session = None if session is None else Path(session)
     FORMATS[format_].write(open_labelled(h5ad, session), target, options)
 
 
 def open_labelled(h5ad: Path, session: Path | None = None) -> Labelled:
-    """Return the labels of a slide's session, replayed; parameters and errors are those of `export_slide`."""
+    """Return the labels of a slide's session, with scores from running it again on the same seeds.
+
+    Parameters
+    ----------
+    h5ad : Path
+    session : Path, optional
+        The session's file; by default that without a name, beside the h5ad.
+
+    Returns
+    -------
+    Labelled
+
+    Raises
+    ------
+    SessionError, SlideFileError
+        When something cannot be read or replayed (`runs.replay`).
+    """
     from tissuumaps_sic.annotation.runs import replay
     from tissuumaps_sic.slides.slide import open_slide_file
 
@@ -308,7 +352,17 @@ def open_labelled(h5ad: Path, session: Path | None = None) -> Labelled:
 
 
 def name_session(h5ad: Path, session: Path | None) -> str:
-    """Return what a session is called by its file: "" for that without a name."""
+    """Return what a session is called by its file: "" for that without a name.
+
+    Parameters
+    ----------
+    h5ad : Path
+    session : Path or None
+
+    Returns
+    -------
+    str
+    """
     if session is None:
         return ""
     name = session.name.removesuffix(SUFFIX)

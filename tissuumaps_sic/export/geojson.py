@@ -13,6 +13,7 @@ from typing import IO, Any
 import shapely
 
 from tissuumaps_sic.annotation.classes import SeedClass
+from tissuumaps_sic.annotation.colors import rgb_of
 from tissuumaps_sic.export.review import Mark
 from tissuumaps_sic.slidefile.writing import replacing
 from tissuumaps_sic.slides.regions import Region, Scale
@@ -35,9 +36,11 @@ def write_geojson(
     Parameters
     ----------
     regions : sequence of Region
+        Level-0 pixels of the whole slide.
     classes : sequence of SeedClass
         By label.
     scale : Scale
+        Whose origin is subtracted.
     target : Path
     marks : sequence of Mark, default=()
         Those of the slide as a whole, which has no place, are in a member ``notes`` beside the features.
@@ -82,7 +85,7 @@ def _feature(region: Region, seed_class: SeedClass, scale: Scale) -> Iterator[st
         "name": seed_class.name,
         "classification": {
             "name": seed_class.name,
-            "color": [int(seed_class.color[place : place + 2], 16) for place in (1, 3, 5)],
+            "color": rgb_of(seed_class.color),
         },
         "isLocked": False,
         "measurements": measurements,

@@ -38,6 +38,11 @@ def write_labels(labelled: Labelled, target: Path) -> None:
 
     What a process that was killed here left beside the slide's own file is removed.
 
+    Parameters
+    ----------
+    labelled : Labelled
+    target : Path
+
     Raises
     ------
     ExportError, SlideFileError, OSError
@@ -67,7 +72,10 @@ def write_labels(labelled: Labelled, target: Path) -> None:
         with _as_os_error(target), h5py.File(temporary, "r+", locking=False) as file:
             require_own(file, slide.path.name)
             if not np.array_equal(patch_names_of(file), slide.patch_names):
-                raise ExportError(f"{slide.path.name}: holds other patches than it did; run them again")
+                raise ExportError(
+                    f"{slide.path.name}: holds other patches than when the labels were made; run the "
+                    "clustering again"
+                )
             _put_columns(file["obs"], label_columns(labelled))
             uns = file.require_group("uns")
             colors = np.array([each.color for each in labelled.classes], dtype=object)
@@ -76,17 +84,26 @@ def write_labels(labelled: Labelled, target: Path) -> None:
         if slide.stamp not in (None, before) and _has_other_embeddings(slide):
             raise ExportError(
                 f"{slide.path.name}: another program has changed its embeddings since it was opened; nothing "
-                "was written, run the clustering again"
+                "was written; run the clustering again"
             )
         if stamp_of(slide.path) != before:
             raise ExportError(
-                f"{slide.path.name}: another program has changed it at this moment; nothing was written, "
-                "write the labels again"
+                f"{slide.path.name}: another program has just changed it; nothing was written; write the "
+                "labels again"
             )
 
 
 def tell_run(labelled: Labelled) -> str:
-    """Return how labels were made, as JSON."""
+    """Return how labels were made, as JSON.
+
+    Parameters
+    ----------
+    labelled : Labelled
+
+    Returns
+    -------
+    str
+    """
     session = labelled.session
     return json.dumps(
         {
@@ -100,7 +117,18 @@ def tell_run(labelled: Labelled) -> str:
 
 
 def label_columns(labelled: Labelled) -> pd.DataFrame:
-    """Return labels as columns of n_patches rows, categorical over the classes' names."""
+    """Return labels as columns of ``obs``.
+
+    Parameters
+    ----------
+    labelled : Labelled
+
+    Returns
+    -------
+    DataFrame of n_patches rows
+        ``sic_label`` and ``sic_seed``, categorical over the classes' names, ``sic_score``, float32, and
+        ``sic_unlike``, bool, where seeds are borrowed.
+    """
     import pandas as pd
 
     names = pd.Index([each.name for each in labelled.classes], dtype=object)

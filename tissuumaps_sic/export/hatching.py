@@ -20,7 +20,16 @@ _WHITE, _BLACK = "#ffffff", "#111111"
 
 
 def direction_of(place: int) -> tuple[int, int] | None:
-    """Return what the lines of a class are across, (x, y), by its place in the list; None of one without."""
+    """Return what the lines of a class are across, (x, y), by its place in the list; None of one without.
+
+    Parameters
+    ----------
+    place : int
+
+    Returns
+    -------
+    (int, int) or None
+    """
     if not sign_of(place):
         return None
     first = next(each for each in range(place + 1) if sign_of(each))
@@ -50,7 +59,13 @@ def hatch(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
 
 
 def write_signs(picture: Image.Image, labels: npt.NDArray[np.integer]) -> None:
-    """Write the letter of each class that has one where it is widest; `labels` are those of `hatch`."""
+    """Write the letter of each class that has one where it is widest; `labels` are those of `hatch`.
+
+    Parameters
+    ----------
+    picture : Image
+    labels : integer array of shape (rows, columns)
+    """
     size = round(_LETTER * max(labels.shape))
     drawing = ImageDraw.Draw(picture)
     for place in _places(labels):
@@ -66,7 +81,17 @@ def write_signs(picture: Image.Image, labels: npt.NDArray[np.integer]) -> None:
 
 
 def css_of(color: str, place: int) -> str:
-    """Return the background of a class in CSS: its colour, with its lines."""
+    """Return the background of a class in CSS: its colour, with its lines.
+
+    Parameters
+    ----------
+    color : str
+    place : int
+
+    Returns
+    -------
+    str
+    """
     direction = direction_of(place)
     if direction is None:
         return color

@@ -67,8 +67,8 @@ def write_lazyslide(
     there = list_elements(store) if store.is_dir() else None
     if there is None:
         raise ExportError(
-            f"{store}: is no store of LazySlide; give the slide's with -o, or make a new one by --format "
-            "spatialdata"
+            f"{store}: is not a LazySlide store; give the slide's own with -o, or make a new store with "
+            "--format spatialdata"
         )
     root = zarr.open_group(store, mode="r", use_consolidated=False)
     _require_same_slide(labelled, store, dict(root.attrs))
@@ -77,7 +77,10 @@ def write_lazyslide(
         elements = {REGIONS: make_regions(labelled, simplify=simplify, blocks=blocks)}
         tiles, instances, rows = found or (PATCHES, None, None)
         if found is None:
-            log.info("%s: has no tiles that are the patches of %s", store, labelled.slide.name)
+            log.info(
+                "%s: has no tiles that are the patches of %s; the patches are added as shapes %s",
+                *(store, labelled.slide.name, PATCHES),
+            )
             patches = make_patches(labelled)
             patches["tile_id"] = np.arange(len(patches))
             elements[PATCHES] = patches
@@ -93,7 +96,8 @@ def write_lazyslide(
     foreign = [name for name, kind in kinds.items() if there.get(f"{kind}/{name}") is False]
     if foreign and not replace:
         raise ExportError(
-            f"{store}: has {', '.join(foreign)} already, not from here; rename it there, or give --replace"
+            f"{store}: has {', '.join(foreign)} already, which this program did not write; rename it there, "
+            "or give --replace"
         )
     _move_in(elements, kinds, store, root.metadata.zarr_format)
 
@@ -183,7 +187,8 @@ def _put_back(store: Path) -> None:
         place = store / kind / name.partition("~")[0]
         if place.exists():
             log.warning(
-                "%s: an export that was ended took it out of %s; remove it if nothing of it is missed",
+                "%s: an export that was killed moved this out of %s; put it back if something is missing "
+                "there, else remove it",
                 *(old, store.name),
             )
         elif place.parent.is_dir():

@@ -97,13 +97,13 @@ def _step(
     """Return the level-0 pixels per pixel of the mask, in x and in y."""
     for option, value in (("mpp", mpp), ("downsample", downsample)):
         if value is not None and not (math.isfinite(value) and value > 0):
-            raise ExportError(f"--{option}: {value:g} is no size of a pixel; give a number above 0")
+            raise ExportError(f"--{option}: {value:g} is not the size of a pixel; give a number above 0")
     if downsample is not None:
         step = (float(downsample), float(downsample))
     elif scale.mpp is None:
         fits = max(1.0, min(scale.stride) / _PIXELS_PER_CELL)
         raise ExportError(
-            f"{slide.path.name}: does not tell its µm per pixel, which a mask needs; give the level-0 "
+            f"{slide.path.name}: does not say its µm per pixel, which a mask needs; give the level-0 "
             f"pixels per pixel of the mask instead (tissuumaps-sic export {slide.path.name} --format mask "
             f"--downsample {fits:g})"
         )
@@ -115,8 +115,8 @@ def _step(
             step = (step[0] / min(step), step[1] / min(step))
     if min(step) < 1 - 1e-6:
         raise ExportError(
-            f"{slide.path.name}: the mask's pixels would be {min(step):.3g} of the slide's, which adds "
-            "nothing; give a larger --mpp or --downsample"
+            f"{slide.path.name}: the mask's pixels would be {min(step):.3g} times as large as the slide's, "
+            "which adds nothing; give a larger --mpp or --downsample"
         )
     return step
 

@@ -19,6 +19,14 @@ def safe_names(names: Sequence[str]) -> list[str]:
 
     >>> safe_names(["Tumour", "in situ: low/high", "tumour", ".."])
     ['Tumour', 'in situ_ low_high', 'tumour-2', '_']
+
+    Parameters
+    ----------
+    names : sequence of str
+
+    Returns
+    -------
+    list of str
     """
     taken: set[str] = set()
     safe = []

@@ -11,7 +11,7 @@ import shapely
 
 from tissuumaps_sic import __version__
 from tissuumaps_sic.annotation.runs import Labelled
-from tissuumaps_sic.export.annotations import find_regions
+from tissuumaps_sic.export.annotations import find_regions, region_columns
 from tissuumaps_sic.export.review import notes_of_patches
 from tissuumaps_sic.slidefile.writing import replacing
 
@@ -20,6 +20,11 @@ def write_parquet(labelled: Labelled, target: Path) -> None:
     """Write one row a patch with the columns of `write_csv`, typed; names are as they are.
 
     A patch that is no seed, or that has no note, has null there.
+
+    Parameters
+    ----------
+    labelled : Labelled
+    target : Path
 
     Raises
     ------
@@ -70,7 +75,6 @@ def write_geoparquet(
     import pyarrow.parquet as pq
 
     regions, classes = find_regions(labelled, simplify=simplify, blocks=blocks)
-    of_rows = [classes[region.label] for region in regions]
     shapes = np.array([region.shape for region in regions], object)
     geometry = {
         "encoding": "WKB",
@@ -86,15 +90,12 @@ def write_geoparquet(
         "columns": {"geometry": geometry},
         "creator": {"library": "tissuumaps-sic", "version": __version__},
     }
-    table = pa.table(
-        {
-            "class": pa.array([each.name for each in of_rows], pa.string()),
-            "color": pa.array([each.color for each in of_rows], pa.string()),
-            "share": pa.array([region.share for region in regions], pa.float64()),
-            "area_mm2": pa.array([region.area for region in regions], pa.float64()),
-            "tissue_mm2": pa.array([region.tissue for region in regions], pa.float64()),
-            "geometry": pa.array(shapely.to_wkb(shapes).tolist(), pa.binary()),
-        }
-    )
+    # Not by what is in them: all areas may be unknown.
+    columns = {
+        name: pa.array(values, pa.string() if name in ("class", "color") else pa.float64())
+        for name, values in region_columns(regions, classes).items()
+    }
+    columns["geometry"] = pa.array(shapely.to_wkb(shapes).tolist(), pa.binary())
+    table = pa.table(columns)
     with replacing(target) as temporary:
         pq.write_table(table.replace_schema_metadata({"geo": json.dumps(told)}), temporary)

@@ -22,11 +22,10 @@ from tissuumaps_sic.export.names import safe_names
 from tissuumaps_sic.slidefile.pixels.reduced import find_size
 from tissuumaps_sic.slidefile.pixels.slide import Slide
 from tissuumaps_sic.slidefile.pixels.source import SlideError
-from tissuumaps_sic.slidefile.placing import find_image, open_image
 from tissuumaps_sic.slidefile.provenance import read_provenance
 from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slidefile.writing import placing_folder
-from tissuumaps_sic.slides.regions import slide_size_of
+from tissuumaps_sic.slides.image import open_own_image
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 
 log = logging.getLogger(__name__)
@@ -80,7 +79,7 @@ def write_patches(
     classes : sequence of str
         By name.
     image : Path, optional
-        The slide's image; by default that of the project beside the h5ad (`images.find_image`).
+        The slide's image; by default that of the project beside the h5ad.
     min_score : float, default=0.0
         The least score of the patch's own label, 0 to 1.
     most : int, optional
@@ -106,14 +105,14 @@ def write_patches(
     unknown = [name for name in classes if name not in known]
     if unknown:
         raise ExportError(
-            f"{slide.path.name}: has no class {', '.join(map(repr, unknown))}; there is {', '.join(known)}"
+            f"{slide.path.name}: has no class {', '.join(map(repr, unknown))}; give one of {', '.join(known)}"
         )
     require_choice(min_score, most)
     window = window_of(slide)
     target = folder / safe_names([slide.name])[0]
     if target.exists() and not replace:
         raise ExportError(
-            f"{target}: is there already, and patches of another run must not mix; move it away, or give "
+            f"{target}: is there already, and patches of two runs must not mix; move it away, or give "
             "another -o, or --overwrite"
         )
     wanted = [name for name in known if name in classes]
@@ -126,21 +125,40 @@ def write_patches(
 def require_choice(min_score: float, most: int | None) -> None:
     """See that patches can be chosen by what was asked for.
 
+    Parameters
+    ----------
+    min_score : float
+    most : int or None
+
     Raises
     ------
     ExportError
         When they cannot.
     """
     if not 0 <= min_score <= 1:
-        raise ExportError(f"--min-score: {min_score:g} is no score; give 0 to 1")
+        raise ExportError(f"--min-score: {min_score:g} is not a score; give 0 to 1")
     if most is not None and most < 1:
-        raise ExportError(f"--most: {most} is no number of patches; give 1 or more")
+        raise ExportError(f"--most: {most} is not a number of patches; give 1 or more")
 
 
 def choose_rows(
     labelled: Labelled, name: str, *, min_score: float = 0.0, most: int | None = None
 ) -> npt.NDArray[np.intp]:
-    """Return the rows of the patches of a class, in the file's order, as `write_patches` chooses them."""
+    """Return the patches of a class as `write_patches` chooses them.
+
+    Parameters
+    ----------
+    labelled : Labelled
+    name : str
+        The class.
+    min_score, most
+        As for `write_patches`.
+
+    Returns
+    -------
+    ndarray of shape (n,), intp
+        Rows, in the file's order.
+    """
     scores = labelled.scores
     label = [each.name for each in labelled.classes].index(name)
     # As float32: 0.9 as a float64 is above the 0.9 of a score.
@@ -153,6 +171,14 @@ def choose_rows(
 def window_of(slide: EmbeddedSlide) -> PatchWindow:
     """Return how large a slide's patches are.
 
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+
+    Returns
+    -------
+    PatchWindow
+
     Raises
     ------
     ExportError
@@ -163,7 +189,7 @@ def window_of(slide: EmbeddedSlide) -> PatchWindow:
     grid = read_provenance(slide.path).grid
     if grid.patch0 is None or grid.patch_size is None or not grid.patch_size > 0:
         raise ExportError(
-            f"{slide.path.name}: does not tell how large its patches are (uns['embedder'], grid), so their "
+            f"{slide.path.name}: does not say how large its patches are (uns['embedder'], grid), so their "
             "pictures cannot be cut; embed the slide again, or convert the file (embedder convert)"
         )
     return PatchWindow(grid.patch0, round(grid.patch_size))
@@ -171,19 +197,30 @@ def window_of(slide: EmbeddedSlide) -> PatchWindow:
 
 @contextmanager
 def open_picture(slide: EmbeddedSlide, path: Path | None) -> Iterator[Slide]:
-    """Open the image of a slide, its colours as they were embedded; what is wrong is an `ExportError`."""
-    found = find_image(slide.path) if path is None else path
-    if found is None:
-        raise ExportError(f"{slide.path.name}: its image is not beside it; name it with --image SLIDE")
+    """Open the image of a slide, with its colours as they were embedded.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    path : Path or None
+        The image; None is that of the project beside the h5ad.
+
+    Yields
+    ------
+    Slide
+
+    Raises
+    ------
+    ExportError
+        When there is no image, it cannot be read or is of another slide, or it was made smaller than the
+        patches are.
+    """
     try:
-        with open_image(found) as image:
-            size = slide_size_of(slide)
-            if size not in (None, image.size):
-                raise ExportError(
-                    f"{found}: has {image.size[0]} x {image.size[1]} pixels, and {slide.path.name} is of a "
-                    f"slide of {size[0]} x {size[1]}; name that slide's image with --image"
-                )
-            _require_pixels(slide, found, image)
+        image = open_own_image(slide, path)
+        if image is None:
+            raise ExportError(f"{slide.path.name}: its image is not beside it; name it with --image SLIDE")
+        with image:
+            _require_pixels(slide, image)
             if read_provenance(slide.path).encoder.icc:
                 image.convert_colours()
             yield image
@@ -191,14 +228,14 @@ def open_picture(slide: EmbeddedSlide, path: Path | None) -> Iterator[Slide]:
         raise ExportError(str(error)) from error
 
 
-def _require_pixels(slide: EmbeddedSlide, path: Path, image: Slide) -> None:
+def _require_pixels(slide: EmbeddedSlide, image: Slide) -> None:
     """Refuse a picture that was made smaller for a bundle, where it has fewer pixels than the patches."""
-    if find_size(path) is None:
+    if find_size(image.path) is None:
         return
     window = window_of(slide)
     if image.level_downsamples[1] > min(window.size0) / window.pixels * 1.001:
         raise ExportError(
-            f"{path.name}: was made smaller for a bundle, and has fewer pixels than the patches of "
+            f"{image.path.name}: was made smaller for a bundle, and has fewer pixels than the patches of "
             f"{slide.path.name}; name the slide itself with --image"
         )
 
@@ -232,7 +269,23 @@ def _write(
 def read_pictures(
     slide: EmbeddedSlide, image: Slide, window: PatchWindow, rows: Sequence[int], format_: PatchFormat
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield the row and the picture of each of some patches, compressed, in their order."""
+    """Yield the row and the picture of each of some patches, in their order.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    image : Slide
+        The slide's own image.
+    window : PatchWindow
+    rows : sequence of int
+    format_ : "png" or "jpg"
+
+    Yields
+    ------
+    row : int
+    picture : bytes
+        A whole file.
+    """
     from tqdm import tqdm
 
     corners = slide.centres - np.array(window.size0) / 2
@@ -258,7 +311,18 @@ def read_pictures(
 
 
 def tell_patches(labelled: Labelled, window: PatchWindow, rows: Sequence[int]) -> Iterator[list[str]]:
-    """Yield what a manifest says of some patches, by `PATCH_COLUMNS`; the place is the top-left corner."""
+    """Yield what a manifest says of some patches, by `PATCH_COLUMNS`; the place is the top-left corner.
+
+    Parameters
+    ----------
+    labelled : Labelled
+    window : PatchWindow
+    rows : sequence of int
+
+    Yields
+    ------
+    list of str
+    """
     slide, scores = labelled.slide, labelled.scores
     corners = np.rint(slide.centres - np.array(window.size0) / 2).astype(int)
     # The last one is that of -1: no seed.
@@ -274,5 +338,14 @@ def tell_patches(labelled: Labelled, window: PatchWindow, rows: Sequence[int]) -
 
 
 def as_path(file: str) -> str:
-    """Return a path as a cell: it must open as it is written, which it does not behind an apostrophe."""
+    """Return a path as a cell: it must open as it is written, which it does not behind an apostrophe.
+
+    Parameters
+    ----------
+    file : str
+
+    Returns
+    -------
+    str
+    """
     return file if as_text(file) == file else f"./{file}"

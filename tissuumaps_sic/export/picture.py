@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from tissuumaps_sic.annotation.colors import rgb_of
 from tissuumaps_sic.annotation.runs import Labelled
 from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.export.hatching import hatch, write_signs
 from tissuumaps_sic.export.rasters import draw_raster
 from tissuumaps_sic.slidefile.pixels.source import Pixels, SlideError
-from tissuumaps_sic.slidefile.placing import find_image, open_image
+from tissuumaps_sic.slides.image import open_own_image
 from tissuumaps_sic.slides.raster import LabelRaster, raster_of
 from tissuumaps_sic.slides.regions import Scale, lattice_of, scale_of, slide_size_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide
@@ -66,10 +67,15 @@ def draw(labelled: Labelled, *, most_pixels: int, image: Path | None = None, blo
     blocks : bool, default=False
         Whether labels are drawn as the squares of whole patches, and not as their cells.
 
+    Returns
+    -------
+    Picture
+
     Raises
     ------
     ExportError
-        When the patches do not lie on a grid.
+        When the patches do not lie on a grid, or the image that was named cannot be read or is of another
+        slide.
     """
     slide = labelled.slide
     scale = scale_of(slide)
@@ -93,6 +99,10 @@ def draw_patches(slide: EmbeddedSlide, colors: npt.NDArray[np.uint8], *, most_pi
         Of the patches: red, green, blue.
     most_pixels : int
         Of the longer side.
+
+    Returns
+    -------
+    Picture
 
     Raises
     ------
@@ -140,21 +150,17 @@ def _slide(
     size: tuple[int, int],
 ) -> tuple[Pixels | None, str]:
     """Return the pixels of a part of the slide, and why there are none where its image is there."""
-    path = find_image(slide.path) if image is None else image
-    if path is None:
-        return None, ""
     try:
-        with open_image(path) as opened:
-            known = slide_size_of(slide)
-            if known in (None, opened.size):
-                return opened.picture(*window, size, rest=True), ""
-            told = f"{path.name}: is not of the size of the slide that was embedded"
+        opened = open_own_image(slide, image)
+        if opened is None:
+            return None, ""
+        with opened:
+            return opened.picture(*window, size, rest=True), ""
     except SlideError as error:
-        told = str(error)
-    # A report without the slide is better than none, unless this image was asked for.
-    if image is not None:
-        raise ExportError(f"{told}; name another one with --image")
-    return None, told
+        # A report without the slide is better than none, unless this image was asked for.
+        if image is not None:
+            raise ExportError(str(error)) from error
+        return None, str(error)
 
 
 def _over(
@@ -166,7 +172,7 @@ def _over(
 ) -> Image.Image:
     values = raster.values[_sample(raster, window, size)]
     places = values.astype(np.int16) - 1
-    table = np.array([[_PAPER] * 3, *map(_rgb, colors)], np.float32)
+    table = np.array([[_PAPER] * 3, *map(rgb_of, colors)], np.float32)
     if plain is None:
         found, strength, border = np.full((*values.shape, 3), _PAPER, np.float32), 1.0, 0.0
     else:
@@ -221,12 +227,18 @@ def _dot(
             drawing.ellipse((x - reach, y - reach, x + reach, y + reach), fill=color)
 
 
-def _rgb(color: str) -> list[int]:
-    return [int(color[at : at + 2], 16) for at in (1, 3, 5)]
-
-
 def encode(pixels: Pixels, *, photo: bool) -> bytes:
-    """Return an image as JPEG, or as PNG where it is of flat colours, which keep without loss."""
+    """Return an image as JPEG, or as PNG where it is of flat colours, which keep without loss.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (rows, columns, 3), uint8
+    photo : bool
+
+    Returns
+    -------
+    bytes
+    """
     buffer = io.BytesIO()
     if photo:
         Image.fromarray(pixels).save(buffer, "jpeg", quality=_JPEG_QUALITY)
@@ -242,6 +254,15 @@ def scale_bar(width_um: float, *, share: float = 0.25) -> tuple[float, str]:
     (500.0, '500 µm')
     >>> scale_bar(50_000)
     (10000.0, '10 mm')
+
+    Parameters
+    ----------
+    width_um : float
+    share : float, default=0.25
+
+    Returns
+    -------
+    (float, str)
     """
     most = width_um * share
     power = 10.0 ** math.floor(math.log10(most))

@@ -14,6 +14,14 @@ def pieces_of(region: Region) -> list[shapely.Polygon]:
     A polygon with holes is cut along vertical lines through them. The outline alone would cover what lies in
     a hole, which is of another class, and a slit that leads into the hole makes a polygon that touches
     itself, which many readers refuse.
+
+    Parameters
+    ----------
+    region : Region
+
+    Returns
+    -------
+    list of Polygon
     """
     return [piece for polygon in region.shape.geoms for piece in _cut(polygon)]
 

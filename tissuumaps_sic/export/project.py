@@ -150,13 +150,13 @@ def _layers(slide: EmbeddedSlide, folder: Path, *, link: bool) -> list[dict[str,
         name = image_name(layer, slide.path.parent)
         path = slide.path.parent / str(name)
         if not path.exists():
-            log.warning("%s: the image %s is not there; its patches are shown without it", slide.name, name)
+            log.warning("%s: its image %s is missing; the project shows its patches alone", slide.name, name)
             continue
         placed = place_image(path, folder) if link else name
         if placed is None:
             log.warning(
-                "%s: %s could not be linked into %s, so its patches are shown without the image; copy it "
-                "there and export again",
+                "%s: its image %s could not be linked into %s, so the project shows its patches alone; copy "
+                "the image there and export again",
                 slide.name,
                 path,
                 folder,
@@ -176,5 +176,5 @@ def _image_size(slide: EmbeddedSlide) -> tuple[int, int] | None:
         with open_image(path) as image:
             return image.size
     except SlideError as error:
-        log.warning("%s; its squares may not meet", error)
+        log.warning("%s; the squares of the patches may not meet", error)
         return None

@@ -14,6 +14,15 @@ from tissuumaps_sic.slides.regions import scale_of
 def draw_raster(labelled: Labelled, *, blocks: bool) -> LabelRaster:
     """Return the labels plus 1 of cells, or with `blocks` of whole patches; 0 where there is nothing.
 
+    Parameters
+    ----------
+    labelled : Labelled
+    blocks : bool
+
+    Returns
+    -------
+    LabelRaster
+
     Raises
     ------
     ExportError

@@ -36,6 +36,10 @@ def reduced_size(size: Size, mpp: tuple[float, float], wanted: float) -> Size:
         µm per level-0 pixel, in x and in y.
     wanted : float
 
+    Returns
+    -------
+    Size
+
     Raises
     ------
     ExportError
@@ -49,7 +53,7 @@ def reduced_size(size: Size, mpp: tuple[float, float], wanted: float) -> Size:
     # One factor for both: what is not square stays so.
     down = max(1.0, wanted / min(mpp))
     if down > _MOST_DOWN or min(size) < down:
-        raise ExportError(f"--mpp {wanted:g}: is too coarse for this slide; {min(mpp) * 16:.3g} is enough")
+        raise ExportError(f"--mpp {wanted:g}: is too coarse for this slide; give {min(mpp) * 16:.3g} or less")
     return math.ceil(size[0] / down - 1e-6), math.ceil(size[1] / down - 1e-6)
 
 

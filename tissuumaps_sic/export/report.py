@@ -183,13 +183,13 @@ def make_report(
         )
     picture = draw(labelled, most_pixels=_MOST_PIXELS, image=image, blocks=blocks)
     if picture.lack:
-        log.warning("%s; the labels are drawn without it", picture.lack)
+        log.warning("%s; the labels are drawn without the slide", picture.lack)
     notes = []
     # Seeds that were read from a file, and not clicked, are none of the session's own.
     if session.is_stale and session.actions:
         notes.append("The seeds have changed since this run; the labels are those of the run.")
     if pixel is None:
-        notes.append("The file does not tell its µm per pixel, so areas are not known.")
+        notes.append("The file does not say its µm per pixel, so areas are not known.")
     return Report(
         slide.name,
         tuple(rows),
@@ -208,7 +208,18 @@ def _check(labelled: Labelled) -> Verification | None:
 
 
 def tell_figure(figure: Interval | None, *, percent: bool = False, digits: int = 2) -> str:
-    """Return a figure with its range, as reports have it; "-" where there is none."""
+    """Return a figure with its range, as reports have it; "-" where there is none.
+
+    Parameters
+    ----------
+    figure : Interval or None
+    percent : bool, default=False
+    digits : int, default=2
+
+    Returns
+    -------
+    str
+    """
     if figure is None:
         return "-"
     scale, decimals, unit = (100.0, 0, " %") if percent else (1.0, digits, "")
@@ -239,7 +250,7 @@ def _facts(labelled: Labelled, scale: Scale, session_name: str) -> list[tuple[st
     size = slide_size_of(slide)
     told = [
         ("Session", session_name or "(shared)"),
-        ("Annotated by", ", ".join(users) or "not told"),
+        ("Annotated by", ", ".join(users) or "not known"),
         ("Labelled", _time(run.time)),
         ("Method", METHOD_TITLES[run.method]),
         ("Embedding", titles.get(run.embedding, run.embedding)),
@@ -303,6 +314,15 @@ def write_report(
     blocks: bool = False,
 ) -> None:
     """Write a report by a function that makes a file's bytes of it; all else as for `make_report`.
+
+    Parameters
+    ----------
+    labelled : Labelled
+    target : Path
+    render : callable
+    image : Path, optional
+    session_name : str, default=""
+    blocks : bool, default=False
 
     Raises
     ------

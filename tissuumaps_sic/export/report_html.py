@@ -29,7 +29,16 @@ def write_html(
 
 
 def to_html(report: Report) -> bytes:
-    """Return a report as HTML, one page of A4 when it is printed."""
+    """Return a report as HTML, one page of A4 when it is printed.
+
+    Parameters
+    ----------
+    report : Report
+
+    Returns
+    -------
+    bytes
+    """
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(

@@ -34,7 +34,16 @@ class Mark:
 
 
 def marks_of(labelled: Labelled) -> list[Mark]:
-    """Return the notes of a session with their places."""
+    """Return the notes of a session with their places.
+
+    Parameters
+    ----------
+    labelled : Labelled
+
+    Returns
+    -------
+    list of Mark
+    """
     slide = labelled.slide
     marks = []
     for note in labelled.session.notes:
@@ -52,7 +61,16 @@ def marks_of(labelled: Labelled) -> list[Mark]:
 
 
 def notes_of_patches(labelled: Labelled) -> dict[int, str]:
-    """Return the notes on each patch by its row, those on a part that it lies in included."""
+    """Return the notes on each patch by its row, those on a part that it lies in included.
+
+    Parameters
+    ----------
+    labelled : Labelled
+
+    Returns
+    -------
+    dict of int to str
+    """
     slide = labelled.slide
     notes: dict[int, list[str]] = {}
     for note in labelled.session.notes:
@@ -82,7 +100,16 @@ def _holds(outline: Sequence[tuple[float, float]], points: npt.NDArray[np.float6
 
 
 def tell_review(labelled: Labelled) -> list[tuple[str, str]]:
-    """Return facts of a report: who checked the slide, how much of it was looked at, and the notes."""
+    """Return facts of a report: who checked the slide, how much of it was looked at, and the notes.
+
+    Parameters
+    ----------
+    labelled : Labelled
+
+    Returns
+    -------
+    list of (str, str)
+    """
     session, told = labelled.session, []
     if session.checked is not None:
         changed = "" if session.checked.is_current else "; changed since"

@@ -177,7 +177,17 @@ class RowsWanted:
 
 
 def read_rows(wanted: RowsWanted) -> list[SlideRow]:
-    """Return the rows of a slide, one or more; what is wrong with it is told in them and never raised."""
+    """Return the rows of a slide; what is wrong with it is told in them and never raised.
+
+    Parameters
+    ----------
+    wanted : RowsWanted
+
+    Returns
+    -------
+    list of SlideRow
+        One for each session, or one where there is none.
+    """
     facts = _try(wanted.h5ad, "", partial(_Facts.of, wanted.h5ad))
     if isinstance(facts, SlideRow):
         return [facts]
@@ -217,9 +227,9 @@ class _Facts:
         tissue = measure_patches(slide)
         warnings = []
         if tissue.mm2 is None:
-            warnings.append("the file does not tell its µm per pixel, so areas are not known")
+            warnings.append("the file does not say its µm per pixel, so areas are not known")
         if not tissue.is_told:
-            warnings.append("the file does not tell what is glass, so areas and shares are of whole patches")
+            warnings.append("the file does not say what is glass, so areas and shares are of whole patches")
         if find_image(slide.path) is None:
             named = [image_name(layer, slide.path.parent) for layer in layers_of(slide.path)]
             warnings += [f"the slide's image {name} is missing" for name in named[:1]]
@@ -278,15 +288,15 @@ def _warn(session: Session, check: Verification, borrowed: int) -> Iterator[str]
     """Yield what of a session a reader of its figures must know."""
     # Seeds that were read from a file, and not clicked, are none of the session's own.
     if session.is_stale and session.actions:
-        yield "seeds or classes have changed since the labels were made; run it again"
+        yield "seeds or classes have changed since the labels were made; run the clustering again"
     if session.run is None and (any(session.seed_counts) or borrowed):
-        yield "it is seeded and was never run"
+        yield "it has seeds and no labels; run the clustering"
     if check.state == "void":
         yield f"the check is {check.told[:1].lower()}{check.told[1:]}"
     if check.state == "few":
         yield f"the check is not finished: {check.told}"
     if session.checked is not None and not session.checked.is_current:
-        yield f"it has changed since {session.checked.user or 'somebody'} said that it is done"
+        yield f"it has changed since {session.checked.user or 'somebody'} said that it was done"
 
 
 def _list_classes(facts: _Facts, session: Session, check: Verification) -> tuple[ClassFigures, ...]:
@@ -354,7 +364,9 @@ def _measure_unlike(slide: EmbeddedSlide, session: Session) -> tuple[float | Non
     try:
         here = slide.with_embedding(run.embedding)
         if run.sample and run.sample != here.sample:
-            return None, ["the embeddings are others than the labels were made from; run it again"]
+            return None, [
+                "the embeddings are not those that the labels were made from; run the clustering again"
+            ]
         guests = guests_of(here, run.loans, opener=_lenders().get)
         flagged = flag_unlike(here, run.seeds, guests)
     except (SessionError, SlideFileError) as error:

@@ -94,7 +94,16 @@ def write_elements(elements: Mapping[str, Any], store: Path, *, zarr_format: int
 
 
 def list_elements(store: Path) -> dict[str, bool] | None:
-    """Return whether each element of a store, ``<kind>/<name>``, is ours; None where there is none."""
+    """Return whether each element of a store, ``<kind>/<name>``, is ours; None where there is none.
+
+    Parameters
+    ----------
+    store : Path
+
+    Returns
+    -------
+    dict of str to bool or None
+    """
     import zarr
 
     try:
@@ -117,15 +126,15 @@ def _require_ours(target: Path) -> None:
 
     elements = list_elements(target)
     if elements is None:
-        raise ExportError(f"{target}: is there already, and is no SpatialData store; give another -o")
+        raise ExportError(f"{target}: is there already, and is not a SpatialData store; give another -o")
     others = [name for name, ours in elements.items() if not ours]
     others += sorted({path.name for path in target.iterdir()} - {*KINDS, *_OF_STORES})
     attributes = zarr.open_group(target, mode="r", use_consolidated=False).attrs
     others += [f"attribute {name}" for name in attributes if name != _FORMAT]
     if others:
         raise ExportError(
-            f"{target}: is there already, with {', '.join(others)}, which was not exported from here; give "
-            "another -o, or --replace for the store to be replaced as a whole"
+            f"{target}: is there already, with {', '.join(others)}, which this program did not write; give "
+            "another -o, or --replace to replace the whole store"
         )
 
 

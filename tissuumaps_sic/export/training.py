@@ -117,6 +117,10 @@ class TrainingSet:
 def open_set(training: TrainingSet) -> None:
     """Make the folder of a set, or see that the one there is was made by the same choices.
 
+    Parameters
+    ----------
+    training : TrainingSet
+
     Raises
     ------
     ExportError, OSError
@@ -126,22 +130,22 @@ def open_set(training: TrainingSet) -> None:
     require_choice(training.min_score, training.most)
     if min(training.shares) < 0 or abs(sum(training.shares) - 1) > _ROUNDING:
         raise ExportError(
-            f"--split: {' '.join(f'{each:g}' for each in training.shares)} are no shares of one whole; give "
-            "three numbers from 0 that are 1 together, such as 0.7 0.15 0.15"
+            f"--split: {' '.join(f'{each:g}' for each in training.shares)} are not shares that add up to 1; "
+            "give three that do, such as 0.7 0.15 0.15"
         )
     if training.shard_bytes is not None and training.shard_bytes < 1:
-        raise ExportError(f"--shards: {training.shard_bytes} bytes are no size; give 1 MB or more")
+        raise ExportError(f"--shards: {training.shard_bytes} bytes hold no picture; give 1 MB or more")
     file = training.folder / CHOICES
     if file.exists():
         known = parse_json(file.read_bytes())
         if known != training.choices:
             names = [name for name, value in training.choices.items() if known.get(name) != value]
             raise ExportError(
-                f"{training.folder}: holds a set with another choice of {', '.join(names)} ({CHOICES}); "
-                "give the same, or another -o"
+                f"{training.folder}: holds a training set that was made with other {', '.join(names)} "
+                f"({CHOICES}); give the same, or another -o"
             )
     elif training.folder.exists() and any(training.folder.iterdir()):
-        raise ExportError(f"{training.folder}: is there already, and is no training set; give another -o")
+        raise ExportError(f"{training.folder}: is there already, and is not a training set; give another -o")
     (training.folder / SLIDES).mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         (training.folder / split).mkdir(exist_ok=True)
@@ -185,9 +189,11 @@ def add_slide(training: TrainingSet, labelled: Labelled, *, image: Path | None =
     if part.exists():
         known = parse_json(part.read_bytes())
         if known.get("slide") != slide.name or known.get("fingerprint") != slide.fingerprint:
-            raise ExportError(f"{part}: is of another slide of this name; rename one, or give another -o")
+            raise ExportError(
+                f"{part}: belongs to another slide of this name; rename one, or give another -o"
+            )
         if known.get("made_of") == made_of:
-            log.info("%s: is in the set as it is now; left alone", slide.path.name)
+            log.info("%s: is in the set already, with these labels; left alone", slide.path.name)
             return part
     window = window_of(slide)
     there = {each.name for each in labelled.classes}
@@ -319,6 +325,14 @@ def finish_set(training: TrainingSet) -> Path:
 
     Its columns are slide, patch, x0, y0, class, score, seed, split and file, and of shards the sample's key.
 
+    Parameters
+    ----------
+    training : TrainingSet
+
+    Returns
+    -------
+    Path
+
     Raises
     ------
     OSError
@@ -348,7 +362,7 @@ def _tell(training: TrainingSet, slides: dict[str, int], missing: list[str]) -> 
     ]
     if empty:
         log.warning(
-            "%s: no slide fell to %s, as happens where they are few; another --split-seed splits otherwise",
+            "%s: no slide went to %s, as happens with few slides; try another --split-seed",
             training.folder,
             " and ".join(empty),
         )

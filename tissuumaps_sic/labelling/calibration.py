@@ -62,9 +62,19 @@ def _measure_lead(field: Doubles) -> Doubles:
 
 
 def apply_slope(field: Doubles, slope: float) -> Doubles:
-    """Return scores of a field, (n_patches, n_classes); rows sum to 1.
+    """Return scores of a field: a softmax of `slope` times it.
 
     For two classes this is the logistic curve of the difference, one half at the border.
+
+    Parameters
+    ----------
+    field : ndarray of shape (n_patches, n_classes), float64
+    slope : float
+
+    Returns
+    -------
+    ndarray of shape (n_patches, n_classes), float64
+        Rows sum to 1.
     """
     # Column by column, since numpy takes a row of few numbers as long as one of many.
     highest = np.maximum.reduce(list(field.T))
@@ -74,9 +84,18 @@ def apply_slope(field: Doubles, slope: float) -> Doubles:
 
 
 def temper(scores: Singles, power: float) -> Singles:
-    """Return scores, (..., n_classes), as if their curve were `power` times as steep; rows sum to 1.
+    """Return scores as if their curve were `power` times as steep.
 
-    With ``SLOPE / slope`` those of any slope are as those without calibration.
+    Parameters
+    ----------
+    scores : ndarray of shape (..., n_classes), float32
+    power : float
+        With ``SLOPE / slope`` scores of any slope are as those without calibration.
+
+    Returns
+    -------
+    ndarray of shape (..., n_classes), float32
+        Rows sum to 1.
     """
     if power == 1.0:  # to the last bit, as runs of before there was a slope are replayed
         return scores

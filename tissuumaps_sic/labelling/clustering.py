@@ -177,7 +177,7 @@ class SeededIterativeClustering(ClusterMixin, BaseEstimator):  # type: ignore[mi
         """
         options = self._check_parameters()
         if guests is not None and self.method != "refine":
-            raise ValueError("seeds of another slide need method 'refine'")
+            raise ValueError("seeds of another slide need method 'refine'; give that, or no guests")
         stretch = Stretch.whole(progress)
         read_by = 0.0 if isinstance(X, Prepared) else _READING
         reading = stretch.part(0.0, read_by, "Reading the embeddings")
@@ -410,9 +410,19 @@ def _require_count(n: int) -> None:
 
 
 def check_seeds(y: npt.ArrayLike, n_patches: int, foreign: Labels) -> Labels:
-    """Return y as int64 seeds of shape (n_patches,), with at least two classes and every class seeded.
+    """Return y as seeds, once it has at least two classes and a seed of every class.
 
-    Classes of `foreign`, the seeds of another slide, count as seeded.
+    Parameters
+    ----------
+    y : array-like of shape (n_patches,), int
+        -1 unlabelled.
+    n_patches : int
+    foreign : ndarray of shape (n_foreign,), int64
+        Classes of seeds of another slide, which count as seeded.
+
+    Returns
+    -------
+    ndarray of shape (n_patches,), int64
 
     Raises
     ------

@@ -41,7 +41,18 @@ class JudgedSeeds:
 
     @classmethod
     def of(cls, field: Field, judgement: Judgement, slope: float) -> JudgedSeeds:
-        """Return what a process says of its seeds on its own slide."""
+        """Return what a process says of its seeds on its own slide.
+
+        Parameters
+        ----------
+        field : Field
+        judgement : Judgement
+        slope : float
+
+        Returns
+        -------
+        JudgedSeeds
+        """
         n_classes = field.targets.shape[1]
         doubtful = find_doubtful(field.labels, judgement.margins[: field.n_seeds], n_classes)
         judged = np.flatnonzero(find_judged(field.labels, n_classes)[: field.rows.size])

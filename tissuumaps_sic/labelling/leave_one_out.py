@@ -91,6 +91,10 @@ def find_lassos(coords: Doubles, labels: Labels, stride: float) -> npt.NDArray[n
     labels : ndarray of shape (n_seeds,), int64
     stride : float
         Of the patch grid, in the units of `coords`.
+
+    Returns
+    -------
+    ndarray of shape (n_seeds,), int64
     """
     found = np.full(len(labels), -1)
     if len(labels) < FEWEST_OF_A_LASSO:
@@ -113,6 +117,10 @@ def weigh_lassos(lassos: npt.NDArray[np.int64], margins: Doubles) -> Doubles:
         As `find_lassos` gives them.
     margins : ndarray of shape (n_seeds,), float64
         As in `Judgement`.
+
+    Returns
+    -------
+    ndarray of shape (n_seeds,), float64
     """
     factors = np.ones(len(margins))
     for lasso in np.unique(lassos[lassos >= 0]):
@@ -130,11 +138,26 @@ def find_doubtful(labels: Labels, margins: Doubles, n_classes: int) -> Mask:
     margins : ndarray of shape (n_seeds,), float64
         As in `Judgement`.
     n_classes : int
+
+    Returns
+    -------
+    ndarray of shape (n_seeds,), bool
     """
     companions = np.maximum(np.bincount(labels, minlength=n_classes)[labels] - 1, 1)
     return np.asarray(margins < _DOUBTFUL * (1.0 + _LONELY / companions))
 
 
 def find_judged(labels: Labels, n_classes: int) -> Mask:
-    """Return of which seeds the others can say something: those that are not their class's only one."""
+    """Return of which seeds the others can say something: those that are not their class's only one.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_seeds,), int64
+        The class of each seed.
+    n_classes : int
+
+    Returns
+    -------
+    ndarray of shape (n_seeds,), bool
+    """
     return np.bincount(labels, minlength=n_classes)[labels] > 1

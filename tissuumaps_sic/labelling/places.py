@@ -94,13 +94,30 @@ class Places:
 
         The distance over which an exponential through its correlations at `LAGS` falls to 1 / e; at most that
         of a field which hardly falls off between the two.
+
+        Parameters
+        ----------
+        field : ndarray of shape (n_patches, n_fields), floating
+
+        Returns
+        -------
+        float
         """
         near, far = self.correlate(field)
         near, far = np.clip(near, 0.01, 0.99), max(far, 0.005)
         return float((LAGS[1] - LAGS[0]) / np.log(near / min(far, 0.98 * near)))
 
     def find_tree(self, stretch: Stretch = SILENT) -> cKDTree:
-        """Return what finds the patches nearest to a place."""
+        """Return what finds the patches nearest to a place.
+
+        Parameters
+        ----------
+        stretch : Stretch, optional
+
+        Returns
+        -------
+        cKDTree
+        """
         if self._tree is None:
             self._tree = cKDTree(self.coords)
             stretch.tell(1.0)
@@ -110,19 +127,46 @@ class Places:
         """Return the median distance from a place to the nearest other one, level-0 pixels.
 
         1.0 for a single place.
+
+        Parameters
+        ----------
+        stretch : Stretch, optional
+
+        Returns
+        -------
+        float
         """
         if self._stride is None:
             self._stride = _measure_stride(self.coords, stretch)
         return self._stride
 
     def find_walk(self, stretch: Stretch = SILENT) -> sparse.csr_matrix:
-        """Return the weights of each patch's neighbours, (n_patches, n_patches); rows sum to one."""
+        """Return the weights of each patch's neighbours, (n_patches, n_patches); rows sum to one.
+
+        Parameters
+        ----------
+        stretch : Stretch, optional
+
+        Returns
+        -------
+        csr_matrix
+        """
         if self._walk is None:
             self._walk = _weigh_neighbours(self.coords, self.find_tree(), self.find_stride(), stretch)
         return self._walk
 
     def find_pairs(self, stretch: Stretch = SILENT) -> list[tuple[Index, Index]]:
-        """Return the patches that lie `LAGS` strides apart along an axis, as two arrays for each lag."""
+        """Return the patches that lie `LAGS` strides apart along an axis, as two arrays for each lag.
+
+        Parameters
+        ----------
+        stretch : Stretch, optional
+
+        Returns
+        -------
+        list of (ndarray of shape (n_pairs,), ndarray of shape (n_pairs,)), intp
+            Rows of the patches, a pair for each lag.
+        """
         if self._pairs is None:
             self._pairs = _find_pairs(self.coords, self.find_tree(), self.find_stride(), stretch)
         return self._pairs

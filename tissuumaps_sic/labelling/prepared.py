@@ -87,6 +87,10 @@ class Prepared:
 
         The parts are the same that are found when they are first asked for. Each is kept once it is whole, so
         that one who stops this by `stretch` loses the part that was under way.
+
+        Parameters
+        ----------
+        stretch : Stretch
         """
         places = self.places
         begin = 0.0
@@ -156,7 +160,16 @@ class Prepared:
         return averages
 
     def find_doubles(self, patch: int) -> Index:
-        """Return the patches whose place and embedding are those of `patch`, itself included."""
+        """Return the patches whose place and embedding are those of `patch`, itself included.
+
+        Parameters
+        ----------
+        patch : int
+
+        Returns
+        -------
+        ndarray of shape (n,), intp
+        """
         places = self.places
         near = places.find_tree().query_ball_point(places.coords[patch], 0.0)
         here = np.sort(np.array(near, dtype=np.intp))
@@ -192,10 +205,19 @@ def prepare(
 ) -> Prepared:
     """Return X as a `Prepared`; one that is prepared already is returned as it is.
 
+    Parameters
+    ----------
+    X, coords, normalize, stretch
+        As for `Prepared`.
+
+    Returns
+    -------
+    Prepared
+
     Raises
     ------
     ValueError
-        As `Prepared`; and when what is prepared was not prepared so.
+        As `Prepared`; and when what is prepared was prepared with another `normalize`.
     """
     if not isinstance(X, Prepared):
         return Prepared(X, coords, normalize=normalize, stretch=stretch)

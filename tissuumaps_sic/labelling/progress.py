@@ -44,7 +44,16 @@ class Stretch:
 
     @classmethod
     def whole(cls, progress: Progress | None) -> Stretch:
-        """Return the whole way; what rounding would take back on it is not told."""
+        """Return the whole way; what rounding would take back on it is not told.
+
+        Parameters
+        ----------
+        progress : callable or None
+
+        Returns
+        -------
+        Stretch
+        """
         if progress is None:
             return SILENT
         furthest = 0.0
@@ -57,16 +66,38 @@ class Stretch:
         return cls(rising)
 
     def tell(self, share: float) -> None:
-        """Tell that a share of this part, 0..1, is done; raises what the listener raises."""
+        """Tell that a share of this part, 0..1, is done; raises what the listener raises.
+
+        Parameters
+        ----------
+        share : float
+        """
         if self._progress is not None:
             self._progress(self._stage, self._start + (self._stop - self._start) * share)
 
     def follow(self, stage: str, share: float) -> None:
-        """Tell what is told of this part by somebody who names stages of their own: a `Progress`."""
+        """Tell what is told of this part by somebody who names stages of their own: a `Progress`.
+
+        Parameters
+        ----------
+        stage : str
+        share : float
+        """
         self.part(0.0, 1.0, stage).tell(share)
 
     def part(self, start: float, stop: float, stage: str | None = None) -> Stretch:
-        """Return the part of this part from `start` to `stop`, 0..1, of the same stage unless named."""
+        """Return the part of this part from `start` to `stop`, 0..1, of the same stage unless named.
+
+        Parameters
+        ----------
+        start : float
+        stop : float
+        stage : str, optional
+
+        Returns
+        -------
+        Stretch
+        """
         if self._progress is None:
             return self
         width = self._stop - self._start
@@ -77,6 +108,15 @@ class Stretch:
         """Return the part for a round, 0, 1, ..., of a loop whose end is not known.
 
         Each takes `shrink`, 0..1, of what the rounds before it have left.
+
+        Parameters
+        ----------
+        number : int
+        shrink : float
+
+        Returns
+        -------
+        Stretch
         """
         return self.part(1.0 - (1.0 - shrink) ** number, 1.0 - (1.0 - shrink) ** (number + 1))
 
@@ -87,6 +127,10 @@ SILENT = Stretch(None)
 @contextmanager
 def bar(*, delay: float = 1.0) -> Iterator[Progress]:
     """Show how far something is as a bar on stderr, once it has taken longer than `delay` seconds.
+
+    Parameters
+    ----------
+    delay : float, default=1.0
 
     Yields
     ------

@@ -179,9 +179,19 @@ def _score(rows: Rows, kept: list[Split], stretch: Stretch) -> Doubles:
 
 
 def f1(y_true: Labels, y_pred: Labels) -> float:
-    """F1 of the positive class over two arrays of 0 and 1; 0.0 where nothing is or should be positive.
+    """Return F1 of the positive class, 1.
 
     scikit-learn's takes 1.7 ms where this takes 5 µs, for 40 seeds: as long as a division of 10,000 patches.
+
+    Parameters
+    ----------
+    y_true, y_pred : ndarray of shape (n,), int64
+        0 and 1.
+
+    Returns
+    -------
+    float
+        0 to 1; 0.0 where nothing is or should be positive.
     """
     hits = int(((y_true == 1) & (y_pred == 1)).sum())
     misses = int((y_true != y_pred).sum())

@@ -97,7 +97,12 @@ class Field:
         return labels
 
     def judge(self) -> Judgement:
-        """Return what the process says of each point when that is left out."""
+        """Return what the process says of each point when that is left out.
+
+        Returns
+        -------
+        Judgement
+        """
         return judge(self._measure_points(), self.targets)
 
     def weigh(self, taken: Mask | None = None) -> Doubles:
@@ -106,6 +111,10 @@ class Field:
         Parameters
         ----------
         taken : ndarray of shape (n_points,), bool, optional
+
+        Returns
+        -------
+        ndarray of shape (n_points, n_classes), float64
         """
         if taken is None:
             taken = np.ones(len(self.targets), dtype=bool)
@@ -132,7 +141,17 @@ class Field:
         return self.prepared.places.smooth(mean, steps, stretch.part(0.5, 1.0)).astype(np.float64)
 
     def find_slope(self, mean: Doubles, judgement: Judgement) -> float:
-        """Return the slope with which scores of a mean, as `spread` gives it, mean what they say."""
+        """Return the slope with which scores of a mean, as `spread` gives it, mean what they say.
+
+        Parameters
+        ----------
+        mean : ndarray of shape (n_patches, n_classes), float64
+        judgement : Judgement
+
+        Returns
+        -------
+        float
+        """
         judged = find_judged(self.labels, self.targets.shape[1])
         return find_slope(mean, judgement.margins[: self.n_seeds][judged])
 

@@ -45,10 +45,25 @@ class RowReader(Protocol):
         """Of the rows."""
 
     def read_rows(self, start: int, out: Floats) -> None:
-        """Read rows from `start` on into `out`, (n, n_features)."""
+        """Read rows from `start` on into `out`, (n, n_features).
+
+        Parameters
+        ----------
+        start : int
+        out : ndarray of shape (n, n_features)
+            Is written to.
+        """
 
     def take_rows(self, index: Index, out: Floats) -> None:
-        """Read rows that rise into `out`, (n, n_features)."""
+        """Read rows that rise into `out`, (n, n_features).
+
+        Parameters
+        ----------
+        index : ndarray of shape (n,), intp
+            Rising.
+        out : ndarray of shape (n, n_features)
+            Is written to.
+        """
 
     def __getitem__(self, rows: Any) -> Floats:
         """Read some rows."""
@@ -157,18 +172,48 @@ class Rows:
     def wide_blocks(
         self, index: Index | None = None, stretch: Stretch = SILENT
     ) -> Iterator[tuple[slice, Doubles]]:
-        """Read rows of X as `blocks` does, but in double precision."""
+        """Read rows of X as `blocks` does, but in double precision.
+
+        Parameters
+        ----------
+        index : ndarray of shape (n,), intp, optional
+            All rows by default.
+        stretch : Stretch, optional
+
+        Yields
+        ------
+        (slice, ndarray of shape (n_block, n_features), float64)
+            The next block overwrites it.
+        """
         wide = np.empty((self._block_rows, self.n_features))
         for where, values in self.blocks(index, stretch, in_cache=True):
             np.copyto(wide[: len(values)], values)
             yield where, wide[: len(values)]
 
     def scale(self, index: Index | slice) -> Doubles | float:
-        """Return the factors of the rows at `index` as a column, (n, 1), or 1.0 where there are none."""
+        """Return the factors of the rows at `index` as a column, (n, 1), or 1.0 where there are none.
+
+        Parameters
+        ----------
+        index : ndarray of shape (n,), intp, or slice
+
+        Returns
+        -------
+        ndarray of shape (n, 1), float64, or 1.0
+        """
         return 1.0 if self.scales is None else self.scales[index][:, None]
 
     def narrow(self, values: Doubles) -> Floats:
-        """Return values in the precision of products."""
+        """Return values in the precision of products.
+
+        Parameters
+        ----------
+        values : ndarray, float64
+
+        Returns
+        -------
+        ndarray of the same shape, float32 or float64
+        """
         return values if self.precise else values.astype(np.float32)
 
     def products(self, directions: Doubles, index: Index | None = None, stretch: Stretch = SILENT) -> Doubles:
@@ -197,7 +242,17 @@ class Rows:
         return products
 
     def sum(self, index: Index, stretch: Stretch = SILENT) -> Doubles:
-        """Return the sum, of shape (n_features,), of the scaled rows at `index`, in double precision."""
+        """Return the sum, of shape (n_features,), of the scaled rows at `index`, in double precision.
+
+        Parameters
+        ----------
+        index : ndarray of shape (n,), intp
+        stretch : Stretch, optional
+
+        Returns
+        -------
+        ndarray of shape (n_features,), float64
+        """
         total: Doubles = self.sum_weighted(index, np.ones((len(index), 1)), stretch)[0]
         return total
 
@@ -220,14 +275,33 @@ class Rows:
         return sums
 
     def precise_products(self, directions: Doubles, index: Index) -> Doubles:
-        """Return the products as `products` does, in double precision."""
+        """Return the products as `products` does, in double precision.
+
+        Parameters
+        ----------
+        directions : ndarray of shape (n_directions, n_features), float64
+        index : ndarray of shape (n,), intp
+
+        Returns
+        -------
+        ndarray of shape (n, n_directions), float64
+        """
         products = np.empty((len(index), len(directions)))
         for where, values in self.wide_blocks(index):
             np.multiply(values @ directions.T, self.scale(index[where]), out=products[where])
         return products
 
     def at(self, index: Index) -> Doubles:
-        """Return the scaled rows at `index`, (n, n_features), in double precision; for a few of them."""
+        """Return the scaled rows at `index`, (n, n_features), in double precision; for a few of them.
+
+        Parameters
+        ----------
+        index : ndarray of shape (n,), intp
+
+        Returns
+        -------
+        ndarray of shape (n, n_features), float64
+        """
         found: Doubles = self._X[index].astype(np.float64) * self.scale(index)
         return found
 
@@ -235,6 +309,10 @@ class Rows:
         """Return the same rows with X in memory, for as long as who goes over it many times needs them.
 
         What is larger than a gigabyte goes on being read from its file, at up to half as much time again.
+
+        Returns
+        -------
+        Rows
         """
         if self._reader is None or self._X.dtype.itemsize * self.n_patches * self.n_features > _MOST_HELD:
             return self

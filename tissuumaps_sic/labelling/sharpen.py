@@ -229,7 +229,16 @@ class CellGrid:
         return (self._read(block) - mean) / deviation
 
     def counted(self, block: slice) -> Singles:
-        """Return how much each cell counts, (n * side * side,): its share of tissue."""
+        """Return how much each cell counts, (n * side * side,): its share of tissue.
+
+        Parameters
+        ----------
+        block : slice
+
+        Returns
+        -------
+        ndarray of shape (n * side * side,), float32
+        """
         return self._shares(block).reshape(-1)
 
 
@@ -359,7 +368,16 @@ def _apply(learnt: tuple[Index, Doubles, Doubles], grid: CellGrid, read: _Read, 
 
 
 def find_middle(side: int) -> list[int]:
-    """Return the cells at the middle of a patch, one or four, as places in its rows of cells."""
+    """Return the cells at the middle of a patch, one or four, as places in its rows of cells.
+
+    Parameters
+    ----------
+    side : int
+
+    Returns
+    -------
+    list of int
+    """
     middle = range((side - 1) // 2, side // 2 + 1)
     return [row * side + column for row in middle for column in middle]
 

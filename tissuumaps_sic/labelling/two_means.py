@@ -55,16 +55,46 @@ class Part:
 
     @classmethod
     def whole(cls, rows: Rows) -> Part:
-        """Return all patches as a part."""
+        """Return all patches as a part.
+
+        Parameters
+        ----------
+        rows : Rows
+
+        Returns
+        -------
+        Part
+        """
         return cls(rows, None, rows.n_patches, rows.total)
 
     @classmethod
     def of(cls, rows: Rows, index: Index) -> Part:
-        """Return the patches at `index`, of shape (n,), in rising order, as a part."""
+        """Return the patches at `index`, of shape (n,), in rising order, as a part.
+
+        Parameters
+        ----------
+        rows : Rows
+        index : ndarray of shape (n,), intp
+            Rising.
+
+        Returns
+        -------
+        Part
+        """
         return cls(rows, index, len(index), rows.sum(index))
 
     def at(self, positions: Index) -> Index:
-        """Return the patches at some positions of this part."""
+        """Return the patches at some positions of this part.
+
+        Parameters
+        ----------
+        positions : ndarray of shape (n,), intp
+
+        Returns
+        -------
+        ndarray of shape (n,), intp
+            Rows of all patches.
+        """
         return positions if self.index is None else self.index[positions]
 
     @property
@@ -117,13 +147,27 @@ class Split:
     split: str
 
     def swap(self) -> Split:
-        """Return the same division with the two sides' numbers exchanged."""
+        """Return the same division with the two sides' numbers exchanged.
+
+        Returns
+        -------
+        Split
+        """
         return Split(
             self.part, 1 - self.labels, self.centers[::-1], self.totals[::-1], self.n_iter, self.split
         )
 
     def side(self, label: int) -> Part:
-        """Return the patches of one side as a part."""
+        """Return the patches of one side as a part.
+
+        Parameters
+        ----------
+        label : int
+
+        Returns
+        -------
+        Part
+        """
         index = self.part.at(np.flatnonzero(self.labels == label))
         return Part(self.part.rows, index, len(index), self.totals[label])
 
@@ -131,6 +175,14 @@ class Split:
         """Return the nearness to side 1, of shape (n,), in 0..1; above one half exactly where the label is 1.
 
         That is d0 / (d0 + d1) of the squared distances to the two centres. It takes a pass over the part.
+
+        Parameters
+        ----------
+        stretch : Stretch, optional
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
         """
         rows = self.part.rows
         difference, middle = self.centers[1] - self.centers[0], self.centers.mean(axis=0) - rows.origin

@@ -26,7 +26,16 @@ FEWEST_SEEDS = 6
 
 
 def is_untold(y: Labels) -> bool:
-    """Return whether seeds, (n_seeds,), -1 for none, are too few to suggest by what is in doubt."""
+    """Return whether seeds, (n_seeds,), -1 for none, are too few to suggest by what is in doubt.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_seeds,), int64
+
+    Returns
+    -------
+    bool
+    """
     seeds = y[y >= 0]
     return len(np.unique(seeds)) < 2 or len(seeds) < FEWEST_SEEDS
 

@@ -33,9 +33,19 @@ class SlideCache:
         self._openings: dict[Path, tuple[threading.Lock, int]] = {}
 
     def get(self, path: Path, embedding: str = MAIN) -> EmbeddedSlide:
-        """Return an embedding of the slide at `path`, from memory where the file is still the same.
+        """Return an embedding of a slide, from memory where its file is still the same.
 
         Who asks for a slide waits for others to open that one, and for no other.
+
+        Parameters
+        ----------
+        path : Path
+            The h5ad.
+        embedding : str, default="X"
+
+        Returns
+        -------
+        EmbeddedSlide
 
         Raises
         ------
@@ -76,7 +86,12 @@ class SlideCache:
                     self._openings[path] = lock, n_users - 1
 
     def forget(self, path: Path) -> None:
-        """Let go of a slide, so that its file can be replaced on systems that lock open files."""
+        """Let go of a slide, so that its file can be replaced on systems that lock open files.
+
+        Parameters
+        ----------
+        path : Path
+        """
         with self._lock:
             for key in [key for key in self._slides if key[0] == path]:
                 del self._slides[key]

@@ -109,15 +109,26 @@ def sharpen_slide(
     scores : ndarray of shape (n_patches, n_classes), float32
         As `SeededIterativeClustering.scores_`.
     seeds : ndarray of shape (n_patches,), int64, optional
-        As for `sharpen`.
+        The class of each seeded patch, whose middle cells are of it; -1 where a patch is no seed.
     slope : float, default=4.0
         Of the scores: `SeededIterativeClustering.slope_`.
     stretch : Stretch, optional
+        Is told how far it is.
+
+    Returns
+    -------
+    CellLabels
+        A label and scores for each of the ``side`` x ``side`` cells of each patch's middle.
 
     Raises
     ------
     SlideFileError
         When the file cannot be read, or its patches lie on no grid.
+
+    References
+    ----------
+    As in `labelling.sharpen`: a linear discriminant (Fisher 1936) learnt from the slide's own labels; the
+    weights were tuned as ``benchmarks/README.md`` tells.
     """
     cells = open_cells(slide)
     # What patches and cells tell is weighed on one scale, on which a border was tuned, whatever the slide's.
@@ -132,6 +143,14 @@ def open_cells(slide: EmbeddedSlide) -> SlideCells:
     """Return the cells of a slide, found once for its file and kept; without embeddings where that has none.
 
     Safe to use from many threads.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+
+    Returns
+    -------
+    SlideCells
 
     Raises
     ------
@@ -161,6 +180,10 @@ def _is_same(path: Path, stamp: Stamp) -> bool:
 
 def require_grid(slide: EmbeddedSlide) -> None:
     """See that each patch of a slide lies where its cells are drawn.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
 
     Raises
     ------

@@ -24,10 +24,17 @@ def regions_of_cells(
     ----------
     cells : SlideCells
     labels : integer array of shape (n_patches, side, side)
-        0 to 254.
+        0 to 254, as `CellLabels.labels`.
     scale : Scale
+        By its µm per pixel areas are in mm².
     simplify : float, default=0.0
-        As for `regions.regions_of`.
+        How far, in level-0 pixels, borders may move to have fewer corners (`shapely.coverage_simplify`); 0
+        keeps the cells' own.
+
+    Returns
+    -------
+    list of Region
+        Polygons with holes, (x, y) in level-0 pixels; neighbours share their borders.
 
     Raises
     ------

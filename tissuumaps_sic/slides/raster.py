@@ -42,11 +42,33 @@ class LabelRaster:
         return left, top, left + columns * self.stride[0], top + rows * self.stride[1]
 
     def columns_at(self, x: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int32]:
-        """Return the columns of `values` in which places (n,) lie, level-0 pixels; (n,) int32."""
+        """Return the columns of `values` in which places (n,) lie, level-0 pixels; (n,) int32.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n,), floating
+            Level-0 pixels.
+
+        Returns
+        -------
+        ndarray of shape (n,), int32
+            The nearest column of the frame where a place lies beyond it.
+        """
         return self._within(x, axis=0)
 
     def rows_at(self, y: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int32]:
-        """Return the rows of `values` in which places (n,) lie, level-0 pixels; (n,) int32."""
+        """Return the rows of `values` in which places (n,) lie, level-0 pixels; (n,) int32.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n,), floating
+            Level-0 pixels.
+
+        Returns
+        -------
+        ndarray of shape (n,), int32
+            The nearest row of the frame where a place lies beyond it.
+        """
         return self._within(y, axis=1)
 
     def _within(self, places: npt.NDArray[np.floating[Any]], *, axis: int) -> npt.NDArray[np.int32]:
@@ -68,6 +90,10 @@ def raster_of(
     stride : (float, float)
         Size of a cell, level-0 pixels.
 
+    Returns
+    -------
+    LabelRaster
+
     Raises
     ------
     ValueError
@@ -87,6 +113,10 @@ def raster_of_cells(cells: SlideCells, values: npt.NDArray[np.integer[Any]]) -> 
     cells : SlideCells
     values : integer array of shape (n_patches, side, side)
         From 1 to 255.
+
+    Returns
+    -------
+    LabelRaster
 
     Raises
     ------
@@ -108,6 +138,7 @@ def _empty(place: Integers, side: int, size: tuple[float, float]) -> npt.NDArray
     if columns * rows > _MOST_CELLS:
         raise ValueError(
             f"{columns} x {rows} cells of {size[0]:g} x {size[1]:g} level-0 pixels lie around its "
-            f"{len(place)} patches: they are on no grid, or its stride is not what the file tells"
+            f"{len(place)} patches: they are on no grid, or its stride is not what the file says; embed the "
+            "slide again"
         )
     return np.zeros((rows + 2, columns + 2), np.uint8)

@@ -64,6 +64,15 @@ class Region:
 def scale_of(slide: EmbeddedSlide) -> Scale:
     """Return how a slide's patches lie, as the file tells it, or from its centres where it does not.
 
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+
+    Returns
+    -------
+    Scale
+        Stride and origin in level-0 pixels, and µm per level-0 pixel.
+
     Raises
     ------
     SlideFileError
@@ -73,7 +82,18 @@ def scale_of(slide: EmbeddedSlide) -> Scale:
 
 
 def scale_in(known: Provenance, spacing: float) -> Scale:
-    """Return how patches lie as their provenance tells it, or by their spacing."""
+    """Return how patches lie as their provenance tells it, or by their spacing.
+
+    Parameters
+    ----------
+    known : Provenance
+    spacing : float
+        Distance of neighbouring centres in level-0 pixels, for a provenance that tells no stride.
+
+    Returns
+    -------
+    Scale
+    """
     grid, bounds = known.grid, known.slide.bounds or (0, 0)
     stride = (spacing, spacing)
     if grid.patch0 and grid.stride and grid.patch_size and min(grid.stride, grid.patch_size) > 0:
@@ -103,6 +123,10 @@ def regions_of(
         the edge of a triangle whose corner may go). 0 keeps the cells' own.
     tissue : floating array of shape (n_patches,), optional
         Share of each patch that is tissue, 0 to 1. A patch's own cell is taken to have as much of it.
+
+    Returns
+    -------
+    list of Region
 
     Raises
     ------
@@ -138,7 +162,19 @@ def regions_of(
 
 
 def cells_of(centres: npt.NDArray[np.float64], stride: tuple[float, float]) -> npt.NDArray[np.object_]:
-    """Return the cell that each patch owns, (n_patches,) of polygons; neighbours share corners exactly.
+    """Return the cell that each patch owns; neighbours share corners exactly.
+
+    Parameters
+    ----------
+    centres : float64 array of shape (n_patches, 2)
+        (x, y), level-0 pixels.
+    stride : (float, float)
+        Size of a cell, level-0 pixels.
+
+    Returns
+    -------
+    ndarray of shape (n_patches,), object
+        Polygons in level-0 pixels.
 
     Raises
     ------
@@ -182,13 +218,22 @@ def lattice_of(
     place = np.rint((centres - low) / stride).astype(np.int64)
     if len(np.unique(place, axis=0)) < len(place):
         raise ValueError(
-            f"patches lie closer than their stride of {stride[0]:g} x {stride[1]:g} level-0 pixels"
+            f"patches lie closer than their stride of {stride[0]:g} x {stride[1]:g} level-0 pixels, so that "
+            "they are on no grid; embed the slide again"
         )
     return low - np.array(stride) / 2, place
 
 
 def slide_size_of(slide: EmbeddedSlide) -> tuple[int, int] | None:
     """Return the (width, height) of the slide in level-0 pixels, where the file tells it.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+
+    Returns
+    -------
+    (int, int) or None
 
     Raises
     ------

@@ -137,7 +137,25 @@ class EmbeddedSlide:
         return self.prepare(SILENT)
 
     def prepare(self, stretch: Stretch) -> Prepared:
-        """Return `prepared`, and tell how far the reading of X is where that has not been read yet."""
+        """Return `prepared`, and tell how far the reading of X is where that has not been read yet.
+
+        Parameters
+        ----------
+        stretch : Stretch
+            Is told how far it is.
+
+        Returns
+        -------
+        Prepared
+            The same object at every call.
+
+        Raises
+        ------
+        ValueError
+            When X holds NaN, infinity or numbers too large to square.
+        SlideFileError
+            When the file was changed since it was opened.
+        """
         if self._prepared is None:
             reading = stretch.part(0.0, 1.0, "Reading the embeddings")
             self._prepared = Prepared(self.X, self.centres, stretch=reading)
@@ -165,6 +183,15 @@ class EmbeddedSlide:
     def with_embedding(self, name: str) -> EmbeddedSlide:
         """Return the slide with another embedding of its file; itself where it is the same.
 
+        Parameters
+        ----------
+        name : str
+            "X", or what follows ``X_`` in a key of ``obsm``.
+
+        Returns
+        -------
+        EmbeddedSlide
+
         Raises
         ------
         SlideFileError
@@ -173,12 +200,21 @@ class EmbeddedSlide:
         return self if name == self.embedding else open_slide_file(self.path, name)
 
     def nearest(self, x: float, y: float) -> int:
-        """Return the row of the patch whose centre is nearest to (x, y), in level-0 pixels.
+        """Return the row of the patch whose centre is nearest to a point.
+
+        Parameters
+        ----------
+        x, y : float
+            Level-0 pixels.
+
+        Returns
+        -------
+        int
 
         Raises
         ------
         SlideFileError
-            When the point lies outside every patch.
+            When the point is farther than `spacing` from every centre.
         """
         distances = np.abs(self.centres - (x, y)).max(axis=1)
         # A patch holds its own corner, top left, and not the others: on a border the farther centre is right.
@@ -193,7 +229,18 @@ class EmbeddedSlide:
 
 
 def spacing_of(centres: npt.NDArray[np.float64]) -> float:
-    """Return the distance between neighbouring patch centres, (n_patches, 2); 1.0 for a single patch."""
+    """Return the distance between neighbouring patch centres, (n_patches, 2); 1.0 for a single patch.
+
+    Parameters
+    ----------
+    centres : ndarray of shape (n_patches, 2), float64
+        (x, y) in level-0 pixels.
+
+    Returns
+    -------
+    float
+        Level-0 pixels.
+    """
     steps = np.concatenate([np.diff(np.unique(centres[:, axis])) for axis in (0, 1)])
     # Centres of one column may differ by the rounding of level-0 pixels; that is no step of the grid.
     steps = steps[steps > 1.5]
@@ -240,6 +287,14 @@ def embeddings(path: Path) -> list[Embedding]:
     Those are the dense matrices of floats named ``X_...`` with a row for each patch; what has three columns
     or fewer is taken for a picture of one, such as ``X_umap``.
 
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    list of Embedding
+
     Raises
     ------
     SlideFileError
@@ -269,6 +324,14 @@ class Outline:
 
 def outline(path: Path) -> Outline:
     """Read the shapes in a slide's file, and what it tells of its making.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Outline
 
     Raises
     ------
@@ -421,6 +484,14 @@ def _centres(path: Path, file: h5py.File, n_patches: int) -> npt.NDArray[np.floa
 
 def patch_names_of(file: h5py.File) -> npt.NDArray[np.object_]:
     """Return the index of ``obs`` of an open h5ad, (n_patches,), object.
+
+    Parameters
+    ----------
+    file : File
+
+    Returns
+    -------
+    ndarray of shape (n_patches,), object
 
     Raises
     ------

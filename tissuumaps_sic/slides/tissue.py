@@ -34,6 +34,14 @@ class PatchTissue:
 def measure_patches(slide: EmbeddedSlide) -> PatchTissue:
     """Return the tissue of each patch of a slide.
 
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+
+    Returns
+    -------
+    PatchTissue
+
     Raises
     ------
     SlideFileError

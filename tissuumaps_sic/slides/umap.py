@@ -38,6 +38,15 @@ class Layout:
 def read_layout(path: Path) -> Layout:
     """Read the layout that a file holds.
 
+    Parameters
+    ----------
+    path : Path
+        The h5ad.
+
+    Returns
+    -------
+    Layout
+
     Raises
     ------
     SlideFileError
@@ -75,7 +84,17 @@ def _read_held(path: Path, item: Any, shape: tuple[int, ...]) -> npt.NDArray[Any
 
 
 def read_tissue(path: Path) -> npt.NDArray[np.float32] | None:
-    """Return the share of each patch that is tissue, (n_patches,), 0 to 1; None where the file does not tell.
+    """Return the share of each patch that is tissue.
+
+    Parameters
+    ----------
+    path : Path
+        The h5ad.
+
+    Returns
+    -------
+    ndarray of shape (n_patches,), float32, or None
+        0 to 1; None where the file does not tell.
 
     Raises
     ------
@@ -89,9 +108,19 @@ def read_tissue(path: Path) -> npt.NDArray[np.float32] | None:
 
 
 def find_thin(path: Path, n_patches: int) -> npt.NDArray[np.bool_]:
-    """Return which patches hold too little tissue to tell a class by, (n_patches,), bool.
+    """Return which patches hold too little tissue to tell a class by: less than half of a patch.
 
-    None where the file does not tell, and where all would be: there is nothing better on that slide.
+    Parameters
+    ----------
+    path : Path
+        The h5ad.
+    n_patches : int
+
+    Returns
+    -------
+    ndarray of shape (n_patches,), bool
+        None of them where the file does not tell, or where all would be: there is nothing better on that
+        slide.
 
     Raises
     ------

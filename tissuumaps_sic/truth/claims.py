@@ -69,6 +69,10 @@ def claim_by_raster(
     inside : float, default=0.5
         From which share of a patch on its class claims it, above 0 to 1; of several the one with the largest.
 
+    Returns
+    -------
+    Claims
+
     Raises
     ------
     AreaError
@@ -110,6 +114,10 @@ def claim_by_areas(
         As for `claim_by_raster`.
     cell : float, optional
         Distance of neighbouring patches in level-0 pixels; a patch's edge by default.
+
+    Returns
+    -------
+    Claims
 
     Raises
     ------

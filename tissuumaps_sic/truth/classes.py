@@ -37,7 +37,17 @@ class TruthClasses:
 
     @classmethod
     def binary(cls, positive: str) -> TruthClasses:
-        """Return two classes: the comma-separated values in `positive`, and everything else.
+        """Return two classes: the values of the positive one, and everything else.
+
+        Parameters
+        ----------
+        positive : str
+            Values of the truth, with commas between them.
+
+        Returns
+        -------
+        TruthClasses
+            Class 0 is "Other", class 1 "Positive".
 
         Raises
         ------
@@ -45,7 +55,10 @@ class TruthClasses:
             When a value is empty, is ``*`` or occurs twice.
         """
         if OTHERS in positive:
-            raise TruthError(f"--positive {positive}: names the values themselves; {OTHERS} is for --class")
+            raise TruthError(
+                f"--positive {positive}: takes values of the truth; for {OTHERS}, name the classes with "
+                "--class"
+            )
         return cls.parse(["Other=*", f"Positive={positive}"])
 
     @classmethod
@@ -54,6 +67,14 @@ class TruthClasses:
 
         A value ``*`` stands for all that no class names, what lies in no polygon included. Without it, that
         is counted in no class.
+
+        Parameters
+        ----------
+        texts : sequence of str
+
+        Returns
+        -------
+        TruthClasses
 
         Raises
         ------
@@ -83,13 +104,24 @@ class TruthClasses:
                 values[fold(value)] = number
         if len(names) < 2:
             raise TruthError(
-                f"{len(names)} class is named; name at least two, for example "
-                "--class Other=* --class Tumour=1, or the positive values alone: --positive 1"
+                f"--class: {len(names)} class is named; name at least two, for example --class Other=* "
+                "--class Tumour=1, or the positive values alone: --positive 1"
             )
         others = values.pop(OTHERS, UNCOUNTED)
         return cls(tuple(names), values, others)
 
     def find_class(self, values: Sequence[str]) -> int | None:
-        """Return the class of the first of `values` that a class names, or None."""
+        """Return the class of the first of some values that a class names.
+
+        Parameters
+        ----------
+        values : sequence of str
+            Spelt in any way that `fold` takes for the same.
+
+        Returns
+        -------
+        int or None
+            None where no class names any of them.
+        """
         numbers = (self.values.get(fold(value)) for value in values)
         return next((number for number in numbers if number is not None), None)

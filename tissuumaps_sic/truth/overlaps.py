@@ -25,7 +25,15 @@ _OVERLAP_TOLD = 0.01
 def tell_overlaps(
     name: str, named: Sequence[tuple[int, Area]], others: Sequence[Area], classes: TruthClasses
 ) -> None:
-    """Log what share of each named class something else covers, and which of the two counts there."""
+    """Log what share of each named class something else covers, and which of the two counts there.
+
+    Parameters
+    ----------
+    name : str
+    named : sequence of (int, Area)
+    others : sequence of Area
+    classes : TruthClasses
+    """
     by_value: dict[str, list[Area]] = {}
     for area in others:
         by_value.setdefault(area.values[0], []).append(area)

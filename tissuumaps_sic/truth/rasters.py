@@ -45,11 +45,33 @@ class TruthRaster(Protocol):
         """Values that were met so far."""
 
     def read(self, left: int, top: int, width: int, height: int) -> Classes:
-        """Return the classes in a rectangle, shape (height, width); -1 is no class."""
+        """Return the classes in a rectangle of the raster.
+
+        Parameters
+        ----------
+        left, top, width, height : int
+            Pixels of the raster.
+
+        Returns
+        -------
+        ndarray of shape (height, width), int16
+            -1 is no class.
+        """
 
 
 def measure_shares(raster: TruthRaster, squares: PatchSquares, n_classes: int) -> Doubles:
-    """Return the share of each class in each square, shape (n_patches, n_classes).
+    """Return the share of each patch that each class covers.
+
+    Parameters
+    ----------
+    raster : TruthRaster
+    squares : PatchSquares
+    n_classes : int
+
+    Returns
+    -------
+    ndarray of shape (n_patches, n_classes), float64
+        0 to 1; exact up to rounding, since pixels that an edge cuts count by the part inside.
 
     Raises
     ------
@@ -106,6 +128,16 @@ class MaskRaster:
 def open_mask_raster(path: Path, squares: PatchSquares, classes: TruthClasses) -> MaskRaster:
     """Lay a mask image over a slide.
 
+    Parameters
+    ----------
+    path : Path
+    squares : PatchSquares
+    classes : TruthClasses
+
+    Returns
+    -------
+    MaskRaster
+
     Raises
     ------
     AreaError, TruthError
@@ -115,15 +147,15 @@ def open_mask_raster(path: Path, squares: PatchSquares, classes: TruthClasses) -
     for value, number in classes.values.items():
         if not re.fullmatch(r"\d{1,5}", value) or int(value) >= N_VALUES:
             raise TruthError(
-                f"{path.name}: is a mask, whose values are numbers from 0, and {value!r} is none; "
-                "give the mask's own, for example --positive 1"
+                f"{path.name}: is a mask, whose values are whole numbers from 0 on, and not {value!r}; "
+                "give values of the mask, for example --positive 1"
             )
         class_of[int(value)] = number
     image = open_mask(path)
     if squares.slide_size is None:
         raise TruthError(
-            f"{path.name}: the slide's h5ad does not tell the size of level 0, so that the mask cannot be "
-            "laid over it; give it (--slide-size WIDTH,HEIGHT)"
+            f"{path.name}: the slide's h5ad does not say the size of level 0, so that the mask cannot be "
+            "laid over it; give that size (--slide-size WIDTH,HEIGHT)"
         )
     origin, pixel = place_mask(path.name, image.size, squares.slide_size, squares.bounds)
     return MaskRaster(image, origin, pixel, class_of)
@@ -185,6 +217,10 @@ def draw_areas(
         The values that the file has.
     pixels_per_patch : int, default=64
         How finely they are drawn.
+
+    Returns
+    -------
+    DrawingRaster
 
     Raises
     ------

@@ -58,6 +58,10 @@ class PatchSquares:
         offset : (x, y), optional
             What was asked for; by default the corner of the slide's bounds for programs that count from it,
             as QuPath does.
+
+        Returns
+        -------
+        (float, float)
         """
         if offset is not None:
             return offset
@@ -73,6 +77,10 @@ def patch_squares(slide: EmbeddedSlide, *, slide_size: tuple[int, int] | None = 
     slide : EmbeddedSlide
     slide_size : (width, height), optional
         Of the full slide in level-0 pixels; by default what the provenance tells.
+
+    Returns
+    -------
+    PatchSquares
 
     Raises
     ------
@@ -103,7 +111,7 @@ def _ask_image(slide: EmbeddedSlide) -> Stage | None:
         with open_pixels(image) as opened:
             return Stage.of(opened.stage)
     except (SlideError, OSError) as error:
-        log.warning("%s: cannot be asked where it lies on the glass slide (%s)", image.name, error)
+        log.warning("%s: does not say where the scan lies on the glass slide (%s)", image.name, error)
         return None
 
 
@@ -117,6 +125,7 @@ def _edge_by_corners(slide: EmbeddedSlide) -> float:
         if edge > 0:
             return edge
     raise TruthError(
-        f"{slide.path.name}: tells no size of a patch, neither in uns['embedder'] nor by obs['x0'] and "
-        "obs['y0']; embed the slide with this version"
+        f"{slide.path.name}: does not say how large its patches are (in uns['embedder'], or by obs['x0'] and "
+        "obs['y0']), so that nothing can be laid over them, neither a mask nor a drawing; embed the slide "
+        "again, or convert the file (embedder convert)"
     )

@@ -74,6 +74,10 @@ def find_truth(folder: Path, names: Sequence[str]) -> Path:
     names : sequence of str
         What the slide is called: its own name, that of its h5ad.
 
+    Returns
+    -------
+    Path
+
     Raises
     ------
     TruthError
@@ -143,7 +147,22 @@ def read_truth(
 def open_truth(
     path: Path, squares: PatchSquares, classes: TruthClasses, *, offset: Pair | None = None
 ) -> TruthRaster:
-    """Return the truth of a slide as a raster of classes; parameters and errors are those of `read_truth`."""
+    """Return the truth of a slide as a raster of classes.
+
+    Parameters
+    ----------
+    path, squares, classes, offset
+        As for `read_truth`.
+
+    Returns
+    -------
+    TruthRaster
+
+    Raises
+    ------
+    TruthError
+        When the file cannot be read, or does not fit the slide or the classes.
+    """
     if not path.is_file():
         raise TruthError(f"{path}: no such file; give the slide's mask, GeoJSON or XML")
     try:
@@ -154,12 +173,29 @@ def open_truth(
     except AreaError as error:
         raise TruthError(str(error)) from error
     raise TruthError(
-        f"{path.name}: a truth ends in {', '.join(sorted(DRAWINGS + MASKS))}; convert the file, or rename it"
+        f"{path.name}: is not a file of a truth, which ends in {', '.join(sorted(DRAWINGS + MASKS))}; "
+        "convert the file, or rename it"
     )
 
 
 def measure_truth(raster: TruthRaster, squares: PatchSquares, classes: TruthClasses) -> Truth:
-    """Return the truth of every patch, of a raster of classes; errors are those of `read_truth`."""
+    """Return the truth of every patch, of a raster of classes.
+
+    Parameters
+    ----------
+    raster : TruthRaster
+    squares : PatchSquares
+    classes : TruthClasses
+
+    Returns
+    -------
+    Truth
+
+    Raises
+    ------
+    TruthError
+        When the mask cannot be read.
+    """
     try:
         shares = measure_shares(raster, squares, len(classes.names))
     except AreaError as error:
@@ -221,7 +257,10 @@ def _chosen(drawn: Areas, classes: TruthClasses) -> tuple[list[tuple[int, Area]]
     for number, name in enumerate(classes.names):
         values = [value for value, of in classes.values.items() if of == number]
         if number != classes.others and not set(values) - set(missing):
-            raise TruthError(f"{drawn.name}: nothing in it is {name} ({', '.join(values)}); {what}")
+            raise TruthError(
+                f"{drawn.name}: nothing in it is of class {name} ({', '.join(values)}); {what}; name one of "
+                "those"
+            )
     if missing:
         log.warning("%s: nothing in it is %s; %s", drawn.name, " or ".join(missing), what)
     elif nameless:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tissuumaps_sic.annotation.check_sample import MOST_RANDOM, CheckSample
+from tissuumaps_sic.annotation.check_sample import MOST_RANDOM, CheckSample, require_sample
 from tissuumaps_sic.annotation.classes import order_classes
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.runs import labels_of
@@ -133,13 +133,23 @@ def begin_check(
     scores : ndarray of shape (n_patches,), float32
         Of each patch's own label (`Labelled.scores`).
     randomness : int, optional
-        By default of the system's own.
+        What the order of the patches is made of, 0 to 2**53 - 1; by default the system's own.
     user : str, default=""
+        Name of the reader.
+
+    Returns
+    -------
+    Session
+        The given one with the sample; `list_questions` tells which patches it asks about.
 
     Raises
     ------
     SessionError
         When there are no labels.
+
+    References
+    ----------
+    As in `sampling.stratify`: strata by Dalenius and Hodges (1959), shares by Neyman (1934).
     """
     if session.run is None:
         raise SessionError("there are no labels to check; seed and run first")
@@ -153,6 +163,18 @@ def begin_check(
 def join_check(session: Session, other: Session, *, user: str = "") -> Session:
     """Begin the check sample of another reader's session, so that both are asked about the same patches.
 
+    Parameters
+    ----------
+    session : Session
+        The one that the sample is begun in.
+    other : Session
+        That of the other reader, which has one.
+    user : str, default=""
+
+    Returns
+    -------
+    Session
+
     Raises
     ------
     SessionError
@@ -162,7 +184,7 @@ def join_check(session: Session, other: Session, *, user: str = "") -> Session:
     if sample is None:
         raise SessionError("the other session has no check sample; begin one there first")
     if other.fingerprint != session.fingerprint:
-        raise SessionError("the other session is of other patches; a check is of one slide")
+        raise SessionError("the other session belongs to other patches; choose a session of this slide")
     strata = sample.unpack(session.seeds.index.n_patches)
     return session.draw_sample(strata, sample.shares, randomness=sample.randomness, run=sample.run, user=user)
 
@@ -170,15 +192,22 @@ def join_check(session: Session, other: Session, *, user: str = "") -> Session:
 def list_questions(
     slide: EmbeddedSlide, session: Session, n: int = 1, *, ahead: int = MOST_AHEAD
 ) -> list[int]:
-    """Return the rows of the next patches that a reader is asked about, `n` at most, in order.
+    """Return the rows of the next patches that a reader is asked about, in order.
 
     Parameters
     ----------
     slide : EmbeddedSlide
     session : Session
+        With a check sample (`begin_check`).
     n : int, default=1
+        How many at most.
     ahead : int, default=50
-        How far beyond the last question that was answered.
+        How many questions beyond the last answered one may be asked.
+
+    Returns
+    -------
+    list of int
+        Rows of the slide; empty when all its patches were answered.
 
     Raises
     ------
@@ -192,6 +221,17 @@ def list_questions(
 def require_question(slide: EmbeddedSlide, session: Session, row: int, *, ahead: int = MOST_AHEAD) -> str:
     """Return the name of a patch that is asked about, or was: parameters are those of `list_questions`.
 
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session : Session
+    row : int
+    ahead : int, optional
+
+    Returns
+    -------
+    str
+
     Raises
     ------
     SessionError
@@ -199,21 +239,20 @@ def require_question(slide: EmbeddedSlide, session: Session, row: int, *, ahead:
     """
     if row not in _open_questions(slide, session, ahead)[0]:
         raise SessionError(
-            f"patch {row} is none of those that were drawn by chance; answer those that are asked about"
+            f"patch {row} is not one of those that were chosen at random; answer those that are asked about"
         )
     return str(slide.patch_names[row])
 
 
 def _open_questions(slide: EmbeddedSlide, session: Session, ahead: int) -> tuple[list[int], int]:
     """Return the patches that may be answered, and after how many of them the last is that was."""
-    if session.sample is None:
-        raise SessionError("there is no check sample yet; begin one")
+    sample = require_sample(session.sample)
     answered = {slide.index[patch] for patch in session.answers if patch in slide.index}
     # What was passed over is answered later or never, so that the last may lie far behind.
     rows: list[int] = []
     n_past, n = 0, len(answered) + ahead
     while len(rows) < min(n_past + ahead, slide.n_patches):
-        rows = _order_enough(slide, session.sample, n).tolist()
+        rows = _order_enough(slide, sample, n).tolist()
         n_past = max((place for place, row in enumerate(rows, 1) if row in answered), default=0)
         n += ahead
     return rows[: n_past + ahead], n_past
@@ -227,10 +266,25 @@ def verify(slide: EmbeddedSlide, session: Session) -> Verification:
     whatever is labelled now (Stehman 2014). Where a patch that was answered has become a seed of the labels
     they are no longer independent of the answers, and the check is void.
 
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session : Session
+
+    Returns
+    -------
+    Verification
+        Precision, recall and F1 of each class and the share of right labels, 0 to 1, and areas in mm², each
+        with its 95 % interval, where there are `FEWEST_ANSWERS` or more.
+
     Raises
     ------
     SessionError
         When what is kept of the sample is damaged.
+
+    References
+    ----------
+    As in `estimation`: Olofsson et al. 2014 and Stehman 2014 for the figures, Ericson 1969 for the intervals.
     """
     sample, run = session.sample, session.run
     if sample is None or run is None:
@@ -248,7 +302,7 @@ def verify(slide: EmbeddedSlide, session: Session) -> Verification:
     if void:
         return Verification("void", void, **known)
     if known["answers"] < FEWEST_ANSWERS:
-        told = f"{_patches(known['answers'])} answered; {FEWEST_ANSWERS} are the fewest that tell something."
+        told = f"{_patches(known['answers'])} answered; figures need at least {FEWEST_ANSWERS}."
         return Verification("few", told, **known)
     classes = _Classes.of(session)
     answers = np.array([classes.place(number) for number in numbers[is_told].tolist()])
@@ -280,6 +334,12 @@ def compare_checks(
     slide: EmbeddedSlide, session: Session, other: Session
 ) -> tuple[ReaderAgreement, tuple[str, ...]]:
     """Compare two readers' answers on the patches that both told the class of.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session, other : Session
+        Of this slide.
 
     Returns
     -------
@@ -447,7 +507,18 @@ def _patches(n: int) -> str:
 
 
 def list_rows(found: Verification) -> list[tuple[str, ...]]:
-    """Return the figures as a table, its header first: a row a class and measure."""
+    """Return the figures as a table: a row for each class and measure.
+
+    Parameters
+    ----------
+    found : Verification
+
+    Returns
+    -------
+    list of tuple of str
+        The header first: class, measure (precision, recall, f1, mm2, accuracy), value, low, high, answers,
+        state.
+    """
     rows: list[tuple[str, ...]] = [("class", "measure", "value", "low", "high", "answers", "state")]
     for each in found.classes:
         figures = {"precision": each.precision, "recall": each.recall, "f1": each.f1, "mm2": each.area}

@@ -40,7 +40,13 @@ _ROUNDS = 6
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with the interval that holds it with a probability of `LEVEL`."""
+    """A figure with the interval that holds it with a probability of `LEVEL`, 0.95.
+
+    Attributes
+    ----------
+    value, low, high : float
+        In the unit of the figure.
+    """
 
     value: float
     low: float
@@ -52,7 +58,16 @@ class Interval:
         return self.high - self.low
 
     def scale(self, factor: float) -> Interval:
-        """Return it in other units."""
+        """Return it in other units.
+
+        Parameters
+        ----------
+        factor : float
+
+        Returns
+        -------
+        Interval
+        """
         return Interval(self.value * factor, self.low * factor, self.high * factor)
 
 
@@ -195,6 +210,10 @@ def estimate(counts: Tally, *, draws: int = _MOST_DRAWS, randomness: int = 0) ->
     draws : int, default=3000
         Of the posterior; fewer where there are many classes.
     randomness : int, default=0
+
+    Returns
+    -------
+    Estimates
     """
     rng = np.random.default_rng(randomness)
     draws = min(draws, max(_FEWEST_DRAWS, _MOST_NUMBERS // counts.answers.size))
@@ -276,7 +295,19 @@ def _compare(counts: Doubles, labels: Integers) -> dict[str, Doubles]:
 
 
 def find_interval(value: Doubles, drawn: Doubles) -> Interval | None:
-    """Return a value, (1,), with the shortest interval that holds `LEVEL` of what was drawn, (n,), and it."""
+    """Return a value with the shortest interval that holds `LEVEL` of what was drawn, and the value.
+
+    Parameters
+    ----------
+    value : ndarray of shape (1,), float64
+    drawn : ndarray of shape (n_draws,), float64
+        NaN where a draw has nothing that the figure is of.
+
+    Returns
+    -------
+    Interval or None
+        None where the value is NaN, or all that was drawn.
+    """
     known = np.sort(drawn[np.isfinite(drawn)])
     if not np.isfinite(value[0]) or not len(known):
         return None
@@ -303,6 +334,12 @@ def answers_to_halve(counts: Tally, label: int) -> int | None:
     """Return how many more answers would likely halve the interval of the F1 of a class.
 
     The answers are thought on as they are, patches in the order in which they are drawn.
+
+    Parameters
+    ----------
+    counts : Tally
+    label : int
+        The class.
 
     Returns
     -------

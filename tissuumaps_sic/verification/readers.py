@@ -41,10 +41,20 @@ class ReaderAgreement:
 def compare_answers(
     first: npt.NDArray[np.integer[Any]], second: npt.NDArray[np.integer[Any]], n_classes: int
 ) -> ReaderAgreement:
-    """Compare what two readers said of the same patches, (n,) integer each, of `n_classes` classes.
+    """Compare what two readers said of the same patches.
 
     The intervals are of a Dirichlet posterior of the table, whose prior is worth one patch. They tell of
     patches as those that were drawn, of which rare classes are more than on the slide.
+
+    Parameters
+    ----------
+    first, second : integer ndarray of shape (n,)
+        The class of each patch, 0 to n_classes - 1.
+    n_classes : int
+
+    Returns
+    -------
+    ReaderAgreement
 
     References
     ----------

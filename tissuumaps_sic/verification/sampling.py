@@ -86,6 +86,10 @@ def order_patches(design: Design, randomness: int, n: int) -> Integers:
     randomness : int
         0 or more; the same gives the same order, with every version of NumPy.
     n : int
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
     """
     n_strata = len(design.shares)
     # The raw stream of a bit generator never changes, unlike what generators make of it.

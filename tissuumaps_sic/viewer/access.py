@@ -145,11 +145,27 @@ class Access:
         auths_below(folder)
 
     def require_host(self, request: Any) -> None:
-        """Refuse what is meant for a server of another name."""
+        """Refuse what is meant for a server of another name.
+
+        Parameters
+        ----------
+        request : werkzeug.wrappers.Request
+        """
         self._hosts.require(request.environ.get("HTTP_HOST"))
 
     def let_in(self, request: Any, route: Route | None, values: Mapping[str, Any]) -> str | None:
-        """Refuse who may not see what a request names; return a cookie for who has just come in."""
+        """Refuse who may not see what a request names; return a cookie for who has just come in.
+
+        Parameters
+        ----------
+        request : werkzeug.wrappers.Request
+        route : Route or None
+        values : mapping of str to value
+
+        Returns
+        -------
+        str or None
+        """
         paths = list(self._paths(request, route, values))
         if leads_out(request.path) or not all(map(stays_within, paths)):
             raise _no_such_address()
@@ -168,7 +184,15 @@ class Access:
     def require_allowed(
         self, request: Any, route: Route | None, endpoint: str | None, values: Mapping[str, Any]
     ) -> None:
-        """Refuse what nobody may ask for."""
+        """Refuse what nobody may ask for.
+
+        Parameters
+        ----------
+        request : werkzeug.wrappers.Request
+        route : Route or None
+        endpoint : str or None
+        values : mapping of str to value
+        """
         if route is not None and route.kind == "page" and "dl" in request.args:
             raise AccessError(
                 403, "This server packs no projects with their files; copy them from its folder."
@@ -304,6 +328,10 @@ class Hosts:
     def require(self, host: str | None) -> None:
         """Refuse a name that is not this server's.
 
+        Parameters
+        ----------
+        host : str or None
+
         Raises
         ------
         AccessError
@@ -314,7 +342,7 @@ class Hosts:
             return
         match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?", host.strip())
         if match is None:
-            raise AccessError(421, "This server is not called that.")
+            raise AccessError(421, "This server does not go by that name.")
         name = match[1].strip("[]").rstrip(".").casefold()
         if name not in self._names and (self._on_loopback or not _is_address(name)):
             raise AccessError(
@@ -338,7 +366,17 @@ def is_own_machine(host: str) -> bool:
 
 
 def is_open_to_all(folder: Path, host: str) -> bool:
-    """Return whether other machines would see a folder without a password."""
+    """Return whether other machines would see a folder without a password.
+
+    Parameters
+    ----------
+    folder : Path
+    host : str
+
+    Returns
+    -------
+    bool
+    """
     return not is_own_machine(host) and not (folder / "auth").is_file()
 
 
@@ -396,11 +434,28 @@ class Reach:
     read_only: bool = False
 
     def admits(self, path: Path) -> bool:
-        """Return whether a file may be read, with all links followed."""
+        """Return whether a file may be read, with all links followed.
+
+        Parameters
+        ----------
+        path : Path
+
+        Returns
+        -------
+        bool
+        """
         return path.is_relative_to(self.root) and nearest_auth(path.parent) == self.auth
 
     def find(self, relative: str) -> Path:
         """Return another slide by its path below the served folder.
+
+        Parameters
+        ----------
+        relative : str
+
+        Returns
+        -------
+        Path
 
         Raises
         ------
@@ -415,6 +470,18 @@ class Reach:
 
 def reach_of(root: Path, content: Any, *, makes_pages: bool = False, read_only: bool = False) -> Reach:
     """Return what a call may reach: that is told by the slide that its content names.
+
+    Parameters
+    ----------
+    root : Path
+    content : object
+        The request's JSON.
+    makes_pages : bool, default=False
+    read_only : bool, default=False
+
+    Returns
+    -------
+    Reach
 
     Raises
     ------
@@ -437,6 +504,11 @@ def _no_such_slide(relative: str) -> AccessError:
 def require_password(reach: Reach, given: Given | None) -> None:
     """Refuse who has not given the password of a slide: TissUUmaps' own route to plugins asks nobody.
 
+    Parameters
+    ----------
+    reach : Reach
+    given : Given or None
+
     Raises
     ------
     AccessError
@@ -448,6 +520,12 @@ def require_password(reach: Reach, given: Given | None) -> None:
 
 def require_call(request: Any, *, writes: bool, read_only: bool) -> None:
     """Refuse a call of the plugin that our own page did not make, or that a read-only server does not take.
+
+    Parameters
+    ----------
+    request : werkzeug.wrappers.Request
+    writes : bool
+    read_only : bool
 
     Raises
     ------
@@ -465,6 +543,12 @@ def require_call(request: Any, *, writes: bool, read_only: bool) -> None:
 def require_writable(refused: str, *, read_only: bool) -> None:
     """Refuse to write on a server that is read-only; `refused` is what then cannot be done.
 
+    Parameters
+    ----------
+    refused : str
+        What then cannot be done.
+    read_only : bool
+
     Raises
     ------
     AccessError
@@ -475,7 +559,16 @@ def require_writable(refused: str, *, read_only: bool) -> None:
 
 
 def plugins_of(flask: Any) -> list[str]:
-    """Return the names of the plugins that may be called: ours, and those of the user's own folder."""
+    """Return the names of the plugins that may be called: ours, and those of the user's own folder.
+
+    Parameters
+    ----------
+    flask : Flask
+
+    Returns
+    -------
+    list of str
+    """
     own = Path(flask.config["PLUGIN_FOLDER"])
     named = (str(plugin["module"]) for plugin in flask.config["PLUGINS"])
     return ["SIC", *(name for name in named if name != "SIC" and (own / f"{name}.py").is_file())]
@@ -485,7 +578,17 @@ def plugins_of(flask: Any) -> list[str]:
 
 
 def folder_of(given: str, folder: Path) -> str:
-    """Return the folder that ``path`` names: an address, so that TissUUmaps can join it to others."""
+    """Return the folder that ``path`` names: an address, so that TissUUmaps can join it to others.
+
+    Parameters
+    ----------
+    given : str
+    folder : Path
+
+    Returns
+    -------
+    str
+    """
     # Its page says "null" where it has none.
     if given == "null" and not (folder / given).is_dir():
         return ""
@@ -517,6 +620,16 @@ def find_below(root: Path, relative: str, *, suffix: str = ".h5ad") -> Path | No
     """Return the file at a path below a folder, with all links followed; None where there is none.
 
     None as well where the path, or a link in it, leaves the folder, and where the file has another ending.
+
+    Parameters
+    ----------
+    root : Path
+    relative : str
+    suffix : str, default=".h5ad"
+
+    Returns
+    -------
+    Path or None
     """
     if len(relative) > _LONGEST_PATH or "\0" in relative or (os.sep == "\\" and "\\" in relative):
         return None
@@ -530,7 +643,17 @@ def find_below(root: Path, relative: str, *, suffix: str = ".h5ad") -> Path | No
 
 
 def find_picture(root: Path, relative: str) -> Path | None:
-    """Return the picture at a path below a folder; a link may lead out of it, to where a scanner put it."""
+    """Return the picture at a path below a folder; a link may lead out of it, to where a scanner put it.
+
+    Parameters
+    ----------
+    root : Path
+    relative : str
+
+    Returns
+    -------
+    Path or None
+    """
     base = os.path.abspath(root)  # noqa: PTH100 -- links stay links
     path = Path(os.path.abspath(os.path.join(base, relative)))  # noqa: PTH100, PTH118
     return path if path.is_relative_to(base) and path.is_file() else None
@@ -538,6 +661,10 @@ def find_picture(root: Path, relative: str) -> Path | None:
 
 def require_no_link(path: Path) -> None:
     """Refuse a session that is a link: it would be read, and written, elsewhere.
+
+    Parameters
+    ----------
+    path : Path
 
     Raises
     ------
@@ -551,6 +678,11 @@ def require_no_link(path: Path) -> None:
 def require_place(target: Path, root: Path) -> None:
     """Refuse to save a project anywhere but as a file in a folder below the served one.
 
+    Parameters
+    ----------
+    target : Path
+    root : Path
+
     Raises
     ------
     AccessError
@@ -561,4 +693,4 @@ def require_place(target: Path, root: Path) -> None:
     if target.is_symlink():
         raise AccessError(403, f"{target.name}: is a link to another place; save under another name")
     if target.exists() and not target.is_file():
-        raise AccessError(403, f"{target.name}: is no file; save under another name")
+        raise AccessError(403, f"{target.name}: is not a file; save under another name")

@@ -14,9 +14,8 @@ from tissuumaps_sic.labelling.progress import Progress
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.matrix import Matrix
 from tissuumaps_sic.slidefile.pixels.source import SlideError
-from tissuumaps_sic.slidefile.placing import find_image, open_image
 from tissuumaps_sic.slidefile.provenance import read_provenance
-from tissuumaps_sic.slides.regions import slide_size_of
+from tissuumaps_sic.slides.image import OtherImageError, open_own_image
 from tissuumaps_sic.slides.slide import EmbeddedSlide, outline
 from tissuumaps_sic.viewer.access import Reach
 from tissuumaps_sic.viewer.answers import Answer, Header
@@ -29,6 +28,7 @@ from tissuumaps_sic.viewer.requests import (
     LikenessRequest,
     PictureRequest,
     RequestError,
+    require_patch,
 )
 from tissuumaps_sic.viewer.worklist import Entry
 
@@ -176,20 +176,21 @@ def send_picture(shared: Shared, reach: Reach, request: PictureRequest) -> Answe
         When there is no such patch, or the image cannot be read.
     """
     slide = shared.opened.glance(reach.h5ad, request.embedding)
-    _require_patch(slide, request)
-    path = find_image(slide.path)
-    if path is None:
-        return {"length": 0}, np.zeros(0, np.uint8)
+    require_patch(request.patch, slide.n_patches)
     field = find_field(read_provenance(slide.path), slide.embedding) or [slide.spacing] * 2
     width, height = field
     x, y = (slide.centres[request.patch] - np.array(field) / 2).tolist()
     try:
-        with open_image(path) as image:
-            if slide_size_of(slide) not in (None, image.size):
-                return {"length": 0}, np.zeros(0, np.uint8)
+        image = open_own_image(slide)
+        if image is None:
+            return {"length": 0}, np.zeros(0, np.uint8)
+        with image:
             pixels = image.picture(x, y, width, height, (request.side, request.side))
+    except OtherImageError:
+        return {"length": 0}, np.zeros(0, np.uint8)
     except SlideError as error:
-        raise RequestError(404, f"{path.name}: its pixels cannot be read") from error
+        # Not the message itself, which tells paths of the server.
+        raise RequestError(404, f"{slide.name}: the pixels of its image cannot be read") from error
     packed = _pack(pixels)
     return {"length": len(packed)}, packed
 
@@ -206,13 +207,8 @@ def _pack(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 def _slide_with(shared: Shared, reach: Reach, request: AlikeRequest) -> EmbeddedSlide:
     """Return the slide that a request is about, which has the patch that it names."""
     slide = shared.opened.slide(reach.h5ad, request.embedding)
-    _require_patch(slide, request)
+    require_patch(request.patch, slide.n_patches)
     return slide
-
-
-def _require_patch(slide: EmbeddedSlide, request: AlikeRequest) -> None:
-    if request.patch >= slide.n_patches:
-        raise RequestError(422, f"there is no patch {request.patch}; the slide has {slide.n_patches}")
 
 
 def _likeness(row: npt.NDArray[Any], X: Matrix, progress: Progress, stage: str) -> npt.NDArray[np.float32]:
@@ -229,6 +225,16 @@ def cosines(row: npt.NDArray[Any], X: Matrix, others: npt.NDArray[np.intp]) -> n
     """Return the cosine of a row with each of some rows of X, float64; 0 with a row of zeros.
 
     NaN where either row holds NaN or infinity.
+
+    Parameters
+    ----------
+    row : ndarray of shape (dim,)
+    X : matrix of shape (n_patches, dim)
+    others : ndarray of shape (n,), intp
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
     """
     found = np.empty(len(others))
     # Seeds may be half of a slide, whose embeddings in double precision are gigabytes.

@@ -38,7 +38,12 @@ class SeedLists(Mapping[str, list[int]]):
         return len(self._arrays)
 
     def as_json(self) -> str:
-        """Return both as JSON."""
+        """Return both as JSON.
+
+        Returns
+        -------
+        str
+        """
         rows, labels = (join_numbers(self._arrays[key]) for key in ("patches", "labels"))
         return f'{{"patches": [{rows}], "labels": [{labels}]}}'
 
@@ -64,7 +69,16 @@ def join_numbers(numbers: npt.NDArray[np.integer[Any]]) -> str:
 
 
 def as_json(header: Header) -> str:
-    """Return an answer without arrays as JSON."""
+    """Return an answer without arrays as JSON.
+
+    Parameters
+    ----------
+    header : Header
+
+    Returns
+    -------
+    str
+    """
     seeds = header.get("seeds")
     if not isinstance(seeds, SeedLists):
         return json.dumps(header)
@@ -73,6 +87,15 @@ def as_json(header: Header) -> str:
 
 
 def pack(header: Header, *arrays: npt.NDArray[Any]) -> bytes:
-    """Return an answer with arrays as bytes: length of the header (uint32, little-endian), header, arrays."""
+    """Return an answer with arrays as bytes: length of the header (uint32, little-endian), header, arrays.
+
+    Parameters
+    ----------
+    header : Header
+
+    Returns
+    -------
+    bytes
+    """
     text = as_json(header).encode()
     return len(text).to_bytes(4, "little") + text + b"".join(array.tobytes() for array in arrays)

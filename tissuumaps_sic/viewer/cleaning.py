@@ -67,6 +67,10 @@ def clean_project(
         The served folder, which they do not leave.
     plugins : collection of str
         Names of the plugins that a project may start.
+
+    Returns
+    -------
+    dict of str to value
     """
     files = _Files(folder, root)
     settings = _Settings(plugins)

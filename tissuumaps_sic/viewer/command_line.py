@@ -76,6 +76,10 @@ def tell_run(h5ad: Path, within: Path, session: Session, name: str, *, is_outdat
         Of the session.
     is_outdated : bool, default=False
         Whether the embeddings are no longer those of the run.
+
+    Returns
+    -------
+    str
     """
     run = session.run
     if run is None:
@@ -112,7 +116,19 @@ def tell_export(h5ad: Path, within: Path, session: Session, name: str, format_: 
 
 
 def join_export(h5ad: Path, within: Path, name: str, format_: str) -> str:
-    """Return the line that exports a session's labels; parameters are those of `tell_export`."""
+    """Return the line that exports a session's labels, as `tell_export` does.
+
+    Parameters
+    ----------
+    h5ad : Path
+    within : Path
+    name : str
+    format_ : str
+
+    Returns
+    -------
+    str
+    """
     of = ["--session", _path(session_path(h5ad, name), within)] if name else []
     return _join("export", _path(h5ad, within), ["--format", format_, *of], _output(h5ad, name, format_))
 

@@ -32,7 +32,9 @@ def bring_document(shared: Shared, reach: Reach, request: BringRequest) -> Heade
     with shared.turns.writing(h5ad):
         slide = opened.slide(h5ad)
         if opened.session(slide, request.session).revision:
-            raise RequestError(409, "somebody has begun another session of that name meanwhile")
+            raise RequestError(
+                409, "somebody has begun another session of that name since; give this one another name"
+            )
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / session_path(h5ad, request.session).name
             path.write_text(request.text, encoding="utf-8", errors="surrogatepass")

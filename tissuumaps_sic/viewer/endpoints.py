@@ -163,6 +163,10 @@ class Server:
         content : Any
             The request's JSON.
 
+        Returns
+        -------
+        Answer
+
         Raises
         ------
         SicError

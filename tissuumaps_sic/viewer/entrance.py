@@ -48,7 +48,7 @@ class Entrance:
         if told is None or self._sub_path:
             problem = self._step_below(environ)
         else:
-            problem = None if _is_path(told) else "X-Forwarded-Prefix is no path."
+            problem = None if _is_path(told) else "X-Forwarded-Prefix is not a path."
             environ["SCRIPT_NAME"] = told.rstrip("/")
         if problem is None and environ.get("SCRIPT_NAME") and not environ.get("PATH_INFO"):
             # A page names what it needs from the folder that it is in.
@@ -124,6 +124,14 @@ def _is_address(text: str) -> bool:
 def clean_path(text: str) -> str:
     """Return a sub-path as it stands before addresses: "" or a stroke and what follows, none at its end.
 
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+
     Raises
     ------
     WrongUseError
@@ -131,7 +139,9 @@ def clean_path(text: str) -> str:
     """
     path = f"/{text.strip('/')}" if text.strip("/") else ""
     if not _is_path(path):
-        raise WrongUseError(f"{text}: is no sub-path; give one such as /slides, of letters, digits and ._~-")
+        raise WrongUseError(
+            f"{text}: is not a sub-path; give one such as /slides, of letters, digits and ._~-"
+        )
     return path
 
 
@@ -140,5 +150,6 @@ def _read_network(text: str) -> _Network:
         return ipaddress.ip_network(text, strict=False)
     except ValueError as error:
         raise WrongUseError(
-            f"{text}: is no address of a proxy; give one such as 127.0.0.1, or a network such as 10.89.0.0/24"
+            f"{text}: is not the address of a proxy; give one such as 127.0.0.1, or a network such as "
+            "10.89.0.0/24"
         ) from error

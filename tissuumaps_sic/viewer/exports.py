@@ -118,8 +118,8 @@ def _require_sendable(slide: EmbeddedSlide, request: ExportRequest, n_bytes: int
         line = join_export(slide.path, slide.path.parent, request.session, request.format)
         raise RequestError(
             422,
-            f"the file would have {n_bytes / 2**20:.0f} MB, and {_MOST_SENT // 2**20} is the most that goes "
-            f"through the browser; run this in the slide's folder instead: {line}",
+            f"the file would have {n_bytes / 2**20:.0f} MB, and {_MOST_SENT // 2**20} MB are the most that "
+            f"go through the browser; run this in the slide's folder instead: {line}",
         )
 
 

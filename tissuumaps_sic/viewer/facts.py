@@ -13,6 +13,11 @@ from tissuumaps_sic.viewer.places import is_writable
 def page_facts(slide: EmbeddedSlide, reach: Reach) -> dict[str, Any]:
     """Return what does not change while a slide is open.
 
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    reach : Reach
+
     Returns
     -------
     facts : dict
@@ -35,7 +40,17 @@ def page_facts(slide: EmbeddedSlide, reach: Reach) -> dict[str, Any]:
 
 
 def find_field(known: Provenance, embedding: str) -> list[float] | None:
-    """Return the [width, height] in level-0 pixels of the patches that were embedded; None where not told."""
+    """Return the [width, height] in level-0 pixels of the patches that were embedded; None where not told.
+
+    Parameters
+    ----------
+    known : Provenance
+    embedding : str
+
+    Returns
+    -------
+    list of float, or None
+    """
     grid = known.of_embedding(embedding).grid
     if grid.patch0:
         return list(grid.patch0)

@@ -58,6 +58,10 @@ def guard_app(
         Further names of this server, as browsers know it.
     first : str, optional
         The address that the bare one leads to.
+
+    Returns
+    -------
+    WSGI application
     """
     folder = Path(os.path.abspath(auth.parent))  # noqa: PTH100 -- where it is named, not where it leads
     pages = app if isinstance(app, Pages) else with_pages(app, folder, first=first)

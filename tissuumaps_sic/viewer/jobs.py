@@ -49,6 +49,11 @@ class Room:
     def place(self, h5ad: Path, *, patience: float | None = None) -> Iterator[None]:
         """Keep a place while the block runs; `patience` is that of the room by default.
 
+        Parameters
+        ----------
+        h5ad : Path
+        patience : float, optional
+
         Raises
         ------
         FullError
@@ -60,8 +65,8 @@ class Room:
             if not self._changed.wait_for(lambda: not self._is_taken(h5ad), patience):
                 whose = "of this slide" if self._taken[h5ad] >= self._of_slide else "of other pages"
                 raise FullError(
-                    f"{self._taken.total()} requests are at work or wait here, and more {whose} must come "
-                    "later; try again in a moment"
+                    f"the server is busy with {self._taken.total()} requests and takes no more {whose} now; "
+                    "try again in a moment"
                 )
             self._taken[h5ad] += 1
         try:
@@ -74,7 +79,16 @@ class Room:
                 self._changed.notify_all()
 
     def is_full(self, h5ad: Path) -> bool:
-        """Return whether there is no place now for a request of a slide."""
+        """Return whether there is no place now for a request of a slide.
+
+        Parameters
+        ----------
+        h5ad : Path
+
+        Returns
+        -------
+        bool
+        """
         with self._changed:
             return self._is_taken(h5ad)
 
@@ -106,6 +120,11 @@ class Jobs:
     def begin(self, h5ad: Path, token: str | None) -> Iterator[_Job]:
         """Keep a job while the block runs; without a token it cannot be asked for.
 
+        Parameters
+        ----------
+        h5ad : Path
+        token : str or None
+
         Yields
         ------
         job
@@ -135,13 +154,33 @@ class Jobs:
                 del self._jobs[h5ad, token]
 
     def progress(self, h5ad: Path, token: str) -> tuple[str, float] | None:
-        """Return the stage of a job in words and the share that is done; None where it is not running."""
+        """Return the stage of a job in words and the share that is done; None where it is not running.
+
+        Parameters
+        ----------
+        h5ad : Path
+        token : str
+
+        Returns
+        -------
+        (str, float) or None
+        """
         with self._lock:
             job = self._jobs.get((h5ad, token))
             return (job.stage, job.share) if job is not None and job.is_running else None
 
     def cancel(self, h5ad: Path, token: str) -> bool:
-        """Stop a job, or one of that name that comes yet; return whether it was running."""
+        """Stop a job, or one of that name that comes yet; return whether it was running.
+
+        Parameters
+        ----------
+        h5ad : Path
+        token : str
+
+        Returns
+        -------
+        bool
+        """
         with self._lock:
             job = self._jobs.setdefault((h5ad, token), _Job())
             job.is_cancelled = True

@@ -32,6 +32,10 @@ def make_project(h5ad: Path, *, columns: bool = False) -> dict[str, Any]:
         Whether to offer the columns of ``obs`` to colour the patches by, as TissUUmaps does for any h5ad, in
         place of showing the patches and starting the plugin: both are then chosen from the menus.
 
+    Returns
+    -------
+    dict of str to value
+
     Raises
     ------
     SlideFileError
@@ -45,7 +49,7 @@ def make_project(h5ad: Path, *, columns: bool = False) -> dict[str, Any]:
         menus = _columns(file["obs"]) if columns else {}
     if not len(centres) or not np.isfinite(centres).all():
         raise SlideFileError(
-            f"{h5ad.name}: has no patch, or one whose place is no number; embed the slide again"
+            f"{h5ad.name}: has no patch, or one whose place is not a number; embed the slide again"
         )
     scale = scale_in(known, spacing_of(centres))
     size = known.slide.known_size

@@ -21,17 +21,49 @@ _TEMPLATES: dict[str, tuple[str, ...]] = {
 
 
 def move_template(name: str, text: str, root: str) -> str:
-    """Return a page of TissUUmaps for a server below the path `root`; "" is none."""
+    """Return a page of TissUUmaps for a server below the path `root`; "" is none.
+
+    Parameters
+    ----------
+    name : str
+    text : str
+    root : str
+
+    Returns
+    -------
+    str
+    """
     return _move(text, _TEMPLATES[name], root) if root else text
 
 
 def is_moved(path: str, root: str) -> bool:
-    """Return whether a file of TissUUmaps, by its address, is another one below the path `root`."""
+    """Return whether a file of TissUUmaps, by its address, is another one below the path `root`.
+
+    Parameters
+    ----------
+    path : str
+    root : str
+
+    Returns
+    -------
+    bool
+    """
     return bool(root) and path in _SCRIPTS
 
 
 def moved_script(flask: Any, path: str, root: str) -> Any:
-    """Answer with a script of TissUUmaps for a server below the path `root`."""
+    """Answer with a script of TissUUmaps for a server below the path `root`.
+
+    Parameters
+    ----------
+    flask : Flask
+    path : str
+    root : str
+
+    Returns
+    -------
+    werkzeug.wrappers.Response
+    """
     from werkzeug.wrappers import Response
 
     text = Path(flask.root_path, path.lstrip("/")).read_text(encoding="utf-8")

@@ -48,20 +48,55 @@ class Opened:
         self._sessions = _Sessions()
 
     def slide(self, h5ad: Path, embedding: str = MAIN) -> EmbeddedSlide:
-        """Return a slide with one of its embeddings; errors are those of `SlideCache.get`."""
+        """Return a slide with one of its embeddings; errors are those of `SlideCache.get`.
+
+        Parameters
+        ----------
+        h5ad : Path
+        embedding : str, optional
+
+        Returns
+        -------
+        EmbeddedSlide
+        """
         return self._slides.get(h5ad, embedding)
 
     def glance(self, h5ad: Path, embedding: str = MAIN) -> EmbeddedSlide:
-        """Return a slide that nobody annotates now; those that people are at work on stay in memory."""
+        """Return a slide that nobody annotates now; those that people are at work on stay in memory.
+
+        Parameters
+        ----------
+        h5ad : Path
+        embedding : str, optional
+
+        Returns
+        -------
+        EmbeddedSlide
+        """
         return self._glanced.get(h5ad, embedding)
 
     def let_go(self, h5ad: Path) -> None:
-        """Close a file: systems that lock open files would not let it be replaced."""
+        """Close a file: systems that lock open files would not let it be replaced.
+
+        Parameters
+        ----------
+        h5ad : Path
+        """
         self._slides.forget(h5ad)
         self._glanced.forget(h5ad)
 
     def session(self, slide: EmbeddedSlide, name: str) -> Session:
-        """Return a session of a slide; a new one, of the folder's classes, where there is none yet."""
+        """Return a session of a slide; a new one, of the folder's classes, where there is none yet.
+
+        Parameters
+        ----------
+        slide : EmbeddedSlide
+        name : str
+
+        Returns
+        -------
+        Session
+        """
         path = locate_session(slide.path, name)
         if os.path.lexists(path):
             return self._sessions.get(path, slide)
@@ -70,6 +105,15 @@ class Opened:
 
     def seen_session(self, slide: EmbeddedSlide, request: SeenRequest) -> Session:
         """Return the session that a page asks about.
+
+        Parameters
+        ----------
+        slide : EmbeddedSlide
+        request : SeenRequest
+
+        Returns
+        -------
+        Session
 
         Raises
         ------
@@ -84,21 +128,49 @@ class Opened:
         return session
 
     def guests(self, slide: EmbeddedSlide, loans: Iterable[Loan]) -> tuple[Guest, ...]:
-        """Return borrowed seeds as a run takes them, from slides that stay open."""
+        """Return borrowed seeds as a run takes them, from slides that stay open.
+
+        Parameters
+        ----------
+        slide : EmbeddedSlide
+        loans : iterable of Loan
+
+        Returns
+        -------
+        tuple of Guest
+        """
         try:
             return guests_of(slide, loans, opener=self.slide)
         except SlideFileError as error:
             raise SessionError(f"{error}; or drop the seeds that are borrowed from it") from error
 
     def save(self, h5ad: Path, session: Session, name: str) -> None:
-        """Write a session beside its slide, or with the server where that cannot be."""
+        """Write a session beside its slide, or with the server where that cannot be.
+
+        Parameters
+        ----------
+        h5ad : Path
+        session : Session
+        name : str
+        """
         with naming(session_path(h5ad, name)):
             path = place_session(h5ad, name)
             stamp = save_session(path, session)
         self._sessions.put(path, session, stamp)
 
     def state(self, slide: EmbeddedSlide, session: Session, request: OpenRequest) -> dict[str, Any]:
-        """Return what a page shows of a session; patches are rows of the file."""
+        """Return what a page shows of a session; patches are rows of the file.
+
+        Parameters
+        ----------
+        slide : EmbeddedSlide
+        session : Session
+        request : OpenRequest
+
+        Returns
+        -------
+        dict of str to value
+        """
         seeds = read_seeds(slide, session)
         rows, n_classes = np.flatnonzero(seeds >= 0), len(session.classes)
         return {
@@ -154,7 +226,17 @@ class Opened:
 
 
 def read_seeds(slide: EmbeddedSlide, session: Session) -> npt.NDArray[np.int64]:
-    """Return the seeds of a session as `seed_vector`; it is the session's fault where that cannot be."""
+    """Return the seeds of a session as `seed_vector`; it is the session's fault where that cannot be.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session : Session
+
+    Returns
+    -------
+    ndarray of shape (n_patches,), int64
+    """
     try:
         return seed_vector(slide, session.seeds)
     except SessionError as error:
@@ -167,7 +249,16 @@ def _loan_state(loan: Loan, n_classes: int) -> dict[str, Any]:
 
 
 def look_for_scheme(h5ad: Path) -> tuple[Scheme | None, str]:
-    """Return the class list of a slide's folder, or None; and what is wrong with it, else ""."""
+    """Return the class list of a slide's folder, or None; and what is wrong with it, else "".
+
+    Parameters
+    ----------
+    h5ad : Path
+
+    Returns
+    -------
+    (Scheme or None, str)
+    """
     path = find_scheme(h5ad.parent, is_admitted)
     if path is None:
         return None, ""
@@ -262,13 +353,35 @@ class Scores:
         self._lock = threading.Lock()
 
     def get(self, h5ad: Path, session: str, run: Run) -> Arrays | None:
-        """Return what `put` returned of a run."""
+        """Return what `put` returned of a run.
+
+        Parameters
+        ----------
+        h5ad : Path
+        session : str
+        run : Run
+
+        Returns
+        -------
+        Arrays or None
+        """
         with self._lock:
             kept = self._kept.get((h5ad, session, run.identity))
         return None if kept is None else kept.arrays
 
     def every(self, h5ad: Path, session: str, run: Run) -> npt.NDArray[np.float32] | None:
-        """Return all scores of a run, (n_patches, n_classes), where they are of its own labels."""
+        """Return all scores of a run, (n_patches, n_classes), where they are of its own labels.
+
+        Parameters
+        ----------
+        h5ad : Path
+        session : str
+        run : Run
+
+        Returns
+        -------
+        ndarray of shape (n_patches, n_classes), float32, or None
+        """
         with self._lock:
             kept = self._kept.get((h5ad, session, run.identity))
         return kept.every if kept and kept.agrees else None
@@ -279,6 +392,14 @@ class Scores:
         """Keep the scores of a run, (n_patches, n_classes) float32.
 
         `agrees` tells whether a run that was made again gave the labels that are kept of it.
+
+        Parameters
+        ----------
+        h5ad : Path
+        session : str
+        run : Run
+        scores : ndarray of shape (n_patches, n_classes), float32
+        agrees : bool, default=True
 
         Returns
         -------
@@ -306,7 +427,18 @@ class Shared:
     worklist: Worklist = field(default_factory=Worklist)
 
     def label(self, slide: EmbeddedSlide, session: Session, request: SeenRequest) -> Labelled:
-        """Return the labels of the last run, which runs again only where its scores are not known here."""
+        """Return the labels of the last run, which runs again only where its scores are not known here.
+
+        Parameters
+        ----------
+        slide : EmbeddedSlide
+        session : Session
+        request : SeenRequest
+
+        Returns
+        -------
+        Labelled
+        """
         run = session.run
         scores = None if run is None else self.scores.every(slide.path, request.session, run)
         return replay(slide, session, scores=scores, opener=self.opened.slide)

@@ -31,12 +31,31 @@ def list_slides(shared: Shared, reach: Reach, request: OpenRequest) -> Header:
 
 
 def tell_check(check: Check) -> str:
-    """Return who has checked a slide and when, for people; "" where that is no longer what there is."""
+    """Return who has checked a slide and when, for people; "" where that is no longer what there is.
+
+    Parameters
+    ----------
+    check : Check
+
+    Returns
+    -------
+    str
+    """
     return f"{check.user or 'somebody'}, {tell_time(check.time)}" if check.is_current else ""
 
 
 def page_of(reach: Reach, entry: Entry) -> str:
-    """Return the address of a slide's page, from the server's root."""
+    """Return the address of a slide's page, from the server's root.
+
+    Parameters
+    ----------
+    reach : Reach
+    entry : Entry
+
+    Returns
+    -------
+    str
+    """
     has_page = entry.has_project or reach.makes_pages
     return page(reach.root, entry.h5ad.with_suffix(".tmap") if has_page else entry.h5ad)
 

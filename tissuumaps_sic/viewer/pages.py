@@ -39,6 +39,10 @@ def with_pages(app: Any, folder: Path, *, first: str | None = None) -> Pages:
         The served folder.
     first : str, optional
         The address that the bare one leads to, where there are not several slides: these have a start page.
+
+    Returns
+    -------
+    Pages
     """
     app.config[MAKES_PAGES] = True
     return Pages(app, folder, first)
@@ -68,6 +72,10 @@ class Pages:
             TissUUmaps' name of the page.
         values : dict
             What its route takes from the address.
+
+        Returns
+        -------
+        object
         """
         within = _within(request, self._folder)
         if endpoint == "index":
@@ -242,10 +250,10 @@ def _receive_project(request: Any, *, read_only: bool) -> Any:
     """
     from werkzeug.exceptions import HTTPException
 
-    too_large = ProjectError(413, f"a project may have {MOST_BYTES // 2**20} MB; nothing is saved")
+    too_large = ProjectError(413, f"a project may have {MOST_BYTES // 2**20} MB at most; nothing was saved")
     require_writable("projects cannot be saved", read_only=read_only)
     if request.mimetype != "application/json":
-        raise ProjectError(415, "a project is sent as JSON; nothing is saved")
+        raise ProjectError(415, "a project is sent as JSON; nothing was saved")
     if (request.content_length or 0) > MOST_BYTES:
         raise too_large
     # Of requests that do not tell their length.
@@ -255,7 +263,7 @@ def _receive_project(request: Any, *, read_only: bool) -> Any:
     except HTTPException as error:
         raise too_large from error
     except ValueError as error:
-        raise ProjectError(400, "what was sent is no JSON; nothing is saved") from error
+        raise ProjectError(400, "what was sent is not JSON; nothing was saved") from error
 
 
 def _within(request: Any, folder: Path) -> str:

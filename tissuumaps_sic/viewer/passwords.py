@@ -59,6 +59,14 @@ def _bytes(text: str | None) -> bytes:
 def read_auth(path: Path) -> Credentials:
     """Read an ``auth`` file: one line ``user;password``, where the password may hold a semicolon, too.
 
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Credentials
+
     Raises
     ------
     AuthFileError
@@ -139,6 +147,14 @@ def nearest_auth(folder: Path) -> Path | None:
 
     One that was there when this process looked first, and is gone, guards it still: an editor that renames,
     or a share that fails, opens nothing.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    Path or None
     """
     at = str(folder)
     while True:
@@ -152,18 +168,45 @@ def nearest_auth(folder: Path) -> Path | None:
 
 
 def auths_of(folder: Path) -> list[Path]:
-    """Return the ``auth`` file of a folder and those below it that were met; none where none guards it."""
+    """Return the ``auth`` file of a folder and those below it that were met; none where none guards it.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    list of Path
+    """
     nearest = nearest_auth(folder)
     return [] if nearest is None else [nearest, *(each for each in _SEEN.below(folder) if each != nearest)]
 
 
 def auths_met(folder: Path) -> list[Path]:
-    """Return the ``auth`` files below a folder that this process has met."""
+    """Return the ``auth`` files below a folder that this process has met.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    list of Path
+    """
     return sorted(_SEEN.below(folder))
 
 
 def auths_below(folder: Path) -> list[Path]:
-    """Find every ``auth`` file in a folder and below it, so that each guards from now on."""
+    """Find every ``auth`` file in a folder and below it, so that each guards from now on.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    list of Path
+    """
     found = []
     for at, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -176,6 +219,15 @@ def is_granted(auth: Path, given: Given | None) -> bool:
     """Return whether a request gives the user and password of an ``auth`` file.
 
     A file that is gone, has no password, or cannot be understood lets nobody in, not everybody.
+
+    Parameters
+    ----------
+    auth : Path
+    given : Given or None
+
+    Returns
+    -------
+    bool
     """
     credentials = _SEEN.credentials(str(auth))
     return credentials is not None and credentials.are(given)
@@ -193,14 +245,28 @@ class Patience:
         self._lock = threading.Lock()
 
     def seconds_left(self, address: str) -> float:
-        """Return how long an address must wait before its next try, 0 where it need not."""
+        """Return how long an address must wait before its next try, 0 where it need not.
+
+        Parameters
+        ----------
+        address : str
+
+        Returns
+        -------
+        float
+        """
         with self._lock:
             # Each failure pushes the time on; as many as are free may lie ahead.
             ahead = self._until.get(_network(address), 0.0) - time.monotonic()
         return max(0.0, ahead - (_FREE_FAILURES - 1) * _SECONDS_A_FAILURE)
 
     def note_failure(self, address: str) -> None:
-        """Remember that an address gave a wrong password."""
+        """Remember that an address gave a wrong password.
+
+        Parameters
+        ----------
+        address : str
+        """
         now, key = time.monotonic(), _network(address)
         with self._lock:
             until = max(self._until.pop(key, now), now) + _SECONDS_A_FAILURE

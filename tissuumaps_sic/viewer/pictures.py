@@ -84,7 +84,12 @@ _TURNS = _Turns()
 
 
 def install(views: Any) -> None:
-    """Let TissUUmaps' module of views open pictures by `open_picture`."""
+    """Let TissUUmaps' module of views open pictures by `open_picture`.
+
+    Parameters
+    ----------
+    views : module
+    """
     if getattr(views._get_slide, "is_ours", False):
         return
 
@@ -97,6 +102,15 @@ def install(views: Any) -> None:
 
 def open_picture(views: Any, relative: str) -> Any:
     """Return TissUUmaps' view of a picture below the served folder, with tiles of bounded cost.
+
+    Parameters
+    ----------
+    views : module
+    relative : str
+
+    Returns
+    -------
+    object
 
     Raises
     ------
@@ -316,7 +330,18 @@ class EnlargedPicture:
         return nearest_finer_level(self.level_downsamples, downsample)
 
     def read_region(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> Any:
-        """Return a rectangle of a level, RGBA, that begins at a place in level-0 pixels of the slide."""
+        """Return a rectangle of a level, RGBA, that begins at a place in level-0 pixels of the slide.
+
+        Parameters
+        ----------
+        location : (int, int)
+        level : int
+        size : (int, int)
+
+        Returns
+        -------
+        PIL.Image.Image
+        """
         from PIL import Image
 
         if level > 0:

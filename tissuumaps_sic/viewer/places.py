@@ -13,12 +13,30 @@ from tissuumaps_sic.viewer.access import require_no_link
 
 
 def is_writable(h5ad: Path) -> bool:
-    """Return whether sessions of a slide can be saved beside it."""
+    """Return whether sessions of a slide can be saved beside it.
+
+    Parameters
+    ----------
+    h5ad : Path
+
+    Returns
+    -------
+    bool
+    """
     return os.access(h5ad.parent, os.W_OK)
 
 
 def locate_session(h5ad: Path, name: str) -> Path:
     """Return where a session lies, or would; its name cannot leave the h5ad's folder, or the server's own.
+
+    Parameters
+    ----------
+    h5ad : Path
+    name : str
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
@@ -32,6 +50,15 @@ def locate_session(h5ad: Path, name: str) -> Path:
 
 def place_session(h5ad: Path, name: str) -> Path:
     """Return where a session is to be written; errors are those of `locate_session`.
+
+    Parameters
+    ----------
+    h5ad : Path
+    name : str
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
@@ -49,6 +76,14 @@ def find_kept(beside: Path) -> Path:
     """Return where a session file lies, by its path beside the slide.
 
     In a folder that cannot be written what the server keeps is newer; in one that can, what lies there.
+
+    Parameters
+    ----------
+    beside : Path
+
+    Returns
+    -------
+    Path
     """
     folder = _OWN.find_for(beside.parent)
     if folder is None:
@@ -59,7 +94,16 @@ def find_kept(beside: Path) -> Path:
 
 
 def kept_files(folder: Path) -> frozenset[str]:
-    """Return the names of the session files of a folder that the server keeps."""
+    """Return the names of the session files of a folder that the server keeps.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    frozenset of str
+    """
     own = _OWN.find_for(folder)
     if own is None:
         return frozenset()
@@ -68,7 +112,16 @@ def kept_files(folder: Path) -> frozenset[str]:
 
 
 def session_names(h5ad: Path) -> list[str]:
-    """Return the names of the sessions of an h5ad, "" the one without a name."""
+    """Return the names of the sessions of an h5ad, "" the one without a name.
+
+    Parameters
+    ----------
+    h5ad : Path
+
+    Returns
+    -------
+    list of str
+    """
     names = {path.name for path in h5ad.parent.iterdir()} | kept_files(h5ad.parent)
     return sessions_among(names).get(h5ad.stem, [])
 

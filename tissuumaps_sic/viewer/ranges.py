@@ -15,6 +15,15 @@ def answer(request: Any, path: Path) -> Any:
     """Return the answer to a request for a file or for one range of its bytes (RFC 9110, section 14).
 
     What asks for several ranges, or for another unit, gets the whole file, as one that asks for none.
+
+    Parameters
+    ----------
+    request : werkzeug.wrappers.Request
+    path : Path
+
+    Returns
+    -------
+    werkzeug.wrappers.Response
     """
     from werkzeug.wrappers import Response
 

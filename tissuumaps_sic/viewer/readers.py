@@ -53,7 +53,9 @@ def merge_sessions(shared: Shared, reach: Reach, request: MergeRequest) -> Heade
             raise SessionError(f"there is a session {request.session!r} already; choose another name")
         missing = [name for name in request.sessions if not locate_session(h5ad, name).exists()]
         if missing:
-            raise SessionError(f"there is no session {missing[0]!r} of {slide.name}; choose one there is")
+            raise SessionError(
+                f"there is no session {missing[0]!r} of {slide.name}; choose one that there is"
+            )
         merged, disputed = consensus({name: opened.session(slide, name) for name in request.sessions})
         opened.save(h5ad, merged, request.session)
         return {**opened.state(slide, merged, request), "n_disputed": len(disputed)}
@@ -68,7 +70,7 @@ def list_decisions(shared: Shared, reach: Reach, request: SeenRequest) -> Header
     slide = opened.slide(reach.h5ad)
     session = opened.seen_session(slide, request)
     if not session.readers:
-        raise SessionError("this session is no consensus; compare two sessions, and make one of them")
+        raise SessionError("this session is not a consensus; compare two sessions, and make one from them")
     there = [name for name in session.readers if locate_session(reach.h5ad, name).exists()]
     readers = {name: opened.session(slide, name) for name in there}
     found = decisions(slide, session, readers)

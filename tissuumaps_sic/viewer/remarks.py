@@ -8,19 +8,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.remarks import Box, Note
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.slides.regions import scale_of
 from tissuumaps_sic.slides.slide import EmbeddedSlide
 from tissuumaps_sic.viewer.answers import Header
-from tissuumaps_sic.viewer.requests import CheckChange, NoteChange, SkipChange
+from tissuumaps_sic.viewer.requests import CheckChange, NoteChange, SkipChange, require_patch
 
 
 def change_remarks(
     slide: EmbeddedSlide, session: Session, asked: SkipChange | NoteChange | CheckChange, user: str
 ) -> Session:
-    """Return a session with what a page says beside seeds."""
+    """Return a session with what a page says beside seeds.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session : Session
+    asked : SkipChange or NoteChange or CheckChange
+    user : str
+
+    Returns
+    -------
+    Session
+    """
     if isinstance(asked, CheckChange):
         return session.check(checked=asked.checked, user=user)
     rows = rows_in(slide, asked.patches)
@@ -37,14 +48,23 @@ def change_remarks(
 def rows_in(slide: EmbeddedSlide, patches: tuple[int, ...]) -> npt.NDArray[np.int64]:
     """Return rows that a page names, (n,) int64.
 
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    patches : tuple of int
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+
     Raises
     ------
-    SessionError
-        When the slide has not all of them.
+    RequestError
+        When the slide does not have all of them.
     """
     rows = np.unique(np.array(patches, np.int64))
-    if rows.size and rows[-1] >= slide.n_patches:
-        raise SessionError(f"there is no patch {rows[-1]}; the slide has {slide.n_patches}")
+    if rows.size:
+        require_patch(int(rows[-1]), slide.n_patches)
     return rows
 
 
@@ -72,7 +92,17 @@ def place_outline(slide: EmbeddedSlide, outline: Sequence[tuple[float, float]]) 
 
 
 def tell_note(slide: EmbeddedSlide, note: Note) -> dict[str, Any]:
-    """Return a note as a page reads it; its patch is a row, None of the slide."""
+    """Return a note as a page reads it; its patch is a row, None of the slide.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    note : Note
+
+    Returns
+    -------
+    dict of str to value
+    """
     return {**note.model_dump(), "patch": slide.index.get(note.patch), "place": note.place}
 
 
@@ -81,6 +111,15 @@ def tell_remarks(slide: EmbeddedSlide, session: Session) -> Header:
 
     ``sample`` is None where there is no check sample, else how many patches of it were ``answered``, and of
     how many of these the reader could not tell the class, ``unclear``.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session : Session
+
+    Returns
+    -------
+    Header
     """
     answers = session.answers.values()
     sample = {"answered": len(answers), "unclear": sum(each is None for each in answers)}
@@ -93,5 +132,15 @@ def tell_remarks(slide: EmbeddedSlide, session: Session) -> Header:
 
 
 def skipped_rows(slide: EmbeddedSlide, session: Session) -> list[int]:
-    """Return the rows of the patches that a reader could not tell."""
+    """Return the rows of the patches that a reader could not tell.
+
+    Parameters
+    ----------
+    slide : EmbeddedSlide
+    session : Session
+
+    Returns
+    -------
+    list of int
+    """
     return sorted(slide.index[name] for name in session.skipped if name in slide.index)

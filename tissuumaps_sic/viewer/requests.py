@@ -48,6 +48,10 @@ class RequestError(SicError):
 def naming(path: Path) -> Iterator[None]:
     """Name the file that could not be written in the block.
 
+    Parameters
+    ----------
+    path : Path
+
     Raises
     ------
     RequestError
@@ -67,6 +71,25 @@ def naming(path: Path) -> Iterator[None]:
             f"{path.name} could not be written ({error.strerror or error}); free some space or use a folder "
             "that can be written",
         ) from error
+
+
+def require_patch(row: int, n_patches: int) -> None:
+    """See that a patch that a page names is one of its slide.
+
+    Parameters
+    ----------
+    row : int
+        From 0 on.
+    n_patches : int
+        How many the slide has.
+
+    Raises
+    ------
+    RequestError
+        When it is not.
+    """
+    if row >= n_patches:
+        raise RequestError(422, f"there is no patch {row}; the slide has {n_patches}, counted from 0")
 
 
 class _Request(BaseModel):
@@ -319,7 +342,7 @@ class OpinionRequest(RunRequest):
 
 def _require_format(name: str) -> str:
     if name not in FORMATS:
-        raise ValueError(f"no such format; there is {', '.join(FORMATS)}")
+        raise ValueError(f"no such format; choose one of {', '.join(FORMATS)}")
     return name
 
 
@@ -420,7 +443,9 @@ class JobRequest(OpenRequest):
 
 def _require_download(name: str) -> str:
     if not FORMATS[_require_format(name)].in_panel:
-        raise ValueError(f"is no download; run tissuumaps-sic export --format {name} in the slide's folder")
+        raise ValueError(
+            f"cannot be downloaded; run tissuumaps-sic export --format {name} in the slide's folder"
+        )
     return name
 
 
@@ -432,6 +457,15 @@ class ExportRequest(SeenRequest):
 
 def parse_request(model: type[Parsed], content: Any) -> Parsed:
     """Return a request as its model has it.
+
+    Parameters
+    ----------
+    model : type
+    content : object
+
+    Returns
+    -------
+    Parsed
 
     Raises
     ------

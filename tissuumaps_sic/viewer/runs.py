@@ -79,6 +79,14 @@ def send_scores(shared: Shared, reach: Reach, request: ScoresRequest) -> Answer:
 def require_run(session: Session) -> Run:
     """Return the last run of a session.
 
+    Parameters
+    ----------
+    session : Session
+
+    Returns
+    -------
+    Run
+
     Raises
     ------
     RequestError

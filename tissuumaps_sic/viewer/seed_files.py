@@ -112,13 +112,13 @@ def _as_file(file: SeedFile) -> Iterator[Path]:
     if not name.lower().endswith(SEED_FILES):
         raise RequestError(
             422,
-            f"{name} is no file of seeds; give GeoJSON (QuPath), XML (ASAP, ImageScope), NDPA, a mask (PNG, "
-            "TIFF) or a CSV",
+            f"{name} is not a file of seeds; give GeoJSON (QuPath), XML (ASAP, ImageScope), NDPA, a mask "
+            "(PNG, TIFF) or a CSV",
         )
     try:
         content = base64.b64decode(file.content, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise RequestError(422, f"{name} did not arrive as it should; try again") from error
+        raise RequestError(422, f"{name} did not arrive whole; try again") from error
     content = _unpack(name, content)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name

@@ -61,7 +61,22 @@ def make_service(
     proxies: Collection[str] = (),
     read_only: bool = False,
 ) -> Service:
-    """Return what serves a folder, whatever server it runs in; the parameters are those of `serve`.
+    """Return what serves a folder, whatever server it runs in; `serve` tells the parameters.
+
+    Parameters
+    ----------
+    folder : Path
+    host : str
+    names : collection of str, optional
+    first : str, optional
+    public : bool, default=False
+    sub_path : str, default=""
+    proxies : collection of str, optional
+    read_only : bool, default=False
+
+    Returns
+    -------
+    Service
 
     Raises
     ------
@@ -233,7 +248,11 @@ def folder_for_temporary_files() -> Iterator[None]:
         try:
             tempfile.tempdir = str(held.enter_context(hold_folder("tissuumaps-sic-")))
         except OSError as error:
-            log.warning("the temporary folder takes no file (%s); exports will fail", error.strerror or error)
+            log.warning(
+                "the temporary folder takes no file (%s), and exports will fail; set TMPDIR to a folder that "
+                "can be written",
+                error.strerror or error,
+            )
         try:
             yield
         finally:

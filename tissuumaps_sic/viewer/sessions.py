@@ -37,6 +37,7 @@ from tissuumaps_sic.viewer.requests import (
     SeenRequest,
     SkipChange,
     naming,
+    require_patch,
 )
 from tissuumaps_sic.viewer.seed_files import take_seeds
 from tissuumaps_sic.viewer.tables import page_tables
@@ -134,8 +135,7 @@ def _decide(slide: EmbeddedSlide, session: Session, asked: DecideChange, user: s
 def _seed(slide: EmbeddedSlide, session: Session, asked: SeedChange, user: str) -> Session:
     if len(asked.patches) > slide.n_patches:
         raise SessionError(f"{len(asked.patches)} patches are more than the {slide.n_patches} of the slide")
-    if max(asked.patches) >= slide.n_patches:
-        raise SessionError(f"there is no patch {max(asked.patches)}; the slide has {slide.n_patches}")
+    require_patch(max(asked.patches), slide.n_patches)
     return session.seed_rows(np.array(asked.patches, np.int64), asked.label, user=user)
 
 

@@ -42,7 +42,16 @@ class StartPage:
         self._worklist, self._thumbnails = Worklist(), Thumbnails()
 
     def entries(self, within: str) -> list[Entry]:
-        """Return the slides of a folder below the served one that its own password opens, in order."""
+        """Return the slides of a folder below the served one that its own password opens, in order.
+
+        Parameters
+        ----------
+        within : str
+
+        Returns
+        -------
+        list of Entry
+        """
         folder = (self._root / within).resolve()
         # A link to a folder elsewhere is not followed.
         if not folder.is_relative_to(self._root):
@@ -61,6 +70,10 @@ class StartPage:
             The folder, as the address names it.
         root : str, default=""
             The path below which browsers find the server.
+
+        Returns
+        -------
+        str
         """
         chosen = str(arguments.get("show", "all"))
         chosen = chosen if chosen in _FILTERS else "all"
@@ -91,7 +104,16 @@ class StartPage:
         return text
 
     def page_of(self, entry: Entry) -> str:
-        """Return the address of a slide's page."""
+        """Return the address of a slide's page.
+
+        Parameters
+        ----------
+        entry : Entry
+
+        Returns
+        -------
+        str
+        """
         return page(self._root, entry.h5ad.with_suffix(".tmap"))
 
     def _card(self, entry: Entry, root: str) -> dict[str, Any]:

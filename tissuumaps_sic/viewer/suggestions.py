@@ -29,6 +29,7 @@ from tissuumaps_sic.viewer.requests import (
     SuggestRequest,
     UnlikeRequest,
     WhyRequest,
+    require_patch,
 )
 
 # Enough for a share that is told in whole percent, and half the time of the estimator's own number.
@@ -127,8 +128,7 @@ def explain_patch(shared: Shared, reach: Reach, request: WhyRequest) -> Header:
     """
     slide = shared.opened.slide(reach.h5ad, request.embedding)
     session = shared.opened.seen_session(slide, request)
-    if request.patch >= slide.n_patches:
-        raise RequestError(422, f"there is no patch {request.patch}; the slide has {slide.n_patches}")
+    require_patch(request.patch, slide.n_patches)
     row = slide.X[request.patch]
     nearest = _list_nearest(row, slide, read_seeds(slide, session))
     for loan in session.loans:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.annotation.colors import rgb_of
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.store import read_session, session_path
 from tissuumaps_sic.slidefile.h5ad import SlideFileError, Stamp, open_h5ad, stamp_of
@@ -61,7 +62,17 @@ class Thumbnails:
         self._lock = threading.Lock()
 
     def get(self, entry: Entry, root: Path) -> Thumbnail:
-        """Return the picture of a slide below a served folder; an empty one where it cannot be drawn."""
+        """Return the picture of a slide below a served folder; an empty one where it cannot be drawn.
+
+        Parameters
+        ----------
+        entry : Entry
+        root : Path
+
+        Returns
+        -------
+        Thumbnail
+        """
         key = entry.h5ad, entry.session
         files = entry.h5ad, find_kept(session_path(*key)), entry.h5ad.with_suffix(".tmap")
         stamps = tuple(map(_stamp, files))
@@ -115,7 +126,7 @@ def _label_colors(entry: Entry, n_patches: int) -> npt.NDArray[np.uint8]:
     """Return the colour of each patch's label, (n_patches, 3) uint8."""
     session = read_session(find_kept(session_path(entry.h5ad, entry.session)), n_patches)
     assert session.run is not None
-    table = [[int(each.color[at : at + 2], 16) for at in (1, 3, 5)] for each in session.run_classes]
+    table = [rgb_of(each.color) for each in session.run_classes]
     return np.array(table, np.uint8)[session.run.unpack()]
 
 

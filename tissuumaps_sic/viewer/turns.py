@@ -52,7 +52,17 @@ class Turns:
 
     @contextmanager
     def job(self, h5ad: Path, token: str | None) -> Iterator[Progress]:
-        """Keep a place for a request that takes long, and let it be asked about and stopped."""
+        """Keep a place for a request that takes long, and let it be asked about and stopped.
+
+        Parameters
+        ----------
+        h5ad : Path
+        token : str or None
+
+        Yields
+        ------
+        callable
+        """
         try:
             with self.jobs.begin(h5ad, token) as job, self._room.place(h5ad):
                 yield job.tell
@@ -61,7 +71,13 @@ class Turns:
 
     @contextmanager
     def clustering(self, h5ad: Path, progress: Progress = _ignore) -> Iterator[None]:
-        """Wait for one's turn to cluster, or until `progress` raises: one a slide, and few in all."""
+        """Wait for one's turn to cluster, or until `progress` raises: one a slide, and few in all.
+
+        Parameters
+        ----------
+        h5ad : Path
+        progress : callable, optional
+        """
         with self._own:
             of_slide = self._clustering[h5ad]
         with ExitStack() as held:
@@ -77,6 +93,12 @@ class Turns:
         """Keep everyone else from writing sessions of an h5ad: threads of this process, then other ones.
 
         Who waits for longer than a moment needs one of the few places for that, and may have it already.
+
+        Parameters
+        ----------
+        h5ad : Path
+        progress : callable, optional
+        has_place : bool, default=False
         """
         with self._own:
             lock = self._writing[h5ad]

@@ -110,6 +110,10 @@ class Worklist:
             Slides whose `nearest_auth` is another file are left out: who asks has not shown that file's
             password.
 
+        Returns
+        -------
+        list of Entry
+
         Raises
         ------
         OSError
@@ -266,7 +270,16 @@ def _session_file(h5ad: Path, session: str) -> str:
 
 
 def slides_below(root: Path) -> Iterator[Path]:
-    """Yield every h5ad below a folder, in order; those that a link leads to only where they lie."""
+    """Yield every h5ad below a folder, in order; those that a link leads to only where they lie.
+
+    Parameters
+    ----------
+    root : Path
+
+    Yields
+    ------
+    Path
+    """
     base = root.resolve()
     for folder, names in _folders(base):
         yield from _slides_in(base, folder, names)
@@ -289,6 +302,16 @@ def _folders(base: Path) -> Iterator[tuple[Path, frozenset[str]]]:
 
 
 def page(folder: Path, project: Path) -> str:
-    """Return the address of a project's page, from the server's root."""
+    """Return the address of a project's page, from the server's root.
+
+    Parameters
+    ----------
+    folder : Path
+    project : Path
+
+    Returns
+    -------
+    str
+    """
     within = project.relative_to(folder).parent
     return page_at("" if within == Path() else within.as_posix(), project.name)

@@ -104,9 +104,9 @@ def _read_settings(environment: Mapping[str, str]) -> dict[str, str]:
     # One that is not known would be a server that is open where it was meant to be read-only.
     if unknown := sorted(given.keys() - set(_KNOWN)):
         known = ", ".join(f"{_BEGINNING}{name}" for name in _KNOWN)
-        raise SettingError(f"{_BEGINNING}{unknown[0]}: is no setting; there are {known}")
+        raise SettingError(f"{_BEGINNING}{unknown[0]}: is not a setting; there are {known}")
     if not given.get("FOLDER"):
-        raise SettingError(f"{_BEGINNING}FOLDER: is not set; name the folder of slides in it")
+        raise SettingError(f"{_BEGINNING}FOLDER: is not set; name the folder of the slides in it")
     return {name: given.get(name, "") for name in _KNOWN}
 
 

@@ -109,7 +109,7 @@ def test_the_commands_compare_and_merge(slide, tmp_path, capsys, caplog):
 
     assert main(["merge", file, "--sessions", "Anna", "", "--into", "both"]) == 0
     told = capsys.readouterr().out
-    assert "1 more lie where another reader's seeds or labels differ" in told
+    assert "1 left out, where another reader's seeds or labels differ" in told
     assert slide.patch_names[22] in told
     assert by_name(load_session(session_path(slide.path, "both"), slide)) == by_name(
         consensus({"Anna": anna, "": ben})[0]

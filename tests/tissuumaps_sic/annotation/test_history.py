@@ -148,11 +148,11 @@ def test_what_restoring_changes_is_told_before(slide):
     session = session.seed(names[5:6], 2)
     told = tell_restoring(session, session.restore(0))
     assert "Tumour: 3 → 0 seeds" in told
-    assert "class “Necrosis” goes, with 1 seed" in told
+    assert "class “Necrosis” is removed, with 1 seed" in told
     assert "comes back" in tell_restoring(session.restore(0), session)
     assert "the same seeds" in tell_restoring(session, session)
     moved = session.seed(names[:1], None).seed(names[9:10], 1)
-    assert "2 patches are seeded otherwise" in tell_restoring(session, moved)
+    assert "other classes for 2 seeded patches" in tell_restoring(session, moved)
 
 
 def test_a_point_that_there_is_not_is_told(slide):

@@ -104,7 +104,7 @@ def test_slides_that_were_embedded_otherwise_are_refused_by_name(tmp_path, secti
 def test_a_slide_without_provenance_is_refused(tmp_path):
     source, truth = slide(tmp_path, "a")
     target, _ = slide(tmp_path, "b", known=None)
-    with pytest.raises(SessionError, match=r"b\.h5ad: does not tell how it was embedded"):
+    with pytest.raises(SessionError, match=r"b\.h5ad: does not say how it was embedded"):
         lend(source, seeds_of(source, truth), target)
 
 

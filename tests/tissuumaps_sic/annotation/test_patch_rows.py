@@ -50,12 +50,12 @@ def test_a_lasso_is_small_and_any_reader_can_unpack_it(index):
         (["s_1_0"], "neither a list"),
         (None, "neither a list"),
         ("!", "is cut off"),
-        ("AAAA", "no packed text"),
+        ("AAAA", "not a packed text"),
         (pack(np.array([1, 1, 2**30], "<i4").tobytes()), "there is no patch 1073741826"),
         (pack(np.array([1, -2], "<i4").tobytes()), "there is no patch -1"),
         (pack(b"\1\0\0\0\1"), "is cut off"),
         (pack(np.ones(4000, "<i4").tobytes())[:-8], "is cut off"),
-        (pack(bytes(4 * 5001)), "more than the 20,000 bytes"),
+        (pack(bytes(4 * 5001)), "more than 20,000 bytes"),
     ],
 )
 def test_damaged_rows_are_told(index, kept, told):
@@ -67,7 +67,7 @@ def test_what_unpacks_to_gigabytes_takes_no_memory():
     squeeze = zlib.compressobj(9)
     bomb = b"".join([*(squeeze.compress(bytes(2**20)) for _ in range(64)), squeeze.flush()])
     tracemalloc.start()
-    with pytest.raises(ValueError, match="unpacks to more than the 100,000 bytes"):
+    with pytest.raises(ValueError, match="unpacks to more than 100,000 bytes"):
         unpack(b64encode(bomb).decode(), 100_000)
     assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
     tracemalloc.stop()
@@ -102,5 +102,5 @@ def test_seeds_by_row_are_a_mapping_by_name(index):
     assert seeds != {**given, "s_2_0": 1}
     assert seeds == SeedMap.of(PatchIndex(NAMES), given)
     for label in (-1, 128):
-        with pytest.raises(ValueError, match="is no number of a class"):
+        with pytest.raises(ValueError, match="is not the number of a class"):
             SeedMap.of(index, {"s_1_0": label})

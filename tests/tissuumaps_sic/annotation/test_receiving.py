@@ -197,7 +197,7 @@ def test_a_zip_or_a_folder_of_several(home, away, tmp_path):
     assert [each.how for each in receive_sessions(home, target)] == ["known", "known"]
     assert not list(tmp_path.parent.glob("evil*"))
     target.write_bytes(b"PK\x03\x04 nonsense")
-    with pytest.raises(SessionError, match="no whole zip"):
+    with pytest.raises(SessionError, match="not a whole zip"):
         receive_sessions(home, target)
 
 
@@ -212,8 +212,8 @@ def test_no_run_is_lost_of_two_on_the_same_seeds(home, away, capsys, ran_later):
         there = label(away, there, border=0.8).session
     path, sent = save(home, here), save(away, there)
     assert main(["receive", str(home.path), str(sent)]) == 0
-    whose, kept = ("came", there) if ran_later == "here" else ("was here", here)
-    assert f"Ben 2.sic.json: the one that {whose}, whole" in capsys.readouterr().out
+    whose, kept = ("was sent", there) if ran_later == "here" else ("was here", here)
+    assert f"Ben 2.sic.json: the session that {whose}, as it was" in capsys.readouterr().out
     assert load_session(session_path(home.path, "Ben 2"), home).run.identity == kept.run.identity
     left = here if ran_later == "here" else there
     assert load_session(path, home).run.identity == left.run.identity
@@ -251,7 +251,7 @@ def test_a_zip_that_was_damaged_on_its_way_is_told(home, away, tmp_path, compres
     start = 30 + len(sent.name) + 12
     content[start : start + 40] = bytes([255] * 40)
     target.write_bytes(content)
-    with pytest.raises(SessionError, match="no whole zip"):
+    with pytest.raises(SessionError, match="not a whole zip"):
         receive_sessions(home, target)
 
 
@@ -269,7 +269,7 @@ def test_the_command_tells_what_became_of_it(home, away, capsys):
     begun = seed(Session.new(home), home, Tumour=[1], Other=[2])
     sent = save(away, begun)
     assert main(["receive", str(home.path), str(sent)]) == 0
-    assert "is new, with 2 seeds" in capsys.readouterr().out
+    assert ": new, with 2 seeds" in capsys.readouterr().out
     save(home, seed(begun, home, Tumour=[3]))
     save(away, seed(begun, away, Other=[3, 4]))
     assert main(["receive", str(home.path), str(sent)]) == 0

@@ -102,7 +102,10 @@ def test_a_name_may_have_any_sign(slide, tmp_path, name):
 def test_names_are_of_one_line_and_spelt_in_one_way():
     assert make_class("  a \n b\t\x00c ", "#000000").name == "a b c"
     assert make_class("e\u0301", "#000000").name == "é"
-    for name, told in ((" ", "needs a name"), ("a" * 64, "has 64 characters, and a class name 60 at most")):
+    for name, told in (
+        (" ", "needs a name"),
+        ("a" * 64, "has 64 characters, and the name of a class has 60 at most"),
+    ):
         with pytest.raises(SessionError, match=told):
             make_class(name, "#000000")
 
@@ -142,7 +145,7 @@ def test_a_class_list_is_what_new_sessions_begin_with(slide, tmp_path):
 )
 def test_what_is_no_class_list_is_told(tmp_path, text):
     (tmp_path / FILE).write_text(text)
-    with pytest.raises(SessionError, match=r"classes\.json: is no class list"):
+    with pytest.raises(SessionError, match=r"classes\.json: is not a class list"):
         read_scheme(tmp_path / FILE)
 
 

@@ -74,15 +74,15 @@ def test_names_of_classes_are_stripped_and_the_positive_one_is_found_in_any_capi
         ([f"{A},1", "", f"{B}"], "line 4: has 1 cells"),
         ([f"{A},1", f"{B},"], "line 3: has no class"),
         ([f"{A},1", f"{B},NaN"], "line 3: has no class"),
-        ([f"{A},1", f"{B},0", f"{C},-1"], "line 4: -1 is no class"),
-        ([f"{A},1", ",0"], "line 3: small.h5ad has no patch of an empty name"),
+        ([f"{A},1", f"{B},0", f"{C},-1"], "line 4: -1 is not a class"),
+        ([f"{A},1", ",0"], "line 3: small.h5ad has no patch without a name"),
         ([f"{A},1", "elsewhere,0"], "line 3: small.h5ad has no patch named elsewhere"),
         (
             [f"{A},Tumor", f"{B},Other", f"{C},tumor"],
             "line 4: the class is spelt 'tumor', and 'Tumor' in line 2",
         ),
         ([f"{A},Tu  mor", f"{B},Tu mor"], "line 3: the class is spelt 'Tu mor', and 'Tu  mor' in line 2"),
-        ([f"{A},1", f"{B},0", f"{A},0"], f"line 4: gives patch {A} the class 0, and line 2 1; leave one"),
+        ([f"{A},1", f"{B},0", f"{A},0"], f"line 4: gives patch {A} the class 0, and line 2 1; keep one"),
     ],
 )
 def test_a_line_that_cannot_be_meant_is_refused_by_its_number(tmp_path, slide, lines, told):
@@ -122,8 +122,8 @@ def test_a_place_beside_every_patch_is_refused_where_the_size_of_a_patch_is_know
 def test_a_place_that_may_lie_beside_its_patch_is_told_where_it_is_not_known(tmp_path, slide, caplog):
     assert read(tmp_path, slide, "x,y,class", "20,128,1", "256,128,0").patches == {A: 1, B: 0}
     assert caplog.messages == [
-        f"seeds.csv, line 2: x 20, y 128 may lie beside patch {A}, which is the nearest; small.h5ad tells no "
-        "size of a patch"
+        f"seeds.csv, line 2: x 20, y 128 may lie beside patch {A}, which is the nearest; small.h5ad does "
+        "not say how large its patches are"
     ]
 
 
@@ -132,7 +132,7 @@ def test_lines_that_agree_and_columns_without_use_are_told(tmp_path, slide, capl
     assert seeds.patches == {A: 1, B: 0}
     assert caplog.messages == [
         "seeds.csv: the column who is not used",
-        "seeds.csv: 1 lines are of a patch that an earlier one seeds alike",
+        "seeds.csv: 1 lines repeat the seed of an earlier line",
     ]
 
 

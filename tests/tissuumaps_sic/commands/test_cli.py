@@ -154,7 +154,7 @@ def test_a_folder_is_exported_and_one_bad_slide_ends_nothing(small_h5ad, tmp_pat
         (["patch", "class"], [("nowhere", 1), ("small_0_0", 0)], "no patch named nowhere"),
         (["patch", "class"], [("small_0_0", "a"), ("small_128_0", "b")], "--positive 'a'"),
         (["patch", "class"], [("small_0_0", "a" * 61), ("x", "b"), ("y", "c")], "has 61 characters"),
-        (["patch", "class"], [("small_0_0", "a")], "has 1 classes (a); give seeds of two or more"),
+        (["patch", "class"], [("small_0_0", "a")], "has seeds of 1 class (a); give seeds of 2 to"),
         (["patch", "class"], [("small_0_0", 1)], "Each class needs a seed: Tumour 1, Other 0"),
         (["x", "y", "class"], [("9999", "9999", 1)], "no patch at x 9999"),
         (["x", "y", "class"], [("left", "9", 1)], "line 2: x is 'left', which is no number"),
@@ -230,7 +230,7 @@ def test_open_serves_the_slide_that_was_asked_for_first(tmp_path, monkeypatch):
     assert main(["open", "z.svs", "y.svs", *arguments]) == 0
     *slides, start = served[1:]
     assert slides == ["http://127.0.0.1:7/z.tmap", "http://127.0.0.1:7/a.tmap"]
-    assert start == "All of them, with pictures: http://127.0.0.1:7/"
+    assert start == "All slides, with pictures: http://127.0.0.1:7/"
     assert main(["open", "z.svs", *arguments]) == 1
 
 
@@ -394,7 +394,7 @@ def test_a_second_opinion_can_be_asked_for(tmp_path, capsys, caplog):
 def test_more_suggestions_than_patches_are_told(small_h5ad, capsys, caplog):
     n_patches = open_slide_file(small_h5ad).n_patches
     assert len(suggested(capsys, small_h5ad, "-n", n_patches + 5)) == n_patches
-    assert f"no more than {n_patches} patches left" in caplog.text
+    assert f"only {n_patches} patches are left to suggest" in caplog.text
     assert main(["suggest", str(small_h5ad), "--session", "Nobody"]) == 1
 
 

@@ -47,7 +47,7 @@ def test_classes_are_corrected_by_a_table_and_inside_is_asked_for(slides, tmp_pa
     assert "less than 100% inside" in caplog.text
     table.write_text("from,to\nTumor,\n")
     assert main([*arguments, "--positive", "Stroma"]) == 1
-    assert "has 1 classes (Stroma)" in caplog.text
+    assert "has seeds of 1 class (Stroma)" in caplog.text
     with pytest.raises(SystemExit):
         main([*arguments, "--inside", "0"])
     assert main(["run", str(slides / "a.h5ad"), "--classes", str(table)]) == 2
@@ -65,5 +65,5 @@ def test_a_folder_has_a_file_for_each_slide_and_who_has_none_is_left_out(slides,
     assert (out / "a.labels.csv").read_text().count(",Tumor,") == 48
     assert "c.h5ad: has no seeds in seeds" in caplog.text
     assert main(["run", str(slides / "c.h5ad"), "--seeds", str(seeds)]) == 1
-    assert "holds no seeds of c; call them c.geojson" in caplog.text
+    assert "holds no seeds of c; call their file c.geojson" in caplog.text
     assert main(["run", str(slides), "--seeds", str(seeds / "a.geojson")]) == 2

@@ -54,9 +54,9 @@ def test_without_an_output_the_table_is_printed(folder, capsys):
     ("options", "told"),
     [
         (["-o", "t.xlsx"], "written as .csv or .parquet"),
-        (["--session", "a/b"], "a session's name is of letters"),
-        (["--server", "http://here"], "give that, too"),
-        (["--sheet", "s.pdf"], "name it .html"),
+        (["--session", "a/b"], "cannot be a session's name, which has letters"),
+        (["--server", "http://here"], "give --sheet, too"),
+        (["--sheet", "s.pdf"], "let its name end in .html"),
         (["--sheet", "s.html", "--root", "elsewhere"], "name a folder above all slides"),
     ],
 )
@@ -68,4 +68,4 @@ def test_wrong_use_is_told_before_anything_is_read(folder, options, told, caplog
 def test_an_address_that_is_none_is_refused(folder, capsys):
     with pytest.raises(SystemExit):
         main(["table", str(folder), "--sheet", "s.html", "--server", "javascript:alert(1)"])
-    assert "is no address of a server" in capsys.readouterr().err
+    assert "is not the address of a server" in capsys.readouterr().err

@@ -122,10 +122,10 @@ def test_what_cannot_be_meant_is_wrong_use(h5ad, tmp_path, caplog):
     patches = {line.split(",")[0] for line in good.splitlines()}
     other = next(str(each) for each in open_slide_file(h5ad).patch_names[::-1] if str(each) not in patches)
     for text, told in (
-        (f"patch,class\n{first},Nonsense\n", "no class of the session"),
-        ("patch,class\nnowhere,Tumour\n", "no patch of the slide"),
+        (f"patch,class\n{first},Nonsense\n", "not a class of the session"),
+        ("patch,class\nnowhere,Tumour\n", "not a patch of the slide"),
         (f"patch,other\n{first},Tumour\n", "needs the columns patch and class"),
-        (f"patch,class\n{other},Tumour\n", "drawn by chance"),
+        (f"patch,class\n{other},Tumour\n", "chosen at random"),
     ):
         before = session_path(h5ad).read_text()
         table.write_text(text)

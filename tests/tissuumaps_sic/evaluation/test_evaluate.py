@@ -352,7 +352,9 @@ def test_a_truth_without_a_class_tells_its_values(tmp_path):
     path = noisy_slide(tmp_path / "a")
     evaluation = small([(path, tmp_path / "a")], classes=TruthClasses.binary("7"))
     (failure,) = evaluation.failures
-    assert failure.message.startswith("one_mask.png: no patch is Positive; its values are 0, 1, 2.")
+    assert failure.message.startswith(
+        "one_mask.png: no patch is Positive; its values are 0, 1, 2; name others"
+    )
     with pytest.raises(EvaluationError, match="no slide could be evaluated"):
         write_report(evaluation, tmp_path / "out")
     assert report(evaluation)["failures"][0]["file"] == "one.h5ad"
@@ -361,10 +363,10 @@ def test_a_truth_without_a_class_tells_its_values(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"methods": ("magic",)}, "'magic' is no method; there are sic, refine"),
+        ({"methods": ("magic",)}, "'magic' is not a method; give one of sic, refine"),
         ({"methods": ()}, "at least one method"),
-        ({"strategies": ("guess",)}, "'guess' is no strategy; there are largest-error, random"),
-        ({"strategies": ()}, "give a strategy"),
+        ({"strategies": ("guess",)}, "'guess' is not a strategy; give one of largest-error, random"),
+        ({"strategies": ()}, "give one of largest-error"),
         ({"seeds_per_class": (1, 0)}, "number of seeds is 0; give 1 or more"),
         ({"seeds_per_class": ()}, "one number of seeds"),
         ({"repeats": 0}, "repeats is 0"),

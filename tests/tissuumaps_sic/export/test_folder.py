@@ -149,14 +149,14 @@ def test_warnings_tell_what_figures_cannot(tmp_path):
     seeded, stale = read_folder(find_all(tmp_path))
     assert (seeded.state, stale.state) == ("seeded", "changed")
     assert stale.warnings == (
-        "seeds or classes have changed since the labels were made; run it again",
+        "seeds or classes have changed since the labels were made; run the clustering again",
         "it has changed since Ada said that it is done",
     )
     assert [each.partition(",")[0] for each in seeded.warnings] == [
-        "the file does not tell its µm per pixel",
-        "the file does not tell what is glass",
+        "the file does not say its µm per pixel",
+        "the file does not say what is glass",
         "the slide's image lost.tif is missing",
-        "it is seeded and was never run",
+        "it has seeds and no labels; run the clustering",
     ]
     assert (seeded.area, stale.area) == (None, pytest.approx(2 * SQUARE))
 

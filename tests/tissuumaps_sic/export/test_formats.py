@@ -17,7 +17,8 @@ from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import save_session, session_path
 from tissuumaps_sic.cli import main
 from tissuumaps_sic.export import csv_rows
-from tissuumaps_sic.export.formats import FORMATS, ExportOptions
+from tissuumaps_sic.export.errors import ExportError
+from tissuumaps_sic.export.formats import FORMATS, ExportOptions, export_slide
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slides.slide import open_slide_file
 from tissuumaps_sic.viewer.endpoints import Server
@@ -111,10 +112,12 @@ def test_run_writes_what_the_files_name_says(folder, tmp_path, caplog):
         seeds = str(session_path(folder / "a.h5ad"))
         assert main(["run", str(folder / "a.h5ad"), "--seeds", seeds, "-o", str(target)]) == 0
         assert target.stat().st_size > 500
+    with pytest.raises(ExportError, match="'docx' is not a format of exports; give one of csv, parquet,"):
+        export_slide(folder / "a.h5ad", tmp_path / "a.docx", format_="docx")
     # Seeds from a file are those of the run, though nobody clicked them here.
     assert "seeds have changed" not in (tmp_path / "out.html").read_text()
     assert main(["run", str(folder / "a.h5ad"), "--seeds", seeds, "-o", "out.png"]) == 2
-    assert "the ending must be one of csv, parquet, geojson," in caplog.text
+    assert "its ending names no format; end it in csv, parquet, geojson," in caplog.text
 
 
 def test_the_report_names_the_session_by_its_file(folder, tmp_path):

@@ -117,7 +117,7 @@ def test_smaller_levels_hold_classes_and_never_means_of_them(tmp_path):
 def test_without_a_resolution_one_is_told_what_to_do_and_none_is_made_up(tmp_path, monkeypatch, big):
     grid = plan()
     made = some_labels(write_grid_h5ad(tmp_path / "a.h5ad", grid, told=False), grid)
-    with pytest.raises(ExportError, match=r"does not tell its µm per pixel.*--downsample 16"):
+    with pytest.raises(ExportError, match=r"does not say its µm per pixel.*--downsample 16"):
         write_mask(made, tmp_path / "a.tif", mpp=8, blocks=True)
     assert not (tmp_path / "a.tif").exists()
     if big:
@@ -161,9 +161,9 @@ def test_a_renamed_class_is_called_as_it_is_now(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mpp": 0.1}, "0.2 of the slide's"),
-        ({"mpp": 0}, "--mpp: 0 is no size"),
-        ({"downsample": float("nan")}, "--downsample: nan is no size"),
+        ({"mpp": 0.1}, "0.2 times as large as the slide's"),
+        ({"mpp": 0}, "--mpp: 0 is not the size"),
+        ({"downsample": float("nan")}, "--downsample: nan is not the size"),
         ({"downsample": 0.5}, "give a larger"),
     ],
 )

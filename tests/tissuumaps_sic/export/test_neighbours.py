@@ -240,7 +240,7 @@ def test_a_store_that_others_wrote_into_is_not_replaced_unasked(ring, tmp_path, 
     read = spatialdata.read_zarr(store)
     read["mine"] = read["regions"]
     read.write_element("mine")
-    with pytest.raises(ExportError, match="shapes/mine, which was not exported from here"):
+    with pytest.raises(ExportError, match="shapes/mine, which this program did not write"):
         write(ring, store)
     assert "mine" in spatialdata.read_zarr(store)
     write(ring, store, replace=True)
@@ -249,7 +249,7 @@ def test_a_store_that_others_wrote_into_is_not_replaced_unasked(ring, tmp_path, 
     other.mkdir()
     (other / "precious").write_text("mine")
     for replaced in (False, True):
-        with pytest.raises(ExportError, match="is no SpatialData store"):
+        with pytest.raises(ExportError, match="is not a SpatialData store"):
             write(ring, other, replace=replaced)
     assert (other / "precious").read_text() == "mine"
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -265,7 +265,9 @@ def test_a_store_with_other_files_and_attributes_is_not_replaced_unasked(ring, t
     (store / "qc").mkdir()
     zarr.open_group(store, mode="r+", use_consolidated=False).attrs["stain"] = "H&E"
     before = content_of(store)
-    with pytest.raises(ExportError, match=r"with notes\.txt, qc, attribute stain, which was not exported"):
+    with pytest.raises(
+        ExportError, match=r"with notes\.txt, qc, attribute stain, which this program did not write"
+    ):
         write(ring, store)
     assert content_of(store) == before
     write(ring, store, replace=True)
@@ -421,7 +423,7 @@ def test_what_others_put_into_the_store_stays(ring, tmp_path, spatialdata):
     read["sic_regions"] = read["tissues"]
     read.write_element("sic_regions")
     before = content_of(store)
-    with pytest.raises(ExportError, match="has sic_regions already, not from here"):
+    with pytest.raises(ExportError, match="has sic_regions already, which this program did not write"):
         FORMATS["lazyslide"].write(ring, store)
     assert content_of(store) == before
     FORMATS["lazyslide"].write(ring, store, ExportOptions(replace=True))
@@ -429,7 +431,7 @@ def test_what_others_put_into_the_store_stays(ring, tmp_path, spatialdata):
 
 
 def test_a_store_of_another_slide_and_what_is_none_are_refused(ring, tmp_path):
-    with pytest.raises(ExportError, match="is no store of LazySlide"):
+    with pytest.raises(ExportError, match="is not a LazySlide store"):
         FORMATS["lazyslide"].write(ring, tmp_path / "none.zarr")
     store, _ = write_store(tmp_path / "ring.zarr", ring)
     import zarr
@@ -483,7 +485,7 @@ def test_what_was_there_is_kept_where_a_new_element_cannot_take_its_place(tmp_pa
     shutil.copytree(place, old := _find_free(store, "shapes", "sic-regions"))
     _put_back(store)
     assert content_of(old)
-    assert "remove it if nothing of it is missed" in caplog.text
+    assert "put it back if something is missing there, else remove it" in caplog.text
     new.mkdir()
     (new / "ours").touch()
     _exchange(new, place, _find_free(store, "shapes", "sic-regions"))
@@ -521,7 +523,7 @@ def read_dicom(path):
 
 def test_highdicom_reads_the_regions_and_the_scores(ring, tmp_path, caplog):
     read, plain = read_dicom(write(ring, tmp_path / "ring.dcm"))
-    assert "the slide is no DICOM file" in caplog.text
+    assert "the slide is not a DICOM file" in caplog.text
     assert plain.Modality == "ANN"
     assert (plain.AnnotationCoordinateType, plain.PixelOriginInterpretation) == ("2D", "VOLUME")
     groups = {group.label: group for group in read.get_annotation_groups()}
@@ -614,7 +616,7 @@ def test_the_wrong_dicom_slide_is_refused(ring, dicom_slide, tmp_path):
     with pytest.raises(ExportError, match=r"has no level of 2600 x 1900 pixels.* but 1300 x 950"):
         write(ring, tmp_path / "ring.dcm", image=dicom_slide)
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
-    with pytest.raises(ExportError, match="is no DICOM file"):
+    with pytest.raises(ExportError, match="is not a DICOM file"):
         write(ring, tmp_path / "ring.dcm", image=tmp_path / "a.png")
     assert not (tmp_path / "ring.dcm").exists()
 

@@ -187,8 +187,8 @@ def test_jpeg_is_smaller_and_looks_the_same(ramp, tmp_path):
     ("how", "message"),
     [
         ({"classes": ["Stroma"]}, r"has no class 'Stroma'; there is Other, Tumour, In situ: low"),
-        ({"min_score": 2}, "--min-score: 2 is no score"),
-        ({"most": 0}, "--most: 0 is no number"),
+        ({"min_score": 2}, "--min-score: 2 is not a score"),
+        ({"most": 0}, "--most: 0 is not a number"),
     ],
 )
 def test_what_makes_no_sense_is_refused(ramp, tmp_path, how, message):
@@ -239,7 +239,7 @@ def test_patches_of_two_runs_do_not_mix(ramp, tmp_path):
 def test_a_file_that_does_not_tell_its_patches_size_is_refused(tmp_path):
     grid = plan()
     made = labelled(write_grid_h5ad(tmp_path / "a.h5ad", grid, told=False), np.zeros(len(grid)))
-    with pytest.raises(ExportError, match="does not tell how large its patches are"):
+    with pytest.raises(ExportError, match="does not say how large its patches are"):
         write_patches(made, tmp_path / "out", ["Other"])
 
 
@@ -269,10 +269,10 @@ def test_the_command_line_goes_over_a_folder(ramp, tmp_path, monkeypatch, caplog
     assert capsys.readouterr().out.split() == [str(tmp_path / "o" / "ramp")]
     assert len(manifest(tmp_path / "o" / "ramp")) == 2
     for command, message in (
-        (["--patches", "Tumour", "--format", "csv"], "is no --format"),
-        (["--patches", "Tumour", "--mpp", "8"], "--mpp: has no use with --patches"),
-        (["--format", "csv", "--min-score", "0.5"], "--min-score: has no use with --format csv"),
-        (["--format", "html", "--downsample", "8"], "--downsample: has no use with --format html"),
+        (["--patches", "Tumour", "--format", "csv"], "stands in place of --format"),
+        (["--patches", "Tumour", "--mpp", "8"], "--mpp: has no effect with --patches"),
+        (["--format", "csv", "--min-score", "0.5"], "--min-score: has no effect with --format csv"),
+        (["--format", "html", "--downsample", "8"], "--downsample: has no effect with --format html"),
     ):
         assert main(["export", str(ramp.slide.path), *command]) == 2
         assert message in caplog.text

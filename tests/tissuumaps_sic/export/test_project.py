@@ -101,7 +101,7 @@ def test_the_image_keeps_its_path_in_the_same_folder_and_is_linked_into_another(
 def test_without_the_image_the_patches_are_shown_alone_and_that_is_told(ramp, tmp_path, caplog):
     (ramp.slide.path.with_name("ramp.tif")).unlink()
     assert written(ramp, tmp_path / "out.tmap")["layers"] == []
-    assert "the image ramp.tif is not there; its patches are shown without it" in caplog.text
+    assert "its image ramp.tif is missing; the project shows its patches alone" in caplog.text
 
 
 def test_an_image_that_cannot_be_linked_is_told(ramp, tmp_path, caplog):

@@ -189,12 +189,14 @@ def test_without_the_image_the_patches_have_the_colours_of_their_labels(ramp, tm
 
 def test_another_image_is_refused_when_asked_for_and_left_out_when_found(ramp, tmp_path, caplog):
     write_ramp(tmp_path / "other.tif", width=900)
-    with pytest.raises(ExportError, match="is not of the size of the slide"):
+    with pytest.raises(
+        ExportError, match=r"pixels, and .* is of a slide of .*; name that slide's image with --image"
+    ):
         write_html(ramp, tmp_path / "a.html", image=tmp_path / "other.tif", blocks=True)
     (tmp_path / "other.tif").replace(tmp_path / "ramp.tif")
     write_html(ramp, tmp_path / "a.html", blocks=True)
     assert len(pictures_of(tmp_path / "a.html")) == 1
-    assert "the labels are drawn without it" in caplog.text
+    assert "the labels are drawn without the slide" in caplog.text
 
 
 def test_pixels_that_are_not_square_are_drawn_as_they_are_on_the_glass(tmp_path):

@@ -219,20 +219,20 @@ def test_what_cannot_be_is_refused(slides, tmp_path, caplog):
     training = choose(tmp_path)
     make(training, slides[:1])
     before = content_of(training.folder)
-    with pytest.raises(ExportError, match="another choice of seed, shard_bytes"):
+    with pytest.raises(ExportError, match="made with other seed, shard_bytes"):
         open_set(choose(tmp_path, seed=2, shard_bytes=10**6))
-    with pytest.raises(ExportError, match=r"0\.5 0\.5 0\.5 are no shares of one whole"):
+    with pytest.raises(ExportError, match=r"0\.5 0\.5 0\.5 are not shares that add up to 1"):
         open_set(choose(tmp_path, shares=(0.5, 0.5, 0.5)))
-    with pytest.raises(ExportError, match="is no training set"):
+    with pytest.raises(ExportError, match="is not a training set"):
         open_set(TrainingSet(tmp_path, ("Tumour",)))
     other = tmp_path / "elsewhere"
     other.mkdir()
     grid = plan((600, 800))
     h5ad = write_grid_h5ad(other / f"{NAMES[0]}.h5ad", grid, image="ramp.tif")
-    with pytest.raises(ExportError, match="is of another slide of this name"):
+    with pytest.raises(ExportError, match="belongs to another slide of this name"):
         add_slide(training, labelled(h5ad, np.zeros(len(grid)), scores=None))
     assert content_of(training.folder) == before
-    assert "no slide fell to" in caplog.text
+    assert "no slide went to" in caplog.text
     typed = TrainingSet(tmp_path / "typed", ("Tumor", "Other"), seed=1)
     make(typed, slides)
     assert "has no patch of class Tumor; is it spelt" in caplog.text
@@ -268,5 +268,5 @@ def test_a_set_is_not_said_to_be_made_anew_where_it_is_not(tmp_path, caplog):
 
     command = ["export", str(tmp_path / "a.h5ad"), "--patches", "Tumour", "--shards", "1", "--overwrite"]
     assert main([*command, "-o", str(tmp_path / "set")]) == 2
-    assert "--overwrite: a training set replaces" in caplog.text
+    assert "--overwrite: is not needed, since a training set replaces" in caplog.text
     assert not (tmp_path / "set").exists()

@@ -322,7 +322,9 @@ def test_a_named_class_that_is_not_drawn_is_an_error_that_lists_what_is(tmp_path
         polygon(box(64, 0, 128, 64)),
         unnamed,
     )
-    told = r"a\.geojson: nothing in it is Positive \(tumor\); its classes are Stroma, Tumour; 1 annota"
+    told = (
+        r"a\.geojson: nothing in it is of class Positive \(tumor\); its classes are Stroma, Tumour; 1 annota"
+    )
     with pytest.raises(TruthError, match=told):
         read_truth(path, squares((0, 0)), TruthClasses.binary("Tumor"))
     with pytest.raises(TruthError, match=r"nothing in it is Dead \(necrosis\)"):
@@ -556,7 +558,7 @@ def test_a_mask_needs_the_slides_size_and_a_patch_its_edge(small_h5ad, tmp_path)
     adata = anndata.read_h5ad(small_h5ad)
     del adata.obs["x0"]
     adata.write_h5ad(tmp_path / "bare.h5ad")
-    with pytest.raises(TruthError, match="no size of a patch"):
+    with pytest.raises(TruthError, match="does not say how large its patches are"):
         patch_squares(open_slide_file(tmp_path / "bare.h5ad"))
 
 

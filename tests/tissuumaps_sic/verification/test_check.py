@@ -112,7 +112,7 @@ def test_patches_that_somebody_chose_are_refused(made):
     asked = set(list_questions(found.slide, session, 50))
     other = next(row for row in range(found.slide.n_patches) if row not in asked)
     for row in (other, 10**6):
-        with pytest.raises(SessionError, match="drawn by chance"):
+        with pytest.raises(SessionError, match="chosen at random"):
             require_question(found.slide, session, row)
     with pytest.raises(SessionError, match="no check sample"):
         found.session.answer("x", 1)

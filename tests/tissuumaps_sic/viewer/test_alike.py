@@ -161,5 +161,5 @@ def test_a_picture_is_what_the_network_saw_of_the_slide(tmp_path):
     Image.fromarray(pixels[:-50]).save(tmp_path / "slide.tif")
     assert ask(server, "picture", tmp_path, content)[0] == {"length": 0}
     (tmp_path / "slide.tif").write_bytes(b"no picture")
-    with pytest.raises(SicError, match="pixels cannot be read"):
+    with pytest.raises(SicError, match="the pixels of its image cannot be read"):
         ask(server, "picture", tmp_path, content)

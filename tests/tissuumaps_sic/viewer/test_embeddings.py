@@ -288,9 +288,7 @@ def test_the_embedding_that_is_used_is_what_must_be_made_alike(tmp_path):
     with pytest.raises(SessionError, match=r"mpp \(0.5 there, 1.0 here\)"):
         check_comparable(source.with_embedding("second"), target.with_embedding("second"))
     bare = open_slide_file(write(tmp_path / "bare.h5ad", record=False), "second")
-    with pytest.raises(
-        SessionError, match=r"bare\.h5ad: does not tell how its embedding second was embedded"
-    ):
+    with pytest.raises(SessionError, match=r"bare\.h5ad: does not say how its embedding second was embedded"):
         check_comparable(source.with_embedding("second"), bare)
 
 

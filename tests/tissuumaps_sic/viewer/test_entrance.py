@@ -169,13 +169,13 @@ def test_behind_a_proxy_each_reader_waits_for_his_own_wrong_passwords(client, sm
 def test_a_prefix_that_is_no_path_is_refused(client, prefix):
     answer = client(proxies=["127.0.0.1"]).get("/", headers={"X-Forwarded-Prefix": prefix})
     assert answer.status_code == 404
-    with pytest.raises(WrongUseError, match="is no sub-path"):
+    with pytest.raises(WrongUseError, match="is not a sub-path"):
         client(sub_path=f"x{prefix} ")
 
 
 @pytest.mark.parametrize("proxy", ["localhost", "", "10.0.0.0/40", "*"])
 def test_a_proxy_is_an_address(client, proxy):
-    with pytest.raises(WrongUseError, match="is no address of a proxy"):
+    with pytest.raises(WrongUseError, match="is not the address of a proxy"):
         client(proxies=[proxy])
 
 

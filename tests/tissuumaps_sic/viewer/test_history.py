@@ -99,7 +99,7 @@ def test_classes_are_offered_to_new_slides_and_a_click_on_what_was_not_seen_is_r
     (folder / "classes.json").write_text("{}")
     state = post(client, "open", {"h5ad": H5AD, "session": "new"})
     assert state.status_code == 200
-    assert "is no class list" in state.json["scheme"]["problem"]
+    assert "is not a class list" in state.json["scheme"]["problem"]
 
 
 def test_a_class_list_that_is_a_link_is_neither_read_nor_written(client, folder, tmp_path):

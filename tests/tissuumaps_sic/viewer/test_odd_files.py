@@ -161,7 +161,7 @@ def test_labels_never_overwrite_what_another_program_wrote_meanwhile(
         other.replace(small_h5ad)
 
     monkeypatch.setattr("tissuumaps_sic.export.h5ad.shutil.copyfile", copy_and_replace)
-    with pytest.raises(SicError, match="another program has changed it at this moment"):
+    with pytest.raises(SicError, match="another program has just changed it"):
         page.ask("write", revision=page.revision)
     assert small_h5ad.read_bytes() == expected
     monkeypatch.undo()
@@ -169,7 +169,7 @@ def test_labels_never_overwrite_what_another_program_wrote_meanwhile(
     write_small_h5ad(tmp_path / "wide.h5ad", columns=14).replace(small_h5ad)
     session = load_session(session_path(small_h5ad), slide)
     labelled = Labelled.of(slide, session, np.full((slide.n_patches, 2), 0.5, np.float32))
-    with pytest.raises(ExportError, match="holds other patches than it did"):
+    with pytest.raises(ExportError, match="holds other patches than when the labels were made"):
         write_labels(labelled, small_h5ad)
 
 

@@ -171,7 +171,7 @@ def test_what_is_no_slide_has_no_project(folder):
         make_project(folder / "cells.h5ad")
     adata.obsm["spatial"] = np.full((3, 2), np.nan)
     adata.write_h5ad(folder / "cells.h5ad")
-    with pytest.raises(SlideFileError, match="whose place is no number"):
+    with pytest.raises(SlideFileError, match="whose place is not a number"):
         make_project(folder / "cells.h5ad")
 
 

@@ -108,7 +108,7 @@ def test_a_page_that_has_not_seen_the_last_change_is_refused(client):
         ({"kind": "redo"}, "nothing to redo"),
         ({"kind": "class", "label": 1, "name": " \n ", "color": "#000000"}, "a class needs a name"),
         ({"kind": "class", "label": 1, "name": "a" * 73, "color": "#000000"}, "shorten it by 13"),
-        ({"kind": "class", "label": 1, "name": "a", "color": "red"}, "is no colour"),
+        ({"kind": "class", "label": 1, "name": "a", "color": "red"}, "is not a colour"),
         ({"kind": "restore", "position": 3}, "no such point"),
         ({"kind": "add-offered"}, "no class list"),
         ({"kind": "class", "label": 1, "name": "Other", "color": "#000000"}, "another name"),

@@ -257,7 +257,7 @@ def test_saving_follows_no_link_and_leaves_what_is_there_when_it_fails(folder, c
 def test_a_project_of_a_name_that_is_too_long_is_refused_in_words(client):
     answer = client.post(f"/{'n' * 251}.tmap", json={"layers": []})
     assert answer.status_code in (403, 404, 422)
-    assert "not saved" in answer.json["error"]
+    assert "could not be saved" in answer.json["error"]
 
 
 def test_a_number_without_end_is_left_out_of_a_project_that_is_shown_and_saved_all_the_same(folder, client):

@@ -154,8 +154,8 @@ def test_what_changed_while_a_file_was_read_is_not_written_over(page, h5ad, monk
 @pytest.mark.parametrize(
     ("sent", "told"),
     [
-        (file(name="a.exe"), r"a\.exe is no file of seeds"),
-        (file(name="../../a.geojson\0"), "is no file of seeds"),
+        (file(name="a.exe"), r"a\.exe is not a file of seeds"),
+        (file(name="../../a.geojson\0"), "is not a file of seeds"),
         ({"name": "a.geojson", "content": "!!!"}, "did not arrive"),
         (
             {"name": "a.geojson", "content": base64.b64encode(b"\x1f\x8bnothing of it").decode()},

@@ -226,8 +226,8 @@ def test_the_command_may_take_no_change_and_refuses_paths_and_proxies_that_are_n
     assert "pictures: http://127.0.0.1:1/slides/\n" in capsys.readouterr().out
     assert main([*command, "--sub-path", "/a b"]) == 2
     assert main([*command, "--behind-proxy", "localhost", "--public"]) == 2
-    assert "is no sub-path" in caplog.text
-    assert "is no address of a proxy" in caplog.text
+    assert "is not a sub-path" in caplog.text
+    assert "is not the address of a proxy" in caplog.text
     assert listening == ["127.0.0.1"] * 2
 
 
@@ -243,7 +243,7 @@ def test_a_user_without_a_home_has_every_command(monkeypatch, caplog, tmp_path):
             main([*command, "--help"])
         assert ended.value.code == 0
     assert main(["install-plugin"]) == 2
-    assert "--to: this user has no home folder" in caplog.text
+    assert "--to: you have no home folder" in caplog.text
     assert main(["install-plugin", "--to", str(tmp_path / "plugins")]) == 0
     assert (tmp_path / "plugins" / "SIC.js").is_file()
 

@@ -310,11 +310,11 @@ def test_runs_beyond_those_that_may_wait_are_told_at_once(moment, small_h5ad):
 def test_places_are_given_back(tmp_path):
     room = Room(3, 2, patience=0.0)
     with room.place(tmp_path / "a"), room.place(tmp_path / "a"):
-        with pytest.raises(FullError, match="more of this slide must come later"), room.place(tmp_path / "a"):
+        with pytest.raises(FullError, match="takes no more of this slide now"), room.place(tmp_path / "a"):
             pass
         with (
             room.place(tmp_path / "b"),
-            pytest.raises(FullError, match="more of other pages"),
+            pytest.raises(FullError, match="takes no more of other pages now"),
             room.place(tmp_path / "c"),
         ):
             pass

@@ -57,10 +57,13 @@ def test_the_environment_says_how_a_folder_is_served(settings):
     ("changed", "told"),
     [
         ({"FOLDER": ""}, "TISSUUMAPS_SIC_FOLDER: is not set"),
-        ({"READONLY": "1"}, "TISSUUMAPS_SIC_READONLY: is no setting; there are .*TISSUUMAPS_SIC_READ_ONLY"),
+        (
+            {"READONLY": "1"},
+            "TISSUUMAPS_SIC_READONLY: is not a setting; there are .*TISSUUMAPS_SIC_READ_ONLY",
+        ),
         ({"READ_ONLY": "yes"}, "TISSUUMAPS_SIC_READ_ONLY: is yes; give 1 or 0"),
-        ({"BEHIND_PROXY": "caddy"}, "caddy: is no address of a proxy"),
-        ({"SUB_PATH": "a b"}, "a b: is no sub-path"),
+        ({"BEHIND_PROXY": "caddy"}, "caddy: is not the address of a proxy"),
+        ({"SUB_PATH": "a b"}, "a b: is not a sub-path"),
         ({"PUBLIC": "0"}, "without a password"),
         ({"FOLDER": "/nowhere"}, "there is no such folder"),
     ],
