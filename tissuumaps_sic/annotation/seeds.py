@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tissuumaps_sic.annotation.bringing import Brought, bring_seeds
 from tissuumaps_sic.annotation.classes import (
     DEFAULT_CLASSES,
     FEWEST_CLASSES,
@@ -19,7 +20,7 @@ from tissuumaps_sic.annotation.classes import (
 )
 from tissuumaps_sic.annotation.colors import choose_color
 from tissuumaps_sic.annotation.records import SessionError
-from tissuumaps_sic.annotation.seed_files import INSIDE, TABLES, Brought, bring_seeds, open_seed_file
+from tissuumaps_sic.annotation.seed_files import INSIDE, TABLES, open_seed_file
 from tissuumaps_sic.annotation.store import load_session
 from tissuumaps_sic.labelling.methods import DEFAULT_METHOD, Method
 from tissuumaps_sic.slidefile.provenance import MAIN

@@ -179,7 +179,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _reading(options: argparse.Namespace) -> SeedReading:
-    from tissuumaps_sic.annotation.seed_files import read_renaming
+    from tissuumaps_sic.annotation.bringing import read_renaming
     from tissuumaps_sic.annotation.seeds import SeedReading
 
     renaming = read_renaming(options.classes) if options.classes else {}

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tissuumaps_sic.annotation.seed_files import SEED_FILES, Brought, bring_seeds, open_seed_file
+from tissuumaps_sic.annotation.bringing import Brought, bring_seeds
+from tissuumaps_sic.annotation.seed_files import SEED_FILES, open_seed_file
 from tissuumaps_sic.annotation.seeds import is_session
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.slidefile.packed import GZIP, unpack

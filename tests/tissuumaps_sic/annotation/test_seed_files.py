@@ -15,10 +15,11 @@ from making.drawings import box, feature, write_asap, write_geojson, write_image
 from making.files import write_small_h5ad
 from PIL import Image
 
+from tissuumaps_sic.annotation.bringing import bring_seeds, read_renaming
 from tissuumaps_sic.annotation.classes import DEFAULT_CLASSES, SeedClass
 from tissuumaps_sic.annotation.history import list_steps, tell_undo
 from tissuumaps_sic.annotation.records import SessionError
-from tissuumaps_sic.annotation.seed_files import bring_seeds, open_seed_file, read_renaming
+from tissuumaps_sic.annotation.seed_files import open_seed_file
 from tissuumaps_sic.annotation.seeds import find_seeds, is_session, read_seeds
 from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import load_session, save_session, session_path
