@@ -35,6 +35,35 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="which embeddings of each FILE to compare, each as an encoder of its own: X, NAME of "
         "obsm['X_NAME'], or all (default: X)",
     )
+    _add_draws(parser)
+    parser.add_argument(
+        "--slide-size",
+        type=_numbers,
+        metavar="WIDTH,HEIGHT",
+        help="size of the slide in level-0 pixels, where the h5ad does not say it",
+    )
+    parser.add_argument(
+        "--no-pixels",
+        dest="pixels",
+        action="store_false",
+        default=None,
+        help="compare the labels of patches alone, and not borders finer than a patch",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("evaluation"),
+        metavar="DIR",
+        help="the folder that tables and figures go into (default: evaluation)",
+    )
+    add_processes(parser)
+    add_overwrite(parser)
+    add_json(parser)
+
+
+def _add_draws(parser: argparse.ArgumentParser) -> None:
+    """Add what the labels are made by: methods, seeds that are drawn, and a simulated annotator's clicks."""
     parser.add_argument(
         "--methods",
         type=_names,
@@ -65,35 +94,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "cold, as the viewer suggests, and cold-random (default: largest-error,random)",
     )
     parser.add_argument(
-        "--slide-size",
-        type=_numbers,
-        metavar="WIDTH,HEIGHT",
-        help="size of the slide in level-0 pixels, where the h5ad does not say it",
-    )
-    parser.add_argument(
-        "--no-pixels",
-        dest="pixels",
-        action="store_false",
-        default=None,
-        help="compare the labels of patches alone, and not borders finer than a patch",
-    )
-    parser.add_argument(
         "--random-state",
         type=read_whole,
         metavar="N",
         help="another number draws other seeds (default: 0)",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("evaluation"),
-        metavar="DIR",
-        help="the folder that tables and figures go into (default: evaluation)",
-    )
-    add_processes(parser)
-    add_overwrite(parser)
-    add_json(parser)
 
 
 def _add_truth(parser: argparse.ArgumentParser) -> None:
