@@ -30,6 +30,9 @@ _METHOD = "forkserver" if sys.platform.startswith("linux") else "spawn"
 
 _EXIT = 128 + signal.SIGTERM
 
+# For so long the end of processes is waited for that were told to end; a library may hold one up.
+_LEAVE_SECONDS = 5.0
+
 
 def count_processors() -> int:
     """Return how many processors this process may use; a batch system gives it a share of the machine's."""
@@ -122,9 +125,14 @@ def _open_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         processes: dict[int, Any] = dict(getattr(pool, "_processes", None) or {})
         for process in processes.values():
             process.terminate()
-        raise
-    finally:
+        manager: threading.Thread | None = getattr(pool, "_executor_manager_thread", None)
         pool.shutdown(wait=False, cancel_futures=True)
+        if manager is not None:
+            manager.join(_LEAVE_SECONDS)
+        raise
+    # Waited for, as above: where this process ends at the same time, Python 3.11 may write to the thread's pipe
+    # just after it was closed, and a command that did all of its work ends with a traceback.
+    pool.shutdown()
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Work in several processes: all of it is done, whatever becomes of one of them."""
 
 import sys
+import threading
+from contextlib import suppress
 
 import pytest
 from making.pool import DEADLY, double_unless_deadly
@@ -22,3 +24,11 @@ def test_one_worker_is_this_process_and_nothing_is_nothing():
 def test_what_work_raises_is_raised():
     with pytest.raises(ValueError, match="invalid literal"):
         list(map_in_processes(int, ["1", "no number"], 2))
+
+
+@pytest.mark.parametrize("things", [["1", "2"], ["1", "no number"]])
+def test_no_thread_of_the_pool_is_left(things):
+    """One that ends while Python does may make it complain of a closed pipe."""
+    with suppress(ValueError):
+        list(map_in_processes(int, things, 2))
+    assert not [each for each in threading.enumerate() if "Executor" in type(each).__name__]
