@@ -130,8 +130,8 @@ def _open_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         if manager is not None:
             manager.join(_LEAVE_SECONDS)
         raise
-    # Waited for, as above: where this process ends at the same time, Python 3.11 may write to the thread's pipe
-    # just after it was closed, and a command that did all of its work ends with a traceback.
+    # Waited for, as above: where this process ends at the same time, Python 3.11 may write to the pipe of the
+    # thread just after it was closed, and a command that did all of its work ends with a traceback.
     pool.shutdown()
 
 
