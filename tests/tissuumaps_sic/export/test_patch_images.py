@@ -186,7 +186,7 @@ def test_jpeg_is_smaller_and_looks_the_same(ramp, tmp_path):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"classes": ["Stroma"]}, r"has no class 'Stroma'; there is Other, Tumour, In situ: low"),
+        ({"classes": ["Stroma"]}, r"has no class 'Stroma'; give one of Other, Tumour, In situ: low"),
         ({"min_score": 2}, "--min-score: 2 is not a score"),
         ({"most": 0}, "--most: 0 is not a number"),
     ],

@@ -327,7 +327,7 @@ def test_a_named_class_that_is_not_drawn_is_an_error_that_lists_what_is(tmp_path
     )
     with pytest.raises(TruthError, match=told):
         read_truth(path, squares((0, 0)), TruthClasses.binary("Tumor"))
-    with pytest.raises(TruthError, match=r"nothing in it is Dead \(necrosis\)"):
+    with pytest.raises(TruthError, match=r"nothing in it is of class Dead \(necrosis\)"):
         read_truth(path, squares((0, 0)), TruthClasses.parse(["Dead=Necrosis", "Alive=Tumour"]))
     assert not caplog.records
     # One of several values that is not there is told; a class that all others have too need not be drawn.
