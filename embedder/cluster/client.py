@@ -191,6 +191,7 @@ class _Run:
         self._unfit: Exception | None = None
         self._lost_preparing = 0
         self._rounds_ended = 0
+        self._places: set[str] = set()
 
     def go(self) -> None:
         """Run until each slide has a result."""
@@ -351,8 +352,10 @@ class _Run:
                 self._ledger.finish(job.place, SlideResult(str(path), "failed", message))
         else:
             if job is None:
-                worker.state, worker.machine = "fit", value
-                log.debug("%s is ready", worker)
+                worker.state, (worker.machine, place) = "fit", value
+                # Of a hundred that are alike the first is enough.
+                log.log(logging.DEBUG if place in self._places else logging.INFO, "%s [%s]", place, worker)
+                self._places.add(place)
             else:
                 self._ledger.conclude(job, value)
 

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from embedder.embedding.bar import Bar
-from embedder.embedding.encoding import log_advice, make_encoder
+from embedder.embedding.encoding import log_encoder, make_encoder
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.partial import holds_nothing, remove_partial
 from embedder.embedding.request import SlideInput
@@ -74,7 +74,7 @@ def embed_in(child: Child, item: SlideInput, folder: Path, options: EmbedOptions
 def _load_kept(options: EmbedOptions, advised: bool) -> None:
     encoder = get_encoder(options)
     if not advised:
-        log_advice(encoder, options)
+        log_encoder(encoder, options)
 
 
 # Loaded once in a process.

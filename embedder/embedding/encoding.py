@@ -22,6 +22,7 @@ from embedder.patches.reading import iter_patches
 from tissuumaps_sic.slidefile import leases
 from tissuumaps_sic.slidefile.arrays import Integers
 from tissuumaps_sic.slidefile.pixels.slide import Slide
+from tissuumaps_sic.slidefile.spelling import say_count
 
 log = logging.getLogger(__name__)
 
@@ -60,17 +61,61 @@ def choose_batch_size(encoder: Encoder, options: EmbedOptions) -> int:
     return int(np.clip(_PIXELS_OF_GPU // options.patch_size**2, _BATCH_SIZE, _BATCH_SIZE_OF_GPU))
 
 
-def log_advice(encoder: Encoder, options: EmbedOptions) -> None:
-    """Say what patches the encoder is meant for, where the options ask for others, and what it cannot do."""
+def log_encoder(encoder: Encoder, options: EmbedOptions) -> None:
+    """Log where the encoder runs and how precisely, and whether it suits what the options ask for.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    options : EmbedOptions
+    """
+    log.info("encoder %s on %s", encoder.name, describe_place(encoder))
     advice = encoder.spec.advice(options.patch_size, options.mpp)
     if advice:
         log.info("%s", advice)
     if options.fine and plan_cells(encoder, options) is None:
-        log.info("%s tells nothing smaller than a patch apart: its files have no fine cells", encoder.name)
+        log.info("%s cannot tell cells smaller than a patch apart, so the files have none", encoder.name)
+
+
+def describe_place(encoder: Encoder) -> str:
+    """Return where an encoder runs, and how precisely, as a person looks for it in a log.
+
+    Parameters
+    ----------
+    encoder : Encoder
+
+    Returns
+    -------
+    str
+        Such as "cuda:0 (NVIDIA H100 80GB HBM3), bfloat16" or "the processor (2 threads), float32".
+    """
+    import torch
+
+    device = torch.device(encoder.device)
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        place = f"cuda:{index} ({torch.cuda.get_device_name(index)})"
+    elif device.type == "cpu":
+        place = f"the processor ({say_count(torch.get_num_threads(), 'thread')})"
+    else:
+        place = encoder.device
+    measured = "float32 or bfloat16, as a short measurement finds"
+    return f"{place}, {measured if encoder.precision == 'auto' else encoder.precision}"
 
 
 def plan_cells(encoder: Encoder, options: EmbedOptions) -> CellPlan | None:
-    """Return the cells smaller than a patch that files get; None where they are not wanted, or cannot be."""
+    """Return the cells smaller than a patch that files get.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    options : EmbedOptions
+
+    Returns
+    -------
+    CellPlan or None
+        None where they are not wanted, or the encoder cannot tell them apart.
+    """
     if not options.fine:
         return None
     return encoder.plan_cells(options.patch_size, stride_of(options.patch_size, options.overlap))

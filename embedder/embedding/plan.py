@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.embedding.children import get_encoder, prepare
-from embedder.embedding.encoding import choose_batch_size, log_advice, make_encoder, plan_cells
+from embedder.embedding.encoding import choose_batch_size, log_encoder, make_encoder, plan_cells
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.request import SlideInput
 from embedder.embedding.results import refuse_names
@@ -175,7 +175,7 @@ def _open_measuring(
     """Yield what measures a slide, with its speed or without, or tells why it would fail."""
     if limits is None:
         encoder = make_encoder(options)
-        log_advice(encoder, options)
+        log_encoder(encoder, options)
         yield lambda item, timed: _measure(item, encoder, options, timed=timed)
         return
 

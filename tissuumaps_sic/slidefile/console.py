@@ -103,16 +103,16 @@ def read_within(kind: type[Number], holds: Callable[[Number], bool], range_: str
         except ValueError:
             number = None
         if number is None or not holds(number):
-            raise argparse.ArgumentTypeError(f"{text!r} cannot be; give {range_}")
+            raise argparse.ArgumentTypeError(f"give {range_}, not {text!r}")
         return number
 
     return read
 
 
-read_count = read_within(int, lambda number: number >= 1, "a whole number from 1 on")
-read_whole = read_within(int, lambda number: number >= 0, "a whole number from 0 on")
+read_count = read_within(int, lambda number: number >= 1, "a whole number of 1 or more")
+read_whole = read_within(int, lambda number: number >= 0, "a whole number of 0 or more")
 read_positive = read_within(float, lambda number: 0 < number < math.inf, "a number above 0")
-read_not_negative = read_within(float, lambda number: 0 <= number < math.inf, "a number from 0 on")
+read_not_negative = read_within(float, lambda number: 0 <= number < math.inf, "a number of 0 or more")
 read_share = read_within(float, lambda number: 0 <= number <= 1, "a number from 0 to 1")
 
 

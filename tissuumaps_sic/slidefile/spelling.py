@@ -32,3 +32,24 @@ def join_names(names: Iterable[str], *, most: int = 20) -> str:
     names = list(names)
     rest = [f"and {len(names) - most} more"] if len(names) > most else []
     return ", ".join([*names[:most], *rest]) or "none"
+
+
+def say_count(number: int, what: str) -> str:
+    """Return how many there are of something, for a message.
+
+    Parameters
+    ----------
+    number : int
+    what : str
+        One of them, by a noun whose plural ends in s.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> say_count(1, "slide"), say_count(1200, "slide")
+    ('1 slide', '1,200 slides')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -28,7 +28,7 @@ def add_machines(parser: argparse.ArgumentParser, title: str, description: str, 
     where.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="use the workers of a Dask scheduler; without TLS, its ports let anybody run programs as you",
+        help="use the workers of a Dask scheduler; without TLS its ports let anybody run programs as you",
     )
     where.add_argument("--slurm", action="store_true", help="start workers as SLURM jobs (examples/slurm.md)")
     many.add_argument("--workers", type=read_count, metavar="N", help=workers)
@@ -37,7 +37,7 @@ def add_machines(parser: argparse.ArgumentParser, title: str, description: str, 
         nargs="+",
         default=(),
         metavar="NAME=VALUE",
-        help="such as queue=gpu gpus=1 memory=32GB walltime=08:00:00",
+        help="what to ask SLURM for, such as queue=gpu gpus=1 memory=32GB walltime=08:00:00",
     )
     return where
 
@@ -47,8 +47,8 @@ def add_processes(parser: argparse.ArgumentParser) -> None:
     add_machines(
         parser,
         "several slides",
-        "Each is worked on by itself: one that fails is told, and the others are done.",
-        "how many at a time, here or by SLURM (default: as many as processors)",
+        "Each is worked on by itself: one that fails is named, and the others are done.",
+        "how many slides at a time, here or by SLURM (default: as many as processors)",
     )
 
 
@@ -57,7 +57,7 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="of several slides, make anew what is up to date (default: it is left alone)",
+        help="make anew what is up to date, too, where there are several slides",
     )
 
 
@@ -70,11 +70,11 @@ def read_machines(options: argparse.Namespace) -> Machines:
         Options cannot be meant together, or one of SLURM is none.
     """
     if options.workers and options.scheduler:
-        raise WrongUseError("--workers says how many to start; a scheduler has its own")
+        raise WrongUseError("--workers says how many to start, and a scheduler has its own; give one of the two")
     if options.slurm and not options.workers:
-        raise WrongUseError("--slurm needs --workers, how many jobs to ask for")
+        raise WrongUseError("--slurm needs --workers N, the number of jobs to ask for")
     if options.slurm_options and not options.slurm:
-        raise WrongUseError("--slurm-options needs --slurm")
+        raise WrongUseError("--slurm-options are for --slurm; give that too, or leave them out")
     with as_wrong_use(ClusterError):
         slurm = SlurmOptions.from_words(options.slurm_options) if options.slurm else None
     return Machines(options.workers, options.scheduler, slurm)
