@@ -10,6 +10,7 @@ from pathlib import Path
 
 from embedder.embedding.request import SlideInput
 from embedder.embedding.results import SlideResult, log_result, refuse_names
+from tissuumaps_sic.slidefile.spelling import say_count
 
 log = logging.getLogger(__name__)
 
@@ -113,11 +114,11 @@ class Ledger:
         job.host = host
         path = job.item.path
         if job.lost < MOST_LOST:
-            log.warning("%s was lost; %s is given to another", worker, path)
+            log.warning("%s was lost; %s is given to another worker", worker, path)
             job.done = job.total = 0
             self.put_back(job)
             return
-        at = f"after {job.furthest} of {job.total} patches" if job.total else "at its begin"
+        at = f"after {job.furthest} of {job.total} patches" if job.total else "at its beginning"
         message = (
             f"{path}: {job.lost} workers in a row died of it, {at}, the last one {worker}; "
             "give workers more memory, or leave the slide out"
@@ -133,7 +134,7 @@ class Ledger:
     def give_up(self, reason: object) -> None:
         """Let the slides that have no result be failures."""
         left = [place for place in range(len(self)) if place not in self._results]
-        log.error("%s; %d of %d slides are not embedded", reason, len(left), len(self))
+        log.error("%s; %d of %s not embedded", reason, len(left), say_count(len(self), "slide"))
         for place in left:
             path = str(self._items[place].path)
             self._results[place] = SlideResult(path, "failed", f"{path}: not embedded, since {reason}")

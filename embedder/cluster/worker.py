@@ -101,7 +101,8 @@ def prepare(setup: Setup) -> tuple[str, str]:
     """
     if setup.version != __version__:
         raise UnfitError(
-            f"has tissuumaps-sic {__version__}, and this is {setup.version}; install the same version"
+            f"has tissuumaps-sic {__version__}, and the run is of {setup.version}; install the same "
+            "version there"
         )
     _require_folder(setup.folder, setup.run)
     encoder = _get_encoder(setup)

@@ -36,7 +36,7 @@ def add_slides(parser: argparse.ArgumentParser) -> None:
         metavar="SLIDE",
         help="a slide, a folder of slides, a pattern, or a CSV with the columns slide and (if wanted) mpp",
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the files")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the files")
 
 
 def add_patches(parser: argparse.ArgumentParser) -> None:
@@ -99,8 +99,8 @@ def add_patches(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_device(parser: argparse.ArgumentParser, *, precision: str | None = None) -> None:
-    """Add where the encoder runs, and how precisely; `precision` is what is said of that."""
+def add_device(parser: argparse.ArgumentParser, *, precision: str) -> None:
+    """Add where the encoder runs, and how precisely; `precision` is what the help says of that."""
     parser.add_argument(
         "--device", metavar="DEVICE", help="where the encoder runs: auto, cpu, cuda, cuda:1 or mps"
     )
@@ -118,7 +118,7 @@ def add_embedding(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="patches in one pass of the encoder (default: 32; with CUDA up to 128)",
     )
-    parser.add_argument("--storage", choices=("float32", "float16"), help="type of the embeddings in the file")
+    parser.add_argument("--storage", choices=("float32", "float16"), help="type of the embeddings on disk")
     add_umap(parser)
     parser.add_argument(
         "--fine",

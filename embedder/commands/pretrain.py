@@ -37,10 +37,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--learning-rate", type=float, metavar="RATE", help="learning rate at its height, after the warm-up"
     )
-    parser.add_argument(
-        "--temperature", type=float, metavar="T", help="temperature of the loss (NT-Xent)"
-    )
-    add_device(parser)
+    parser.add_argument("--temperature", type=float, metavar="T", help="temperature of the loss (NT-Xent)")
+    add_device(parser, precision="what a step computes in; auto is bfloat16 on CUDA, else float32")
     parser.add_argument(
         "--truth",
         type=Path,

@@ -22,10 +22,10 @@ HELP = "copy files without anything that tells whose slide it is"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="an h5ad, or a folder of them")
     parser.add_argument(
-        "files", type=Path, nargs="+", metavar="FILE", help="an h5ad, or a folder of them"
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the copies"
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the copies")
     parser.add_argument("--rename", action="store_true", help="name each slide by a keyed hash of its name")
     parser.add_argument("--shift", action="store_true", help="move coordinates by a keyed number of pixels")
     parser.add_argument(
@@ -42,7 +42,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="keep the cells smaller than a patch, which tell more of the picture than the rest",
     )
     parser.add_argument(
-        "--keep", action="append", default=[], metavar="PLACE", help="keep this place of the file too, such as obs/stage"
+        "--keep",
+        action="append",
+        default=[],
+        metavar="PLACE",
+        help="keep this of the file too, such as obs/stage",
     )
     parser.add_argument(
         "--allow",

@@ -61,7 +61,7 @@ def embed_in(child: Child, item: SlideInput, folder: Path, options: EmbedOptions
             _clear_up(item, folder)
             # An earlier slide may have damaged the memory of the process, or left it too little.
             if others and not again and not isinstance(error, StalledError):
-                log.info("%s: its process is gone; it is tried once more, in a new one", item.path)
+                log.info("%s: its process died; the slide is tried once more, in a new one", item.path)
                 again = True
                 continue
             return SlideResult(str(item.path), "failed", f"{item.path}: {error}")

@@ -15,7 +15,7 @@ def plan_image(slide: Path, folder: Path) -> placing.Placement:
     inside = slide.resolve().is_relative_to(folder.resolve())
     if slide.is_dir() and not inside:
         log.info(
-            "%s: TissUUmaps shows no OME-Zarr, so the viewer has its patches without the image", slide.name
+            "%s: TissUUmaps shows no OME-Zarr, so the viewer shows its patches without the image", slide.name
         )
         return placing.Placement(None)
     placement = placing.plan_image(slide, folder)
@@ -32,7 +32,11 @@ def plan_image(slide: Path, folder: Path) -> placing.Placement:
 def link_image(placement: placing.Placement) -> None:
     """Make the links, and tell those that could not be made."""
     for source, target in placement.link():
-        log.warning("%s: could not be linked to %s", target.name, source)
+        log.warning(
+            "%s: could not be linked to %s, so the viewer may show patches without the image; copy it there",
+            target,
+            source,
+        )
 
 
 def place_image(slide: Path, folder: Path) -> str | None:

@@ -95,6 +95,8 @@ class Plan:
             if plan.problem is None
         ]
         lines += [plan.problem for plan in self.slides if plan.problem is not None]
+        if self.slides and all(plan.problem is not None for plan in self.slides):
+            return [*lines, "none of these slides can be embedded as asked"]
         n_bytes = sum(plan.n_bytes for plan in self.slides)
         minutes = sum(plan.minutes for plan in self.slides)
         lines.append(
@@ -104,7 +106,10 @@ class Plan:
         )
         # The embeddings of the slide that is being made lie beside its file.
         if n_bytes + max((plan.n_bytes for plan in self.slides), default=0) > self.free_bytes:
-            lines.append("this does not fit the disk of the output folder")
+            lines.append(
+                "this does not fit on the disk of the output folder; --storage float16 or --no-fine take "
+                "less, or choose another -o"
+            )
         return lines
 
 
@@ -218,7 +223,9 @@ def _measure(item: SlideInput, encoder: Encoder, options: EmbedOptions, *, timed
         raise
     except Exception as error:
         log.debug("%s failed", item.path, exc_info=True)
-        return " ".join(f"{item.path}: {type(error).__name__}: {error} (unexpected)".split())
+        return " ".join(
+            f"{item.path}: {type(error).__name__}: {error} (unexpected; --verbose shows where)".split()
+        )
 
 
 def _speed(slide: Slide, grid: PatchGrid, encoder: Encoder, options: EmbedOptions) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 from tissuumaps_sic.slidefile.pixels.slide import is_slide
-from tissuumaps_sic.slidefile.spelling import fold
+from tissuumaps_sic.slidefile.spelling import fold, say_count
 from tissuumaps_sic.slidefile.tables import Row, Table, TableError, read_table
 
 log = logging.getLogger(__name__)
@@ -110,12 +110,15 @@ def gather(given: Sequence[str | Path]) -> list[SlideInput]:
             elif known.item.mpp != new.item.mpp:
                 raise InputError(
                     f"{new.line}: lists {new.item.path.name} with {_describe(new.item.mpp)}, and "
-                    f"{known.line} with {_describe(known.item.mpp)}; leave one"
+                    f"{known.line} with {_describe(known.item.mpp)}; keep one of them"
                 )
             else:
                 repeated += 1
     if repeated:
-        log.warning("%d lines list a slide that an earlier one lists alike; each is done once", repeated)
+        log.warning(
+            "%s of the tables repeated a slide with the same mpp; each slide is done once",
+            say_count(repeated, "line"),
+        )
     return [known.item for known in slides.values()]
 
 
@@ -158,7 +161,7 @@ def _expand(given: str) -> Iterator[_Given]:
     elif not path.exists() and glob.has_magic(given):
         matching = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 -- a pattern may be absolute
         if not matching:
-            raise NoSlidesError(f"{given}: no file fits this pattern")
+            raise NoSlidesError(f"{given}: no file fits this pattern; correct it, or name the files")
         yield from (_Given(SlideInput(Path(slide))) for slide in matching)
     else:
         yield _Given(SlideInput(path))
@@ -192,7 +195,7 @@ def _slide_column(table: Table) -> str:
     if len(columns) > 1:
         raise TableError(
             f"{table.path.name}: has the columns {' and '.join(columns)}, which both may name the slide; "
-            "leave one"
+            "keep one of them"
         )
     return columns[0]
 

@@ -96,7 +96,11 @@ def embed_slide(
     except (ModuleNotFoundError, rehearsal.RehearsalError):
         raise
     except MemoryError:
-        return SlideResult(str(path), "failed", f"{path}: there is too little memory for it (unexpected)")
+        return SlideResult(
+            str(path),
+            "failed",
+            f"{path}: there is too little memory for it; end other programs, or use a machine with more",
+        )
     except Exception as error:
         log.debug("%s failed", path, exc_info=True)
         message = f"{path}: {type(error).__name__}: {error} (unexpected; --verbose shows where)"

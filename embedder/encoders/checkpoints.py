@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedder.encoders.spec import GRID_OF_FILE, EncoderError, EncoderSpec
+from tissuumaps_sic.slidefile.spelling import say_count
 
 if TYPE_CHECKING:
     import torch
@@ -123,7 +124,7 @@ def read_checkpoint(path: Path, *, remedy: str) -> Checkpoint:
         content = content["state_dict"]
     if not isinstance(content, Mapping):
         kind = type(content).__name__
-        raise EncoderError(f"{path}: holds no state_dict but a {kind}; save the state_dict alone")
+        raise EncoderError(f"{path}: holds a {kind} and no state_dict; save the state_dict alone")
     import torch
 
     state = {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
@@ -278,7 +279,7 @@ def _rename_keys(spec: EncoderSpec, checkpoint: Checkpoint) -> State:
         names = [spec.keys(key) for key in checkpoint.state]
         twice = sorted({name for name in names if names.count(name) > 1})
         raise EncoderError(
-            f"{checkpoint.path}: does not match {spec.name}: {len(twice)} there twice: "
+            f"{checkpoint.path}: does not match {spec.name}: {say_count(len(twice), 'key')} there twice: "
             f"{', '.join(twice[:5])}; give a checkpoint of {spec.name}"
         )
     return given
@@ -300,7 +301,7 @@ def _fuse_attention(state: State) -> State:
 
 def _list_faults(faults: Mapping[str, list[str]]) -> str:
     return "; ".join(
-        f"{len(keys)} {fault}: {', '.join(keys[:5])}{' …' if len(keys) > 5 else ''}"
+        f"{say_count(len(keys), 'key')} {fault}: {', '.join(keys[:5])}{' …' if len(keys) > 5 else ''}"
         for fault, keys in faults.items()
         if keys
     )

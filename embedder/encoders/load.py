@@ -299,7 +299,8 @@ def _find_file(name: str, weights: Path | None) -> tuple[EncoderSpec | None, Pat
             raise UnknownEncoderError(_explain_unknown(name))
         if weights is not None:
             raise UnknownEncoderError(
-                f"{name} is a checkpoint already; leave out {weights}, or name an architecture"
+                f"{name} is a checkpoint already; leave out --weights {weights}, or name the encoder that "
+                "it is of"
             )
         return None, path
     if weights is not None and not weights.is_file():
@@ -335,8 +336,8 @@ def _identify(name: str, known: EncoderSpec | None, checkpoint: Checkpoint) -> t
         if checkpoint.pretrained:
             # Its own mean and resolution are in the file; those of the name would be the wrong ones.
             raise EncoderError(
-                f"{checkpoint.path}: was written by `embedder pretrain`, not {known.name}'s; "
-                f"use --encoder simclr --weights {checkpoint.path}"
+                f"{checkpoint.path}: was written by `embedder pretrain` and is no checkpoint of "
+                f"{known.name}; use --encoder simclr --weights {checkpoint.path}"
             )
         return name, known
     if checkpoint.pretrained or name == SIMCLR:

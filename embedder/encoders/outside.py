@@ -72,7 +72,7 @@ class Facts:
         ]
         if lacking:
             raise UnknownEncoderError(
-                f"{name} does not tell how patches become its input, and its authors do; give, for example, "
+                f"{name} does not say how patches become its input; ask its authors, and give, for example, "
                 f"{' '.join(lacking)}"
             )
         assert self.mean is not None
@@ -102,8 +102,8 @@ def measure_dimension(spec: EncoderSpec, network: Any, device: str) -> int:
             found = found if spec.pool is None else spec.pool(found)
     except Exception as error:
         raise EncoderError(
-            f"{spec.name} cannot be run on 2 patches of {size} px ({tell(error)}); another --input-size? "
-            "What was traced or exported must take any number of patches"
+            f"{spec.name} cannot be run on 2 patches of {size} px ({tell(error)}); give another "
+            "--input-size, and see that what was traced or exported takes any number of patches"
         ) from error
     if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != 2:
         shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__

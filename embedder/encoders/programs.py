@@ -68,7 +68,9 @@ def _load_program(path: Path, kind: str, device: str) -> Any:
             program = move_to_device_pass(program, device)
         return _as_module(program.module())
     except Exception as error:
-        raise EncoderError(f"{path}: cannot be loaded ({tell(error)}); save it with this torch") from error
+        raise EncoderError(
+            f"{path}: cannot be loaded ({tell(error)}); save it anew with torch {torch.__version__}"
+        ) from error
 
 
 def _as_module(exported: torch.nn.Module) -> torch.nn.Module:

@@ -191,10 +191,10 @@ def _choose_pool(name: str, network: Any, pool: str | None) -> Callable[[torch.T
     prefix = getattr(network, "num_prefix_tokens", None)
     if prefix is None:
         if pool not in ("mean", "max"):
-            raise UnknownEncoderError(f"{name} has no class token; --pool mean or max")
+            raise UnknownEncoderError(f"{name} has no class token; give --pool mean or max")
         return _pool_map_mean if pool == "mean" else _pool_map_max
     if pool in ("cls", "cls+mean") and not prefix:
-        raise UnknownEncoderError(f"{name} has no class token; --pool mean or max")
+        raise UnknownEncoderError(f"{name} has no class token; give --pool mean or max")
     if pool == "cls+mean":
         return partial(class_and_mean, prefix=prefix)
     return _pool_class if pool == "cls" else partial(_pool_tokens, prefix=prefix, pool=pool)

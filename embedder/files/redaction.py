@@ -321,9 +321,7 @@ class Copy:
             seeds = read_elem(obs["sic_seed"])
             for column, values in (("sic_label", labels), ("sic_seed", seeds)):
                 if len(_drop_unused(values).categories) < len(values.categories):
-                    self._log_removed(
-                        f"obs/{column}: categories without a patch", "classes that nothing is of"
-                    )
+                    self._log_removed(f"obs/{column}: categories without a patch", "classes without a patch")
             used |= set(map(str, _drop_unused(seeds).categories))
         if "sic" not in uns:
             return

@@ -158,14 +158,14 @@ class PatchGrid:
         if grid.stride * scale < 1:
             raise TilingError(
                 f"neighbouring patches would be {grid.stride * scale:.3g} px apart on the slide, "
-                f"less than one; choose an overlap below {overlap:g}"
+                f"less than one; choose an --overlap below {overlap:g}"
             )
         if grid.columns * grid.rows == 0:
             edge = math.ceil(grid.patch_width0), math.ceil(grid.patch_height0)
             raise TilingError(
                 f"the slide's {width} x {height} px hold no patch of {patch_size} px at "
                 f"{target_mpp:g} µm/px, which takes {edge[0]} x {edge[1]} of them; "
-                "choose a smaller patch size, or check the slide's µm per pixel"
+                "choose a smaller --patch-size, or give the slide's true µm per pixel with --slide-mpp"
             )
         return replace(grid, cells=np.arange(grid.columns * grid.rows, dtype=np.int64))
 
@@ -340,12 +340,12 @@ def _check_enlarging(scale: float, target_mpp: float) -> None:
         raise TilingError(
             f"patches at {target_mpp:g} µm/px of a slide at {mpp:.4g} µm/px would be enlarged "
             f"{enlarging:.2f} times, which adds blur and no detail (at most {_ENLARGING_MOST:g}); "
-            f"choose a target of {mpp:.4g} or above, or check the slide's µm per pixel"
+            f"choose --mpp {mpp:.4g} or above, or give the slide's true µm per pixel with --slide-mpp"
         )
     if enlarging > _ENLARGING_NOTED:
         log.warning(
             "patches at %g µm/px of a slide at %.4g µm/px are enlarged %.2f times, which adds no "
-            "detail; a target of %.4g or above avoids it",
+            "detail; --mpp %.4g or above avoids it",
             target_mpp,
             mpp,
             enlarging,

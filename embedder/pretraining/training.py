@@ -177,8 +177,8 @@ class Training:
         value = float(loss.detach())
         if not math.isfinite(value):
             raise PretrainError(
-                f"the loss is {value} at step {self.step + 1} of {self.n_steps}; choose a learning rate "
-                f"below {options.learning_rate:g} and another folder, or --overwrite"
+                f"the loss is {value} at step {self.step + 1} of {self.n_steps}; choose a "
+                f"--learning-rate below {options.learning_rate:g}, and another -o or --overwrite"
             )
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

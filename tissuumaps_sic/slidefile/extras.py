@@ -1,4 +1,4 @@
-"""How to install an extra of pyproject.toml, for whoever lacks it: it depends on where this program came from."""
+"""How to install an extra of pyproject.toml, which depends on where this program came from."""
 
 from __future__ import annotations
 

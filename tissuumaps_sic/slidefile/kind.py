@@ -36,7 +36,7 @@ def tell_kind(path: Path) -> str | None:
         if path.is_dir():
             return "a folder"
         if not path.is_file():
-            return "no file that could be read again and again"
+            return "no file, but a pipe or a device; copy what it gives into a file"
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
             file.seek(257)

@@ -167,7 +167,9 @@ def read_table(path: Path, columns: Collection[str], *, numbers: Collection[str]
             raise TableError(_ragged(path, line, cells, names, delimiter))
         rows.append(Row(line, dict(zip(names, cells, strict=True))))
     if not rows:
-        raise TableError(f"{path.name}: has a header ({join_names(header)}) and no row below it")
+        raise TableError(
+            f"{path.name}: has a header ({join_names(header)}) and no row below it; add the rows"
+        )
     known = {name: own for name, own in zip(names, header, strict=True) if name in columns}
     others = {
         name: own or f"{place} (without a name)"
@@ -202,7 +204,10 @@ def _text(path: Path) -> str:
         if not path.is_file():
             raise TableError(f"{path}: no such file; give a table as CSV or TSV")
         if path.stat().st_size > _MOST_BYTES:
-            raise TableError(f"{path.name}: is larger than {_MOST_BYTES >> 30} GiB, which no such table is")
+            raise TableError(
+                f"{path.name}: is larger than {_MOST_BYTES >> 30} GiB, which no such table is; give a CSV "
+                "or TSV"
+            )
         content = path.read_bytes()
     except OSError as error:
         raise TableError(f"{path.name}: cannot be read ({error.strerror or error})") from error
@@ -236,7 +241,7 @@ def _records(path: Path, text: str, columns: Collection[str]) -> tuple[str, list
         first, skipped = re.sub(r"^[^\r\n]*(\r\n|\r|\n)?", "", text, count=1), 1
     tried = {each: _header(first, each) for each in ([separator] if separator else _DELIMITERS)}
     if not all(tried.values()):
-        raise TableError(f"{path.name}: is empty")
+        raise TableError(f"{path.name}: is empty; write a header and a row below it")
     known = set(columns)
 
     def fit(delimiter: str) -> tuple[int, int]:

@@ -86,7 +86,9 @@ def test_the_program_says_in_one_line_that_a_slide_is_missing(tmp_path):
     assert ran.returncode == 1
     # Where the encoder runs is said before any slide is looked at.
     place, told = ran.stderr.splitlines()
-    assert re.fullmatch(r"encoder efficientnet-lite0 on (the processor \(\d+ threads?\)|\S+ \(.+\)), .*", place)
+    assert re.fullmatch(
+        r"encoder efficientnet-lite0 on (the processor \(\d+ threads?\)|\S+ \(.+\)), .*", place
+    )
     assert "missing.svs" in told
 
 
@@ -141,7 +143,7 @@ def test_an_encoder_is_trained_by_one_command_and_embeds_by_the_one_that_is_prin
     ]
     ran = embedder(*command)
     assert ran.returncode == 0, ran.stderr
-    assert "2 steps on 8 patches of 1 slides" in ran.stderr
+    assert "2 steps on 8 patches of 1 slide\n" in ran.stderr
     assert "Traceback" not in ran.stderr
     told = ran.stdout.split()
     assert told[:5] == ["embedder", "embed", "SLIDE", "-o", "DIR"]

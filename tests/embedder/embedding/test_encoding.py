@@ -1,11 +1,14 @@
 """How patches go through an encoder."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
 
-from embedder.embedding.encoding import choose_batch_size
+from embedder.embedding.encoding import choose_batch_size, describe_place
 from embedder.embedding.options import EmbedOptions
+from embedder.embedding.pipeline import embed_slides
+from embedder.isolation.child import Limits
 
 
 @pytest.mark.parametrize(

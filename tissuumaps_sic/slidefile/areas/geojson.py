@@ -84,7 +84,7 @@ def _parts(feature: Any) -> tuple[Any, Any]:
     if kind == "Feature":
         raise ValueError("has no geometry, not even null")
     if not isinstance(kind, str):
-        raise ValueError(f"is none, but {short(feature)}")
+        raise ValueError(f"is no feature, but {short(feature)}")
     return None, feature
 
 

@@ -113,8 +113,8 @@ class MaskImage:
     def _of_colours(self, pixels: npt.NDArray[Any]) -> Values:
         if self.colours == "refused" or pixels.shape[2] != 3:
             raise AreaError(
-                f"{self.name}: is a coloured picture (the slide itself?); a mask is grey or has a palette, "
-                "each value a class"
+                f"{self.name}: is a coloured picture (the slide itself?); save a mask in grey or with a "
+                "palette, each value a class"
             )
         shades = pixels.astype(np.uint64)
         packed = (shades[..., 0] << np.uint64(32)) | (shades[..., 1] << np.uint64(16)) | shades[..., 2]
@@ -239,7 +239,7 @@ def _kind(path: Path) -> str:
     """Return which format a file is of, by its content, so that it reaches none of the many other loaders."""
     try:
         if not path.is_file():
-            raise AreaError(f"{path}: no such file")
+            raise AreaError(f"{path}: no such file; name the mask")
         with path.open("rb") as file:
             head = file.read(16)
     except OSError as error:

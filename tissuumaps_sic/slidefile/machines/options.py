@@ -70,7 +70,9 @@ def read_machines(options: argparse.Namespace) -> Machines:
         Options cannot be meant together, or one of SLURM is none.
     """
     if options.workers and options.scheduler:
-        raise WrongUseError("--workers says how many to start, and a scheduler has its own; give one of the two")
+        raise WrongUseError(
+            "--workers says how many to start, and a scheduler has its own; give one of the two"
+        )
     if options.slurm and not options.workers:
         raise WrongUseError("--slurm needs --workers N, the number of jobs to ask for")
     if options.slurm_options and not options.slurm:

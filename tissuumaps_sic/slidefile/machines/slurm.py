@@ -60,7 +60,7 @@ class SlurmOptions:
 
     def __post_init__(self) -> None:
         if self.cores < 1:
-            raise ClusterError(f"cores is {self.cores}; a worker needs at least 1")
+            raise ClusterError(f"cores is {self.cores}; give 1 or more")
         if self.gpus not in (0, 1):
             raise ClusterError(f"gpus is {self.gpus}; a worker uses one GPU: give gpus=1 and more --workers")
 
