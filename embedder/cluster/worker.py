@@ -76,7 +76,13 @@ _stopped: set[str] = set()
 
 
 def stop(run: str) -> None:
-    """End this worker's slide of a run after the batch that it is at, so that it is checkpointed."""
+    """End this worker's slide of a run after the batch that it is at, so that it is checkpointed.
+
+    Parameters
+    ----------
+    run : str
+        As `Setup` names it.
+    """
     _stopped.add(run)
 
 
@@ -164,6 +170,10 @@ def work_on_slide(setup: Setup, place: int, item: SlideInput, *, seen: bool) -> 
         With an absolute path.
     seen : bool
         Whether the client sees the slide; if not, its absence is no fault of the worker.
+
+    Returns
+    -------
+    SlideResult
 
     Raises
     ------

@@ -46,7 +46,25 @@ def prepare(child: Child, options: EmbedOptions, *, advised: bool = False) -> No
 
 
 def embed_in(child: Child, item: SlideInput, folder: Path, options: EmbedOptions) -> SlideResult:
-    """Embed a slide in a child process; whatever becomes of that is a result."""
+    """Embed a slide in a child process; whatever becomes of that is a result.
+
+    Parameters
+    ----------
+    child : Child
+    item : SlideInput
+    folder : Path
+        Where the slide's files go.
+    options : EmbedOptions
+
+    Returns
+    -------
+    SlideResult
+
+    Raises
+    ------
+    ChildError
+        No process can be started.
+    """
     again = False
     while True:
         try:
@@ -87,7 +105,21 @@ def _embed_here(item: SlideInput, folder: Path, options: EmbedOptions) -> SlideR
 
 
 def get_encoder(options: EmbedOptions) -> Encoder:
-    """Return the encoder that the options name; it is loaded once in a process."""
+    """Return the encoder that the options name; it is loaded once in a process.
+
+    Parameters
+    ----------
+    options : EmbedOptions
+
+    Returns
+    -------
+    Encoder
+
+    Raises
+    ------
+    EncoderError
+        It cannot be loaded.
+    """
     tell_stage("the encoder was loaded", limited=False)
     encoder = _keep_encoder(options)
     tell_stage("the slide was opened")

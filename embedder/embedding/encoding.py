@@ -36,6 +36,14 @@ _PIXELS_OF_GPU = 128 * 256**2
 def make_encoder(options: EmbedOptions) -> Encoder:
     """Load the encoder that the options name, on their device.
 
+    Parameters
+    ----------
+    options : EmbedOptions
+
+    Returns
+    -------
+    Encoder
+
     Raises
     ------
     EncoderError
@@ -51,7 +59,17 @@ def make_encoder(options: EmbedOptions) -> Encoder:
 
 
 def choose_batch_size(encoder: Encoder, options: EmbedOptions) -> int:
-    """Return how many patches go through the encoder in one pass."""
+    """Return how many patches go through the encoder in one pass.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    options : EmbedOptions
+
+    Returns
+    -------
+    int
+    """
     if options.batch_size is not None:
         return options.batch_size
     # Measured on CUDA alone, and only there is a batch that memory does not hold run in parts.
@@ -148,6 +166,26 @@ def embed_patches(
     """Embed the patches that are not done; return the precision that all of them have.
 
     Those where the slide is damaged are added to the tally, which `partial` keeps for a run that goes on.
+
+    Parameters
+    ----------
+    slide : Slide
+    grid : PatchGrid
+        Of the patches to embed.
+    encoder : Encoder
+    partial : Partial
+        Where the embeddings go; what is done in it is not done again.
+    tally : Tally
+    cells : CellPlan or None
+        Cells to be embedded as well.
+    batch_size : int
+        Patches in one pass.
+    progress : callable
+        Given (patches done, patches in all) after each batch.
+
+    Returns
+    -------
+    Choice
 
     Raises
     ------

@@ -11,7 +11,18 @@ log = logging.getLogger(__name__)
 
 
 def plan_image(slide: Path, folder: Path) -> placing.Placement:
-    """Find how a slide is reached from the served folder (`placing.plan_image`), and tell where it is not."""
+    """Find how a slide is reached from the served folder (`placing.plan_image`), and tell where it is not.
+
+    Parameters
+    ----------
+    slide : Path
+    folder : Path
+        The one that will be served.
+
+    Returns
+    -------
+    Placement
+    """
     inside = slide.resolve().is_relative_to(folder.resolve())
     if slide.is_dir() and not inside:
         log.info(
@@ -30,7 +41,12 @@ def plan_image(slide: Path, folder: Path) -> placing.Placement:
 
 
 def link_image(placement: placing.Placement) -> None:
-    """Make the links, and tell those that could not be made."""
+    """Make the links, and tell those that could not be made.
+
+    Parameters
+    ----------
+    placement : Placement
+    """
     for source, target in placement.link():
         log.warning(
             "%s: could not be linked to %s, so the viewer may show patches without the image; copy it there",

@@ -85,7 +85,13 @@ class Plan:
     free_bytes: int
 
     def lines(self) -> list[str]:
-        """Return the plan as a table for people."""
+        """Return the plan as a table for people.
+
+        Returns
+        -------
+        list of str
+            A heading, a line a slide, the problems, and a sum.
+        """
         width = min(60, max(5, *(len(Path(plan.slide).name) for plan in self.slides)))
         lines = [f"{'slide':{width}}  {'patches':>10}  {'MB':>8}  {'minutes':>8}"]
         lines += [
@@ -140,6 +146,10 @@ def plan_slides(
     options : EmbedOptions, optional
     limits : Limits, optional
         Look at each slide in a child process, as `embed_slides` does.
+
+    Returns
+    -------
+    Plan
 
     Raises
     ------

@@ -60,7 +60,16 @@ class SlideInput:
 
 
 def as_inputs(slides: Sequence[SlideInput | Path]) -> list[SlideInput]:
-    """Return slides, some of which may be given by their path alone."""
+    """Return slides, some of which may be given by their path alone.
+
+    Parameters
+    ----------
+    slides : sequence of SlideInput or Path
+
+    Returns
+    -------
+    list of SlideInput
+    """
     return [slide if isinstance(slide, SlideInput) else SlideInput(slide) for slide in slides]
 
 
@@ -128,6 +137,10 @@ def _describe(mpp: float | None) -> str:
 
 def find_clashes(items: Sequence[SlideInput]) -> dict[int, Path]:
     """Tell which slides have the name of one before them, and so would write the same files.
+
+    Parameters
+    ----------
+    items : sequence of SlideInput
 
     Returns
     -------

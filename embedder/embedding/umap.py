@@ -241,7 +241,16 @@ def _find_principal_axes(X: npt.NDArray[Any], chosen: npt.NDArray[np.intp]) -> t
 
 
 def unit_rows(X: npt.NDArray[Any]) -> Singles:
-    """Return rows of unit length, (n, n_features); a row of zeros stays one."""
+    """Return rows of unit length, (n, n_features); a row of zeros stays one.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+
+    Returns
+    -------
+    float32 array of shape (n, n_features)
+    """
     rows = np.asarray(X, dtype=np.float32)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     norms[norms == 0] = 1

@@ -109,6 +109,10 @@ def read_checkpoint(path: Path, *, remedy: str) -> Checkpoint:
     remedy : str
         What the error tells to do when the file holds more than weights.
 
+    Returns
+    -------
+    Checkpoint
+
     Raises
     ------
     EncoderError
@@ -136,6 +140,14 @@ def read_checkpoint(path: Path, *, remedy: str) -> Checkpoint:
 
 def read_pretrained(checkpoint: Checkpoint) -> Pretrained:
     """Return what `embedder pretrain` wrote into a file's metadata.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+
+    Returns
+    -------
+    Pretrained
 
     Raises
     ------
@@ -165,6 +177,15 @@ def read_pretrained(checkpoint: Checkpoint) -> Pretrained:
 def fit_grid(spec: EncoderSpec, checkpoint: Checkpoint) -> EncoderSpec:
     """Return the facts of an encoder, with the size that a file has places for where they leave it open.
 
+    Parameters
+    ----------
+    spec : EncoderSpec
+    checkpoint : Checkpoint
+
+    Returns
+    -------
+    EncoderSpec
+
     Raises
     ------
     EncoderError
@@ -189,6 +210,13 @@ def load_strictly(spec: EncoderSpec, network: torch.nn.Module, checkpoint: Check
 
     Only what no embedding needs may be lacking or over: the classifier and the like (`spec.heads`), and the
     counters of batches seen.
+
+    Parameters
+    ----------
+    spec : EncoderSpec
+    network : torch.nn.Module
+        Gets the weights.
+    checkpoint : Checkpoint
 
     Raises
     ------
@@ -231,7 +259,16 @@ def load_strictly(spec: EncoderSpec, network: torch.nn.Module, checkpoint: Check
 
 
 def sha256(path: Path) -> str:
-    """Return the sha256 of a file, in hexadecimal."""
+    """Return the sha256 of a file, in hexadecimal.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -31,6 +31,10 @@ def open_foreign(name: str, weights: Path | None, told: Told, device: str = "cpu
     device : str
         On which a compiled network is to run.
 
+    Returns
+    -------
+    Foreign or None
+
     Raises
     ------
     EncoderError

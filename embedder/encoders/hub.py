@@ -151,6 +151,16 @@ def _place_download(url: str) -> Path:
 def download(name: str, url: str) -> Path:
     """Return the file of an address, fetching it the first time.
 
+    Parameters
+    ----------
+    name : str
+        Of the encoder, for messages.
+    url : str
+
+    Returns
+    -------
+    Path
+
     Raises
     ------
     EncoderError
@@ -200,6 +210,10 @@ def fetch(
         A branch, a tag or a commit; by default the newest.
     gated : bool
         Whether the repository is known to open on request only.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
@@ -271,7 +285,17 @@ def _explain_no_access(name: str, repository: str) -> str:
 
 
 def page_of(repository: str) -> str:
-    """Return the address of a repository's page."""
+    """Return the address of a repository's page.
+
+    Parameters
+    ----------
+    repository : str
+        ``OWNER/NAME``.
+
+    Returns
+    -------
+    str
+    """
     return f"https://huggingface.co/{repository}"
 
 

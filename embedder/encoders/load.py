@@ -86,7 +86,13 @@ class EncoderStatus:
 
 
 def available_encoders() -> list[EncoderStatus]:
-    """Return every encoder with what it takes to use it here; nothing is fetched."""
+    """Return every encoder with what it takes to use it here; nothing is fetched.
+
+    Returns
+    -------
+    list of EncoderStatus
+        Those that everybody may fetch and use come first.
+    """
     statuses = []
     # What everybody may fetch and use comes first.
     for spec in sorted(ENCODERS.values(), key=lambda each: (each.gated, not each.is_free)):
@@ -106,6 +112,14 @@ def available_encoders() -> list[EncoderStatus]:
 
 def describe_encoder(name: str) -> list[tuple[str, str]]:
     """Return all that is known of an encoder by its name, as pairs of what and which.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    list of (str, str)
 
     Raises
     ------
@@ -237,6 +251,10 @@ def load_encoder(
     device : str
     precision : "auto", "float32" or "bfloat16"
         "auto" measures on the first patches which of the two is worth it.
+
+    Returns
+    -------
+    Encoder
 
     Raises
     ------

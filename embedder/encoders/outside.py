@@ -56,6 +56,15 @@ class Facts:
     def require(self, name: str) -> dict[str, Any]:
         """Return them as `EncoderSpec` has them.
 
+        Parameters
+        ----------
+        name : str
+            Of the encoder, for the message.
+
+        Returns
+        -------
+        dict
+
         Raises
         ------
         UnknownEncoderError
@@ -88,6 +97,16 @@ class Facts:
 def measure_dimension(spec: EncoderSpec, network: Any, device: str) -> int:
     """Return the length of an embedding, by a pass over two patches of nothing.
 
+    Parameters
+    ----------
+    spec : EncoderSpec
+    network : torch.nn.Module
+    device : str
+
+    Returns
+    -------
+    int
+
     Raises
     ------
     EncoderError
@@ -114,5 +133,15 @@ def measure_dimension(spec: EncoderSpec, network: Any, device: str) -> int:
 
 
 def tell(error: object) -> str:
-    """Return an error of others in one line."""
+    """Return an error of others in one line.
+
+    Parameters
+    ----------
+    error : object
+
+    Returns
+    -------
+    str
+        At most 200 letters.
+    """
     return " ".join(str(error).split())[:200]

@@ -106,6 +106,11 @@ class Child:
         progress : callable, optional
             Called with what the function gives to `tell_progress`.
 
+        Returns
+        -------
+        object
+            What the function returned.
+
         Raises
         ------
         LostError

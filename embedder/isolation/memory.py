@@ -23,6 +23,10 @@ def describe_excess(pid: int, limit: int | None = None) -> str | None:
     pid : int
     limit : int, optional
         Bytes; by default what the machine, or the container, can give.
+
+    Returns
+    -------
+    str or None
     """
     if limit is not None:
         taken = count_own_bytes(pid)

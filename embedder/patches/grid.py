@@ -293,7 +293,22 @@ class PatchGrid:
         return np.broadcast_to(x0, shape), np.broadcast_to(y0, shape), (float(step[0]), float(step[1]))
 
     def select(self, keep: Mask) -> Self:
-        """Give the grid with only the patches that are True in `keep`, of shape (n,)."""
+        """Give the grid with only the patches that are True in `keep`, of shape (n,).
+
+        Parameters
+        ----------
+        keep : bool array of shape (n,)
+            Which of its patches.
+
+        Returns
+        -------
+        PatchGrid
+
+        Raises
+        ------
+        ValueError
+            `keep` is of another type or shape.
+        """
         if keep.dtype != np.bool_ or keep.shape != self.cells.shape:
             raise ValueError(
                 f"keep must be bool of shape {self.cells.shape}, not {keep.dtype} of {keep.shape}"
@@ -314,7 +329,20 @@ class PatchGrid:
 
 
 def stride_of(patch_size: int, overlap: float) -> int:
-    """Return how many target pixels lie from a patch to the next."""
+    """Return how many target pixels lie from a patch to the next.
+
+    Parameters
+    ----------
+    patch_size : int
+        Edge of a patch in target pixels.
+    overlap : float
+        Share of a patch's edge that its neighbour covers too, 0 to below 1.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
     return max(1, round(patch_size * (1 - overlap)))
 
 

@@ -31,6 +31,14 @@ def tell_kind(path: Path) -> str | None:
     """Say what a file is that could not be read as HDF5, and what to do; None where that is not known.
 
     The answer continues "it is". What cannot be opened at all is not known.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str or None
     """
     try:
         if path.is_dir():

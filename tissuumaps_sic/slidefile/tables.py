@@ -90,11 +90,31 @@ class Table:
     decimal: str
 
     def error(self, row: Row, told: str) -> TableError:
-        """Return the error that refuses a row."""
+        """Return the error that refuses a row.
+
+        Parameters
+        ----------
+        row : Row
+        told : str
+            What is wrong and what to do.
+
+        Returns
+        -------
+        TableError
+        """
         return TableError(f"{self.path.name}, line {row.line}: {told}")
 
     def number(self, row: Row, column: str) -> float:
         """Return the finite number in a cell.
+
+        Parameters
+        ----------
+        row : Row
+        column : str
+
+        Returns
+        -------
+        float
 
         Raises
         ------
@@ -185,6 +205,14 @@ def as_text(text: str) -> str:
 
     What would be a formula begins with an apostrophe, which `read_table` takes away; so does what could be
     taken for such a text. Numbers are to be written as they are.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
 
     Examples
     --------

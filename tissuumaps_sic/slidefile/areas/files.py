@@ -22,7 +22,16 @@ _MOST_BYTES = 1 << 31
 
 
 def is_drawing(path: Path) -> bool:
-    """Tell whether a file holds drawings, by its name."""
+    """Tell whether a file holds drawings, by its name.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+    """
     return path.name.lower().endswith(DRAWINGS)
 
 

@@ -30,6 +30,11 @@ def areas_in(name: str, content: bytes) -> tuple[list[Area], LeftOut]:
     content : bytes
         The text, in any encoding that JSON may have.
 
+    Returns
+    -------
+    areas : list of Area
+    left_out : LeftOut
+
     Raises
     ------
     AreaError

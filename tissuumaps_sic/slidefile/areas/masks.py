@@ -75,6 +75,15 @@ class MaskImage:
     def read(self, left: int, top: int, width: int, height: int) -> Values:
         """Return the values in a rectangle inside the mask, shape (height, width).
 
+        Parameters
+        ----------
+        left, top, width, height : int
+            Pixels of the mask.
+
+        Returns
+        -------
+        uint16 array of shape (height, width)
+
         Raises
         ------
         AreaError
@@ -99,6 +108,14 @@ class MaskImage:
         """Yield the values from top to bottom, whole rows of them, at most some 16 Mpx at a time.
 
         All but the last have a number of rows that is a multiple of `multiple`.
+
+        Parameters
+        ----------
+        multiple : int, default=1
+
+        Yields
+        ------
+        uint16 array of shape (rows, width)
 
         Raises
         ------
@@ -162,6 +179,10 @@ def open_mask(
     most : int, optional
         One of more pixels is refused, whatever it is.
 
+    Returns
+    -------
+    MaskImage
+
     Raises
     ------
     AreaError
@@ -198,6 +219,11 @@ def place_mask(
     slide_size : (width, height)
     bounds : (x, y, width, height), optional
         What the scanner filled of the slide, where a mask of that alone may be given.
+
+    Returns
+    -------
+    corner, pixel : (x, y)
+        Level-0 pixels.
 
     Raises
     ------

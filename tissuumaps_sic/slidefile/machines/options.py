@@ -22,6 +22,10 @@ def add_machines(parser: argparse.ArgumentParser, title: str, description: str, 
         Of the options, in --help.
     workers : str
         What ``--workers`` says of itself.
+
+    Returns
+    -------
+    object
     """
     many = parser.add_argument_group(title, description)
     where = many.add_mutually_exclusive_group()
@@ -43,7 +47,12 @@ def add_machines(parser: argparse.ArgumentParser, title: str, description: str, 
 
 
 def add_processes(parser: argparse.ArgumentParser) -> None:
-    """Add who works on several files, for commands to which a processor is enough."""
+    """Add who works on several files, for commands to which a processor is enough.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+    """
     add_machines(
         parser,
         "several slides",
@@ -53,7 +62,12 @@ def add_processes(parser: argparse.ArgumentParser) -> None:
 
 
 def add_overwrite(parser: argparse.ArgumentParser) -> None:
-    """Add that what is up to date is made anew all the same."""
+    """Add that what is up to date is made anew all the same.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+    """
     parser.add_argument(
         "--overwrite",
         action="store_true",
@@ -63,6 +77,14 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
 
 def read_machines(options: argparse.Namespace) -> Machines:
     """Return what `add_machines` was given.
+
+    Parameters
+    ----------
+    options : Namespace
+
+    Returns
+    -------
+    Machines
 
     Raises
     ------

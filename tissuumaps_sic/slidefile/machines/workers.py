@@ -68,6 +68,10 @@ class Workers:
         ----------
         joined : collection
             Names of the workers that are here.
+
+        Returns
+        -------
+        int
         """
         known = list_jobs() if self._jobs else None
         if known is None:
@@ -85,7 +89,17 @@ class Workers:
         return len(ended)
 
     def release(self, name: Any) -> bool:
-        """Give a job back whose worker has nothing left to do; tell whether it was one."""
+        """Give a job back whose worker has nothing left to do; tell whether it was one.
+
+        Parameters
+        ----------
+        name : object
+            Of the worker.
+
+        Returns
+        -------
+        bool
+        """
         if self._jobs:
             self._cluster.sync(self._cluster.scale_down, [name])
         return self._jobs
@@ -116,6 +130,10 @@ def connect_workers(
         Of this machine, such as "cuda:0" and "cuda:1"; a worker each.
     name : str, default="embedder"
         Of the program, which the jobs in SLURM's queue bear.
+
+    Yields
+    ------
+    Workers
 
     Raises
     ------
