@@ -12,7 +12,24 @@ ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = [(package, name) for package in ("embedder",) for name in importlib.import_module(package).__all__]
 
 
-@pytest.mark.parametrize(("package", "name"), PUBLIC)
+# What those take and give.
+BESIDE = [
+    ("embedder.embedding.request", "SlideInput"),
+    ("embedder.embedding.results", "SlideResult"),
+    ("embedder.files.combine", "Added"),
+    ("embedder.files.convert", "Converted"),
+    ("embedder.files.redaction", "Change"),
+    ("embedder.files.share", "Shared"),
+    ("embedder.isolation.child", "Limits"),
+    ("embedder.patches.options", "PatchOptions"),
+    ("embedder.pretraining.augment", "AugmentOptions"),
+    ("embedder.pretraining.probes", "Probe"),
+    ("embedder.pretraining.report", "PretrainResult"),
+    ("tissuumaps_sic.slidefile.contract", "Problem"),
+]
+
+
+@pytest.mark.parametrize(("package", "name"), PUBLIC + BESIDE)
 def test_a_public_name_tells_what_it_takes_gives_and_raises(package, name):
     assert faults_of(getattr(importlib.import_module(package), name), name) == []
 

@@ -53,10 +53,3 @@ def link_image(placement: placing.Placement) -> None:
             target,
             source,
         )
-
-
-def place_image(slide: Path, folder: Path) -> str | None:
-    """Make the slide reachable from the served folder; return its name there, or None. See `plan_image`."""
-    placement = plan_image(slide, folder)
-    link_image(placement)
-    return placement.name

@@ -18,7 +18,15 @@ _FOLDS = 5
 
 @dataclass(frozen=True)
 class Probe:
-    """What one probe found, 0 to 1: of the start, of the trained encoder, and by chance."""
+    """What one probe found.
+
+    Attributes
+    ----------
+    start, trained : float
+        0 to 1: of the encoder that the training started from, and of the trained one.
+    chance : float
+        What an encoder that knows nothing would give.
+    """
 
     start: float
     trained: float
