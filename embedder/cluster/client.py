@@ -30,6 +30,7 @@ from tissuumaps_sic.slidefile.leases import LockedError, hold_lock
 from tissuumaps_sic.slidefile.machines.errors import ClusterError
 from tissuumaps_sic.slidefile.machines.slurm import SlurmOptions
 from tissuumaps_sic.slidefile.machines.workers import Workers, connect_workers
+from tissuumaps_sic.slidefile.spelling import say_count
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,10 @@ _LOOK_SECONDS = 1.0
 _RESTORE_SECONDS = 20.0
 _WAITING_SECONDS = (20.0, 600.0)
 _RESULT_SECONDS = 30.0
-_PAUSED = "Dask pauses the workers, since it finds their memory full; start them with --memory-limit 0"
+_PAUSED = (
+    "Dask pauses the workers, since it finds their memory full; start them with `dask worker "
+    "--memory-limit 0`"
+)
 _STOP_SECONDS = 15.0
 _MARKER = ".embedder-run-"
 
@@ -102,7 +106,7 @@ def embed_on_cluster(
     if devices:
         kinds = {device.partition(":")[0] for device in devices}
         if len(kinds) > 1:
-            raise ClusterError(f"devices are {', '.join(devices)}; give devices of one kind")
+            raise ClusterError(f"--devices are {', '.join(devices)}, of several kinds; give devices of one")
         options = replace(options, device=kinds.pop())
     with _mark_folder(folder) as (marker, began):
         setup = Setup(
@@ -191,6 +195,7 @@ class _Run:
         self._unfit: Exception | None = None
         self._lost_preparing = 0
         self._rounds_ended = 0
+        self._places: set[str] = set()
 
     def go(self) -> None:
         """Run until each slide has a result."""
@@ -210,7 +215,7 @@ class _Run:
                 raise (self._unfit if self._unfit is not None else ClusterError(str(error))) from error
             ledger.give_up(error)
         except KeyboardInterrupt:
-            log.warning("%d of %d slides are finished", ledger.n_finished, len(ledger))
+            log.warning("%d of %s finished", ledger.n_finished, say_count(len(ledger), "slide"))
             raise
         finally:
             self._stop_workers()
@@ -246,8 +251,8 @@ class _Run:
         self._rounds_ended = 0 if self._usable() else self._rounds_ended + (ended > 0)
         if self._rounds_ended == MOST_LOST:
             raise _EndError(
-                f"{ended} jobs ended before their workers were here, {MOST_LOST} times over; "
-                f"{self._source.logs} says why"
+                f"{say_count(ended, 'job')} ended before a worker was here, {MOST_LOST} times over; what "
+                f"they wrote into {self._source.logs} says why"
             )
         self._source.restore()
 
@@ -351,8 +356,10 @@ class _Run:
                 self._ledger.finish(job.place, SlideResult(str(path), "failed", message))
         else:
             if job is None:
-                worker.state, worker.machine = "fit", value
-                log.debug("%s is ready", worker)
+                worker.state, (worker.machine, place) = "fit", value
+                # Of a hundred that are alike the first is enough.
+                log.log(logging.DEBUG if place in self._places else logging.INFO, "%s [%s]", place, worker)
+                self._places.add(place)
             else:
                 self._ledger.conclude(job, value)
 
@@ -365,8 +372,9 @@ class _Run:
             self._lost_preparing += 1
             if self._lost_preparing >= MOST_LOST and not self._usable():
                 raise _EndError(
-                    f"{self._lost_preparing} workers died while they loaded the encoder; their logs say why "
-                    "(memory?)"
+                    f"{self._lost_preparing} workers died while they loaded the encoder, most likely for "
+                    "want of memory; their logs say more: give workers more memory, or choose a smaller "
+                    "encoder"
                 )
         else:
             self._ledger.lose(worker.job, worker=str(worker), host=worker.host)
@@ -385,7 +393,7 @@ class _Run:
         self._unfit = reason
         if not self._usable():
             raise _EndError(str(reason)) from reason
-        log.warning("%s; it is not used", reason)
+        log.warning("%s; this worker is not used", reason)
 
     def _usable(self) -> bool:
         return any(worker.state != "unfit" and self._wants(worker) for worker in self._workers.values())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from embedder.embedding.request import SlideInput
 from embedder.embedding.results import SlideResult, log_result, refuse_names
+from tissuumaps_sic.slidefile.spelling import say_count
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,17 @@ class Ledger:
         return [self._results[place] for place in range(len(self._items))]
 
     def take(self, host: str) -> Job | None:
-        """Return the largest slide that may be begun on a host; None where there is none now."""
+        """Return the largest slide that may be begun on a host; None where there is none now.
+
+        Parameters
+        ----------
+        host : str
+            Name of the machine that a free worker is on.
+
+        Returns
+        -------
+        Job or None
+        """
         now = time.monotonic()
         ready = [job for job in self.waiting if job.not_before <= now]
         # A dead process' lock is seen to be stale on its own machine at once, elsewhere in ten minutes.
@@ -89,11 +100,22 @@ class Ledger:
         return job
 
     def put_back(self, job: Job) -> None:
-        """Let a slide be the next that is begun."""
+        """Let a slide be the next that is begun.
+
+        Parameters
+        ----------
+        job : Job
+        """
         self.waiting.insert(0, job)
 
     def conclude(self, job: Job, result: SlideResult) -> None:
-        """Note what a worker made of a slide; one that another run is at is asked for again."""
+        """Note what a worker made of a slide; one that another run is at is asked for again.
+
+        Parameters
+        ----------
+        job : Job
+        result : SlideResult
+        """
         if result.status == "skipped" and result.h5ad is None:
             now = time.monotonic()
             job.locked_since = job.locked_since or now
@@ -107,17 +129,26 @@ class Ledger:
         self.finish(job.place, result)
 
     def lose(self, job: Job, *, worker: str, host: str) -> None:
-        """Put a slide back whose worker died, unless it is the slide that kills them."""
+        """Put a slide back whose worker died, unless it is the slide that kills them.
+
+        Parameters
+        ----------
+        job : Job
+        worker : str
+            What the message calls it.
+        host : str
+            The machine that it was on.
+        """
         job.lost = job.lost + 1 if job.done <= job.furthest else 1
         job.furthest = max(job.furthest, job.done)
         job.host = host
         path = job.item.path
         if job.lost < MOST_LOST:
-            log.warning("%s was lost; %s is given to another", worker, path)
+            log.warning("%s was lost; %s is given to another worker", worker, path)
             job.done = job.total = 0
             self.put_back(job)
             return
-        at = f"after {job.furthest} of {job.total} patches" if job.total else "at its begin"
+        at = f"after {job.furthest} of {job.total} patches" if job.total else "at its beginning"
         message = (
             f"{path}: {job.lost} workers in a row died of it, {at}, the last one {worker}; "
             "give workers more memory, or leave the slide out"
@@ -125,15 +156,28 @@ class Ledger:
         self.finish(job.place, SlideResult(str(path), "failed", message))
 
     def finish(self, place: int, result: SlideResult) -> None:
-        """Note a result, with the paths as they were given, and log it."""
+        """Note a result, with the paths as they were given, and log it.
+
+        Parameters
+        ----------
+        place : int
+            Of the slide among those that were given, from 0.
+        result : SlideResult
+        """
         h5ad = None if result.h5ad is None else str(self._folder / Path(result.h5ad).name)
         self._results[place] = replace(result, slide=str(self._items[place].path), h5ad=h5ad)
         log_result(result)
 
     def give_up(self, reason: object) -> None:
-        """Let the slides that have no result be failures."""
+        """Let the slides that have no result be failures.
+
+        Parameters
+        ----------
+        reason : object
+            Whose text is the reason.
+        """
         left = [place for place in range(len(self)) if place not in self._results]
-        log.error("%s; %d of %d slides are not embedded", reason, len(left), len(self))
+        log.error("%s; %d of %s not embedded", reason, len(left), say_count(len(self), "slide"))
         for place in left:
             path = str(self._items[place].path)
             self._results[place] = SlideResult(path, "failed", f"{path}: not embedded, since {reason}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from embedder import __version__
-from embedder.embedding.encoding import log_advice, make_encoder
+from embedder.embedding.encoding import describe_place, log_encoder, make_encoder
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.rehearsal import RehearsalError
 from embedder.embedding.request import SlideInput
@@ -24,6 +24,7 @@ from embedder.embedding.slide import embed_slide
 from embedder.encoders.network import Encoder
 from embedder.isolation.program import Progress
 from tissuumaps_sic.slidefile.errors import SicError
+from tissuumaps_sic.slidefile.extras import tell_install
 
 # Workers tell what happens under this topic of Dask's events.
 TOPIC = "tissuumaps-sic"
@@ -75,12 +76,27 @@ _stopped: set[str] = set()
 
 
 def stop(run: str) -> None:
-    """End this worker's slide of a run after the batch that it is at, so that it is checkpointed."""
+    """End this worker's slide of a run after the batch that it is at, so that it is checkpointed.
+
+    Parameters
+    ----------
+    run : str
+        As `Setup` names it.
+    """
     _stopped.add(run)
 
 
-def prepare(setup: Setup) -> str:
-    """Make sure that this worker can embed, with its encoder loaded; return its machine's name.
+def prepare(setup: Setup) -> tuple[str, str]:
+    """Make sure that this worker can embed, with its encoder loaded.
+
+    Parameters
+    ----------
+    setup : Setup
+
+    Returns
+    -------
+    machine, place : str
+        The machine's name; which encoder runs where on it, for the log.
 
     Raises
     ------
@@ -91,11 +107,12 @@ def prepare(setup: Setup) -> str:
     """
     if setup.version != __version__:
         raise UnfitError(
-            f"has tissuumaps-sic {__version__}, and this is {setup.version}; install the same version"
+            f"has tissuumaps-sic {__version__}, and the run is of {setup.version}; install the same "
+            "version there"
         )
     _require_folder(setup.folder, setup.run)
-    _get_encoder(setup)
-    return socket.gethostname()
+    encoder = _get_encoder(setup)
+    return socket.gethostname(), f"encoder {encoder.name} on {describe_place(encoder)}"
 
 
 def _require_folder(folder: Path, name: str) -> None:
@@ -129,16 +146,16 @@ def _get_encoder(setup: Setup) -> Encoder:
 @functools.lru_cache(maxsize=1)
 def _load(run: str, options: EmbedOptions, threads: int) -> Encoder:  # noqa: ARG001
     encoder = make_encoder(options)
-    log_advice(encoder, options)
     import torch
 
     # Dask tells its workers to compute in one thread, since it means to run many tasks in each.
     torch.set_num_threads(threads)
+    log_encoder(encoder, options)
     return encoder
 
 
 def _say_lacking(error: ModuleNotFoundError) -> UnfitError:
-    return UnfitError(f'lacks {error.name}; there too, run pip install "tissuumaps-sic[embed,cluster]"')
+    return UnfitError(f"lacks {error.name}; there too, run {tell_install('embed', 'cluster')}")
 
 
 def work_on_slide(setup: Setup, place: int, item: SlideInput, *, seen: bool) -> SlideResult:
@@ -153,6 +170,10 @@ def work_on_slide(setup: Setup, place: int, item: SlideInput, *, seen: bool) -> 
         With an absolute path.
     seen : bool
         Whether the client sees the slide; if not, its absence is no fault of the worker.
+
+    Returns
+    -------
+    SlideResult
 
     Raises
     ------

@@ -10,10 +10,15 @@ HELP = "put another embedding of the same slide into a file"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
-    parser.add_argument("base", type=Path, metavar="BASE", help="the h5ad that gets it")
-    parser.add_argument("other", type=Path, metavar="OTHER", help="the h5ad of another encoder or scale")
-    parser.add_argument("--name", help="of the embedding; the encoder's, if not given")
-    parser.add_argument("--replace", action="store_true", help="replace an embedding of that name")
+    parser.add_argument("base", type=Path, metavar="BASE", help="the h5ad that the embedding is put into")
+    parser.add_argument(
+        "other",
+        type=Path,
+        metavar="OTHER",
+        help="the h5ad of the same slide by another encoder or scale",
+    )
+    parser.add_argument("--name", metavar="NAME", help="name of the embedding (default: its encoder's)")
+    parser.add_argument("--replace", action="store_true", help="replace the embedding that has this name")
 
 
 def run(options: argparse.Namespace) -> int:

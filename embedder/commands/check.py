@@ -10,7 +10,7 @@ HELP = "name every rule of the file contract that a file breaks"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="h5ads, or folders of some")
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="an h5ad, or a folder of them")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -17,16 +17,29 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "source", type=Path, metavar="SOURCE", help="TRIDENT's or CLAM's .h5, LazySlide's .zarr, or any .h5ad"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the h5ad to write")
-    parser.add_argument("--mpp", type=read_positive, help="µm per level-0 pixel")
-    parser.add_argument("--patch-size0", type=read_positive, help="edge of a patch in level-0 pixels")
     parser.add_argument(
-        "--unit", type=read_positive, default=1.0, help="level-0 pixels in a unit of the coordinates"
+        "--mpp", type=read_positive, metavar="UM", help="µm per level-0 pixel, in place of what SOURCE says"
+    )
+    parser.add_argument(
+        "--patch-size0",
+        type=read_positive,
+        metavar="PX",
+        help="edge of a patch in level-0 pixels, in place of what SOURCE says",
+    )
+    parser.add_argument(
+        "--unit",
+        type=read_positive,
+        default=1.0,
+        metavar="PX",
+        help="level-0 pixels in one unit of the coordinates: the downsample of the level that they are of",
     )
     parser.add_argument(
         "--corners", action="store_true", help="places in an h5ad are top-left corners, not centres"
     )
-    parser.add_argument("--name", help="of the slide")
-    parser.add_argument("--table", help="which table of a LazySlide store")
+    parser.add_argument("--name", metavar="NAME", help="name of the slide (default: that of SOURCE)")
+    parser.add_argument(
+        "--table", metavar="NAME", help="table of features, where a LazySlide store has several"
+    )
     add_umap(parser)
     parser.add_argument(
         "--drop-nan",
@@ -51,5 +64,6 @@ def run(options: argparse.Namespace) -> int:
         umap=options.umap,
         drop_nan=options.drop_nan,
     )
-    print(f"{options.source} ({made.kind}): {made.n_patches:,} x {made.n_features} -> {made.path}")
+    held = f"{made.n_features} features of {made.n_patches:,} patches"
+    print(f"{options.source} ({made.kind}): {held} -> {made.path}")
     return 0

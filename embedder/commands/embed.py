@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HELP = "embed slides"
+HELP = "embed slides: patches of tissue to one AnnData file a slide"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -52,14 +52,14 @@ def _add_machines(parser: argparse.ArgumentParser) -> None:
         parser,
         "many machines, or several GPUs",
         "A worker embeds one slide at a time.",
-        "how many to start, here or by SLURM",
+        "how many workers to start, here or by SLURM",
     )
     where.add_argument(
         "--devices",
         type=lambda text: tuple(text.split(",")),
         default=(),
         metavar="cuda:0,cuda:1",
-        help="start a worker on this machine for each",
+        help="devices of this machine, a worker for each",
     )
 
 
@@ -69,7 +69,9 @@ def run(options: argparse.Namespace) -> int:
     from embedder.embedding.request import gather
 
     if options.workers and options.devices:
-        raise WrongUseError("--workers says how many to start; each of --devices gets one")
+        raise WrongUseError(
+            "--workers says how many workers to start, and each of --devices gets one; give one of the two"
+        )
     machines = read_machines(options)
     items, asked = gather(options.slides), read_options(EmbedOptions, options)
     if machines != Machines() or options.devices:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from textwrap import fill
+from typing import Any
 
 from embedder.commands.options import add_json, print_report
 
 HELP = "list the encoders and what each needs here"
 
+# An address stays in one piece.
+_WRAPPED: dict[str, Any] = {"width": 100, "break_long_words": False, "break_on_hyphens": False}
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     parser.add_argument(
-        "--details", metavar="NAME", help="all that is known of one, and what could not be read"
+        "--details", metavar="NAME", help="tell all that is known of one, and what could not be read"
     )
-    add_json(parser, "print them for machines")
+    add_json(parser, "print the list as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -28,7 +33,8 @@ def run(options: argparse.Namespace) -> int:
         if options.json:
             print_report(dict(facts))
         else:
-            print("\n".join(f"{what.ljust(width)}  {which}" for what, which in facts))
+            for what, which in facts:
+                print(fill(f"{what.ljust(width)}  {which}", subsequent_indent=" " * (width + 2), **_WRAPPED))
         return 0
     statuses = available_encoders()
     if options.json:

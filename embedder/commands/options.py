@@ -36,22 +36,30 @@ def add_slides(parser: argparse.ArgumentParser) -> None:
         metavar="SLIDE",
         help="a slide, a folder of slides, a pattern, or a CSV with the columns slide and (if wanted) mpp",
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the files go")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the files")
 
 
 def add_patches(parser: argparse.ArgumentParser) -> None:
     """Add what says by what, and which patches of slides are embedded."""
     parser.add_argument(
         "--encoder",
+        metavar="NAME",
         help="a name (`embedder encoders`), timm:NAME, hf:OWNER/NAME, or the path of a checkpoint or network",
     )
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights for a named encoder")
-    parser.add_argument("--mpp", type=read_positive, help="µm per pixel of a patch")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="file of weights for a named encoder")
+    parser.add_argument("--mpp", type=read_positive, metavar="UM", help="µm per pixel of a patch")
     parser.add_argument(
-        "--slide-mpp", type=read_positive, help="µm per pixel of the slides, in place of their own"
+        "--slide-mpp",
+        type=read_positive,
+        metavar="UM",
+        help="µm per level-0 pixel, in place of what the slides say",
     )
-    parser.add_argument("--patch-size", type=read_count, help="edge of a patch in its own pixels")
-    parser.add_argument("--overlap", type=_OVERLAP, help="share of a patch that its neighbour covers too")
+    parser.add_argument(
+        "--patch-size", type=read_count, metavar="PX", help="edge of a patch in its own pixels"
+    )
+    parser.add_argument(
+        "--overlap", type=_OVERLAP, metavar="SHARE", help="share of a patch that its neighbour covers too"
+    )
     parser.add_argument(
         "--tissue",
         type=Path,
@@ -63,14 +71,20 @@ def add_patches(parser: argparse.ArgumentParser) -> None:
         dest="tissue_classes",
         action="append",
         metavar="NAME",
-        help="class of the polygons, or value of the mask, to take; may be given several times",
+        help="class of polygons, or value of the mask, that is tissue; may be given several times (default: "
+        "all, of a mask all but 0)",
     )
     parser.add_argument(
         "--tissue-from-bounds",
         action="store_true",
-        help="the polygons count from the corner of the scanned part, as QuPath's do on slides with bounds",
+        help="polygons count from the corner of the scanned part, as QuPath's do on slides with bounds",
     )
-    parser.add_argument("--min-tissue", type=read_share, help="least share of tissue in a patch; 0 takes all")
+    parser.add_argument(
+        "--min-tissue",
+        type=read_share,
+        metavar="SHARE",
+        help="least share of a patch that is tissue; 0 takes all",
+    )
     parser.add_argument(
         "--icc",
         action="store_true",
@@ -80,26 +94,31 @@ def add_patches(parser: argparse.ArgumentParser) -> None:
         "--damage-limit",
         type=read_share,
         metavar="SHARE",
-        help="largest share of patches where a slide is damaged, which are read from another level; above "
-        "it the slide is refused",
+        help="largest share of patches that may lie where the slide is damaged, and are read from another "
+        "level; with more the slide is refused",
     )
 
 
-def add_device(parser: argparse.ArgumentParser, *, precision: str | None = None) -> None:
-    """Add where the encoder runs, and how precisely; `precision` is what is said of that."""
-    parser.add_argument("--device", help="auto, cpu, cuda, cuda:1 or mps")
+def add_device(parser: argparse.ArgumentParser, *, precision: str) -> None:
+    """Add where the encoder runs, and how precisely; `precision` is what the help says of that."""
+    parser.add_argument(
+        "--device", metavar="DEVICE", help="where the encoder runs: auto, cpu, cuda, cuda:1 or mps"
+    )
     parser.add_argument("--precision", choices=PRECISIONS, help=precision)
 
 
 def add_embedding(parser: argparse.ArgumentParser) -> None:
     """Add what says how slides are embedded: the fields of `EmbedOptions`, by their names."""
     add_patches(parser)
-    add_device(parser, precision="of the encoder; auto measures whether bfloat16 is worth it")
+    add_device(parser, precision="what the encoder computes in; auto measures whether bfloat16 is worth it")
     add_told(parser)
     parser.add_argument(
-        "--batch-size", type=read_count, help="patches in one pass of the encoder; 32, and up to 128 by CUDA"
+        "--batch-size",
+        type=read_count,
+        metavar="N",
+        help="patches in one pass of the encoder (default: 32; with CUDA up to 128)",
     )
-    parser.add_argument("--storage", choices=("float32", "float16"), help="of the embeddings in the file")
+    parser.add_argument("--storage", choices=("float32", "float16"), help="type of the embeddings on disk")
     add_umap(parser)
     parser.add_argument(
         "--fine",
@@ -113,24 +132,27 @@ def add_told(parser: argparse.ArgumentParser) -> None:
     """Add what a person may tell of an encoder from outside: the fields of `Told`, by their names."""
     outside = parser.add_argument_group(
         "encoders from outside",
-        "What timm:NAME, hf:OWNER/NAME or a network's own file does not tell, or what is to hold instead.",
+        "What timm:NAME, hf:OWNER/NAME or a network's own file does not say, or what to use in its place.",
     )
-    outside.add_argument("--input-size", type=read_count, metavar="PX", help="edge of what the network takes")
-    for name, words in (("--mean", "what is taken from a pixel"), ("--std", "what it is divided by")):
+    outside.add_argument("--input-size", type=read_count, metavar="PX", help="edge of the network's input")
+    for name, words in (
+        ("--mean", "mean that is subtracted from pixels"),
+        ("--std", "standard deviation that they are divided by"),
+    ):
         outside.add_argument(
-            name, type=_read_triple, metavar="R,G,B", help=f"{words}, for red, green, blue of 0 to 1"
+            name, type=_read_triple, metavar="R,G,B", help=f"{words}: red, green, blue, each 0 to 1"
         )
-    outside.add_argument("--interpolation", choices=INTERPOLATIONS, help="how patches are resized to it")
-    outside.add_argument("--pool", choices=POOLS, help="how places of a patch become one embedding")
+    outside.add_argument("--interpolation", choices=INTERPOLATIONS, help="how patches are resized to that")
+    outside.add_argument("--pool", choices=POOLS, help="how the network's tokens become one embedding")
 
 
 def _read_triple(text: str) -> tuple[float, float, float]:
     try:
         red, green, blue = (float(each) for each in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no R,G,B, such as 0.485,0.456,0.406") from None
+        raise argparse.ArgumentTypeError(f"give R,G,B such as 0.485,0.456,0.406, not {text!r}") from None
     if not all(0 <= each <= 1 for each in (red, green, blue)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of 0 to 1; divide by 255")
+        raise argparse.ArgumentTypeError(f"give numbers from 0 to 1, not {text!r}: divide by 255")
     return red, green, blue
 
 
@@ -144,7 +166,7 @@ def add_umap(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_json(parser: argparse.ArgumentParser, what: str = "print a report for machines") -> None:
+def add_json(parser: argparse.ArgumentParser, what: str = "print a report as JSON") -> None:
     """Add the report for machines."""
     parser.add_argument("--json", action="store_true", help=what)
 
@@ -169,13 +191,13 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
         type=read_not_negative,
         default=_minutes(Limits().silent_seconds),
         metavar="MINUTES",
-        help="give a slide up when nothing comes of it for so long; 0 waits for ever",
+        help="give a slide up that makes no progress for so long; 0 waits for ever",
     )
     parser.add_argument(
         "--memory",
         type=read_not_negative,
         metavar="GB",
-        help="give a slide up that takes more than this (default: when the machine's is nearly full)",
+        help="give a slide up that takes more memory (default: when the machine's is nearly full)",
     )
 
 

@@ -28,17 +28,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     add_slides(parser)
     add_patches(parser)
-    parser.add_argument("--start", choices=STARTS, help="begin with the encoder's weights, or none")
-    parser.add_argument("--patches", type=int, help="to draw from all slides together")
-    parser.add_argument("--epochs", type=int, help="how often each patch is seen")
-    parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--learning-rate", type=float, help="at its height")
-    parser.add_argument("--temperature", type=float, help="of the NT-Xent loss")
-    add_device(parser)
+    parser.add_argument("--start", choices=STARTS, help="begin with the encoder's weights, or random ones")
     parser.add_argument(
-        "--truth", type=Path, metavar="DIR", help="<slide>_mask.png, whose values the probes tell apart"
+        "--patches", type=int, metavar="N", help="how many patches to draw, from all slides together"
     )
-    parser.add_argument("--seed", type=int)
+    parser.add_argument("--epochs", type=int, metavar="N", help="how often each patch is seen")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="patches in one step")
+    parser.add_argument(
+        "--learning-rate", type=float, metavar="RATE", help="learning rate at its height, after the warm-up"
+    )
+    parser.add_argument("--temperature", type=float, metavar="T", help="temperature of the loss (NT-Xent)")
+    add_device(parser, precision="what a step computes in; auto is bfloat16 on CUDA, else float32")
+    parser.add_argument(
+        "--truth",
+        type=Path,
+        metavar="DIR",
+        help="folder of <slide>_mask.png, by whose values the encoder is compared with its start",
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="the same seed draws the same patches and views"
+    )
     parser.add_argument("--overwrite", action="store_true", help="throw away another training in the folder")
     add_json(parser)
     set_defaults(parser, PretrainOptions())
@@ -55,7 +64,6 @@ def run(options: argparse.Namespace) -> int:
     result = pretrain(gather(options.slides), options.output, asked)
     for _, message in result.failures:
         log.error("%s", message)
-    log.info("%d steps on %d patches of %d slides", result.steps, result.n_patches, result.n_slides)
     for name, probe in result.probes.items():
         log.info(
             "%s: %.3f at the start, %.3f now (%.3f by chance)", name, probe.start, probe.trained, probe.chance

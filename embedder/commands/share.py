@@ -22,35 +22,42 @@ HELP = "copy files without anything that tells whose slide it is"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="an h5ad, or a folder of them")
     parser.add_argument(
-        "files", type=Path, nargs="+", metavar="FILE", help="h5ad of a slide, or a folder of them"
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the copies"
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the copies go")
     parser.add_argument("--rename", action="store_true", help="name each slide by a keyed hash of its name")
     parser.add_argument("--shift", action="store_true", help="move coordinates by a keyed number of pixels")
     parser.add_argument(
-        "--key", type=Path, metavar="FILE", help="the secret of --rename and --shift; made if it is not there"
+        "--key",
+        type=Path,
+        metavar="FILE",
+        help="file of the secret for --rename and --shift; made if it is not there",
     )
     parser.add_argument("--compress", action="store_true", help="gzip the embeddings")
     parser.add_argument(
         "--fine",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="keep what tells cells smaller than a patch apart; it tells more of the picture than the rest",
+        help="keep the cells smaller than a patch, which tell more of the picture than the rest",
     )
     parser.add_argument(
-        "--keep", action="append", default=[], metavar="PLACE", help="keep this too, such as obs/stage"
+        "--keep",
+        action="append",
+        default=[],
+        metavar="PLACE",
+        help="keep this of the file too, such as obs/stage",
     )
     parser.add_argument(
         "--allow",
         action="append",
         default=[],
         metavar="WORD",
-        help="a word of the slide's name, or a person's, that may be in what stays, such as in a class",
+        help="word of the slide's name, or of a person's, that may stay, such as in the name of a class",
     )
     add_processes(parser)
     add_overwrite(parser)
-    add_json(parser, "print what was removed for machines")
+    add_json(parser, "print what was removed as JSON")
 
 
 def run(options: argparse.Namespace) -> int:

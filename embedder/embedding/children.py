@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from embedder.embedding.bar import Bar
-from embedder.embedding.encoding import log_advice, make_encoder
+from embedder.embedding.encoding import log_encoder, make_encoder
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.partial import holds_nothing, remove_partial
 from embedder.embedding.request import SlideInput
@@ -46,7 +46,25 @@ def prepare(child: Child, options: EmbedOptions, *, advised: bool = False) -> No
 
 
 def embed_in(child: Child, item: SlideInput, folder: Path, options: EmbedOptions) -> SlideResult:
-    """Embed a slide in a child process; whatever becomes of that is a result."""
+    """Embed a slide in a child process; whatever becomes of that is a result.
+
+    Parameters
+    ----------
+    child : Child
+    item : SlideInput
+    folder : Path
+        Where the slide's files go.
+    options : EmbedOptions
+
+    Returns
+    -------
+    SlideResult
+
+    Raises
+    ------
+    ChildError
+        No process can be started.
+    """
     again = False
     while True:
         try:
@@ -61,7 +79,7 @@ def embed_in(child: Child, item: SlideInput, folder: Path, options: EmbedOptions
             _clear_up(item, folder)
             # An earlier slide may have damaged the memory of the process, or left it too little.
             if others and not again and not isinstance(error, StalledError):
-                log.info("%s: its process is gone; it is tried once more, in a new one", item.path)
+                log.info("%s: its process died; the slide is tried once more, in a new one", item.path)
                 again = True
                 continue
             return SlideResult(str(item.path), "failed", f"{item.path}: {error}")
@@ -74,7 +92,7 @@ def embed_in(child: Child, item: SlideInput, folder: Path, options: EmbedOptions
 def _load_kept(options: EmbedOptions, advised: bool) -> None:
     encoder = get_encoder(options)
     if not advised:
-        log_advice(encoder, options)
+        log_encoder(encoder, options)
 
 
 # Loaded once in a process.
@@ -87,7 +105,21 @@ def _embed_here(item: SlideInput, folder: Path, options: EmbedOptions) -> SlideR
 
 
 def get_encoder(options: EmbedOptions) -> Encoder:
-    """Return the encoder that the options name; it is loaded once in a process."""
+    """Return the encoder that the options name; it is loaded once in a process.
+
+    Parameters
+    ----------
+    options : EmbedOptions
+
+    Returns
+    -------
+    Encoder
+
+    Raises
+    ------
+    EncoderError
+        It cannot be loaded.
+    """
     tell_stage("the encoder was loaded", limited=False)
     encoder = _keep_encoder(options)
     tell_stage("the slide was opened")

@@ -23,6 +23,7 @@ from embedder.patches.reading import iter_patches
 from tissuumaps_sic.slidefile import leases
 from tissuumaps_sic.slidefile.arrays import Integers
 from tissuumaps_sic.slidefile.pixels.slide import Slide
+from tissuumaps_sic.slidefile.spelling import say_count
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,14 @@ _PIXELS_OF_GPU = 128 * 256**2
 
 def make_encoder(options: EmbedOptions) -> Encoder:
     """Load the encoder that the options name, on their device.
+
+    Parameters
+    ----------
+    options : EmbedOptions
+
+    Returns
+    -------
+    Encoder
 
     Raises
     ------
@@ -51,7 +60,17 @@ def make_encoder(options: EmbedOptions) -> Encoder:
 
 
 def choose_batch_size(encoder: Encoder, options: EmbedOptions) -> int:
-    """Return how many patches go through the encoder in one pass."""
+    """Return how many patches go through the encoder in one pass.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    options : EmbedOptions
+
+    Returns
+    -------
+    int
+    """
     if options.batch_size is not None:
         return options.batch_size
     # Measured on CUDA alone, and only there is a batch that memory does not hold run in parts.
@@ -61,17 +80,61 @@ def choose_batch_size(encoder: Encoder, options: EmbedOptions) -> int:
     return int(np.clip(_PIXELS_OF_GPU // options.patch_size**2, _BATCH_SIZE, _BATCH_SIZE_OF_GPU))
 
 
-def log_advice(encoder: Encoder, options: EmbedOptions) -> None:
-    """Say what patches the encoder is meant for, where the options ask for others, and what it cannot do."""
+def log_encoder(encoder: Encoder, options: EmbedOptions) -> None:
+    """Log where the encoder runs and how precisely, and whether it suits what the options ask for.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    options : EmbedOptions
+    """
+    log.info("encoder %s on %s", encoder.name, describe_place(encoder))
     advice = encoder.spec.advice(options.patch_size, options.mpp)
     if advice:
         log.info("%s", advice)
     if options.fine and plan_cells(encoder, options) is None:
-        log.info("%s tells nothing smaller than a patch apart: its files have no fine cells", encoder.name)
+        log.info("%s cannot tell cells smaller than a patch apart, so the files have none", encoder.name)
+
+
+def describe_place(encoder: Encoder) -> str:
+    """Return where an encoder runs, and how precisely, as a person looks for it in a log.
+
+    Parameters
+    ----------
+    encoder : Encoder
+
+    Returns
+    -------
+    str
+        Such as "cuda:0 (NVIDIA H100 80GB HBM3), bfloat16" or "the processor (2 threads), float32".
+    """
+    import torch
+
+    device = torch.device(encoder.device)
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        place = f"cuda:{index} ({torch.cuda.get_device_name(index)})"
+    elif device.type == "cpu":
+        place = f"the processor ({say_count(torch.get_num_threads(), 'thread')})"
+    else:
+        place = encoder.device
+    measured = "float32 or bfloat16, as a short measurement finds"
+    return f"{place}, {measured if encoder.precision == 'auto' else encoder.precision}"
 
 
 def plan_cells(encoder: Encoder, options: EmbedOptions) -> CellPlan | None:
-    """Return the cells smaller than a patch that files get; None where they are not wanted, or cannot be."""
+    """Return the cells smaller than a patch that files get.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    options : EmbedOptions
+
+    Returns
+    -------
+    CellPlan or None
+        None where they are not wanted, or the encoder cannot tell them apart.
+    """
     if not options.fine:
         return None
     return encoder.plan_cells(options.patch_size, stride_of(options.patch_size, options.overlap))
@@ -104,6 +167,26 @@ def embed_patches(
     """Embed the patches that are not done; return the precision that all of them have.
 
     Those where the slide is damaged are added to the tally, which `partial` keeps for a run that goes on.
+
+    Parameters
+    ----------
+    slide : Slide
+    grid : PatchGrid
+        Of the patches to embed.
+    encoder : Encoder
+    partial : Partial
+        Where the embeddings go; what is done in it is not done again.
+    tally : Tally
+    cells : CellPlan or None
+        Cells to be embedded as well.
+    batch_size : int
+        Patches in one pass.
+    progress : callable
+        Given (patches done, patches in all) after each batch.
+
+    Returns
+    -------
+    Choice
 
     Raises
     ------

@@ -11,11 +11,22 @@ log = logging.getLogger(__name__)
 
 
 def plan_image(slide: Path, folder: Path) -> placing.Placement:
-    """Find how a slide is reached from the served folder (`placing.plan_image`), and tell where it is not."""
+    """Find how a slide is reached from the served folder (`placing.plan_image`), and tell where it is not.
+
+    Parameters
+    ----------
+    slide : Path
+    folder : Path
+        The one that will be served.
+
+    Returns
+    -------
+    Placement
+    """
     inside = slide.resolve().is_relative_to(folder.resolve())
     if slide.is_dir() and not inside:
         log.info(
-            "%s: TissUUmaps shows no OME-Zarr, so the viewer has its patches without the image", slide.name
+            "%s: TissUUmaps shows no OME-Zarr, so the viewer shows its patches without the image", slide.name
         )
         return placing.Placement(None)
     placement = placing.plan_image(slide, folder)
@@ -30,13 +41,15 @@ def plan_image(slide: Path, folder: Path) -> placing.Placement:
 
 
 def link_image(placement: placing.Placement) -> None:
-    """Make the links, and tell those that could not be made."""
+    """Make the links, and tell those that could not be made.
+
+    Parameters
+    ----------
+    placement : Placement
+    """
     for source, target in placement.link():
-        log.warning("%s: could not be linked to %s", target.name, source)
-
-
-def place_image(slide: Path, folder: Path) -> str | None:
-    """Make the slide reachable from the served folder; return its name there, or None. See `plan_image`."""
-    placement = plan_image(slide, folder)
-    link_image(placement)
-    return placement.name
+        log.warning(
+            "%s: could not be linked to %s, so the viewer may show patches without the image; copy it there",
+            target,
+            source,
+        )

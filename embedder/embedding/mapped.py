@@ -20,6 +20,10 @@ def forget_pages(array: npt.NDArray[Any]) -> None:
     """Let the system drop the pages of a memory map that were read; does nothing to any other array.
 
     It would drop them when it needs room, but a cluster's scheduler counts them against the job until then.
+
+    Parameters
+    ----------
+    array : ndarray of any shape
     """
     if isinstance(array, np.memmap) and array.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
         vars(array)["_mmap"].madvise(mmap.MADV_DONTNEED)
@@ -27,6 +31,18 @@ def forget_pages(array: npt.NDArray[Any]) -> None:
 
 def select_rows(matrix: npt.NDArray[Any], keep: Mask, folder: Path) -> npt.NDArray[Any]:
     """Return some rows of a mapped matrix, mapped read-only from a file that is gone with the array.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n, n_features)
+    keep : bool array of shape (n,)
+    folder : Path
+        Where the temporary file lies.
+
+    Returns
+    -------
+    ndarray of shape (n_kept, n_features)
+        Of the same dtype.
 
     Raises
     ------

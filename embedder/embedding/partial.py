@@ -96,6 +96,10 @@ class Partial:
         lock : Lock, optional
             The slide's, which is looked at before anything is saved.
 
+        Returns
+        -------
+        Partial
+
         Raises
         ------
         LostError
@@ -169,7 +173,18 @@ class Partial:
             raise OSError(errno.ESTALE, "another program put another file there", str(self._data))
 
     def note(self, **facts: Any) -> None:
-        """Leave JSON-able facts for a run that goes on, and save them at once."""
+        """Leave JSON-able facts for a run that goes on, and save them at once.
+
+        Parameters
+        ----------
+        **facts : object
+            By name, as `notes` will have them.
+
+        Raises
+        ------
+        LostError
+            The slide's lock is another run's.
+        """
         self.notes |= facts
         self.save()
 
@@ -245,12 +260,23 @@ class Partial:
         self.save()
 
     def array(self) -> npt.NDArray[Any]:
-        """Map the embeddings, (n_patches, n_features), read-only."""
+        """Map the embeddings, (n_patches, n_features), read-only.
+
+        Returns
+        -------
+        ndarray of shape (n_patches, n_features)
+            Of the dtype that was asked for.
+        """
         # Of the file that this run wrote, not of the one that lies in its place now.
         return np.memmap(self._file, dtype=self._dtype, mode="r", shape=self._shape)
 
     def fine(self) -> npt.NDArray[Any] | None:
-        """Map the embeddings of the cells, (n_patches, numbers), read-only; None where there are none."""
+        """Map the embeddings of the cells, (n_patches, numbers), read-only; None where there are none.
+
+        Returns
+        -------
+        float16 array of shape (n_patches, numbers), or None
+        """
         if not self._fine_shape[1]:
             return None
         return np.memmap(self._file, dtype=_FINE, mode="r", offset=self._fine_offset, shape=self._fine_shape)
@@ -291,7 +317,12 @@ class Partial:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove the folder of a run that ended before it could; whoever calls this holds the slide's lock."""
+    """Remove the folder of a run that ended before it could; whoever calls this holds the slide's lock.
+
+    Parameters
+    ----------
+    folder : Path
+    """
     if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder, ignore_errors=True)
     else:
@@ -299,7 +330,16 @@ def remove_partial(folder: Path) -> None:
 
 
 def holds_nothing(folder: Path) -> bool:
-    """Tell whether a run that ended left nothing in its folder that another one could go on with."""
+    """Tell whether a run that ended left nothing in its folder that another one could go on with.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    bool
+    """
     try:
         return not json.loads((folder / "state.json").read_text(encoding="utf-8"))["done"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from embedder.embedding.children import embed_in, prepare
-from embedder.embedding.encoding import log_advice, make_encoder
+from embedder.embedding.encoding import log_encoder, make_encoder
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.request import SlideInput, as_inputs
 from embedder.embedding.results import SlideResult, log_result, refuse_names
@@ -75,7 +75,7 @@ def _open_embedding(
     """Yield what embeds a slide, with its encoder loaded: here, or in a child process."""
     if limits is None:
         encoder = make_encoder(options)
-        log_advice(encoder, options)
+        log_encoder(encoder, options)
         yield lambda item: embed_slide(item, folder, encoder, options)
         return
     with Child(limits) as child:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.embedding.children import get_encoder, prepare
-from embedder.embedding.encoding import choose_batch_size, log_advice, make_encoder, plan_cells
+from embedder.embedding.encoding import choose_batch_size, log_encoder, make_encoder, plan_cells
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.request import SlideInput
 from embedder.embedding.results import refuse_names
@@ -85,7 +85,13 @@ class Plan:
     free_bytes: int
 
     def lines(self) -> list[str]:
-        """Return the plan as a table for people."""
+        """Return the plan as a table for people.
+
+        Returns
+        -------
+        list of str
+            A heading, a line a slide, the problems, and a sum.
+        """
         width = min(60, max(5, *(len(Path(plan.slide).name) for plan in self.slides)))
         lines = [f"{'slide':{width}}  {'patches':>10}  {'MB':>8}  {'minutes':>8}"]
         lines += [
@@ -95,6 +101,8 @@ class Plan:
             if plan.problem is None
         ]
         lines += [plan.problem for plan in self.slides if plan.problem is not None]
+        if self.slides and all(plan.problem is not None for plan in self.slides):
+            return [*lines, "none of these slides can be embedded as asked"]
         n_bytes = sum(plan.n_bytes for plan in self.slides)
         minutes = sum(plan.minutes for plan in self.slides)
         lines.append(
@@ -104,7 +112,10 @@ class Plan:
         )
         # The embeddings of the slide that is being made lie beside its file.
         if n_bytes + max((plan.n_bytes for plan in self.slides), default=0) > self.free_bytes:
-            lines.append("this does not fit the disk of the output folder")
+            lines.append(
+                "this does not fit on the disk of the output folder; --storage float16 or --no-fine take "
+                "less, or choose another -o"
+            )
         return lines
 
 
@@ -135,6 +146,10 @@ def plan_slides(
     options : EmbedOptions, optional
     limits : Limits, optional
         Look at each slide in a child process, as `embed_slides` does.
+
+    Returns
+    -------
+    Plan
 
     Raises
     ------
@@ -175,7 +190,7 @@ def _open_measuring(
     """Yield what measures a slide, with its speed or without, or tells why it would fail."""
     if limits is None:
         encoder = make_encoder(options)
-        log_advice(encoder, options)
+        log_encoder(encoder, options)
         yield lambda item, timed: _measure(item, encoder, options, timed=timed)
         return
 
@@ -218,7 +233,9 @@ def _measure(item: SlideInput, encoder: Encoder, options: EmbedOptions, *, timed
         raise
     except Exception as error:
         log.debug("%s failed", item.path, exc_info=True)
-        return " ".join(f"{item.path}: {type(error).__name__}: {error} (unexpected)".split())
+        return " ".join(
+            f"{item.path}: {type(error).__name__}: {error} (unexpected; --verbose shows where)".split()
+        )
 
 
 def _speed(slide: Slide, grid: PatchGrid, encoder: Encoder, options: EmbedOptions) -> float:

@@ -48,6 +48,18 @@ def describe_wanted(
     Everything that the embeddings and the choice of patches depend on; what only tells about a run (versions,
     times, the precision that was chosen where the choice was left open) is in `describe` alone. Without a
     mask the tissue is what the slide's colours say.
+
+    Parameters
+    ----------
+    slide : Slide
+    mask : TissueMask or None
+    encoder : Encoder
+    cells : CellPlan or None
+    options : EmbedOptions
+
+    Returns
+    -------
+    Provenance
     """
     resolution = require_resolution(slide)
     # Where the profile is not applied, nothing depends on it.
@@ -128,7 +140,28 @@ def describe(
     seconds: dict[str, float],
     tally: Tally | None = None,
 ) -> Provenance:
-    """Return a slide's provenance for ``uns['embedder']``, with no path and no person's name."""
+    """Return a slide's provenance for ``uns['embedder']``, with no path and no person's name.
+
+    Parameters
+    ----------
+    slide : Slide
+    grid : PatchGrid
+        Of the patches that are in the file.
+    mask : TissueMask
+    encoder : Encoder
+    cells : CellPlan or None
+    options : EmbedOptions
+    choice : Choice
+        The precision that was chosen.
+    seconds : dict of str to float
+        How long each stage took.
+    tally : Tally, optional
+        Where the slide is damaged.
+
+    Returns
+    -------
+    Provenance
+    """
     wanted = describe_wanted(slide, mask, encoder, cells, options)
     return Provenance(
         slide=wanted.slide.model_copy(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 from tissuumaps_sic.slidefile.pixels.slide import is_slide
-from tissuumaps_sic.slidefile.spelling import fold
+from tissuumaps_sic.slidefile.spelling import fold, say_count
 from tissuumaps_sic.slidefile.tables import Row, Table, TableError, read_table
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,16 @@ class SlideInput:
 
 
 def as_inputs(slides: Sequence[SlideInput | Path]) -> list[SlideInput]:
-    """Return slides, some of which may be given by their path alone."""
+    """Return slides, some of which may be given by their path alone.
+
+    Parameters
+    ----------
+    slides : sequence of SlideInput or Path
+
+    Returns
+    -------
+    list of SlideInput
+    """
     return [slide if isinstance(slide, SlideInput) else SlideInput(slide) for slide in slides]
 
 
@@ -110,12 +119,15 @@ def gather(given: Sequence[str | Path]) -> list[SlideInput]:
             elif known.item.mpp != new.item.mpp:
                 raise InputError(
                     f"{new.line}: lists {new.item.path.name} with {_describe(new.item.mpp)}, and "
-                    f"{known.line} with {_describe(known.item.mpp)}; leave one"
+                    f"{known.line} with {_describe(known.item.mpp)}; keep one of them"
                 )
             else:
                 repeated += 1
     if repeated:
-        log.warning("%d lines list a slide that an earlier one lists alike; each is done once", repeated)
+        log.warning(
+            "%s of the tables repeated a slide with the same mpp; each slide is done once",
+            say_count(repeated, "line"),
+        )
     return [known.item for known in slides.values()]
 
 
@@ -125,6 +137,10 @@ def _describe(mpp: float | None) -> str:
 
 def find_clashes(items: Sequence[SlideInput]) -> dict[int, Path]:
     """Tell which slides have the name of one before them, and so would write the same files.
+
+    Parameters
+    ----------
+    items : sequence of SlideInput
 
     Returns
     -------
@@ -158,7 +174,7 @@ def _expand(given: str) -> Iterator[_Given]:
     elif not path.exists() and glob.has_magic(given):
         matching = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 -- a pattern may be absolute
         if not matching:
-            raise NoSlidesError(f"{given}: no file fits this pattern")
+            raise NoSlidesError(f"{given}: no file fits this pattern; correct it, or name the files")
         yield from (_Given(SlideInput(Path(slide))) for slide in matching)
     else:
         yield _Given(SlideInput(path))
@@ -192,7 +208,7 @@ def _slide_column(table: Table) -> str:
     if len(columns) > 1:
         raise TableError(
             f"{table.path.name}: has the columns {' and '.join(columns)}, which both may name the slide; "
-            "leave one"
+            "keep one of them"
         )
     return columns[0]
 

@@ -40,7 +40,16 @@ class SlideResult:
 
 
 def refuse_names(items: Sequence[SlideInput]) -> dict[int, SlideResult]:
-    """Return the failure of each slide, by its place, whose name cannot be, or is that of one before it."""
+    """Return the failure of each slide, by its place, whose name cannot be, or is that of one before it.
+
+    Parameters
+    ----------
+    items : sequence of SlideInput
+
+    Returns
+    -------
+    dict of int to SlideResult
+    """
     refused = {
         place: SlideResult(str(item.path), "failed", f"{item.path}: {why}")
         for place, item in enumerate(items)
@@ -58,5 +67,10 @@ def refuse_names(items: Sequence[SlideInput]) -> dict[int, SlideResult]:
 
 
 def log_result(result: SlideResult) -> None:
-    """Log a result's message."""
+    """Log a result's message.
+
+    Parameters
+    ----------
+    result : SlideResult
+    """
     log.log(logging.ERROR if result.status == "failed" else logging.INFO, "%s", result.message)

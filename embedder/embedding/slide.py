@@ -74,6 +74,10 @@ def embed_slide(
     progress : callable, optional
         Told (patches done, patches in all) after each batch; without it a bar is drawn on stderr.
 
+    Returns
+    -------
+    SlideResult
+
     Raises
     ------
     ModuleNotFoundError
@@ -96,7 +100,11 @@ def embed_slide(
     except (ModuleNotFoundError, rehearsal.RehearsalError):
         raise
     except MemoryError:
-        return SlideResult(str(path), "failed", f"{path}: there is too little memory for it (unexpected)")
+        return SlideResult(
+            str(path),
+            "failed",
+            f"{path}: there is too little memory for it; end other programs, or use a machine with more",
+        )
     except Exception as error:
         log.debug("%s failed", path, exc_info=True)
         message = f"{path}: {type(error).__name__}: {error} (unexpected; --verbose shows where)"
@@ -104,13 +112,34 @@ def embed_slide(
 
 
 def count_bytes(dimension: int, cells: CellPlan | None, options: EmbedOptions) -> int:
-    """Return the bytes of a patch's embedding, and of those of its cells."""
+    """Return the bytes of a patch's embedding, and of those of its cells.
+
+    Parameters
+    ----------
+    dimension : int
+        Length of an embedding.
+    cells : CellPlan or None
+    options : EmbedOptions
+
+    Returns
+    -------
+    int
+    """
     fine = 0 if cells is None else cells.width * np.dtype(np.float16).itemsize
     return dimension * np.dtype(options.storage).itemsize + fine
 
 
 def count_bytes_beside(cells: CellPlan | None) -> int:
-    """Return the bytes, about, of what else a file holds for a patch."""
+    """Return the bytes, about, of what else a file holds for a patch.
+
+    Parameters
+    ----------
+    cells : CellPlan or None
+
+    Returns
+    -------
+    int
+    """
     return _BYTES_BESIDE + (0 if cells is None else cells.side**2)
 
 
@@ -326,12 +355,26 @@ def _make_project(
 
 
 def partial_folder(h5ad: Path) -> Path:
-    """Return where the embeddings of a slide lie while they are made."""
+    """Return where the embeddings of a slide lie while they are made.
+
+    Parameters
+    ----------
+    h5ad : Path
+
+    Returns
+    -------
+    Path
+    """
     return h5ad.parent / leases.hidden_name(h5ad.stem, ".partial")
 
 
 def remove_half_written(h5ad: Path) -> None:
-    """Remove what killed runs left of files half written; the lock is held."""
+    """Remove what killed runs left of files half written; the lock is held.
+
+    Parameters
+    ----------
+    h5ad : Path
+    """
     for path in (h5ad, h5ad.with_suffix(".tmap")):
         remove_left_behind(path)
 

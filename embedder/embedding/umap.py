@@ -285,7 +285,16 @@ def _find_axes_of_few(
 
 
 def unit_rows(X: npt.NDArray[Any]) -> Singles:
-    """Return rows of unit length, (n, n_features); a row of zeros stays one."""
+    """Return rows of unit length, (n, n_features); a row of zeros stays one.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+
+    Returns
+    -------
+    float32 array of shape (n, n_features)
+    """
     rows = np.asarray(X, dtype=np.float32)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     norms[norms == 0] = 1

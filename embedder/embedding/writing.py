@@ -177,7 +177,26 @@ def write_matrix(
 
 
 def read_places(path: Path) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the centre of each patch of a file, (n, 2), and its grid's stride; level-0 pixels."""
+    """Return the centre of each patch of a file, (n, 2), and its grid's stride; level-0 pixels.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    centres : float64 array of shape (n, 2)
+        (x, y) in level-0 pixels.
+    stride0 : float
+        Level-0 pixels from a patch to the next.
+
+    Raises
+    ------
+    ContractError
+        The file does not tell its stride.
+    OSError
+        It cannot be read.
+    """
     with h5py.File(path, "r", locking=False) as file:
         stride0 = provenance_in(file).grid.stride0
         if stride0 is None:
@@ -186,6 +205,15 @@ def read_places(path: Path) -> tuple[npt.NDArray[np.float64], float]:
 
 
 def count_patches(path: Path) -> int:
-    """Return how many patches a file has, without loading it."""
+    """Return how many patches a file has, without loading it.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    int
+    """
     with h5py.File(path, "r", locking=False) as file:
         return int(file["X"].shape[0])

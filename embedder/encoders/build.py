@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 def build(spec: EncoderSpec) -> torch.nn.Module:
     """Return the network of an encoder, without weights.
 
+    Parameters
+    ----------
+    spec : EncoderSpec
+
+    Returns
+    -------
+    torch.nn.Module
+
     Raises
     ------
     EncoderError
@@ -32,6 +40,15 @@ def make_empty(make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
 
     On the processor where it holds numbers that are in no file of weights, and would stay without values:
     angles of rotary positions, or which place is beside which.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the network on whatever device is torch's own then.
+
+    Returns
+    -------
+    torch.nn.Module
     """
     import torch
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedder.encoders.spec import GRID_OF_FILE, EncoderError, EncoderSpec
+from tissuumaps_sic.slidefile.spelling import say_count
 
 if TYPE_CHECKING:
     import torch
@@ -108,6 +109,10 @@ def read_checkpoint(path: Path, *, remedy: str) -> Checkpoint:
     remedy : str
         What the error tells to do when the file holds more than weights.
 
+    Returns
+    -------
+    Checkpoint
+
     Raises
     ------
     EncoderError
@@ -123,7 +128,7 @@ def read_checkpoint(path: Path, *, remedy: str) -> Checkpoint:
         content = content["state_dict"]
     if not isinstance(content, Mapping):
         kind = type(content).__name__
-        raise EncoderError(f"{path}: holds no state_dict but a {kind}; save the state_dict alone")
+        raise EncoderError(f"{path}: holds a {kind} and no state_dict; save the state_dict alone")
     import torch
 
     state = {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
@@ -135,6 +140,14 @@ def read_checkpoint(path: Path, *, remedy: str) -> Checkpoint:
 
 def read_pretrained(checkpoint: Checkpoint) -> Pretrained:
     """Return what `embedder pretrain` wrote into a file's metadata.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+
+    Returns
+    -------
+    Pretrained
 
     Raises
     ------
@@ -164,6 +177,15 @@ def read_pretrained(checkpoint: Checkpoint) -> Pretrained:
 def fit_grid(spec: EncoderSpec, checkpoint: Checkpoint) -> EncoderSpec:
     """Return the facts of an encoder, with the size that a file has places for where they leave it open.
 
+    Parameters
+    ----------
+    spec : EncoderSpec
+    checkpoint : Checkpoint
+
+    Returns
+    -------
+    EncoderSpec
+
     Raises
     ------
     EncoderError
@@ -188,6 +210,13 @@ def load_strictly(spec: EncoderSpec, network: torch.nn.Module, checkpoint: Check
 
     Only what no embedding needs may be lacking or over: the classifier and the like (`spec.heads`), and the
     counters of batches seen.
+
+    Parameters
+    ----------
+    spec : EncoderSpec
+    network : torch.nn.Module
+        Gets the weights.
+    checkpoint : Checkpoint
 
     Raises
     ------
@@ -230,7 +259,16 @@ def load_strictly(spec: EncoderSpec, network: torch.nn.Module, checkpoint: Check
 
 
 def sha256(path: Path) -> str:
-    """Return the sha256 of a file, in hexadecimal."""
+    """Return the sha256 of a file, in hexadecimal.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -278,7 +316,7 @@ def _rename_keys(spec: EncoderSpec, checkpoint: Checkpoint) -> State:
         names = [spec.keys(key) for key in checkpoint.state]
         twice = sorted({name for name in names if names.count(name) > 1})
         raise EncoderError(
-            f"{checkpoint.path}: does not match {spec.name}: {len(twice)} there twice: "
+            f"{checkpoint.path}: does not match {spec.name}: {say_count(len(twice), 'key')} there twice: "
             f"{', '.join(twice[:5])}; give a checkpoint of {spec.name}"
         )
     return given
@@ -300,7 +338,7 @@ def _fuse_attention(state: State) -> State:
 
 def _list_faults(faults: Mapping[str, list[str]]) -> str:
     return "; ".join(
-        f"{len(keys)} {fault}: {', '.join(keys[:5])}{' …' if len(keys) > 5 else ''}"
+        f"{say_count(len(keys), 'key')} {fault}: {', '.join(keys[:5])}{' …' if len(keys) > 5 else ''}"
         for fault, keys in faults.items()
         if keys
     )

@@ -32,7 +32,18 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, tokens: torch.Tensor, angles: Angles) -> torch.Tensor:
-        """Return (n, tokens, width) for the same."""
+        """Return (n, tokens, width) for the same.
+
+        Parameters
+        ----------
+        tokens : Tensor of shape (n, tokens, width)
+        angles : (Tensor, Tensor)
+            As `Places` gives them.
+
+        Returns
+        -------
+        Tensor of shape (n, tokens, width)
+        """
         q, k, v = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         met = scaled_dot_product_attention(_turn(q, angles), _turn(k, angles), v)
         out: torch.Tensor = self.proj(met.transpose(1, 2).flatten(2))
@@ -48,7 +59,16 @@ class GatedUnit(nn.Module):
         self.w3 = nn.Linear(inner, width)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return (n, tokens, width) for the same."""
+        """Return (n, tokens, width) for the same.
+
+        Parameters
+        ----------
+        tokens : Tensor of shape (n, tokens, width)
+
+        Returns
+        -------
+        Tensor of shape (n, tokens, width)
+        """
         out: torch.Tensor = self.w3(silu(self.w1(tokens)) * self.w2(tokens))
         return out
 
@@ -61,7 +81,16 @@ class Scale(nn.Module):
         self.gamma = nn.Parameter(torch.empty(width))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return (n, tokens, width) for the same."""
+        """Return (n, tokens, width) for the same.
+
+        Parameters
+        ----------
+        tokens : Tensor of shape (n, tokens, width)
+
+        Returns
+        -------
+        Tensor of shape (n, tokens, width)
+        """
         return tokens * self.gamma
 
 
@@ -75,7 +104,18 @@ class Block(nn.Module):
         self.ls1, self.ls2 = Scale(width), Scale(width)
 
     def forward(self, tokens: torch.Tensor, angles: Angles) -> torch.Tensor:
-        """Return (n, tokens, width) for the same."""
+        """Return (n, tokens, width) for the same.
+
+        Parameters
+        ----------
+        tokens : Tensor of shape (n, tokens, width)
+        angles : (Tensor, Tensor)
+            As `Places` gives them.
+
+        Returns
+        -------
+        Tensor of shape (n, tokens, width)
+        """
         tokens = tokens + self.ls1(self.attn(self.norm1(tokens), angles))
         out: torch.Tensor = tokens + self.ls2(self.mlp(self.norm2(tokens)))
         return out
@@ -98,7 +138,18 @@ class Places(nn.Module):
         self.periods: torch.Tensor
 
     def forward(self, rows: int, columns: int) -> Angles:
-        """Return the sine and cosine of each place, rows first: (rows * columns, channels of a head)."""
+        """Return the sine and cosine of each place, rows first: (rows * columns, channels of a head).
+
+        Parameters
+        ----------
+        rows, columns : int
+            Of the grid of places.
+
+        Returns
+        -------
+        (Tensor, Tensor)
+            Each of shape (rows * columns, channels of a head).
+        """
         device, dtype = self.periods.device, self.periods.dtype
         along = [
             2 * torch.arange(0.5, count, dtype=dtype, device=device) / count - 1 for count in (rows, columns)
@@ -124,7 +175,17 @@ class ColourByColour(nn.Module):
         self.joined = nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the class tokens of red, green and blue side by side."""
+        """Return the class tokens of red, green and blue side by side.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, 3, rows, columns)
+            Patches, normalised.
+
+        Returns
+        -------
+        Tensor of shape (n, 3 * width)
+        """
         count, colours, *size = x.shape
         grid = self.patch_embed.proj(x.reshape(count * colours, 1, *size))
         own = [token.expand(count * colours, -1, -1) for token in (self.cls_token, self.storage_tokens)]
@@ -138,7 +199,17 @@ class ColourByColour(nn.Module):
 
 
 def make_colour_by_colour(arguments: Mapping[str, Any], _: int) -> nn.Module:
-    """Return the network of so many blocks and heads, of the given width."""
+    """Return the network of so many blocks and heads, of the given width.
+
+    Parameters
+    ----------
+    arguments : mapping
+        "embed_dim", "depth" and "num_heads".
+
+    Returns
+    -------
+    torch.nn.Module
+    """
     width = arguments["embed_dim"]
     return ColourByColour(
         width=width,

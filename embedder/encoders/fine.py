@@ -130,7 +130,16 @@ def make_projection(n_channels: int, kept: int) -> Singles:
 
 @contextmanager
 def catch_output(module: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
-    """Yield a list that gets what a module gives while the network runs."""
+    """Yield a list that gets what a module gives while the network runs.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+
+    Yields
+    ------
+    list of Tensor
+    """
     caught: list[torch.Tensor] = []
 
     def keep(_module: torch.nn.Module, _inputs: Any, output: torch.Tensor) -> None:
@@ -144,7 +153,18 @@ def catch_output(module: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
 
 
 def make_reader(spec: EncoderSpec, plan: CellPlan, device: str) -> torch.nn.Module:
-    """Return a module from what the layer gives, of n patches, to their cells: (n, width), float16."""
+    """Return a module from what the layer gives, of n patches, to their cells: (n, width), float16.
+
+    Parameters
+    ----------
+    spec : EncoderSpec
+    plan : CellPlan
+    device : str
+
+    Returns
+    -------
+    torch.nn.Module
+    """
     import torch
 
     weights = torch.tensor(weigh_places(spec, plan), device=device)

@@ -31,6 +31,10 @@ def open_foreign(name: str, weights: Path | None, told: Told, device: str = "cpu
     device : str
         On which a compiled network is to run.
 
+    Returns
+    -------
+    Foreign or None
+
     Raises
     ------
     EncoderError
@@ -47,5 +51,5 @@ def open_foreign(name: str, weights: Path | None, told: Told, device: str = "cpu
     if kind is None:
         return None
     if weights is not None:
-        raise UnknownEncoderError(f"{name} holds its weights already; leave out {weights}")
+        raise UnknownEncoderError(f"{name} holds its weights already; leave out --weights {weights}")
     return open_program(Path(name), kind, told, device)

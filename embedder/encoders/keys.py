@@ -6,7 +6,16 @@ import re
 
 
 def lite0_keys(key: str) -> str:
-    """Rename a key of the TensorFlow port of EfficientNet-Lite0 to timm's; timm's own stay."""
+    """Rename a key of the TensorFlow port of EfficientNet-Lite0 to timm's; timm's own stay.
+
+    Parameters
+    ----------
+    key : str
+
+    Returns
+    -------
+    str
+    """
     if not key.startswith("_"):
         return key
     head, _, rest = key.partition(".")
@@ -47,6 +56,14 @@ def transformers_keys(key: str) -> str:
     """Rename a key of `transformers` ViTModel or Dinov2Model to timm's; timm's own stay.
 
     Query, key and value get names of their own, which `load_strictly` makes one of, as timm has it.
+
+    Parameters
+    ----------
+    key : str
+
+    Returns
+    -------
+    str
     """
     if key in _TRANSFORMERS_STEM:
         return _TRANSFORMERS_STEM[key]
@@ -85,24 +102,60 @@ _TRANSFORMERS_LAYERS = {
 
 
 def conch_keys(key: str) -> str:
-    """Rename a key of CONCH's image tower to that of the tower alone; the text's stay."""
+    """Rename a key of CONCH's image tower to that of the tower alone; the text's stay.
+
+    Parameters
+    ----------
+    key : str
+
+    Returns
+    -------
+    str
+    """
     return key.removeprefix("visual.")
 
 
 def dinov2_keys(key: str) -> str:
-    """Rename a key of DINOv2's own code to timm's; timm's own stay."""
+    """Rename a key of DINOv2's own code to timm's; timm's own stay.
+
+    Parameters
+    ----------
+    key : str
+
+    Returns
+    -------
+    str
+    """
     if key == "register_tokens":
         return "reg_token"
     return key.replace(".mlp.w12.", ".mlp.fc1.").replace(".mlp.w3.", ".mlp.fc2.")
 
 
 def hibou_keys(key: str) -> str:
-    """Rename a key of Hibou to timm's: the hub's file is as of transformers, its authors' as of DINOv2."""
+    """Rename a key of Hibou to timm's: the hub's file is as of transformers, its authors' as of DINOv2.
+
+    Parameters
+    ----------
+    key : str
+
+    Returns
+    -------
+    str
+    """
     return dinov2_keys(transformers_keys(key))
 
 
 def keep_keys(key: str) -> str:
-    """Rename the layer scales of KEEP's file on the hub, which calls them weights, to timm's; others stay."""
+    """Rename the layer scales of KEEP's file on the hub, which calls them weights, to timm's; others stay.
+
+    Parameters
+    ----------
+    key : str
+
+    Returns
+    -------
+    str
+    """
     return re.sub(r"\.(ls[12])\.weight$", r".\1.gamma", key)
 
 
@@ -127,7 +180,16 @@ _BEIT3_PARTS = (
 
 
 def beit3_keys(key: str) -> str:
-    """Rename a key of MUSK, which is a BEiT-3, to timm's; what is for words begins with ``text.`` then."""
+    """Rename a key of MUSK, which is a BEiT-3, to timm's; what is for words begins with ``text.`` then.
+
+    Parameters
+    ----------
+    key : str
+
+    Returns
+    -------
+    str
+    """
     if key in _BEIT3_STEM:
         return _BEIT3_STEM[key]
     if ".B." in key or not key.startswith("beit3.") or key.startswith("beit3.text_embed."):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from textwrap import shorten
 
 from embedder.encoders.build import build
 from embedder.encoders.checkpoints import (
@@ -36,6 +37,15 @@ log = logging.getLogger(__name__)
 
 NOTHING_TOLD = Told()
 
+# So that a line of the list fits 100 columns.
+_LICENCE_WIDTH = 28
+_BELOW_TABLE = (
+    "embedder encoders --details NAME says where it comes from, what it needs here, and how.",
+    "* Some facts could not be read; --details NAME says which.",
+    "--encoder PATH takes a checkpoint of a CNN above, or what `embedder pretrain` wrote.",
+    "--encoder timm:NAME, hf:OWNER/NAME, or PATH of a TorchScript or torch.export file takes any other.",
+)
+
 
 @dataclass(frozen=True)
 class EncoderStatus:
@@ -54,7 +64,9 @@ class EncoderStatus:
     licence, source : str
         Of the weights.
     state : str
-        "ready", or "needs ...".
+        "ready", or "needs ..." with all that is to be done.
+    summary : str
+        The same in two or three words.
     usable : bool
         Whether nothing has to be fetched, asked for or installed.
     unread : tuple of str
@@ -68,20 +80,30 @@ class EncoderStatus:
     licence: str
     source: str
     state: str
+    summary: str
     usable: bool
     unread: tuple[str, ...] = ()
 
 
 def available_encoders() -> list[EncoderStatus]:
-    """Return every encoder with what it takes to use it here; nothing is fetched."""
+    """Return every encoder with what it takes to use it here; nothing is fetched.
+
+    Returns
+    -------
+    list of EncoderStatus
+        Those that everybody may fetch and use come first.
+    """
     statuses = []
     # What everybody may fetch and use comes first.
     for spec in sorted(ENCODERS.values(), key=lambda each: (each.gated, not each.is_free)):
         state = find_state(spec)
         facts = (spec.name, spec.dimension, spec.input_size, spec.mpp, spec.licence, spec.source)
-        statuses.append(EncoderStatus(*facts, state, usable=state == READY, unread=spec.unread))
-    state = "needs --weights FILE: the encoder.safetensors that `embedder pretrain` wrote"
-    own = EncoderStatus(SIMCLR, None, None, None, "your own", "your slides", state, usable=False)
+        statuses.append(
+            EncoderStatus(*facts, state.text, state.summary, usable=state == READY, unread=spec.unread)
+        )
+    needs = "needs --weights FILE: the encoder.safetensors that `embedder pretrain` wrote"
+    facts = (SIMCLR, None, None, None, "your own", "your slides")
+    own = EncoderStatus(*facts, needs, "needs --weights", usable=False)
     packages = list_packages()
     offered = {each.name for each in packages}
     known = [_describe_known(each) for each in KNOWN.values() if each.name not in offered]
@@ -90,6 +112,14 @@ def available_encoders() -> list[EncoderStatus]:
 
 def describe_encoder(name: str) -> list[tuple[str, str]]:
     """Return all that is known of an encoder by its name, as pairs of what and which.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    list of (str, str)
 
     Raises
     ------
@@ -125,7 +155,7 @@ def describe_encoder(name: str) -> list[tuple[str, str]]:
         ("source", spec.source),
         ("licence", f"{spec.licence} ({'for any use' if spec.is_free else 'read it before you use it'})"),
         ("weights", "on request" if spec.gated else "for everybody"),
-        ("state", find_state(spec)),
+        ("state", find_state(spec).text),
         ("could not be read", ", ".join(spec.unread) or "nothing"),
     ]
 
@@ -157,26 +187,36 @@ def _list_known(known: KnownEncoder) -> list[tuple[str, str]]:
 
 def _describe_known(known: KnownEncoder) -> EncoderStatus:
     facts = (known.name, known.dimension, known.input_size, known.mpp, known.licence, known.source)
-    return EncoderStatus(*facts, known.state, usable=False, unread=("its network",))
+    return EncoderStatus(*facts, known.state, "not loaded here", usable=False, unread=("its network",))
 
 
 def _describe_package(offered: EntryPoint) -> EncoderStatus:
     package = f"package {offered.dist.name} {offered.dist.version}" if offered.dist else offered.module
-    return EncoderStatus(offered.name, None, None, None, "by package", package, READY, usable=True)
+    facts = (offered.name, None, None, None, "by package", package)
+    return EncoderStatus(*facts, READY.text, READY.summary, usable=True)
 
 
 def format_table(encoders: Sequence[EncoderStatus]) -> list[str]:
-    """Return a table of encoders, one line each under a heading, its columns aligned."""
-    rows = [("encoder", "embedding", "input", "µm/px", "licence", "state", "source")]
+    """Return a table of encoders that fits a terminal of 100 columns, and what else can be given.
+
+    Parameters
+    ----------
+    encoders : sequence of EncoderStatus
+
+    Returns
+    -------
+    list of str
+        A heading, a line an encoder, its columns aligned, and four lines on what the table leaves out.
+    """
+    rows = [("encoder", "embedding", "input", "µm/px", "licence", "state")]
     rows += [
         (
-            status.name,
+            f"{status.name} *" if status.unread else status.name,
             "by file" if status.dimension is None else f"{status.dimension}-d",
             "any" if status.input_size is None else f"{status.input_size} px",
             "by file" if status.mpp is None else f"{status.mpp:g}",
-            status.licence,
-            status.state,
-            f"{status.source} *" if status.unread else status.source,
+            shorten(status.licence, _LICENCE_WIDTH, placeholder=" ..."),
+            status.summary,
         )
         for status in encoders
     ]
@@ -184,13 +224,7 @@ def format_table(encoders: Sequence[EncoderStatus]) -> list[str]:
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
-    lines.append("* Some facts could not be read: embedder encoders --details NAME says which.")
-    lines.append("--encoder PATH takes a checkpoint of a CNN above, or what `embedder pretrain` wrote.")
-    lines.append(
-        "--encoder timm:NAME and hf:OWNER/NAME take any timm model, PATH of a TorchScript or torch.export "
-        "file any other."
-    )
-    return lines
+    return [*lines, *_BELOW_TABLE]
 
 
 def load_encoder(
@@ -217,6 +251,10 @@ def load_encoder(
     device : str
     precision : "auto", "float32" or "bfloat16"
         "auto" measures on the first patches which of the two is worth it.
+
+    Returns
+    -------
+    Encoder
 
     Raises
     ------
@@ -279,7 +317,8 @@ def _find_file(name: str, weights: Path | None) -> tuple[EncoderSpec | None, Pat
             raise UnknownEncoderError(_explain_unknown(name))
         if weights is not None:
             raise UnknownEncoderError(
-                f"{name} is a checkpoint already; leave out {weights}, or name an architecture"
+                f"{name} is a checkpoint already; leave out --weights {weights}, or name the encoder that "
+                "it is of"
             )
         return None, path
     if weights is not None and not weights.is_file():
@@ -315,8 +354,8 @@ def _identify(name: str, known: EncoderSpec | None, checkpoint: Checkpoint) -> t
         if checkpoint.pretrained:
             # Its own mean and resolution are in the file; those of the name would be the wrong ones.
             raise EncoderError(
-                f"{checkpoint.path}: was written by `embedder pretrain`, not {known.name}'s; "
-                f"use --encoder simclr --weights {checkpoint.path}"
+                f"{checkpoint.path}: was written by `embedder pretrain` and is no checkpoint of "
+                f"{known.name}; use --encoder simclr --weights {checkpoint.path}"
             )
         return name, known
     if checkpoint.pretrained or name == SIMCLR:

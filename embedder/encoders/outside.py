@@ -56,6 +56,15 @@ class Facts:
     def require(self, name: str) -> dict[str, Any]:
         """Return them as `EncoderSpec` has them.
 
+        Parameters
+        ----------
+        name : str
+            Of the encoder, for the message.
+
+        Returns
+        -------
+        dict
+
         Raises
         ------
         UnknownEncoderError
@@ -72,7 +81,7 @@ class Facts:
         ]
         if lacking:
             raise UnknownEncoderError(
-                f"{name} does not tell how patches become its input, and its authors do; give, for example, "
+                f"{name} does not say how patches become its input; ask its authors, and give, for example, "
                 f"{' '.join(lacking)}"
             )
         assert self.mean is not None
@@ -88,6 +97,16 @@ class Facts:
 def measure_dimension(spec: EncoderSpec, network: Any, device: str) -> int:
     """Return the length of an embedding, by a pass over two patches of nothing.
 
+    Parameters
+    ----------
+    spec : EncoderSpec
+    network : torch.nn.Module
+    device : str
+
+    Returns
+    -------
+    int
+
     Raises
     ------
     EncoderError
@@ -102,8 +121,8 @@ def measure_dimension(spec: EncoderSpec, network: Any, device: str) -> int:
             found = found if spec.pool is None else spec.pool(found)
     except Exception as error:
         raise EncoderError(
-            f"{spec.name} cannot be run on 2 patches of {size} px ({tell(error)}); another --input-size? "
-            "What was traced or exported must take any number of patches"
+            f"{spec.name} cannot be run on 2 patches of {size} px ({tell(error)}); give another "
+            "--input-size, and see that what was traced or exported takes any number of patches"
         ) from error
     if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != 2:
         shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
@@ -114,5 +133,15 @@ def measure_dimension(spec: EncoderSpec, network: Any, device: str) -> int:
 
 
 def tell(error: object) -> str:
-    """Return an error of others in one line."""
+    """Return an error of others in one line.
+
+    Parameters
+    ----------
+    error : object
+
+    Returns
+    -------
+    str
+        At most 200 letters.
+    """
     return " ".join(str(error).split())[:200]

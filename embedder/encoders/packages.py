@@ -18,12 +18,36 @@ if TYPE_CHECKING:
 
 
 def list_packages() -> list[EntryPoint]:
-    """Return the encoders that installed packages offer, by name."""
+    """Return the encoders that installed packages offer, by name.
+
+    Returns
+    -------
+    list of EntryPoint
+    """
     return sorted(entry_points(group=GROUP), key=lambda each: each.name)
 
 
 def open_package(offered: EntryPoint, weights: Path | None, told: Told) -> Foreign:
-    """Return what a package offers; parameters and errors as `foreign.open_foreign`."""
+    """Return what a package offers; parameters and errors as `foreign.open_foreign`.
+
+    Parameters
+    ----------
+    offered : EntryPoint
+    weights : Path or None
+        A checkpoint in place of its own weights.
+    told : Told
+
+    Returns
+    -------
+    Foreign
+
+    Raises
+    ------
+    EncoderError
+        It cannot be loaded, or gives something else than an `OwnEncoder`.
+    UnknownEncoderError
+        The pooling is to be another, or a fact of its input is not told.
+    """
     name, package = offered.name, offered.dist.name if offered.dist else offered.module
     if told.pool:
         raise UnknownEncoderError(f"{name} comes whole from {package}; --pool cannot change what it gives")

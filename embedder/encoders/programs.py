@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
 
 def recognise_program(path: Path) -> str | None:
-    """Return "script" or "export" where a file holds a network and not its weights alone."""
+    """Return "script" or "export" where a file holds a network and not its weights alone.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str or None
+    """
     if not path.is_file():
         return None
     if path.suffix == ".pt2":
@@ -33,6 +42,25 @@ def open_program(path: Path, kind: str, told: Told, device: str) -> Foreign:
     """Return the network of a file, "script" or "export"; a person tells all that it does not.
 
     A file of either kind is a program: load those alone that you trust.
+
+    Parameters
+    ----------
+    path : Path
+    kind : "script" or "export"
+    told : Told
+    device : str
+        On which it is to run.
+
+    Returns
+    -------
+    Foreign
+
+    Raises
+    ------
+    EncoderError
+        It cannot be loaded or run.
+    UnknownEncoderError
+        The pooling is to be another, or a fact of its input is not told.
     """
     if told.pool:
         raise UnknownEncoderError(f"{path.name} is compiled; --pool cannot change what it gives")
@@ -68,7 +96,9 @@ def _load_program(path: Path, kind: str, device: str) -> Any:
             program = move_to_device_pass(program, device)
         return _as_module(program.module())
     except Exception as error:
-        raise EncoderError(f"{path}: cannot be loaded ({tell(error)}); save it with this torch") from error
+        raise EncoderError(
+            f"{path}: cannot be loaded ({tell(error)}); save it anew with torch {torch.__version__}"
+        ) from error
 
 
 def _as_module(exported: torch.nn.Module) -> torch.nn.Module:

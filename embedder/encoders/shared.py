@@ -19,5 +19,19 @@ SWIGLU = {"mlp_layer": "SwiGLUPacked", "act_layer": "silu"}
 
 
 def read_tokens(channels: int, edge: int, module: str = "norm") -> FineLayer:
-    """Return the last layer of a vision transformer, whose patches have an edge of so many pixels."""
+    """Return the last layer of a vision transformer, whose patches have an edge of so many pixels.
+
+    Parameters
+    ----------
+    channels : int
+        Numbers of a token.
+    edge : int
+        Of a patch of the network, pixels.
+    module : str, default="norm"
+        The layer's name in the network.
+
+    Returns
+    -------
+    FineLayer
+    """
     return FineLayer(module, channels, edge, padding="none", tokens=True)

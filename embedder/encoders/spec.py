@@ -61,7 +61,17 @@ class FineLayer:
     tokens: bool = False
 
     def count_places(self, size: int) -> int:
-        """Return how many places there are along an edge of so many pixels."""
+        """Return how many places there are along an edge of so many pixels.
+
+        Parameters
+        ----------
+        size : int
+            Edge of what the network takes, pixels.
+
+        Returns
+        -------
+        int
+        """
         return size // self.stride if self.padding == "none" else -(-size // self.stride)
 
     def shift(self, size: int) -> float:
@@ -214,6 +224,10 @@ class EncoderSpec:
             Edge of the patches in pixels.
         mpp : float
             µm per pixel of the patches.
+
+        Returns
+        -------
+        str or None
         """
         best = self.patch_size if self.input_size is None else self.resized or self.input_size
         seen, lines = mpp, []

@@ -29,7 +29,27 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def open_timm(name: str, weights: Path | None, told: Told) -> Foreign:
-    """Return ``timm:NAME`` with its own weights or a checkpoint; parameters and errors as `open_foreign`."""
+    """Return ``timm:NAME`` with its own weights or a checkpoint; parameters and errors as `open_foreign`.
+
+    Parameters
+    ----------
+    name : str
+        ``timm:NAME``.
+    weights : Path or None
+        A checkpoint in place of its own weights.
+    told : Told
+
+    Returns
+    -------
+    Foreign
+
+    Raises
+    ------
+    UnknownEncoderError
+        timm has no such model or weights, or a fact of its input is not told.
+    EncoderError
+        It has no weights, or they cannot be had or do not match.
+    """
     import timm
 
     asked = name.removeprefix(TIMM)
@@ -62,7 +82,27 @@ def open_timm(name: str, weights: Path | None, told: Told) -> Foreign:
 
 
 def open_hub(name: str, weights: Path | None, told: Told) -> Foreign:
-    """Return ``hf:OWNER/NAME[@REVISION]``, as its description has it; otherwise as `open_timm`."""
+    """Return ``hf:OWNER/NAME[@REVISION]``, as its description has it; otherwise as `open_timm`.
+
+    Parameters
+    ----------
+    name : str
+        ``hf:OWNER/NAME[@REVISION]``.
+    weights : Path or None
+        A checkpoint in place of its own weights.
+    told : Told
+
+    Returns
+    -------
+    Foreign
+
+    Raises
+    ------
+    UnknownEncoderError
+        It is no such name, or a fact of its input is not told.
+    EncoderError
+        The repository cannot be read or describes no timm model, or its weights do not match.
+    """
     match = _REPOSITORY.fullmatch(name.removeprefix(HUB))
     if match is None:
         raise UnknownEncoderError(f"{name}: must be hf:OWNER/NAME, or hf:OWNER/NAME@REVISION")
@@ -191,10 +231,10 @@ def _choose_pool(name: str, network: Any, pool: str | None) -> Callable[[torch.T
     prefix = getattr(network, "num_prefix_tokens", None)
     if prefix is None:
         if pool not in ("mean", "max"):
-            raise UnknownEncoderError(f"{name} has no class token; --pool mean or max")
+            raise UnknownEncoderError(f"{name} has no class token; give --pool mean or max")
         return pool_map_mean if pool == "mean" else pool_map_max
     if pool in ("cls", "cls+mean") and not prefix:
-        raise UnknownEncoderError(f"{name} has no class token; --pool mean or max")
+        raise UnknownEncoderError(f"{name} has no class token; give --pool mean or max")
     if pool == "cls+mean":
         return partial(class_and_mean, prefix=prefix)
     return pool_class if pool == "cls" else partial(pool_tokens, prefix=prefix, pool=pool)

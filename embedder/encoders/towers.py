@@ -25,7 +25,18 @@ class Keep(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return embeddings, (n, dimension), of patches, (n, 3, rows, columns)."""
+        """Return embeddings, (n, dimension), of patches, (n, 3, rows, columns).
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, 3, rows, columns)
+            Patches, normalised.
+
+        Returns
+        -------
+        Tensor of shape (n, dimension)
+            Of length one.
+        """
         return normalize(self.visual_head(self.visual(x)), dim=-1)
 
 
@@ -42,7 +53,16 @@ class AttentionPool(nn.Module):
         self.to_out = nn.Linear(dimension, dimension, bias=False)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return what the tokens answer."""
+        """Return what the tokens answer.
+
+        Parameters
+        ----------
+        tokens : Tensor of shape (n, tokens, width)
+
+        Returns
+        -------
+        Tensor of shape (n, dimension)
+        """
         asked = self.to_q(self.ln_q(self.query)).expand(len(tokens), 1, -1)
         keys, values = self.to_kv(self.ln_k(tokens)).chunk(2, dim=-1)
         parts = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (asked, keys, values))
@@ -61,19 +81,53 @@ class ConchTower(nn.Module):
         self.ln_contrast = nn.LayerNorm(dimension)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return embeddings, (n, dimension), of patches, (n, 3, rows, columns)."""
+        """Return embeddings, (n, dimension), of patches, (n, 3, rows, columns).
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, 3, rows, columns)
+            Patches, normalised.
+
+        Returns
+        -------
+        Tensor of shape (n, dimension)
+        """
         pooled: torch.Tensor = self.ln_contrast(self.attn_pool_contrast(self.trunk(x)))
         return pooled
 
 
 def make_keep(arguments: Mapping[str, Any], dimension: int) -> nn.Module:
-    """Return KEEP's image tower; the arguments are those of its vision transformer."""
+    """Return KEEP's image tower; the arguments are those of its vision transformer.
+
+    Parameters
+    ----------
+    arguments : mapping
+        As timm takes them.
+    dimension : int
+        Length of an embedding.
+
+    Returns
+    -------
+    torch.nn.Module
+    """
     visual = _make_trunk(arguments)
     return Keep(visual, width=visual.embed_dim, dimension=dimension)
 
 
 def make_conch(arguments: Mapping[str, Any], dimension: int) -> nn.Module:
-    """Return CONCH v1.5's image tower; the arguments are those of its vision transformer."""
+    """Return CONCH v1.5's image tower; the arguments are those of its vision transformer.
+
+    Parameters
+    ----------
+    arguments : mapping
+        As timm takes them.
+    dimension : int
+        Length of an embedding.
+
+    Returns
+    -------
+    torch.nn.Module
+    """
     trunk = _make_trunk({**arguments, "global_pool": ""})
     return ConchTower(trunk, width=trunk.embed_dim, dimension=dimension, heads=8)
 

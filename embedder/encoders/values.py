@@ -24,6 +24,14 @@ def fold_class_position(state: State) -> State:
 
     DINOv2 adds positions to the class and to the patches, and puts the registers, which have none, between
     them afterwards; timm's networks have positions of patches only.
+
+    Parameters
+    ----------
+    state : dict of str to Tensor
+
+    Returns
+    -------
+    dict of str to Tensor
     """
     if not {"cls_token", "pos_embed"} <= state.keys():
         return state
@@ -32,7 +40,16 @@ def fold_class_position(state: State) -> State:
 
 
 def drop_first_positions(state: State) -> State:
-    """Leave out the two first positions of BEiT-3, which counts from two, as Fairseq does."""
+    """Leave out the two first positions of BEiT-3, which counts from two, as Fairseq does.
+
+    Parameters
+    ----------
+    state : dict of str to Tensor
+
+    Returns
+    -------
+    dict of str to Tensor
+    """
     positions = state.get("pos_embed")
     return state if positions is None else {**state, "pos_embed": positions[2:][None]}
 
@@ -42,6 +59,14 @@ def fit_conch_positions(state: State) -> State:
 
     Their network has 14 x 14 positions; a file that has others is brought to these, bilinearly. On patches of
     448 px it resamples them bicubically by a factor of 28.1 / 14, which lays them a little off an even grid.
+
+    Parameters
+    ----------
+    state : dict of str to Tensor
+
+    Returns
+    -------
+    dict of str to Tensor
     """
     positions = state.get("trunk.pos_embed")
     side = 0 if positions is None else math.isqrt(positions.shape[-2] - 1)

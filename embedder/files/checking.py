@@ -13,6 +13,10 @@ from tissuumaps_sic.slidefile.contract import Problem
 def check_files(paths: Iterable[Path]) -> Iterator[tuple[Path, list[Problem]]]:
     """Check files one after the other in a child process, which a damaged one may kill.
 
+    Parameters
+    ----------
+    paths : iterable of Path
+
     Yields
     ------
     (Path, list of Problem)

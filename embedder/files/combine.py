@@ -222,7 +222,7 @@ def _name(
     with h5py.File(base, "r", locking=False) as file:
         if f"obsm/X_{name}" in file and not replace:
             raise CombineError(
-                f"{base.name}: has an embedding named {name} already; give another --name, or replace it"
+                f"{base.name}: has an embedding named {name} already; give another --name, or --replace"
             )
     return name
 

@@ -211,7 +211,7 @@ def _read(source: Path, table: str | None) -> _Found:
     }
     reader = readers.get(source.suffix.lower())
     if not source.exists():
-        raise ConvertError(f"{source}: no such file")
+        raise ConvertError(f"{source}: no such file; name the file of embeddings")
     if reader is None:
         raise ConvertError(f"{source}: is none of {', '.join(readers)}; export the features as one of them")
     try:
@@ -224,7 +224,9 @@ def _read(source: Path, table: str | None) -> _Found:
         raise ConvertError(f"{source}: cannot be read; it is {kind}") from error
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ConvertError(f"{source}: is not laid out as its kind is ({told})") from error
+        raise ConvertError(
+            f"{source}: is not laid out as a {source.suffix} of features is ({told}); export it again"
+        ) from error
 
 
 def _read_h5(source: Path) -> _Found:
@@ -283,7 +285,9 @@ def _read_zarr(source: Path, table: str | None) -> _Found:
         )
     chosen = table or features[0]
     if chosen not in features:
-        raise ConvertError(f"{source}: has no table {chosen!r} of features but {', '.join(features)}")
+        raise ConvertError(
+            f"{source}: has no table {chosen!r} of features but {', '.join(features)}; name one of them"
+        )
     adata = read_zarr(source / "tables" / chosen)
     attributes = adata.uns["spatialdata_attrs"]
     region = str(attributes["region"])
@@ -291,7 +295,9 @@ def _read_zarr(source: Path, table: str | None) -> _Found:
     places = tiles.loc[adata.obs[attributes["instance_key"]].to_numpy()].to_numpy(np.float64)
     edges = places[:, 2:] - places[:, :2]
     if np.ptp(edges) > 1 or spec["width"] != spec["height"]:
-        raise ConvertError(f"{source}: its tiles are not squares of one size")
+        raise ConvertError(
+            f"{source}: its tiles are not squares of one size; tile and embed the slide again so"
+        )
     slide = facts.get("slide_properties", {})
     shape = slide.get("shape")
     return _Found(
@@ -327,9 +333,11 @@ def _tiles(path: Path) -> Any:
 def _read_h5ad(source: Path) -> _Found:
     adata = _open_h5ad(source)
     if "spatial" not in adata.obsm:
-        raise ConvertError(f"{source}: has no obsm['spatial'], so its patches have no place")
+        raise ConvertError(
+            f"{source}: has no obsm['spatial']; put the centre (x, y) of each patch there, in level-0 pixels"
+        )
     if adata.X is None:
-        raise ConvertError(f"{source}: has no X")
+        raise ConvertError(f"{source}: has no X; put the embeddings there")
     spatial = adata.uns.get("spatial")
     library: Any = next(iter(spatial.values()), {}) if isinstance(spatial, dict) else {}
     scales = library.get("scalefactors", {})
@@ -383,7 +391,9 @@ def _open_h5ad(source: Path) -> Any:
 def _check(source: Path, found: _Found) -> None:
     n = found.X.shape[0]
     if n == 0 or found.corners.shape != (n, 2):
-        raise ConvertError(f"{source}: has {n} embeddings and {len(found.corners)} places")
+        raise ConvertError(
+            f"{source}: has {n} embeddings and {len(found.corners)} places; it needs a place for each"
+        )
     if found.mpp is None:
         raise ConvertError(
             f"{source}: does not say its resolution; give µm per level-0 pixel with --mpp (about 0.25 for a "
@@ -398,7 +408,10 @@ def _check(source: Path, found: _Found) -> None:
             "--patch-size0"
         )
     if len(np.unique(np.rint(found.corners), axis=0)) < n:
-        raise ConvertError(f"{source}: several patches have the same place; is --unit right?")
+        raise ConvertError(
+            f"{source}: several patches have the same place; see that --unit is right, and list each "
+            "patch once"
+        )
 
 
 def _dense(source: Path, X: Any) -> npt.NDArray[np.float32]:

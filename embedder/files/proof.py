@@ -42,6 +42,10 @@ class ShareError(SicError):
 def prove_attributes(file: h5py.File) -> None:
     """See that no attribute says anything but what kind of thing it is of.
 
+    Parameters
+    ----------
+    file : h5py.File
+
     Raises
     ------
     ShareError
@@ -68,6 +72,16 @@ def prove_attributes(file: h5py.File) -> None:
 
 def prove_strings(file: h5py.File, *, name: str, original: str | None, allow: Collection[str]) -> None:
     """Look through every string of a file for what must not be there.
+
+    Parameters
+    ----------
+    file : h5py.File
+    name : str
+        Of the slide in the copy, which may be anywhere.
+    original : str or None
+        The slide's true name, where it was given another.
+    allow : collection of str
+        Words that may be in what stays.
 
     Raises
     ------

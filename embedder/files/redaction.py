@@ -109,7 +109,17 @@ class Copy:
         self._log_changed("uns/tmap", "without the image layer", "the image is not shared")
 
     def project(self, h5ad_name: str) -> dict[str, Any]:
-        """Return the TissUUmaps project of the copy."""
+        """Return the TissUUmaps project of the copy.
+
+        Parameters
+        ----------
+        h5ad_name : str
+            Name of the copy's file.
+
+        Returns
+        -------
+        dict
+        """
         slide, grid = self.provenance.slide, self.provenance.grid
         size = slide.size or self.obsm["spatial"].max(axis=0)
         return tmap_project(
@@ -123,7 +133,16 @@ class Copy:
         )
 
     def write(self, path: Path, project: dict[str, Any], *, compress: bool) -> None:
-        """Write the copy; the embeddings pass block by block."""
+        """Write the copy; the embeddings pass block by block.
+
+        Parameters
+        ----------
+        path : Path
+        project : dict
+            As `project` returned it.
+        compress : bool
+            Whether to store embeddings by gzip.
+        """
         import anndata
         from anndata.io import write_elem
 
@@ -325,7 +344,7 @@ class Copy:
             )
         for column, values in (("sic_label", labels), ("sic_seed", seeds)):
             if len(_drop_unused(values).categories) < len(values.categories):
-                self._log_removed(f"obs/{column}: categories without a patch", "classes that nothing is of")
+                self._log_removed(f"obs/{column}: categories without a patch", "classes without a patch")
         return used | set(map(str, _drop_unused(seeds).categories))
 
     def _read_making(self, known: dict[str, Any], used: set[str]) -> None:

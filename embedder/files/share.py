@@ -118,7 +118,8 @@ def share(
     problems = [each for each in check(source) if each.rule != "no-paths"]
     if problems:
         raise ShareError(
-            f"{source}: does not follow the file contract ({problems[0].what}); `embedder check` tells more"
+            f"{source}: does not follow the file contract ({problems[0].what}); `embedder check "
+            "FILE` tells more"
         )
     try:
         copy = Copy(source, key if rename else None, key if shift else None, frozenset(keep), fine=fine)
@@ -144,7 +145,9 @@ def share(
         problems = check(temporary)
         # Compressed embeddings are what was asked for, and the rule is about plain chunks alone.
         if problems:
-            raise ContractError(f"{target.name} would break the file contract ({problems[0].what})")
+            raise ContractError(
+                f"{target.name} would break the file contract ({problems[0].what}); nothing was written"
+            )
     write_tmap(target.with_suffix(".tmap"), project)
     return Shared(target, copy.name, tuple(copy.changes))
 

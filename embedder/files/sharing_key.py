@@ -33,6 +33,10 @@ def read_key(path: Path, *, shared: Path | None = None) -> bytes:
     shared : Path, optional
         The folder that the copies go into: the secret must not lie in it.
 
+    Returns
+    -------
+    bytes
+
     Raises
     ------
     ShareError
@@ -72,6 +76,12 @@ def _existing_key(path: Path) -> bytes:
 
 def check_key(key: bytes, where: str) -> None:
     """See that a key is a secret.
+
+    Parameters
+    ----------
+    key : bytes
+    where : str
+        What the message begins with, and a space or colon after it.
 
     Raises
     ------

@@ -26,7 +26,16 @@ _NUMBER = r"-?\d{1,9}(?:\.\d{1,9})?(?:e[-+]\d\d)?"
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number that could measure something."""
+    """Whether a value is a number that could measure something.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    bool
+    """
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)
@@ -36,7 +45,16 @@ def is_number(value: Any) -> bool:
 
 
 def is_whole(value: Any) -> bool:
-    """Whether a value is such a number without fraction."""
+    """Whether a value is such a number without fraction.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    bool
+    """
     return is_number(value) and isinstance(value, int)
 
 
@@ -186,6 +204,11 @@ def keep(value: Any, rules: Rules, gone: list[str], place: str = "") -> dict[str
         Gets the place of whatever does not stay.
     place : str
         Of `value`, with a dot after it.
+
+    Returns
+    -------
+    dict
+        Made anew; the given one stays as it is.
     """
     kept: dict[str, Any] = {}
     for key, each in value.items() if isinstance(value, dict) else ():
@@ -205,6 +228,14 @@ def encoder_name(encoder: EncoderRecord) -> str:
     """Return what an encoder may be called: its name where we gave it, else the beginning of its hash.
 
     A checkpoint that people give by its path is called as its file is.
+
+    Parameters
+    ----------
+    encoder : EncoderRecord
+
+    Returns
+    -------
+    str
     """
     if encoder.name is not None and _is_public(encoder.name):
         return encoder.name

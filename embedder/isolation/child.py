@@ -106,6 +106,11 @@ class Child:
         progress : callable, optional
             Called with what the function gives to `tell_progress`.
 
+        Returns
+        -------
+        object
+            What the function returned.
+
         Raises
         ------
         LostError
@@ -218,7 +223,7 @@ class _Process:
             raise StalledError(
                 self._explain(
                     f"nothing came of it for {_duration(silent)}, and it was ended: the file is damaged, "
-                    "or its disk does not answer"
+                    "or its disk does not answer (--patience waits longer)"
                 )
             )
         excess = memory.describe_excess(self._popen.pid, self._limits.memory)

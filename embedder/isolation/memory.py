@@ -23,10 +23,14 @@ def describe_excess(pid: int, limit: int | None = None) -> str | None:
     pid : int
     limit : int, optional
         Bytes; by default what the machine, or the container, can give.
+
+    Returns
+    -------
+    str or None
     """
     if limit is not None:
         taken = count_own_bytes(pid)
-        return None if taken <= limit else f"it took {_gb(taken)} of memory, and {_gb(limit)} are allowed"
+        return None if taken <= limit else f"it took {_gb(taken)} of memory, and --memory allows {_gb(limit)}"
     total, left = measure_room()
     if left > _LEAST_LEFT * total:
         return None

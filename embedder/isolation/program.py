@@ -30,7 +30,13 @@ _stop_asked = False
 
 
 def tell_progress(done: int, total: int) -> None:
-    """Tell the parent how many patches are done; without a parent do nothing."""
+    """Tell the parent how many patches are done; without a parent do nothing.
+
+    Parameters
+    ----------
+    done, total : int
+        Patches.
+    """
     _tell("progress", done, total)
 
 

@@ -59,6 +59,11 @@ class Tally:
     def look_at(self, indices: Integers) -> None:
         """See which of some patches, that were read, lie on damaged tiles.
 
+        Parameters
+        ----------
+        indices : int64 array of shape (n,)
+            Rows of the grid.
+
         Raises
         ------
         SlideError
@@ -81,7 +86,12 @@ class Tally:
             )
 
     def tell(self) -> str:
-        """Return what is to be said of a slide that was read all the same; empty where it is whole."""
+        """Return what is to be said of a slide that was read all the same; empty where it is whole.
+
+        Returns
+        -------
+        str
+        """
         parts = []
         if self.mended.any():
             parts.append(f"{int(self.mended.sum()):,} of them read from another level (obs['damaged'])")
@@ -90,12 +100,23 @@ class Tally:
         return f"; the slide is damaged: {', '.join(parts)}" if parts else ""
 
     def to_notes(self) -> dict[str, list[int]]:
-        """Return what a later run must know, as JSON has it."""
+        """Return what a later run must know, as JSON has it.
+
+        Returns
+        -------
+        dict of str to list of int
+            Rows of the grid.
+        """
         pairs = ((_MENDED, self.mended), (_LOST, self.lost))
         return {name: np.flatnonzero(found).tolist() for name, found in pairs}
 
     def corners_of_lost(self) -> list[tuple[int, int]]:
-        """Return the top-left corners (x, y) of the lost patches, level-0 pixels."""
+        """Return the top-left corners (x, y) of the lost patches, level-0 pixels.
+
+        Returns
+        -------
+        list of (int, int)
+        """
         corners = np.stack([self._grid.x0, self._grid.y0], axis=1)[self.lost]
         return [(int(x), int(y)) for x, y in corners]
 

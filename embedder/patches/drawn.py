@@ -95,7 +95,7 @@ def _find(folder: Path, name: str) -> Path:
             f"{folder}: has no tissue for {name}; it would be {name}.geojson, {name}.png or {name}_mask.png"
         )
     if len(files) > 1:
-        raise SlideError(f"{folder}: has {' and '.join(files)} for {name}; leave one")
+        raise SlideError(f"{folder}: has {' and '.join(files)} for {name}; keep one of them")
     return folder / files[0]
 
 

@@ -158,14 +158,14 @@ class PatchGrid:
         if grid.stride * scale < 1:
             raise TilingError(
                 f"neighbouring patches would be {grid.stride * scale:.3g} px apart on the slide, "
-                f"less than one; choose an overlap below {overlap:g}"
+                f"less than one; choose an --overlap below {overlap:g}"
             )
         if grid.columns * grid.rows == 0:
             edge = math.ceil(grid.patch_width0), math.ceil(grid.patch_height0)
             raise TilingError(
                 f"the slide's {width} x {height} px hold no patch of {patch_size} px at "
                 f"{target_mpp:g} µm/px, which takes {edge[0]} x {edge[1]} of them; "
-                "choose a smaller patch size, or check the slide's µm per pixel"
+                "choose a smaller --patch-size, or give the slide's true µm per pixel with --slide-mpp"
             )
         return replace(grid, cells=np.arange(grid.columns * grid.rows, dtype=np.int64))
 
@@ -293,7 +293,22 @@ class PatchGrid:
         return np.broadcast_to(x0, shape), np.broadcast_to(y0, shape), (float(step[0]), float(step[1]))
 
     def select(self, keep: Mask) -> Self:
-        """Give the grid with only the patches that are True in `keep`, of shape (n,)."""
+        """Give the grid with only the patches that are True in `keep`, of shape (n,).
+
+        Parameters
+        ----------
+        keep : bool array of shape (n,)
+            Which of its patches.
+
+        Returns
+        -------
+        PatchGrid
+
+        Raises
+        ------
+        ValueError
+            `keep` is of another type or shape.
+        """
         if keep.dtype != np.bool_ or keep.shape != self.cells.shape:
             raise ValueError(
                 f"keep must be bool of shape {self.cells.shape}, not {keep.dtype} of {keep.shape}"
@@ -314,7 +329,20 @@ class PatchGrid:
 
 
 def stride_of(patch_size: int, overlap: float) -> int:
-    """Return how many target pixels lie from a patch to the next."""
+    """Return how many target pixels lie from a patch to the next.
+
+    Parameters
+    ----------
+    patch_size : int
+        Edge of a patch in target pixels.
+    overlap : float
+        Share of a patch's edge that its neighbour covers too, 0 to below 1.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
     return max(1, round(patch_size * (1 - overlap)))
 
 
@@ -340,12 +368,12 @@ def _check_enlarging(scale: float, target_mpp: float) -> None:
         raise TilingError(
             f"patches at {target_mpp:g} µm/px of a slide at {mpp:.4g} µm/px would be enlarged "
             f"{enlarging:.2f} times, which adds blur and no detail (at most {_ENLARGING_MOST:g}); "
-            f"choose a target of {mpp:.4g} or above, or check the slide's µm per pixel"
+            f"choose --mpp {mpp:.4g} or above, or give the slide's true µm per pixel with --slide-mpp"
         )
     if enlarging > _ENLARGING_NOTED:
         log.warning(
             "patches at %g µm/px of a slide at %.4g µm/px are enlarged %.2f times, which adds no "
-            "detail; a target of %.4g or above avoids it",
+            "detail; --mpp %.4g or above avoids it",
             target_mpp,
             mpp,
             enlarging,

@@ -21,6 +21,20 @@ def find_tissue(slide: Slide, options: PatchOptions) -> TissueMask:
     """Return where the tissue is, by the slide's colours or by the file that the options name.
 
     Errors are those of `tissue_mask` and `read_tissue`.
+
+    Parameters
+    ----------
+    slide : Slide
+    options : PatchOptions
+
+    Returns
+    -------
+    TissueMask
+
+    Raises
+    ------
+    SlideError
+        As `tissue_mask` and `read_tissue`.
     """
     if options.tissue is None:
         return tissue_mask(slide)
@@ -31,6 +45,18 @@ def find_tissue(slide: Slide, options: PatchOptions) -> TissueMask:
 
 def plan_grid(slide: Slide, mask: TissueMask, options: PatchOptions) -> tuple[PatchGrid, Singles]:
     """Return the patches that hold tissue, and the share of each that does, (n_patches,).
+
+    Parameters
+    ----------
+    slide : Slide
+    mask : TissueMask
+    options : PatchOptions
+
+    Returns
+    -------
+    grid : PatchGrid
+    shares : float32 array of shape (n_patches,)
+        0 to 1.
 
     Raises
     ------
@@ -61,7 +87,20 @@ def plan_grid(slide: Slide, mask: TissueMask, options: PatchOptions) -> tuple[Pa
 
 
 def measure_cells(grid: PatchGrid, mask: TissueMask, side: int) -> npt.NDArray[np.uint8]:
-    """Return the percent of each cell of the patches' middles that is tissue, (n_patches, side * side)."""
+    """Return the percent of each cell of the patches' middles that is tissue, (n_patches, side * side).
+
+    Parameters
+    ----------
+    grid : PatchGrid
+    mask : TissueMask
+    side : int
+        Cells along an edge of a middle.
+
+    Returns
+    -------
+    uint8 array of shape (n_patches, side * side)
+        0 to 100; rows of cells first.
+    """
     percents = np.empty((len(grid), side**2), np.uint8)
     for start in range(0, len(grid), _BLOCK_PATCHES):
         rows = slice(start, start + _BLOCK_PATCHES)

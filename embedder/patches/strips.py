@@ -32,7 +32,17 @@ class Axis:
     size: int  # level pixels of the slide; beyond it there is nothing, and the filter ends there
 
     def units(self, begin: Integers, end: Integers) -> tuple[Integers, Integers]:
-        """Give the first unit, and the one after the last, that target pixels need."""
+        """Give the first unit, and the one after the last, that target pixels need.
+
+        Parameters
+        ----------
+        begin, end : int64 arrays of shape (n,)
+            First target pixel, and the one after the last.
+
+        Returns
+        -------
+        first, end : int64 arrays of shape (n,)
+        """
         first = np.maximum(np.floor(self.origin + begin * self.scale) - self.margin, 0)
         last = np.minimum(np.ceil(self.origin + end * self.scale) + self.margin, self.size)
         return (
@@ -41,7 +51,18 @@ class Axis:
         )
 
     def whole(self, begin: int, end: int) -> tuple[int, int]:
-        """Give the target pixels that can be made from the level pixels from begin to end."""
+        """Give the target pixels that can be made from the level pixels from begin to end.
+
+        Parameters
+        ----------
+        begin, end : int
+            Level pixels, the latter the one after the last.
+
+        Returns
+        -------
+        begin, end : int
+            Target pixels, likewise.
+        """
         begin += self.margin if begin > 0 else 0
         # A level's size is rounded, so the slide's last patch may end a fraction of a pixel after it.
         end += 1 if end == self.size else -self.margin
@@ -52,12 +73,31 @@ class Axis:
         )
 
     def at(self, target: int) -> float:
-        """Give the level pixel where a target pixel begins."""
+        """Give the level pixel where a target pixel begins.
+
+        Parameters
+        ----------
+        target : int
+
+        Returns
+        -------
+        float
+        """
         return self.origin + target * self.scale
 
 
 def make_axes(slide: Slide, grid: PatchGrid) -> tuple[Axis, Axis]:
-    """Give both directions of the level that a grid is read from, x and y."""
+    """Give both directions of the level that a grid is read from, x and y.
+
+    Parameters
+    ----------
+    slide : Slide
+    grid : PatchGrid
+
+    Returns
+    -------
+    x, y : Axis
+    """
     tile = slide.tile_sizes[grid.level] or (_MIN_READ, _MIN_READ)
     # The filter reaches one target pixel from a target pixel's centre, or one level pixel where it
     # enlarges; one more for rounding. Without resampling there is nothing to reach for.
@@ -99,6 +139,27 @@ def read_strips(
     """Read the units that are needed, a row of them at a time; between them lies whatever was in memory.
 
     Where the slide is damaged at all levels they are white.
+
+    Parameters
+    ----------
+    slide : Slide
+    level : int
+    needed : bool array of shape (rows, columns)
+        Which units, from `first` on.
+    first : (column, row)
+        Of units.
+    axis_x, axis_y : Axis
+    decoders : Executor
+        Threads that read.
+
+    Yields
+    ------
+    Strip
+
+    Raises
+    ------
+    SlideError
+        Pixels cannot be read, for another reason than damage.
     """
     level_left = first[0] * axis_x.unit
     piece = max(axis_x.unit, _PIECE_PIXELS // axis_x.unit * axis_x.unit)
@@ -156,6 +217,24 @@ def resample_strips(
 
     The target columns from `left` to `left + width` are made, from the target row `top` on; in columns
     that no patch needs there is anything.
+
+    Parameters
+    ----------
+    strips : iterator of Strip
+    axis_x, axis_y : Axis
+    decoders : Executor
+        Threads that resample.
+    first_x : int
+        The unit at which the strips begin.
+    left, width : int
+        Target pixels.
+    top : int
+        Target row.
+
+    Yields
+    ------
+    uint8 array of shape (rows, width, 3)
+        The next rows of target pixels.
     """
     done = top
     level_left = first_x * axis_x.unit

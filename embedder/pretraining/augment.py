@@ -96,6 +96,10 @@ def turn(patches: torch.Tensor, symmetry: torch.Tensor) -> torch.Tensor:
     patches : tensor of shape (n, channels, size, size)
     symmetry : int64 tensor of shape (n,)
         0 to 3: so many quarter turns counter-clockwise; 4 to 7: the same, then left and right exchanged.
+
+    Returns
+    -------
+    tensor of shape (n, channels, size, size)
     """
     import torch
 
@@ -116,6 +120,10 @@ def crop(patches: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     patches : float32 tensor of shape (n, channels, rows, columns)
     boxes : float32 tensor of shape (n, 4)
         x, y, width, height of the parts, in shares of the patch's edges.
+
+    Returns
+    -------
+    float32 tensor of shape (n, channels, rows, columns)
     """
     import torch
 

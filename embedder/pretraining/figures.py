@@ -26,6 +26,10 @@ def loss_figure(loss: Sequence[float], *, steps_per_epoch: int) -> Figure:
     loss : sequence of float
         One for each step.
     steps_per_epoch : int
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     from matplotlib.figure import Figure
 
@@ -52,6 +56,10 @@ def probe_figure(probes: Mapping[str, Probe]) -> Figure:
     ----------
     probes : mapping of str to Probe
         From what was asked.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     from matplotlib.figure import Figure
 

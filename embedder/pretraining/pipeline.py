@@ -24,6 +24,7 @@ from embedder.pretraining.training import CHECKPOINT_FORMAT, Training, start_enc
 from tissuumaps_sic.slidefile import leases
 from tissuumaps_sic.slidefile.arrays import Singles
 from tissuumaps_sic.slidefile.pixels.source import SlideError
+from tissuumaps_sic.slidefile.spelling import say_count
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,13 @@ def _pretrain(
     write_report(folder, made, options, seconds=seconds, mark=mark)
     for kept in stores:
         kept.remove()
-    log.info("%s: %d steps on %d patches of %d slides", result, n_steps, made.n_patches, made.n_slides)
+    log.info(
+        "%s: %s on %d patches of %s",
+        result,
+        say_count(n_steps, "step"),
+        made.n_patches,
+        say_count(made.n_slides, "slide"),
+    )
     return made
 
 
@@ -217,7 +224,11 @@ def _compare(store: PatchStore, trained: Path, options: PretrainOptions) -> dict
         return {"nearest patches within 2 strides": Probe(start, end, chance)}
     n_labels = len(np.unique(labels))
     if n_labels < 2 or n < _PROBE_BATCH:
-        log.warning("the truth gives %d patches of %d labels, too few to probe", n, n_labels)
+        log.warning(
+            "the truth gives %d patches of %d labels, too few to compare the encoder with its start",
+            n,
+            n_labels,
+        )
         return {}
     probes = {}
     for name, probe in (("neighbours", knn_probe), ("linear", linear_probe)):

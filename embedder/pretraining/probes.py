@@ -18,7 +18,15 @@ _FOLDS = 5
 
 @dataclass(frozen=True)
 class Probe:
-    """What one probe found, 0 to 1: of the start, of the trained encoder, and by chance."""
+    """What one probe found.
+
+    Attributes
+    ----------
+    start, trained : float
+        0 to 1: of the encoder that the training started from, and of the trained one.
+    chance : float
+        What an encoder that knows nothing would give.
+    """
 
     start: float
     trained: float
@@ -38,6 +46,11 @@ def knn_probe(X: Singles, labels: Integers, *, groups: Integers | None = None, n
         five parts are drawn.
     neighbours : int, default=10
 
+    Returns
+    -------
+    float
+        0 to 1; by chance one over the number of labels.
+
     Raises
     ------
     ValueError
@@ -55,6 +68,23 @@ def linear_probe(X: Singles, labels: Integers, *, groups: Integers | None = None
     """Return the balanced accuracy of labels predicted by a logistic regression that other groups taught.
 
     Parameters and errors are those of `knn_probe`.
+
+    Parameters
+    ----------
+    X : float32 array of shape (n_patches, n_features)
+    labels : int64 array of shape (n_patches,)
+    groups : int64 array of shape (n_patches,), optional
+        As of `knn_probe`.
+
+    Returns
+    -------
+    float
+        0 to 1; by chance one over the number of labels.
+
+    Raises
+    ------
+    ValueError
+        As `knn_probe`.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

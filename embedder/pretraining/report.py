@@ -48,7 +48,20 @@ class PretrainResult:
 
 
 def read_result(folder: Path, mark: dict[str, Any], failures: Sequence[Failure]) -> PretrainResult | None:
-    """Return what a finished run of the same training left in a folder, if one did."""
+    """Return what a finished run of the same training left in a folder, if one did.
+
+    Parameters
+    ----------
+    folder : Path
+    mark : dict
+        All that the training depends on, as `write_report` was given it.
+    failures : sequence of (slide, message)
+        Of this run, for the result.
+
+    Returns
+    -------
+    PretrainResult or None
+    """
     try:
         history = json.loads((folder / "history.json").read_text(encoding="utf-8"))
         encoder = folder / "encoder.safetensors"
@@ -68,7 +81,16 @@ def read_result(folder: Path, mark: dict[str, Any], failures: Sequence[Failure])
 
 
 def write_encoder(path: Path, training: Training, encoder: Encoder, options: PretrainOptions) -> None:
-    """Write the backbone as `load_encoder` reads it, without a path or a slide's name."""
+    """Write the backbone as `load_encoder` reads it, without a path or a slide's name.
+
+    Parameters
+    ----------
+    path : Path
+    training : Training
+    encoder : Encoder
+        That it started from.
+    options : PretrainOptions
+    """
     from safetensors.torch import save_file
 
     facts = {
@@ -96,7 +118,18 @@ def write_report(
     seconds: float,
     mark: dict[str, Any],
 ) -> None:
-    """Write the figures and then ``history.json``, by which `read_result` knows that the training is done."""
+    """Write the figures and then ``history.json``, by which `read_result` knows that the training is done.
+
+    Parameters
+    ----------
+    folder : Path
+    result : PretrainResult
+    options : PretrainOptions
+    seconds : float
+        That the steps took.
+    mark : dict
+        All that the training depends on.
+    """
     history = {
         "schema": "tissuumaps-sic/pretrain/1",
         "training": mark,

@@ -120,6 +120,16 @@ def draw(candidates: Sequence[Candidates], n_patches: int, *, seed: int) -> list
     """Draw `n_patches` for training: an equal share of every slide, anywhere in its tissue.
 
     What a slide lacks the others give; where all lack some there are fewer.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidates
+    n_patches : int
+    seed : int
+
+    Returns
+    -------
+    list of Sample
     """
     shares = share_equally([len(slide.training.grid) for slide in candidates], n_patches)
     drawn = []
@@ -135,6 +145,16 @@ def draw_probes(candidates: Sequence[Candidates], n_patches: int, *, seed: int) 
 
     With a truth they are drawn anywhere; without, each slide's lie around one of them, so that they have
     neighbours.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidates
+    n_patches : int
+    seed : int
+
+    Returns
+    -------
+    list of Sample
     """
     usable = [slide for slide in candidates if len(slide.probing.grid)]
     if len(usable) > _MOST_PROBED:
@@ -171,7 +191,16 @@ def share_equally(available: Sequence[int], total: int) -> list[int]:
 
 
 def digest(samples: Sequence[Sample]) -> str:
-    """Return a sha256 of which patches of which slides these are, without a name."""
+    """Return a sha256 of which patches of which slides these are, without a name.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+
+    Returns
+    -------
+    str
+    """
     hashed = hashlib.sha256()
     for sample in samples:
         grid = sample.grid
@@ -208,12 +237,33 @@ def _keep_only(sample: Sample, chosen: npt.NDArray[np.integer]) -> Sample:
 
 
 def drop_rows(sample: Sample, rows: Sequence[int]) -> Sample:
-    """Return a sample without some of its patches."""
+    """Return a sample without some of its patches.
+
+    Parameters
+    ----------
+    sample : Sample
+    rows : sequence of int
+        Of the sample's patches.
+
+    Returns
+    -------
+    Sample
+    """
     return _keep_only(sample, np.setdiff1d(np.arange(len(sample.grid)), rows))
 
 
 def leave_out(item: SlideInput, error: Exception) -> str:
-    """Say that a slide is left out; return why, on one line that names it."""
+    """Say that a slide is left out; return why, on one line that names it.
+
+    Parameters
+    ----------
+    item : SlideInput
+    error : Exception
+
+    Returns
+    -------
+    str
+    """
     reason = " ".join(str(error).split())
     reason = reason if item.path.name in reason else f"{item.path}: {reason}"
     log.warning("%s; this slide is left out", reason)

@@ -53,6 +53,16 @@ class PatchStore:
         Patches where a slide is damaged are those of another level, or left out where none has them; a slide
         of which they are a larger share than `damage_limit` is left out.
 
+        Parameters
+        ----------
+        file : Path
+        samples : sequence of Sample
+        damage_limit : float, default=0.01
+
+        Returns
+        -------
+        PatchStore
+
         Raises
         ------
         SlideError
@@ -89,15 +99,30 @@ class PatchStore:
         return cls(file, kept, [(str(samples[place].item.path), why) for place, why in out.items()])
 
     def slides(self) -> Integers:
-        """Return which of the slides in `samples` each patch is of, (n,)."""
+        """Return which of the slides in `samples` each patch is of, (n,).
+
+        Returns
+        -------
+        int64 array of shape (n,)
+        """
         return np.repeat(np.arange(len(self.samples)), [len(sample.grid) for sample in self.samples])
 
     def places(self) -> Integers:
-        """Return each patch's column and row in its slide's grid, (n, 2)."""
+        """Return each patch's column and row in its slide's grid, (n, 2).
+
+        Returns
+        -------
+        int64 array of shape (n, 2)
+        """
         return np.concatenate([np.stack([sample.grid.column, sample.grid.row], 1) for sample in self.samples])
 
     def labels(self) -> Integers | None:
-        """Return each patch's value in the truth, (n,), where there is one."""
+        """Return each patch's value in the truth, (n,), where there is one.
+
+        Returns
+        -------
+        int64 array of shape (n,), or None
+        """
         labels = [sample.labels for sample in self.samples if sample.labels is not None]
         return np.concatenate(labels) if labels else None
 

@@ -42,6 +42,14 @@ _HIDDEN, _PROJECTED = 512, 128
 def start_encoder(options: PretrainOptions) -> Encoder:
     """Return what a training starts from: an encoder with its weights, or with random ones from the seed.
 
+    Parameters
+    ----------
+    options : PretrainOptions
+
+    Returns
+    -------
+    Encoder
+
     Raises
     ------
     PretrainError
@@ -86,7 +94,19 @@ def _make_random_network(architecture: str, seed: int) -> torch.nn.Module:
 
 
 def learning_rate(step: int, steps: int, highest: float) -> float:
-    """Return the learning rate of a step, 0 to `steps` - 1: a rise in a line, then half a cosine."""
+    """Return the learning rate of a step, 0 to `steps` - 1: a rise in a line, then half a cosine.
+
+    Parameters
+    ----------
+    step : int
+    steps : int
+        In all.
+    highest : float
+
+    Returns
+    -------
+    float
+    """
     rise = max(1, round(_WARM_UP * steps))
     if step < rise:
         return highest * (step + 1) / rise
@@ -141,7 +161,22 @@ class Training:
         )
 
     def run(self, checkpoint: Path, lock: leases.Lock) -> None:
-        """Do the steps that are left, saving after every epoch and when interrupted, if still locked."""
+        """Do the steps that are left, saving after every epoch and when interrupted, if still locked.
+
+        Parameters
+        ----------
+        checkpoint : Path
+        lock : Lock
+
+        Raises
+        ------
+        PretrainError
+            The loss is no longer a number.
+        LostError
+            The folder's lock is another run's.
+        KeyboardInterrupt
+            After the step under way was saved.
+        """
         from tqdm import tqdm
 
         with (
@@ -177,8 +212,8 @@ class Training:
         value = float(loss.detach())
         if not math.isfinite(value):
             raise PretrainError(
-                f"the loss is {value} at step {self.step + 1} of {self.n_steps}; choose a learning rate "
-                f"below {options.learning_rate:g} and another folder, or --overwrite"
+                f"the loss is {value} at step {self.step + 1} of {self.n_steps}; choose a "
+                f"--learning-rate below {options.learning_rate:g}, and another -o or --overwrite"
             )
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -195,7 +230,12 @@ class Training:
         return np.sort(order[begin : begin + self.options.batch_size])
 
     def save(self, path: Path) -> None:
-        """Write all that a run needs to go on."""
+        """Write all that a run needs to go on.
+
+        Parameters
+        ----------
+        path : Path
+        """
         import torch
 
         state = {
@@ -212,7 +252,13 @@ class Training:
             torch.save(state, temporary)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where a run was that wrote `state`."""
+        """Go on where a run was that wrote `state`.
+
+        Parameters
+        ----------
+        state : dict
+            As `save` wrote it.
+        """
         self.network.load_state_dict(state["network"])
         self._head.load_state_dict(state["head"])
         self._optimiser.load_state_dict(state["optimiser"])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tissuumaps_sic.demo.synthetic import write_synthetic_slide
 from tissuumaps_sic.slidefile.errors import SicError
+from tissuumaps_sic.slidefile.extras import tell_install
 
 # `python -m embedder`, which stops when whoever started it is killed: else it would hold the slide, and the
 # same command, given again, would find it at work.
@@ -73,8 +74,8 @@ def embed(slides: Sequence[Path], folder: Path, *, options: Sequence[str] = ()) 
     """
     if importlib.util.find_spec("torch") is None:
         raise EmbedError(
-            'embedding needs torch, which is not installed here; run pip install "tissuumaps-sic[embed]", '
-            "or embed the slide on another machine and serve the files here (tissuumaps-sic serve DIR)"
+            f"embedding needs torch, which is not installed here; run {tell_install('embed')}, or embed the "
+            "slide on another machine and serve the files here (tissuumaps-sic serve DIR)"
         )
     command = [sys.executable, "-c", _EMBEDDER, str(os.getpid())]
     command += ["embed", *map(str, slides), "-o", str(folder), *options]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from tissuumaps_sic.export.errors import ExportError
+from tissuumaps_sic.slidefile.extras import tell_install
 
 # The library that each extra of pyproject.toml brings to exports.
 _LIBRARIES = {"dicom": "highdicom", "parquet": "pyarrow", "spatialdata": "spatialdata"}
@@ -40,4 +41,4 @@ def require_extra(extra: str, what: str) -> None:
         When it is not.
     """
     if not is_installed(extra):
-        raise ExportError(f'{what} needs {_LIBRARIES[extra]}; run pip install "tissuumaps-sic[{extra}]"')
+        raise ExportError(f"{what} needs {_LIBRARIES[extra]}; run {tell_install(extra)}")

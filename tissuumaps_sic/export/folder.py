@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from tissuumaps_sic.annotation.store import sessions_among
 from tissuumaps_sic.export.errors import ExportError
 from tissuumaps_sic.export.slide_rows import ClassFigures, RowsWanted, SlideRow, read_rows
+from tissuumaps_sic.slidefile.extras import tell_install
 from tissuumaps_sic.slidefile.pool import map_in_processes
 from tissuumaps_sic.slidefile.tables import as_text
 from tissuumaps_sic.slidefile.writing import replacing
@@ -235,8 +236,7 @@ def require_writable(target: Path) -> None:
             import pyarrow as _  # noqa: F401, ICN001 -- only whether it is there
         except ModuleNotFoundError as error:
             raise ExportError(
-                f'{target.name}: Parquet needs pyarrow; run pip install "tissuumaps-sic[parquet]", or name '
-                "the table .csv"
+                f"{target.name}: Parquet needs pyarrow; run {tell_install('parquet')}, or name the table .csv"
             ) from error
 
 

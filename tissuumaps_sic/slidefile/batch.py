@@ -58,7 +58,12 @@ class BatchItem:
         return (self.outputs or (self.path,))[0]
 
     def make_absolute(self) -> Self:
-        """Return the item with paths that mean the same in every folder."""
+        """Return the item with paths that mean the same in every folder.
+
+        Returns
+        -------
+        Self
+        """
         inputs, outputs = (tuple(map(make_absolute, each)) for each in (self.inputs, self.outputs))
         return replace(self, path=make_absolute(self.path), inputs=inputs, outputs=outputs)
 
@@ -128,7 +133,16 @@ Work = Callable[[Task], Worked | LeftOut]
 
 
 def make_absolute(path: Path) -> Path:
-    """Return a path that means the same in every folder; links stay what they are."""
+    """Return a path that means the same in every folder; links stay what they are.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Path
+    """
     # Not resolved: /home/lab may be a link to another place on each machine.
     return Path(os.path.abspath(path))  # noqa: PTH100
 
@@ -157,6 +171,10 @@ def work_through(
         What was made before: what is up to date is left alone, and what is made now is noted at once.
     title : str, default=""
         Of the bar.
+
+    Yields
+    ------
+    Outcome
 
     Raises
     ------
@@ -203,7 +221,17 @@ def work_through(
 
 
 def choose_workers(paths: Sequence[Path]) -> int:
-    """Return how many processes are worth it: each takes as long to begin as so many bytes are worked on."""
+    """Return how many processes are worth it: each takes as long to begin as so many bytes are worked on.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
     size = sum(path.stat().st_size for path in paths if path.is_file())
     return max(1, min(count_processors(), len(paths), size // _WORTH_A_PROCESS))
 

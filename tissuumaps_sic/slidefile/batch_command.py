@@ -39,6 +39,16 @@ Tell = Callable[[Outcome], Iterator[str]]
 def find_h5ads(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
     """Yield each h5ad that is named, and those of each folder that is, once; and whether it is of a folder.
 
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files, and folders of them.
+
+    Yields
+    ------
+    path : Path
+    is_of_folder : bool
+
     Raises
     ------
     WrongUseError
@@ -61,6 +71,10 @@ def find_h5ads(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
 def refuse_twins(items: Sequence[BatchItem]) -> None:
     """See that nothing is made of two files: one would take the place of the other's, or mix with it.
 
+    Parameters
+    ----------
+    items : sequence of BatchItem
+
     Raises
     ------
     WrongUseError
@@ -82,6 +96,15 @@ def prepare_processes(paths: Sequence[Path], options: argparse.Namespace, *modul
 
     Where this process does the work, it loads all of it before: libraries that are loaded while a slide is
     worked on would not be held to one thread there.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        That will be worked on.
+    options : Namespace
+        As `read_machines` takes them.
+    *modules : str
+        Names of what the work imports.
     """
     machines = read_machines(options)
     if machines.elsewhere:
@@ -94,7 +117,20 @@ def prepare_processes(paths: Sequence[Path], options: argparse.Namespace, *modul
 
 
 def print_one(item: Task, worked: Worked | LeftOut, tell: Tell, *, as_json: bool) -> int:
-    """Print what became of the only file of a command; return the exit status."""
+    """Print what became of the only file of a command; return the exit status.
+
+    Parameters
+    ----------
+    item : BatchItem
+    worked : Worked or LeftOut
+    tell : callable
+        Yields the lines of an `Outcome`.
+    as_json : bool
+
+    Returns
+    -------
+    int
+    """
     if isinstance(worked, LeftOut):
         log.info("%s: %s; left out", item.path.name, worked.why)
         return 0
@@ -132,6 +168,11 @@ def run_batch(
         Of the command: `machines.options.add_processes`, `overwrite` and `json` are read.
     finish : callable, optional
         Is given what became of all, before the table is shown.
+
+    Returns
+    -------
+    int
+        1 where a file failed, else 0.
 
     Raises
     ------

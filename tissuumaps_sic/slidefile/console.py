@@ -62,7 +62,18 @@ def run_command(command: Callable[[], int], *, output: Path | None = None, stopp
 
 
 def report_error(error: SicError | OSError, output: Path | None = None) -> int:
-    """Log an error that a person can act on, as one line; return what a command ends with for it."""
+    """Log an error that a person can act on, as one line; return what a command ends with for it.
+
+    Parameters
+    ----------
+    error : SicError or OSError
+    output : Path, optional
+        The file that an error of the system is told of, where it names none.
+
+    Returns
+    -------
+    int
+    """
     if isinstance(error, OSError):
         log.error("%s", os_reason(error, output))
         return 1
@@ -73,6 +84,10 @@ def report_error(error: SicError | OSError, output: Path | None = None) -> int:
 @contextmanager
 def as_wrong_use(*errors: type[SicError]) -> Iterator[None]:
     """Take errors of these classes for wrong use: what is read in the block was typed with the command.
+
+    Parameters
+    ----------
+    *errors : type of SicError
 
     Raises
     ------
@@ -95,6 +110,16 @@ def read_within(kind: type[Number], holds: Callable[[Number], bool], range_: str
         Whether a number can be; it is never asked of what is none.
     range_ : str
         What can be, in words: the message says to give it.
+
+    Returns
+    -------
+    callable
+        From a text to a number, for `type` of `add_argument`.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        By what is returned, for a text that is none.
     """
 
     def read(text: str) -> Number:
@@ -103,16 +128,16 @@ def read_within(kind: type[Number], holds: Callable[[Number], bool], range_: str
         except ValueError:
             number = None
         if number is None or not holds(number):
-            raise argparse.ArgumentTypeError(f"{text!r} cannot be; give {range_}")
+            raise argparse.ArgumentTypeError(f"give {range_}, not {text!r}")
         return number
 
     return read
 
 
-read_count = read_within(int, lambda number: number >= 1, "a whole number from 1 on")
-read_whole = read_within(int, lambda number: number >= 0, "a whole number from 0 on")
+read_count = read_within(int, lambda number: number >= 1, "a whole number of 1 or more")
+read_whole = read_within(int, lambda number: number >= 0, "a whole number of 0 or more")
 read_positive = read_within(float, lambda number: 0 < number < math.inf, "a number above 0")
-read_not_negative = read_within(float, lambda number: 0 <= number < math.inf, "a number from 0 on")
+read_not_negative = read_within(float, lambda number: 0 <= number < math.inf, "a number of 0 or more")
 read_share = read_within(float, lambda number: 0 <= number <= 1, "a number from 0 to 1")
 
 

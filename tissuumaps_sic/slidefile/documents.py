@@ -10,6 +10,14 @@ from xml.etree import ElementTree as ET
 def parse_json(text: str | bytes) -> Any:
     """Return what a JSON text holds.
 
+    Parameters
+    ----------
+    text : str or bytes
+
+    Returns
+    -------
+    object
+
     Raises
     ------
     ValueError
@@ -23,6 +31,14 @@ def parse_json(text: str | bytes) -> Any:
 
 def parse_xml(text: str | bytes) -> ET.Element:
     """Return the root of an XML document.
+
+    Parameters
+    ----------
+    text : str or bytes
+
+    Returns
+    -------
+    Element
 
     Raises
     ------

@@ -19,6 +19,11 @@ def as_os_errors(path: Path) -> Iterator[None]:
     The library has texts of several lines, with the temporary file's name and memory addresses, as an error
     of this kind or of that, among which the system's reason is.
 
+    Parameters
+    ----------
+    path : Path
+        The file that is written, by its final name.
+
     Raises
     ------
     OSError
@@ -43,7 +48,16 @@ def as_os_errors(path: Path) -> Iterator[None]:
 
 
 def os_errno(error: BaseException) -> int | None:
-    """Return the system's number of an error, also where HDF5 wraps it; None where it has none."""
+    """Return the system's number of an error, also where HDF5 wraps it; None where it has none.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    int or None
+    """
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno:
@@ -63,6 +77,10 @@ def os_reason(error: OSError, path: Path | str | None = None) -> str:
     error : OSError
     path : Path or str, optional
         The file, where the error names none.
+
+    Returns
+    -------
+    str
     """
     number = os_errno(error)
     reason = " ".join(str(error.strerror or error).split())

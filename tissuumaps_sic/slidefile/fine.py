@@ -80,6 +80,14 @@ def read_fine(path: Path) -> Fine | None:
 
     The cells' embeddings stay on disk until they are asked for.
 
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Fine or None
+
     Raises
     ------
     SlideFileError

@@ -39,6 +39,15 @@ class SlideFileError(SicError):
 def stamp_of(path: Path) -> Stamp:
     """Return what changes when a file is written or replaced, by one of the same size and time too.
 
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    (int, int, int, int)
+        Number of the file, bytes, and two times in ns.
+
     Raises
     ------
     OSError
@@ -51,6 +60,14 @@ def stamp_of(path: Path) -> Stamp:
 @contextmanager
 def open_h5ad(path: Path) -> Iterator[h5py.File]:
     """Open an h5ad to read, see that it lies in this one file (`require_own`), and tell faults in words.
+
+    Parameters
+    ----------
+    path : Path
+
+    Yields
+    ------
+    h5py.File
 
     Raises
     ------
@@ -189,6 +206,17 @@ def require_held(dataset: h5py.Dataset, subject: str) -> None:
 def names_in(frame: Any, subject: str) -> h5py.Dataset:
     """Return where the index of an open h5ad's ``obs`` or ``var`` lies; no name is read.
 
+    Parameters
+    ----------
+    frame : object
+        What lies at ``obs`` or ``var``.
+    subject : str
+        What the message calls it.
+
+    Returns
+    -------
+    h5py.Dataset
+
     Raises
     ------
     SlideFileError
@@ -209,7 +237,17 @@ def _is_text(item: Any) -> TypeGuard[h5py.Dataset]:
 
 
 def read_names(index: h5py.Dataset) -> npt.NDArray[np.object_]:
-    """Read an index of text, (n,), object."""
+    """Read an index of text, (n,), object.
+
+    Parameters
+    ----------
+    index : h5py.Dataset
+        As `names_in` returns it.
+
+    Returns
+    -------
+    object array of shape (n,)
+    """
     names = np.empty(index.shape, dtype=object)
     for start in range(0, len(names), _TURN_NAMES):
         names[start : start + _TURN_NAMES] = index.asstr()[start : start + _TURN_NAMES]
@@ -218,7 +256,16 @@ def read_names(index: h5py.Dataset) -> npt.NDArray[np.object_]:
 
 
 def twice_named(names: npt.NDArray[np.object_]) -> tuple[str, int, int] | None:
-    """Return the first name that two patches have, with their rows; None where each has its own."""
+    """Return the first name that two patches have, with their rows; None where each has its own.
+
+    Parameters
+    ----------
+    names : object array of shape (n,)
+
+    Returns
+    -------
+    (name, row, row) or None
+    """
     if len(set(names)) == len(names):
         return None
     first: dict[str, int] = {}
@@ -230,14 +277,37 @@ def twice_named(names: npt.NDArray[np.object_]) -> tuple[str, int, int] | None:
 
 
 def first_rows(wrong: npt.NDArray[np.bool_]) -> str:
-    """Say which rows are meant, as "in 5 of 96 patches, first in rows 3, 4, 7"."""
+    """Say which rows are meant, as "in 5 of 96 patches, first in rows 3, 4, 7".
+
+    Parameters
+    ----------
+    wrong : bool array of shape (n_patches,)
+
+    Returns
+    -------
+    str
+    """
     rows = np.flatnonzero(wrong)
     listed = ", ".join(map(str, rows[:_SHOWN_ROWS]))
     return f"in {rows.size} of {wrong.size} patches, first in row{'s' if rows.size > 1 else ''} {listed}"
 
 
 def library_names(obs: h5py.Group) -> list[str]:
-    """Return the slides that ``obs['library_id']`` says the patches are of; none where it does not tell."""
+    """Return the slides that ``obs['library_id']`` says the patches are of; none where it does not tell.
+
+    Parameters
+    ----------
+    obs : h5py.Group
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    SlideFileError
+        The column declares more than the file holds.
+    """
     column = obs.get("library_id")
     codes, names = (
         (column.get("codes"), column.get("categories")) if isinstance(column, h5py.Group) else (None, None)
@@ -258,6 +328,15 @@ def library_names(obs: h5py.Group) -> list[str]:
 def text_in(file: h5py.File, key: str) -> str | None:
     """Return a text of an open h5ad, such as ``uns/embedder``; None where there is none.
 
+    Parameters
+    ----------
+    file : h5py.File
+    key : str
+
+    Returns
+    -------
+    str or None
+
     Raises
     ------
     ValueError
@@ -277,7 +356,16 @@ def _short(member: str) -> str:
 
 
 def show_size(n_bytes: float) -> str:
-    """Return a size as a message shows it."""
+    """Return a size as a message shows it.
+
+    Parameters
+    ----------
+    n_bytes : float
+
+    Returns
+    -------
+    str
+    """
     for unit in ("bytes", "KB", "MB", "GB"):
         if n_bytes < 1000:
             return f"{n_bytes:.0f} {unit}" if unit == "bytes" else f"{n_bytes:.1f} {unit}"

@@ -52,6 +52,10 @@ def has_endless_heap(path: Path) -> bool:
     path : Path
         A file that can be opened as HDF5.
 
+    Returns
+    -------
+    bool
+
     Raises
     ------
     OSError

@@ -31,12 +31,20 @@ def tell_kind(path: Path) -> str | None:
     """Say what a file is that could not be read as HDF5, and what to do; None where that is not known.
 
     The answer continues "it is". What cannot be opened at all is not known.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str or None
     """
     try:
         if path.is_dir():
             return "a folder"
         if not path.is_file():
-            return "no file that could be read again and again"
+            return "no file, but a pipe or a device; copy what it gives into a file"
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
             file.seek(257)

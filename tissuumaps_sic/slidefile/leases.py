@@ -150,6 +150,17 @@ def hidden_name(name: str, ending: str) -> str:
     """Return the name of a hidden file of a slide, such as ``.slide.lock``.
 
     Names that no file system would take (of more than 255 bytes) are cut, and told apart by a digest.
+
+    Parameters
+    ----------
+    name : str
+        Of the slide.
+    ending : str
+        Such as ".lock".
+
+    Returns
+    -------
+    str
     """
     whole = f".{name}{ending}"
     if len(os.fsencode(whole)) <= _LONGEST_NAME:

@@ -18,7 +18,17 @@ Stamp = tuple[int, int] | None
 
 
 def stamp(path: Path) -> Stamp:
-    """Return what a file is known again by, or a folder, by what is directly in it; of nothing None."""
+    """Return what a file is known again by, or a folder, by what is directly in it; of nothing None.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    (int, int) or None
+        Time of change in ns, and bytes.
+    """
     try:
         found = path.stat()
     except OSError:
@@ -27,7 +37,16 @@ def stamp(path: Path) -> Stamp:
 
 
 def describe_recipe(*parts: Any) -> str:
-    """Return a short text that is another for other options; of what `repr` tells all of."""
+    """Return a short text that is another for other options; of what `repr` tells all of.
+
+    Parameters
+    ----------
+    *parts : object
+
+    Returns
+    -------
+    str
+    """
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -62,6 +81,10 @@ class MadeFiles:
             Which of the things that are made of it; "" for the only one.
         inputs : sequence of Path
             Those which are not there count, too: a session that comes later changes what is made.
+
+        Returns
+        -------
+        dict or None
         """
         line = self._known.get(f"{self._name(subject)} {part}")
         if line is None or line["recipe"] != self._recipe or line["inputs"] != self._tell(inputs):

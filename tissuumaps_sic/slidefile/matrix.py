@@ -139,6 +139,13 @@ class StoredMatrix(Matrix):
     def read_rows(self, start: int, out: Floats) -> None:
         """Read rows from `start` on into `out`, (n, n_columns), contiguous and of the matrix's dtype.
 
+        Parameters
+        ----------
+        start : int
+            The first row.
+        out : floating array of shape (n, n_columns)
+            Is filled.
+
         Raises
         ------
         SlideFileError
@@ -149,6 +156,13 @@ class StoredMatrix(Matrix):
 
     def take_rows(self, index: npt.NDArray[np.intp], out: Floats) -> None:
         """Read rows that rise into `out`, (n, n_columns), contiguous and of the matrix's dtype.
+
+        Parameters
+        ----------
+        index : int array of shape (n,)
+            Ascending.
+        out : floating array of shape (n, n_columns)
+            Is filled.
 
         Raises
         ------
@@ -312,5 +326,9 @@ def open_matrix(path: Path, dataset: h5py.Dataset) -> Matrix:
         Where the file lies; who calls sees to it that it is still the file that the dataset is of.
     dataset : h5py.Dataset
         Of two dimensions, held by the file (`require_held`).
+
+    Returns
+    -------
+    Matrix
     """
     return (StoredMatrix if StoredMatrix.lies_plain(dataset) else PackedMatrix)(path, dataset)

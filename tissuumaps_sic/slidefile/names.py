@@ -27,6 +27,10 @@ def address(path: str) -> str:
     path : str
         With forward slashes.
 
+    Returns
+    -------
+    str
+
     Examples
     --------
     >>> address("S21 #2/p%41b.tif")
@@ -42,6 +46,16 @@ def page_at(within: str, name: str) -> str:
     """Return the address of the page of a file's name in a folder below the served one.
 
     ``path`` is an address itself, since TissUUmaps joins it with those of the project's files.
+
+    Parameters
+    ----------
+    within : str
+        Path of the folder below the served one, with forward slashes.
+    name : str
+
+    Returns
+    -------
+    str
     """
     query = f"?path={quote(address(within), safe='')}" if within.strip("./") else ""
     return f"/{address(name)}{query}"
@@ -56,6 +70,10 @@ def path_of(given: str, folder: Path | None = None) -> str:
         An address; of projects that are older or were written by hand perhaps the plain path.
     folder : Path, optional
         Where the path begins: a plain path that looks like an address is known by the file that is there.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -80,6 +98,14 @@ def _exists(path: Path) -> bool:
 def escape_markup(text: str) -> str:
     """Return a text as it may be put into a page that takes it for HTML: markup becomes full-width letters.
 
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+
     Examples
     --------
     >>> escape_markup("<b>A&B</b>")
@@ -96,6 +122,10 @@ def refusal(name: str) -> str | None:
     ----------
     name : str
         Of the file or folder, with its ending.
+
+    Returns
+    -------
+    str or None
     """
     if name.startswith("."):
         return "its name begins with a dot, and the viewer shows no hidden files; rename it"

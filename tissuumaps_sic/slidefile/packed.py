@@ -20,6 +20,10 @@ def unpack(content: bytes, most: int) -> bytes:
     most : int
         Of what is more than so many bytes only some more are returned.
 
+    Returns
+    -------
+    bytes
+
     Raises
     ------
     ValueError

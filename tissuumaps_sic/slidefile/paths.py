@@ -24,6 +24,14 @@ _ADDRESS = re.compile(r"[/\\]|~[/\\]|[A-Za-z]:[/\\]|file:|\.\.(?:[/\\]|$)", re.I
 def holds_path(text: str) -> bool:
     r"""Whether a text holds a path of some machine, at its start or anywhere in it.
 
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    bool
+
     Examples
     --------
     >>> holds_path("weights from /home/ann/w.pth"), holds_path(r"C:\ann\w.pth"), holds_path("../w.pth")
@@ -38,6 +46,14 @@ def leads_away(address: str) -> bool:
     r"""Whether an address of a TissUUmaps project leads out of the project's folder.
 
     What is percent-encoded belongs to a name, but for slashes and dots, which servers decode.
+
+    Parameters
+    ----------
+    address : str
+
+    Returns
+    -------
+    bool
 
     Examples
     --------

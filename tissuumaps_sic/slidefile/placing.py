@@ -29,6 +29,14 @@ def layers_of(h5ad: Path) -> list[dict[str, Any]]:
 
     Those whose image lies in the h5ad's folder or below it are told, whether it is there or not; whoever may
     save a project must not make the server read what it does not serve.
+
+    Parameters
+    ----------
+    h5ad : Path
+
+    Returns
+    -------
+    list of dict
     """
     project = _project(h5ad)
     layers = project.get("layers")
@@ -47,6 +55,10 @@ def image_name(layer: dict[str, Any], folder: Path | None = None) -> str | None:
     layer : dict
     folder : Path, optional
         The project's: images of older projects, whose addresses are plain paths, are known by what is there.
+
+    Returns
+    -------
+    str or None
     """
     source = layer.get("tileSource")
     if not isinstance(source, str) or not source.endswith(".dzi") or source.startswith("/"):
@@ -64,7 +76,16 @@ def image_name(layer: dict[str, Any], folder: Path | None = None) -> str | None:
 
 
 def find_image(h5ad: Path) -> Path | None:
-    """Return a slide's image, by the project beside its h5ad or the one in it; None where it is not there."""
+    """Return a slide's image, by the project beside its h5ad or the one in it; None where it is not there.
+
+    Parameters
+    ----------
+    h5ad : Path
+
+    Returns
+    -------
+    Path or None
+    """
     for layer in layers_of(h5ad):
         path = h5ad.parent / str(image_name(layer, h5ad.parent))
         if path.exists():
@@ -88,7 +109,12 @@ class Placement:
     links: tuple[tuple[Path, Path], ...] = ()
 
     def link(self) -> list[tuple[Path, Path]]:
-        """Make the links; return those that could not be made."""
+        """Make the links; return those that could not be made.
+
+        Returns
+        -------
+        list of (Path, Path)
+        """
         return [pair for pair in self.links if not _link(*pair)]
 
 
@@ -98,6 +124,15 @@ def plan_image(image: Path, folder: Path) -> Placement:
     TissUUmaps serves nothing outside of the folder, and copying gigabytes unasked is no answer: an image
     that lies elsewhere is linked into it, by a symbolic link or, where the system has none for its users, a
     hard one.
+
+    Parameters
+    ----------
+    image : Path
+    folder : Path
+
+    Returns
+    -------
+    Placement
     """
     within = folder.resolve()
     # Where it is named, not where it leads: the image may be a link to where the scanner put it.
@@ -116,13 +151,31 @@ def plan_image(image: Path, folder: Path) -> Placement:
 
 
 def place_image(image: Path, folder: Path) -> str | None:
-    """Make an image reachable from a folder as `plan_image` has it; return its path there, or None."""
+    """Make an image reachable from a folder as `plan_image` has it; return its path there, or None.
+
+    Parameters
+    ----------
+    image : Path
+    folder : Path
+
+    Returns
+    -------
+    str or None
+    """
     placement = plan_image(image, folder)
     return None if placement.link() else placement.name
 
 
 def open_image(path: Path) -> Slide:
     """Open a slide's image as it was opened to be embedded: the same pixels lie at the same places.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Slide
 
     Raises
     ------

@@ -35,7 +35,12 @@ _LEAVE_SECONDS = 5.0
 
 
 def count_processors() -> int:
-    """Return how many processors this process may use; a batch system gives it a share of the machine's."""
+    """Return how many processors this process may use; a batch system gives it a share of the machine's.
+
+    Returns
+    -------
+    int
+    """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -12,7 +12,12 @@ from pathlib import Path
 
 
 def identify_machine() -> tuple[str, str]:
-    """Return what tells this machine, and this container on it, from others; "" for what cannot be known."""
+    """Return what tells this machine, and this container on it, from others; "" for what cannot be known.
+
+    Returns
+    -------
+    machine, container : str
+    """
     if not sys.platform.startswith("linux"):
         # A card's address; a random number, unlike every other, where there is none.
         return f"{uuid.getnode():012x}", sys.platform
@@ -29,7 +34,17 @@ def identify_machine() -> tuple[str, str]:
 
 
 def look_up_process(pid: int) -> tuple[float, bool]:
-    """Return when a process began (see `leases.Holder`; NaN where unknown), and whether it is gone."""
+    """Return when a process began (see `leases.Holder`; NaN where unknown), and whether it is gone.
+
+    Parameters
+    ----------
+    pid : int
+
+    Returns
+    -------
+    began : float
+    is_gone : bool
+    """
     if not sys.platform.startswith("linux"):
         import psutil
 

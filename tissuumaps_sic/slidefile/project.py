@@ -62,6 +62,10 @@ def tmap_project(
         From a patch to the next, level-0 pixels: the edge of the squares that are drawn.
     mpp : float
         µm per level-0 pixel, for the scale bar.
+
+    Returns
+    -------
+    dict
     """
     width, spacing = float(slide_size[0]), float(stride0)
     if image is None:
@@ -93,7 +97,18 @@ def tmap_project(
 
 
 def image_layer(name: str, image: str) -> dict[str, str]:
-    """Return the layer of an image, by its path from the project's folder, with forward slashes."""
+    """Return the layer of an image, by its path from the project's folder, with forward slashes.
+
+    Parameters
+    ----------
+    name : str
+        As the viewer shows it.
+    image : str
+
+    Returns
+    -------
+    dict of str to str
+    """
     return {"name": escape_markup(name), "tileSource": f"{address(image)}.dzi"}
 
 
@@ -112,6 +127,10 @@ def marker_layer(
         TissUUmaps' choices with their values.
     on : sequence of str
         Which of the choices between them are taken, beside those of squares.
+
+    Returns
+    -------
+    dict
     """
     return {
         "path": address(path),
@@ -139,12 +158,21 @@ def marker_scale(edge: float, *, width: float) -> float:
         Edge of the square, level-0 pixels.
     width : float
         Width of the image, level-0 pixels: TissUUmaps measures markers by it.
+
+    Returns
+    -------
+    float
     """
     return edge / width * _SCALE_PER_WIDTH
 
 
 def write_tmap(path: Path, project: dict[str, Any]) -> None:
     """Write a TissUUmaps project, atomically.
+
+    Parameters
+    ----------
+    path : Path
+    project : dict
 
     Raises
     ------
@@ -179,6 +207,15 @@ def empty_canvas(centres: npt.NDArray[np.float64]) -> Canvas:
 
     TissUUmaps stretches coordinates that end below 500 or begin below 0, and adds 6 % (dataUtils.js,
     updateViewOptions).
+
+    Parameters
+    ----------
+    centres : float64 array of shape (n, 2)
+        (x, y), level-0 pixels.
+
+    Returns
+    -------
+    Canvas
     """
     low, high = centres.min(axis=0), centres.max(axis=0)
     if (low >= 0).all() and (high >= _LEAST).all():

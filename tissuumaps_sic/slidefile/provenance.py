@@ -296,7 +296,17 @@ class Provenance(_Record):
 
     @classmethod
     def of(cls, document: Any) -> Self:
-        """Take what a file's JSON holds; what is no object tells nothing."""
+        """Take what a file's JSON holds; what is no object tells nothing.
+
+        Parameters
+        ----------
+        document : object
+            As JSON gave it.
+
+        Returns
+        -------
+        Provenance
+        """
         known = document if isinstance(document, dict) else {}
         made = cls.model_validate(known)
         made._document = known
@@ -327,6 +337,14 @@ class Provenance(_Record):
 
         Of another than ``X`` the grid says only how its patches were seen, since they lie elsewhere; nothing
         at all is told where its making is not recorded.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        Provenance
         """
         if name == MAIN:
             return self
@@ -339,17 +357,43 @@ class Provenance(_Record):
         return Provenance.of(self.document | {"encoder": encoder, "grid": grid})
 
     def with_embedding(self, key: str, made: Provenance) -> Provenance:
-        """Return it with another embedding, made as the ``X`` of `made`, in place of that of its key."""
+        """Return it with another embedding, made as the ``X`` of `made`, in place of that of its key.
+
+        Parameters
+        ----------
+        key : str
+            Such as "obsm/X_resnet18".
+        made : Provenance
+
+        Returns
+        -------
+        Provenance
+        """
         others = [each for each in self._entries() if each.get("key") != key]
         return Provenance.of(self.document | {"encoders": [*others, made._entry(key)]})
 
     def with_extent(self, size: tuple[int, int]) -> Provenance:
-        """Return it of a slide of another size, all of which was scanned."""
+        """Return it of a slide of another size, all of which was scanned.
+
+        Parameters
+        ----------
+        size : (width, height)
+            Level-0 pixels.
+
+        Returns
+        -------
+        Provenance
+        """
         slide = _only_mapping(self.document.get("slide")) | {"size": [*size], "bounds": [0, 0, *size]}
         return Provenance.of(self.document | {"slide": slide})
 
     def to_json(self) -> str:
-        """Return the text that stands in ``uns['embedder']``."""
+        """Return the text that stands in ``uns['embedder']``.
+
+        Returns
+        -------
+        str
+        """
         return json.dumps(self.document)
 
     def _entries(self) -> list[dict[str, Any]]:
@@ -367,6 +411,14 @@ class Provenance(_Record):
 def provenance_in(file: h5py.File) -> Provenance:
     """Return the provenance of an open h5ad; it tells nothing where there is none.
 
+    Parameters
+    ----------
+    file : h5py.File
+
+    Returns
+    -------
+    Provenance
+
     Raises
     ------
     ValueError
@@ -377,6 +429,14 @@ def provenance_in(file: h5py.File) -> Provenance:
 
 def read_provenance(path: Path) -> Provenance:
     """Return the provenance of an h5ad; it tells nothing where there is none.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Provenance
 
     Raises
     ------

@@ -90,11 +90,31 @@ class Table:
     decimal: str
 
     def error(self, row: Row, told: str) -> TableError:
-        """Return the error that refuses a row."""
+        """Return the error that refuses a row.
+
+        Parameters
+        ----------
+        row : Row
+        told : str
+            What is wrong and what to do.
+
+        Returns
+        -------
+        TableError
+        """
         return TableError(f"{self.path.name}, line {row.line}: {told}")
 
     def number(self, row: Row, column: str) -> float:
         """Return the finite number in a cell.
+
+        Parameters
+        ----------
+        row : Row
+        column : str
+
+        Returns
+        -------
+        float
 
         Raises
         ------
@@ -167,7 +187,9 @@ def read_table(path: Path, columns: Collection[str], *, numbers: Collection[str]
             raise TableError(_ragged(path, line, cells, names, delimiter))
         rows.append(Row(line, dict(zip(names, cells, strict=True))))
     if not rows:
-        raise TableError(f"{path.name}: has a header ({join_names(header)}) and no row below it")
+        raise TableError(
+            f"{path.name}: has a header ({join_names(header)}) and no row below it; add the rows"
+        )
     known = {name: own for name, own in zip(names, header, strict=True) if name in columns}
     others = {
         name: own or f"{place} (without a name)"
@@ -183,6 +205,14 @@ def as_text(text: str) -> str:
 
     What would be a formula begins with an apostrophe, which `read_table` takes away; so does what could be
     taken for such a text. Numbers are to be written as they are.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -202,7 +232,10 @@ def _text(path: Path) -> str:
         if not path.is_file():
             raise TableError(f"{path}: no such file; give a table as CSV or TSV")
         if path.stat().st_size > _MOST_BYTES:
-            raise TableError(f"{path.name}: is larger than {_MOST_BYTES >> 30} GiB, which no such table is")
+            raise TableError(
+                f"{path.name}: is larger than {_MOST_BYTES >> 30} GiB, which no such table is; give a CSV "
+                "or TSV"
+            )
         content = path.read_bytes()
     except OSError as error:
         raise TableError(f"{path.name}: cannot be read ({error.strerror or error})") from error
@@ -236,7 +269,7 @@ def _records(path: Path, text: str, columns: Collection[str]) -> tuple[str, list
         first, skipped = re.sub(r"^[^\r\n]*(\r\n|\r|\n)?", "", text, count=1), 1
     tried = {each: _header(first, each) for each in ([separator] if separator else _DELIMITERS)}
     if not all(tried.values()):
-        raise TableError(f"{path.name}: is empty")
+        raise TableError(f"{path.name}: is empty; write a header and a row below it")
     known = set(columns)
 
     def fit(delimiter: str) -> tuple[int, int]:

@@ -26,6 +26,10 @@ def hold_folder(prefix: str) -> Iterator[Path]:
     prefix : str
         With which its name begins.
 
+    Yields
+    ------
+    Path
+
     Raises
     ------
     OSError

@@ -34,6 +34,10 @@ def replacing(target: Path, *, follow_links: bool = True) -> Iterator[Path]:
         what people expect of the files that they name; where others may put files into the folder, a link
         could lead anywhere, and is itself replaced.
 
+    Yields
+    ------
+    Path
+
     Raises
     ------
     OSError
@@ -77,6 +81,14 @@ def placing_folder(target: Path) -> Iterator[Path]:
 
     When the body raises, the new folder is removed and `target` is as it was.
 
+    Parameters
+    ----------
+    target : Path
+
+    Yields
+    ------
+    Path
+
     Raises
     ------
     OSError
@@ -111,7 +123,13 @@ def remove_unfinished() -> None:
 
 
 def remove_left_behind(target: Path, *, follow_links: bool = True) -> None:
-    """Remove what a process killed in `replacing` left; nobody else may be writing `target` now."""
+    """Remove what a process killed in `replacing` left; nobody else may be writing `target` now.
+
+    Parameters
+    ----------
+    target : Path
+    follow_links : bool, default=True
+    """
     if follow_links and target.is_symlink():
         target = target.resolve()
     left = re.compile(rf"{re.escape(_beginning(target))}[0-9a-f]{{8}}{re.escape(target.suffix)}")

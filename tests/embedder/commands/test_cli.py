@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from making.tissue import write_tissue
 
 from embedder.cli import main
 from embedder.isolation import child
+from tissuumaps_sic.slidefile.extras import tell_install
 
 
 def embedder(*arguments):
@@ -76,14 +78,18 @@ def test_without_torch_it_says_what_to_install(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(child, "PREPARATION", "making.isolation:hide_torch")
     assert main(["embed", "a.svs", "-o", str(tmp_path)]) == 1
     told = [record.getMessage() for record in caplog.records]
-    assert told == ['torch is not installed; run pip install "tissuumaps-sic[embed]"']
+    assert told == [f"torch is not installed; run {tell_install('embed')}"]
 
 
 def test_the_program_says_in_one_line_that_a_slide_is_missing(tmp_path):
     ran = embedder("embed", tmp_path / "missing.svs", "-o", tmp_path / "out")
     assert ran.returncode == 1
-    assert ran.stderr.count("\n") == 1
-    assert "missing.svs" in ran.stderr
+    # Where the encoder runs is said before any slide is looked at.
+    place, told = ran.stderr.splitlines()
+    assert re.fullmatch(
+        r"encoder efficientnet-lite0 on (the processor \(\d+ threads?\)|\S+ \(.+\)), .*", place
+    )
+    assert "missing.svs" in told
 
 
 def test_two_workers_of_this_machine_embed_a_folder(tmp_path):
@@ -137,7 +143,7 @@ def test_an_encoder_is_trained_by_one_command_and_embeds_by_the_one_that_is_prin
     ]
     ran = embedder(*command)
     assert ran.returncode == 0, ran.stderr
-    assert "2 steps on 8 patches of 1 slides" in ran.stderr
+    assert "2 steps on 8 patches of 1 slide\n" in ran.stderr
     assert "Traceback" not in ran.stderr
     told = ran.stdout.split()
     assert told[:5] == ["embedder", "embed", "SLIDE", "-o", "DIR"]

@@ -196,4 +196,4 @@ def test_an_encoder_that_cannot_is_told_once_and_its_files_have_none(tmp_path, e
         results = embed_slides(slides, tmp_path / "out", EmbedOptions(**PLAIN))
     assert [read_fine(tmp_path / "out" / f"{name}.h5ad") for name in "ab"] == [None, None]
     assert [result.status for result in results] == ["done", "done"]
-    assert caplog.text.count("tells nothing smaller than a patch apart") == 1
+    assert caplog.text.count("cannot tell cells smaller than a patch apart") == 1

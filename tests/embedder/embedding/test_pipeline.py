@@ -18,7 +18,7 @@ import embedder.embedding.encoding
 import embedder.embedding.partial
 import embedder.embedding.slide
 import embedder.embedding.writing
-from embedder.embedding.image import place_image
+from embedder.embedding.image import link_image, plan_image
 from embedder.embedding.options import EmbedOptions
 from embedder.embedding.pipeline import embed_slides
 from embedder.embedding.request import SlideInput
@@ -334,23 +334,30 @@ def test_provenance_tells_how_and_names_no_place(encoder, tmp_path):
     assert str(tmp_path) not in text
 
 
+def place(slide, folder):
+    """Link a slide into a folder as a run does; return its name there."""
+    placement = plan_image(slide, folder)
+    link_image(placement)
+    return placement.name
+
+
 def test_the_slide_is_reachable_from_the_folder(tmp_path):
     slide = tmp_path / "elsewhere" / "a.svs"
     slide.parent.mkdir()
     slide.write_text("pixels")
     folder = tmp_path / "out"
     folder.mkdir()
-    assert place_image(slide, folder) == "a.svs"
+    assert place(slide, folder) == "a.svs"
     assert (folder / "a.svs").read_text() == "pixels"
-    assert place_image(slide, folder) == "a.svs"
+    assert place(slide, folder) == "a.svs"
     inside = folder / "sub" / "b.svs"
     inside.parent.mkdir()
     inside.write_text("x")
-    assert place_image(inside, folder) == "sub/b.svs"
+    assert place(inside, folder) == "sub/b.svs"
     (folder / "c.svs").write_text("somebody else's")
     other = tmp_path / "elsewhere" / "c.svs"
     other.write_text("pixels")
-    assert place_image(other, folder) is None
+    assert place(other, folder) is None
     assert (folder / "c.svs").read_text() == "somebody else's"
 
 
@@ -361,7 +368,7 @@ def test_the_folder_of_a_mirax_slide_comes_along(tmp_path):
     slide.write_text("")
     folder = tmp_path / "out"
     folder.mkdir()
-    assert place_image(slide, folder) == "a.mrxs"
+    assert place(slide, folder) == "a.mrxs"
     assert (folder / "a" / "Data0000.dat").read_text() == "pixels"
 
 

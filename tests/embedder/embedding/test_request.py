@@ -167,7 +167,7 @@ def test_a_slide_listed_twice_alike_is_done_once_and_told(folder, caplog):
         "a.tif",
         "b.svs",
     ]
-    assert "1 lines list a slide" in caplog.text
+    assert "1 line of the tables repeated a slide" in caplog.text
 
 
 def test_what_a_table_says_of_a_slide_holds_however_else_it_is_named(folder):

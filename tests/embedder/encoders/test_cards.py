@@ -230,7 +230,7 @@ def test_a_transformers_checkpoint_of_another_one_is_refused_with_its_keys(tmp_p
     path = tmp_path / "model.safetensors"
     save_file(state | {"head.weight": torch.ones(2, 48)}, path)
     assert load_encoder("virchow2", weights=path).dimension == 96
-    with pytest.raises(EncoderError, match="1 unknown: reg_token"):
+    with pytest.raises(EncoderError, match="1 key unknown: reg_token"):
         load_encoder("virchow", weights=path)
     with pytest.raises(EncoderError, match=r"of another shape: pos_embed .*patch_embed\.proj\.weight"):
         load_encoder("uni", weights=path)
@@ -308,7 +308,7 @@ def test_conch_embeds_by_its_own_package_without_projection(conch, patches, tmp_
     assert "pip install" not in status("conch").state
     del state["visual.trunk.bias"]
     torch.save(state, tmp_path / "pytorch_model.bin")
-    with pytest.raises(EncoderError, match=r"1 missing: trunk\.bias"):
+    with pytest.raises(EncoderError, match=r"1 key missing: trunk\.bias"):
         load_encoder("conch", weights=tmp_path / "pytorch_model.bin")
 
 

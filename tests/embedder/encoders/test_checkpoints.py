@@ -241,7 +241,7 @@ def test_phikon_in_transformers_form_embeds_as_that_does_by_hand(name, patches, 
     del state["encoder.layer.1.attention.attention.key.bias"]
     save_file(state, path)
     with pytest.raises(
-        EncoderError, match=r"1 missing: blocks\.1\.attn\.qkv\.bias; 2 unknown: .*attn\.q\.bias"
+        EncoderError, match=r"1 key missing: blocks\.1\.attn\.qkv\.bias; 2 keys unknown: .*attn\.q\.bias"
     ):
         load_encoder(name, weights=path)
 

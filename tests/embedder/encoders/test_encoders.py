@@ -188,10 +188,10 @@ def test_checkpoints_that_match_only_in_part_are_refused_with_their_keys(resnet,
     path = tmp_path / "own.pth"
     lacking = {k: v for k, v in state.items() if k != "layer2.0.conv1.weight"}
     torch.save(lacking, path)
-    with pytest.raises(EncoderError, match=r"1 missing: layer2\.0\.conv1\.weight"):
+    with pytest.raises(EncoderError, match=r"1 key missing: layer2\.0\.conv1\.weight"):
         load_encoder(name, weights=path)
     torch.save({**state, "extra.weight": torch.ones(1)}, path)
-    with pytest.raises(EncoderError, match=r"1 unknown: extra\.weight"):
+    with pytest.raises(EncoderError, match=r"1 key unknown: extra\.weight"):
         load_encoder(name, weights=path)
     torch.save({**state, "conv1.weight": torch.ones(64, 3, 3, 3)}, path)
     with pytest.raises(EncoderError, match=r"1 of another shape: conv1\.weight \(64, 3, 3, 3\)"):
@@ -205,7 +205,7 @@ def test_a_checkpoint_that_has_a_key_in_two_spellings_is_refused(tmp_path):
     state = torch.load(lite0_checkpoint(), weights_only=True)
     path = tmp_path / "own.pth"
     torch.save({**state, "conv_stem.weight": state["_conv_stem.weight"]}, path)
-    with pytest.raises(EncoderError, match=r"1 there twice: conv_stem\.weight"):
+    with pytest.raises(EncoderError, match=r"1 key there twice: conv_stem\.weight"):
         load_encoder("efficientnet-lite0", weights=path)
 
 

@@ -298,7 +298,7 @@ HALF = {"architecture": "test_resnet", "mean": [0.5] * 3, "std": [0.5] * 3}
         ({"model_type": "dinov2"}, "does not describe a timm model"),
         ([], "does not describe a timm model"),
         ({"architecture": "no_such_net"}, "timm cannot build no_such_net"),
-        ({"architecture": "test_resnet"}, "does not tell how patches become.*--input-size 224 --mean"),
+        ({"architecture": "test_resnet"}, "does not say how patches become.*--input-size 224 --mean"),
         ({**HALF, "input_size": [3, 64, 32]}, "--input-size"),
         ({**HALF, "input_size": [3, 64, 64], "interpolation": "random"}, "--interpolation bicubic"),
     ],

@@ -78,19 +78,40 @@ def test_advice_is_given_where_patches_do_not_suit(name, patch_size, mpp, told):
 
 def test_the_table_lists_every_encoder_in_aligned_columns():
     lines = format_table(available_encoders())
-    heading, rows = lines[0], lines[1:-3]
+    heading, rows = lines[0], lines[1:-4]
     names = [row.split()[0] for row in rows]
     assert sorted(names) == sorted([*ENCODERS, *KNOWN, "simclr"])
     assert (names[0], names[-1]) == ("efficientnet-lite0", "simclr")
-    for column in ("embedding", "licence", "state", "source"):
+    for column in ("embedding", "licence", "state"):
         start = heading.index(column)
         assert all(row[start - 1] == " " and row[start] != " " for row in rows)
     assert any("1280-d" in row and "ready" in row for row in rows)
     assert not any("None" in row for row in rows)
     # What could not be read is marked, and where it is said stands below.
-    marked = {row.split()[0] for row in rows if row.endswith(" *")}
+    marked = {row.split()[0] for row in rows if row.split()[1] == "*"}
     assert marked == {*KNOWN, *(name for name, spec in ENCODERS.items() if spec.unread)}
-    assert "--details NAME" in lines[-3]
+    assert all("--details NAME" in line for line in lines[-4:-2])
+
+
+@pytest.mark.parametrize("lacking", [(), ("timm", "torchvision"), ("conch.open_clip_custom",)])
+def test_the_table_fits_a_terminal_whatever_is_lacking(monkeypatch, lacking):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        hub.importlib.util, "find_spec", lambda name: None if name in lacking else found(name)
+    )
+    assert max(map(len, format_table(available_encoders()))) <= 100
+    for offline in (False, True):
+        monkeypatch.setattr(hub, "_is_offline", lambda offline=offline: offline)
+        monkeypatch.setattr(hub, "_has_token", lambda offline=offline: offline)
+        assert max(map(len, format_table(available_encoders()))) <= 100
+
+
+@pytest.mark.parametrize("name", [*ENCODERS, *KNOWN])
+def test_details_fit_a_terminal(name, capsys):
+    assert main(["encoders", "--details", name]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    # An address is in one piece, since it is there to be copied.
+    assert [line for line in lines if len(line) > 100 and "://" not in line] == []
 
 
 def test_the_status_is_what_json_can_hold():
@@ -107,6 +128,7 @@ def test_the_status_is_what_json_can_hold():
         "licence": "your own",
         "source": "your slides",
         "state": "needs --weights FILE: the encoder.safetensors that `embedder pretrain` wrote",
+        "summary": "needs --weights",
         "usable": False,
         "unread": [],
     }

@@ -464,28 +464,32 @@ def test_published_networks_in_bfloat16_stay_close_to_float32(form, narrow, patc
 @pytest.mark.parametrize(
     ("form", "changed", "told"),
     [
-        ("hibou-b", {"embeddings.register_tokens": None}, "1 missing: reg_token"),
+        ("hibou-b", {"embeddings.register_tokens": None}, "1 key missing: reg_token"),
         (
             "hibou-b",
             {"embeddings.position_embeddings": (1, 12, WIDTH)},
             "not those of a square",
         ),
-        ("openmidnight", {"blocks.1.mlp.w3.bias": None}, r"1 missing: blocks\.1\.mlp\.fc2\.bias"),
-        ("keep", {"visual_head.2.bias": None}, r"1 missing: visual_head\.2\.bias"),
-        ("keep", {"visual.reg_token": (1, 1, WIDTH)}, r"1 unknown: visual\.reg_token"),
+        ("openmidnight", {"blocks.1.mlp.w3.bias": None}, r"1 key missing: blocks\.1\.mlp\.fc2\.bias"),
+        ("keep", {"visual_head.2.bias": None}, r"1 key missing: visual_head\.2\.bias"),
+        ("keep", {"visual.reg_token": (1, 1, WIDTH)}, r"1 key unknown: visual\.reg_token"),
         (
             "conch-v1.5",
             {"trunk.pos_embed": (1, 12, WIDTH)},
             r"another shape: trunk\.pos_embed \(1, 12",
         ),
-        ("conch-v1.5", {"trunk.pos_embed": None}, r"1 missing: trunk\.pos_embed"),
-        ("musk", {"beit3.encoder.layers.0.ffn.A.fc1.bias": None}, r"1 missing: blocks\.0\.mlp\.fc1\.bias"),
+        ("conch-v1.5", {"trunk.pos_embed": None}, r"1 key missing: trunk\.pos_embed"),
+        (
+            "musk",
+            {"beit3.encoder.layers.0.ffn.A.fc1.bias": None},
+            r"1 key missing: blocks\.0\.mlp\.fc1\.bias",
+        ),
         (
             "musk",
             {"beit3.encoder.embed_positions.A.weight": (99, WIDTH)},
             r"shape: pos_embed \(1, 97",
         ),
-        ("genbio-pathfm", {"rope_embed.periods": None}, r"1 missing: rope_embed\.periods"),
+        ("genbio-pathfm", {"rope_embed.periods": None}, r"1 key missing: rope_embed\.periods"),
         ("genbio-pathfm", {"patch_embed.proj.weight": (WIDTH, 3, 16, 16)}, r"of another shape: patch_embed"),
     ],
 )

@@ -15,6 +15,7 @@ from embedder.cli import main
 from embedder.files.convert import ConvertError, convert
 from tissuumaps_sic import cli as sic
 from tissuumaps_sic.slidefile.contract import check
+from tissuumaps_sic.slidefile.extras import tell_install
 from tissuumaps_sic.slides.slide import open_slide_file
 
 STEP = 448
@@ -221,7 +222,7 @@ def test_without_pyarrow_it_says_what_to_install(tmp_path, monkeypatch, caplog):
     source = write_lazyslide(tmp_path / "x.zarr")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert main(["convert", str(source), "-o", str(tmp_path / "x.h5ad")]) == 1
-    assert 'pip install "tissuumaps-sic[convert]"' in caplog.text
+    assert f"run {tell_install('convert')}" in caplog.text
 
 
 def test_patches_that_are_no_numbers_are_named_and_may_be_left_out(tmp_path, caplog):

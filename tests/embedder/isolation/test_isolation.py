@@ -180,7 +180,7 @@ def test_a_child_that_hangs_or_eats_the_memory_is_ended_and_another_one_made():
         with pytest.raises(StalledError, match="while its tissue was looked for, nothing came of it for"):
             child.run(isolation.hang)
     with Child(Limits(memory=3 * 10**8)) as child:
-        with pytest.raises(LostError, match=r"it took \d.\d GB of memory, and 0.3 GB are allowed"):
+        with pytest.raises(LostError, match=r"it took \d.\d GB of memory, and --memory allows 0.3 GB"):
             child.run(isolation.allocate)
         assert child.run(isolation.own_pid) != os.getpid()
 

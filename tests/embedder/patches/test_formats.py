@@ -310,7 +310,9 @@ def test_a_folder_of_dicom_files_is_one_slide(dicom, tmp_path):
 def test_the_viewer_gets_all_files_of_a_dicom_slide(dicom, tmp_path):
     folder = dicom(full=("VOLUME", "1.2.3"), half=("VOLUME", "1.2.3"))
     (tmp_path / "out").mkdir()
-    assert embedder.embedding.image.place_image(folder / "full.dcm", tmp_path / "out") == "case.1/full.dcm"
+    placement = embedder.embedding.image.plan_image(folder / "full.dcm", tmp_path / "out")
+    embedder.embedding.image.link_image(placement)
+    assert placement.name == "case.1/full.dcm"
     assert (tmp_path / "out" / "case.1" / "half.dcm").exists()
 
 

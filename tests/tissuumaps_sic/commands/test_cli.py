@@ -172,7 +172,7 @@ def test_the_program_says_in_one_line_what_cannot_be_meant():
     command = [sys.executable, "-m", "tissuumaps_sic", "run", "a.h5ad", "--border", "2"]
     ran = subprocess.run(command, check=False, capture_output=True, text=True)
     assert ran.returncode == 2
-    assert "argument --border: '2' cannot be; give a number from 0 to 1\n" in ran.stderr
+    assert "argument --border: give a number from 0 to 1, not '2'\n" in ran.stderr
 
 
 def test_what_is_not_there_ends_with_one(small_h5ad, caplog):

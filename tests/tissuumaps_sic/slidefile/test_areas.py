@@ -182,9 +182,9 @@ NAN, INFINITE = float("nan"), float("inf")
         (feature(polygon(BOX), properties={"classification": [1]}), "classification that is no name"),
         (feature(polygon(BOX), properties={"classification": {"names": [1]}}), "no name"),
         ({"type": "Feature", "properties": {}}, "has no geometry, not even null"),
-        ({"kind": "Feature"}, "is none"),
-        (3, "is none"),
-        (None, "is none"),
+        ({"kind": "Feature"}, "is no feature"),
+        (3, "is no feature"),
+        (None, "is no feature"),
     ],
 )
 def test_what_is_malformed_is_refused_by_its_number(tmp_path, wrong, told):

@@ -40,14 +40,35 @@ class Stage:
 
     @classmethod
     def of(cls, told: Sequence[float] | None) -> Stage | None:
-        """Return it of its four numbers (x, y, width, height); None where there are none."""
+        """Return it of its four numbers (x, y, width, height); None where there are none.
+
+        Parameters
+        ----------
+        told : sequence of float, or None
+            Corner (x, y) of level 0, and width and height of its pixels, nanometres.
+
+        Returns
+        -------
+        Stage or None
+        """
         if told is None or not min(told[2:]) > 0:
             return None
         x, y, width, height = map(float, told)
         return cls((x, y), (width, height))
 
     def to_pixels(self, nanometres: Points) -> Points:
-        """Return places on the glass slide, (n, 2), in pixels of level 0."""
+        """Return places on the glass slide, (n, 2), in pixels of level 0.
+
+        Parameters
+        ----------
+        nanometres : float64 array of shape (n, 2)
+            (x, y).
+
+        Returns
+        -------
+        float64 array of shape (n, 2)
+            (x, y).
+        """
         pixels: Points = (nanometres - np.array(self.corner)) / np.array(self.pixel)
         return pixels
 
@@ -119,6 +140,14 @@ class Areas:
     def of(self, classes: Sequence[str]) -> list[Area]:
         """Return the areas of some classes, whose spelling does not matter; a class without any is told.
 
+        Parameters
+        ----------
+        classes : sequence of str
+
+        Returns
+        -------
+        list of Area
+
         Raises
         ------
         AreaError
@@ -150,6 +179,10 @@ class Areas:
             Of the slide, level-0 pixels.
         origin : (x, y)
             Where the polygons' (0, 0) lies.
+
+        Returns
+        -------
+        int
 
         Raises
         ------

@@ -28,6 +28,11 @@ def areas_in(name: str, root: ET.Element) -> tuple[list[Area], LeftOut]:
     root : Element
         ``ASAP_Annotations``.
 
+    Returns
+    -------
+    areas : list of Area
+    left_out : LeftOut
+
     Raises
     ------
     AreaError

@@ -22,7 +22,16 @@ _MOST_BYTES = 1 << 31
 
 
 def is_drawing(path: Path) -> bool:
-    """Tell whether a file holds drawings, by its name."""
+    """Tell whether a file holds drawings, by its name.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+    """
     return path.name.lower().endswith(DRAWINGS)
 
 
@@ -117,7 +126,7 @@ def _read(path: Path, stage: Stage | None) -> tuple[list[Area], LeftOut, bool]:
 def _content(path: Path) -> bytes:
     try:
         if not path.is_file():
-            raise AreaError(f"{path}: no such file")
+            raise AreaError(f"{path}: no such file; name the file of drawings")
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
         # By what it is and not by its name, which unpacking by hand leaves as it was.
@@ -128,5 +137,8 @@ def _content(path: Path) -> bytes:
     except ValueError as error:
         raise AreaError(f"{path.name}: {error}; copy or export it again") from error
     if len(content) > _MOST_BYTES:
-        raise AreaError(f"{path.name}: is larger than {_MOST_BYTES >> 30} GiB, which no drawing is")
+        raise AreaError(
+            f"{path.name}: is larger than {_MOST_BYTES >> 30} GiB, which no drawing is; export fewer "
+            "annotations"
+        )
     return content

@@ -31,7 +31,21 @@ class Shape:
 
     @classmethod
     def of(cls, polygon: Polygon, *, origin: npt.ArrayLike = (0, 0), pixel: float = 1.0) -> Shape:
-        """Return a polygon's shape in a raster with its corner at `origin`, and an edge of its pixels."""
+        """Return a polygon's shape in a raster with its corner at `origin`, and an edge of its pixels.
+
+        Parameters
+        ----------
+        polygon : tuple of float64 arrays of shape (n, 2)
+            The outline, then the holes.
+        origin : array-like of shape (2,), default=(0, 0)
+            The raster's corner, (x, y), in the polygon's unit.
+        pixel : float, default=1.0
+            Edge of the raster's pixels in that unit.
+
+        Returns
+        -------
+        Shape
+        """
         rings = tuple((ring - np.asarray(origin)) / pixel for ring in polygon)
         lows = np.array([np.floor(ring.min(axis=0)) for ring in rings]).astype(int)
         highs = np.array([np.ceil(ring.max(axis=0)) for ring in rings]).astype(int)
@@ -54,6 +68,15 @@ class Shape:
 
         Inside is what the even-odd rule says of each ring by itself, so that holes which overlap, or lie
         there twice, remain holes.
+
+        Parameters
+        ----------
+        corner, far : int arrays of shape (2,)
+            (x, y), in pixels of the raster.
+
+        Returns
+        -------
+        bool array of shape (rows, columns)
         """
         inside = _fill(self.rings[0], corner, far)
         touched = ((self.lows[1:] < far) & (self.highs[1:] > corner)).all(axis=1)

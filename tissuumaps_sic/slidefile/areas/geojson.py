@@ -30,6 +30,11 @@ def areas_in(name: str, content: bytes) -> tuple[list[Area], LeftOut]:
     content : bytes
         The text, in any encoding that JSON may have.
 
+    Returns
+    -------
+    areas : list of Area
+    left_out : LeftOut
+
     Raises
     ------
     AreaError
@@ -84,7 +89,7 @@ def _parts(feature: Any) -> tuple[Any, Any]:
     if kind == "Feature":
         raise ValueError("has no geometry, not even null")
     if not isinstance(kind, str):
-        raise ValueError(f"is none, but {short(feature)}")
+        raise ValueError(f"is no feature, but {short(feature)}")
     return None, feature
 
 

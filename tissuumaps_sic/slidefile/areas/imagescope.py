@@ -33,6 +33,11 @@ def areas_in(name: str, root: ET.Element) -> tuple[list[Area], LeftOut]:
     root : Element
         ``Annotations``.
 
+    Returns
+    -------
+    areas : list of Area
+    left_out : LeftOut
+
     Raises
     ------
     AreaError

@@ -42,6 +42,11 @@ class LeftOut:
         ----------
         points : bool
             Whether points are among it.
+
+        Returns
+        -------
+        str
+            Empty where nothing was.
         """
         lines = ("point or line", sorted([*self.points, *self.lines])) if points else ("line", self.lines)
         parts = (

@@ -75,6 +75,15 @@ class MaskImage:
     def read(self, left: int, top: int, width: int, height: int) -> Values:
         """Return the values in a rectangle inside the mask, shape (height, width).
 
+        Parameters
+        ----------
+        left, top, width, height : int
+            Pixels of the mask.
+
+        Returns
+        -------
+        uint16 array of shape (height, width)
+
         Raises
         ------
         AreaError
@@ -100,6 +109,14 @@ class MaskImage:
 
         All but the last have a number of rows that is a multiple of `multiple`.
 
+        Parameters
+        ----------
+        multiple : int, default=1
+
+        Yields
+        ------
+        uint16 array of shape (rows, width)
+
         Raises
         ------
         AreaError
@@ -113,8 +130,8 @@ class MaskImage:
     def _of_colours(self, pixels: npt.NDArray[Any]) -> Values:
         if self.colours == "refused" or pixels.shape[2] != 3:
             raise AreaError(
-                f"{self.name}: is a coloured picture (the slide itself?); a mask is grey or has a palette, "
-                "each value a class"
+                f"{self.name}: is a coloured picture (the slide itself?); save a mask in grey or with a "
+                "palette, each value a class"
             )
         shades = pixels.astype(np.uint64)
         packed = (shades[..., 0] << np.uint64(32)) | (shades[..., 1] << np.uint64(16)) | shades[..., 2]
@@ -162,6 +179,10 @@ def open_mask(
     most : int, optional
         One of more pixels is refused, whatever it is.
 
+    Returns
+    -------
+    MaskImage
+
     Raises
     ------
     AreaError
@@ -198,6 +219,11 @@ def place_mask(
     slide_size : (width, height)
     bounds : (x, y, width, height), optional
         What the scanner filled of the slide, where a mask of that alone may be given.
+
+    Returns
+    -------
+    corner, pixel : (x, y)
+        Level-0 pixels.
 
     Raises
     ------
@@ -239,7 +265,7 @@ def _kind(path: Path) -> str:
     """Return which format a file is of, by its content, so that it reaches none of the many other loaders."""
     try:
         if not path.is_file():
-            raise AreaError(f"{path}: no such file")
+            raise AreaError(f"{path}: no such file; name the mask")
         with path.open("rb") as file:
             head = file.read(16)
     except OSError as error:

@@ -32,6 +32,11 @@ def areas_in(name: str, root: ET.Element, stage: Stage | None) -> tuple[list[Are
     stage : Stage or None
         Where the scan lies on the glass slide.
 
+    Returns
+    -------
+    areas : list of Area
+    left_out : LeftOut
+
     Raises
     ------
     AreaError

@@ -43,6 +43,14 @@ def ring_of(points: Any) -> Ring | None:
 def points_of(points: list[Any]) -> Points:
     """Return places, (n, 2) float64, of a list of [x, y] or [x, y, z].
 
+    Parameters
+    ----------
+    points : list of [x, y] or [x, y, z]
+
+    Returns
+    -------
+    float64 array of shape (n, 2)
+
     Raises
     ------
     ValueError
@@ -58,6 +66,16 @@ def points_of(points: list[Any]) -> Points:
 
 def polygon_of(rings: Iterable[Any]) -> tuple[Polygon | None, int]:
     """Return a polygon, None where its outline encloses nothing, and how many empty holes were left out.
+
+    Parameters
+    ----------
+    rings : iterable of lists of points
+        The outline, then the holes.
+
+    Returns
+    -------
+    polygon : tuple of float64 arrays of shape (n, 2), or None
+    n_empty : int
 
     Raises
     ------
@@ -100,7 +118,17 @@ def _point(point: Any) -> tuple[float, float]:
 
 
 def short(value: Any) -> str:
-    """Return a value of a file as a message shows it."""
+    """Return a value of a file as a message shows it.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    str
+        At most 40 letters.
+    """
     return reprlib.repr(value)[:40]
 
 

@@ -42,6 +42,10 @@ def area_in(sums: Sums, left: Doubles, top: Doubles, right: Doubles, bottom: Dou
         As `sum_before` returns it.
     left, top, right, bottom : float64 arrays of shape (n,)
         Pixels of the mask.
+
+    Returns
+    -------
+    float64 array of shape (n,)
     """
     return (
         _area_before(sums, right, bottom)

@@ -25,16 +25,55 @@ def number_in(text: str | None, key: str) -> float:
 
 
 def attribute(element: ET.Element, key: str) -> float:
-    """Return the number in an attribute; errors are those of `number_in`."""
+    """Return the number in an attribute; errors are those of `number_in`.
+
+    Parameters
+    ----------
+    element : Element
+    key : str
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        As `number_in`.
+    """
     return number_in(element.get(key), key)
 
 
 def child(element: ET.Element, key: str) -> float:
-    """Return the number in the element of that name below another; errors are those of `number_in`."""
+    """Return the number in the element of that name below another; errors are those of `number_in`.
+
+    Parameters
+    ----------
+    element : Element
+    key : str
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        As `number_in`.
+    """
     return number_in(element.findtext(key), key)
 
 
 def color_of(text: str | None) -> str | None:
-    """Return a colour that is written as ``#rrggbb``; None where it is not."""
+    """Return a colour that is written as ``#rrggbb``; None where it is not.
+
+    Parameters
+    ----------
+    text : str or None
+
+    Returns
+    -------
+    str or None
+    """
     found = _COLOR.fullmatch((text or "").strip())
     return found[0].lower() if found else None

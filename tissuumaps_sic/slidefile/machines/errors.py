@@ -10,5 +10,14 @@ class ClusterError(SicError):
 
 
 def one_line(error: object) -> str:
-    """Return what an error says, in one line."""
+    """Return what an error says, in one line.
+
+    Parameters
+    ----------
+    error : object
+
+    Returns
+    -------
+    str
+    """
     return " ".join(str(error).split()) or type(error).__name__

@@ -24,6 +24,10 @@ def make_security() -> Any:
     """Return what lets nobody in who has not this run's certificate: it is made now, and kept in memory.
 
     Dask's ports ask for nothing else, and who reaches them runs programs as the one who started them.
+
+    Returns
+    -------
+    object
     """
     import cryptography  # noqa: F401 -- else it is Dask's own words, which do not name the extra
     from distributed.security import Security
@@ -33,7 +37,16 @@ def make_security() -> Any:
 
 @contextmanager
 def share_security(folder: Path) -> Iterator[Any]:
-    """Yield security of our own for jobs, which read it from files that only their user may read."""
+    """Yield security of our own for jobs, which read it from files that only their user may read.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Yields
+    ------
+    object
+    """
     from distributed.security import Security
 
     own = make_security()

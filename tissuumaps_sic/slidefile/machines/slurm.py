@@ -60,7 +60,7 @@ class SlurmOptions:
 
     def __post_init__(self) -> None:
         if self.cores < 1:
-            raise ClusterError(f"cores is {self.cores}; a worker needs at least 1")
+            raise ClusterError(f"cores is {self.cores}; give 1 or more")
         if self.gpus not in (0, 1):
             raise ClusterError(f"gpus is {self.gpus}; a worker uses one GPU: give gpus=1 and more --workers")
 
@@ -69,6 +69,15 @@ class SlurmOptions:
         """Read options from words such as ``queue=gpu``, ``gpus=1``, ``directives=--constraint=a100``.
 
         ``directives`` and ``prologue`` may come several times.
+
+        Parameters
+        ----------
+        words : sequence of str
+            Each NAME=VALUE.
+
+        Returns
+        -------
+        SlurmOptions
 
         Raises
         ------
@@ -97,6 +106,16 @@ class SlurmOptions:
 @contextmanager
 def start_slurm_cluster(options: SlurmOptions, folder: Path, *, name: str = "embedder") -> Iterator[Any]:
     """Yield a cluster of SLURM jobs, with no job yet.
+
+    Parameters
+    ----------
+    options : SlurmOptions
+    folder : Path
+    name : str, default="embedder"
+
+    Yields
+    ------
+    object
 
     Raises
     ------
@@ -221,7 +240,12 @@ def _forget(cluster: Any, name: Any) -> None:
 
 
 def list_jobs() -> set[str] | None:
-    """Return the numbers of this user's jobs that wait or are at work; None where SLURM does not say."""
+    """Return the numbers of this user's jobs that wait or are at work; None where SLURM does not say.
+
+    Returns
+    -------
+    set of str or None
+    """
     command = ["squeue", "--noheader", "--format=%A", f"--user={os.getuid()}"]
     try:
         asked = subprocess.run(  # noqa: S603 -- of ours alone

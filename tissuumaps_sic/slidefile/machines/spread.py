@@ -18,6 +18,7 @@ from tissuumaps_sic import __version__
 from tissuumaps_sic.slidefile.machines.errors import ClusterError
 from tissuumaps_sic.slidefile.machines.slurm import SlurmOptions
 from tissuumaps_sic.slidefile.pool import count_processors, map_in_processes
+from tissuumaps_sic.slidefile.spelling import say_count
 
 log = logging.getLogger(__name__)
 
@@ -136,8 +137,8 @@ def _map_on_workers(
                 n_ended = 0 if names else n_ended + (ended > 0)
                 if n_ended == _MOST_ENDED:
                     raise ClusterError(
-                        f"{ended} jobs ended before their workers were here, {n_ended} times over; "
-                        f"{source.logs} says why"
+                        f"{say_count(ended, 'job')} ended before a worker was here, {n_ended} times over; "
+                        f"what they wrote into {source.logs} says why"
                     )
                 source.restore()
             if n_workers:

@@ -68,6 +68,10 @@ class Workers:
         ----------
         joined : collection
             Names of the workers that are here.
+
+        Returns
+        -------
+        int
         """
         known = list_jobs() if self._jobs else None
         if known is None:
@@ -85,7 +89,17 @@ class Workers:
         return len(ended)
 
     def release(self, name: Any) -> bool:
-        """Give a job back whose worker has nothing left to do; tell whether it was one."""
+        """Give a job back whose worker has nothing left to do; tell whether it was one.
+
+        Parameters
+        ----------
+        name : object
+            Of the worker.
+
+        Returns
+        -------
+        bool
+        """
         if self._jobs:
             self._cluster.sync(self._cluster.scale_down, [name])
         return self._jobs
@@ -117,6 +131,10 @@ def connect_workers(
     name : str, default="embedder"
         Of the program, which the jobs in SLURM's queue bear.
 
+    Yields
+    ------
+    Workers
+
     Raises
     ------
     ClusterError
@@ -130,11 +148,12 @@ def connect_workers(
     if (scheduler is not None) + (slurm is not None) + here != 1 or (scheduler is not None and workers):
         raise ValueError("give one of: scheduler; slurm, with workers; workers or devices of this machine")
     if workers is not None and workers < 1:
-        raise ClusterError(f"workers is {workers}; at least 1 is needed")
+        raise ClusterError(f"workers is {workers}; give 1 or more")
     if scheduler is not None:
         if not scheduler.startswith(TLS):
             log.info(
-                "%s asks for no certificate: who reaches its ports, or its workers', can run programs as you",
+                "%s asks for no certificate: who reaches its ports, or its workers', can run programs as "
+                "you; start it with TLS where others are on the network",
                 scheduler,
             )
         with _silence_dask(), _connect(scheduler) as client:
@@ -194,7 +213,7 @@ def _connect(to: Any) -> Iterator[Any]:
     except TypeError as error:
         raise ClusterError(
             f"{to} asks for a certificate, and Dask's configuration names none (distributed.comm.tls, "
-            f"ca-file and client: {one_line(error)})"
+            f"ca-file and client: {one_line(error)}); set them"
         ) from error
     except (OSError, ValueError) as error:
         raise ClusterError(
@@ -261,7 +280,10 @@ def _device_options(device: str) -> dict[str, Any]:
     if visible is not None:
         seen = visible.split(",")
         if place >= len(seen) or not seen[place].strip():
-            raise ClusterError(f"there is no {device}: CUDA_VISIBLE_DEVICES is {visible!r}")
+            raise ClusterError(
+                f"there is no {device}: CUDA_VISIBLE_DEVICES is {visible!r}; choose among those, from "
+                "cuda:0 on"
+            )
         chosen = seen[place].strip()
     else:
         chosen = str(place)

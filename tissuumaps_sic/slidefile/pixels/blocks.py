@@ -52,7 +52,18 @@ class Blocks:
         self._few = _HEADER + raw // _AT_LEAST_TIMES
 
     def largest(self, count: int) -> list[tuple[int, int, int, int]]:
-        """Return the blocks with most bytes, as (x, y, width, height) inside the page."""
+        """Return the blocks with most bytes, as (x, y, width, height) inside the page.
+
+        Parameters
+        ----------
+        count : int
+            At most so many.
+
+        Returns
+        -------
+        list of (x, y, width, height)
+            Pixels of the page.
+        """
         there = self.counts.copy()
         beyond = self._beyond()
         there[beyond[beyond < len(there)]] = -1  # which fail, whatever library reads them
@@ -62,7 +73,12 @@ class Blocks:
         return [self._place(int(index)) for index in np.argpartition(there, -count)[-count:]]
 
     def beyond_the_end(self) -> int:
-        """Return how many blocks end after the file does."""
+        """Return how many blocks end after the file does.
+
+        Returns
+        -------
+        int
+        """
         return len(self._beyond())
 
     def _beyond(self) -> npt.NDArray[np.intp]:
@@ -72,20 +88,41 @@ class Blocks:
         return np.flatnonzero((counts > 0) & (places + counts > self._tiff.bytes))
 
     def list_beyond(self) -> list[tuple[int, int]]:
-        """Return the (column, row) of each block that ends after the file does."""
+        """Return the (column, row) of each block that ends after the file does.
+
+        Returns
+        -------
+        list of (column, row)
+        """
         if self.page.is_planar:
             return []  # no library reads a part of it
         return [(int(index) % self._across, int(index) // self._across) for index in self._beyond()]
 
     def in_the_header(self) -> int:
-        """Return how many blocks that have bytes are said to begin where the file tells that it is a TIFF."""
+        """Return how many blocks that have bytes are said to begin where the file tells that it is a TIFF.
+
+        Returns
+        -------
+        int
+        """
         counts, places = self._tiff.numbers(self.page.counts), self._tiff.numbers(self.page.places)
         if len(counts) != len(places):
             return 0
         return int(((counts > 0) & (places < _HEAD_BYTES)).sum())
 
     def list_present(self, x: int, y: int, width: int, height: int) -> list[tuple[slice, slice]] | None:
-        """Return the rows and columns of a read whose tiles are there; None where all are."""
+        """Return the rows and columns of a read whose tiles are there; None where all are.
+
+        Parameters
+        ----------
+        x, y, width, height : int
+            Pixels of the page.
+
+        Returns
+        -------
+        list of (rows, columns), or None
+            Slices of the read.
+        """
         within = self._within(x, y, width, height)
         there = [where for index, where in within if self.counts[index]]
         return None if len(there) == len(within) else there

@@ -50,6 +50,10 @@ class ColourProfile:
     def to_srgb(self) -> ToSrgb:
         """Return what converts pixels of this profile to sRGB, by the rendering intent that it asks for.
 
+        Returns
+        -------
+        ToSrgb
+
         Raises
         ------
         ProfileError

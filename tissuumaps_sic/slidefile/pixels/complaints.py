@@ -45,6 +45,11 @@ class Complaints:
     def listen(self, *, allowed: int = _FEW_BESIDE) -> Iterator[None]:
         """Run a block that reads; so many bytes may be left over behind a picture.
 
+        Parameters
+        ----------
+        allowed : int, default=4
+            Bytes.
+
         Raises
         ------
         CorruptError

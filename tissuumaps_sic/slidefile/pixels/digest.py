@@ -18,6 +18,14 @@ def digest_of(path: Path) -> str:
     The former is of the file's size in bytes and of its first and its last MiB; the latter of the names and
     sizes of a folder's files, of its metadata, and of the first 64 KiB of the 64 largest.
 
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+
     Raises
     ------
     SlideError

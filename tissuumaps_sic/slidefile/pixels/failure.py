@@ -40,7 +40,16 @@ class Stamp:
 
     @classmethod
     def of(cls, path: Path) -> Stamp | None:
-        """Return a file's; None for a folder, or where it cannot be asked."""
+        """Return a file's; None for a folder, or where it cannot be asked.
+
+        Parameters
+        ----------
+        path : Path
+
+        Returns
+        -------
+        Stamp or None
+        """
         try:
             found = path.stat()
         except OSError:
@@ -49,7 +58,16 @@ class Stamp:
 
 
 def names_missing_codec(text: str) -> bool:
-    """Tell whether a library's message means that it lacks the codec."""
+    """Tell whether a library's message means that it lacks the codec.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    bool
+    """
     return _NO_CODEC.search(text) is not None
 
 
@@ -87,6 +105,16 @@ def is_damage(path: Path, error: BaseException, stamp: Stamp | None) -> bool:
     """Tell whether pixels could not be read because they are damaged in the file, and for no other reason.
 
     Parameters are those of `explain`.
+
+    Parameters
+    ----------
+    path : Path
+    error : BaseException
+    stamp : Stamp or None
+
+    Returns
+    -------
+    bool
     """
     reason = one_line(str(error) or type(error).__name__, path)
     return _DISK.search(reason) is None and _explain_other(path, error, reason, stamp) is None

@@ -123,11 +123,31 @@ class MendedSource:
         return pixels
 
     def read_rest(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
-        """Read as `read` does, but what no level has is white; `tell_damage` says where."""
+        """Read as `read` does, but what no level has is white; `tell_damage` says where.
+
+        Parameters
+        ----------
+        x, y, width, height : int
+            Pixels of the level; inside it.
+        level : int
+
+        Returns
+        -------
+        uint8 array of shape (height, width, 3)
+        """
         return self._read(x, y, width, height, level)[0]
 
     def tell_damage(self, level: int) -> DamagedTiles:
-        """Return which tiles of a level are known to be damaged; others are only known when they are read."""
+        """Return which tiles of a level are known to be damaged; others are only known when they are read.
+
+        Parameters
+        ----------
+        level : int
+
+        Returns
+        -------
+        DamagedTiles
+        """
         damaged, lost = frozenset(self._damaged[level]), frozenset(self._lost[level])
         return DamagedTiles(self._units[level], damaged - lost, lost)
 

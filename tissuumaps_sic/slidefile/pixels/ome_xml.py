@@ -49,7 +49,17 @@ class OmeImage:
 
 
 def names_are_rgb(names: Sequence[str]) -> bool:
-    """Tell whether three channels are red, green and blue, by their names; none named counts as such."""
+    """Tell whether three channels are red, green and blue, by their names; none named counts as such.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Three.
+
+    Returns
+    -------
+    bool
+    """
     return all(
         name.strip().lower() in ("", *meant, str(k), f"channel {k}", f"channel:0:{k}")
         for k, (name, meant) in enumerate(zip(names, _RED_GREEN_BLUE, strict=True))
@@ -57,7 +67,17 @@ def names_are_rgb(names: Sequence[str]) -> bool:
 
 
 def micrometres(value: float | str | None, unit: str | None) -> float | None:
-    """Turn a length into µm; None where it is none or its unit (µm where there is none) is unknown."""
+    """Turn a length into µm; None where it is none or its unit (µm where there is none) is unknown.
+
+    Parameters
+    ----------
+    value : float or str or None
+    unit : str or None
+
+    Returns
+    -------
+    float or None
+    """
     factor = 1.0 if unit is None else _MICROMETRES.get(unit.strip(), _MICROMETRES.get(unit.strip().lower()))
     length = positive(value)
     return None if factor is None or length is None else length * factor
@@ -68,6 +88,16 @@ def read_ome_xml(text: str | None, size: tuple[int, int]) -> OmeImage | None:
 
     Of several images that is meant which has the `size` (width, height), else the first: a slide may come
     after its macro.
+
+    Parameters
+    ----------
+    text : str or None
+    size : (width, height)
+        Pixels.
+
+    Returns
+    -------
+    OmeImage or None
     """
     if not text or "OME" not in text[:2000]:
         return None

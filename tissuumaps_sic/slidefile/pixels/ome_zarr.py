@@ -96,7 +96,23 @@ class OmeZarrSource:
         self.tagged_mpp: tuple[float, float] | None = both_directions(x, y)
 
     def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
-        """Give a rectangle that lies inside a level, as RGB."""
+        """Give a rectangle that lies inside a level, as RGB.
+
+        Parameters
+        ----------
+        x, y, width, height : int
+            Pixels of the level.
+        level : int
+
+        Returns
+        -------
+        uint8 array of shape (height, width, 3)
+
+        Raises
+        ------
+        PixelError
+            zarr does not give them.
+        """
         wanted = {"x": slice(x, x + width), "y": slice(y, y + height), "c": slice(None)}
         array = self._levels[level]
         try:

@@ -57,6 +57,14 @@ _BY_VIPS = ("generic-tiff", "aperio")
 def open_source(path: Path) -> Source:
     """Open a file's or a folder's pixels by the fastest library that reads them right.
 
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Source
+
     Raises
     ------
     SlideError

@@ -115,6 +115,14 @@ def dicom_file(folder: Path) -> Path:
 
     A slide is a series: a file or more for each level, and some for label and overview, which open nothing.
 
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    Path
+
     Raises
     ------
     SlideError

@@ -38,12 +38,22 @@ class DamagedError(Exception):
 
 
 def backend_errors() -> tuple[type[BaseException], ...]:
-    """Return what the libraries raise where pixels cannot be read."""
+    """Return what the libraries raise where pixels cannot be read.
+
+    Returns
+    -------
+    tuple of types
+    """
     return (openslide.OpenSlideError, import_vips().Error, PixelError, OSError, MemoryError)
 
 
 def probe_tiles(path: Path, source: OpenSlideSource | VipsSource) -> None:
     """Decode those tiles of each level that hold most, and look whether something came of it.
+
+    Parameters
+    ----------
+    path : Path
+    source : OpenSlideSource or VipsSource
 
     Raises
     ------
@@ -67,7 +77,16 @@ def probe_tiles(path: Path, source: OpenSlideSource | VipsSource) -> None:
 
 
 def decodes(source: VipsSource) -> bool:
-    """Tell whether libvips decodes a tile: where its codec is missing, there is nothing to compare."""
+    """Tell whether libvips decodes a tile: where its codec is missing, there is nothing to compare.
+
+    Parameters
+    ----------
+    source : VipsSource
+
+    Returns
+    -------
+    bool
+    """
     blocks = source.blocks[0]
     try:
         for place in blocks.largest(1) if blocks is not None else ():
@@ -79,6 +98,17 @@ def decodes(source: VipsSource) -> bool:
 
 def has_same_pixels(path: Path, one: OpenSlideSource, other: VipsSource) -> bool:
     """Compare a coloured place of each level; libraries decode a few of the kinds of JPEG differently.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    one : OpenSlideSource
+    other : VipsSource
+
+    Returns
+    -------
+    bool
 
     Raises
     ------
@@ -110,7 +140,19 @@ def has_same_pixels(path: Path, one: OpenSlideSource, other: VipsSource) -> bool
 def failure_of(
     path: Path, source: OpenSlideSource | VipsSource, level: int, error: BaseException
 ) -> SlideError | DamagedError:
-    """Return what to raise where a level's tile cannot be decoded at opening."""
+    """Return what to raise where a level's tile cannot be decoded at opening.
+
+    Parameters
+    ----------
+    path : Path
+    source : OpenSlideSource or VipsSource
+    level : int
+    error : BaseException
+
+    Returns
+    -------
+    SlideError or DamagedError
+    """
     text = one_line(str(error), path)
     page = source.pages[level]
     if page is not None:
@@ -126,7 +168,18 @@ def failure_of(
 
 
 def codec_error(path: Path, page: Page, text: str) -> SlideError:
-    """Return what to raise where the codec of a page, or the one that a message names, is missing."""
+    """Return what to raise where the codec of a page, or the one that a message names, is missing.
+
+    Parameters
+    ----------
+    path : Path
+    page : Page
+    text : str
+
+    Returns
+    -------
+    SlideError
+    """
     number = re.search(r"compression: (\d+)", text)
     codec = page.codec
     if number is not None and int(number[1]) != page.compression:  # another page's

@@ -28,7 +28,17 @@ _REACH = 2
 
 
 def describe_reduced(size: Size) -> str:
-    """Return what the TIFF of a picture says of itself: of which (width, height) in level-0 pixels it is."""
+    """Return what the TIFF of a picture says of itself: of which (width, height) in level-0 pixels it is.
+
+    Parameters
+    ----------
+    size : (width, height)
+        Of the slide, level-0 pixels.
+
+    Returns
+    -------
+    str
+    """
     return json.dumps({"schema": _KEY, "size": list(size)})
 
 
@@ -40,6 +50,10 @@ def read_described(text: str | None, stored: Size) -> Size | None:
     text : str or None
     stored : (width, height)
         Of the picture itself.
+
+    Returns
+    -------
+    (width, height) or None
     """
     if not text or _KEY not in text[:_LONGEST] or len(text) > _LONGEST:
         return None
@@ -56,7 +70,16 @@ def read_described(text: str | None, stored: Size) -> Size | None:
 
 
 def find_size(path: Path) -> Size | None:
-    """Return the size in level-0 pixels of a picture that was made smaller; None of every other file."""
+    """Return the size in level-0 pixels of a picture that was made smaller; None of every other file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    (width, height) or None
+    """
     if path.suffix.lower() not in _SUFFIXES or not path.is_file():
         return None
     pyvips = import_vips()

@@ -18,7 +18,20 @@ _TURNED = (2, 3, 4, 6, 7, 8)
 
 
 def check_image(path: Path, level: Level) -> None:
-    """Refuse what libvips opens as something else than colours."""
+    """Refuse what libvips opens as something else than colours.
+
+    Parameters
+    ----------
+    path : Path
+        For messages, as in the others.
+    level : Level
+        The largest.
+
+    Raises
+    ------
+    SlideError
+        It is.
+    """
     image = level.image
     if level.pages:
         return  # a TIFF's tags say more
@@ -44,7 +57,23 @@ def check_pages(
     *,
     beside: Collection[Size] = (),
 ) -> None:
-    """Refuse a TIFF that has a larger page than level 0 (`size`), or levels that cannot be right."""
+    """Refuse a TIFF that has a larger page than level 0 (`size`), or levels that cannot be right.
+
+    Parameters
+    ----------
+    path : Path
+    tiff : Tiff
+    levels : iterable of tuples of Page
+    size : (width, height)
+        Of level 0, pixels.
+    beside : collection of (width, height), optional
+        Sizes of images that are known to be no slide.
+
+    Raises
+    ------
+    SlideError
+        It has, or it is damaged or cut short, or there is no room to decode its tiles.
+    """
     others = [page for page in tiff.images if page.size not in beside]
     largest = max(others, key=lambda page: page.pixels, default=None)
     if largest is not None and largest.pixels > size[0] * size[1]:
@@ -77,7 +106,22 @@ def check_pages(
 
 
 def check_twins(path: Path, tiff: Tiff, level: tuple[Page, ...], described: str | None) -> None:
-    """Refuse a TIFF with several images of level 0's size; an OME-TIFF tells what they are."""
+    """Refuse a TIFF with several images of level 0's size; an OME-TIFF tells what they are.
+
+    Parameters
+    ----------
+    path : Path
+    tiff : Tiff
+    level : tuple of Page
+        Level 0.
+    described : str or None
+        The TIFF's description.
+
+    Raises
+    ------
+    SlideError
+        It has.
+    """
     if not level or ome_xml.read_ome_xml(described, level[0].size) is not None:
         return
     numbers = {page.number for page in level}
@@ -91,7 +135,21 @@ def check_twins(path: Path, tiff: Tiff, level: tuple[Page, ...], described: str 
 
 
 def check_levels(path: Path, sizes: Sequence[Size], pages: Sequence[tuple[Page, ...]]) -> None:
-    """Refuse levels of another shape than level 0, and those that viewers turn tile by tile."""
+    """Refuse levels of another shape than level 0, and those that viewers turn tile by tile.
+
+    Parameters
+    ----------
+    path : Path
+    sizes : sequence of (width, height)
+        Of the levels, level 0 first.
+    pages : sequence of tuples of Page
+        Of each level.
+
+    Raises
+    ------
+    SlideError
+        There is one.
+    """
     for level, size in enumerate(sizes):
         if not has_same_shape(size, sizes[0]):
             number = pages[level][0].number if pages[level] else "?"
@@ -110,7 +168,16 @@ def check_levels(path: Path, sizes: Sequence[Size], pages: Sequence[tuple[Page, 
 
 
 def vips_errs(page: Page) -> str | None:
-    """Tell what of a page libvips does not read, or reads as something else."""
+    """Tell what of a page libvips does not read, or reads as something else.
+
+    Parameters
+    ----------
+    page : Page
+
+    Returns
+    -------
+    str or None
+    """
     if page.photometric == YCBCR and page.compression != JPEG:
         return f"has YCbCr colours (TIFF tag 262 is {YCBCR}) under {page.codec}"
     if page.is_planar and page.tile is not None:
@@ -119,6 +186,15 @@ def vips_errs(page: Page) -> str | None:
 
 
 def openslide_errs(page: Page) -> bool:
-    """Tell whether OpenSlide reads other pixels: of grey in 16 bits, or with transparency."""
+    """Tell whether OpenSlide reads other pixels: of grey in 16 bits, or with transparency.
+
+    Parameters
+    ----------
+    page : Page
+
+    Returns
+    -------
+    bool
+    """
     grey = page.samples - page.has_alpha == 1
     return grey and (page.has_alpha or max(page.bits, default=8) == 16)

@@ -43,7 +43,22 @@ def find_span(
 
 
 def resample(region: Pixels, begins: Sequence[float], steps: Sequence[float], size: Size) -> Pixels:
-    """Return a rectangle of a region as (columns, rows) pixels; `begins` counts from the region's corner."""
+    """Return a rectangle of a region as (columns, rows) pixels; `begins` counts from the region's corner.
+
+    Parameters
+    ----------
+    region : uint8 array of shape (rows, columns, 3)
+    begins : (x, y)
+        Of the rectangle, in pixels of the region.
+    steps : (x, y)
+        Pixels of the region per pixel of the result.
+    size : (columns, rows)
+        Of the result.
+
+    Returns
+    -------
+    uint8 array of shape (rows, columns, 3)
+    """
     box = [*begins, *(at + step * n for at, step, n in zip(begins, steps, size, strict=True))]
     # By the rounding of a last digit it may lie outside of the region.
     limits = (region.shape[1], region.shape[0])

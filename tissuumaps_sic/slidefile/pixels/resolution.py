@@ -44,7 +44,16 @@ class Resolution:
 
 
 def find_resolution(source: Source) -> Resolution | None:
-    """Return what the file's tag says, or else its objective makes likely."""
+    """Return what the file's tag says, or else its objective makes likely.
+
+    Parameters
+    ----------
+    source : Source
+
+    Returns
+    -------
+    Resolution or None
+    """
     if source.tagged_mpp is not None:
         return Resolution(*source.tagged_mpp, "tag")
     power = source.objective_power

@@ -39,7 +39,19 @@ class Cost:
 
 
 def cost_of(width: int, height: int, bytes_a_pixel: int, page: Page | None = None) -> Cost:
-    """Return what decoding an image without tiles takes; `page` is its page where it is a TIFF's."""
+    """Return what decoding an image without tiles takes; `page` is its page where it is a TIFF's.
+
+    Parameters
+    ----------
+    width, height : int
+        Pixels.
+    bytes_a_pixel : int
+    page : Page, optional
+
+    Returns
+    -------
+    Cost
+    """
     raw = width * height * bytes_a_pixel
     into_memory = raw <= _threshold()
     # A strip is decoded as a whole before its rows are taken.
@@ -48,13 +60,28 @@ def cost_of(width: int, height: int, bytes_a_pixel: int, page: Page | None = Non
 
 
 def cost_of_tile(page: Page) -> Cost:
-    """Return what decoding a tile takes: as it is stored, and as it is given."""
+    """Return what decoding a tile takes: as it is stored, and as it is given.
+
+    Parameters
+    ----------
+    page : Page
+
+    Returns
+    -------
+    Cost
+    """
     width, height = page.block
     return Cost(memory=width * height * (page.samples * max(page.bits, default=8) // 8 + 4), disk=0)
 
 
 def check_room(path: Path, cost: Cost) -> None:
     """Refuse an image that there is no room to decode; tell of one that takes much.
+
+    Parameters
+    ----------
+    path : Path
+        For the message.
+    cost : Cost
 
     Raises
     ------
@@ -95,12 +122,27 @@ def check_room(path: Path, cost: Cost) -> None:
 
 
 def temporary_folder() -> Path:
-    """Return where libvips puts temporary files."""
+    """Return where libvips puts temporary files.
+
+    Returns
+    -------
+    Path
+    """
     return Path(tempfile.gettempdir() if sys.platform == "win32" else os.environ.get("TMPDIR") or "/tmp")  # noqa: S108
 
 
 def free_disk(folder: Path) -> int | None:
-    """Return the bytes that a folder has room for; None where nothing can be written there."""
+    """Return the bytes that a folder has room for; None where nothing can be written there.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    int or None
+        Bytes.
+    """
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -110,14 +152,30 @@ def free_disk(folder: Path) -> int | None:
 
 
 def free_memory() -> int | None:
-    """Return the bytes of memory that this process may still take; None where the system does not say."""
+    """Return the bytes of memory that this process may still take; None where the system does not say.
+
+    Returns
+    -------
+    int or None
+        Bytes.
+    """
     found = [_available(), _group_rest(), _limit_rest()]
     known = [each for each in found if each is not None]
     return max(0, min(known)) if known else None
 
 
 def amount(count: int) -> str:
-    """Give bytes as people read them."""
+    """Give bytes as people read them.
+
+    Parameters
+    ----------
+    count : int
+        Bytes.
+
+    Returns
+    -------
+    str
+    """
     for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
         if count >= size:
             return f"{count / size:.3g} {unit}"

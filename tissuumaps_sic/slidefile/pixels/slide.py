@@ -194,11 +194,36 @@ class Slide:
         """Read a rectangle as `read` does, but where it is damaged at all levels it is white.
 
         Afterwards `tell_damage` tells where that is.
+
+        Parameters
+        ----------
+        x, y, width, height : int
+            Pixels of `level`; may lie outside the slide.
+        level : int, default=0
+
+        Returns
+        -------
+        uint8 array of shape (height, width, 3)
+            RGB.
+
+        Raises
+        ------
+        SlideError
+            The pixels cannot be read, for another reason than damage.
         """
         return self._read(x, y, width, height, level, _READ_REST)
 
     def tell_damage(self, level: int) -> DamagedTiles:
-        """Return which tiles of a level are damaged, as far as they were read."""
+        """Return which tiles of a level are damaged, as far as they were read.
+
+        Parameters
+        ----------
+        level : int
+
+        Returns
+        -------
+        DamagedTiles
+        """
         with self._using() as source:
             return source.tell_damage(level)
 
@@ -233,6 +258,13 @@ class Slide:
             Pixel (row, column) covers the level-0 square from (column x s, row x s) to one s
             further, where s = max(size) / max(rows, columns). The last row or column may reach
             beyond the slide and is white there.
+
+        Raises
+        ------
+        ValueError
+            `max_side` is below 1.
+        SlideError
+            Pixels cannot be read.
         """
         if max_side < 1:
             raise ValueError(f"a thumbnail must have pixels; max_side is {max_side}")
@@ -501,6 +533,14 @@ def open_slide(path: Path | str, *, mpp: float | None = None, icc: bool = False)
 def open_pixels(path: Path) -> Slide:
     """Open a slide as `open_slide` does, without a word about its resolution or what it costs a viewer.
 
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Slide
+
     Raises
     ------
     SlideError
@@ -556,6 +596,14 @@ def _try_pixels(slide: Slide) -> None:
 def require_resolution(slide: Slide) -> Resolution:
     """Give the slide's resolution, or refuse.
 
+    Parameters
+    ----------
+    slide : Slide
+
+    Returns
+    -------
+    Resolution
+
     Raises
     ------
     SlideError
@@ -599,6 +647,14 @@ def is_slide(path: Path) -> bool:
     """Tell by its name whether a path is taken for a slide in a folder of them; nothing is opened.
 
     A folder is one where it is an OME-Zarr, or where DICOM files are all the slides that it holds.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
     """
     if not path.is_dir():
         return path.suffix.lower() in _SUFFIXES

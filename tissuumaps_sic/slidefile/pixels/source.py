@@ -51,11 +51,31 @@ class Source(Protocol):
     profile: bytes | None
 
     def read(self, x: int, y: int, width: int, height: int, level: int) -> Pixels:
-        """Give a rectangle that lies inside a level, RGB; what is transparent is white."""
+        """Give a rectangle that lies inside a level, RGB; what is transparent is white.
+
+        Parameters
+        ----------
+        x, y, width, height : int
+            Pixels of the level.
+        level : int
+
+        Returns
+        -------
+        uint8 array of shape (height, width, 3)
+        """
         ...
 
     def reopen(self, path: Path) -> "Source":
-        """Open the same file again, by the same library: an error spoils a handle."""
+        """Open the same file again, by the same library: an error spoils a handle.
+
+        Parameters
+        ----------
+        path : Path
+
+        Returns
+        -------
+        Source
+        """
         ...
 
     def close(self) -> None:
@@ -64,7 +84,16 @@ class Source(Protocol):
 
 
 def positive(value: str | float | None) -> float | None:
-    """Give a number that a file tells; None where it tells none: 0, negative, not finite, no number."""
+    """Give a number that a file tells; None where it tells none: 0, negative, not finite, no number.
+
+    Parameters
+    ----------
+    value : str or float or None
+
+    Returns
+    -------
+    float or None
+    """
     try:
         number = float(value) if value is not None else math.nan
     except ValueError:
@@ -73,19 +102,50 @@ def positive(value: str | float | None) -> float | None:
 
 
 def both_directions(x: float | None, y: float | None) -> tuple[float, float] | None:
-    """Give µm per pixel of both directions; a file that gives one only means square pixels."""
+    """Give µm per pixel of both directions; a file that gives one only means square pixels.
+
+    Parameters
+    ----------
+    x, y : float or None
+        µm per pixel.
+
+    Returns
+    -------
+    (x, y) or None
+        µm per pixel.
+    """
     x, y = (y if x is None else x), (x if y is None else y)
     return None if x is None or y is None else (x, y)
 
 
 def size_or_none(width: str | int | None, height: str | int | None) -> Size | None:
-    """Give a tile's size; None where the file tells none."""
+    """Give a tile's size; None where the file tells none.
+
+    Parameters
+    ----------
+    width, height : str or int or None
+        Pixels.
+
+    Returns
+    -------
+    (width, height) or None
+    """
     size = (int(width or 0), int(height or 0))
     return size if min(size) > 0 else None
 
 
 def has_same_shape(small: Size, size: Size) -> bool:
-    """Tell whether one size is the other made smaller, each side rounded, up or down, to whole pixels."""
+    """Tell whether one size is the other made smaller, each side rounded, up or down, to whole pixels.
+
+    Parameters
+    ----------
+    small, size : (width, height)
+        Pixels.
+
+    Returns
+    -------
+    bool
+    """
     least, most = 0.0, math.inf
     for short, long in zip(small, size, strict=True):
         least = max(least, long / (short + _ROUNDED))
@@ -98,6 +158,17 @@ def nearest_finer_level(level_downsamples: tuple[float, ...], scale: float) -> i
 
     A level that is coarser by less than 1 in 1,000 still counts: downsamples such as 2.0005 come
     from rounding the level's size to whole pixels. Level 0 where all are coarser.
+
+    Parameters
+    ----------
+    level_downsamples : tuple of float
+        Level-0 pixels per pixel of each level.
+    scale : float
+        Level-0 pixels.
+
+    Returns
+    -------
+    int
     """
     fits = [k for k, downsample in enumerate(level_downsamples) if downsample <= scale * 1.001]
     return max(fits, key=lambda k: level_downsamples[k]) if fits else 0
@@ -107,6 +178,15 @@ def one_line(error: Exception | str, path: Path) -> str:
     """Give another library's message on one line, without the folder: it may name a patient.
 
     libvips repeats a message for every tile that a read touches: one is enough.
+
+    Parameters
+    ----------
+    error : Exception or str
+    path : Path
+
+    Returns
+    -------
+    str
     """
     lines = dict.fromkeys(line.strip() for line in str(error).replace(str(path), path.name).splitlines())
     told = [line for line in lines if line and line != "unable to fetch from region"]

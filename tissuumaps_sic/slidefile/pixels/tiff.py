@@ -150,7 +150,12 @@ class Page:
         return self.tile or (self.size[0], min(self.strip_rows, self.size[1]))
 
     def refusal(self) -> str | None:
-        """Tell why its pixels are no colours that can be read with certainty; None where they are."""
+        """Tell why its pixels are no colours that can be read with certainty; None where they are.
+
+        Returns
+        -------
+        str or None
+        """
         bits, formats = set(self.bits), set(self.formats)
         if not bits <= {1, 2, 4, 8, 16} or len(bits) > 1 or (bits < {1, 2, 4} and self.samples > 1):
             told = ", ".join(map(str, self.bits))
@@ -229,7 +234,17 @@ class Tiff:
                 )
 
     def numbers(self, entry: Entry | None) -> npt.NDArray[np.int64]:
-        """Give all values of a tag."""
+        """Give all values of a tag.
+
+        Parameters
+        ----------
+        entry : Entry or None
+
+        Returns
+        -------
+        int64 array of shape (n,)
+            Empty where there are none.
+        """
         if entry is None or entry.kind not in _KINDS or entry.place >= self.bytes:
             return np.empty(0, np.int64)
         kind = np.dtype(self.order + _KINDS[entry.kind])
@@ -242,6 +257,14 @@ class Tiff:
 
 def read_tiff(path: Path) -> Tiff | None:
     """Read a TIFF's tags; None where the file is none, or Hamamatsu's.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Tiff or None
 
     Raises
     ------

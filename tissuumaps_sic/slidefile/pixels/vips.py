@@ -91,6 +91,11 @@ class VipsSource:
         """Read pixels for OpenSlide, which knows vendors' ways to write all that is not pixels.
 
         Where pixels cannot be read, OpenSlide is asked (`reads`): two libraries do not decode the same.
+
+        Parameters
+        ----------
+        source : OpenSlideSource
+        reads : bool, default=True
         """
         self.level_downsamples = source.level_downsamples
         self.tile_sizes = source.tile_sizes
@@ -122,7 +127,16 @@ class VipsSource:
         return self._instead.read(x, y, width, height, level)
 
     def is_widened(self, level: int) -> bool:
-        """Tell whether 16 bits were made from 8, by the middle of a level: then each is a multiple of 257."""
+        """Tell whether 16 bits were made from 8, by the middle of a level: then each is a multiple of 257.
+
+        Parameters
+        ----------
+        level : int
+
+        Returns
+        -------
+        bool
+        """
         raw = self._raw[level]
         width, height = min(raw.width, _WIDENED), min(raw.height, _WIDENED)
         middle = raw.crop((raw.width - width) // 2, (raw.height - height) // 2, width, height)
@@ -178,6 +192,15 @@ class VipsSource:
 
 def find_levels(path: Path, tiff: Tiff | None) -> "list[Level] | None":
     """Give a file's levels, largest first; None where libvips refuses the file.
+
+    Parameters
+    ----------
+    path : Path
+    tiff : Tiff or None
+
+    Returns
+    -------
+    list of Level or None
 
     Raises
     ------
@@ -269,7 +292,16 @@ def _load_joined(load: Callable[..., Any], places: "list[dict[str, int]]") -> An
 
 
 def description(image: Any) -> str | None:
-    """Return a TIFF's description."""
+    """Return a TIFF's description.
+
+    Parameters
+    ----------
+    image : object
+
+    Returns
+    -------
+    str or None
+    """
     return image.get("image-description") if "image-description" in image.get_fields() else None
 
 
@@ -292,12 +324,30 @@ def _to_srgb(image: Any) -> Any:
 
 
 def is_tiff(image: Any) -> bool:
-    """Tell whether libvips opened a file as a TIFF."""
+    """Tell whether libvips opened a file as a TIFF.
+
+    Parameters
+    ----------
+    image : object
+
+    Returns
+    -------
+    bool
+    """
     return str(image.get("vips-loader")).startswith("tiff")
 
 
 def tile_size(image: Any) -> Size | None:
-    """Return the size of an image's tiles; None where it has none."""
+    """Return the size of an image's tiles; None where it has none.
+
+    Parameters
+    ----------
+    image : object
+
+    Returns
+    -------
+    (width, height) or None
+    """
     if not {"tile-width", "tile-height"} <= set(image.get_fields()):
         return None
     return size_or_none(image.get("tile-width"), image.get("tile-height"))
@@ -316,7 +366,12 @@ COMPLAINTS = Complaints(_take_complaints)
 
 
 def import_vips() -> Any:
-    """Return libvips, set to hold nothing and to be quiet."""
+    """Return libvips, set to hold nothing and to be quiet.
+
+    Returns
+    -------
+    object
+    """
     import pyvips
 
     # libvips' warnings come through this logger; what matters about a file is in SlideError.
