@@ -17,7 +17,8 @@ export const slide = {
           onchange: (event) => choose(app.layers[event.target.selectedIndex]) },
         app.layers.map((each) => ({ value: each.uid, text: each.h5ad })), layer().uid)
       : html("b", {}, state.slide),
-    html("span", { class: "text-muted" }, tellCount(state.n_patches, "patch", "patches")))],
+    html("span", { class: "text-muted", title: "A patch is a square of the slide that the network has looked at" },
+      tellCount(state.n_patches, "patch", "patches")))],
 };
 
 /** The name of a session that is being made; what was typed stays until the session is there. @type {Section} */
