@@ -80,7 +80,7 @@ export function markTiles(picked) {
     each.setAttribute("aria-pressed", String(isPicked));
   }
   const told = box?.querySelector("#sic-gallery-picked");
-  if (told) told.textContent = picked.length ? `${count(picked.length)} selected${seen < picked.length ? `, ${count(picked.length - seen)} on other pages` : ""}:` : "The framed one:";
+  if (told) told.textContent = picked.length ? `Make ${count(picked.length)} selected${seen < picked.length ? `, ${count(picked.length - seen)} on other pages` : ""}:` : "Make the framed one:";
 }
 
 export const forgetPictures = () => pictures.clear();

@@ -21,7 +21,7 @@ function pairs() {
   if (!known || !source) return [];
   const line = button("Copy as command", "The command that lists these patches", () => copySource(source), { id: "sic-opinion-command", disabled: isSlow() });
   if (!known.length) return [html("span", { class: "text-muted" }, "says the same everywhere"), line];
-  return [...known.map((pair, i) => button(`${question(pair)} ${count(left(pair, isDone))}`,
+  return [...known.map((pair, i) => button(`${question(pair)} (${count(left(pair, isDone))})`,
     `${tellCount(pair.count, "patch", "patches")}, of which ${count(left(pair, isDone))} still to be asked about, spread over the slide`,
     () => askAbout(pair), { class: "btn btn-sm btn-outline-secondary sic-opinion-pair", id: `sic-opinion-${i}`, disabled: isSlow() })), line];
 }
