@@ -95,7 +95,7 @@ function otherReader(state, { agreement }) {
   if (!others.length) return [];
   const place = others.indexOf(app.checkOther ?? "\n"), other = others[place];
   return [html("div", { class: "sic-session" },
-    html("label", { for: "sic-check-other", class: "text-muted" }, "Answers beside those of"),
+    html("label", { for: "sic-check-other", class: "text-muted" }, "Compare answers with"),
     select({ id: "sic-check-other", disabled: isSlow(), title: "How far another reader's answers agree with these, on patches that both were asked about",
       onchange: (event) => compareAnswers(event.target.value === "none" ? null : others[event.target.value]) },
     [{ value: "none", text: "nobody" }, ...others.map((name, value) => ({ value, text: sessionTitle(name) }))], place < 0 ? "none" : place),

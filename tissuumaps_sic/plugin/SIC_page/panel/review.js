@@ -38,7 +38,7 @@ function checkedBy({ checked }) {
 }
 
 /** @param {string} time */
-const when = (time) => new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+const when = (time) => new Date(time).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 
 /** The positive class comes first, as in the list. @param {number} a @param {number} b */
 const byPlace = (a, b) => (a === 1 ? -1 : b === 1 ? 1 : a - b);
