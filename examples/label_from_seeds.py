@@ -1,4 +1,4 @@
-"""Label a slide from seeds in Python, and say how many patches of each class there are.
+"""Label a slide from seeds in Python by the published algorithm, and say how many patches are positive.
 
 Run after ``tissuumaps-sic demo --no-serve``:  python examples/label_from_seeds.py demo/demo.h5ad
 """
@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tissuumaps_sic.labelling.clustering import SeededIterativeClustering
-from tissuumaps_sic.slides.slide import open_slide_file
+from tissuumaps_sic import SeededIterativeClustering, open_slide_file
 
 slide = open_slide_file(Path(sys.argv[1] if len(sys.argv) > 1 else "demo/demo.h5ad"))
 

@@ -145,7 +145,10 @@ def test_a_check_by_keyboard_alone_tells_how_good_the_labels_are(labelled):
     assert all("95 times in 100" in each.get_attribute("title") for each in heads.all()[1:])
     sentence = viewer.page.inner_text("#sic-stop")
     f1 = tumour["f1"]
-    assert f"F1 of Tumour {f1['value']:.2f} ({f1['low']:.2f} to {f1['high']:.2f}) by 40 patches." in sentence
+    assert (
+        f"F1 of Tumour: {f1['value']:.2f} ({f1['low']:.2f} to {f1['high']:.2f}), by a check of 40 patches."
+        in sentence
+    )
     # Nothing of it is a seed.
     assert viewer.seeds == seeds
     assert not viewer.evaluate("SIC.app.state.run.stale")
@@ -309,7 +312,7 @@ def test_a_check_is_void_once_an_answered_patch_was_seeded_and_run(labelled):
     given = answer(viewer, 11)
     leave(viewer)
     open_quality(viewer)
-    assert "by 11 patches" in viewer.page.inner_text("#sic-stop")
+    assert "by a check of 11 patches" in viewer.page.inner_text("#sic-stop")
     row = next(each for each in given if each not in viewer.seeds)
     viewer.show_all()
     viewer.choose(1)

@@ -32,7 +32,7 @@ def test_a_run_takes_the_classes_that_have_seeds_and_live_says_what_it_waits_for
     first = next(row for row in seeds if seeds[row] == 1)
     viewer.choose(1)
     viewer.click_patch(first)
-    assert "Live waits: each class needs a seed: Tumour 1, Other 0, Necrosis 0" in viewer.status
+    assert "Live waits until two classes have seeds: Tumour 1, Other 0, Necrosis 0" in viewer.status
     viewer.choose(0)
     viewer.click_patch(next(row for row in seeds if seeds[row] == 0))
     assert viewer.error is None

@@ -83,6 +83,11 @@ def test_where_the_browser_refuses_the_clipboard_the_command_is_selected_to_be_c
     assert "Press Ctrl-C" in viewer.page.inner_text("#sic-command")
     viewer.keep_picture(ARTIFACTS, "command-selected")
     assert faults_of(viewer) == []
+    # From within the text, too.
+    viewer.page.keyboard.press("Escape")
+    viewer.page.wait_for_selector("#sic-command", state="detached")
+    viewer.choose_from("#sic-copy-command", value="csv")
+    wait_for_line(viewer)
     viewer.press("command-close")
     assert not viewer.page.query_selector("#sic-command")
     viewer.evaluate("delete navigator.clipboard")

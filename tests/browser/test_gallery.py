@@ -72,7 +72,7 @@ def test_click_shift_ctrl_and_a_band_pick_and_one_key_moves_all_of_them_in_one_s
     tile(viewer, rows[2]).click(modifiers=["Control"])
     picked = [rows[1], rows[3], rows[4], rows[8]]
     assert viewer.evaluate(PICKED) == picked
-    assert viewer.page.inner_text("#sic-gallery-picked") == "4 selected:"
+    assert viewer.page.inner_text("#sic-gallery-picked") == "Make 4 selected:"
     assert tile(viewer, rows[8]).get_attribute("aria-pressed") == "true"
     viewer.keep_picture(ARTIFACTS, "gallery_picked")
     sent = []

@@ -44,7 +44,7 @@ def test_the_right_button_offers_what_can_be_done_with_a_patch(viewer):
     right_click(viewer, 40)
     assert "Seed as Other (it is)" in items(viewer)
     viewer.keep_picture(ARTIFACTS, "patch-menu")
-    choose(viewer, "Remove the seed")
+    choose(viewer, "Take the seed back")
     assert viewer.seeds == {}
     right_click(viewer, 41)
     choose(viewer, "Cannot tell")

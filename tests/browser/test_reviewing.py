@@ -82,7 +82,7 @@ def test_where_one_has_looked_is_tinted_told_and_kept(viewer):
     viewer.reload()
     viewer.page.wait_for_function("window.SIC.app.looked?.share > 0")
     assert tinted(viewer) > 10
-    assert "✓ Checked" in viewer.page.inner_text("#sic-checked")
+    assert "✓ Reviewed" in viewer.page.inner_text("#sic-checked")
     # A seed more, and it is no longer what was checked.
     viewer.click_patch(40)
     assert "changed since" in viewer.page.inner_text("#sic-checked-by")

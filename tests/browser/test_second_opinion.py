@@ -43,13 +43,13 @@ def test_d_asks_pair_by_pair_and_a_key_answers(viewer):
     viewer.wait_for_thumbnails("#sic-card .sic-card-body")
     viewer.keep_picture(ARTIFACTS, "second_opinion")
     chip = viewer.page.locator("#sic-opinion-0")
-    assert chip.inner_text().endswith(str(len(pair["patches"])))
+    assert chip.inner_text().endswith(f"({len(pair['patches'])})")
     viewer.page.keyboard.press("1")
     if len(pair["patches"]) > 1:
         wait_for_another(viewer, row)
     viewer.wait()
     assert viewer.seeds[row] == 1
-    assert chip.inner_text().endswith(str(len(pair["patches"]) - 1))
+    assert chip.inner_text().endswith(f"({len(pair['patches']) - 1})")
     # Undo, and what cannot be told is not asked about again.
     viewer.page.keyboard.press("z")
     viewer.wait()

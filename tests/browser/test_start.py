@@ -32,9 +32,9 @@ def test_a_folder_of_slides_has_a_start_page_that_leads_on(browser, demo_folder,
         page.wait_for_load_state("networkidle")
         ARTIFACTS.mkdir(exist_ok=True)
         page.screenshot(path=ARTIFACTS / "start.png")
-        assert page.title() == "2 slides, 1 checked"
+        assert page.title() == "2 slides, 1 reviewed"
         card = page.locator("[data-slide='demo']")
-        for told in ("labelled, 6 seeds", "Tumour", "Last: Ben", "✓ Checked: Ben", "Fold at the rim"):
+        for told in ("labelled, 6 seeds", "Tumour", "Last change: Ben", "✓ Reviewed: Ben", "Fold at the rim"):
             assert told in card.inner_text()
         # Labels lie on the picture of the slide, which has come.
         picture, labels = (card.locator(f"img.{each}") for each in ("slide", "labels"))

@@ -131,7 +131,7 @@ def test_a_wrong_seed_is_listed_first_with_its_reason_and_flipped_and_undone(vie
     wait_for_doubts(viewer, 1)
     assert viewer.page.inner_text("#sic-seeds-summary .sic-doubts-count") == "1 doubtful"
     sentence = viewer.page.inner_text("#sic-stop")
-    assert "others agree with 11 of 12 seeds" in sentence
+    assert "11 of 12 seeds agree with the others" in sentence
     assert "Look at the doubtful seed." in sentence
     assert viewer.page.locator("#SIC_seeds [data-doubtful]").count() == 0
     # By keyboard: what the sentence says leads there.

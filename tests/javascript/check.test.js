@@ -77,6 +77,6 @@ test("the sentence tells of the check: that there is none, how far it is, what i
   const figure = { value: 0.9136, low: 0.84, high: 0.9649 };
   const ready = { ...quality, state: "ready", answers: 42, halved: "Tumour", accuracy: { value: 0.9, low: 0.8, high: 0.95 },
     classes: [{ name: "Other", f1: null }, { name: "Tumour", f1: figure }] };
-  assert.equal(tellCheck(ready), "F1 of Tumour 0.91 (0.84 to 0.96) by 42 patches.");
-  assert.equal(tellCheck({ ...ready, halved: "Other" }), "0.90 (0.80 to 0.95) of the labels are right, by 42 patches.");
+  assert.equal(tellCheck(ready), "F1 of Tumour: 0.91 (0.84 to 0.96), by a check of 42 patches.");
+  assert.equal(tellCheck({ ...ready, halved: "Other" }), "Labels that are right: 0.90 (0.80 to 0.95), by a check of 42 patches.");
 });

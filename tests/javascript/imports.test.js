@@ -3,6 +3,8 @@ import { globSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { test } from "node:test";
 
+import { tellCount } from "../../tissuumaps_sic/plugin/SIC_page/dom.js";
+
 const PAGE = join(import.meta.dirname, "../../tissuumaps_sic/plugin/SIC_page");
 const modules = globSync("**/*.js", { cwd: PAGE });
 const imports = new Map(modules.map((name) => [name,
@@ -24,4 +26,11 @@ test("only server.js names an endpoint's address, and only state.js makes a stor
   const namers = (text) => modules.filter((name) => readFileSync(join(PAGE, name), "utf8").includes(text));
   assert.deepEqual(namers("/plugins/SIC/"), ["server.js"]);
   assert.deepEqual(namers("makeStore("), ["state.js", "store.js"]);
+});
+
+test("a number and what it counts are told by tellCount, which knows one from many", () => {
+  assert.deepEqual([0, 1, 2, 1200].map((n) => tellCount(n, "seed")), ["0 seeds", "1 seed", "2 seeds", "1,200 seeds"]);
+  assert.equal(tellCount(1, "patch", "patches"), "1 patch");
+  const told = /count\([^`]*?\)\} (?:more )?(?:seeds|patches|slides|notes|classes|answers|regions|clicks|steps)\b/;
+  assert.deepEqual(modules.filter((name) => told.test(readFileSync(join(PAGE, name), "utf8"))), []);
 });

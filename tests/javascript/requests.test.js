@@ -47,7 +47,7 @@ test("what goes wrong is told, and the next request is made and takes it away", 
 test("an answer that is no JSON, and a server that is gone, are told in words", async (context) => {
   context.mock.method(globalThis, "fetch", async () => new Response("<html>", { status: 502 }));
   await requests.enqueue("Writing", async () => { await server.write({}); });
-  assert.equal(app.error, "The server answered 502.");
+  assert.equal(app.error, "The server answered with an error (502). Try again; the window that it was started in may tell more");
   context.mock.method(globalThis, "fetch", async () => { throw new TypeError("refused"); });
   await requests.enqueue("Writing", async () => { await server.write({}); });
   assert.match(app.error, /does not answer/);

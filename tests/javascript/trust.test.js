@@ -60,12 +60,12 @@ test("one sentence tells what is known, and what to do next", () => {
   const nothing = { flips: null, judged: null, doubtful: 0, isThin: false, isLabelled: true };
   assert.deepEqual(tellTrust(nothing), { isSettled: false, known: "", advice: "Press N for the next patch." });
   assert.deepEqual(tellTrust({ ...nothing, flips: 0.124, judged: { accuracy: 11 / 12, judged: 12 } }), { isSettled: false,
-    known: "12 % of the labels hang on single seeds; the others agree with 11 of 12 seeds.", advice: "Press N for the next patch." });
+    known: "12 % of the labels hang on single seeds; 11 of 12 seeds agree with the others.", advice: "Press N for the next patch." });
   assert.deepEqual(tellTrust({ ...nothing, flips: 0.011 }), { isSettled: true, known: "Settled: 1.1 % of the labels hang on single seeds.",
     advice: "Few labels would change with more clicks." });
   assert.equal(tellTrust({ ...nothing, flips: 0.011, doubtful: 2 }).advice, "Look at 2 doubtful seeds.");
   assert.equal(tellTrust({ ...nothing, judged: { accuracy: 0.9, judged: 10 }, doubtful: 1 }).advice, "Look at the doubtful seed.");
-  assert.equal(tellTrust({ ...nothing, judged: { accuracy: 1, judged: 4 } }).known, "The others agree with each of 4 seeds.");
+  assert.equal(tellTrust({ ...nothing, judged: { accuracy: 1, judged: 4 } }).known, "All 4 seeds agree with the others.");
   assert.equal(tellTrust({ ...nothing, judged: { accuracy: null, judged: 0 } }).known, "");
   // A class of one seed is the same however its seeds are drawn.
   assert.equal(tellTrust({ ...nothing, flips: 0, isThin: true }).advice, "Press N for the next patch.");

@@ -258,7 +258,7 @@ def _describe_remark(action: Action) -> str:
         case NoteAction():
             return f"note “{_shorten(action.text)}”" if action.text else "a note removed"
         case CheckAction():
-            return "the slide checked" if action.checked else "no longer checked"
+            return "the slide reviewed" if action.checked else "no longer reviewed"
         case VerifyStartAction():
             return "a check sample drawn"
         case VerifyAnswerAction():

@@ -19,7 +19,12 @@ _TEMPLATE = Path(__file__).with_name("contact_sheet.html.jinja")
 
 # Where `serve` listens unless it is told otherwise.
 SERVER = "http://127.0.0.1:5100"
-STATES = {"new": "not begun", "seeded": "seeded, not run", "labelled": "labelled", "changed": "changed since"}
+STATES = {
+    "new": "not begun",
+    "seeded": "seeded, not run",
+    "labelled": "labelled",
+    "changed": "changed since the run",
+}
 
 
 def write_sheet(
@@ -103,12 +108,13 @@ def _lay_out(row: SlideRow, page: str, anchor: str) -> dict[str, Any]:
         f"{row.borrowed:,} borrowed" if row.borrowed else "",
         ", ".join(row.readers),
         worked,
-        f"done: {row.checked_by}" if row.checked_by else "",
+        f"reviewed by {row.checked_by}" if row.checked_by else "",
         f"{row.notes} {'note' if row.notes == 1 else 'notes'}" if row.notes else "",
     ]
     facts = []
     if row.accuracy is not None:
-        facts.append(f"Right labels: {_tell(row.accuracy)}, by {row.answers:,} answers")
+        answers = "1 answer" if row.answers == 1 else f"{row.answers:,} answers"
+        facts.append(f"Right labels: {_tell(row.accuracy)}, by {answers}")
     if row.unlike is not None:
         facts.append(f"Unlike any seed: {_percent(row.unlike)} of the patches")
     return {
@@ -127,7 +133,7 @@ def _is_used(figures: ClassFigures) -> bool:
 
 def _share(figures: ClassFigures) -> dict[str, Any]:
     share = figures.share or 0.0
-    checked = "" if figures.checked_share is None else f"checked: {_tell(figures.checked_share)}"
+    checked = "" if figures.checked_share is None else f"by the check {_tell(figures.checked_share)}"
     area = "" if figures.area is None else f"{figures.area:.2f} mm²"
     return {
         "name": figures.name,

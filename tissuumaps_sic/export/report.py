@@ -265,7 +265,8 @@ def _facts(labelled: Labelled, scale: Scale, session_name: str) -> list[tuple[st
         told.append(("Work", work))
     told += tell_review(labelled)
     if labelled.unlike is not None:
-        told.append(("Unlike any seed", f"{int(labelled.unlike.sum()):,} patches"))
+        n = int(labelled.unlike.sum())
+        told.append(("Unlike any seed", f"{n:,} {'patch' if n == 1 else 'patches'}"))
     return [
         *told,
         ("Version", f"tissuumaps-sic {run.version}"),

@@ -35,8 +35,11 @@ _ENDS = {
 }
 _BAR, _BAR_WIDTH = 142.0, 16.0
 # Where columns of the check's table end, a row's height, and how many classes it has room for.
-_CHECKED = {"Labelled right": 92.0, "Found": 126.0, "F1 (both)": 158.0, "Tissue of it, mm²": 195.0}
+_CHECKED = {"Precision": 92.0, "Recall": 126.0, "F1 (both)": 158.0, "Tissue of it, mm²": 195.0}
 _CHECKED_ROW, _MOST_CHECKED = 4.4, 8
+_MEASURES = (
+    "Precision: of what is labelled so, the share that is right; recall: of what is so, the share found."
+)
 _TITLE, _NAME, _VALUE = 125.0, 44.0, 62.0
 _LONG = 60
 _NONE = "-"
@@ -211,7 +214,7 @@ def _head(page: _Page, report: Report) -> float:
     page.pdf.set_font("plain", "B", 16)
     size = min(16.0, max(9.0, 16 * _TITLE / page.pdf.get_string_width(report.slide)))
     page.text(_MARGIN, at, report.slide, size=size, bold=True, within=_TITLE)
-    told = f"Labels of {report.patches:,} patches"
+    told = f"Labels of {report.patches:,} {'patch' if report.patches == 1 else 'patches'}"
     page.text(_WIDTH - _MARGIN, at + 1, told, color=_QUIET, right=True)
     page.line(at + 6, color=_INK, width=0.5)
     return at + 11
@@ -308,7 +311,7 @@ def _quality_height(report: Report) -> float:
     if report.quality is None:
         return 0.0
     n_rows = min(len(report.quality.classes), _MOST_CHECKED)
-    return 17.0 + (_CHECKED_ROW * (n_rows + 2) if n_rows else 0.0)
+    return 17.0 + (_CHECKED_ROW * (n_rows + 3) if n_rows else 0.0)
 
 
 def _quality(page: _Page, report: Report, at: float) -> float:
@@ -316,7 +319,7 @@ def _quality(page: _Page, report: Report, at: float) -> float:
     quality = report.quality
     if quality is None:
         return at
-    page.text(_MARGIN, at + 3, "How good it is", size=10, bold=True)
+    page.text(_MARGIN, at + 3, "How good is it", size=10, bold=True)
     page.pdf.set_font("plain", "", 8)
     page.pdf.set_text_color(_INK)
     page.pdf.set_xy(_MARGIN, at + 6.5)
@@ -341,8 +344,9 @@ def _quality(page: _Page, report: Report, at: float) -> float:
             page.text(end, at, told, size=8, right=True)
     at += _CHECKED_ROW
     right = f"Right labels: {tell_figure(quality.accuracy, percent=True)} of all patches."
-    page.text(_MARGIN, at + 1, f"{right} “Labelled right” is precision, “Found” is recall.", size=8)
-    return at + _CHECKED_ROW
+    page.text(_MARGIN, at + 1, right, size=8)
+    page.text(_MARGIN, at + 1 + _CHECKED_ROW, _MEASURES, size=7, color=_QUIET)
+    return at + 2 * _CHECKED_ROW
 
 
 def _provenance(page: _Page, report: Report, at: float) -> None:

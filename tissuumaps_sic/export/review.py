@@ -100,7 +100,7 @@ def _holds(outline: Sequence[tuple[float, float]], points: npt.NDArray[np.float6
 
 
 def tell_review(labelled: Labelled) -> list[tuple[str, str]]:
-    """Return facts of a report: who checked the slide, how much of it was looked at, and the notes.
+    """Return facts of a report: who reviewed the slide, how much of it was looked at, and the notes.
 
     Parameters
     ----------
@@ -112,9 +112,9 @@ def tell_review(labelled: Labelled) -> list[tuple[str, str]]:
     """
     session, told = labelled.session, []
     if session.checked is not None:
-        changed = "" if session.checked.is_current else "; changed since"
+        changed = "" if session.checked.is_current else "; changed since then"
         told.append(
-            ("Checked", f"{session.checked.user or 'somebody'}, {tell_time(session.checked.time)}{changed}")
+            ("Reviewed", f"{session.checked.user or 'somebody'}, {tell_time(session.checked.time)}{changed}")
         )
     if session.seen:
         tissue = read_tissue(labelled.slide.path)

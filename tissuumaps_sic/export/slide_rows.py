@@ -296,7 +296,7 @@ def _warn(session: Session, check: Verification, borrowed: int) -> Iterator[str]
     if check.state == "few":
         yield f"the check is not finished: {check.told}"
     if session.checked is not None and not session.checked.is_current:
-        yield f"it has changed since {session.checked.user or 'somebody'} said that it was done"
+        yield f"it has changed since {session.checked.user or 'somebody'} reviewed it"
 
 
 def _list_classes(facts: _Facts, session: Session, check: Verification) -> tuple[ClassFigures, ...]:

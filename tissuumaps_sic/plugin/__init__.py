@@ -62,7 +62,8 @@ def _answer(app: Flask, name: str, content: Any) -> Response:
     except Exception:
         # The person at the page must see something better than a blank error page.
         log.exception("%s failed", name)
-        response = jsonify(error=f"the server failed at “{name}”; its log tells more")
+        told = f"something went wrong in the server (at “{name}”); try again, or look into its window or log"
+        response = jsonify(error=told)
         response.status_code = 500
         return response
     if isinstance(answer, tuple):

@@ -18,12 +18,17 @@ _TEMPLATE = Path(__file__).with_name("start.html.jinja")
 _PER_PAGE = 24
 _SHOWN_NOTES = 3
 
-STATES = {"new": "not begun", "seeded": "seeded", "labelled": "labelled", "changed": "changed since"}
+STATES = {
+    "new": "not begun",
+    "seeded": "seeded, not run",
+    "labelled": "labelled",
+    "changed": "changed since the run",
+}
 # What a person may look at alone: by its name in the address, its words, and which slides it is.
 _FILTERS: dict[str, tuple[str, Callable[[Entry], bool]]] = {
     "all": ("All", lambda _: True),
-    "unchecked": ("Not checked", lambda entry: not _is_checked(entry)),
-    "checked": ("Checked", lambda entry: _is_checked(entry)),
+    "unchecked": ("Not reviewed", lambda entry: not _is_checked(entry)),
+    "checked": ("Reviewed", lambda entry: _is_checked(entry)),
     "new": ("Not begun", lambda entry: entry.state == "new"),
     "labelled": ("Labelled", lambda entry: entry.state in ("labelled", "changed")),
     "notes": ("With notes", lambda entry: bool(entry.notes)),
@@ -120,7 +125,7 @@ class StartPage:
         thumbnail = self._thumbnails.get(entry, self._root)
         relative = entry.h5ad.relative_to(self._root)
         reader = ", ".join(filter(None, (entry.reader, tell_time(entry.changed))))
-        checked = entry.checked and (tell_check(entry.checked) or "changed since it was checked")
+        checked = entry.checked and (tell_check(entry.checked) or "changed since it was reviewed")
         return {
             "name": entry.name,
             "folder": "" if relative.parent == Path() else relative.parent.as_posix(),

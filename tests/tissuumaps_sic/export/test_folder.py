@@ -151,7 +151,7 @@ def test_warnings_tell_what_figures_cannot(tmp_path):
     assert (seeded.state, stale.state) == ("seeded", "changed")
     assert stale.warnings == (
         "seeds or classes have changed since the labels were made; run the clustering again",
-        "it has changed since Ada said that it was done",
+        "it has changed since Ada reviewed it",
     )
     assert [each.partition(",")[0] for each in seeded.warnings] == [
         "the file does not say its µm per pixel",

@@ -247,14 +247,14 @@ def test_a_report_tells_how_good_the_labels_are_where_they_were_checked(ramp):
     assert make_report(checked(ramp, 9), blocks=True).quality is None
     report = make_report(checked(ramp), blocks=True)
     text = to_html(report).decode()
-    assert "How good it is" in text
+    assert "How good is it" in text
     assert "40 patches chosen at random and judged without seeing the labels" in text
     row = next(each for each in Page(text).rows if each[0] == "Tumour" and len(each) == 5)
     figures = report.quality.classes[0]
     assert row[1] == f"{100 * figures.precision.value:.0f} % (" + row[1].partition("(")[2]
     assert row[3] == f"{figures.f1.value:.2f} ({figures.f1.low:.2f} to {figures.f1.high:.2f})"
     assert row[4].startswith(f"{figures.area.value:.3f} (")
-    assert "How good it is" not in to_html(make_report(ramp, blocks=True)).decode()
+    assert "How good is it" not in to_html(make_report(ramp, blocks=True)).decode()
 
 
 def test_the_pdf_stays_one_page_with_a_check_and_many_classes(ramp):

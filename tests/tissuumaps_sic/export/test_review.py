@@ -80,10 +80,10 @@ def test_what_was_drawn_for_a_note_goes_into_every_file_as_it_was_drawn(labelled
     assert "to " in (tmp_path / "out.html").read_text().split("drawn")[0].rpartition("<dd")[2]
 
 
-def test_the_report_tells_who_checked_what_was_looked_at_and_the_notes(labelled, tmp_path):
+def test_the_report_tells_who_reviewed_it_what_was_looked_at_and_the_notes(labelled, tmp_path):
     FORMATS["html"].write(labelled, tmp_path / "out.html")
     text = (tmp_path / "out.html").read_text()
-    assert "<dt>Checked</dt><dd>Carla, 20" in text
+    assert "<dt>Reviewed</dt><dd>Carla, 20" in text
     assert "50 % of the tissue at 10x or nearer" in text
     assert "<dt>Note</dt><dd>the slide: =blurred (Anna, 20" in text
     FORMATS["pdf"].write(labelled, tmp_path / "out.pdf")

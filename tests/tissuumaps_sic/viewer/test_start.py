@@ -56,8 +56,8 @@ def test_it_tells_of_each_slide_how_far_it_is(client, slides):
     assert list(found) == ["a", "b", "c"]
     assert "not begun" in found["b"]
     assert "labelled, 8 seeds" in found["a"]
-    assert "Last: Ben, 20" in found["a"]
-    assert "✓ Checked: Ben" in found["a"]
+    assert "Last change: Ben, 20" in found["a"]
+    assert "✓ Reviewed: Ben" in found["a"]
     assert "a <b>fold</b>" in found["a"]
     assert "<b>fold" not in client.get("/").text
     for each, n in zip(session.run_classes, session.run.counts, strict=True):
@@ -65,10 +65,10 @@ def test_it_tells_of_each_slide_how_far_it_is(client, slides):
     # The session that was written last, whoever's it is.
     assert "session Carla" in found["c"]
     assert 'href="/c.tmap?path=sub"' in found["c"]
-    # Seeds after the check: it is no longer what was checked.
+    # Seeds after the review: it is no longer what was reviewed.
     changed = session.check(user="Ben").seed([str(open_slide_file(slides["a"][0]).patch_names[0])], 0)
     save_session(session_path(slides["a"][0]), changed)
-    assert "changed since it was checked" in cards(client)["a"]
+    assert "changed since it was reviewed" in cards(client)["a"]
 
 
 def test_the_picture_is_of_the_labels(client, slides):
@@ -81,17 +81,27 @@ def test_the_picture_is_of_the_labels(client, slides):
         assert (pixels[..., :3] == color).all(axis=2).sum() == n
 
 
-def test_it_leads_to_the_next_that_is_not_checked_and_sifts(client, slides):
+def test_it_leads_to_the_next_that_is_not_reviewed_and_sifts(client, slides):
     session = label(*slides["a"])
     save_session(session_path(slides["a"][0]), session.check(user="Ben"))
     text = client.get("/").text
-    assert "3 slides, 1 checked" in text
+    assert "3 slides, 1 reviewed" in text
     assert re.search(r'id="next" href="/b.tmap">Next to review: b<', text)
     assert list(cards(client, "/?show=checked")) == ["a"]
     assert list(cards(client, "/?show=unchecked")) == ["b", "c"]
     assert list(cards(client, "/?show=labelled")) == ["a"]
     assert list(cards(client, "/?show=nonsense&page=-3")) == ["a", "b", "c"]
     assert client.get("/?path=sub").status_code == 302  # one slide lies there
+
+
+def test_a_slide_that_cannot_be_read_is_not_said_to_be_reviewed(client, slides):
+    for name in ("a", "c"):
+        save_session(session_path(slides[name][0]), label(*slides[name]).check(user="Ben"))
+    slides["b"][0].write_bytes(b"no h5ad")
+    text = client.get("/").text
+    assert "3 slides, 2 reviewed" in text
+    assert "All slides are reviewed" not in text
+    assert "The slides that are not reviewed cannot be read" in text
 
 
 def test_many_slides_have_several_pages(client, slides):

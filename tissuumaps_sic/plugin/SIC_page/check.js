@@ -43,7 +43,7 @@ function changeSight() {
   if (isBlind()) bringBack = viewer.keepPlace();
   else {
     bringBack();
-    tell("The check is left; C goes on with it");
+    tell("You have left the check; C goes on with it");
   }
   if (!app.layer || !app.state) return;
   drawMap(app.labels, app.cells);
@@ -54,7 +54,7 @@ function changeSight() {
 /** Begin a check, or go on with the one that was begun. */
 export function goOnChecking() {
   const { run, sample } = current();
-  if (!run || !app.labels) tell("Run first: a check is of labels");
+  if (!run || !app.labels) tell("Run first (Space): a check judges labels");
   else if (!sample || qualityHere()?.found?.state === "void") beginCheck();
   else enqueue("Looking for the next patches", ask);
 }
@@ -102,7 +102,7 @@ async function renew() {
   const { sample, revision } = current();
   if (!sample) {
     closeCard();
-    tell("The check is taken back");
+    tell("The check is undone");
     return;
   }
   const found = await attempt("No questions", server.questions(sessionRequest({ n: AT_ONCE }))), deck = deckHere();
@@ -116,7 +116,7 @@ async function renew() {
 /** Enough is answered: show what it tells. @param {Check} deck */
 function finish(deck) {
   closeCard();
-  if (isEnough(deck)) tell("Enough is answered: “How good is it” tells what it says of the labels");
+  if (isEnough(deck)) tell("That is enough: “How good is it” shows what your answers tell of the labels");
   else tell("All patches of the slide were asked about");
   showQuality();
 }

@@ -78,7 +78,8 @@ function showNow() {
       html("b", { role: "status" }, command.isCopied ? "Copied as a command" : "Press Ctrl-C (Mac: ⌘C) to copy this command"),
       button("×", "Close (Esc)", closeCommand, { id: "sic-command-close", "aria-label": "Close the command" })),
     html("textarea", { id: "sic-command-line", class: "form-control form-control-sm", readonly: true, rows: ROWS, spellcheck: "false",
-      "aria-label": "The command", onfocus: (event) => event.target.select() }, command.line),
+      "aria-label": "The command", onfocus: (event) => event.target.select(),
+      onkeydown: (event) => { if (event.key === "Escape") closeCommand(); } }, command.line), // a text field has the keys
     html("div", { class: "sic-card-words" }, "Run it in a terminal in the folder that is served, or in a copy of that folder."));
   viewer.container().parentElement?.append(box);
 }

@@ -10,6 +10,9 @@ const NS = "http://www.w3.org/2000/svg";
 /** @param {number} n */
 export const count = (n) => n.toLocaleString("en");
 
+/** A number with what it counts: 1 seed, 2 seeds. @param {number} n @param {string} one @param {string} [more] */
+export const tellCount = (n, one, more = `${one}s`) => `${count(n)} ${n === 1 ? one : more}`;
+
 /** @param {number} part @param {number} whole */
 export const share = (part, whole) => `${((100 * part) / whole).toFixed(part && part / whole < 0.1 ? 1 : 0)} %`;
 

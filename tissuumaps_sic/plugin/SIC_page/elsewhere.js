@@ -1,7 +1,7 @@
 /** Patches of the folder's other slides that are like one of this: looked for, shown, and seeded where they are. */
 
 import { atRoot } from "./address.js";
-import { count } from "./dom.js";
+import { count, tellCount } from "./dom.js";
 import { enqueue, follow } from "./requests.js";
 import * as server from "./server.js";
 import { app, layer, request, sessionTitle, update, user } from "./state.js";
@@ -21,8 +21,8 @@ export async function askElsewhere(patch) {
 /** What was looked through, in words. */
 export function tellElsewhere() {
   const { slides = 0, other = 0, problems = [] } = app.elsewhere ?? {};
-  const looked = slides ? `${count(slides)} other ${slides > 1 ? "slides" : "slide"} looked through` : "No other slide of the folder can be compared with this one";
-  return [looked, other ? `${count(other)} embedded otherwise, or not told how` : "",
+  const looked = slides ? `${tellCount(slides, "other slide")} looked through` : "No other slide of the folder can be compared with this one";
+  return [looked, other ? `${count(other)} left out: embedded in another way, or the file does not tell how` : "",
     problems.length ? `${count(problems.length)} could not be looked through (${problems[0]}${problems.length > 1 ? "; …" : ""})` : ""].filter(Boolean).join("; ");
 }
 

@@ -80,7 +80,7 @@ export function markTiles(picked) {
     each.setAttribute("aria-pressed", String(isPicked));
   }
   const told = box?.querySelector("#sic-gallery-picked");
-  if (told) told.textContent = picked.length ? `${count(picked.length)} selected${seen < picked.length ? `, ${count(picked.length - seen)} on other pages` : ""}:` : "The framed one:";
+  if (told) told.textContent = picked.length ? `Make ${count(picked.length)} selected${seen < picked.length ? `, ${count(picked.length - seen)} on other pages` : ""}:` : "Make the framed one:";
 }
 
 export const forgetPictures = () => pictures.clear();
@@ -132,7 +132,7 @@ function head({ gallery, shown, n, isLarge, act }) {
     return html("div", { class: "sic-card-head" }, classTag(color, name), place, orders(gallery, act), size, close);
   }
   const isHere = gallery.kind === "alike";
-  return html("div", { class: "sic-card-head" }, html("b", {}, "Alike"),
+  return html("div", { class: "sic-card-head" }, html("b", { title: "By likeness: how alike two patches are to the network, 1 is the same" }, "Alike"),
     html("span", { class: "sic-gallery-choice", role: "group", "aria-label": "Where to look" },
       toggle(isHere, "This slide", "The most alike patches of this slide", () => act.openAlike(gallery.reference), { id: "sic-gallery-here" }),
       toggle(!isHere, "Of the folder", "The most alike patches of the other slides of the folder", () => act.openElsewhere(gallery.reference), { id: "sic-gallery-elsewhere" })),

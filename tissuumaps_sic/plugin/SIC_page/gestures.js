@@ -104,7 +104,7 @@ export const mouse = {
       }
       const rows = layer().grid.within([line]);
       if (rows.length) seed(rows);
-      else tell("No patch centre lies inside");
+      else tell("No patch has its centre inside; draw around more");
       return;
     }
     if (isOutlining()) return;

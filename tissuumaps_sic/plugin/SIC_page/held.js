@@ -50,7 +50,7 @@ export async function saveHeld() {
     return;
   }
   download(found.name, found.text, "application/json");
-  tell(`${found.name} is in your downloads; beside the slide it opens again`);
+  tell(`${found.name} is in your downloads; put beside the slide, it opens again`);
 }
 
 /** Have what the server has lost as a file, where somebody has begun anew there meanwhile. */

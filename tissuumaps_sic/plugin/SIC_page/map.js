@@ -1,4 +1,4 @@
-/** The feature space beside the slide: each patch a point of the UMAP, alike ones together. */
+/** The map beside the slide: each patch a point of the UMAP, alike ones together. */
 
 import { button, html } from "./dom.js";
 import { holds } from "./grid.js";
@@ -85,7 +85,7 @@ function make() {
   canvas.addEventListener("dblclick", () => { goHome(); draw(); });
   const close = button("×", "Close the map (M)", toggleMap, { id: "sic-map-close", "aria-label": "Close the map" });
   const head = html("div", { class: "sic-map-head", title: "Drag to move; the lower right corner makes it larger" },
-    html("b", {}, "Feature space (UMAP)"), close);
+    html("b", {}, "Map of the patches (UMAP)"), close);
   head.addEventListener("pointerdown", onGrip);
   const plot = html("div", { class: "sic-map-plot", style: `width: ${edge}px; height: ${edge}px` }, points, canvas);
   new ResizeObserver(() => {
@@ -310,7 +310,7 @@ function onUp() {
       if (holds(lasso, x, y)) rows.push(row);
     }
     if (rows.length) seed(rows);
-    else tell("No patch lies inside");
+    else tell("No patch lies inside; draw around some points");
   } else if (!moved) {
     const row = nearest(start);
     if (row !== null && lasso) seed([row]);

@@ -19,7 +19,7 @@ let shownOf = null; // the labels that they are of
 /** Go on to the next patch on which the two differ; asks for the opinion where it is not known of these labels. */
 export function nextOpinion() {
   if (!app.labels || !current().run) {
-    tell("Run first: a second opinion is of labels");
+    tell("Run first (Space): a second opinion is on labels");
     return;
   }
   if (isFresh() && goOn("opinion")) return;

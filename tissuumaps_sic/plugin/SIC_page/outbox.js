@@ -94,7 +94,7 @@ export function sendAgain() {
     if (!n) return;
     await sendAll();
     drawSeeds();
-    update({ status: `${n === 1 ? "The click" : `All ${n} clicks`} that were kept ${n === 1 ? "is" : "are"} saved` });
+    update({ status: n === 1 ? "The click that was kept is saved" : `All ${n} clicks that were kept are saved` });
   }, true);
 }
 
@@ -117,7 +117,7 @@ export async function takeFile(file) {
   const isOurs = content?.schema === "tissuumaps-sic/clicks/1" && content.n_patches === n && Array.isArray(content.clicks)
     && content.clicks.every(isClick);
   if (!isOurs) {
-    update({ error: `${file.name} holds no clicks of a slide of ${n} patches` });
+    update({ error: `${file.name} holds no clicks of this slide: choose a file that “Save as a file” gave here` });
     return;
   }
   const here = content.clicks.map((/** @type {Unsent} */ each) => ({ ...each, h5ad: layer().h5ad, session: app.session }));

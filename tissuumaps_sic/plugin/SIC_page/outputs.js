@@ -18,6 +18,6 @@ export function exportAs(format) {
 export function write() {
   enqueue("Writing", async () => {
     const { written } = await server.write(sessionRequest());
-    update({ status: `Labels are in ${written} (obs: sic_label, sic_score, sic_seed)` });
+    update({ status: `The labels are in ${written}, as sic_label, sic_score and sic_seed` });
   });
 }

@@ -1,7 +1,7 @@
 /** Painting on the slide: a brush, an eraser, and the wand that lights up what is like a patch. */
 
 import { cover, resize } from "./brush.js";
-import { count, html, svg } from "./dom.js";
+import { html, svg, tellCount } from "./dom.js";
 import { attempt } from "./requests.js";
 import { change } from "./runs.js";
 import * as server from "./server.js";
@@ -100,7 +100,7 @@ async function finishWand(of) {
   const found = of.found ?? await of.alike;
   if (stroke !== of) return; // taken back meanwhile
   drop();
-  if (!found) tell("Likeness could not be asked for; is the server still running?");
+  if (!found) tell("The server did not tell what is alike. Is it still running? Try again");
   else seedAs(light(found, layer().grid, of.dragged), of.label);
 }
 
@@ -110,7 +110,7 @@ function finishPaint(of) {
   const rows = of.tool === "eraser" ? [...of.rows].filter((row) => seededLabels().has(row)) : [...of.rows];
   if (!rows.length) tell(of.tool === "eraser" ? "No seed lies under the eraser" : "No patch lies under the brush");
   else if (of.tool === "brush") seedAs(rows, of.label);
-  else change(() => ({ kind: "seed", label: null, patches: rows }), `${count(rows.length)} seeds erased; Undo brings them back`);
+  else change(() => ({ kind: "seed", label: null, patches: rows }), `${tellCount(rows.length, "seed")} erased; Undo brings ${rows.length === 1 ? "it" : "them"} back`);
 }
 
 /** Light up patches. @param {number[]} rows */
@@ -129,7 +129,7 @@ function drop() {
 /** @param {number} by */
 export function resizeBrush(by) {
   show({ brush: resize(app.brush, by) });
-  tell(`Brush: ${count(app.brush)} ${app.brush > 1 ? "patches" : "patch"} across`);
+  tell(`Brush: ${tellCount(app.brush, "patch", "patches")} across`);
 }
 
 /** @param {WheelEvent} event */

@@ -23,7 +23,7 @@ function optionsOf(row) {
   return [
     ...listed.map((label, place) => ({ value: label, text: `Seed as ${[signOf(place), classes[label].name].filter(Boolean).join(" ")}${seeded === label ? " (it is)" : ""}`,
       title: place < 9 ? `Key ${place + 1}` : "Make it an example of this class", mark: html("span", { class: "sic-swatch", style: `background: ${classes[label].color}` }) })),
-    ...seeded === undefined ? [] : [{ value: "unseed", text: "Remove the seed" }],
+    ...seeded === undefined ? [] : [{ value: "unseed", text: "Take the seed back" }],
     ...skipped.includes(row) ? [] : [{ value: "skip", text: "Cannot tell", title: "It is not suggested again" }],
     { value: "alike", text: "Alike", title: "The patches that are most like it, of this slide and of the folder, as pictures (A)" },
     { value: "note", text: "Note on this patch …" },

@@ -1,7 +1,7 @@
 /** What a person can do with another reader's session. */
 
 import { showCard } from "./cards.js";
-import { count } from "./dom.js";
+import { count, tellCount } from "./dom.js";
 import { askCompared } from "./questions.js";
 import { applyView, drawLabels } from "./labels.js";
 import { reload } from "./open.js";
@@ -42,7 +42,7 @@ export function nextDisputed() {
   drawPointed(row);
   viewer.lookAt(layer().grid.x[row], layer().grid.y[row]);
   showCard({ kind: "disputed", rows: places.map(([each]) => each), place });
-  tell(`Disputed place ${place + 1} of ${places.length}: ${count(size)} ${size > 1 ? "patches" : "patch"}`);
+  tell(`Disputed place ${place + 1} of ${places.length}: ${tellCount(size, "patch", "patches")}`);
 }
 
 /** Ask for the name of a session of what this one and the compared one agree on. */
@@ -63,7 +63,7 @@ export function makeConsensus(name) {
     await reload();
     drawPointed(null);
     applyView();
-    update({ status: `${count(current().seeds.patches.length)} seeds that neither disputes`
-      + (left ? `; ${count(left)} more lie where the other's seeds or labels differ, and are to be decided` : "") });
+    update({ status: `${tellCount(current().seeds.patches.length, "seed")} that neither disputes`
+      + (left ? `; ${count(left)} more to decide, where seeds or labels differ` : "") });
   });
 }

@@ -8,7 +8,7 @@ import * as viewer from "./viewer.js";
 /** Show the regions, or take them away. */
 export function toggleRegions() {
   if (!current().run) {
-    tell("Run first: regions are of labels");
+    tell("Run first (Space): regions are made of labels");
     return;
   }
   enqueue("Drawing regions", async () => {

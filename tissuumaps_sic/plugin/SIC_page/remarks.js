@@ -1,4 +1,4 @@
-/** What a reader says beside seeds: notes, and that the slide is checked. */
+/** What a reader says beside seeds: notes, and that the slide is reviewed. */
 
 import { cardRow } from "./card.js";
 import { inView } from "./coverage.js";
@@ -61,7 +61,7 @@ export const removeNote = (number) => change(() => ({ kind: "note", text: "", nu
 /** Say that the slide is done, or that it is not. */
 export async function toggleChecked() {
   const checked = !current().checked?.is_current;
-  if (await change(() => ({ kind: "check", checked }), checked ? "Checked" : "No longer checked")) send();
+  if (await change(() => ({ kind: "check", checked }), checked ? "Marked as reviewed" : "No longer marked as reviewed")) send();
 }
 
 /** @param {number} row */

@@ -1,7 +1,7 @@
 /** Changes of the session, and the runs that label every patch from its seeds. */
 
 import { applyBorder } from "./border.js";
-import { count } from "./dom.js";
+import { tellCount } from "./dom.js";
 import { moveBorder } from "./mosaic.js";
 import { askScores, dropCells } from "./questions.js";
 import { applyView, drawLabels, lookForUnlike, sharpen, takeLabels } from "./labels.js";
@@ -65,7 +65,7 @@ async function makeChange(what, status) {
     throw error;
   }
   update({ status: typeof status === "function" ? status() : status });
-  if (app.live && !isSeeded()) update({ status: `Live waits: each class needs a seed: ${tellSeeds()}` });
+  if (app.live && !isSeeded()) update({ status: `Live waits until two classes have seeds: ${tellSeeds()}` });
   const goesOn = (app.live && made.kind !== "answer" || owed) && !waiting && canRun();
   if (!waiting) owed = false;
   // In one frame with the labels, where these come soon.
@@ -111,14 +111,14 @@ async function labelAll() {
     });
   update({ state, scores: null, unlike: null, ...afterRun() });
   await takeLabels(labels);
-  update({ status: `Labelled ${count(labels.length)} patches in ${state.seconds.toFixed(2)} s` });
+  update({ status: `Labelled ${tellCount(labels.length, "patch", "patches")} in ${state.seconds.toFixed(2)} s` });
 }
 
 /** Run again after every change, or no longer. */
 export function toggleLive() {
   update({ live: !app.live });
   tell(!app.live ? "Live is off" : isSeeded() ? "Live: runs again after every seed"
-    : `Live: runs once classes have seeds: ${tellSeeds()}`);
+    : `Live: runs once two classes have seeds: ${tellSeeds()}`);
   if (app.live && canRun()) run();
 }
 

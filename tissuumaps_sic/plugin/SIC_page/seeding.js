@@ -1,6 +1,6 @@
 /** What a person changes in a session: seeds, classes, what is borrowed. */
 
-import { count } from "./dom.js";
+import { tellCount } from "./dom.js";
 import { plainName } from "./legend.js";
 import { takeState } from "./open.js";
 import { enqueue } from "./requests.js";
@@ -35,8 +35,8 @@ function seededWords(patches, label) {
     const before = known.get(row);
     if (before !== undefined && before !== label) changed.set(classes[before].name, (changed.get(classes[before].name) ?? 0) + 1);
   }
-  if (!changed.size) return patches.length > 1 ? `${count(patches.length)} patches seeded as ${classes[label].name}` : "Saved";
-  const whose = [...changed].map(([name, n]) => `${count(n)} ${n > 1 ? "seeds" : "seed"} of ${name}`).join(", ");
+  if (!changed.size) return patches.length > 1 ? `${tellCount(patches.length, "patch", "patches")} seeded as ${classes[label].name}` : "Saved";
+  const whose = [...changed].map(([name, n]) => `${tellCount(n, "seed")} of ${name}`).join(", ");
   return `${whose} now ${classes[label].name}; Undo brings ${changed.size > 1 || patches.length > 1 ? "all of it" : "it"} back`;
 }
 
@@ -88,12 +88,12 @@ export async function seedFromRegions() {
     for (const row of layer().grid.within(rings)) rows.set(row, named >= 0 ? named : app.active);
   }
   if (!rows.size) {
-    tell("No patch centre lies in the regions");
+    tell("No patch has its centre in the regions; draw them larger");
     return;
   }
   for (const label of new Set(rows.values())) {
     const patches = [...rows.keys()].filter((row) => rows.get(row) === label);
-    const status = `${count(rows.size)} patches of ${regions.length} regions seeded`;
+    const status = `${tellCount(rows.size, "patch", "patches")} of ${tellCount(regions.length, "region")} seeded`;
     if (!await change(() => ({ kind: "seed", label, patches }), status)) return;
   }
 }

@@ -97,7 +97,7 @@ async function post(endpoint, content, signal) {
   }
   if (response.ok) return response;
   const text = await response.text();
-  let message = `The server answered ${response.status}.`;
+  let message = `The server answered with an error (${response.status}). Try again; the window that it was started in may tell more`;
   try { message = JSON.parse(text).error ?? message; } catch { /* not ours: an error page of TissUUmaps */ }
   throw new ServerError(response.status, message);
 }

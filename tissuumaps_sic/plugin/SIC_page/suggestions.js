@@ -57,6 +57,6 @@ export function nextUnlike() {
     showCard({ kind: "unlike", rows, place: -1 });
     if (goOn("unlike")) return;
     closeCard();
-    update({ status: app.unlike ? "Every patch is like some seed" : "Only where seeds are borrowed some patches may be unlike any" });
+    update({ status: app.unlike ? "Every patch is like some seed" : "This needs seeds of another slide: take some by “Seeds from”, under Seeding" });
   });
 }

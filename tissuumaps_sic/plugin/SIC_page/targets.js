@@ -1,6 +1,6 @@
 /** What the classes in a file of seeds become, in words and as choices. */
 
-import { count } from "./dom.js";
+import { count, tellCount } from "./dom.js";
 
 /** @import { FileClass, Preview } from "./server.js" */
 
@@ -31,7 +31,7 @@ export const tellClass = (of) => of.name || "(no class)";
 export function tellSeeds({ seeds }) {
   const total = seeds.reduce((n, each) => n + each.n, 0);
   if (!total) return "No seed on this slide";
-  return `${count(total)} ${total > 1 ? "seeds" : "seed"}: ${seeds.map(({ name, n }) => `${count(n)} of ${name}`).join(", ")}`;
+  return `${tellCount(total, "seed")}: ${seeds.map(({ name, n }) => `${count(n)} of ${name}`).join(", ")}`;
 }
 
 /** @param {string} name */

@@ -11,7 +11,7 @@ const GAP = 12; // CSS pixels to the slide's edges
 /** What it stops at: an element of the panel, or the slide (""), and what is said of it. */
 export const STOPS = [
   { at: ".sic-classes", title: "Choose a class",
-    text: "A class is a kind of tissue that you want to find. Click it, or press its number. A double click renames it, + adds another." },
+    text: "A class is a kind of tissue that you want to find. Click it, or press its number. A double click renames it, + Class adds another." },
   { at: "", title: "Click a few examples",
     text: "The square under the pointer is one patch. Click three or more of each class: you need not be complete. Click one again to take it back. "
       + "N shows patches that are worth a click." },

@@ -1,6 +1,6 @@
 /** How far one can trust the labels, and what to do next, in one sentence: as far as it is known. */
 
-import { share } from "./dom.js";
+import { share, tellCount } from "./dom.js";
 
 /** @import { Figure, Quality } from "./server.js" */
 
@@ -20,7 +20,7 @@ export function tellTrust({ flips, judged, doubtful, isThin, isLabelled }) {
   const isSettled = flips !== null && flips < SETTLED && !isThin;
   const parts = [
     flips === null ? "" : `${isSettled ? "settled: " : ""}${share(flips, 1)} of the labels hang on single seeds`,
-    judged?.judged ? `the others agree with ${tellAgreed(judged)}` : "",
+    judged?.judged ? tellAgreed(judged) : "",
   ].filter(Boolean).join("; ");
   const look = doubtful === 1 ? "Look at the doubtful seed." : `Look at ${doubtful} doubtful seeds.`;
   const go = isSettled ? "Few labels would change with more clicks." : "Press N for the next patch.";
@@ -34,7 +34,8 @@ export function tellTrust({ flips, judged, doubtful, isThin, isLabelled }) {
 /** @param {{ accuracy: number | null, judged: number }} judged */
 function tellAgreed({ accuracy, judged }) {
   const agreed = Math.round(judged * (accuracy ?? 0));
-  return agreed === judged ? `each of ${judged} seeds` : `${agreed} of ${judged} seeds`;
+  if (agreed === judged && judged > 1) return `all ${judged} seeds agree with the others`;
+  return `${agreed} of ${tellCount(judged, "seed")} ${agreed === 1 ? "agrees" : "agree"} with the others`;
 }
 
 /** A figure and where the true one lies, in words. @param {Figure} figure */
@@ -42,9 +43,9 @@ export const tellFigure = ({ value, low, high }) => `${value.toFixed(2)} (${low.
 
 /** What a check tells of the labels, or that there is none, in a sentence. @param {Quality} quality */
 export function tellCheck({ state, answers, wanted, accuracy, classes, halved }) {
-  const f1 = classes.find(({ name }) => name === halved)?.f1, by = `by ${answers} patches.`;
+  const f1 = classes.find(({ name }) => name === halved)?.f1, by = `by a check of ${tellCount(answers, "patch", "patches")}.`;
   if (state === "none") return `Check ${wanted} patches to know how good they are.`;
   if (state === "few") return `The check goes on: ${answers} of ${wanted} answered.`;
   if (state === "void") return "The check is void: begin another.";
-  return f1 ? `F1 of ${halved} ${tellFigure(f1)} ${by}` : accuracy ? `${tellFigure(accuracy)} of the labels are right, ${by}` : `Checked ${by}`;
+  return f1 ? `F1 of ${halved}: ${tellFigure(f1)}, ${by}` : accuracy ? `Labels that are right: ${tellFigure(accuracy)}, ${by}` : `Judged ${by}`;
 }

@@ -136,7 +136,7 @@ export function watchSaving() {
   });
   $(document).on("ajaxError.SIC", (/** @type {any[]} */ ...[, request, options]) => {
     if (!saved(options)) return;
-    const why = request.responseJSON?.error ?? `the server answered ${request.status}`;
+    const why = request.responseJSON?.error ?? `the server answered with an error (${request.status})`;
     const told = document.createElement("p"); // TissUUmaps takes what it is told for HTML
     told.textContent = `The project was not saved: ${why}.`;
     interfaceUtils.alert(told.innerHTML);

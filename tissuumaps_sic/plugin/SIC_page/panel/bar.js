@@ -8,6 +8,7 @@ import { drawMessages, followProgress, messages } from "./messages.js";
 import { mount } from "./section.js";
 
 const WIDEST = 120; // CSS pixels of the ruler
+const SAVED = "Everything that was done on this slide is saved, in a file beside it";
 
 /** @type {HTMLElement | null} */
 let bar = null;
@@ -53,10 +54,10 @@ function drawSaved() {
   const [mark, text, title, kind] = app.facts?.unwritable && !isTemporary()
     ? ["✕", "Nothing is saved", app.facts.unwritable, "lost"]
     : app.busy?.kind === "Saving" ? ["…", "Saving", "The last change is on its way", "going"]
-      : app.isUnsaved || app.unsent.length ? ["✕", "Not saved", "The last change is not in the slide's file", "lost"]
+      : app.isUnsaved || app.unsent.length ? ["✕", "Not saved", "The last change is not saved yet", "lost"]
         : isTemporary() ? ["!", "Not on disk", `The server keeps it until it stops: ${app.facts?.unwritable}`, "lost"]
-          : app.savedAt === null ? ["✓", "All saved", "Everything that was done on this slide is in its file", "kept"]
-            : ["✓", `Saved ${timeOf(app.savedAt)}`, "Everything that was done on this slide is in its file", "kept"];
+          : app.savedAt === null ? ["✓", "All saved", SAVED, "kept"]
+            : ["✓", `Saved ${timeOf(app.savedAt)}`, SAVED, "kept"];
   return [html("div", { id: "sic-saved", class: `sic-pill sic-${kind}`, title }, html("span", { "aria-hidden": "true" }, `${mark} `), text)];
 }
 
@@ -71,6 +72,6 @@ function drawRuler() {
   if (mpp === null) return;
   const { width, text } = barOf(mpp, WIDEST);
   ruler.replaceChildren(
-    html("span", { id: "sic-magnification", title: "As a microscope would show it" }, magnificationOf(mpp)),
+    html("span", { id: "sic-magnification", title: "Magnification, as a microscope would show it" }, magnificationOf(mpp)),
     html("span", { class: "sic-ruler-bar", style: `width: ${width}px` }), html("span", { id: "sic-ruler-length" }, text));
 }

@@ -13,7 +13,7 @@ export const border = {
     const { name } = state.classes[1];
     const value = html("span", { id: "sic-border-value", class: "sic-number" }, app.border === null ? "auto" : app.border.toFixed(2));
     return [html("div", { class: "sic-border" },
-      html("label", { for: "sic-border", title: "From which score on a patch is of this class" }, `Border of ${name}`),
+      html("label", { for: "sic-border", title: "How sure a patch must be to get this class: its score, from 0 to 1" }, `Border of ${name}`),
       html("input", { type: "range", class: "form-range", id: "sic-border", min: 0, max: 1, step: 0.01,
         value: app.border ?? 0.5, disabled: isSlow(), "aria-label": `Score from which a patch is ${name}`,
         title: `Left: more patches are ${name}; right: only the surest are`,
@@ -23,7 +23,7 @@ export const border = {
         },
         onchange: ({ target }) => setBorder(Number(target.value)) }),
       value,
-      button("Auto", "Where the score of the class is the highest", () => setBorder(null),
+      button("Auto", "No border: each patch gets the class with its highest score", () => setBorder(null),
         { id: "sic-border-auto", disabled: isSlow() || app.border === null }))];
   },
 };

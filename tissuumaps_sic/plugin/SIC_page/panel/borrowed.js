@@ -1,6 +1,6 @@
 /** Seeds of other slides, and the patches that are unlike any seed. */
 
-import { button, count, html, sum, toggle } from "../dom.js";
+import { button, html, sum, tellCount, toggle } from "../dom.js";
 import { menu } from "../menus.js";
 import { borrow, drop } from "../seeding.js";
 import { app, isSlow } from "../state.js";
@@ -24,7 +24,7 @@ function lenderChoice() {
     { id: "sic-borrow", disabled: isSlow(),
       title: "Let the seeds of another slide, of the same session and embedding, count here as well",
       "aria-label": "Take seeds of another slide" },
-    slides.map((each) => ({ value: each.h5ad, text: `${each.name} (${count(sum(Object.values(each.seeds)))} seeds)` })));
+    slides.map((each) => ({ value: each.h5ad, text: `${each.name} (${tellCount(sum(Object.values(each.seeds)), "seed")})` })));
 }
 
 /** What is borrowed, a line a slide; nothing where nothing is. @param {Session} state */
@@ -34,7 +34,7 @@ function borrowedRows({ borrowed: loans, classes }) {
   return html("div", { class: "sic-borrowed", id: "sic-borrowed" },
     ...loans.map((loan) => html("div", { class: "sic-borrowed-row", "data-path": loan.path },
       html("span", { title: `${loan.path}: ${loan.counts.map((n, label) => `${n} ${classes[label].name}`).join(", ")}` },
-        `${count(sum(loan.counts))} seeds of ${loan.slide}`),
+        `${tellCount(sum(loan.counts), "seed")} of ${loan.slide}`),
       button("×", `Drop the seeds of ${loan.slide}; can be undone`, () => drop(loan),
         { class: "btn btn-sm btn-outline-secondary sic-drop", disabled: isSlow(), "aria-label": `Drop the seeds of ${loan.slide}` }))),
     html("div", { class: "sic-borrowed-row" },
@@ -47,5 +47,5 @@ function borrowedRows({ borrowed: loans, classes }) {
 
 function unlikeText() {
   if (!app.unlike) return app.labels ? "Looking for patches unlike any …" : "Run to label this slide from them";
-  return app.unlike.count ? `${count(app.unlike.count)} patches unlike any seed` : "Every patch is like some seed";
+  return app.unlike.count ? `${tellCount(app.unlike.count, "patch", "patches")} unlike any seed` : "Every patch is like some seed";
 }

@@ -14,6 +14,9 @@ import { nameField, newName, startNaming } from "./naming.js";
 /** @import { Section } from "./section.js" */
 /** @import { Session } from "../server.js" */
 
+/** What each column is. */
+const HEADS = ["A kind of tissue that you want to find", "Patches that you have shown as examples of the class", "Patches that the last run gave the class, and their share"];
+
 /** @type {Section} */
 export const classes = {
   shows: (state) => [state.classes, state.listed, state.seeds, state.borrowed, state.run, app.active, app.labels, app.hidden,
@@ -21,7 +24,7 @@ export const classes = {
   draw: (state) => [html("div", { class: "sic-classes-box" }, html("table", { class: "sic-classes" },
     html("thead", {}, html("tr", {},
       ...["Class", "Seeds", "Labelled"].map((each, i) => html("th", { scope: "col", class: i ? "sic-number" : "",
-        ...(i === 1 ? { title: "Patches that you have shown as examples of the class" } : {}) }, each)),
+        title: HEADS[i] }, each)),
       ...["Shown", "More"].map((each) => html("th", { scope: "col" }, html("span", { class: "visually-hidden" }, each))))),
     html("tbody", {}, ...state.listed.map((label) => classRow(state, label)), ...goneRows(state)))),
   app.naming?.label === null ? newName() : null],

@@ -22,9 +22,9 @@ export const compare = {
           onchange: (event) => compareWith(event.target.value === "none" ? null : others[event.target.value]) },
         [{ value: "none", text: "nobody" }, ...others.map((name, value) => ({ value, text: sessionTitle(name) }))],
         found ? others.indexOf(found.other) : "none"),
-        found ? html("span", { id: "sic-kappa", title: "Cohen's kappa: 1 is full agreement, 0 that of chance; "
+        found ? html("span", { id: "sic-kappa", title: "Cohen's kappa, agreement beyond chance: 1 is full, 0 what chance alone would give; "
           + "the word is that of Landis and Koch, 1977" },
-        found.kappa === null ? "one class alone" : `κ ${found.kappa.toFixed(2)}, ${found.word}`) : null),
+        found.kappa === null ? "no κ: one class alone" : `κ ${found.kappa.toFixed(2)}, ${found.word}`) : null),
       ...(found ? [html("div", { class: "sic-session", id: "sic-disputed" },
         html("b", {}, found.n_disputed ? `${count(found.n_disputed)} disputed` : "Nothing is disputed"),
         found.is_stale ? html("span", { class: "sic-stale",

@@ -1,6 +1,6 @@
 /** What the readers of a consensus part on: one place after the other, with its picture, decided by one key. */
 
-import { button, classTag, count, html } from "../dom.js";
+import { button, classTag, count, html, tellCount } from "../dom.js";
 import { choices, decide, decideAll, decideFor, lookAtDecision, nextDecision, open } from "../decide.js";
 import { app, field, isSlow, layer, sessionTitle } from "../state.js";
 import * as viewer from "../viewer.js";
@@ -34,7 +34,7 @@ function card(decision, place, n) {
     html("div", { class: "sic-decide-pictures" }, picture(row, field().width, "The patch"),
       picture(row, 4 * field().width, "Its surroundings"),
       html("div", {},
-        html("div", { class: "text-muted" }, `${place + 1} of ${n}`, size > 1 ? `; ${count(size)} patches` : ""),
+        html("div", { class: "text-muted" }, `${place + 1} of ${n}`, size > 1 ? `; ${tellCount(size, "patch", "patches")}` : ""),
         ...said.map(({ reader, name, color }) => html("div", {}, `${sessionTitle(reader)}: `, classTag(color, name))))),
     html("div", { class: "sic-buttons" },
       ...choices(decision).map(({ name }, which) => button(`${KEYS[which] ? `${KEYS[which]}: ` : ""}${name}`, `Decide for ${name}${

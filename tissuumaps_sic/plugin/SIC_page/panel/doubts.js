@@ -30,7 +30,7 @@ function row({ patch, label, expected, score }) {
       html("div", { class: "sic-doubt-reason", title: "How sure they are, from 0 to 1" }, `the other seeds say ${other.name}, ${score.toFixed(2)}`)),
     button(`It is ${other.name}`, `Make it a seed of ${other.name}; Undo takes that back`, () => settle(patch, () => seedAs([patch], expected)),
       { id: `sic-doubt-flip-${patch}`, disabled: isSlow() }),
-    button("Drop", "Take this seed back; Undo brings it again", () => settle(patch, () => unseed([patch])),
+    button("Take back", "Take this seed back; Undo brings it again", () => settle(patch, () => unseed([patch])),
       { id: `sic-doubt-drop-${patch}`, disabled: isSlow() }));
 }
 

@@ -1,7 +1,7 @@
 /** The history as a list: what was done, by whom and when, and the way back to any point of it. */
 
 import { groupSteps } from "../acts.js";
-import { button, count, html } from "../dom.js";
+import { button, count, html, tellCount } from "../dom.js";
 import { tellClock, tellDay } from "../days.js";
 import { askOlder, choosePoint, openHistory, restore } from "../history.js";
 import { takeFile } from "../outbox.js";
@@ -58,7 +58,7 @@ function actRows({ key, text, steps }, present) {
   const fold = html("button", { type: "button", class: "sic-fold", id: `sic-fold-${key}`, "aria-expanded": String(isOpen),
     title: isOpen ? "Tell these steps as one" : "Tell each of these steps", onclick: () => show({
       unfolded: isOpen ? app.unfolded.filter((each) => each !== key) : [...app.unfolded, key] }) },
-  `${isOpen ? "▾" : "▸"} ${count(steps.length)} steps`);
+  `${isOpen ? "▾" : "▸"} ${tellCount(steps.length, "step")}`);
   return [html("div", { class: "sic-act", role: "listitem", "data-act": key }, stepRow({ ...steps[0], text }, present, false), fold),
     ...isOpen ? steps.map((step) => {
       const row = stepRow(step, present);
@@ -74,7 +74,7 @@ function stepRow({ branch, position, text, time, user }, present, isItem = true)
   const when = !time ? "" : branch === null ? tellClock(time) : `${tellDay(time, new Date())} ${tellClock(time)}`;
   return html("button", { type: "button", ...isItem ? { role: "listitem" } : {}, disabled: isSlow() || isNow,
     class: `sic-step${isUndone ? " sic-undone" : ""}${isChosen ? " sic-chosen" : ""}`,
-    "data-branch": branch ?? "", "data-position": position, title: isNow ? "This is where you are" : "Say what going there would do",
+    "data-branch": branch ?? "", "data-position": position, title: isNow ? "This is where you are" : "Tell what going there would change",
     onclick: () => choosePoint({ branch, position }) },
   html("span", { class: "sic-step-text" }, text, isNow ? html("b", {}, " ← now") : isUndone ? " (undone)" : ""),
   html("span", { class: "sic-step-who" }, [user, when].filter(Boolean).join(", ")));

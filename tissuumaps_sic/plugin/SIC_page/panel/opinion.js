@@ -1,7 +1,7 @@
 /** Where a second opinion differs, by pair of classes. */
 
 import { isDone } from "../cards.js";
-import { button, count, html } from "../dom.js";
+import { button, count, html, tellCount } from "../dom.js";
 import { copySource } from "../commands.js";
 import { askAbout, knownPairs, nextOpinion, sourceOfPairs } from "../opinion.js";
 import { left, question } from "../pairing.js";
@@ -21,7 +21,7 @@ function pairs() {
   if (!known || !source) return [];
   const line = button("Copy as command", "The command that lists these patches", () => copySource(source), { id: "sic-opinion-command", disabled: isSlow() });
   if (!known.length) return [html("span", { class: "text-muted" }, "says the same everywhere"), line];
-  return [...known.map((pair, i) => button(`${question(pair)} ${count(left(pair, isDone))}`,
-    `${count(pair.count)} patches; ${count(left(pair, isDone))} of them, spread over the slide, are left to be asked about`,
+  return [...known.map((pair, i) => button(`${question(pair)} (${count(left(pair, isDone))})`,
+    `${tellCount(pair.count, "patch", "patches")}, of which ${count(left(pair, isDone))} still to be asked about, spread over the slide`,
     () => askAbout(pair), { class: "btn btn-sm btn-outline-secondary sic-opinion-pair", id: `sic-opinion-${i}`, disabled: isSlow() })), line];
 }

@@ -18,10 +18,10 @@ export const outputs = {
     menu("Export ▾", exportAs, { id: "sic-export", disabled: isSlow(), title: "Get the labels as a file", "aria-label": "Export" },
     tables().exports.map(({ name, words, use }) => ({ value: name, text: words, title: use }))),
     menu("Copy as command ▾", copyLabels, { id: "sic-copy-command", disabled: isSlow(), "aria-label": "Copy as command",
-      title: "The line of the command line that gives these labels, or an export of them, again" },
+      title: "The command that gives these labels, or an export of them, again, without the viewer" },
     [{ value: "", text: "These labels", title: "tissuumaps-sic run: the same labels from the same seeds" },
       ...tables().exports.map(({ name, words, use }) => ({ value: name, text: `Export: ${words}`, title: use }))]),
-    button("Write into h5ad", app.facts?.unwritable ? `Not here: ${app.facts.unwritable}` : "Adds sic_label, sic_score and sic_seed to the file itself",
+    button("Write into h5ad", app.facts?.unwritable ? `Not here: ${app.facts.unwritable}` : "Keeps the labels in the slide's own file, where scanpy and other programs find them: sic_label, sic_score, sic_seed",
       write, { id: "sic-write", disabled: isSlow() || run.stale || Boolean(app.facts?.unwritable) }))] : []),
 };
 

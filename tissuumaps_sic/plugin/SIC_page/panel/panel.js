@@ -63,7 +63,7 @@ export function showPanel(container) {
   sheet = style();
   container.replaceChildren(sheet, panel);
   mount(above, () => [app.error, app.state === null], () => (app.state ? []
-    : [html("p", { class: "mt-2", id: "sic-waiting" }, app.error || "Waiting for the patches of an h5ad to load …")]));
+    : [html("p", { class: "mt-2", id: "sic-waiting" }, app.error || "Waiting for the slide's patches to load …")]));
   for (const section of ABOVE) mountSection(above, section);
   for (const [title, sections] of GROUPS) mountGroup(below, title, sections);
   for (const section of BELOW) mountTelling(below, section);

@@ -1,7 +1,7 @@
 /** How good the labels are, by a check: what was answered, what that tells of each class, and how far another reader agrees. */
 
 import { beginCheck, compareAnswers, goOnChecking } from "../check.js";
-import { button, classTag, count, html, select } from "../dom.js";
+import { button, classTag, count, html, select, tellCount } from "../dom.js";
 import { app, isSlow, qualityHere, sessionTitle } from "../state.js";
 import { tellFigure } from "../trust.js";
 
@@ -11,8 +11,8 @@ const RANGE = "The small numbers are the range that holds the true figure 95 tim
 
 /** What each column is, for who does not know its name. @type {[string, string][]} */
 const HEADS = [
-  ["Precision", "Of all that is labelled with the class, the share that is right: low where too much is labelled so. 1 is perfect"],
-  ["Recall", "Of all that truly is of the class, the share that is labelled so: low where some of it is missed. 1 is perfect"],
+  ["Precision", "Of all that is labelled with the class, the share that is right (positive predictive value): low where too much is labelled so. 1 is perfect"],
+  ["Recall", "Of all that truly is of the class, the share that is labelled so (sensitivity): low where some of it is missed. 1 is perfect"],
   ["F1", "Precision and recall in one number, nearer to the lower of the two. 1 is perfect"],
 ];
 
@@ -41,7 +41,7 @@ function told(found) {
     accuracy ? html("p", { id: "sic-quality-accuracy", title: `Of all patches, the share whose label is right. ${RANGE}` },
       `Labels that are right: ${tellFigure(accuracy)}.`) : null,
     halving ? html("p", { id: "sic-quality-halving", title: `For the F1 of ${halved}. ${RANGE}` },
-      `About ${count(halving)} more answers would halve the range.`) : null,
+      `About ${tellCount(halving, "more answer")} would halve the range.`) : null,
     ...lines];
 }
 
@@ -51,12 +51,12 @@ function table(classes) {
   const last = isMeasured ? ["mm²", "How much tissue truly is of the class, as the answers say; by whole patches"]
     : ["Share", "Which share of the tissue truly is of the class, as the answers say"];
   return html("table", { id: "sic-quality-table" },
-    html("thead", {}, html("tr", {}, html("th", { scope: "col", title: "Of the labels, and of the answers" }, "Class"),
+    html("thead", {}, html("tr", {}, html("th", { scope: "col", title: "The classes of the labels and of your answers" }, "Class"),
       ...[...HEADS, last].map(([name, title]) => html("th", { scope: "col", class: "sic-number", title: `${title}. ${RANGE}` }, name)))),
     html("tbody", {}, ...classes.map((each) => {
       const { name, color, precision, recall, f1, area, share, patches, answers } = each;
       return html("tr", { "data-class": name },
-        html("th", { scope: "row", title: `${count(patches)} patches are labelled ${name}; ${count(answers)} of those asked about are it` },
+        html("th", { scope: "row", title: `Labelled ${name}: ${tellCount(patches, "patch", "patches")}; answered ${name}: ${count(answers)}` },
           classTag(color || "#868e96", name)),
         ...[precision, recall, f1].map((figure) => cell(figure, 2)), isMeasured ? areaCell(area, each.labelled_area) : cell(share, 2));
     })));
@@ -95,7 +95,7 @@ function otherReader(state, { agreement }) {
   if (!others.length) return [];
   const place = others.indexOf(app.checkOther ?? "\n"), other = others[place];
   return [html("div", { class: "sic-session" },
-    html("label", { for: "sic-check-other", class: "text-muted" }, "Answers beside those of"),
+    html("label", { for: "sic-check-other", class: "text-muted" }, "Compare answers with"),
     select({ id: "sic-check-other", disabled: isSlow(), title: "How far another reader's answers agree with these, on patches that both were asked about",
       onchange: (event) => compareAnswers(event.target.value === "none" ? null : others[event.target.value]) },
     [{ value: "none", text: "nobody" }, ...others.map((name, value) => ({ value, text: sessionTitle(name) }))], place < 0 ? "none" : place),
@@ -109,8 +109,8 @@ function otherReader(state, { agreement }) {
 function agreed({ patches, share, kappa, names, table: counts }, other) {
   if (!patches || !share) return [html("p", { id: "sic-agreement" }, `${other} and you have answered none of the same patches yet.`)];
   const shown = names.flatMap((_, i) => (counts[i].some(Boolean) || counts.some((row) => row[i]) ? [i] : []));
-  return [html("p", { id: "sic-agreement", title: `Kappa is agreement beyond chance: 1 is full, 0 that of chance. ${RANGE}` },
-    `You agree on ${tellFigure(share)} of ${count(patches)} patches that both answered${kappa ? `; kappa ${tellFigure(kappa)}` : ""}.`),
+  return [html("p", { id: "sic-agreement", title: `Kappa is agreement beyond chance: 1 is full, 0 what chance alone would give. ${RANGE}` },
+    `You agree on ${tellFigure(share)} of ${tellCount(patches, "patch", "patches")} that both answered${kappa ? `; kappa ${tellFigure(kappa)}` : ""}.`),
   html("table", { id: "sic-agreement-table", "aria-label": `Your answers by those of ${other}` },
     html("thead", {}, html("tr", {}, html("th", { scope: "col", title: "Your answers in rows, the other's in columns" }, `you / ${other}`),
       ...shown.map((i) => html("th", { scope: "col", class: "sic-number", title: `${other} said ${names[i]}` }, names[i])))),

@@ -1,4 +1,4 @@
-/** How far a slide is looked through: the share seen, checked or not, the least sure patches, notes. */
+/** How far a slide is looked through: the share seen, reviewed or not, the least sure patches, notes. */
 
 import { button, classTag, html, select, share, toggle } from "../dom.js";
 import { openGallery } from "../gallery.js";
@@ -31,14 +31,14 @@ function lookedAt() {
 function checkedBy({ checked }) {
   const isChecked = checked?.is_current ?? false;
   return html("span", { class: "sic-checked" },
-    toggle(isChecked, isChecked ? "✓ Checked" : "Mark as checked", "Say that this slide is done; shown in the list of slides, in reports and tables",
+    toggle(isChecked, isChecked ? "✓ Reviewed" : "Mark as reviewed", "Say that this slide is done; shown in the list of slides, in reports and tables",
       toggleChecked, { id: "sic-checked", disabled: isSlow() }),
     checked ? html("span", { id: "sic-checked-by" },
       ` ${checked.user || "somebody"}, ${when(checked.time)}${isChecked ? "" : "; changed since"}`) : null);
 }
 
 /** @param {string} time */
-const when = (time) => new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+const when = (time) => new Date(time).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 
 /** The positive class comes first, as in the list. @param {number} a @param {number} b */
 const byPlace = (a, b) => (a === 1 ? -1 : b === 1 ? 1 : a - b);

@@ -27,7 +27,7 @@ export const embeddings = {
     ? [html("div", { class: "sic-embedding" },
       html("label", { for: "sic-embedding" }, "Embedding"),
       select({ id: "sic-embedding", disabled: isSlow(),
-        title: "The embedding: by what a network saw of them patches are compared; another network, or another scale, sees otherwise",
+        title: "Patches are compared by their embedding, the numbers that a network made of each; another network, or another scale, sees other things",
         onchange: (event) => update({ embedding: event.target.value }) },
       state.embeddings.map(({ name, title }) => ({ value: name, text: title })), app.embedding))]
     : []),

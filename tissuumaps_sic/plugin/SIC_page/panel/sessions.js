@@ -1,6 +1,6 @@
 /** Which slide, and whose session of it. */
 
-import { count, html, button, select } from "../dom.js";
+import { html, button, select, tellCount } from "../dom.js";
 import { choose, newSession, openSession } from "../open.js";
 import { makeConsensus } from "../readers.js";
 import { app, isSlow, layer, sessionTitle, show, update, user } from "../state.js";
@@ -17,7 +17,8 @@ export const slide = {
           onchange: (event) => choose(app.layers[event.target.selectedIndex]) },
         app.layers.map((each) => ({ value: each.uid, text: each.h5ad })), layer().uid)
       : html("b", {}, state.slide),
-    html("span", { class: "text-muted" }, `${count(state.n_patches)} patches`))],
+    html("span", { class: "text-muted", title: "A patch is a square of the slide that the network has looked at" },
+      tellCount(state.n_patches, "patch", "patches")))],
 };
 
 /** The name of a session that is being made; what was typed stays until the session is there. @type {Section} */
@@ -59,7 +60,7 @@ export const sessions = {
   draw: (state) => [html("div", { class: "sic-session" },
     html("label", { for: "sic-session", class: "text-muted" }, "Session"),
     select({ id: "sic-session", disabled: isSlow(),
-      title: "Whose seeds: each session is a file of its own beside the slide's",
+      title: "All that was done on this slide under one name: seeds, labels, notes. Each session is a file of its own",
       onchange: (event) => openSession(event.target.value) },
     [...new Set([...state.sessions, app.session, ""])].sort().map((value) => ({ value, text: sessionTitle(value) })),
     app.session),

@@ -24,7 +24,7 @@ export function style() {
     .sic-steps .sic-next { font-weight: 600; }
     .sic-steps .sic-next > span:first-child { background: #212529; color: #fff; }
     .sic-group { border-bottom: 1px solid #ddd; padding: .2em 0; }
-    .sic-group > summary, #sic-seeds > summary, #sic-keys > summary { font-weight: 600; cursor: pointer; }
+    .sic-group > summary, #sic-seeds > summary, #sic-history > summary, #sic-keys > summary { font-weight: 600; cursor: pointer; }
     .sic-group:not(:has(> div > *)) { display: none; }
     .sic-classes-box { max-height: 46vh; overflow-y: auto; container-type: inline-size; }
     @container (max-width: 22em) {

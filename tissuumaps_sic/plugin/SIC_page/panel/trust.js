@@ -12,6 +12,8 @@ import { FEW } from "./steps.js";
 const WHAT_IT_IS = "Labels that hang on single seeds: the share that would be another if a few of your examples were left out. "
   + "Seeds that agree: every seed is left out in turn and judged by all others; that is said of the seeds, and not of the slide";
 
+const CHECK = "Open “How good is it”. F1 tells in one number how many of the labels are right, and how much was missed: 1 is perfect";
+
 const BLIND = "A check asks: labels, seeds and all that would tell them are hidden until it is left. Esc leaves it; the answers stay.";
 
 /** @type {import("./section.js").Section} */
@@ -34,7 +36,7 @@ export const trust = {
 /** What a check says, which leads to all that it says; nothing until the server has told. */
 function check() {
   const found = qualityHere()?.found;
-  return found ? html("button", { type: "button", id: "sic-look-quality", class: "sic-link", title: "Open “How good is it”",
+  return found ? html("button", { type: "button", id: "sic-look-quality", class: "sic-link", title: CHECK,
     onclick: showQuality }, tellCheck(found)) : null;
 }
 

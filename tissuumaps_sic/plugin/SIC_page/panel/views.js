@@ -8,9 +8,9 @@ import { setOpacity, setView, toggleFine, toggleMap } from "../views.js";
 /** Name, what it shows, and why there may be none. @type {Record<string, [string, string, string]>} */
 const VIEWS = {
   slide: ["Slide", "The tissue alone (H, held, from any other view)", ""],
-  colors: ["UMAP", "Each patch in a colour of its own: alike patches have alike colours. No result yet", ""],
+  colors: ["UMAP", "Patches that look alike to the network have alike colours (a UMAP of what it saw). No result yet", ""],
   labels: ["Labels", "Each patch in the colour of its class", "There are no labels yet: run first"],
-  outlines: ["Outlines", "A line along the inner side of each class's border", "There are no labels yet: run first"],
+  outlines: ["Outlines", "A line around what is labelled with each class", "There are no labels yet: run first"],
   confidence: ["Confidence", "How sure each label is", "There are no labels that tell how sure they are: run first"],
   tissue: ["Tissue", "How much of each patch is tissue", ""],
 };
@@ -42,7 +42,7 @@ export const views = {
         html("div", { class: "sic-choices", role: "group", "aria-label": "What is drawn" },
           ...Object.entries(VIEWS).map(([view, [text, title, lack]]) => toggle(view === app.view, text, canView(view) ? title : lack,
             () => setView(view), { id: `sic-view-${view}`, disabled: !canView(view) || isSlow() })),
-          toggle(app.mapOpen, "Map", "Each patch as a point beside the slide, alike ones together (M)", toggleMap,
+          toggle(app.mapOpen, "Map", "Each patch as a point beside the slide, alike ones together: the UMAP (M)", toggleMap,
             { id: "sic-map-toggle", disabled: isSlow() }))),
       html("div", { class: "sic-border" },
         html("label", { for: "sic-opacity" }, "Opacity"),

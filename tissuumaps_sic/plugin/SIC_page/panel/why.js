@@ -40,7 +40,7 @@ function nearestRow({ label, patches, similarities, slide }) {
     ...slide ? [html("span", { class: "sic-why-borrowed text-muted", title: `Borrowed seeds: ${patches.join(", ")}` },
       `${likeness.join(", ")} in ${slide}`)] : patches.map((row, place) => html("button", {
       type: "button", class: "sic-why-seed", "data-patch": row,
-      title: `Go to this seed of ${name}, likeness ${likeness[place]}`,
+      title: `Go to this seed of ${name}; its likeness is ${likeness[place]}, where 1 is the same`,
       onclick: () => viewer.lookAt(x[row], y[row]),
     }, thumbnail(row), html("span", {}, likeness[place]))));
 }

@@ -1,7 +1,7 @@
 /** The list of the folder's slides above the panel: how far each is. */
 
 import { atRoot } from "../address.js";
-import { button, count, html, sum } from "../dom.js";
+import { button, count, html, sum, tellCount } from "../dom.js";
 import { app, subscribe } from "../state.js";
 import { goTo, loadWorklist, places, step } from "../worklist.js";
 
@@ -9,7 +9,7 @@ import { goTo, loadWorklist, places, step } from "../worklist.js";
 
 /** @type {Record<string, [string, string]>} */
 const STATES = {
-  new: ["○", "not begun"], seeded: ["◐", "seeded"], labelled: ["●", "labelled"], changed: ["◍", "changed since"],
+  new: ["○", "not begun"], seeded: ["◐", "seeded"], labelled: ["●", "labelled"], changed: ["◍", "changed since the run"],
   problem: ["⚠", "cannot be read"],
 };
 
@@ -130,13 +130,13 @@ function item(slide) {
   const classes = Object.entries(seeds).map(([each, n]) => `${count(n)} ${each}`).join(", ");
   const borrowed = slide.borrowed ? ` + ${count(slide.borrowed)}` : "";
   const title = problem ? `${name}: ${problem}`
-    : `${h5ad}: ${words}${n_patches === null ? "" : `, ${count(n_patches)} patches`}`
-      + `${slide.checked ? `, checked by ${slide.checked}` : slide.checked === "" ? ", changed since it was checked" : ""}`
-      + `${slide.notes ? `, ${count(slide.notes)} ${slide.notes > 1 ? "notes" : "note"}` : ""}`
-      + `${classes && !isPresent ? `, seeds: ${classes}` : ""}${slide.borrowed ? `, ${count(slide.borrowed)} seeds borrowed` : ""}`;
+    : `${h5ad}: ${words}${n_patches === null ? "" : `, ${tellCount(n_patches, "patch", "patches")}`}`
+      + `${slide.checked ? `, reviewed by ${slide.checked}` : slide.checked === "" ? ", changed since it was reviewed" : ""}`
+      + `${slide.notes ? `, ${tellCount(slide.notes, "note")}` : ""}`
+      + `${classes && !isPresent ? `, seeds: ${classes}` : ""}${slide.borrowed ? `, ${tellCount(slide.borrowed, "seed")} borrowed` : ""}`;
   return html("a", {
     href: atRoot(page), role: "listitem", class: `sic-worklist-item sic-state-${state}`,
-    title, "data-h5ad": h5ad, "data-words": `${h5ad} ${words}${slide.checked ? " checked" : " to review"}${slide.notes ? " notes" : ""}`.toLowerCase(),
+    title, "data-h5ad": h5ad, "data-words": `${h5ad} ${words}${slide.checked ? " reviewed" : " to review"}${slide.notes ? " notes" : ""}`.toLowerCase(),
     ...(isPresent ? { "aria-current": "page" } : {}),
     onclick: (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return; // into a tab of its own
@@ -146,6 +146,6 @@ function item(slide) {
   },
   html("span", { class: "sic-worklist-mark", "aria-hidden": "true" }, mark),
   html("span", { class: "sic-worklist-name" }, name, folder ? html("span", { class: "text-muted" }, ` ${folder}`) : null),
-  html("span", { class: "sic-number" }, n_seeds || borrowed ? `${count(n_seeds)}${borrowed} seeds` : ""),
-  html("span", { class: "sic-worklist-state" }, words, slide.checked ? html("span", { class: "sic-worklist-checked" }, " ✓ checked") : null));
+  html("span", { class: "sic-number" }, n_seeds || borrowed ? `${count(n_seeds)}${borrowed} ${n_seeds === 1 && !borrowed ? "seed" : "seeds"}` : ""),
+  html("span", { class: "sic-worklist-state" }, words, slide.checked ? html("span", { class: "sic-worklist-checked" }, " ✓ reviewed") : null));
 }
