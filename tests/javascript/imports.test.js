@@ -25,3 +25,18 @@ test("only server.js names an endpoint's address, and only state.js makes a stor
   assert.deepEqual(namers("/plugins/SIC/"), ["server.js"]);
   assert.deepEqual(namers("makeStore("), ["state.js", "store.js"]);
 });
+
+// What need not begin anew with the plugin: elements, timers and ways to stop something, which are gone when it is closed ...
+const GOES = new Set(["bar", "box", "bringBack", "canvas", "clicked", "close", "coming", "drawnOf", "drawnRow", "dropAsked", "frame", "gesture",
+  "halo", "keep", "late", "lit", "measure", "openTile", "panel", "points", "rest", "restore", "ring", "rows", "ruler", "sheet", "stops", "stroke",
+  "timer"]);
+// ... and what a queue that goes on is in the middle of, a name that is just being taken, and what TissUUmaps shows.
+const STAYS = { "requests.js": ["queue", "recover"], "runs.js": ["waiting", "owed", "wanted"], "panel/naming.js": ["isTaking"],
+  "viewer/legend.js": ["keys"], "viewer/picture.js": ["shown", "opacity"] };
+
+test("what a module remembers is a `memory` of the store, so that it begins anew when the plugin is opened again", () => {
+  const found = modules.flatMap((name) => [...readFileSync(join(PAGE, name), "utf8").matchAll(/^let ([^;]+);/gm)]
+    .flatMap(([, declared]) => [...declared.matchAll(/(?:^|, )(\w+)(?= =|$)/g)].map(([, variable]) => [name, variable])));
+  assert.ok(found.length > 20);
+  assert.deepEqual(found.filter(([name, variable]) => !GOES.has(variable) && !STAYS[name]?.includes(variable)), []);
+});

@@ -26,7 +26,7 @@ export function choose(chosen) {
     forgetSlide();
     const grid = makeGrid(viewer.centres(chosen.uid));
     update({ layer: { ...chosen, grid, factor: viewer.factorOf(chosen.uid) }, state: null, map: null, mapOpen: false, lattice: null,
-      pointed: null, part: null, noted: null, hidden: [], isPicked: false, naming: null, seedFile: null, savedAt: null, isUnsaved: false });
+      pointed: null, part: null, noted: null, noteTarget: "slide", hidden: [], isPicked: false, naming: null, seedFile: null, savedAt: null, isUnsaved: false });
     await Promise.all([
       loadLattice().then(loadSession),
       Promise.race([loadWorklist(), new Promise((done) => { setTimeout(done, PATIENCE); })]),
