@@ -28,7 +28,7 @@ export const embeddings = {
       html("label", { for: "sic-embedding" }, "Embedding"),
       select({ id: "sic-embedding", disabled: isSlow(),
         title: "The embedding: by what a network saw of them patches are compared; another network, or another scale, sees otherwise",
-        onchange: (event) => update({ embedding: event.target.value }) },
+        onchange: (event) => update({ embedding: event.target.value, flips: null }) },
       state.embeddings.map(({ name, title }) => ({ value: name, text: title })), app.embedding))]
     : []),
 };

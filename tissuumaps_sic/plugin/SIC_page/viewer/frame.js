@@ -34,6 +34,21 @@ export function tidy() {
   };
 }
 
+// TissUUmaps' keys on the slide: those hide what is shown, these hide the side bar and fill the screen.
+const HIDING = ["m", "r"], FRAMING = ["0", "f"];
+
+/** Keep TissUUmaps from taking for its keys what is none: one with Ctrl, or one that is typed over the slide; returns how to stop that. */
+export function guardKeys() {
+  const around = stage();
+  /** @param {KeyboardEvent} event */
+  const listener = (event) => {
+    const isTyped = /** @type {Element} */ (event.target).closest("input, textarea, select"), isMore = event.ctrlKey || event.altKey || event.metaKey;
+    if (HIDING.includes(event.key) || FRAMING.includes(event.key) && (isTyped || isMore)) event.stopPropagation();
+  };
+  around.addEventListener("keydown", listener);
+  return () => around.removeEventListener("keydown", listener);
+}
+
 /** Show the slide alone, or all again. @param {boolean} isBare */
 export function setBare(isBare) {
   tmapp.ISS_viewer.canvas.classList.toggle("sic-bare", isBare);
