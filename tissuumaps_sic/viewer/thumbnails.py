@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,13 +132,14 @@ def _measure_shares(
     classes: Sequence[SeedClass], labels: npt.NDArray[np.uint8], tissue: npt.NDArray[np.float32] | None
 ) -> tuple[tuple[str, str, float], ...]:
     """Return `Thumbnail.shares`; where the file does not tell the tissue, patches count as full of it."""
-    amounts: Counter[tuple[str, str]] = Counter()
+    amounts: defaultdict[tuple[str, str], float] = defaultdict(float)
     weights = None if tissue is None or not tissue.any() else tissue.astype(np.float64)
     for each, amount in zip(classes, np.bincount(labels, weights, minlength=len(classes)), strict=False):
         # Classes that were merged since the run have one name.
         amounts[each.name, each.color] += float(amount)
     whole = sum(amounts.values()) or 1.0
-    return tuple((*named, amount / whole) for named, amount in amounts.most_common() if amount)
+    ordered = sorted(amounts.items(), key=lambda item: -item[1])
+    return tuple((*named, amount / whole) for named, amount in ordered if amount)
 
 
 def _address(h5ad: Path, root: Path) -> str:
