@@ -178,7 +178,7 @@ def test_the_session_and_the_tools_go_along(cases):
     cases.press("tool-brush")
     cases.page.keyboard.press("]")
     cases.arrive("mosaic_2")
-    assert cases.page.input_value("#sic-session") == "Anna"
+    assert cases.chosen("#sic-session") == "Anna"
     assert cases.page.get_attribute("#sic-tool-brush", "aria-pressed") == "true"
     cases.click_patch(5)
     assert (cases.folder / "mosaic_2.Anna.sic.json").exists()
