@@ -164,6 +164,7 @@ def test_enter_shows_the_patch_that_it_seeds(viewer):
     viewer.wait_to_see(*viewer.adata.obsm["spatial"][pointed])
     # Where clicks do not seed, Enter does not either, and says why.
     viewer.page.uncheck("#sic-seeding")
+    viewer.page.focus(".openseadragon-canvas")
     viewer.page.keyboard.press("Shift+ArrowRight")
     viewer.page.keyboard.press("Enter")
     viewer.wait()

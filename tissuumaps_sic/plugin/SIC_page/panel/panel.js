@@ -58,7 +58,7 @@ let measure = null;
  * @param {Element} container
  */
 export function showPanel(container) {
-  const above = html("div", { class: "sic-above" }), below = html("div", {});
+  const above = html("div", { class: "sic-above" }), below = html("div", { class: "sic-below" });
   panel = html("div", { class: "sic px-1 pb-2" }, above, below);
   takeDrops(panel);
   sheet = style();
