@@ -345,7 +345,7 @@ def test_a_second_reader_is_asked_about_the_same_patches_and_compared(labelled):
     click_seeds(viewer, some_seeds(viewer))
     viewer.run()
     open_quality(viewer)
-    viewer.page.select_option("#sic-check-other", "0")
+    viewer.choose_from("#sic-check-other", value="0")
     viewer.page.click("#sic-check-like")
     viewer.page.wait_for_selector("#sic-card")
     viewer.wait()

@@ -160,6 +160,30 @@ def test_confidence_is_the_strength_of_the_labels_own_colour(viewer):
     viewer.keep_picture(ARTIFACTS, "confidence")
 
 
+def test_seeds_of_a_black_class_are_seen(viewer):
+    """B10: black "Debris" had a black frame on a black line."""
+    viewer.choose(1)
+    viewer.click_patch(40)
+    lines = "[...document.querySelectorAll('#SIC_seeds rect')].map((each) => each.getAttribute('stroke'))"
+    assert viewer.evaluate(lines) == ["#111", "#ffb000"]
+    viewer.page.fill("#sic-color-1", "#000000")
+    viewer.wait()
+    assert viewer.evaluate(lines) == ["#fff", "#000000"]
+
+
+def test_shares_beside_the_classes_are_of_the_tissue(viewer):
+    seeds = some_seeds(viewer)
+    click_seeds(viewer, seeds)
+    viewer.run()
+    viewer.page.wait_for_function("SIC.app.looked !== null")
+    tissue, names = viewer.adata.obs["tissue"].to_numpy(float), np.array(viewer.layer["names"])
+    for label, name in enumerate(("Other", "Tumour")):
+        part = 100 * tissue[names == name].sum() / tissue.sum()
+        title = viewer.page.get_attribute(f"tr[data-label='{label}'] .sic-count", "title")
+        assert title.endswith(" of the tissue")
+        assert abs(float(title.split(", ")[1].split(" %")[0]) - part) <= 0.5
+
+
 def test_classes_from_the_eighth_on_have_letters(viewer):
     for number in range(7):
         add_class(viewer, f"Kind {number}")

@@ -3,8 +3,10 @@
 import json
 import os
 
+import anndata
 import numpy as np
 import pytest
+from PIL import Image
 from test_annotating import click_seeds, headless, some_seeds
 from viewer import looking
 
@@ -315,6 +317,67 @@ def test_a_missing_h5ad_is_named(browser, server, folder):
     assert f"{folder.name}/demo.h5ad is not there" in page.inner_text("#sic-error")
     assert "demo.h5ad" in page.inner_text("#sic-waiting")
     page.close()
+
+
+def test_a_session_that_is_refused_is_told_and_another_one_can_be_begun(browser, server, folder):
+    damaged = folder / "demo.sic.json"
+    damaged.write_text("{")
+    page = browser.new_page(viewport=SMALL)
+    page.goto(server.address(folder / "demo.tmap"))
+    page.wait_for_selector("#sic-other-session")
+    assert "demo.sic.json" in page.inner_text("#sic-error")
+    assert "move it away to start anew" in page.inner_text("#sic-waiting")
+    for name in ("../outside", "Ben"):  # the first is refused, and can be mended
+        page.fill("#sic-other-session", name)
+        page.keyboard.press("Enter")
+        page.wait_for_function("!window.SIC.app.busy")
+        if name != "Ben":
+            assert page.input_value("#sic-other-session") == name
+    page.wait_for_function("window.SIC.app.state !== null")
+    assert page.get_attribute("#sic-session", "data-value") == "Ben"
+    assert page.query_selector("#sic-waiting") is None
+    assert damaged.read_text() == "{"
+    page.close()
+
+
+def test_pictures_show_what_the_network_saw_where_patches_do_not_overlap(browser, server, folder):
+    """B6: with `--overlap 0` they showed four times the area."""
+    adata = anndata.read_h5ad(folder / "demo.h5ad")
+    known = json.loads(adata.uns["embedder"])
+    side = known["grid"]["patch_size0"]
+    corners = adata.obs[["x0", "y0"]].to_numpy()
+    adata = adata[((corners - corners.min(axis=0)) % side == 0).all(axis=1)].copy()
+    known["grid"]["overlap"] = 0.0
+    adata.uns["embedder"] = json.dumps(known)
+    for key in ("fine", "fine_tissue"):
+        adata.obsm.pop(key, None)
+    adata.write_h5ad(folder / "demo.h5ad", convert_strings_to_categoricals=False)
+    with looking(browser, folder, server.address(folder / "demo.tmap")) as viewer:
+        row = int(np.abs(viewer.adata.obsm["spatial"] - [3000, 2200]).sum(axis=1).argmin())
+        viewer.click_patch(row)
+        viewer.page.click("#sic-seeds summary")
+        viewer.wait_for_thumbnails("#sic-seeds")
+        drawn = np.array(
+            viewer.evaluate(
+                """(row) => {
+                    const canvas = document.querySelector(`#sic-seed-${row} canvas`);
+                    const { width, height } = canvas;
+                    return [width, ...canvas.getContext("2d").getImageData(0, 0, width, height).data];
+                }""",
+                row,
+            )
+        )
+        width, pixels = drawn[0], drawn[1:].reshape(drawn[0], -1, 4)[..., :3].astype(float)
+        x, y = viewer.adata.obsm["spatial"][row]
+        with Image.open(folder / "demo.tif") as slide:
+
+            def shown(part):
+                box = (x - part / 2, y - part / 2, x + part / 2, y + part / 2)
+                crop = slide.convert("RGB").crop(tuple(map(round, box))).resize((width, width))
+                return np.asarray(crop, float)
+
+            differences = {part: np.abs(shown(part) - pixels).mean() for part in (side, 2 * side)}
+        assert differences[side] < differences[2 * side] / 2, differences
 
 
 @pytest.mark.parametrize("text", [100, 150])

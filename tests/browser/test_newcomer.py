@@ -156,6 +156,9 @@ def test_what_is_done_most_is_in_view_at_every_size(crowded):
                 assert is_in_sight(viewer, selector), (selector, scroll, told)
             for label in range(6):
                 assert is_in_sight(viewer, f"label[for=sic-class-{label}]"), (label, scroll, told)
+        # The page itself never scrolls, which would take the messages out of sight for good.
+        viewer.evaluate("document.querySelector('#sic-keys').scrollIntoView({ block: 'center' })")
+        assert viewer.evaluate("document.scrollingElement.scrollTop") == 0, told
         # Nothing of the panel is cut off at its right edge, however far down.
         wide = viewer.evaluate(
             """() => [...document.querySelectorAll(".sic-above *, .sic-group *, .sic-worklist *")]

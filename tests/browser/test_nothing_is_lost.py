@@ -54,13 +54,13 @@ def test_undo_asks_before_an_earlier_day_and_what_was_undone_comes_back(yesterda
     viewer.press("undo")
     assert viewer.seeds == {}
     # But only here: in another session it was not.
-    viewer.page.select_option("#sic-session", "Cleo")
+    viewer.choose_from("#sic-session", value="Cleo")
     viewer.wait()
     for _ in range(2):
         viewer.press("undo")
     assert "is of yesterday: 19 seeds of Other (Anna). Undo again" in viewer.status
     assert len(viewer.seeds) == 28
-    viewer.page.select_option("#sic-session", "")
+    viewer.choose_from("#sic-session", value="")
     viewer.wait()
     viewer.choose(1)
     viewer.click_patch(200)

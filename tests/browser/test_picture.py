@@ -36,7 +36,7 @@ def test_nothing_of_a_slide_is_shown_while_another_one_is_opened(two_slides, vie
     here = viewer.evaluate("SIC.app.layer.uid")
     there = viewer.evaluate("SIC.app.layers.find(({ uid }) => uid !== SIC.app.layer.uid).uid")
     held = viewer.hold("open")
-    viewer.page.select_option("#sic-layer", there)
+    viewer.choose_from("#sic-layer", value=there)
     held.wait()
     assert viewer.evaluate("[SIC.app.labels, SIC.app.cells, SIC.app.isSharpening]") == [None, None, False]
     shown = "['picture', 'outlines', 'seeds'].filter((name) => document.getElementById(`SIC_${name}`))"
@@ -46,7 +46,7 @@ def test_nothing_of_a_slide_is_shown_while_another_one_is_opened(two_slides, vie
     viewer.wait()
     assert viewer.error is None
     assert viewer.seeds == {}
-    viewer.page.select_option("#sic-layer", here)
+    viewer.choose_from("#sic-layer", value=here)
     viewer.wait()
     viewer.wait_for_cells()
     assert len(viewer.seeds) == 6

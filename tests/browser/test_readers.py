@@ -92,7 +92,7 @@ def test_readers_see_where_they_differ_and_keep_what_they_agree_on(viewer):
     disputed_seed = next(iter(few))
     reading(viewer, "Anna", few)
     reading(viewer, "Ben", {**many, disputed_seed: 1 - few[disputed_seed]})
-    viewer.page.select_option("#sic-compare", label="Anna")
+    viewer.choose_from("#sic-compare", text="Anna")
     viewer.wait()
     viewer.keep_picture(ARTIFACTS, "compared")
     slide = open_slide_file(viewer.h5ad)
@@ -125,7 +125,7 @@ def test_readers_see_where_they_differ_and_keep_what_they_agree_on(viewer):
     assert viewer.page.input_value("#sic-session-name") == "consensus"
     viewer.press("session-make")
     assert viewer.error is None
-    assert viewer.page.input_value("#sic-session") == "consensus"
+    assert viewer.chosen("#sic-session") == "consensus"
     both = {**many, **few}
     readers = {name: load_session(viewer.folder / f"demo.{name}.sic.json", slide) for name in ("Ben", "Anna")}
     merged, left = merge(readers)
@@ -138,8 +138,8 @@ def test_readers_see_where_they_differ_and_keep_what_they_agree_on(viewer):
     assert pointed(viewer) is None
     saved = json.loads((viewer.folder / "demo.consensus.sic.json").read_text())
     assert {each["user"] for each in saved["actions"] if each["kind"] == "seed"} <= {"Anna", "Ben"}
-    assert viewer.page.input_value("#sic-compare") == "none"
-    viewer.page.select_option("#sic-compare", label="Anna")
+    assert viewer.chosen("#sic-compare") == "none"
+    viewer.choose_from("#sic-compare", text="Anna")
     viewer.wait()
     assert "no labels yet" in viewer.error
     assert viewer.page.query_selector("#sic-disputed") is None
@@ -151,7 +151,7 @@ def test_who_says_what_is_seen_counted_and_decided_by_one_key(viewer):
     first, *rest = few
     reading(viewer, "Anna", few)
     reading(viewer, "Ben", {**{row: few[row] for row in rest}, first: 1 - few[first]})
-    viewer.page.select_option("#sic-compare", label="Anna")
+    viewer.choose_from("#sic-compare", text="Anna")
     viewer.wait()
     slide = open_slide_file(viewer.h5ad)
     sessions = [load_session(viewer.folder / f"demo.{name}.sic.json", slide) for name in ("Ben", "Anna")]
@@ -207,7 +207,7 @@ def test_the_same_labels_are_not_disputed(viewer):
     seeds = some_seeds(viewer)
     reading(viewer, "Anna", seeds)
     reading(viewer, "Ben", seeds)
-    viewer.page.select_option("#sic-compare", label="Anna")
+    viewer.choose_from("#sic-compare", text="Anna")
     viewer.wait()
     assert viewer.page.inner_text("#sic-kappa") == "κ 1.00, almost perfect"
     assert "Nothing is disputed" in viewer.page.inner_text("#sic-disputed")
@@ -217,7 +217,7 @@ def test_the_same_labels_are_not_disputed(viewer):
     other.write_text(json.dumps(json.loads(other.read_text()) | {"run": None}))
     viewer.run()
     assert viewer.error is None
-    assert viewer.page.input_value("#sic-compare") == "none"
+    assert viewer.chosen("#sic-compare") == "none"
     assert viewer.layer["names"] == [("Other", "Tumour")[each] for each in headless(viewer, seeds)]
     assert viewer.page.query_selector("#sic-disputed") is None
 
@@ -278,7 +278,7 @@ def test_all_that_is_left_is_decided_as_one_reader_has_it(viewer):
     agreed = {row: few[row] for row in rest}
     reading(viewer, "Anna", few)
     reading(viewer, "Ben", {**agreed, first: 1 - few[first], second: 1 - few[second]})
-    viewer.page.select_option("#sic-compare", label="Anna")
+    viewer.choose_from("#sic-compare", text="Anna")
     viewer.wait()
     viewer.press("consensus")
     viewer.press("session-make")

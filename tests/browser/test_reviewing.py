@@ -95,7 +95,7 @@ def test_notes_are_written_gone_to_removed_and_read_by_the_second_reader(viewer)
     viewer.page.fill("#sic-note-text", "Blurred <i>here</i>")
     viewer.press("note-add")
     viewer.page.fill("#sic-note-text", "This part")
-    viewer.page.select_option("#sic-note-target", "view")
+    viewer.choose_from("#sic-note-target", value="view")
     viewer.evaluate(CLOSE, 0.6)
     viewer.press("note-add")
     notes = [json.loads(viewer.session_path.read_text())["actions"][place] for place in (0, 1)]
@@ -115,7 +115,7 @@ def test_notes_are_written_gone_to_removed_and_read_by_the_second_reader(viewer)
     viewer.page.click("[data-note='/1'] button")
     viewer.page.wait_for_function("tmapp.ISS_viewer.viewport.getZoom(true) > 3")
     viewer.wait_to_see(*viewer.adata.obsm["spatial"][patch])
-    viewer.page.select_option("#sic-session", "")
+    viewer.choose_from("#sic-session", value="")
     viewer.wait()
     viewer.page.click("[data-note='0'] button[aria-label='Remove this note']")
     viewer.wait()
@@ -126,7 +126,7 @@ def test_notes_are_written_gone_to_removed_and_read_by_the_second_reader(viewer)
 
 def test_a_note_is_on_a_part_that_is_drawn(viewer):
     viewer.page.click("#sic-notes summary")
-    viewer.page.select_option("#sic-note-target", "part")
+    viewer.choose_from("#sic-note-target", value="part")
     assert viewer.page.inner_text("#sic-badge") == "Drawing: the part that the note is on"
     assert "Drag around the part" in viewer.status
     corners = [(2000, 2000), (4000, 2100), (3500, 3600), (2100, 3000)]
@@ -147,17 +147,17 @@ def test_a_note_is_on_a_part_that_is_drawn(viewer):
     shown = viewer.page.locator("#SIC_notes [data-note]")
     assert len(shown.get_attribute("points").split()) == len(note["outline"])
     assert viewer.page.locator("#SIC_notes [data-part]").count() == 0
-    assert viewer.page.input_value("#sic-note-target") == "slide"
+    assert viewer.chosen("#sic-note-target") == "slide"
     viewer.keep_picture(ARTIFACTS, "note-drawn")
     # Clicks seed again; Esc takes back that something is to be drawn; with the rectangle it has four corners.
     viewer.click_patch(40)
     assert viewer.seeds == {40: 1}
-    viewer.page.select_option("#sic-note-target", "part")
+    viewer.choose_from("#sic-note-target", value="part")
     viewer.page.keyboard.press("Escape")
     viewer.page.wait_for_function("window.SIC.app.part === null")
-    assert viewer.page.input_value("#sic-note-target") == "slide"
+    assert viewer.chosen("#sic-note-target") == "slide"
     viewer.press("tool-rectangle")
-    viewer.page.select_option("#sic-note-target", "part")
+    viewer.choose_from("#sic-note-target", value="part")
     viewer.drag([viewer.screen(2000, 2000), viewer.screen(3000, 2800)])
     viewer.page.fill("#sic-note-text", "Ink")
     viewer.press("note-add")

@@ -123,7 +123,7 @@ def test_disputed_places_come_on_the_same_card(viewer):
     swapped = {row: 1 - label if place == 0 else label for place, (row, label) in enumerate(seeds.items())}
     click_seeds(viewer, swapped)
     viewer.run()
-    viewer.page.select_option("#sic-compare", index=1)
+    viewer.choose_from("#sic-compare", value="0")
     viewer.wait()
     viewer.page.keyboard.press("x")
     viewer.page.wait_for_selector("#sic-card")

@@ -184,13 +184,13 @@ def test_two_readers_have_sessions_of_their_own(viewer):
     assert [action["user"] for action in own["actions"]] == ["Anna"]
     assert viewer.session_path.read_bytes() == shared
     assert {action["user"] for action in json.loads(shared)["actions"]} == {"Anna"}
-    viewer.page.select_option("#sic-session", "")
+    viewer.choose_from("#sic-session", value="")
     viewer.wait()
     assert viewer.seeds == seeds
     viewer.begin_session("../outside")
     assert "cannot be a session's name, which has letters" in viewer.error
     assert viewer.page.input_value("#sic-session-name") == "../outside"
-    assert viewer.page.input_value("#sic-session") == ""
+    assert viewer.chosen("#sic-session") == ""
     assert viewer.seeds == seeds
 
 

@@ -76,7 +76,7 @@ def test_a_whole_session_goes_on_as_usual_and_opens_later_beside_the_slide(brows
         assert viewer.seeds == seeds
         viewer.begin_session("Ben")
         viewer.click_patch(next(iter(seeds)))
-        viewer.page.select_option("#sic-session", "")
+        viewer.choose_from("#sic-session", value="")
         viewer.wait()
         assert viewer.seeds == seeds
         name, text = save_session(viewer)

@@ -357,10 +357,14 @@ class Viewer:
     def choose_from(self, menu, *, text=None, value=None):
         """Open a menu by its button and choose one of what it offers."""
         self.page.click(menu)
-        items = self.page.locator(f"{menu} + [role=menu] [role=menuitem]")
+        items = self.page.locator(f"{menu} + [role=menu] .sic-menu-item")
         if value is not None:
             items = self.page.locator(f"{menu} + [role=menu] [data-value='{value}']")
         items.filter(has_text=text or "").click()
+
+    def chosen(self, choice):
+        """What a choice of one of several is at."""
+        return self.page.get_attribute(choice, "data-value")
 
     def run(self):
         self.press("run")

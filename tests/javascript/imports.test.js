@@ -34,3 +34,18 @@ test("a number and what it counts are told by tellCount, which knows one from ma
   const told = /count\([^`]*?\)\} (?:more )?(?:seeds|patches|slides|notes|classes|answers|regions|clicks|steps)\b/;
   assert.deepEqual(modules.filter((name) => told.test(readFileSync(join(PAGE, name), "utf8"))), []);
 });
+
+// What need not begin anew with the plugin: elements, timers and ways to stop something, which are gone when it is closed ...
+const GOES = new Set(["bar", "box", "bringBack", "canvas", "clicked", "close", "coming", "drawnOf", "drawnRow", "dropAsked", "frame", "gesture",
+  "halo", "keep", "late", "lit", "measure", "openTile", "panel", "points", "rest", "restore", "ring", "rows", "ruler", "sheet", "stops", "stroke",
+  "timer"]);
+// ... and what a queue that goes on is in the middle of, a name that is just being taken, and what TissUUmaps shows.
+const STAYS = { "requests.js": ["queue", "recover"], "runs.js": ["waiting", "owed", "wanted"], "panel/naming.js": ["isTaking"],
+  "viewer/legend.js": ["keys"], "viewer/picture.js": ["shown", "opacity"] };
+
+test("what a module remembers is a `memory` of the store, so that it begins anew when the plugin is opened again", () => {
+  const found = modules.flatMap((name) => [...readFileSync(join(PAGE, name), "utf8").matchAll(/^let ([^;]+);/gm)]
+    .flatMap(([, declared]) => [...declared.matchAll(/(?:^|, )(\w+)(?= =|$)/g)].map(([, variable]) => [name, variable])));
+  assert.ok(found.length > 20);
+  assert.deepEqual(found.filter(([name, variable]) => !GOES.has(variable) && !STAYS[name]?.includes(variable)), []);
+});

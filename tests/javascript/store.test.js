@@ -127,3 +127,13 @@ test("reset brings back how everything began", () => {
   reset();
   assert.deepEqual({ ...view }, { a: 0, list: [] });
 });
+
+test("what a module remembers begins anew with the rest", () => {
+  const { memory, reset } = makeStore({ a: 0 });
+  const own = memory(() => ({ asked: "", given: new Set() })), { given } = own;
+  own.asked = "row 3";
+  own.given.add(3);
+  reset();
+  assert.deepEqual(own, { asked: "", given: new Set() });
+  assert.notEqual(own.given, given);
+});

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tissuumaps_sic.demo.synthetic import write_synthetic_slide
+from tissuumaps_sic.slidefile import leases
+from tissuumaps_sic.slidefile.console import TerminateInterrupt
 from tissuumaps_sic.slidefile.errors import SicError
 from tissuumaps_sic.slidefile.extras import tell_install
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.5
 
 # `python -m embedder`, which stops when whoever started it is killed: else it would hold the slide, and the
 # same command, given again, would find it at work.
@@ -34,6 +43,8 @@ class EmbedError(SicError):
 def make_demo(folder: Path) -> Path:
     """Make and embed the synthetic slide in `folder`, where that is not done yet.
 
+    Where another run is making it in that folder, it is waited for.
+
     Parameters
     ----------
     folder : Path
@@ -50,10 +61,31 @@ def make_demo(folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     slide = folder / "demo.tif"
-    if not slide.exists():
-        write_synthetic_slide(slide)
-    embed([slide], folder)
+    with _waiting_for_others(folder / leases.hidden_name("demo", ".making.lock")):
+        if not slide.exists():
+            write_synthetic_slide(slide)
+        embed([slide], folder)
     return slide
+
+
+@contextmanager
+def _waiting_for_others(lock: Path) -> Iterator[None]:
+    """Run the block while nobody else holds the lock; as it is, where the folder cannot be written."""
+    is_told = False
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(leases.hold_lock(lock))
+            except leases.LockedError as error:
+                if not is_told:
+                    log.info("waiting: %s", error)
+                is_told = True
+                time.sleep(_LOOK_SECONDS)
+                continue
+            except OSError:
+                pass
+            break
+        yield
 
 
 def embed(slides: Sequence[Path], folder: Path, *, options: Sequence[str] = ()) -> None:
@@ -79,6 +111,25 @@ def embed(slides: Sequence[Path], folder: Path, *, options: Sequence[str] = ()) 
         )
     command = [sys.executable, "-c", _EMBEDDER, str(os.getpid())]
     command += ["embed", *map(str, slides), "-o", str(folder), *options]
-    status = subprocess.run(command, check=False).returncode  # noqa: S603 -- our own module, no shell
+    status = _run(command)
     if status:
         raise EmbedError("not every slide could be embedded; what is wrong with each is told above", status)
+
+
+def _run(command: Sequence[str]) -> int:
+    """Run a program to its end, and let it end in its own time where this one is stopped meanwhile.
+
+    It then keeps what it has, and goes on from there when it is run again; a second Ctrl-C ends it as it is.
+    """
+    with subprocess.Popen(command) as process:  # noqa: S603 -- our own module, no shell
+        try:
+            return process.wait()
+        except KeyboardInterrupt as error:
+            # Ctrl-C has reached it as well.
+            if isinstance(error, TerminateInterrupt):
+                process.terminate()
+            try:
+                process.wait()
+            except KeyboardInterrupt:
+                process.kill()
+            raise

@@ -9,6 +9,7 @@ import math
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,13 @@ from tissuumaps_sic.slidefile.failure import os_reason
 log = logging.getLogger(__name__)
 
 Number = TypeVar("Number", int, float)
+
+# A whole group of processes is often told at once, and each of them by its parent once more.
+_ONE_SIGNAL_SECONDS = 1.0
+
+
+class TerminateInterrupt(KeyboardInterrupt):
+    """SIGTERM, which reaches this process alone, where Ctrl-C reaches those that it has started as well."""
 
 
 def escape_output() -> None:
@@ -148,8 +156,14 @@ def _stop_on_terminate() -> Iterator[None]:
         yield
         return
 
+    told = -math.inf
+
     def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+        nonlocal told
+        if time.monotonic() - told < _ONE_SIGNAL_SECONDS:
+            return  # what is cleaned up is not to be torn by the same signal
+        told = time.monotonic()
+        raise TerminateInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)
     try:

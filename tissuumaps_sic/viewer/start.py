@@ -136,7 +136,7 @@ class StartPage:
             "session": entry.session,
             "patches": entry.n_patches,
             "seeds": sum(entry.seeds.values()),
-            "shares": entry.shares,
+            "shares": thumbnail.shares,
             "reader": reader,
             "is_checked": _is_checked(entry),
             "checked": checked,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import io
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from tissuumaps_sic.annotation.classes import SeedClass
 from tissuumaps_sic.annotation.colors import rgb_of
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.store import read_session, session_path
@@ -20,7 +22,7 @@ from tissuumaps_sic.slidefile.names import address
 from tissuumaps_sic.slidefile.placing import find_image
 from tissuumaps_sic.slides.regions import lattice_of, scale_in
 from tissuumaps_sic.slides.slide import outline, spacing_of
-from tissuumaps_sic.slides.umap import read_layout
+from tissuumaps_sic.slides.umap import read_layout, read_tissue
 from tissuumaps_sic.viewer.places import find_kept
 from tissuumaps_sic.viewer.worklist import Entry
 
@@ -46,12 +48,15 @@ class Thumbnail:
         Where the labels lie on the picture: left, top, width and height in percent.
     ratio : float
         Width of the picture by its height.
+    shares : tuple of (str, str, float)
+        Name and colour of each class that the labels have, and its share of the tissue, the largest first.
     """
 
     image: str = ""
     labels: str = ""
     box: tuple[float, float, float, float] = (0.0, 0.0, 100.0, 100.0)
     ratio: float = 1.0
+    shares: tuple[tuple[str, str, float], ...] = ()
 
 
 class Thumbnails:
@@ -113,21 +118,39 @@ def _make(entry: Entry, root: Path) -> Thumbnail:
         box = (100 * left / width, 100 * top / height, 100 * across / width, 100 * down / height)
     else:
         image = ""
+    shares: tuple[tuple[str, str, float], ...] = ()
     if is_labelled:
-        colors = _label_colors(entry, len(centres))
+        classes, labels = _read_labels(entry, len(centres))
+        table = [rgb_of(each.color) for each in classes]
+        colors = np.array(table, np.uint8)[labels]
+        shares = _measure_shares(classes, labels, read_tissue(entry.h5ad))
     elif image:
         return Thumbnail(image, ratio=width / height)
     else:
         colors = read_layout(entry.h5ad).colors
-    return Thumbnail(image, _draw(place, colors, _SEE_THROUGH if image else _OPAQUE), box, width / height)
+    drawn = _draw(place, colors, _SEE_THROUGH if image else _OPAQUE)
+    return Thumbnail(image, drawn, box, width / height, shares)
 
 
-def _label_colors(entry: Entry, n_patches: int) -> npt.NDArray[np.uint8]:
-    """Return the colour of each patch's label, (n_patches, 3) uint8."""
+def _read_labels(entry: Entry, n_patches: int) -> tuple[Sequence[SeedClass], npt.NDArray[np.uint8]]:
+    """Return the classes of a run, and the label of each patch, (n_patches,)."""
     session = read_session(find_kept(session_path(entry.h5ad, entry.session)), n_patches)
     assert session.run is not None
-    table = [rgb_of(each.color) for each in session.run_classes]
-    return np.array(table, np.uint8)[session.run.unpack()]
+    return session.run_classes, session.run.unpack()
+
+
+def _measure_shares(
+    classes: Sequence[SeedClass], labels: npt.NDArray[np.uint8], tissue: npt.NDArray[np.float32] | None
+) -> tuple[tuple[str, str, float], ...]:
+    """Return `Thumbnail.shares`; where the file does not tell the tissue, patches count as full of it."""
+    amounts: defaultdict[tuple[str, str], float] = defaultdict(float)
+    weights = None if tissue is None or not tissue.any() else tissue.astype(np.float64)
+    for each, amount in zip(classes, np.bincount(labels, weights, minlength=len(classes)), strict=False):
+        # Classes that were merged since the run have one name.
+        amounts[each.name, each.color] += float(amount)
+    whole = sum(amounts.values()) or 1.0
+    ordered = sorted(amounts.items(), key=lambda item: -item[1])
+    return tuple((*named, amount / whole) for named, amount in ordered if amount)
 
 
 def _address(h5ad: Path, root: Path) -> str:
@@ -139,7 +162,7 @@ def _address(h5ad: Path, root: Path) -> str:
 
 
 def _draw(place: npt.NDArray[np.int64], colors: npt.NDArray[np.uint8], alpha: int) -> str:
-    """Return patches as a PNG, a pixel each.
+    """Return patches as a PNG, a pixel each; "" where they lie so far apart that it would be too large.
 
     Parameters
     ----------
@@ -148,17 +171,12 @@ def _draw(place: npt.NDArray[np.int64], colors: npt.NDArray[np.uint8], alpha: in
     colors : ndarray of shape (n_patches, 3), uint8
     alpha : int
         How opaque they are, 0 to 255.
-
-    Raises
-    ------
-    ValueError
-        When they lie so far apart that the picture would be too large.
     """
     from PIL import Image
 
     columns, rows = (place.max(axis=0) + 1).tolist()
     if columns * rows > _MOST_PIXELS:
-        raise ValueError(f"{columns} x {rows} pixels")
+        return ""
     pixels = np.zeros((rows, columns, 4), np.uint8)
     pixels[place[:, 1], place[:, 0], :3] = colors
     pixels[place[:, 1], place[:, 0], 3] = alpha

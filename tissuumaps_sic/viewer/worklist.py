@@ -17,7 +17,6 @@ from typing import Any, Literal
 from tissuumaps_sic.annotation.lending import spaces_of
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.remarks import Check
-from tissuumaps_sic.annotation.session import Session
 from tissuumaps_sic.annotation.store import SUFFIX, is_session_name, read_session, sessions_among
 from tissuumaps_sic.slidefile.h5ad import SlideFileError, Stamp, stamp_of
 from tissuumaps_sic.slidefile.names import page_at
@@ -60,8 +59,6 @@ class Entry:
         Whether a ``.tmap`` of the same name lies beside it.
     session : str
         Name of the session that all this is told of.
-    shares : tuple of (str, str, float)
-        Name and colour of each class that the labels have, and its share of the patches, the largest first.
     checked : Check or None
         Who has said that it is done.
     notes : tuple of str
@@ -81,7 +78,6 @@ class Entry:
     spaces: frozenset[str] = frozenset()
     has_project: bool = False
     session: str = ""
-    shares: tuple[tuple[str, str, float], ...] = ()
     checked: Check | None = None
     notes: tuple[str, ...] = ()
     reader: str = ""
@@ -163,7 +159,6 @@ class _Progress:
     borrowed: int
     state: State
     n_labels: int | None
-    shares: tuple[tuple[str, str, float], ...]
     checked: Check | None
     notes: tuple[str, ...]
     reader: str
@@ -171,7 +166,7 @@ class _Progress:
 
 
 # Of a session's progress, what an entry tells as it stands.
-_TOLD = ("seeds", "borrowed", "state", "shares", "checked", "notes", "reader", "changed")
+_TOLD = ("seeds", "borrowed", "state", "checked", "notes", "reader", "changed")
 
 
 class _Kept:
@@ -233,23 +228,11 @@ def _read_session(path: Path, n_patches: int) -> _Progress | str:
         borrowed=borrowed,
         state=state,
         n_labels=sum(run.counts) if run else None,
-        shares=_shares(session),
         checked=session.checked,
         notes=tuple(each.text for each in session.notes),
         reader=last.user if last else "",
         changed=last.time if last else "",
     )
-
-
-def _shares(session: Session) -> tuple[tuple[str, str, float], ...]:
-    """Return `Entry.shares` of a session."""
-    if session.run is None:
-        return ()
-    counts: Counter[tuple[str, str]] = Counter()
-    for each, count in zip(session.run_classes, session.run.counts, strict=False):
-        counts[each.name, each.color] += count
-    n_patches = max(counts.total(), 1)
-    return tuple((*named, count / n_patches) for named, count in counts.most_common() if count)
 
 
 def _newest(h5ad: Path, sessions: dict[str, list[str]]) -> str:

@@ -1,6 +1,7 @@
 """The embedder that `demo` and `open` start: a process of its own, which does not outlive them."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,20 +28,96 @@ embed([Path("a.tif")], Path("out"))
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells of a parent's death")
-def test_an_embedder_does_not_go_on_when_who_started_it_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "torch.py").touch()
-    (tmp_path / "embedder").mkdir()
-    (tmp_path / "embedder" / "__init__.py").touch()
-    (tmp_path / "embedder" / "__main__.py").write_text(EMBEDDER)
-    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[3])])
-    caller = subprocess.Popen(
-        [sys.executable, "-c", CALLER],
-        cwd=tmp_path,
+# It takes its time to end, as one that saves what it has.
+SLOW_EMBEDDER = """
+import os, signal, sys, time
+
+def stop(*_):
+    time.sleep(2)
+    os.write(1, b"saved")
+    sys.exit(130)
+
+signal.signal(signal.SIGTERM, stop)
+os.write(1, b"begun\\n")
+time.sleep(60)
+"""
+COMMAND = """
+import sys
+from tissuumaps_sic.cli import main
+sys.exit(main(["open", "a.tif", "-o", "out", "--no-browser"]))
+"""
+TWO = """
+import sys, time
+from pathlib import Path
+from tissuumaps_sic.demo import folder
+
+def write(path):
+    assert not path.exists()
+    time.sleep(1)
+    path.touch()
+
+def embed(slides, at):
+    # Of two at once the second would find it there.
+    (at / "at work").touch(exist_ok=False)
+    time.sleep(1)
+    (at / "at work").unlink()
+    print("made", flush=True)
+
+folder.write_synthetic_slide, folder.embed = write, embed
+print("begun", flush=True)
+folder.make_demo(Path("demo"))
+"""
+
+
+def start(program: str, folder: Path) -> "subprocess.Popen[str]":
+    path = os.pathsep.join([str(folder), str(Path(__file__).parents[3])])
+    return subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=folder,
         env=os.environ | {"PYTHONPATH": path},
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def write_embedder(folder: Path, program: str) -> None:
+    (folder / "torch.py").touch()
+    (folder / "embedder").mkdir()
+    (folder / "embedder" / "__init__.py").touch()
+    (folder / "embedder" / "__main__.py").write_text(program)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no SIGTERM elsewhere")
+@pytest.mark.parametrize("twice", [False, True])
+def test_an_embedder_ends_in_its_own_time_when_who_started_it_is_asked_to(
+    tmp_path: Path, twice: bool
+) -> None:
+    write_embedder(tmp_path, SLOW_EMBEDDER)
+    caller = start(COMMAND, tmp_path)
+    assert caller.stdout is not None
+    assert caller.stdout.readline() == "begun\n"
+    caller.send_signal(signal.SIGTERM)
+    if twice:  # as where the group of processes is told as well
+        caller.send_signal(signal.SIGTERM)
+    told, complaints = caller.communicate(timeout=30)
+    assert told == "saved"
+    assert caller.returncode == 130
+    assert complaints == ""
+
+
+def test_of_two_demos_at_once_the_second_waits_for_the_first(tmp_path: Path) -> None:
+    both = [start(TWO, tmp_path) for _ in range(2)]
+    told = [each.communicate(timeout=60) for each in both]
+    assert [each.returncode for each in both] == [0, 0], told
+    assert [out for out, _ in told] == ["begun\nmade\n"] * 2
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == ["demo.tif"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells of a parent's death")
+def test_an_embedder_does_not_go_on_when_who_started_it_is_killed(tmp_path: Path) -> None:
+    write_embedder(tmp_path, EMBEDDER)
+    caller = start(CALLER, tmp_path)
     assert caller.stdout is not None
     asked = caller.stdout.readline()
     caller.kill()

@@ -5,6 +5,7 @@ import html
 import io
 import re
 
+import h5py
 import numpy as np
 import pytest
 from making.guarded import client_of
@@ -69,6 +70,23 @@ def test_it_tells_of_each_slide_how_far_it_is(client, slides):
     changed = session.check(user="Ben").seed([str(open_slide_file(slides["a"][0]).patch_names[0])], 0)
     save_session(session_path(slides["a"][0]), changed)
     assert "changed since it was reviewed" in cards(client)["a"]
+
+
+def test_shares_are_of_the_tissue_and_count_no_glass(client, slides):
+    path, truth = slides["a"]
+    session = label(path, truth)
+    labels = session.run.unpack()
+    tissue = np.where(labels == 1, 0.25, 1).astype(np.float32)
+    with h5py.File(path, "r+") as file:
+        if "tissue" in file["obs"]:
+            del file["obs/tissue"]
+        column = file["obs"].create_dataset("tissue", data=tissue)
+        column.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+    found = cards(client)["a"]
+    for number, each in enumerate(session.run_classes):
+        part = tissue[labels == number].sum() / tissue.sum()
+        assert f"{each.name} {100 * part:.0f} %" in found
+    assert abs((labels == 1).mean() - tissue[labels == 1].sum() / tissue.sum()) > 0.1
 
 
 def test_the_picture_is_of_the_labels(client, slides):

@@ -5,9 +5,11 @@ import { followCard, takeCardKey } from "./card.js";
 import { followGallery, takeGalleryKey } from "./gallery.js";
 import { followLooking } from "./looking.js";
 import { closeCommand, followCommand } from "./commands.js";
+import { cancelDrag, isUnderWay } from "./gestures.js";
 import { takeKeys } from "./keyboard.js";
+import { cancelMapDrag, takeMapKey } from "./map.js";
 import { followNotes } from "./notemarks.js";
-import { cancelPainting, followPainting } from "./painting.js";
+import { followPainting } from "./painting.js";
 import { app } from "./state.js";
 import { closeTour, followTour } from "./tour.js";
 import * as viewer from "./viewer.js";
@@ -17,8 +19,9 @@ const ANSWERS = /^([1-9]|s|Shift-n)$/; // a key that is held answers once
 /** @param {string} name @param {boolean} isRepeat */
 function take(name, isRepeat) {
   if (isRepeat && (app.card || app.gallery) && ANSWERS.test(name)) return true;
-  return (name === "Escape" && (closeCommand() || cancelPainting())) || takeGalleryKey(name) || takeCardKey(name)
-    || (name === "Escape" && !app.busy && !app.error && !viewer.isDrawingRegions() && closeTour());
+  // What the hand is at comes first, and the tour, which is in nobody's way, last.
+  return (name === "Escape" && (cancelDrag() || cancelMapDrag() || closeCommand())) || takeMapKey(name) || takeGalleryKey(name)
+    || takeCardKey(name) || (name === "Escape" && !isUnderWay() && !viewer.isDrawingRegions() && closeTour());
 }
 
 /** Begin; returns how to stop that. */

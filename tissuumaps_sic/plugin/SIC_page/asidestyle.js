@@ -12,6 +12,8 @@ export const asideStyle = () => html("style", { id: "sic-aside-style" }, `
   .sic-card-foot { margin-top: 8px; }
   .sic-card-body { display: flex; gap: 10px; align-items: flex-start; }
   .sic-card-side { display: flex; flex-direction: column; gap: 5px; width: 148px; }
+  .sic-card-side.sic-card-wide { display: grid; grid-template-columns: 148px 148px; width: 301px; align-items: start; }
+  .sic-card-wide .sic-card-picture { grid-column: 1 / -1; }
   .sic-card-picture { position: relative; background: #f1f1f4; overflow: hidden; flex: none; border-radius: 3px; }
   .sic-card-picture canvas { display: block; }
   .sic-card-empty::after { content: "No picture of the slide"; position: absolute; inset: 40% 0 auto; text-align: center; color: #5c636a; }

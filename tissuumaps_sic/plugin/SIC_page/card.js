@@ -25,6 +25,7 @@ const FORTYFOLD = 0.25; // µm to a pixel of the screen
 const STRIDES = 8; // patches across the surroundings
 const RING = 28; // CSS pixels, of the halo
 const WIDE = 1.6; // patches across the halo, around one that is large on the screen
+const FEW = 4; // answers that fit below each other
 const PLENTY = 24; // CSS pixels of a patch on the screen, from which it needs no halo
 
 /** @type {Record<Kind, { title: string, key: string, next: () => void }>} */
@@ -108,7 +109,7 @@ function draw(card, row, pictures) {
       button("×", "Close the card (Esc)", closeCard, { id: "sic-card-close", "aria-label": "Close the card" })),
     html("div", { class: "sic-card-body", "data-patch": row },
       pictures[0],
-      html("div", { class: "sic-card-side" }, pictures[1],
+      html("div", { class: `sic-card-side${listed.length > FEW ? " sic-card-wide" : ""}` }, pictures[1],
         ...listed.slice(0, 9).map((label, place) => html("button", {
           type: "button", id: `sic-answer-${label}`, class: `sic-answer${names.includes(classes[label].name) ? " sic-answer-likely" : ""}`, style: `border-color: ${classes[label].color}`,
           title: `${classes[label].name} (key ${place + 1})`, onclick: () => answer(label),

@@ -1,6 +1,6 @@
 /** Patches that one is asked about one by one, on a card. */
 
-import { app, current, isUntold, seededLabels, show } from "./state.js";
+import { app, current, isUntold, memory, seededLabels, show } from "./state.js";
 
 /** @import { Asked } from "./asked.js" */
 /** @import { Opinion } from "./pairing.js" */
@@ -14,18 +14,16 @@ import { app, current, isUntold, seededLabels, show } from "./state.js";
 /** Where the next patch is that `isDone` does not hold of; -1 where there is none. @param {Deck} deck @param {(row: number) => boolean} isDone */
 export const nextPlace = ({ rows, place }, isDone) => rows.findIndex((row, i) => i > place && !isDone(row));
 
-/** @type {Deck | null} */
-let kept = null; // what was suggested, for when the card was closed
-/** @type {Map<number, number>} */
-const given = new Map(); // classes that were given on cards of it, which may not be saved yet
+const suggested = memory(() => ({ kept: /** @type {Deck | null} */ (null), given: /** @type {Map<number, number>} */ (new Map()) })); // kept: for
+// when the card was closed; given: classes that were given on its cards, which may not be saved yet
 
 /** Whether the person has said something of a patch. @param {number} row */
 export const isDone = (row) => seededLabels().has(row) || current().skipped.includes(row);
 
 /** Show a card. @param {Deck} deck */
 export function showCard(deck) {
-  if (deck.kind === "suggested" && deck.rows !== kept?.rows) given.clear();
-  if (deck.kind === "suggested") kept = deck;
+  if (deck.kind === "suggested" && deck.rows !== suggested.kept?.rows) suggested.given.clear();
+  if (deck.kind === "suggested") suggested.kept = deck;
   show({ card: deck });
 }
 
@@ -35,19 +33,19 @@ export function closeCard() {
 
 /** Forget what was suggested: of another slide or session, or seen to its end. */
 export function forgetSuggested() {
-  kept = null;
-  given.clear();
+  suggested.kept = null;
+  suggested.given.clear();
 }
 
 /** Note the class that was given to the patch on a card. @param {number} row @param {number} label */
-export const noteGiven = (row, label) => { given.set(row, label); };
+export const noteGiven = (row, label) => { suggested.given.set(row, label); };
 
 /** Whether suggestions made without seeds are to give way to those that seeds make. @param {Deck} deck */
-const isOutgrown = (deck) => Boolean(deck.isCold) && !isUntold(given);
+const isOutgrown = (deck) => Boolean(deck.isCold) && !isUntold(suggested.given);
 
 /** Go on to the next of the patches of a kind that nothing was said of; returns whether there is one. @param {Kind} kind */
 export function goOn(kind) {
-  const deck = app.card?.kind === kind ? app.card : kind === "suggested" ? kept : null;
+  const deck = app.card?.kind === kind ? app.card : kind === "suggested" ? suggested.kept : null;
   const place = deck ? nextPlace(deck, isDone) : -1;
   if (!deck || place < 0 || isOutgrown(deck)) return false;
   showCard({ ...deck, place });

@@ -9,7 +9,7 @@ import { drawSeeds } from "./overlay.js";
 import { attempt, enqueue, follow } from "./requests.js";
 import { change } from "./runs.js";
 import * as server from "./server.js";
-import { app, current, isBlind, layer, noteSaved, placeOfSession, qualityHere, sessionRequest, show, subscribe, tell, update, user } from "./state.js";
+import { app, current, isBlind, layer, memory, noteSaved, placeOfSession, qualityHere, sessionRequest, show, subscribe, tell, update, user } from "./state.js";
 import * as viewer from "./viewer.js";
 
 /** @import { Check } from "./asked.js" */
@@ -17,8 +17,8 @@ import * as viewer from "./viewer.js";
 const AT_ONCE = 20; // patches that are asked for; so many more answers are asked for where there are enough
 const IDLE = 400; // ms without a request, before it is asked what the answers tell
 
-/** @type {Set<number>} */
-const sending = new Set(); // patches whose answers are on their way
+const own = memory(() => ({ sending: /** @type {Set<number>} */ (new Set()), asked: "", answersOf: /** @type {unknown} */ (null) })); // sending: patches
+// whose answers are on their way; asked: what was told last, of which answers
 let bringBack = () => {}; // what was in view before the check
 let timer = 0;
 
@@ -73,7 +73,7 @@ async function ask() {
     return;
   }
   const { answered: before = 0, unclear = 0 } = current().sample ?? {}, n = before - unclear;
-  sending.clear();
+  own.sending.clear();
   update({ why: null, gallery: null, picked: [], pointed: null, status: "" });
   showCard({ kind: "check", rows: patches, place: 0,
     asked: { before, unclear, goal: n < goal ? goal : n + AT_ONCE, said: new Map() } });
@@ -84,11 +84,11 @@ export async function answerCheck(label) {
   const deck = deckHere(), row = deck?.rows[deck.place];
   if (!deck || row === undefined) return;
   const next = answered(deck, row, label), isLast = next.place < 0 || isEnough(next);
-  sending.add(row);
+  own.sending.add(row);
   const saved = change(() => ({ kind: "answer", patch: row, label }), label === null ? "Cannot tell: left out" : "Answered");
   if (!isLast) showCard(next);
   const isSaved = await saved;
-  sending.delete(row);
+  own.sending.delete(row);
   if (!deckHere()) return;
   if (isSaved && isLast) finish(next);
   else if (!isSaved && !isUnsent(row)) showCard(deck); // asked again
@@ -107,7 +107,7 @@ async function renew() {
   }
   const found = await attempt("No questions", server.questions(sessionRequest({ n: AT_ONCE }))), deck = deckHere();
   if (!found || !deck || app.state?.revision !== revision) return;
-  const onTheWay = new Set([...sending, ...app.unsent.filter((each) => each.isAnswer).flatMap(({ patches }) => patches)]);
+  const onTheWay = new Set([...own.sending, ...app.unsent.filter((each) => each.isAnswer).flatMap(({ patches }) => patches)]);
   const next = renewed(deck, found.patches, sample, onTheWay);
   if (next.place < 0) finish(next);
   else if (next.place !== deck.place || next.rows.join() !== deck.rows.join()) showCard(next);
@@ -142,14 +142,10 @@ function wanted() {
   return JSON.stringify([placeOfSession(), state.sample ? state.revision : "", otherReader()]);
 }
 
-let asked = ""; // what was told last
-/** @type {unknown} */
-let answersOf = null; // how many answers that was of
-
 function askSoon() {
   clearTimeout(timer);
   const of = wanted();
-  if (of && of !== asked) timer = setTimeout(askQuality, app.state?.sample === answersOf ? IDLE : 0, of);
+  if (of && of !== own.asked) timer = setTimeout(askQuality, app.state?.sample === own.answersOf ? IDLE : 0, of);
 }
 
 /** @param {string} of */
@@ -163,7 +159,6 @@ async function askQuality(of) {
     problem = /** @type {Error} */ (error).message;
   }
   if (wanted() !== of || app.layer?.h5ad !== h5ad) return; // asked for anew
-  asked = of;
-  answersOf = app.state?.sample;
+  Object.assign(own, { asked: of, answersOf: app.state?.sample });
   update({ quality: { of: place, found, problem } });
 }

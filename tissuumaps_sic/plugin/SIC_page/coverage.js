@@ -31,3 +31,10 @@ export function shareSeen(seen, tissue) {
   }
   return whole ? part / whole : 0;
 }
+
+/** How much tissue patches of each label have, in patches. @param {Uint8Array} labels @param {Float32Array} tissue @param {number} n labels there are */
+export function tissueByLabel(labels, tissue, n) {
+  const sums = new Float64Array(n);
+  for (let row = 0; row < labels.length; row++) sums[labels[row]] += tissue[row];
+  return sums;
+}

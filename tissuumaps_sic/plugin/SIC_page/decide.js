@@ -47,6 +47,18 @@ export function lookAtDecision() {
   viewer.lookAt(x[decision.row], y[decision.row]);
 }
 
+/** Whether what is to be decided is in sight in the panel; where it is not, it is brought there. Without it there is nothing to see. */
+export function isDecisionSeen() {
+  const box = document.getElementById("sic-decide"), group = box?.closest("details");
+  if (!box || !open()) return true;
+  const { top, bottom } = box.getBoundingClientRect(), above = document.querySelector(".sic-above")?.getBoundingClientRect().bottom ?? 0;
+  if (box.checkVisibility() && bottom > above && top < window.innerHeight) return true;
+  if (group) group.open = true;
+  box.scrollIntoView({ block: "center" });
+  lookAtDecision();
+  return false;
+}
+
 /** Decide the place that is shown for a class that a reader gave: 0 the first reader's, 1 the second's. @param {number} which */
 export function decide(which) {
   const decision = open(), choice = decision && choices(decision)[which];

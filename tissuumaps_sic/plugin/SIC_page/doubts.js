@@ -3,12 +3,12 @@
 import { drawSeeds } from "./overlay.js";
 import { attempt, newToken } from "./requests.js";
 import * as server from "./server.js";
-import { app, isBlind, isSeeded, layer, sessionRequest, subscribe, update } from "./state.js";
+import { app, isBlind, isSeeded, layer, memory, sessionRequest, subscribe, update } from "./state.js";
 
 const IDLE = 400; // ms without a request, so that it is in the way of no click
 
 let timer = 0;
-let failed = ""; // what cannot be had, and is not asked for again
+const own = memory(() => ({ failed: "" })); // what cannot be had, and is not asked for again
 let dropAsked = () => {};
 
 /** Ask once for each state of the seeds that is run, or whose list is open; returns how to stop that. */
@@ -38,7 +38,7 @@ function askSoon() {
   clearTimeout(timer);
   dropAsked();
   const of = isIdle() ? wanted() : "";
-  if (of && of !== app.doubts?.of && of !== failed) timer = setTimeout(ask, IDLE, of);
+  if (of && of !== app.doubts?.of && of !== own.failed) timer = setTimeout(ask, IDLE, of);
 }
 
 /** @param {string} of */
@@ -56,6 +56,6 @@ async function ask(of) {
   }));
   if (signal.aborted) return;
   dropAsked = () => {};
-  if (!doubts) failed = of;
+  if (!doubts) own.failed = of;
   update({ doubts: doubts && { of, ...doubts } });
 }

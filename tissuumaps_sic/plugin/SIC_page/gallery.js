@@ -7,7 +7,7 @@ import { askLikeness, askMap, askScores } from "./questions.js";
 import { goTo } from "./remarks.js";
 import { enqueue, stop } from "./requests.js";
 import { seedAs } from "./seeding.js";
-import { app, current, field, isBlind, layer, show, subscribe, tell } from "./state.js";
+import { app, current, field, isBlind, layer, memory, show, subscribe, tell } from "./state.js";
 import * as viewer from "./viewer.js";
 
 /** @import { Order } from "./arranging.js" */
@@ -22,10 +22,8 @@ const PAGES = { small: 60, large: 24 }, ALIKE = 30; // pictures at once
 const SIZE = "SIC.pictures"; // of this browser: small or large
 const LEAST_FREE = 160; // CSS pixels of the slide beside the gallery, in which a place is seen
 
-/** @type {number | null} */
-let anchor = null; // of a range
-/** @type {{ of: unknown[], rows: Uint32Array | number[] }} */
-let sorted = { of: [], rows: [] };
+const own = memory(() => ({ anchor: /** @type {number | null} */ (null), sorted: /** @type {{ of: unknown[], rows: Uint32Array | number[] }} */ ({ of: [], rows: [] }),
+  before: /** @type {number[] | null} */ (null) })); // anchor: of a range; before: what was picked when the band began
 
 export const isLarge = () => localStorage.getItem(SIZE) === "large";
 
@@ -66,7 +64,7 @@ function open(kind, make) {
   if (isBlind()) return tell("A check asks: answer it, or Esc leaves it");
   enqueue(kind, async () => {
     const gallery = await make();
-    anchor = null;
+    own.anchor = null;
     if (isBlind()) return;
     show({ gallery, picked: [] });
     focusTile(shownTiles()[0]);
@@ -106,7 +104,7 @@ function draw() {
   const { gallery, state } = app;
   const isThere = gallery && state && (gallery.kind !== "class" || app.labels && app.scores && state.run?.classes[gallery.label]);
   if (!isThere) {
-    sorted = { of: [], rows: [] };
+    own.sorted = { of: [], rows: [] };
     return dropTiles();
   }
   const rows = idsOf(gallery), shown = [...rows.slice(gallery.from, gallery.from + pageSize())];
@@ -123,8 +121,8 @@ function idsOf(gallery) {
   const values = gallery.kind === "class" && gallery.order !== "likeness" ? scores?.own : likeness?.values;
   const label = gallery.kind === "class" ? gallery.label : null, order = gallery.kind === "class" ? gallery.order : "";
   const of = [labels, values, label, order, gallery.reference];
-  if (of.some((each, i) => each !== sorted.of[i])) sorted = { of, rows: sortedRows(gallery, values ?? new Float32Array()) };
-  return sorted.rows;
+  if (of.some((each, i) => each !== own.sorted.of[i])) own.sorted = { of, rows: sortedRows(gallery, values ?? new Float32Array()) };
+  return own.sorted.rows;
 }
 
 /** @param {Gallery} gallery @param {Float32Array} values */
@@ -139,7 +137,7 @@ function arrange(order) {
   if (gallery?.kind !== "class") return;
   const reference = order === "likeness" ? app.picked.at(-1) ?? focusedTile() : null;
   if (order === "likeness" && reference === null) return tell("Choose a picture first: the others are then shown by how like it they are");
-  anchor = null;
+  own.anchor = null;
   if (reference === null) return show({ gallery: { ...gallery, order, reference, from: 0 }, picked: [] });
   enqueue("Looking for what is alike", async () => {
     await askLikeness(reference);
@@ -164,19 +162,16 @@ function turnTo(from) {
 
 /** @param {number} id @param {{ isRange?: boolean, isMore?: boolean }} how */
 function onClick(id, how) {
-  const picked = pick(app.picked, shownTiles(), id, anchor, how);
-  if (!how.isRange) anchor = id;
+  const picked = pick(app.picked, shownTiles(), id, own.anchor, how);
+  if (!how.isRange) own.anchor = id;
   show({ picked });
 }
 
-/** @type {number[] | null} */
-let before = null; // what was picked when the band began
-
 /** @param {number[]} touched @param {boolean} isMore @param {boolean} isEnd */
 function onBand(touched, isMore, isEnd) {
-  before ??= isMore ? app.picked : [];
-  show({ picked: unite(before, touched) });
-  if (isEnd) before = null;
+  own.before ??= isMore ? app.picked : [];
+  show({ picked: unite(own.before, touched) });
+  if (isEnd) own.before = null;
 }
 
 /** Give what is picked, or else the focused one, a class, as one step. @param {number} label */
@@ -215,9 +210,9 @@ export function takeGalleryKey(key) {
   else if (step !== null && all.length) {
     focusTile(all[step]);
     if (key !== plain && at >= 0) {
-      anchor ??= all[at];
+      own.anchor ??= all[at];
       onClick(all[step], { isRange: true });
-    } else anchor = null;
+    } else own.anchor = null;
   } else if (key === "PageDown" || key === "PageUp") turn(key === "PageDown" ? 1 : -1);
   else if (key === "a" && gallery.kind === "class") arrange("likeness");
   else if (key === "a" && gallery.kind === "alike" && (focused ?? null) !== null) openAlike(/** @type {number} */ (focused));

@@ -4,7 +4,7 @@ import { makePictures } from "./arranging.js";
 import { drawBands } from "./band.js";
 import { button, classTag, count, html, toggle } from "./dom.js";
 import { drawFound, pageAt, tellElsewhere } from "./elsewhere.js";
-import { app, current, field, layer, seededLabels } from "./state.js";
+import { app, current, field, layer, memory, seededLabels } from "./state.js";
 import * as viewer from "./viewer.js";
 
 /** @import { Order } from "./arranging.js" */
@@ -33,11 +33,8 @@ const PLAIN = "#ced4da";
 let box = null;
 /** @type {ReturnType<typeof makePictures<HTMLCanvasElement>>} */
 const pictures = makePictures(AT_ONCE, MOST_KEPT);
-/** @type {unknown} */
-let drawnOf = null; // the layer that the pictures are of
-/** @type {number | null} */
-let focused = null; // the picture that had the focus last
-let isTold = false; // whether some picture has none to show
+const own = memory(() => ({ of: /** @type {unknown} */ (null), focused: /** @type {number | null} */ (null), isTold: false })); // of: the layer that the
+// pictures are of; focused: the picture that had the focus last; told: whether some picture has none to show
 /** @type {Map<Element, Drawn & { id: number }>} */
 const holders = new Map(); // of pictures, by the element that shows one while it is in sight
 const sight = typeof IntersectionObserver === "undefined" ? null : new IntersectionObserver((entries) => {
@@ -55,7 +52,7 @@ export const shownTiles = () => tiles().map(idOf);
 
 /** The picture that has the focus, or had it before a button of the gallery was pressed. */
 export function focusedTile() {
-  return focused !== null && box?.contains(document.activeElement) && shownTiles().includes(focused) ? focused : null;
+  return own.focused !== null && box?.contains(document.activeElement) && shownTiles().includes(own.focused) ? own.focused : null;
 }
 
 /** @param {number | undefined} id */
@@ -87,7 +84,7 @@ export const forgetPictures = () => pictures.clear();
 
 export function dropTiles() {
   box?.remove();
-  box = focused = null;
+  box = own.focused = null;
   forgetSight();
   pictures.clear();
 }
@@ -100,21 +97,21 @@ function forgetSight() {
 /** @param {Drawn} drawn */
 export function drawTiles(drawn) {
   const { gallery, shown, isLarge, act } = drawn, isNew = !box, active = document.activeElement, hadFocus = box?.contains(active);
-  if (drawnOf !== app.layer) pictures.clear();
-  drawnOf = app.layer;
+  if (own.of !== app.layer) pictures.clear();
+  own.of = app.layer;
   const name = gallery.kind === "class" ? "Patches of a class" : "Patches like one";
   box ??= html("section", { id: "sic-gallery", class: "sic-gallery", "aria-label": name, onkeydown: (/** @type {KeyboardEvent} */ event) => onEnter(event) });
   if (isNew) viewer.container().parentElement?.append(box);
   const top = box.querySelector(".sic-gallery-tiles")?.scrollTop ?? 0, key = JSON.stringify([gallery, isLarge]), isSame = box.dataset.of === key;
-  if (box.dataset.kind !== gallery.kind) focused = null; // another kind counts its pictures otherwise
+  if (box.dataset.kind !== gallery.kind) own.focused = null; // another kind counts its pictures otherwise
   Object.assign(box.dataset, { of: key, kind: gallery.kind });
   openTile = act.open;
   forgetSight();
-  isTold = false;
+  own.isTold = false;
   const area = html("div", { class: `sic-gallery-tiles${isLarge ? " sic-gallery-large" : ""}`, role: "group", "aria-label": "Pictures" },
     ...shown.map((id) => tile(id, drawn)));
   drawBands(area, tiles, (touched, isMore, isEnd) => act.onBand(touched.map(idOf), isMore, isEnd));
-  const id = hadFocus && active ? active.id : "", row = focused;
+  const id = hadFocus && active ? active.id : "", row = own.focused;
   box.replaceChildren(head(drawn), words(gallery), area, foot(drawn));
   if (isSame) area.scrollTop = top;
   for (const holder of holders.keys()) sight?.observe(holder);
@@ -177,7 +174,7 @@ function tile(id, drawn) {
   holders.set(holder, { ...drawn, id });
   const isReference = gallery.reference === id && gallery.kind !== "elsewhere";
   const one = html("button", { type: "button", class: `sic-gallery-tile${isReference ? " sic-gallery-reference" : ""}`, id: `sic-gallery-tile-${id}`, "data-gallery-row": id, "aria-pressed": "false",
-    style: color ? `border-color: ${color}` : "", title, "aria-label": title, onfocus: () => { focused = id; },
+    style: color ? `border-color: ${color}` : "", title, "aria-label": title, onfocus: () => { own.focused = id; },
     onclick: (event) => act.onClick(id, { isRange: event.shiftKey, isMore: event.ctrlKey || event.metaKey || event.detail === 0 }), // by Space one more or less
     ondblclick: () => act.open(id) }, holder, html("span", { class: "sic-gallery-text" }, text));
   return found ? html("div", { class: "sic-gallery-found" }, one, html("a", { href: pageAt(found), target: "_blank", rel: "noopener",
@@ -244,7 +241,7 @@ function colorOf(row) {
 
 function tellMissing() {
   const line = box?.querySelector("#sic-gallery-words");
-  if (!line || isTold) return;
-  isTold = true;
+  if (!line || own.isTold) return;
+  own.isTold = true;
   line.textContent += ". Where there is no picture, that slide has no image that can be read";
 }

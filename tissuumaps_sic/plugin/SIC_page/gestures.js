@@ -3,10 +3,10 @@
 import { svg } from "./dom.js";
 import { drawPointed, drawSeeds } from "./overlay.js";
 import { stop } from "./requests.js";
-import { PAINTS } from "./painting.js";
-import { takePart } from "./parts.js";
+import { PAINTS, cancelPainting } from "./painting.js";
+import { dropPart, takePart } from "./parts.js";
 import { seed } from "./seeding.js";
-import { app, isBlind, isOutlining, isSeeding, layer, show, tell } from "./state.js";
+import { app, isBlind, isOutlining, isSeeding, layer, memory, show, tell } from "./state.js";
 import * as viewer from "./viewer.js";
 
 /** @import { CanvasEvent, Point } from "./viewer.js" */
@@ -26,7 +26,7 @@ export function unmute() {
   restore = () => {};
 }
 
-const space = { isHeld: false, isUsed: false }; // used: the slide was moved by it
+const space = memory(() => ({ isHeld: false, isUsed: false })); // used: the slide was moved by it
 
 export function holdSpace() {
   space.isHeld = true;
@@ -49,9 +49,10 @@ export function onClick(event) {
   clicked = () => {};
 }
 
-const pointer = {
+const pointer = memory(() => ({
   start: /** @type {Point | null} */ (null), lasso: /** @type {Point[] | null} */ (null), line: /** @type {SVGElement | null} */ (null),
-};
+  isSpent: false, // whether what the rest of a drag would do was taken back
+}));
 
 export function dropLasso() {
   pointer.line?.remove();
@@ -62,7 +63,7 @@ export function dropLasso() {
 export const mouse = {
   "canvas-press": (event) => {
     dropLasso();
-    pointer.start = null;
+    Object.assign(pointer, { start: null, isSpent: false });
     clicked = () => {};
     const button = event.originalEvent?.button ?? 0;
     space.isUsed ||= space.isHeld;
@@ -77,6 +78,7 @@ export const mouse = {
     viewer.container().append(pointer.line);
   },
   "canvas-drag": (event) => {
+    if (pointer.isSpent) event.preventDefaultAction = true; // nor does it move the slide
     if (!pointer.start) return;
     if (pointer.lasso) {
       event.preventDefaultAction = true;
@@ -95,7 +97,7 @@ export const mouse = {
     const { start, lasso } = pointer;
     pointer.start = null;
     dropLasso();
-    if (!start) return;
+    if (!start || !(isSeeding() || isOutlining())) return; // the slide was bare meanwhile, say
     if (lasso && start.distanceTo(event.position) + lasso.length > DRAG_TOLERANCE + 1) {
       const line = lasso.map(viewer.toImage);
       if (isOutlining()) {
@@ -119,13 +121,26 @@ function corners(a, b) {
   return [a, at(b.x, a.y), b, at(a.x, b.y)];
 }
 
+/** Take back what is being drawn, and what the rest of its drag would do; returns whether there was something. */
+export function cancelDrag() {
+  const wasDrawn = pointer.lasso !== null, was = cancelPainting() || wasDrawn;
+  pointer.start = null;
+  dropLasso();
+  if (wasDrawn) tell("Taken back");
+  pointer.isSpent ||= was;
+  return was;
+}
+
+/** Whether Esc would let go of something that is under way, told or chosen. */
+export const isUnderWay = () => Boolean(app.busy || app.error || app.part || app.noted !== null || app.suggested !== null);
+
 /** Let go of what is under way or marked. */
 export function cancel() {
   pointer.start = null;
-  dropLasso();
   drawPointed(null);
   if (stop()) return;
   const wasSuggested = app.suggested !== null;
-  show({ suggested: null, error: "", part: null, noted: null, ...(wasSuggested ? { status: "" } : {}) });
+  dropPart();
+  show({ suggested: null, error: "", noted: null, ...(wasSuggested ? { status: "" } : {}) });
   if (wasSuggested) drawSeeds();
 }

@@ -1,7 +1,7 @@
 /** The keys: the one table of what each does, for the keyboard and for the list that people read. */
 
 import { goOnChecking } from "./check.js";
-import { decide } from "./decide.js";
+import { decide, isDecisionSeen } from "./decide.js";
 import { cancel, releaseSpace, holdSpace } from "./gestures.js";
 import { nameOf } from "./keynames.js";
 import { startNaming } from "./panel/naming.js";
@@ -71,9 +71,9 @@ export const KEYS = [
   { name: "Alt-click on a class", does: "its labels alone, again for all" },
   { name: "F2", does: "rename the class", changes: true, acts: { F2: () => startNaming(app.active) } },
   { name: "M", does: "map of the patches (UMAP), alike ones together", acts: { m: toggleMap } },
-  { name: "G", does: "regions on or off", acts: { g: toggleRegions } },
+  { name: "G, R", does: "regions on or off", acts: { g: toggleRegions, r: toggleRegions } }, // R alone would hide them, and they would still be said to be shown
   { name: "X", does: "next disputed place", acts: { x: nextDisputed } },
-  { name: "Q, E", does: "decide for the first, the second reader", changes: true, acts: { q: () => decide(0), e: () => decide(1) } },
+  { name: "Q, E", does: "decide for the first, the second reader", changes: true, acts: { q: () => decideSeen(0), e: () => decideSeen(1) } },
   { name: "[, ]", does: "the slide before, the next one", always: true, acts: { "[": () => step(-1), "]": () => step(1) } },
   { name: "F", does: "full screen (after a click on the slide)" },
   { name: "0", does: "the side bar away or back (after a click on the slide)" },
@@ -122,8 +122,18 @@ function goOn(dx, dy) {
 /** Seed the patch that is framed, or else the one that is suggested. */
 function seedFramed() {
   const row = app.pointed ?? app.suggested;
-  if (row !== null && isSeeding()) seed([row]);
-  else tell("No patch is framed: Shift with an arrow frames one");
+  if (row === null) tell("No patch is framed: Shift with an arrow frames one");
+  else if (!isSeeding()) tell("Nothing is seeded while the slide does not say “Seeding”");
+  else {
+    viewer.lookAt(layer().grid.x[row], layer().grid.y[row], 0); // of the map it may be anywhere
+    seed([row]);
+  }
+}
+
+/** Decide for a reader where the person sees what about; else show that first. @param {number} which */
+function decideSeen(which) {
+  if (isDecisionSeen()) decide(which);
+  else tell("This is what Q and E decide; press again");
 }
 
 /** Change the session where the person sees it. @param {() => void} act */

@@ -10,13 +10,13 @@ import { attempt, enqueue } from "./requests.js";
 import * as server from "./server.js";
 import { isShaded, shader } from "./shading.js";
 import { signOf } from "./signs.js";
-import { app, current, isBlind, layer, subscribe, tell, update } from "./state.js";
+import { app, current, isBlind, layer, memory, subscribe, tell, update } from "./state.js";
 import * as viewer from "./viewer.js";
 
 /** @import { Cells } from "./mosaic.js" */
 
-/** What is drawn: the labels that there are, or what another border would make of them. @type {{ labels: Uint8Array, cells: Cells, meaning: string } | null} */
-let drawn = null;
+/** What is drawn: the labels that there are, or what another border would make of them. */
+const own = memory(() => ({ drawn: /** @type {{ labels: Uint8Array, cells: Cells, meaning: string } | null} */ (null) }));
 
 /** What the numbers of labels mean: cells of other classes are not those of these. */
 const meaning = () => JSON.stringify(current().run?.classes.map(({ name }) => name));
@@ -25,7 +25,7 @@ const meaning = () => JSON.stringify(current().run?.classes.map(({ name }) => na
 export async function takeLabels(labels) {
   dropCells(); // of what labels meant before
   // Cells that were drawn stay as they are until the new ones come, but where their patch changed.
-  const isSame = drawn?.meaning === meaning();
+  const { drawn } = own, isSame = drawn?.meaning === meaning();
   const cells = labels === app.labels && isSame ? app.cells
     : app.cells && drawn && app.lattice && isSame ? follow(drawn.cells, drawn.labels, labels, app.lattice.side) : null;
   update({ labels, cells });
@@ -73,7 +73,7 @@ function drawSharpened() {
 
 /** @param {Uint8Array | null} labels @param {Cells | null} cells */
 function keepDrawn(labels, cells) {
-  drawn = labels && cells ? { labels, cells, meaning: meaning() } : null;
+  own.drawn = labels && cells ? { labels, cells, meaning: meaning() } : null;
 }
 
 /** Not waited for: labels, or a seed that is saved, are what was asked for. */

@@ -4,7 +4,7 @@ import { inView, isClose, resolution, shareSeen } from "./coverage.js";
 import { html } from "./dom.js";
 import { attempt } from "./requests.js";
 import * as server from "./server.js";
-import { app, layer, request, subscribe, update } from "./state.js";
+import { app, layer, memory, request, subscribe, update } from "./state.js";
 import * as viewer from "./viewer.js";
 
 const REST = 600; // ms that a view stays before it was looked at
@@ -12,9 +12,7 @@ const KEEP = 20_000; // ms between two times that it is kept
 const TINT = "rgba(20, 140, 80, .55)";
 
 let rest = 0, keep = 0;
-/** @type {Set<number>} */
-let unsent = new Set();
-let unsentOf = {}; // the slide and session that they are of
+const own = memory(() => ({ unsent: /** @type {Set<number>} */ (new Set()), of: {} })); // patches that are not kept yet; of: which slide and session
 /** @type {HTMLCanvasElement | null} */
 let canvas = null;
 
@@ -66,9 +64,9 @@ function note() {
   const seen = looked.seen.slice();
   for (const row of rows) {
     seen[row] = 1;
-    unsent.add(row);
+    own.unsent.add(row);
   }
-  unsentOf = request();
+  own.of = request();
   update({ looked: { ...looked, seen, share: shareSeen(seen, looked.tissue) } });
   if (!keep) keep = setTimeout(send, KEEP);
 }
@@ -81,13 +79,13 @@ function onHide() {
 export async function send() {
   clearTimeout(keep);
   keep = 0;
-  if (!unsent.size) return;
-  const about = unsentOf, sent = unsent;
-  unsent = new Set();
+  if (!own.unsent.size) return;
+  const { of: about, unsent: sent } = own;
+  own.unsent = new Set();
   const answer = await attempt("Not kept what was looked at", server.look({ ...about, patches: [...sent] }));
-  if (!answer?.kept && app.layer && JSON.stringify(about) === JSON.stringify(request())) {
-    for (const row of sent) unsent.add(row);
-    unsentOf = about;
+  if (!answer?.kept && app.layer && !app.isClosed && JSON.stringify(about) === JSON.stringify(request())) {
+    for (const row of sent) own.unsent.add(row);
+    own.of = about;
     if (answer && !keep) keep = setTimeout(send, KEEP);
   }
 }

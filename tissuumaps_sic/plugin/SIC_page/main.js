@@ -62,7 +62,7 @@ export function init(container) {
   viewer.watchSaving();
   const slide = viewer.container();
   stops = [
-    followOutbox(), followHistory(), followHeld(), followAsked(), followDecisions(), followDoubts(), followCheck(), followSlide(), followPointer(), followMap(), followFrame(), followZoom(), followChanges(), followPatches(), followLegend(), followTitle(), followAside(), viewer.tidy(),
+    followOutbox(), followHistory(), followHeld(), followAsked(), followDecisions(), followDoubts(), followCheck(), followSlide(), followPointer(), followMap(), followFrame(), followZoom(), followChanges(), followPatches(), followLegend(), followTitle(), followAside(), viewer.tidy(), viewer.guardKeys(),
     viewer.watchFront(container, (isInFront) => update({ isInFront })), subscribe(() => [isSeeding(), isBlind()], mute),
     // Before anybody else on the page.
     listen(document, "keydown", onKey, true), listen(document, "keyup", onKeyUp, true), listen(window, "blur", forgetKeys),

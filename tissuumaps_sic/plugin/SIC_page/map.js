@@ -5,7 +5,8 @@ import { holds } from "./grid.js";
 import { drawPointed } from "./overlay.js";
 import { seed } from "./seeding.js";
 import { shadedBy, shader } from "./shading.js";
-import { app, current, isBlind, isSeeding, layer, seededLabels, subscribe, tell, update } from "./state.js";
+import { backingOf } from "./signs.js";
+import { app, current, isBlind, isSeeding, layer, memory, seededLabels, subscribe, tell, update } from "./state.js";
 import * as viewer from "./viewer.js";
 import { toggleMap } from "./views.js";
 
@@ -16,6 +17,7 @@ const LEAST = 160, FIRST = 300; // CSS pixels of a side
 const MARGIN = 14;
 const NEAR = 8; // CSS pixels within which a point is pointed at
 const DRAG = 4;
+const STEP = 0.15, NEARER = 1.3; // of keys: in shares of the map, and by how much
 const MOST_RINGS = 500; // seeds that are marked
 
 /** @type {HTMLElement | null} */
@@ -27,11 +29,8 @@ let points;
 let canvas;
 /** @type {unknown[]} */
 let drawnOf = []; // what the points were drawn of
-let edge = FIRST;
-/** @type {{ left: number, top: number } | null} */
-let movedTo = null; // where the person has put it
-let zoom = 1;
-let shift = { x: 0, y: 0 }; // of the left upper corner, in shares of the UMAP
+const own = memory(() => ({ edge: FIRST, movedTo: /** @type {{ left: number, top: number } | null} */ (null), zoom: 1, shift: { x: 0, y: 0 } })); // movedTo:
+// where the person has put it; shift: of the left upper corner, in shares of the UMAP
 /** @type {{ start: Place, last: Place, moved: boolean, lasso: Place[] | null } | null} */
 let gesture = null;
 
@@ -57,10 +56,35 @@ function showMap() {
   if (!box) {
     box = make();
     viewer.stage().append(box);
-    putAt(movedTo);
+    putAt(own.movedTo);
     goHome();
   }
   draw();
+}
+
+/** Take back what is being drawn around points; returns whether there was something. */
+export function cancelMapDrag() {
+  if (!gesture?.lasso) return false;
+  gesture = null;
+  draw();
+  tell("Taken back");
+  return true;
+}
+
+/** What a key does while the map has the focus; returns whether it is one of the map's. @param {string} key */
+export function takeMapKey(key) {
+  if (!box || document.activeElement !== canvas) return false;
+  /** @type {Record<string, [number, number]>} */
+  const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  const middle = { x: own.edge / 2, y: own.edge / 2 };
+  if (key in steps) {
+    const [across, down] = steps[key], by = (STEP * own.edge) / scale();
+    own.shift = { x: own.shift.x + across * by, y: own.shift.y + down * by };
+  } else if (key === "+" || key === "=") zoomAt(middle, NEARER);
+  else if (key === "-") zoomAt(middle, 1 / NEARER);
+  else return false;
+  draw();
+  return true;
 }
 
 export function closeMap() {
@@ -74,7 +98,7 @@ const layout = () => /** @type {Layout} */ (app.map);
 function make() {
   points = html("canvas", { id: "sic-map-points", "aria-hidden": "true" });
   canvas = html("canvas", { id: "sic-map-canvas", tabindex: 0, role: "img",
-    title: "Each patch by what it is like. Wheel: zoom; drag: move; Shift-drag: seed; click: go there; "
+    title: "Each patch by what it is like. Wheel, + and -: zoom; drag, arrows: move; Shift-drag: seed; click: go there; "
       + "double click: all of it",
     "aria-label": "UMAP of the patches" });
   canvas.addEventListener("wheel", onWheel, { passive: false });
@@ -87,11 +111,11 @@ function make() {
   const head = html("div", { class: "sic-map-head", title: "Drag to move; the lower right corner makes it larger" },
     html("b", {}, "Map of the patches (UMAP)"), close);
   head.addEventListener("pointerdown", onGrip);
-  const plot = html("div", { class: "sic-map-plot", style: `width: ${edge}px; height: ${edge}px` }, points, canvas);
+  const plot = html("div", { class: "sic-map-plot", style: `width: ${own.edge}px; height: ${own.edge}px` }, points, canvas);
   new ResizeObserver(() => {
     const wanted = Math.max(LEAST, Math.round(Math.min(plot.clientWidth, plot.clientHeight)));
-    if (wanted === edge || !box) return;
-    edge = wanted;
+    if (wanted === own.edge || !box) return;
+    own.edge = wanted;
     draw();
   }).observe(plot);
   return html("div", { id: "sic-map", class: "sic sic-map" }, head, plot);
@@ -103,7 +127,7 @@ function putAt(at) {
   if (!box || !at) return;
   const left = Math.max(0, Math.min(at.left, within.clientWidth - 60)), top = Math.max(0, Math.min(at.top, within.clientHeight - 40));
   Object.assign(box.style, { left: `${left}px`, top: `${top}px`, right: "auto", bottom: "auto" });
-  movedTo = { left, top };
+  own.movedTo = { left, top };
 }
 
 /** Move the map by its head. @param {PointerEvent} event */
@@ -118,15 +142,15 @@ function onGrip(event) {
 }
 
 function goHome() {
-  zoom = 1;
-  shift = { x: 0, y: 0 };
+  own.zoom = 1;
+  own.shift = { x: 0, y: 0 };
 }
 
-const scale = () => (edge - 2 * MARGIN) * zoom;
+const scale = () => (own.edge - 2 * MARGIN) * own.zoom;
 /** @param {number} row */
 const toScreen = (row) => ({
-  x: MARGIN + (layout().places[2 * row] - shift.x) * scale(),
-  y: MARGIN + (layout().places[2 * row + 1] - shift.y) * scale(),
+  x: MARGIN + (layout().places[2 * row] - own.shift.x) * scale(),
+  y: MARGIN + (layout().places[2 * row + 1] - own.shift.y) * scale(),
 });
 
 /** What else the points are coloured by, as the slide is now. */
@@ -163,7 +187,7 @@ function colors() {
 }
 
 function draw() {
-  const of = [app.map, shadedBy(app), labelled(), classColors().join(), edge, zoom, shift.x, shift.y, window.devicePixelRatio];
+  const of = [app.map, shadedBy(app), labelled(), classColors().join(), own.edge, own.zoom, own.shift.x, own.shift.y, window.devicePixelRatio];
   if (of.some((each, i) => each !== drawnOf[i])) {
     drawnOf = of;
     drawPoints();
@@ -173,10 +197,10 @@ function draw() {
 
 /** A canvas's context, with the canvas as large as the map, in the pixels of the screen. @param {HTMLCanvasElement} of @param {number} ratio */
 function fresh(of, ratio) {
-  const size = Math.round(edge * ratio);
+  const size = Math.round(own.edge * ratio);
   if (of.width !== size || of.height !== size) { // a canvas is 300 by 150 from birth
     of.width = of.height = size;
-    of.style.width = of.style.height = `${edge}px`;
+    of.style.width = of.style.height = `${own.edge}px`;
   }
   return viewer.contextOf(of);
 }
@@ -188,8 +212,8 @@ function drawPoints() {
   const pixels = new Int32Array(image.data.buffer);
   const color = colors(), n = current().n_patches, { places } = layout();
   // Small where there are many, larger where one has come near.
-  const side = Math.max(1, Math.round(ratio * Math.min(7, Math.max(2, Math.sqrt(6000 / n) * 2) * Math.sqrt(zoom))));
-  const step = scale() * ratio, offsetX = MARGIN * ratio - shift.x * step - side / 2, offsetY = MARGIN * ratio - shift.y * step - side / 2;
+  const side = Math.max(1, Math.round(ratio * Math.min(7, Math.max(2, Math.sqrt(6000 / n) * 2) * Math.sqrt(own.zoom))));
+  const step = scale() * ratio, offsetX = MARGIN * ratio - own.shift.x * step - side / 2, offsetY = MARGIN * ratio - own.shift.y * step - side / 2;
   for (let row = 0; row < n; row++) {
     const left = Math.round(offsetX + places[2 * row] * step), top = Math.round(offsetY + places[2 * row + 1] * step);
     if (left < 0 || top < 0 || left + side > size || top + side > size) continue;
@@ -209,7 +233,7 @@ function drawMarks() {
   const seeds = seededLabels();
   // Of a lasso's thousands rings would hide the map.
   if (seeds.size <= MOST_RINGS) for (const [row, label] of seeds) ring(context, row, 5, current().classes[label].color);
-  if (app.pointed !== null) ring(context, app.pointed, 7, "#fff");
+  if (app.pointed !== null) ring(context, app.pointed, 7, "#ffffff");
   if (gesture?.lasso) {
     context.beginPath();
     for (const { x, y } of gesture.lasso) context.lineTo(x, y);
@@ -225,7 +249,7 @@ function drawMarks() {
 /** @param {CanvasRenderingContext2D} context @param {number} row @param {number} radius @param {string} color */
 function ring(context, row, radius, color) {
   const { x, y } = toScreen(row);
-  for (const [width, stroke] of /** @type {[number, string][]} */ ([[5, "#111"], [2.5, color]])) {
+  for (const [width, stroke] of /** @type {[number, string][]} */ ([[5, backingOf(color)], [2.5, color]])) {
     context.beginPath();
     context.arc(x, y, radius, 0, 2 * Math.PI);
     context.lineWidth = width;
@@ -246,7 +270,7 @@ function nearest(place) {
   let best = null;
   let least = NEAR ** 2;
   const { places } = layout(), step = scale();
-  const x = place.x - MARGIN + shift.x * step, y = place.y - MARGIN + shift.y * step;
+  const x = place.x - MARGIN + own.shift.x * step, y = place.y - MARGIN + own.shift.y * step;
   for (let row = 0; row < current().n_patches; row++) {
     const distance = (places[2 * row] * step - x) ** 2 + (places[2 * row + 1] * step - y) ** 2;
     if (distance < least) { best = row; least = distance; }
@@ -263,14 +287,17 @@ function onPointed(row) {
 /** @param {WheelEvent} event */
 function onWheel(event) {
   event.preventDefault();
-  const place = placeOf(event);
-  const before = scale();
-  zoom = Math.min(200, Math.max(1, zoom * 1.0015 ** -event.deltaY));
-  // What is under the pointer stays there.
-  shift.x += (place.x - MARGIN) * (1 / before - 1 / scale());
-  shift.y += (place.y - MARGIN) * (1 / before - 1 / scale());
-  if (zoom === 1) goHome();
+  zoomAt(placeOf(event), 1.0015 ** -event.deltaY);
   draw();
+}
+
+/** Come nearer, or go farther; what is at a place of the map stays there. @param {Place} place @param {number} factor */
+function zoomAt(place, factor) {
+  const before = scale();
+  own.zoom = Math.min(200, Math.max(1, own.zoom * factor));
+  own.shift.x += (place.x - MARGIN) * (1 / before - 1 / scale());
+  own.shift.y += (place.y - MARGIN) * (1 / before - 1 / scale());
+  if (own.zoom === 1) goHome();
 }
 
 /** @param {PointerEvent} event */
@@ -291,8 +318,8 @@ function onMove(event) {
   gesture.moved ||= Math.hypot(place.x - gesture.start.x, place.y - gesture.start.y) > DRAG;
   if (gesture.lasso) gesture.lasso.push(place);
   else if (gesture.moved) {
-    shift.x -= (place.x - gesture.last.x) / scale();
-    shift.y -= (place.y - gesture.last.y) / scale();
+    own.shift.x -= (place.x - gesture.last.x) / scale();
+    own.shift.y -= (place.y - gesture.last.y) / scale();
   }
   gesture.last = place;
   draw();

@@ -3,7 +3,8 @@
 import { button, html } from "./dom.js";
 
 /** @import { Attributes, Child } from "./dom.js" */
-/** @typedef {{ value: string | number, text: string, title?: string, mark?: Child }} Option mark: is shown before the text */
+/** @typedef {{ value: string | number, text: string, title?: string, mark?: Child, isChosen?: boolean }} Option mark: is shown before the text;
+ * chosen: of a choice of one of several, whether it is that one */
 
 /**
  * A list that is not shown yet.
@@ -13,7 +14,8 @@ import { button, html } from "./dom.js";
  * @param {() => void} leave called when the list is left without a choice
  */
 export function menuList(name, options, choose, leave) {
-  const items = options.map(({ value, text, title = text, mark = null }) => html("button", { type: "button", role: "menuitem", tabindex: -1,
+  const items = options.map(({ value, text, title = text, mark = null, isChosen }) => html("button", { type: "button", tabindex: -1,
+    ...isChosen === undefined ? { role: "menuitem" } : { role: "menuitemradio", "aria-checked": String(isChosen) },
     class: "sic-menu-item", "data-value": value, title, onclick: () => choose(String(value)) }, mark, text));
   const list = html("div", { role: "menu", class: "sic-menu", popover: "manual", "aria-label": name, onkeydown: onKey }, ...items);
 
@@ -25,7 +27,7 @@ export function menuList(name, options, choose, leave) {
     const { width, height } = list.getBoundingClientRect();
     list.style.left = `${Math.max(0, Math.min(at.left, window.innerWidth - width - 4))}px`;
     list.style.top = `${at.bottom + height < window.innerHeight ? at.bottom : Math.max(0, at.top - height)}px`;
-    items[0]?.focus();
+    (items.find((each) => each.getAttribute("aria-checked") === "true") ?? items[0])?.focus();
   }
 
   function fold() {
@@ -86,4 +88,19 @@ export function menu(name, act, attributes, options) {
     unfold();
   });
   return box;
+}
+
+/**
+ * A choice of one of several that does something: by Enter, Space or a click, where a `select` is changed by every arrow and letter.
+ * @param {string} name what is chosen
+ * @param {(value: string) => void} act
+ * @param {Attributes} attributes of the button, which shows what is chosen
+ * @param {Option[]} options
+ * @param {string | number} chosen
+ */
+export function choice(name, act, attributes, options, chosen) {
+  const shown = options.find(({ value }) => value === chosen)?.text ?? "";
+  return menu(shown, (value) => { if (value !== String(chosen)) act(value); },
+    { class: "form-select form-select-sm sic-choice", "aria-label": `${name}: ${shown}`, "data-value": chosen, ...attributes },
+    options.map((option) => ({ ...option, isChosen: option.value === chosen })));
 }

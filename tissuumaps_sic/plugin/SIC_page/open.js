@@ -18,6 +18,7 @@ import { loadWorklist } from "./worklist.js";
 /** @import { Session } from "./server.js" */
 
 const BOUND = ["disputed", "unlike"]; // views of what another session or slide has to do with it
+const BELOW_BAR = 6; // CSS pixels
 const PATIENCE = 300; // ms that a slide waits for the list of the others, so that nothing jumps
 
 /** Open the slide of a layer of patches. @param {import("./state.js").Layer} chosen */
@@ -26,15 +27,22 @@ export function choose(chosen) {
     forgetSlide();
     const grid = makeGrid(viewer.centres(chosen.uid));
     update({ layer: { ...chosen, grid, factor: viewer.factorOf(chosen.uid) }, state: null, map: null, mapOpen: false, lattice: null,
-      pointed: null, part: null, noted: null, hidden: [], isPicked: false, naming: null, seedFile: null, savedAt: null, isUnsaved: false });
+      pointed: null, part: null, noted: null, noteTarget: "slide", hidden: [], isPicked: false, naming: null, seedFile: null, savedAt: null, isUnsaved: false });
     await Promise.all([
       loadLattice().then(loadSession),
       Promise.race([loadWorklist(), new Promise((done) => { setTimeout(done, PATIENCE); })]),
     ]);
     await showFirst();
+    leaveRoomForBar();
     goToAsked();
     update({ status: current().seeds.patches.length ? "The seeds of last time are back" : "" });
   });
+}
+
+/** Let the slide's upper edge be seen below what is said there. */
+function leaveRoomForBar() {
+  const bar = document.getElementById("sic-bar");
+  if (bar) viewer.leaveRoom(bar.offsetTop + bar.offsetHeight + BELOW_BAR);
 }
 
 /** Take away what there is of a slide: another one is opened. */

@@ -4,17 +4,15 @@ import { closeCard, goOn, isDone, showCard } from "./cards.js";
 import { deckOf, left } from "./pairing.js";
 import { enqueue, follow } from "./requests.js";
 import * as server from "./server.js";
-import { app, current, sessionRequest, show, tell, update } from "./state.js";
+import { app, current, memory, sessionRequest, show, tell, update } from "./state.js";
 
 /** @import { Opinion } from "./pairing.js" */
 
 const OF_A_PAIR = 20; // patches of each pair at once
 const MOST_SHOWN = 1000;
 
-/** @type {number[]} */
-let shown = []; // that are not asked about again
-/** @type {unknown} */
-let shownOf = null; // the labels that they are of
+const past = memory(() => ({ shown: /** @type {number[]} */ ([]), of: /** @type {unknown} */ (null) })); // patches that are not asked about
+// again; of: which labels
 
 /** Go on to the next patch on which the two differ; asks for the opinion where it is not known of these labels. */
 export function nextOpinion() {
@@ -44,16 +42,15 @@ export function askAbout(pair) {
   show({ card: null });
   enqueue("Asking for a second opinion", async () => {
     const { labels, method, embedding } = app;
-    if (shownOf !== labels) shown = [];
-    shownOf = labels;
-    const how = { method, embedding, n: OF_A_PAIR, shown };
+    if (past.of !== labels) Object.assign(past, { shown: [], of: labels });
+    const how = { method, embedding, n: OF_A_PAIR, shown: past.shown };
     /** @type {import("./cards.js").Source} */
     const source = { what: "opinion", ...how, revision: current().revision };
     const { pairs } = await follow("opinion", (job) => server.opinion(sessionRequest({ ...how, job })));
     const { classes } = current();
     const named = pairs.map(({ classes: [rare, common], patches, n_patches: count }) => (
       { names: /** @type {[string, string]} */ ([classes[rare].name, classes[common].name]), patches, count }));
-    shown = [...shown, ...named.flatMap(({ patches }) => patches)].slice(-MOST_SHOWN);
+    past.shown = [...past.shown, ...named.flatMap(({ patches }) => patches)].slice(-MOST_SHOWN);
     const isFirst = !isFresh();
     update({ opinion: { of: labels, pairs: named, source }, status: "" });
     if (!named.length) tell(isFirst ? "A second opinion says the same everywhere" : "No more patches on which a second opinion differs");

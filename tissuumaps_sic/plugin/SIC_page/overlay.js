@@ -3,7 +3,7 @@
 import { svg } from "./dom.js";
 import { isFineView, labelsOf, mosaic } from "./maps.js";
 import { ofGrid, ofMosaic, outline } from "./outlines.js";
-import { dashOf, signOf } from "./signs.js";
+import { backingOf, dashOf, signOf } from "./signs.js";
 import { app, current, doubtfulSeeds, field, isBlind, isSeeding, layer, seededLabels, subscribe } from "./state.js";
 import * as viewer from "./viewer.js";
 
@@ -95,7 +95,7 @@ function drawBorders(group, seeds) {
   for (const [label, edges] of paths) {
     const d = edges.join("");
     group.append(
-      svg("path", { ...look, d, stroke: "#111", "stroke-width": 6 }),
+      svg("path", { ...look, d, stroke: backingOf(current().classes[label].color), "stroke-width": 6 }),
       svg("path", { ...look, d, stroke: current().classes[label].color, "stroke-width": 3, "data-label": label,
         "stroke-dasharray": dashOf(current().listed.indexOf(label)) }));
   }
@@ -129,18 +129,17 @@ export function drawSeeds() {
   if (seeds.size > MOST_SQUARES) drawBorders(group, seeds);
   else for (const [row, label] of seeds) {
     const place = square(row);
-    // A dark line under the coloured one: seen on pale glass, on dark nuclei, and on its own label.
     group.append(
-      svg("rect", { ...place, stroke: "#111", "stroke-width": 6 }),
+      svg("rect", { ...place, stroke: backingOf(classes[label].color), "stroke-width": 6 }),
       svg("rect", { ...place, stroke: classes[label].color, "stroke-width": 3,
         "data-patch": row, "data-label": label }),
       ...letter(place, signOf(listed.indexOf(label))));
   }
   for (const { name, patches, isAnswer } of app.unsent) {
     if (isAnswer || patches.length > MOST_SQUARES) continue;
-    const color = classes.find((each) => each.name === name)?.color ?? "#fff";
+    const color = classes.find((each) => each.name === name)?.color ?? "#ffffff";
     for (const row of patches) {
-      group.append(svg("rect", { ...square(row), stroke: "#111", "stroke-width": 5 }),
+      group.append(svg("rect", { ...square(row), stroke: backingOf(color), "stroke-width": 5 }),
         svg("rect", { ...square(row), stroke: color, "stroke-width": 3, "stroke-dasharray": "3 3", "data-unsent": row }));
     }
   }
@@ -184,7 +183,7 @@ export function drawOutlines() {
     }
     const dashes = dashOf(placeOf(classes[label].name));
     group.append(
-      svg("path", { ...look, d, stroke: "#111", "stroke-width": 4, opacity: 0.5 }),
+      svg("path", { ...look, d, stroke: backingOf(classes[label].color), "stroke-width": 4, opacity: 0.5 }),
       svg("path", { ...look, d, stroke: classes[label].color, "stroke-width": 2.5, "data-label": label,
         ...dashes ? { "stroke-dasharray": dashes, "stroke-linecap": "butt" } : {} })); // round ends would fill the gaps
   }

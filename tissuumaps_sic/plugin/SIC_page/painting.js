@@ -6,6 +6,7 @@ import { attempt } from "./requests.js";
 import { change } from "./runs.js";
 import * as server from "./server.js";
 import { app, current, isSeeding, layer, request, seededLabels, show, subscribe, tell } from "./state.js";
+import { backingOf } from "./signs.js";
 import * as viewer from "./viewer.js";
 import { light, separate } from "./wand.js";
 import { seedAs } from "./seeding.js";
@@ -29,7 +30,7 @@ let ring = null;
 /** Whether Shift-drag paints just now. */
 const isPainting = () => PAINTS.includes(app.tool) && isSeeding() && !viewer.isDrawingRegions();
 
-const colorOf = (/** @type {Stroke} */ { tool, label }) => (tool === "eraser" ? "#ffffff" : current().classes[label].color);
+const colorOf = (/** @type {Pick<Stroke, "tool" | "label">} */ { tool, label }) => (tool === "eraser" ? "#ffffff" : current().classes[label].color);
 
 /** @type {Record<string, (event: CanvasEvent) => void>} */
 const mouse = {
@@ -148,9 +149,9 @@ function onMove(event) {
   ring.hidden = !event.shiftKey || !isPainting() || app.tool === "wand";
   if (ring.hidden) return;
   const box = viewer.container().getBoundingClientRect();
-  const side = (app.brush * layer().grid.spacing) / viewer.viewBox().scale;
+  const side = (app.brush * layer().grid.spacing) / viewer.viewBox().scale, color = colorOf({ tool: app.tool, label: app.active });
   Object.assign(ring.style, {
-    width: `${side}px`, height: `${side}px`, borderColor: app.tool === "eraser" ? "#fff" : current().classes[app.active].color,
+    width: `${side}px`, height: `${side}px`, borderColor: color, outlineColor: backingOf(color),
     transform: `translate(${event.clientX - box.left - side / 2}px, ${event.clientY - box.top - side / 2}px)`,
   });
 }

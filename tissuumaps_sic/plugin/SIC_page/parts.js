@@ -30,4 +30,5 @@ export function drawnPart() {
   return app.part?.corners.length ? app.part.corners.map(({ x, y }) => [x / factor, y / factor]) : null;
 }
 
-export const dropPart = () => show({ part: null });
+/** Let go of what is drawn: a note is on the slide again. */
+export const dropPart = () => show({ part: null, ...app.noteTarget === "part" ? { noteTarget: "slide" } : {} });

@@ -8,11 +8,11 @@ import { change } from "./runs.js";
 import { app, current, layer, show, tell } from "./state.js";
 import * as viewer from "./viewer.js";
 
-/** @typedef {"slide" | "patch" | "view" | "part"} Target what a note is on */
+/** @import { Target } from "./state.js" */
 
 /** Begin a note on a patch. @param {number} row */
 export function startNote(row) {
-  show({ noted: row });
+  show({ noted: row, noteTarget: "patch" });
   const field = document.getElementById("sic-note-text"), group = /** @type {HTMLDetailsElement | null} */ (field?.closest(".sic-group"));
   if (group) group.open = true;
   field?.focus();

@@ -18,6 +18,7 @@ import { makeStore } from "./store.js";
  * @typedef {{ h5ad: string, session: string, revision: number, name: string, text: string }} Held a session's file, as it was seen last
  * @typedef {{ kind: string, h5ad: string, token: string, stage: string | null, share: number | null,
  *   isStopping: boolean, isSuperseded: boolean }} Job what can be asked about and stopped
+ * @typedef {"slide" | "patch" | "view" | "part"} Target what a note is on
  * @typedef {{ kind: string, job: Job | null, isSlow: boolean }} Request slow: for so long that a person wants to see it
  */
 
@@ -90,6 +91,7 @@ const store = makeStore({
   seedsHidden: false,
   looked: /** @type {Looked & { share: number } | null} */ (null), // where the person has looked, and the share of tissue
   noted: /** @type {number | null} */ (null), // row of the patch that was chosen for a note
+  noteTarget: /** @type {Target} */ ("slide"), // what the next note is on
   part: /** @type {{ corners: { x: number, y: number }[] } | null} */ (null), // of the slide, that is drawn for a note; in image pixels
   notes: /** @type {(Note & { session: string })[]} */ ([]), // of other readers
   savedAt: /** @type {number | null} */ (null), // when the last change of this page was saved, ms
@@ -102,7 +104,7 @@ const store = makeStore({
   status: "",
 });
 
-export const { view: app, update, flush, hold, release, subscribe, reset } = store;
+export const { view: app, update, flush, hold, release, subscribe, memory, reset } = store;
 
 /** Change what a person sees at once, whatever is under way. @type {typeof update} */
 export function show(patch) {

@@ -77,10 +77,28 @@ export function makeStore(initial) {
     return () => { subscriptions.delete(subscription); };
   }
 
-  /** Begin anew. */
-  const reset = () => update(initial);
+  /** @type {(() => void)[]} */
+  const beginnings = [];
 
-  return { view, update, flush, hold, release, subscribe, reset };
+  /**
+   * What a module remembers and nobody else looks at: it begins anew with all that is held here.
+   * @template {object} M
+   * @param {() => M} make how it begins
+   * @returns {M} the same object for ever
+   */
+  function memory(make) {
+    const kept = make();
+    beginnings.push(() => { Object.assign(kept, make()); });
+    return kept;
+  }
+
+  /** Begin anew. */
+  function reset() {
+    update(initial);
+    for (const begin of beginnings) begin();
+  }
+
+  return { view, update, flush, hold, release, subscribe, memory, reset };
 }
 
 /** @param {unknown} value @returns {value is Record<string, unknown>} */

@@ -2,7 +2,7 @@
 
 import { showCard } from "./cards.js";
 import { html } from "./dom.js";
-import { app, current, field, layer, seededLabels } from "./state.js";
+import { app, current, field, layer, memory, seededLabels } from "./state.js";
 import * as viewer from "./viewer.js";
 
 /** @import { Deck } from "./cards.js" */
@@ -11,20 +11,12 @@ const SIDE = 69; // CSS pixels of a picture
 const PAGE = 6; // pictures at once
 const MOST_DOTS = 4000; // patches that are drawn to show where one is
 
-/** @type {Map<number, HTMLCanvasElement>} */
-let pictures = new Map(); // of each patch, drawn once
-/** @type {HTMLCanvasElement | null} */
-let outline = null; // all patches, where there is no image
-/** @type {unknown} */
-let drawnOf = null; // the layer that they are of
+const own = memory(() => ({ pictures: /** @type {Map<number, HTMLCanvasElement>} */ (new Map()), outline: /** @type {HTMLCanvasElement | null} */ (null),
+  of: /** @type {unknown} */ (null) })); // of each patch, drawn once, and all patches, where there is no image; of: which layer
 
 /** @param {Deck} deck */
 export function drawStrip(deck) {
-  if (drawnOf !== app.layer) {
-    pictures = new Map();
-    outline = null;
-    drawnOf = app.layer;
-  }
+  if (own.of !== app.layer) Object.assign(own, { pictures: new Map(), outline: null, of: app.layer });
   const { rows, place, isCold } = deck, from = Math.floor(place / PAGE) * PAGE;
   return html("div", { class: "sic-strip", id: "sic-strip" },
     isCold ? html("div", { class: "sic-strip-words" }, "Typical patches of this slide: name a few of each class") : null,
@@ -44,10 +36,10 @@ function tile(deck, place, row) {
 
 /** A patch, or, without an image, where it lies. @param {number} row */
 function picture(row) {
-  const known = pictures.get(row);
+  const known = own.pictures.get(row);
   if (known) return known;
   const canvas = html("canvas", { width: 2 * SIDE, height: 2 * SIDE }), { x, y } = layer().grid;
-  pictures.set(row, canvas);
+  own.pictures.set(row, canvas);
   viewer.drawSlide(canvas, x[row], y[row], field().width)
     .then((isDrawn) => { if (!isDrawn) drawPlace(canvas, row); })
     .catch(() => drawPlace(canvas, row));
@@ -57,8 +49,8 @@ function picture(row) {
 /** @param {HTMLCanvasElement} canvas @param {number} row */
 function drawPlace(canvas, row) {
   const { x, y } = layer().grid, context = viewer.contextOf(canvas);
-  outline ??= drawPatches(canvas.width);
-  context.drawImage(outline, 0, 0);
+  own.outline ??= drawPatches(canvas.width);
+  context.drawImage(own.outline, 0, 0);
   const at = placing(canvas.width);
   context.beginPath();
   context.arc(...at(x[row], y[row]), canvas.width / 14, 0, 2 * Math.PI);

@@ -4,31 +4,28 @@ import { closeCard, forgetSuggested, goOn, showCard } from "./cards.js";
 import { askUnlike } from "./questions.js";
 import { enqueue, follow } from "./requests.js";
 import * as server from "./server.js";
-import { app, current, isUntold, layer, sessionRequest, show, tell, update } from "./state.js";
+import { app, current, isUntold, layer, memory, sessionRequest, show, tell, update } from "./state.js";
 
 const AT_ONCE = 20, MOST_SHOWN = 1000;
 const FIRST = 6; // typical patches at once: as many as the card has small pictures
 
-/** @type {number[]} */
-let shown = []; // that are not suggested again
-let shownOf = ""; // the slide and session that they are of
+const past = memory(() => ({ shown: /** @type {number[]} */ ([]), of: "" })); // patches that are not suggested again; of: which slide and session
 
 /** Show the next of the patches whose classes would tell most; where all were shown, or seeds can say more by now, ask for others. */
 export function suggest() {
   const of = `${layer().h5ad}\n${app.session}`;
-  if (of !== shownOf) {
-    shown = [];
-    shownOf = of;
+  if (of !== past.of) {
+    Object.assign(past, { shown: [], of });
     forgetSuggested();
   }
   if (goOn("suggested")) return;
   const wasCold = app.card?.isCold;
   show({ card: null });
   enqueue("Looking for the most telling patches", async () => {
-    const asked = await ask(shown);
+    const asked = await ask(past.shown);
     // Once round: begin again with those that were passed over.
-    const { patches, flips, cold, source } = asked.patches.length || !shown.length ? asked : await ask(shown = []);
-    shown = [...shown, ...patches].slice(-MOST_SHOWN);
+    const { patches, flips, cold, source } = asked.patches.length || !past.shown.length ? asked : await ask(past.shown = []);
+    past.shown = [...past.shown, ...patches].slice(-MOST_SHOWN);
     const passing = wasCold && !cold ? "From here on the patches that are most in doubt; Space runs" : "";
     update({ flips, status: patches.length ? passing : "Every patch is seeded" });
     if (patches.length) showCard({ kind: "suggested", rows: patches, place: 0, isCold: cold, source });

@@ -2,18 +2,17 @@
 
 import { daysAgo, tellDay, tellStep } from "./days.js";
 import { change } from "./runs.js";
-import { app, current, subscribe, update, user } from "./state.js";
+import { app, current, memory, subscribe, update, user } from "./state.js";
 
-/** The step that was asked about, which a second press takes back. */
-let asked = "";
-/** Days ago that may be undone, since the person has said so; until a step of today is undone. */
-let allowed = 0;
+/** asked: the step that was asked about, which a second press takes back; allowed: days ago that may be undone, since the person has said so,
+ * until a step of today is undone. */
+const own = memory(() => ({ asked: "", allowed: 0 }));
 
 /** Take the last step back. */
 export function undo() {
   const step = app.state?.undo;
   // What is asked about is said at once; a press after that one means yes.
-  if (step && asks(step) && asked === question(step)) allowed = daysAgo(step.time, new Date());
+  if (step && asks(step) && own.asked === question(step)) own.allowed = daysAgo(step.time, new Date());
   let told = "";
   return change(() => {
     const next = current().undo;
@@ -22,12 +21,12 @@ export function undo() {
       return null;
     }
     if (asks(next)) {
-      asked = question(next);
+      own.asked = question(next);
       update({ status: `The next step back is of ${tellDay(next.time, new Date())}: ${
         tellStep({ ...next, time: new Date().toISOString() }, user(), new Date())}. Undo again to take it back` });
       return null;
     }
-    if (daysAgo(next.time, new Date()) <= 0) allowed = 0;
+    if (daysAgo(next.time, new Date()) <= 0) own.allowed = 0;
     told = tellStep(next, user(), new Date());
     return { kind: "undo" };
   }, () => `Undone: ${told}`);
@@ -51,10 +50,9 @@ export function redo() {
 const question = (step) => `${current().revision} ${step.time} ${step.text}`;
 
 /** Whether a step is of an earlier day than may be undone without asking. @param {import("./server.js").Step} step */
-const asks = (step) => daysAgo(step.time, new Date()) > allowed;
+const asks = (step) => daysAgo(step.time, new Date()) > own.allowed;
 
 /** Ask again where another slide or session is open; returns how to stop that. */
 export const followAsked = () => subscribe(() => (app.state ? [app.layer, app.session] : null), () => {
-  asked = "";
-  allowed = 0;
+  Object.assign(own, { asked: "", allowed: 0 });
 });

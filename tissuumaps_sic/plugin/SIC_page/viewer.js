@@ -7,7 +7,7 @@ import * as legend from "./viewer/legend.js";
 import { putPicture, removePicture, setPictureOpacity } from "./viewer/picture.js";
 
 export { drawnRegions, hideRegions, showRegions } from "./viewer/regions.js";
-export { keepPlace, setBare, stage, tidy, wantedFiles, watchFront } from "./viewer/frame.js";
+export { guardKeys, keepPlace, leaveRoom, setBare, stage, tidy, wantedFiles, watchFront } from "./viewer/frame.js";
 
 /**
  * @typedef {{ x: number, y: number }} Place
@@ -285,11 +285,11 @@ function fillMenus(layer) {
   interfaceUtils._mGenUIFuncs.fillDropDownsIfExpectedCSV(LABELS, layer.expectedHeader);
 }
 
-/** Bring a place of the page's image to the middle, unless it is well inside the view. @param {number} x @param {number} y */
-export function lookAt(x, y) {
+/** Bring a place of the page's image to the middle, unless it is well inside the view. @param {number} x @param {number} y @param {number} share of the view at each side that is not well inside */
+export function lookAt(x, y, share = 0.1) {
   const point = toViewport(x, y);
   const bounds = osd().viewport.getBounds();
-  const margin = { x: bounds.width * 0.1, y: bounds.height * 0.1 };
+  const margin = { x: bounds.width * share, y: bounds.height * share };
   const inside = point.x > bounds.x + margin.x && point.x < bounds.x + bounds.width - margin.x
     && point.y > bounds.y + margin.y && point.y < bounds.y + bounds.height - margin.y;
   if (!inside) osd().viewport.panTo(point);

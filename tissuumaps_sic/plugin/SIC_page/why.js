@@ -1,12 +1,12 @@
 /** Why a patch is what it is: the seeds that it is most like, asked for where the pointer rests. */
 
 import * as server from "./server.js";
-import { app, isBlind, layer, sessionRequest, subscribe, update } from "./state.js";
+import { app, isBlind, layer, memory, sessionRequest, subscribe, update } from "./state.js";
 import * as viewer from "./viewer.js";
 
 const HOVER = 150; // ms that the pointer rests before the server is asked
 let rest = 0;
-let asked = ""; // the patch, and the revision, that the server was asked about
+const own = memory(() => ({ asked: "" })); // the patch, and the revision, that the server was asked about
 
 /** @param {number | null} row */
 const question = (row) => `${row} ${app.state?.revision}`;
@@ -27,7 +27,7 @@ export function followPointer() {
   const stop = subscribe(() => [app.pointed, app.state?.revision, app.busy === null], () => {
     clearTimeout(rest);
     const row = app.pointed;
-    if (question(row) === asked || !(app.state?.seeds.patches.length || app.state?.borrowed.length)) return;
+    if (question(row) === own.asked || !(app.state?.seeds.patches.length || app.state?.borrowed.length)) return;
     rest = setTimeout(() => explain(row), HOVER);
   }, true);
   return () => {
@@ -48,12 +48,12 @@ export async function showWhy(row) {
 /** @param {number | null} row */
 async function explain(row) {
   if (app.busy || isBlind()) return;
-  asked = question(row);
+  own.asked = question(row);
   if (row === null) return;
   try {
     const why = await server.why(sessionRequest({ embedding: app.embedding, patch: row }));
     // Not what was asked for a place that the pointer has left, or of seeds that are no longer these.
-    if (asked === question(row)) update({ why });
+    if (own.asked === question(row)) update({ why });
   } catch {
     update({ why: null }); // nothing that was asked for with a click: the next click tells what is wrong
   }

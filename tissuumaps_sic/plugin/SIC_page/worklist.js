@@ -3,7 +3,7 @@
 import { atRoot } from "./address.js";
 import { attempt, enqueue } from "./requests.js";
 import * as server from "./server.js";
-import { app, request, subscribe, update } from "./state.js";
+import { app, memory, request, subscribe, update } from "./state.js";
 
 /** @import { Slide } from "./server.js" */
 
@@ -11,7 +11,7 @@ const KEPT = "SIC.kept"; // what goes along to the next slide, in this tab
 /** @type {("session" | "tool" | "live" | "opacity" | "seeding" | "method" | "wantedView")[]} */
 const CARRIED = ["session", "tool", "live", "opacity", "seeding", "method", "wantedView"];
 
-let asked = ""; // the session that the list is of
+const own = memory(() => ({ asked: "" })); // the session that the list is of
 
 /** Take what the person chose on the slide before. */
 export function recall() {
@@ -25,7 +25,7 @@ export function recall() {
 export function followSlide() {
   const stops = [
     subscribe(() => CARRIED.map((name) => app[name]), remember),
-    subscribe(() => [app.session, app.busy], () => { if (app.worklist && asked !== app.session && !app.busy) loadWorklist(); }),
+    subscribe(() => [app.session, app.busy], () => { if (app.worklist && own.asked !== app.session && !app.busy) loadWorklist(); }),
   ];
   return () => { for (const stop of stops) stop(); };
 }
@@ -36,7 +36,7 @@ function remember() {
 
 /** Ask which slides there are; a folder whose list cannot be had is one that has none. */
 export async function loadWorklist() {
-  asked = app.session;
+  own.asked = app.session;
   update({ worklist: await attempt("No list of slides", server.worklist(request())) });
 }
 

@@ -1,6 +1,7 @@
 /** The classes, what each has, and what is done to them. */
 
-import { button, count, html, share, sum } from "../dom.js";
+import { tissueByLabel } from "../coverage.js";
+import { button, count, html, share, sum, tellCount } from "../dom.js";
 import { menu } from "../menus.js";
 import { run } from "../runs.js";
 import { addOffered, editClass, offerClasses, removeClass } from "../seeding.js";
@@ -19,7 +20,7 @@ const HEADS = ["A kind of tissue that you want to find", "Patches that you have 
 
 /** @type {Section} */
 export const classes = {
-  shows: (state) => [state.classes, state.listed, state.seeds, state.borrowed, state.run, app.active, app.labels, app.hidden,
+  shows: (state) => [state.classes, state.listed, state.seeds, state.borrowed, state.run, app.active, app.labels, app.looked?.tissue, app.hidden,
     app.naming?.label, app.naming?.error, isSlow()],
   draw: (state) => [html("div", { class: "sic-classes-box" }, html("table", { class: "sic-classes" },
     html("thead", {}, html("tr", {},
@@ -82,8 +83,22 @@ function labelledCell(state, label) {
       html("span", { class: "sic-unused" }, "not used"));
   }
   if (labelled === undefined) return html("td", { class: "sic-number sic-count" }, "–");
-  const part = share(labelled, state.n_patches);
-  return html("td", { class: "sic-number sic-count", title: `${part} of all patches` }, count(labelled), html("small", {}, ` (${part})`));
+  const told = shareOf(state, state.classes[label].name), part = told ?? share(labelled, state.n_patches);
+  return html("td", { class: "sic-number sic-count", title: `${tellCount(labelled, "patch", "patches")}, ${part} of ${told === null ? "all patches" : "the tissue"}` },
+    count(labelled), html("small", {}, ` (${part})`));
+}
+
+/** @type {WeakMap<Uint8Array, { of: Float32Array, sums: Float64Array }>} */
+const amounts = new WeakMap(); // how much tissue each class of a run has
+
+/** Share of the tissue, of which patches at its rim have less, that a class has got in the last run; null until that is known. @param {Session} state @param {string} name */
+function shareOf({ run: last }, name) {
+  const tissue = app.looked?.tissue;
+  if (!last || !tissue || app.labels?.length !== tissue.length) return null;
+  const kept = amounts.get(app.labels);
+  const sums = kept?.of === tissue ? kept.sums : tissueByLabel(app.labels, tissue, last.classes.length);
+  amounts.set(app.labels, { of: tissue, sums });
+  return share(sum([...sums].filter((_, label) => last.classes[label].name === name)), sum([...sums]) || 1);
 }
 
 /** @param {string} name @param {string} id */

@@ -1,6 +1,7 @@
 /** Two readers of one slide: how far they agree, where they do not, and what both agree on. */
 
-import { button, count, html, classTag, select, toggle } from "../dom.js";
+import { button, count, html, classTag, toggle } from "../dom.js";
+import { choice } from "../menus.js";
 import { compareWith, consensus, nextDisputed } from "../readers.js";
 import { app, isSlow, sessionTitle } from "../state.js";
 import { setView } from "../views.js";
@@ -18,8 +19,8 @@ export const compare = {
     return [html("div", { class: "sic-compare" },
       html("div", { class: "sic-session" },
         html("label", { for: "sic-compare", class: "text-muted" }, "Compare with"),
-        select({ id: "sic-compare", disabled, title: "See where another session's labels differ from these",
-          onchange: (event) => compareWith(event.target.value === "none" ? null : others[event.target.value]) },
+        choice("Compare with", (value) => compareWith(value === "none" ? null : others[Number(value)]),
+          { id: "sic-compare", disabled, title: "See where another session's labels differ from these" },
         [{ value: "none", text: "nobody" }, ...others.map((name, value) => ({ value, text: sessionTitle(name) }))],
         found ? others.indexOf(found.other) : "none"),
         found ? html("span", { id: "sic-kappa", title: "Cohen's kappa, agreement beyond chance: 1 is full, 0 what chance alone would give; "

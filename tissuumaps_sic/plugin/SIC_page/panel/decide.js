@@ -2,14 +2,14 @@
 
 import { button, classTag, count, html, tellCount } from "../dom.js";
 import { choices, decide, decideAll, decideFor, lookAtDecision, nextDecision, open } from "../decide.js";
-import { app, field, isSlow, layer, sessionTitle } from "../state.js";
+import { app, field, isSlow, layer, memory, sessionTitle } from "../state.js";
 import * as viewer from "../viewer.js";
 
 /** @import { Decision } from "../server.js" */
 
 const SIDE = 110; // CSS pixels of a picture
 const KEYS = ["Q", "E"];
-let anew = ""; // the name of another class, as far as it is typed
+const own = memory(() => ({ anew: "" })); // the name of another class, as far as it is typed
 
 /** @type {import("./section.js").Section} */
 export const decisions = {
@@ -44,13 +44,13 @@ function card(decision, place, n) {
       button("Show", "Go there on the slide", lookAtDecision, { id: "sic-decide-show" })),
     html("div", { class: "sic-decide-anew" },
       html("input", { type: "text", id: "sic-decide-name", class: "form-control form-control-sm", placeholder: "another class",
-        "aria-label": "Decide for another class", title: "A class that neither gave; Enter decides for it", value: anew,
-        oninput: (event) => { anew = event.target.value; },
+        "aria-label": "Decide for another class", title: "A class that neither gave; Enter decides for it", value: own.anew,
+        oninput: (event) => { own.anew = event.target.value; },
         onkeydown: async (event) => {
-          if (event.key !== "Enter" || !anew.trim()) return;
-          const typed = anew;
+          if (event.key !== "Enter" || !own.anew.trim()) return;
+          const typed = own.anew;
           event.target.blur();
-          anew = await decideFor(typed.trim()) ? "" : typed;
+          own.anew = await decideFor(typed.trim()) ? "" : typed;
         } }),
       ...[...new Set(said.map(({ reader }) => reader))].map((reader, which) => button(`All as ${sessionTitle(reader)}`,
         `Decide every place that is left as ${sessionTitle(reader)} has it`, () => { decideAll(reader); },

@@ -13,6 +13,7 @@ import { opinion } from "./opinion.js";
 import { areas, outputs } from "./outputs.js";
 import { keys } from "./keys.js";
 import { quality } from "./quality.js";
+import { isRefused, refused } from "./refused.js";
 import { review } from "./review.js";
 import { embeddings, runs } from "./runs.js";
 import { takeDrops } from "../seedfile.js";
@@ -57,13 +58,13 @@ let measure = null;
  * @param {Element} container
  */
 export function showPanel(container) {
-  const above = html("div", { class: "sic-above" }), below = html("div", {});
+  const above = html("div", { class: "sic-above" }), below = html("div", { class: "sic-below" });
   panel = html("div", { class: "sic px-1 pb-2" }, above, below);
   takeDrops(panel);
   sheet = style();
   container.replaceChildren(sheet, panel);
-  mount(above, () => [app.error, app.state === null], () => (app.state ? []
-    : [html("p", { class: "mt-2", id: "sic-waiting" }, app.error || "Waiting for the slide's patches to load …")]));
+  mount(above, () => [app.error, app.state === null, isRefused()], () => (app.state ? []
+    : [html("p", { class: "mt-2", id: "sic-waiting" }, app.error || "Waiting for the slide's patches to load …"), isRefused() ? refused() : null]));
   for (const section of ABOVE) mountSection(above, section);
   for (const [title, sections] of GROUPS) mountGroup(below, title, sections);
   for (const section of BELOW) mountTelling(below, section);

@@ -1,7 +1,8 @@
 /** How good the labels are, by a check: what was answered, what that tells of each class, and how far another reader agrees. */
 
 import { beginCheck, compareAnswers, goOnChecking } from "../check.js";
-import { button, classTag, count, html, select, tellCount } from "../dom.js";
+import { button, classTag, count, html, tellCount } from "../dom.js";
+import { choice } from "../menus.js";
 import { app, isSlow, qualityHere, sessionTitle } from "../state.js";
 import { tellFigure } from "../trust.js";
 
@@ -96,8 +97,8 @@ function otherReader(state, { agreement }) {
   const place = others.indexOf(app.checkOther ?? "\n"), other = others[place];
   return [html("div", { class: "sic-session" },
     html("label", { for: "sic-check-other", class: "text-muted" }, "Compare answers with"),
-    select({ id: "sic-check-other", disabled: isSlow(), title: "How far another reader's answers agree with these, on patches that both were asked about",
-      onchange: (event) => compareAnswers(event.target.value === "none" ? null : others[event.target.value]) },
+    choice("Compare answers with", (value) => compareAnswers(value === "none" ? null : others[Number(value)]), { id: "sic-check-other",
+      disabled: isSlow(), title: "How far another reader's answers agree with these, on patches that both were asked about" },
     [{ value: "none", text: "nobody" }, ...others.map((name, value) => ({ value, text: sessionTitle(name) }))], place < 0 ? "none" : place),
     other === undefined ? null : button("Ask me the same", `Be asked about the patches of ${sessionTitle(other)}'s check${
       state.sample ? ", in place of this check; Undo brings it back" : ""}`,

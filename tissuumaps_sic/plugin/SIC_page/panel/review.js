@@ -1,24 +1,21 @@
 /** How far a slide is looked through: the share seen, reviewed or not, the least sure patches, notes. */
 
-import { button, classTag, html, select, share, toggle } from "../dom.js";
+import { button, classTag, html, share, toggle } from "../dom.js";
 import { openGallery } from "../gallery.js";
+import { choice } from "../menus.js";
 import { drawPart, dropPart } from "../parts.js";
 import { addNote, goTo, removeNote, toggleChecked } from "../remarks.js";
-import { app, isSlow, sessionTitle, show } from "../state.js";
+import { app, isSlow, memory, sessionTitle, show } from "../state.js";
 
 /** @import { Child } from "../dom.js" */
 /** @import { Note, Session } from "../server.js" */
-/** @import { Target } from "../remarks.js" */
+/** @import { Target } from "../state.js" */
 
-let draft = "", isOpen = false, wasDrawing = false;
-/** @type {number | null} */
-let wasNoted = null;
-/** @type {Target} */
-let target = "slide";
+const own = memory(() => ({ draft: "", isOpen: false, wasNoted: /** @type {number | null} */ (null) })); // of the note that is being written
 
 /** @type {import("./section.js").Section} */
 export const review = {
-  shows: (state) => [state.checked, state.notes, state.run?.classes, app.labels !== null, app.notes, app.looked?.share, app.part, app.noted, isSlow()],
+  shows: (state) => [state.checked, state.notes, state.run?.classes, app.labels !== null, app.notes, app.looked?.share, app.part, app.noted, app.noteTarget, isSlow()],
   draw: (state) => [html("div", { class: "sic-review" }, lookedAt(), checkedBy(state), sureness(state), notes(state))],
 };
 
@@ -56,27 +53,20 @@ function sureness({ run }) {
 
 /** @param {Session} state */
 function notes(state) {
-  // Esc, or a note that is there, let go of what was drawn.
-  if (app.noted !== null && app.noted !== wasNoted) {
-    target = "patch";
-    isOpen = true;
-  }
-  wasNoted = app.noted;
-  if (wasDrawing && !app.part && target === "part") target = "slide";
-  wasDrawing = app.part !== null;
+  if (app.noted !== null && app.noted !== own.wasNoted) own.isOpen = true;
+  own.wasNoted = app.noted;
   const all = [...state.notes.map((each) => ({ ...each, session: "", isOwn: true })), ...app.notes.map((each) => ({ ...each, isOwn: false }))];
-  const box = html("details", { id: "sic-notes", open: isOpen, ontoggle: () => { isOpen = box.open; } },
+  const box = html("details", { id: "sic-notes", open: own.isOpen, ontoggle: () => { own.isOpen = box.open; } },
     html("summary", { title: "Notes on the slide, a patch or a part of it, which other readers see" },
       all.length ? `Notes (${all.length})` : "Notes"),
     ...all.map(noteRow),
     html("div", { class: "sic-note-new" },
       html("textarea", { id: "sic-note-text", class: "form-control form-control-sm", rows: 2, maxlength: 1000,
-        placeholder: "A note for the next reader", "aria-label": "A new note", oninput: (event) => { draft = event.target.value; } }, draft),
-      select({ id: "sic-note-target", "aria-label": "What the note is on", title: "What the note is on",
-        oninput: (event) => choose(event.target.value) },
+        placeholder: "A note for the next reader", "aria-label": "A new note", oninput: (event) => { own.draft = event.target.value; } }, own.draft),
+      choice("What the note is on", (value) => choose(/** @type {Target} */ (value)), { id: "sic-note-target", title: "What the note is on" },
       [{ value: "slide", text: "on the slide" }, { value: "patch", text: app.noted === null ? "on the patch in the middle, or on the card" : "on the patch that you chose" },
         { value: "view", text: "on what is in view" },
-        { value: "part", text: "on a part that you draw" }], target),
+        { value: "part", text: "on a part that you draw" }], app.noteTarget),
       app.part?.corners.length ? button("Draw again", "Draw another part of the slide for this note", drawPart, { id: "sic-note-redraw" }) : null,
       button("Add", "Keep this note", add, { id: "sic-note-add", disabled: isSlow() })));
   return box;
@@ -84,16 +74,15 @@ function notes(state) {
 
 /** @param {Target} wanted */
 function choose(wanted) {
-  target = wanted;
+  dropPart();
+  show({ noteTarget: wanted, ...wanted === "patch" ? {} : { noted: null } });
   if (wanted === "part") drawPart();
-  else dropPart();
-  if (wanted !== "patch") show({ noted: null });
 }
 
 async function add() {
-  const text = draft;
-  draft = "";
-  if (!await addNote(text, target)) draft = text;
+  const text = own.draft;
+  own.draft = "";
+  if (!await addNote(text, app.noteTarget)) own.draft = text;
 }
 
 /** @param {Note & { session: string, isOwn: boolean }} note @returns {Child} */

@@ -28,7 +28,7 @@ export const embeddings = {
       html("label", { for: "sic-embedding" }, "Embedding"),
       select({ id: "sic-embedding", disabled: isSlow(),
         title: "Patches are compared by their embedding, the numbers that a network made of each; another network, or another scale, sees other things",
-        onchange: (event) => update({ embedding: event.target.value }) },
+        onchange: (event) => update({ embedding: event.target.value, flips: null }) },
       state.embeddings.map(({ name, title }) => ({ value: name, text: title })), app.embedding))]
     : []),
 };

@@ -1,6 +1,7 @@
 /** Which slide, and whose session of it. */
 
-import { html, button, select, tellCount } from "../dom.js";
+import { html, button, tellCount } from "../dom.js";
+import { choice } from "../menus.js";
 import { choose, newSession, openSession } from "../open.js";
 import { makeConsensus } from "../readers.js";
 import { app, isSlow, layer, sessionTitle, show, update, user } from "../state.js";
@@ -13,8 +14,8 @@ export const slide = {
   shows: (state) => [state.slide, state.n_patches, app.layers, app.layer],
   draw: (state) => [html("div", { class: "sic-head" },
     app.layers.length > 1
-      ? select({ title: "Which patches to label", id: "sic-layer",
-          onchange: (event) => choose(app.layers[event.target.selectedIndex]) },
+      ? choice("Patches", (uid) => { for (const each of app.layers) if (each.uid === uid) choose(each); },
+        { title: "Which patches to label", id: "sic-layer" },
         app.layers.map((each) => ({ value: each.uid, text: each.h5ad })), layer().uid)
       : html("b", {}, state.slide),
     html("span", { class: "text-muted", title: "A patch is a square of the slide that the network has looked at" },
@@ -59,9 +60,8 @@ export const sessions = {
   shows: (state) => [state.sessions, app.session, isSlow()],
   draw: (state) => [html("div", { class: "sic-session" },
     html("label", { for: "sic-session", class: "text-muted" }, "Session"),
-    select({ id: "sic-session", disabled: isSlow(),
-      title: "All that was done on this slide under one name: seeds, labels, notes. Each session is a file of its own",
-      onchange: (event) => openSession(event.target.value) },
+    choice("Session", openSession, { id: "sic-session", disabled: isSlow(),
+      title: "All that was done on this slide under one name: seeds, labels, notes. Each session is a file of its own" },
     [...new Set([...state.sessions, app.session, ""])].sort().map((value) => ({ value, text: sessionTitle(value) })),
     app.session),
     button("New …", "Begin a session of its own, for a second reader or another question", nameNew,

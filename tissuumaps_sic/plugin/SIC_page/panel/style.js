@@ -16,6 +16,7 @@ export function style() {
     .sic .btn-outline-secondary:hover:not(:disabled) { background: #e9ecef; color: #212529; }
     .sic :focus-visible { outline: 3px solid #0b5ed7; outline-offset: 1px; box-shadow: none; scroll-margin-top: calc(var(--sic-above, 0px) + 3.5rem); }
     .sic-above { position: sticky; top: 2.2rem; z-index: 5; background: #fff; border-bottom: 1px solid #ddd; padding-bottom: .3em; }
+    .sic-below { position: relative; } /* what is hidden within it would make the whole page scroll */
     .sic-head { display: flex; flex-wrap: wrap; gap: 0 .75em; align-items: baseline; margin: .3em 0; }
     .sic-banner { background: #fff3cd; border-left: 4px solid #8a5a00; padding: .3em .6em; margin: .3em 0; }
     .sic-steps { display: flex; flex-wrap: wrap; gap: .1em .9em; margin: .2em 0; padding: .15em .4em; list-style: none; background: #f4f4f6; }
@@ -38,6 +39,7 @@ export function style() {
     .sic-classes td { padding: 0 .2em; vertical-align: middle; }
     .sic-classes tr.sic-active td { background: #e7f1ff; }
     .sic-classes td.sic-class { width: 100%; max-width: 0; }
+    .sic .sic-classes td.sic-count { padding-left: .7em; } /* apart from the seeds: "3 269" is no number */
     .sic-class-box { display: flex; gap: .5em; align-items: center; }
     .sic-class-box .form-check-input { flex: none; margin: 0; }
     .sic-class-name { overflow-wrap: break-word; min-width: 0; flex: 1; line-height: 1.25; cursor: pointer; padding: .15em 0; }

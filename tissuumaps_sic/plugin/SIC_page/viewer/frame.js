@@ -2,7 +2,7 @@
 
 import { pathOf } from "../address.js";
 
-/* global dataUtils, glUtils, projectUtils, tmapp */
+/* global OpenSeadragon, dataUtils, glUtils, projectUtils, tmapp */
 
 // Of TissUUmaps' page, what is in the way of ours: a second list of slides, a heading over one plugin, and a slider that makes
 // labels larger or smaller than what is labelled. And the slide never has less than half of the window.
@@ -14,7 +14,7 @@ const TIDY = `
   #ISS_menu { min-width: min(320px, 50vw); }
   #main-tabs-menu .nav-link { padding: .3rem; font-size: .8rem; }
   #plugins-gui .accordion-button { padding: .25rem .75rem; font-size: .95rem; }
-  .openseadragon-canvas:focus-visible { outline: 3px solid #0b5ed7 !important; outline-offset: -3px; }
+  .openseadragon-canvas:focus-visible::after { content: ""; position: absolute; inset: 0; z-index: 18; border: 3px solid #0b5ed7; pointer-events: none; }
   .sic-bare > svg, .sic-bare #gl_canvas, .sic-bare #SIC_picture, .sic-bare #colorbar_canvas { visibility: hidden; }
 `;
 
@@ -34,6 +34,21 @@ export function tidy() {
   };
 }
 
+// TissUUmaps' keys on the slide: those hide what is shown, these hide the side bar and fill the screen.
+const HIDING = ["m", "r"], FRAMING = ["0", "f"];
+
+/** Keep TissUUmaps from taking for its keys what is none: one with Ctrl, or one that is typed over the slide; returns how to stop that. */
+export function guardKeys() {
+  const around = stage();
+  /** @param {KeyboardEvent} event */
+  const listener = (event) => {
+    const isTyped = /** @type {Element} */ (event.target).closest("input, textarea, select"), isMore = event.ctrlKey || event.altKey || event.metaKey;
+    if (HIDING.includes(event.key) || FRAMING.includes(event.key) && (isTyped || isMore)) event.stopPropagation();
+  };
+  around.addEventListener("keydown", listener);
+  return () => around.removeEventListener("keydown", listener);
+}
+
 /** Show the slide alone, or all again. @param {boolean} isBare */
 export function setBare(isBare) {
   tmapp.ISS_viewer.canvas.classList.toggle("sic-bare", isBare);
@@ -43,6 +58,19 @@ export function setBare(isBare) {
 export function keepPlace() {
   const { viewport } = tmapp.ISS_viewer, bounds = viewport.getBounds();
   return () => { viewport.fitBounds(bounds, true); };
+}
+
+const FARTHEST = 0.9; // of the scale at which the slide fills the window: TissUUmaps goes no farther away
+
+/** Where the whole slide is in view, let it begin below what lies over its upper edge. @param {number} room CSS pixels */
+export function leaveRoom(room) {
+  const { viewport, world } = tmapp.ISS_viewer, box = world.getHomeBounds(), { x: width, y: height } = viewport.getContainerSize();
+  const isWhole = Math.abs(viewport.getZoom() / viewport.getHomeZoom() - 1) < 0.01 && viewport.getCenter().distanceTo(box.getCenter()) < 0.01;
+  if (!world.getItemCount() || !isWhole || viewport.pixelFromPoint(box.getTopLeft()).y >= room) return;
+  const fills = Math.min(width / box.width, height / box.height);
+  const scale = Math.max(Math.min(width / box.width, (height - room) / box.height), FARTHEST * fills);
+  const top = room + Math.max(0, height - room - scale * box.height) / 2;
+  viewport.fitBounds(new OpenSeadragon.Rect(box.x + box.width / 2 - width / scale / 2, box.y - top / scale, width / scale, height / scale), true);
 }
 
 /** Tell whether an element of the side bar is what it shows, now and whenever that changes; returns how to stop that. @param {Element} element @param {(isInFront: boolean) => void} tell */

@@ -1,0 +1,56 @@
+"""Choices that do something are made when they are chosen, not by every key that goes past (B3, its kind)."""
+
+from test_annotating import click_seeds, some_seeds
+from test_readers import reading
+
+
+def test_no_select_acts_when_an_arrow_or_a_letter_changes_it(viewer):
+    """A select's `change` comes with every arrow; those that are left only set what the next run takes."""
+    seeds = some_seeds(viewer)
+    reading(viewer, "Anna", seeds)
+    reading(viewer, "Ben", seeds)
+    viewer.page.click("#sic-notes summary")
+    selects = viewer.evaluate("[...document.querySelectorAll('.sic select')].map((each) => each.id)")
+    assert set(selects) <= {"sic-method", "sic-embedding"}
+    asked = []
+    viewer.page.on("request", lambda each: asked.append(each.url) if "/plugins/SIC/" in each.url else None)
+    state = "JSON.stringify([SIC.app.session, SIC.app.compared, SIC.app.part, SIC.app.checkOther])"
+    before = viewer.evaluate(state)
+    for choice in ("#sic-session", "#sic-compare", "#sic-note-target", "#sic-method"):
+        viewer.page.focus(choice)
+        for key in ("ArrowDown", "ArrowDown", "a", "End", "Escape"):
+            viewer.page.keyboard.press(key)
+            viewer.wait()
+        assert viewer.evaluate(state) == before, choice
+        assert viewer.evaluate("document.activeElement.id") == choice[1:]
+    assert not [each for each in asked if not each.endswith(("/judge", "/cancel", "/verify"))]
+    # By keyboard alone: the list opens at what is chosen.
+    viewer.page.focus("#sic-session")
+    viewer.page.keyboard.press("Enter")
+    marked = "[document.activeElement.dataset.value, document.activeElement.getAttribute('aria-checked')]"
+    assert viewer.evaluate(marked) == ["Ben", "true"]
+    viewer.page.keyboard.press("ArrowUp")
+    viewer.page.keyboard.press("Enter")
+    viewer.wait()
+    assert viewer.chosen("#sic-session") == "Anna"
+    assert viewer.evaluate("document.activeElement.id") == "sic-session"
+    # What is chosen already is not chosen again.
+    asked.clear()
+    viewer.choose_from("#sic-session", value="Anna")
+    viewer.wait()
+    assert not [each for each in asked if each.endswith("/open")]
+
+
+def test_menus_of_the_panel_are_in_sight_and_named(viewer):
+    viewer.page.set_viewport_size({"width": 1280, "height": 720})
+    click_seeds(viewer, some_seeds(viewer))
+    name = "A reader with a long name of forty sign"
+    viewer.begin_session(name)
+    box = viewer.page.locator("#sic-session").bounding_box()
+    assert box["x"] + box["width"] <= 1280
+    assert viewer.page.get_attribute("#sic-session", "aria-label") == f"Session: {name}"
+    viewer.page.click("#sic-session")
+    menu = viewer.page.locator("#sic-session + [role=menu]").bounding_box()
+    assert menu["x"] >= 0
+    assert menu["x"] + menu["width"] <= 1280
+    assert menu["y"] + menu["height"] <= 720
