@@ -80,19 +80,14 @@ class Session(Record):
     A session is begun by `new` or read by `store.load_session`, and run by `runs.label`. Methods that change
     something return another session; patches go by their names in the h5ad's ``obs``, or by their rows.
 
-    Parameters
-    ----------
-    schema, classes
-        `schema_` and `initial_classes`, by the names that they have in a file.
-
     Attributes
     ----------
     schema_ : str
-        "tissuumaps-sic/session/3", whichever version the file was of.
+        "tissuumaps-sic/session/3", whichever version the file was of; ``schema`` in the file.
     slide, fingerprint : str
         The slide's name, and the fingerprint of the patches that the seeds belong to.
     initial_classes : tuple of SeedClass
-        What it began with.
+        What it began with; ``classes`` in the file.
     actions : tuple of Action
         In order; those from `position` on have been undone and can be done again.
     position : int
