@@ -160,9 +160,10 @@ class _Ended(BaseException):
 
 
 class _Here:
-    """Whether this process is at work, and must clean up when it is told to end."""
+    """Whether this process is at work, and must clean up when it is told to end; and whether it was told."""
 
     at_work = False
+    is_told = False
 
 
 def _begin() -> None:
@@ -180,6 +181,7 @@ def _end_with_parent() -> None:
 
 
 def _end(*_: object) -> None:
+    _Here.is_told = True
     if _Here.at_work:
         _Here.at_work = False
         raise _Ended
@@ -189,9 +191,14 @@ def _end(*_: object) -> None:
 def _work_or_end(work: Callable[[Item], Result], item: Item) -> Result:
     try:
         _Here.at_work = True
-        return work(item)
+        result = work(item)
     except _Ended:
         # The pool would send it to the parent as a result, and take the next item.
         os._exit(_EXIT)
     finally:
         _Here.at_work = False
+    # Where `_Ended` was raised in what Python ignores errors of, as in `__del__`, the work has gone on; the pool
+    # would wait for the next item, for ever where its parent is gone.
+    if _Here.is_told:
+        os._exit(_EXIT)
+    return result

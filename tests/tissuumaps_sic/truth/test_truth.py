@@ -472,7 +472,7 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><ASAP_Annotations>&
         (_mask(np.zeros((256, 256), np.uint8)), TUMOUR, "'tumour'.*--positive 1"),
         (_text("m.geojson", "{"), TUMOUR, "is no GeoJSON"),
         (_text("m.geojson", '"text"'), TUMOUR, "is no GeoJSON of polygons, but 'text'"),
-        (_text("m.geojson", "[1]"), TUMOUR, "feature 1 is none, but 1"),
+        (_text("m.geojson", "[1]"), TUMOUR, "feature 1 is no feature, but 1"),
         (_text("m.geojson", "[" * 100_000), TUMOUR, "is no GeoJSON"),
         (_text("m.json.gz", "{}"), TUMOUR, "is no GeoJSON"),
         (
