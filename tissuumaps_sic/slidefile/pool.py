@@ -197,8 +197,8 @@ def _work_or_end(work: Callable[[Item], Result], item: Item) -> Result:
         os._exit(_EXIT)
     finally:
         _Here.at_work = False
-    # Where `_Ended` was raised in what Python ignores errors of, as in `__del__`, the work has gone on. The pool
-    # would then wait for the next item, and for ever where the parent is gone.
+    # Where `_Ended` was raised in what Python ignores errors of, as in `__del__`, the work has gone on. The
+    # pool would then wait for the next item, and for ever where the parent is gone.
     if _Here.is_told:
         os._exit(_EXIT)
     return result
