@@ -274,7 +274,7 @@ def test_an_encoder_that_cannot_be_loaded_is_told_once(address, tmp_path, caplog
 
 def test_workers_of_another_version_are_refused(address, tmp_path, monkeypatch):
     monkeypatch.setattr(embedder.cluster.client, "__version__", "99.0")
-    with pytest.raises(ClusterError, match=rf"has tissuumaps-sic {__version__}, and this is 99\.0"):
+    with pytest.raises(ClusterError, match=rf"has tissuumaps-sic {__version__}, and the run is of 99\.0"):
         embed_on_cluster([write_slide(tmp_path / "a.tif")], tmp_path / "out", OPTIONS, scheduler=address)
 
 
