@@ -96,7 +96,8 @@ def address(machines, control):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, caplog):
     monkeypatch.setattr(embedder.cluster.client, "_LOOK_SECONDS", 0.1)
-    caplog.set_level(logging.INFO, logger="embedder")
+    for name in ("embedder", "tissuumaps_sic"):
+        caplog.set_level(logging.INFO, logger=name)
 
 
 def wait_for(path):
