@@ -67,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "run" not in options:
         sys.stderr.write(_OVERVIEW)
         return 2
-    log.setLevel(logging.DEBUG if options.verbose else logging.INFO)
+    # Of the ground floor too: the table that ends `share` of a folder, say, is logged there.
+    for name in ("embedder", "tissuumaps_sic"):
+        logging.getLogger(name).setLevel(logging.DEBUG if options.verbose else logging.INFO)
     return run_command(
         lambda: _run(options),
         output=vars(options).get("output"),

@@ -102,8 +102,8 @@ def available_encoders() -> list[EncoderStatus]:
             EncoderStatus(*facts, state.text, state.summary, usable=state == READY, unread=spec.unread)
         )
     needs = "needs --weights FILE: the encoder.safetensors that `embedder pretrain` wrote"
-    nothing = (None, None, None, "your own", "your slides")
-    own = EncoderStatus(SIMCLR, *nothing, needs, "needs --weights", usable=False)
+    of_file = (SIMCLR, None, None, None, "your own", "your slides")
+    own = EncoderStatus(*of_file, needs, "needs --weights", usable=False)
     packages = list_packages()
     offered = {each.name for each in packages}
     known = [_describe_known(each) for each in KNOWN.values() if each.name not in offered]

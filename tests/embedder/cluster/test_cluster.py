@@ -96,7 +96,8 @@ def address(machines, control):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, caplog):
     monkeypatch.setattr(embedder.cluster.client, "_LOOK_SECONDS", 0.1)
-    caplog.set_level(logging.INFO, logger="embedder")
+    for name in ("embedder", "tissuumaps_sic"):
+        caplog.set_level(logging.INFO, logger=name)
 
 
 def wait_for(path):
@@ -274,7 +275,7 @@ def test_an_encoder_that_cannot_be_loaded_is_told_once(address, tmp_path, caplog
 
 def test_workers_of_another_version_are_refused(address, tmp_path, monkeypatch):
     monkeypatch.setattr(embedder.cluster.client, "__version__", "99.0")
-    with pytest.raises(ClusterError, match=rf"has tissuumaps-sic {__version__}, and this is 99\.0"):
+    with pytest.raises(ClusterError, match=rf"has tissuumaps-sic {__version__}, and the run is of 99\.0"):
         embed_on_cluster([write_slide(tmp_path / "a.tif")], tmp_path / "out", OPTIONS, scheduler=address)
 
 

@@ -157,3 +157,12 @@ def test_an_encoder_is_trained_by_one_command_and_embeds_by_the_one_that_is_prin
     assert (report["steps"], report["n_patches"], len(report["loss"])) == (2, 8, 2)
     assert main([*command, "--learning-rate", "0.01"]) == 1
     assert "holds another training (different: learning_rate)" in caplog.text
+
+
+def test_a_table_ends_the_sharing_of_several_files(tmp_path):
+    """It is logged by the ground floor, whose notes were not shown by this program."""
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.h5ad").write_text("nothing")
+    ran = embedder("share", tmp_path, "-o", tmp_path / "out")
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1] == "2 failed"

@@ -295,7 +295,7 @@ def test_a_loss_that_is_no_number_ends_the_training(slides, tmp_path, monkeypatc
 
     monkeypatch.setattr(embedder.pretraining.training, "view", spoilt)
     with pytest.raises(
-        PretrainError, match=r"loss is nan at step 4 of 4; choose a learning rate below 0\.0003"
+        PretrainError, match=r"loss is nan at step 4 of 4; choose a --learning-rate below 0\.0003"
     ):
         pretrain(slides, tmp_path, SMALL)
     # The last good epoch is there, and nothing that could be taken for a result.
