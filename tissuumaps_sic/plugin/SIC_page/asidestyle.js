@@ -3,8 +3,8 @@
 import { html } from "./dom.js";
 
 export const asideStyle = () => html("style", { id: "sic-aside-style" }, `
-  .sic-card, .sic-gallery { position: absolute; left: 12px; top: 104px; z-index: 21; background: #fff; color: #1c2430; border-radius: 8px;
-    box-shadow: 0 2px 14px rgba(0, 0, 0, .4); padding: 8px 10px; max-width: calc(100% - 24px); max-height: calc(100% - 116px); overflow: auto; } /* below the messages, of two lines */
+  .sic-card, .sic-gallery { position: absolute; left: 12px; top: max(104px, var(--sic-bar, 0px) + 8px); z-index: 21; background: #fff; color: #1c2430; border-radius: 8px;
+    box-shadow: 0 2px 14px rgba(0, 0, 0, .4); padding: 8px 10px; max-width: calc(100% - 24px); max-height: calc(100% - max(116px, var(--sic-bar, 0px) + 20px)); overflow: auto; } /* below the messages */
   .sic-tools { flex-wrap: wrap; }
   .sic-card-head, .sic-card-foot { display: flex; gap: 10px; align-items: center; justify-content: space-between; }
   .sic-card-head { margin-bottom: 6px; }

@@ -10,7 +10,7 @@ import { dropCells } from "./questions.js";
 import { forgetRegions } from "./regions.js";
 import { attempt, enqueue } from "./requests.js";
 import * as server from "./server.js";
-import { MAIN, app, canView, current, request, show, update, user } from "./state.js";
+import { MAIN, app, canView, current, flush, request, show, update, user } from "./state.js";
 import * as viewer from "./viewer.js";
 import { drawView } from "./views.js";
 import { loadWorklist } from "./worklist.js";
@@ -41,6 +41,7 @@ export function choose(chosen) {
 
 /** Let the slide's upper edge be seen below what is said there. */
 function leaveRoomForBar() {
+  flush(); // while a slide is opened what is drawn waits, and the bar has no height yet
   const bar = document.getElementById("sic-bar");
   if (bar) viewer.leaveRoom(bar.offsetTop + bar.offsetHeight + BELOW_BAR);
 }

@@ -26,6 +26,13 @@ export function showBar() {
   mount(bar, () => [app.isUnsaved, app.unsent.length, app.savedAt, app.busy?.kind === "Saving", app.state !== null, app.facts?.unwritable], drawSaved);
   stops = [followProgress(), viewer.onMove(drawRuler), subscribe(() => [app.facts], drawRuler),
     subscribe(() => [isSeeding() || isOutlining()], () => viewer.container().classList.toggle("sic-seeding", isSeeding() || isOutlining()))];
+  const around = viewer.stage(), { offsetTop } = bar;
+  const measure = new ResizeObserver(([entry]) => around.style.setProperty("--sic-bar", `${offsetTop + entry.contentRect.height}px`));
+  measure.observe(bar);
+  stops.push(() => {
+    measure.disconnect();
+    around.style.removeProperty("--sic-bar");
+  });
   drawRuler();
 }
 

@@ -15,7 +15,7 @@ export function style() {
     .sic .btn-outline-secondary { color: #343a40; border-color: #868e96; }
     .sic .btn-outline-secondary:hover:not(:disabled) { background: #e9ecef; color: #212529; }
     .sic :focus-visible { outline: 3px solid #0b5ed7; outline-offset: 1px; box-shadow: none; scroll-margin-top: calc(var(--sic-above, 0px) + 3.5rem); }
-    .sic-above { position: sticky; top: 2.2rem; z-index: 5; background: #fff; border-bottom: 1px solid #ddd; padding-bottom: .3em; }
+    .sic-above { container-type: inline-size; position: sticky; top: 2.2rem; z-index: 5; background: #fff; border-bottom: 1px solid #ddd; padding-bottom: .3em; }
     .sic-below { position: relative; } /* what is hidden within it would make the whole page scroll */
     .sic-head { display: flex; flex-wrap: wrap; gap: 0 .75em; align-items: baseline; margin: .3em 0; }
     .sic-banner { background: #fff3cd; border-left: 4px solid #8a5a00; padding: .3em .6em; margin: .3em 0; }
@@ -23,15 +23,19 @@ export function style() {
     .sic-steps li > span:first-child { display: inline-block; min-width: 1.4em; text-align: center; border-radius: 1em; border: 1px solid #868e96; }
     .sic-steps .sic-done { color: #146c43; }
     .sic-steps .sic-next { font-weight: 600; }
+    @container (max-width: 20em) { .sic-steps .sic-done { display: none; } } /* the strip is always in sight, and so must be what is below it */
     .sic-steps .sic-next > span:first-child { background: #212529; color: #fff; }
     .sic-group { border-bottom: 1px solid #ddd; padding: .2em 0; }
     .sic-group > summary, #sic-seeds > summary, #sic-history > summary, #sic-keys > summary { font-weight: 600; cursor: pointer; }
     .sic-group:not(:has(> div > *)) { display: none; }
-    .sic-classes-box { max-height: 46vh; overflow-y: auto; container-type: inline-size; }
+    .sic-classes-box { max-height: 42vh; overflow-y: auto; container-type: inline-size; }
+    .sic .sic-classes td.sic-count { padding-left: .7em; } /* apart from the seeds: "3 269" is no number */
     @container (max-width: 22em) {
       .sic-count small { display: none; }
+      .sic-unused { font-size: 0; }
+      .sic-unused::after { content: "–"; font-size: .9rem; }
       .sic-classes thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-      .sic .sic-classes td { padding: 0 .1em; }
+      .sic .sic-classes td, .sic .sic-classes td.sic-count { padding: 0 .1em 0 .3em; }
       .sic-classes .sic-class-box { gap: .3em; }
     }
     .sic-classes { width: 100%; border-collapse: separate; border-spacing: 0 1px; }
@@ -39,7 +43,6 @@ export function style() {
     .sic-classes td { padding: 0 .2em; vertical-align: middle; }
     .sic-classes tr.sic-active td { background: #e7f1ff; }
     .sic-classes td.sic-class { width: 100%; max-width: 0; }
-    .sic .sic-classes td.sic-count { padding-left: .7em; } /* apart from the seeds: "3 269" is no number */
     .sic-class-box { display: flex; gap: .5em; align-items: center; }
     .sic-class-box .form-check-input { flex: none; margin: 0; }
     .sic-class-name { overflow-wrap: break-word; min-width: 0; flex: 1; line-height: 1.25; cursor: pointer; padding: .15em 0; }

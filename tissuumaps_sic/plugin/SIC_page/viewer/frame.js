@@ -65,7 +65,8 @@ const FARTHEST = 0.9; // of the scale at which the slide fills the window: TissU
 /** Where the whole slide is in view, let it begin below what lies over its upper edge. @param {number} room CSS pixels */
 export function leaveRoom(room) {
   const { viewport, world } = tmapp.ISS_viewer, box = world.getHomeBounds(), { x: width, y: height } = viewport.getContainerSize();
-  const isWhole = Math.abs(viewport.getZoom() / viewport.getHomeZoom() - 1) < 0.01 && viewport.getCenter().distanceTo(box.getCenter()) < 0.01;
+  const nearness = viewport.getZoom() / viewport.getHomeZoom(), aside = viewport.getCenter().distanceTo(box.getCenter()) / box.width;
+  const isWhole = nearness < 1.01 && nearness > FARTHEST && aside < 0.05; // TissUUmaps opens a little farther than its home is
   if (!world.getItemCount() || !isWhole || viewport.pixelFromPoint(box.getTopLeft()).y >= room) return;
   const fills = Math.min(width / box.width, height / box.height);
   const scale = Math.max(Math.min(width / box.width, (height - room) / box.height), FARTHEST * fills);
