@@ -352,7 +352,7 @@ class _Run:
             else:
                 path = job.item.path
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
-                message = f"{path}: {reason} (unexpected)"
+                message = f"{path}: {reason} (unexpected; --verbose shows where)"
                 self._ledger.finish(job.place, SlideResult(str(path), "failed", message))
         else:
             if job is None:

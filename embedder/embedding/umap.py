@@ -78,7 +78,7 @@ def fit_umap(X: npt.NDArray[Any], *, random_state: int = 0, max_fit: int = 20_00
 
 
 def rehearse() -> None:
-    """Lay a few points out, as `project` does with patches: all that UMAP needs is then known to be there."""
+    """Lay a few points out, as `fit_umap` lays patches: all that UMAP needs is then known to be there."""
     points = np.random.default_rng(0).normal(size=(_FEWEST, 8)).astype(np.float32)
     _umap(points, np.arange(len(points)), 0)
 

@@ -35,7 +35,7 @@ _FROZEN_COSINE = 0.99999
 
 
 def freeze(eager: torch.nn.Module, name: str, precision: str, device: str, sample: torch.Tensor) -> Forward:
-    """Return a network as it was wrapped, or frozen where that is faster and says the same.
+    """Return a network frozen, where that pays and says the same; else as it was wrapped.
 
     Parameters
     ----------
@@ -45,6 +45,11 @@ def freeze(eager: torch.nn.Module, name: str, precision: str, device: str, sampl
         The network's name, "float32" or "bfloat16", and where it runs.
     sample : Tensor of shape (n, rows, columns, 3), uint8
         Patches of the size that the frozen network is for.
+
+    Returns
+    -------
+    callable
+        From patches to what `fetch` takes.
     """
     import torch
 
@@ -99,7 +104,7 @@ def wrap(
         How patches are fitted and normalised, and how an embedding is pooled.
     precision, device : str
         "float32" or "bfloat16", and where it runs.
-    cells : CellPlan, optional
+    cells : CellPlan or None
         Cells to be told as well.
 
     Returns
@@ -169,7 +174,16 @@ def _fit(patches: torch.Tensor, spec: EncoderSpec) -> torch.Tensor:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether a device's memory was full, which its libraries say in their own words."""
+    """Return whether a device's memory was full, which its libraries say in their own words.
+
+    Parameters
+    ----------
+    error : RuntimeError
+
+    Returns
+    -------
+    bool
+    """
     import torch
 
     told = str(error)
@@ -180,6 +194,10 @@ def keep_float32_exact() -> Any:
     """Keep float32 what it is.
 
     Left to itself, cuDNN rounds float32 to the 10 bits of TF32 and may choose its algorithm anew in each run.
+
+    Returns
+    -------
+    context manager
     """
     import torch
 
@@ -187,7 +205,17 @@ def keep_float32_exact() -> Any:
 
 
 def find_least_cosine(a: Singles, b: Singles) -> float:
-    """Return the least cosine of a row of one with the same row of the other; two zeros agree."""
+    """Return the least cosine of a row of one with the same row of the other; two zeros agree.
+
+    Parameters
+    ----------
+    a, b : ndarray of shape (n, dimension), float32
+
+    Returns
+    -------
+    float
+        -1 to 1; 1 of no rows.
+    """
     a64, b64 = a.astype(np.float64), b.astype(np.float64)
     lengths = np.linalg.norm(a64, axis=1) * np.linalg.norm(b64, axis=1)
     same = (a64 == b64).all(axis=1)
@@ -196,5 +224,14 @@ def find_least_cosine(a: Singles, b: Singles) -> float:
 
 
 def fetch(started: Started) -> tuple[npt.NDArray[Any], ...]:
-    """Return what a forward function gives, in memory; waits for a GPU that is still at it."""
+    """Return what a forward function gives, in memory; waits for a GPU that is still at it.
+
+    Parameters
+    ----------
+    started : tuple of Tensor
+
+    Returns
+    -------
+    tuple of ndarray
+    """
     return tuple(part.cpu().numpy() for part in started)

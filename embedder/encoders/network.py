@@ -42,7 +42,17 @@ class Features:
 
 
 def choose_device(name: str) -> str:
-    """Return the device of a name; of "auto", the fastest that is here."""
+    """Return the device of a name; of "auto", the fastest that is here.
+
+    Parameters
+    ----------
+    name : str
+        "auto", or as torch has it, such as "cuda:1".
+
+    Returns
+    -------
+    str
+    """
     if name != "auto":
         return name
     import torch
@@ -120,6 +130,10 @@ class Encoder:
             Edge of a patch in target pixels.
         stride : int
             Target pixels from a patch to the next.
+
+        Returns
+        -------
+        CellPlan or None
         """
         layer = self.spec.fine
         # What authors' own packages build may be another network than the one that is known.
@@ -136,6 +150,10 @@ class Encoder:
             Such as will be embedded; the first eight are used.
         cells : CellPlan, optional
             As `start` will be given.
+
+        Returns
+        -------
+        Choice
         """
         if self.choice is None:
             self.choice = self._measure(patches[:WARM_UP_PATCHES], cells)
@@ -236,7 +254,16 @@ class Encoder:
         )
 
     def fetch(self, started: Started) -> Features:
-        """Bring what `start` began to memory."""
+        """Bring what `start` began to memory.
+
+        Parameters
+        ----------
+        started : tuple of Tensor
+
+        Returns
+        -------
+        Features
+        """
         return Features(*fetch(started))
 
     def _to_device(self, patches: npt.NDArray[np.uint8]) -> torch.Tensor:

@@ -28,21 +28,60 @@ def class_and_mean(tokens: torch.Tensor, *, prefix: int) -> torch.Tensor:
 
 
 def pool_class(tokens: torch.Tensor) -> torch.Tensor:
-    """Return the first token, the class's: (n, tokens, d) to (n, d)."""
+    """Return the first token, the class's.
+
+    Parameters
+    ----------
+    tokens : Tensor of shape (n, tokens, d)
+
+    Returns
+    -------
+    Tensor of shape (n, d)
+    """
     return tokens[:, 0]
 
 
 def pool_tokens(tokens: torch.Tensor, *, prefix: int, pool: str) -> torch.Tensor:
-    """Return the mean, or with `pool="max"` the greatest, of the tokens after the first few: (n, d)."""
+    """Return the mean, or the greatest, of the tokens of the patches.
+
+    Parameters
+    ----------
+    tokens : Tensor of shape (n, tokens, d)
+    prefix : int
+        How many tokens are no patch's; they are the first.
+    pool : "mean" or "max"
+
+    Returns
+    -------
+    Tensor of shape (n, d)
+    """
     places = tokens[:, prefix:]
     return places.mean(dim=1) if pool == "mean" else places.amax(dim=1)
 
 
 def pool_map_mean(places: torch.Tensor) -> torch.Tensor:
-    """Return the mean over a map's places: (n, d, rows, columns) to (n, d)."""
+    """Return the mean over the places of a map.
+
+    Parameters
+    ----------
+    places : Tensor of shape (n, d, rows, columns)
+
+    Returns
+    -------
+    Tensor of shape (n, d)
+    """
     return places.mean(dim=(2, 3))
 
 
 def pool_map_max(places: torch.Tensor) -> torch.Tensor:
-    """Return the greatest over a map's places: (n, d, rows, columns) to (n, d)."""
+    """Return the greatest over the places of a map.
+
+    Parameters
+    ----------
+    places : Tensor of shape (n, d, rows, columns)
+
+    Returns
+    -------
+    Tensor of shape (n, d)
+    """
     return places.amax(dim=(2, 3))

@@ -87,6 +87,10 @@ def take_first_look(
     any_size : bool
         Whether a part of a patch will do: where bfloat16 is a twentieth as fast, a whole one takes seconds,
         and a minute on a busy machine.
+
+    Returns
+    -------
+    Choice or None
     """
     edge = _GLANCE if any_size else None
     first = compare(make, patches[:1, :edge, :edge], to_device)
@@ -103,6 +107,10 @@ def compare(make: Make, patches: npt.NDArray[np.uint8], to_device: Callable[...,
         Such as will be embedded; the fewer, where the device's memory does not hold them at once.
     to_device : callable
         Brings patches to where the network is.
+
+    Returns
+    -------
+    Choice
 
     Raises
     ------

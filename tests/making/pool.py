@@ -4,6 +4,7 @@ import os
 import signal
 
 DEADLY = 3
+FAILING = 5
 
 
 def double_unless_deadly(number):
@@ -22,7 +23,9 @@ class _Told:
 
 
 def double_while_told_to_end(number):
-    if number == DEADLY:
+    if number in (DEADLY, FAILING):
         told = _Told()
         del told
+    if number == FAILING:
+        raise ValueError("the work has failed, too")
     return 2 * number

@@ -257,6 +257,3 @@ def _tell_unknown(file: SeedFile, renaming: Mapping[str, str | None]) -> list[st
     unknown = [name for name in renaming if name not in there]
     names = join_names(each.name for each in file.classes if each.name)
     return [f"has no class {join_names(unknown)} to rename; its classes are {names}"] if unknown else []
-
-
-# ---------------------------------------------------------------------------------------------- drawings

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from tissuumaps_sic.annotation.classes import (
-    MOST_CLASSES,
-)
+from tissuumaps_sic.annotation.classes import MOST_CLASSES
 from tissuumaps_sic.annotation.records import SessionError
 from tissuumaps_sic.annotation.seed_tables import class_names_in, patches_in, read_seed_table
 from tissuumaps_sic.slidefile.areas.area import Area, AreaError, Areas
@@ -98,6 +96,10 @@ class SeedFile(Protocol):
             The number of each class that is taken, by `FileClass.key`.
         inside : float
             From which share of a patch on a drawing or value makes it a seed, above 0 to 1.
+
+        Returns
+        -------
+        Claims
         """
 
 
@@ -140,6 +142,9 @@ def open_seed_file(
         return _SeedTable(table, tuple(class_names_in(table)), slide)
     except (AreaError, TruthError, TableError) as error:
         raise SessionError(str(error)) from error
+
+
+# ---------------------------------------------------------------------------------------------- drawings
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,8 @@ def patches_in(table: Table, slide: EmbeddedSlide, labels: Sequence[int | None])
             )
         repeated += 1
     if repeated:
-        log.warning("%s: %d lines repeat the seed of an earlier line", table.path.name, repeated)
+        lines = "1 line repeats" if repeated == 1 else f"{repeated:,} lines repeat"
+        log.warning("%s: %s the seed of an earlier line", table.path.name, lines)
     return patches
 
 

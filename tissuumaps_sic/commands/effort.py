@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tissuumaps_sic.commands.options import add_files, add_json, is_single
+from tissuumaps_sic.commands.options import add_files, add_json
 from tissuumaps_sic.slidefile.console import as_wrong_use, report_error
 from tissuumaps_sic.slidefile.errors import SicError, WrongUseError
 
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
             if options.curve:
                 curve += _follow(path, options.truth, classes)
         except (SicError, OSError) as error:
-            if is_single(files):
+            if len(files) == 1:
                 raise
             report_error(error)
             failed = True

@@ -136,7 +136,7 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(int(number) for number in text.split(","))
     except ValueError as error:
         raise argparse.ArgumentTypeError(
-            f"{text!r} cannot be; give whole numbers with commas between them, such as 1,3"
+            f"give whole numbers with commas between them, such as 1,3, not {text!r}"
         ) from error
 
 

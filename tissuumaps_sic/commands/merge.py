@@ -7,6 +7,7 @@ import argparse
 from tissuumaps_sic.commands.options import add_file
 from tissuumaps_sic.slidefile.console import as_wrong_use
 from tissuumaps_sic.slidefile.errors import WrongUseError
+from tissuumaps_sic.slidefile.spelling import say_count
 
 HELP = "make a new session of the seeds that no reader of a slide disputes"
 
@@ -45,8 +46,8 @@ def run(options: argparse.Namespace) -> int:
         merged, disputed = consensus({name: load_session(path, slide) for name, path in paths.items()})
         save_session(target, merged)
     print(
-        f"{target}: {len(merged.seeds)} seeds; {len(disputed)} left out, where another reader's seeds or "
-        "labels differ; open the session in the viewer to decide these"
+        f"{target}: {say_count(len(merged.seeds), 'seed')}; {len(disputed)} left out, where another reader's "
+        "seeds or labels differ; open the session in the viewer to decide these"
     )
     for patch in disputed:
         print(f"  {patch}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tissuumaps_sic.commands.options import add_file, add_json
+from tissuumaps_sic.slidefile.spelling import say_count
 
 if TYPE_CHECKING:
     from tissuumaps_sic.annotation.receiving import Received
@@ -60,18 +61,19 @@ def run(options: argparse.Namespace) -> int:
 def _tell(each: Received) -> Iterator[str]:
     """Yield the lines that tell people what became of a session."""
     yield {
-        "new": f"{each.path}: new, with {each.n_seeds} seeds",
-        "went on": f"{each.path}: continued there, with {each.n_seeds} more seeds",
+        "new": f"{each.path}: new, with {say_count(each.n_seeds, 'seed')}",
+        "went on": f"{each.path}: continued there, with {say_count(each.n_seeds, 'more seed')}",
         "known": f"{each.path}: nothing new in what was sent",
-        "merged": f"{each.path}: changed here and there; {each.n_seeds} seeds were added, which can be "
-        "undone",
+        "merged": f"{each.path}: changed here and there; it adds {say_count(each.n_seeds, 'seed')}, "
+        "which can be undone",
     }[each.how]
     if each.kept is not None:
         whose = "was here" if each.how == "went on" else "was sent"
         yield f"  {each.kept}: the session that {whose}, as it was; compare the two in the viewer"
     if each.conflicts:
-        yield f"  {len(each.conflicts)} patches have another class there; they keep the one that they have "
-        "here:"
+        n = len(each.conflicts)
+        patches = "1 patch has" if n == 1 else f"{n:,} patches have"
+        yield f"  {patches} another class there, and the class of here is kept:"
     for conflict in each.conflicts[:_SHOWN]:
         yield f"    {conflict.patch}: {conflict.here} here, {conflict.there} there"
     if len(each.conflicts) > _SHOWN:

@@ -122,7 +122,10 @@ def _choose_next(slide: EmbeddedSlide, session: Session, n: int, asked: dict[str
     with bar() as progress:
         found = suggest_next(slide, session, n, progress=progress, **asked)
     if len(found.patches) < n:
-        log.warning("%s: only %d patches are left to suggest", slide.name, len(found.patches))
+        n = len(found.patches)
+        log.warning(
+            "%s: only %s left to suggest", slide.name, "1 patch is" if n == 1 else f"{n:,} patches are"
+        )
     why = _TYPICAL if found.is_cold else _IN_DOUBT
     return [(int(row), why) for row in found.patches]
 

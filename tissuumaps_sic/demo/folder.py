@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tissuumaps_sic.demo.synthetic import write_synthetic_slide
@@ -21,6 +22,8 @@ from tissuumaps_sic.slidefile.extras import tell_install
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.5
+# For so long the embedder may take to end by a Ctrl-C that it has heard, before it is told to.
+_GRACE_SECONDS = 5.0
 
 # `python -m embedder`, which stops when whoever started it is killed: else it would hold the slide, and the
 # same command, given again, would find it at work.
@@ -77,6 +80,8 @@ def _waiting_for_others(lock: Path) -> Iterator[None]:
             try:
                 held.enter_context(leases.hold_lock(lock))
             except leases.LockedError as error:
+                if _is_no_file(lock):
+                    raise  # for what is no lock one would wait for ever
                 if not is_told:
                     log.info("waiting: %s", error)
                 is_told = True
@@ -86,6 +91,13 @@ def _waiting_for_others(lock: Path) -> Iterator[None]:
                 pass
             break
         yield
+
+
+def _is_no_file(path: Path) -> bool:
+    try:
+        return not stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def embed(slides: Sequence[Path], folder: Path, *, options: Sequence[str] = ()) -> None:
@@ -125,8 +137,11 @@ def _run(command: Sequence[str]) -> int:
         try:
             return process.wait()
         except KeyboardInterrupt as error:
-            # Ctrl-C has reached it as well.
-            if isinstance(error, TerminateInterrupt):
+            # A terminal's Ctrl-C has reached it as well; another one, as of a notebook, has not.
+            if not isinstance(error, TerminateInterrupt):
+                with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+                    process.wait(_GRACE_SECONDS)
+            if process.poll() is None:
                 process.terminate()
             try:
                 process.wait()

@@ -148,8 +148,8 @@ def _check_design(design: Design, workers: int) -> None:
     n_classes = len(design.classes.names)
     if design.clicks and design.clicks < n_classes:
         raise EvaluationError(
-            f"{design.clicks} clicks are too few to seed {n_classes} classes; give {n_classes} or more, or 0 "
-            "for no simulated annotator"
+            f"--clicks {design.clicks} is too few to seed {n_classes} classes; give {n_classes} or more, or "
+            "0 for no simulated annotator"
         )
     if design.clicks and not design.strategies:
         raise EvaluationError(f"no strategy is given; give one of {', '.join(STRATEGIES)}, or 0 clicks")

@@ -13,6 +13,7 @@ from tissuumaps_sic.evaluation.simulation import EvaluationError
 from tissuumaps_sic.slidefile.batch import BatchItem, make_absolute
 from tissuumaps_sic.slidefile.h5ad import SlideFileError
 from tissuumaps_sic.slidefile.provenance import MAIN, read_provenance
+from tissuumaps_sic.slidefile.spelling import say_count
 from tissuumaps_sic.slides.slide import embeddings
 from tissuumaps_sic.truth.classes import TruthError
 from tissuumaps_sic.truth.truth import find_truth
@@ -99,8 +100,8 @@ def pair_up(files: Sequence[Path], truths: Sequence[Path]) -> list[Pair]:
         return [(file, truths[0]) for file in files]
     if len(truths) != len(files):
         raise EvaluationError(
-            f"there are {len(files)} slides and {len(truths)} truths; give one truth for each slide, in the "
-            "same order, or the one folder that holds them all"
+            f"there are {say_count(len(files), 'slide')} and {say_count(len(truths), 'truth')}; give one "
+            "truth for each slide, in the same order, or the one folder that holds them all"
         )
     return list(zip(files, truths, strict=True))
 

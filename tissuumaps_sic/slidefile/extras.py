@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
+from urllib.parse import unquote
 
 _PROJECT = "tissuumaps-sic"
 
@@ -20,8 +21,8 @@ def tell_install(*extras: str) -> str:
     Returns
     -------
     str
-        A command, such as ``pip install "tissuumaps-sic[cluster]"`` where a release was installed; where a
-        clone or a wheel was, with the place in which it is to be run. It names no folder of this machine,
+        A command, such as ``pip install "tissuumaps-sic[cluster]"``, with the place that it is to be taken
+        from or run in. It names no folder of this machine,
         since messages reach the pages of a server too.
 
     Notes
@@ -33,15 +34,18 @@ def tell_install(*extras: str) -> str:
     origin = _read_origin()
     url = origin.get("url")
     if not isinstance(url, str):
-        return f'pip install "{_PROJECT}[{names}]"'
+        # From an index, or a folder of wheels that pip was told of: that is not recorded.
+        return f'pip install "{_PROJECT}[{names}]" from where you installed it'
     folder, control = origin.get("dir_info"), origin.get("vcs_info")
     if isinstance(folder, dict):
         editable = "-e " if folder.get("editable") is True else ""
         return f'pip install {editable}".[{names}]" in your clone of {_PROJECT}'
+    if url.startswith("file:"):
+        if isinstance(control, dict):
+            return f'pip install ".[{names}]" in your clone of {_PROJECT}'
+        return f'pip install "{unquote(url.rpartition("/")[2])}[{names}]" in the folder of that file'
     if isinstance(control, dict):
         return f'pip install "{_PROJECT}[{names}] @ {control.get("vcs")}+{url}"'
-    if url.startswith("file:"):
-        return f'pip install "{url.rpartition("/")[2]}[{names}]" in the folder of that file'
     return f'pip install "{_PROJECT}[{names}] @ {url}"'
 
 

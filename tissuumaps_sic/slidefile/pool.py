@@ -30,7 +30,7 @@ _METHOD = "forkserver" if sys.platform.startswith("linux") else "spawn"
 
 _EXIT = 128 + signal.SIGTERM
 
-# For so long the end of processes is waited for that were told to end; a library may hold one up.
+# For so long the end of the processes is waited for; a library may hold one up.
 _LEAVE_SECONDS = 5.0
 
 
@@ -130,14 +130,15 @@ def _open_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         processes: dict[int, Any] = dict(getattr(pool, "_processes", None) or {})
         for process in processes.values():
             process.terminate()
+        raise
+    finally:
         manager: threading.Thread | None = getattr(pool, "_executor_manager_thread", None)
         pool.shutdown(wait=False, cancel_futures=True)
+        # Its thread is waited for: where it ends while this process does, Python 3.11 may write to its pipe
+        # just after that was closed, and a command that did all of its work ends with a traceback. Not for
+        # ever: a process that a library holds up ends when it can.
         if manager is not None:
             manager.join(_LEAVE_SECONDS)
-        raise
-    # Waited for, as above: where this process ends at the same time, Python 3.11 may write to the pipe of the
-    # thread just after it was closed, and a command that did all of its work ends with a traceback.
-    pool.shutdown()
 
 
 @contextmanager
@@ -191,14 +192,13 @@ def _end(*_: object) -> None:
 def _work_or_end(work: Callable[[Item], Result], item: Item) -> Result:
     try:
         _Here.at_work = True
-        result = work(item)
+        return work(item)
     except _Ended:
         # The pool would send it to the parent as a result, and take the next item.
         os._exit(_EXIT)
     finally:
         _Here.at_work = False
-    # Where `_Ended` was raised in what Python ignores errors of, as in `__del__`, the work has gone on. The
-    # pool would then wait for the next item, and for ever where the parent is gone.
-    if _Here.is_told:
-        os._exit(_EXIT)
-    return result
+        # Where `_Ended` was raised in what Python ignores errors of, as in `__del__`, the work has gone on.
+        # The pool would then wait for the next item, and for ever where the parent is gone.
+        if _Here.is_told:
+            os._exit(_EXIT)

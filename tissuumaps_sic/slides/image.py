@@ -47,6 +47,6 @@ def open_own_image(slide: EmbeddedSlide, image: Path | None = None) -> Slide | N
         return opened
     opened.close()
     raise OtherImageError(
-        f"{path}: has {opened.size[0]} x {opened.size[1]} pixels, and {slide.path.name} is of a slide of "
-        f"{size[0]} x {size[1]}; name that slide's image with --image"
+        f"{path.name}: has {opened.size[0]} x {opened.size[1]} pixels, and {slide.path.name} is of a slide "
+        f"of {size[0]} x {size[1]}; give that slide's image"
     )

@@ -258,8 +258,8 @@ def _chosen(drawn: Areas, classes: TruthClasses) -> tuple[list[tuple[int, Area]]
         values = [value for value, of in classes.values.items() if of == number]
         if number != classes.others and not set(values) - set(missing):
             raise TruthError(
-                f"{drawn.name}: nothing in it is of class {name} ({', '.join(values)}); {what}; name one of "
-                "those"
+                f"{drawn.name}: nothing in it is of class {name} ({', '.join(values)}); {what}"
+                f"{'; name one of its classes' if drawn.classes else '; give its annotations classes'}"
             )
     if missing:
         log.warning("%s: nothing in it is %s; %s", drawn.name, " or ".join(missing), what)

@@ -31,7 +31,7 @@ def list_slides(shared: Shared, reach: Reach, request: OpenRequest) -> Header:
 
 
 def tell_check(check: Check) -> str:
-    """Return who has checked a slide and when, for people; "" where that is no longer what there is.
+    """Return who has reviewed a slide and when, for people; "" where that is no longer what there is.
 
     Parameters
     ----------

@@ -137,6 +137,7 @@ class StartPage:
             "patches": entry.n_patches,
             "seeds": sum(entry.seeds.values()),
             "shares": thumbnail.shares,
+            "knows_tissue": thumbnail.knows_tissue,
             "reader": reader,
             "is_checked": _is_checked(entry),
             "checked": checked,

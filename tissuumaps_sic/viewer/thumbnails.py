@@ -49,7 +49,9 @@ class Thumbnail:
     ratio : float
         Width of the picture by its height.
     shares : tuple of (str, str, float)
-        Name and colour of each class that the labels have, and its share of the tissue, the largest first.
+        Name and colour of each class that the labels have, and its share, the largest first.
+    knows_tissue : bool
+        Whether these are shares of the tissue; else they are of the patches, glass counted.
     """
 
     image: str = ""
@@ -57,6 +59,7 @@ class Thumbnail:
     box: tuple[float, float, float, float] = (0.0, 0.0, 100.0, 100.0)
     ratio: float = 1.0
     shares: tuple[tuple[str, str, float], ...] = ()
+    knows_tissue: bool = False
 
 
 class Thumbnails:
@@ -108,28 +111,32 @@ def _make(entry: Entry, root: Path) -> Thumbnail:
     with open_h5ad(entry.h5ad) as file:
         centres = np.asarray(file["obsm/spatial"][()], np.float64)
     image, size = _address(entry.h5ad, root), known.slide.known_size
-    is_labelled = entry.state in ("labelled", "changed")
+    if size is None:
+        image = ""
+    shares: tuple[tuple[str, str, float], ...] = ()
+    tissue = read_tissue(entry.h5ad)
+    knows_tissue = tissue is not None and bool(tissue.any())
+    if entry.state in ("labelled", "changed"):
+        classes, labels = _read_labels(entry, len(centres))
+        colors = np.array([rgb_of(each.color) for each in classes], np.uint8)[labels]
+        shares = _measure_shares(classes, labels, tissue if knows_tissue else None)
+    elif image and size is not None:
+        return Thumbnail(image, ratio=size[0] / size[1])
+    else:
+        colors = read_layout(entry.h5ad).colors
     stride = scale_in(known, spacing_of(centres)).stride
-    (left, top), place = lattice_of(centres, stride)
+    try:
+        (left, top), place = lattice_of(centres, stride)
+    except ValueError:
+        # Pieces of tissue with grids of their own, as other programs have them, are not drawn.
+        return Thumbnail(image, shares=shares, knows_tissue=knows_tissue)
     across, down = ((place.max(axis=0) + 1) * stride).tolist()
     box, width, height = (0.0, 0.0, 100.0, 100.0), across, down
     if image and size is not None:
         width, height = float(size[0]), float(size[1])
         box = (100 * left / width, 100 * top / height, 100 * across / width, 100 * down / height)
-    else:
-        image = ""
-    shares: tuple[tuple[str, str, float], ...] = ()
-    if is_labelled:
-        classes, labels = _read_labels(entry, len(centres))
-        table = [rgb_of(each.color) for each in classes]
-        colors = np.array(table, np.uint8)[labels]
-        shares = _measure_shares(classes, labels, read_tissue(entry.h5ad))
-    elif image:
-        return Thumbnail(image, ratio=width / height)
-    else:
-        colors = read_layout(entry.h5ad).colors
     drawn = _draw(place, colors, _SEE_THROUGH if image else _OPAQUE)
-    return Thumbnail(image, drawn, box, width / height, shares)
+    return Thumbnail(image, drawn, box, width / height, shares, knows_tissue)
 
 
 def _read_labels(entry: Entry, n_patches: int) -> tuple[Sequence[SeedClass], npt.NDArray[np.uint8]]:
@@ -144,7 +151,7 @@ def _measure_shares(
 ) -> tuple[tuple[str, str, float], ...]:
     """Return `Thumbnail.shares`; where the file does not tell the tissue, patches count as full of it."""
     amounts: defaultdict[tuple[str, str], float] = defaultdict(float)
-    weights = None if tissue is None or not tissue.any() else tissue.astype(np.float64)
+    weights = None if tissue is None else tissue.astype(np.float64)
     for each, amount in zip(classes, np.bincount(labels, weights, minlength=len(classes)), strict=False):
         # Classes that were merged since the run have one name.
         amounts[each.name, each.color] += float(amount)

@@ -274,7 +274,8 @@ def test_the_command_tells_what_became_of_it(home, away, capsys):
     save(away, seed(begun, away, Other=[3, 4]))
     assert main(["receive", str(home.path), str(sent)]) == 0
     told = capsys.readouterr().out
-    assert "1 seeds were added" in told
+    assert "it adds 1 seed," in told
+    assert "1 patch has another class there, and the class of here is kept:" in told
     assert f"{home.patch_names[3]}: Tumour here, Other there" in told
     assert main(["receive", str(home.path), str(sent), "--json"]) == 0
     (report,) = json.loads(capsys.readouterr().out)

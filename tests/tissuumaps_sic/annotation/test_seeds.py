@@ -132,7 +132,7 @@ def test_lines_that_agree_and_columns_without_use_are_told(tmp_path, slide, capl
     assert seeds.patches == {A: 1, B: 0}
     assert caplog.messages == [
         "seeds.csv: the column who is not used",
-        "seeds.csv: 1 lines repeat the seed of an earlier line",
+        "seeds.csv: 1 line repeats the seed of an earlier line",
     ]
 
 

@@ -98,14 +98,20 @@ def end(*arguments):
         ([*EVALUATE, "--positive", "*"], "takes values of the truth"),
         ([*EVALUATE, "--class", "Tumour"], "must be NAME=VALUE"),
         ([*EVALUATE, "--class", "Tumour=1"], "name at least two"),
-        ([*EVALUATE, "b.png", "--positive", "1"], "there are 1 slides and 2 truths"),
+        ([*EVALUATE, "b.png", "--positive", "1"], "there are 1 slide and 2 truths"),
         ([*BINARY, "--slide-size", "100"], "--slide-size: takes two numbers; give WIDTH,HEIGHT"),
         ([*BINARY, "--methods", "dbscan"], "'dbscan' is not a method; give one of sic, refine"),
         ([*BINARY, "--strategies", "best"], "'best' is not a strategy"),
         ([*BINARY, "--repeats", "0"], "--repeats: give a whole number of 1 or more, not '0'"),
-        ([*BINARY, "--clicks", "1"], "1 clicks are too few to seed 2 classes"),
-        ([*BINARY, "--seeds", "one"], "--seeds: 'one' cannot be; give whole numbers with commas"),
-        ([*BINARY, "--slide-size", "wide"], "--slide-size: 'wide' cannot be; give whole numbers"),
+        ([*BINARY, "--clicks", "1"], "--clicks 1 is too few to seed 2 classes"),
+        (
+            [*BINARY, "--seeds", "one"],
+            "--seeds: give whole numbers with commas between them, such as 1,3, not 'one'",
+        ),
+        (
+            [*BINARY, "--slide-size", "wide"],
+            "--slide-size: give whole numbers with commas between them, such as 1,3, not 'wide'",
+        ),
     ],
 )
 def test_wrong_use_ends_with_two(tmp_path, arguments, message, capsys, caplog):

@@ -206,7 +206,7 @@ def test_an_image_that_is_missing_or_anothers_is_told(h5ad, tmp_path):
     other = tmp_path / "other.tif"
     pyvips.Image.black(800, 600, bands=3).tiffsave(str(other), tile=True)
     with pytest.raises(
-        SlideError, match=r"800 x 600 pixels, and .* is of a slide of .* name that slide's image"
+        SlideError, match=r"800 x 600 pixels, and .* is of a slide of .* give that slide's image"
     ):
         write_bundle(h5ad, tmp_path / "x.zip", image=other)
     (h5ad.parent / "scan.tif").unlink()

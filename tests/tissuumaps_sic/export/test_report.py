@@ -189,9 +189,7 @@ def test_without_the_image_the_patches_have_the_colours_of_their_labels(ramp, tm
 
 def test_another_image_is_refused_when_asked_for_and_left_out_when_found(ramp, tmp_path, caplog):
     write_ramp(tmp_path / "other.tif", width=900)
-    with pytest.raises(
-        ExportError, match=r"pixels, and .* is of a slide of .*; name that slide's image with --image"
-    ):
+    with pytest.raises(ExportError, match=r"pixels, and .* is of a slide of .*; give that slide's image"):
         write_html(ramp, tmp_path / "a.html", image=tmp_path / "other.tif", blocks=True)
     (tmp_path / "other.tif").replace(tmp_path / "ramp.tif")
     write_html(ramp, tmp_path / "a.html", blocks=True)

@@ -30,14 +30,15 @@ def install(monkeypatch, recorded):
 
 
 FOLDER = "file:///home/ann/tissuumaps-sic"
-WHEEL = "file:///home/ann/wheels/tissuumaps_sic-0.2.0-py3-none-any.whl"
+WHEEL = "file:///home/ann/wheels/tissuumaps_sic-0.2.0%2Bours-py3-none-any.whl"
+RELEASE = 'pip install "tissuumaps-sic[{}]" from where you installed it'
 REPOSITORY = "https://example.org/tissuumaps-sic.git"
 
 
 @pytest.mark.parametrize(
     ("origin", "told"),
     [
-        (None, 'pip install "tissuumaps-sic[cluster]"'),
+        (None, 'pip install "tissuumaps-sic[cluster]" from where you installed it'),
         (
             {"url": FOLDER, "dir_info": {"editable": True}},
             'pip install -e ".[cluster]" in your clone of tissuumaps-sic',
@@ -45,11 +46,15 @@ REPOSITORY = "https://example.org/tissuumaps-sic.git"
         ({"url": FOLDER, "dir_info": {}}, 'pip install ".[cluster]" in your clone of tissuumaps-sic'),
         (
             {"url": WHEEL, "archive_info": {}},
-            'pip install "tissuumaps_sic-0.2.0-py3-none-any.whl[cluster]" in the folder of that file',
+            'pip install "tissuumaps_sic-0.2.0+ours-py3-none-any.whl[cluster]" in the folder of that file',
         ),
         (
             {"url": REPOSITORY, "vcs_info": {"vcs": "git", "commit_id": "0" * 40}},
             f'pip install "tissuumaps-sic[cluster] @ git+{REPOSITORY}"',
+        ),
+        (
+            {"url": FOLDER, "vcs_info": {"vcs": "git", "commit_id": "0" * 40}},
+            'pip install ".[cluster]" in your clone of tissuumaps-sic',
         ),
         (
             {"url": "https://example.org/a.whl", "archive_info": {}},
@@ -66,7 +71,7 @@ def test_each_origin_has_its_own_command(monkeypatch, origin, told):
 @pytest.mark.parametrize("recorded", ["", "{", "[]", '{"url": 3}', "null"])
 def test_a_record_that_says_nothing_is_as_none(monkeypatch, recorded):
     install(monkeypatch, recorded)
-    assert tell_install("embed", "cluster") == 'pip install "tissuumaps-sic[embed,cluster]"'
+    assert tell_install("embed", "cluster") == RELEASE.format("embed,cluster")
 
 
 def test_where_it_is_not_installed_at_all_the_release_is_named(monkeypatch):
@@ -74,7 +79,7 @@ def test_where_it_is_not_installed_at_all_the_release_is_named(monkeypatch):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(extras, "distribution", lack)
-    assert tell_install("dicom") == 'pip install "tissuumaps-sic[dicom]"'
+    assert tell_install("dicom") == RELEASE.format("dicom")
 
 
 def test_what_is_not_in_a_folder_is_a_requirement_that_pip_reads(monkeypatch):

@@ -87,6 +87,22 @@ def test_shares_are_of_the_tissue_and_count_no_glass(client, slides):
         part = tissue[labels == number].sum() / tissue.sum()
         assert f"{each.name} {100 * part:.0f} %" in found
     assert abs((labels == 1).mean() - tissue[labels == 1].sum() / tissue.sum()) > 0.1
+    assert 'title="Share of the tissue,' in found
+
+
+def test_shares_are_told_of_patches_without_a_grid_and_without_tissue(client, slides):
+    path, truth = slides["a"]
+    with h5py.File(path, "r+") as file:
+        if "tissue" in file["obs"]:
+            del file["obs/tissue"]
+        places = file["obsm/spatial"]
+        places[1] = places[0] + 1  # two in one cell: there is no lattice
+    session = label(path, truth)
+    found = cards(client)["a"]
+    for each, n in zip(session.run_classes, session.run.counts, strict=True):
+        assert f"{each.name} {100 * n / sum(session.run.counts):.0f} %" in found
+    assert 'title="Share of the patches, glass counted,' in found
+    assert "data:image/png" not in found
 
 
 def test_the_picture_is_of_the_labels(client, slides):
