@@ -161,7 +161,7 @@ def test_from_slide_to_slide_with_keys_buttons_and_the_list(cases):
     # This slide's row follows each click; the others' are left as they are.
     cases.evaluate("document.querySelector('[data-h5ad=\"mosaic_1.h5ad\"]').marked = true")
     cases.click_patch(22)
-    assert rows_of(cases)["mosaic_2.h5ad"] == ["◐", "mosaic_2", "1", "seeds", "seeded"]
+    assert rows_of(cases)["mosaic_2.h5ad"] == ["◐", "mosaic_2", "1", "seed", "seeded"]
     assert cases.evaluate("document.querySelector('[data-h5ad=\"mosaic_1.h5ad\"]').marked")
     cases.page.fill("#sic-slides-filter", "not begun")
     assert list(rows_of(cases)) == ["mosaic_3.h5ad"]
