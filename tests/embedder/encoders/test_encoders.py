@@ -194,7 +194,7 @@ def test_checkpoints_that_match_only_in_part_are_refused_with_their_keys(resnet,
     with pytest.raises(EncoderError, match=r"1 key unknown: extra\.weight"):
         load_encoder(name, weights=path)
     torch.save({**state, "conv1.weight": torch.ones(64, 3, 3, 3)}, path)
-    with pytest.raises(EncoderError, match=r"1 of another shape: conv1\.weight \(64, 3, 3, 3\)"):
+    with pytest.raises(EncoderError, match=r"1 key of another shape: conv1\.weight \(64, 3, 3, 3\)"):
         load_encoder(name, weights=path)
     torch.save({"a.b": torch.ones(1)}, path)
     with pytest.raises(EncoderError, match="belong to none of"):
