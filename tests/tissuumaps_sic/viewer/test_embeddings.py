@@ -348,7 +348,7 @@ def test_a_file_without_the_embedding_fails_alone(h5ad, tmp_path):
     mask(mask(tmp_path, "small"), "plain")
     evaluation = measured([(h5ad, tmp_path), (plain, tmp_path)], embeddings=["X", "second", "X"])
     (failure,) = evaluation.failures
-    assert failure.message == "plain.h5ad: has no embedding 'second'; there is X, other"
+    assert failure.message == "plain.h5ad: has no embedding 'second'; choose one of X, other"
     assert evaluation.slides[["slide", "encoder"]].to_numpy().tolist() == [
         ["small", "first"], ["small", "second"], ["plain", "first"],
     ]  # fmt: skip
