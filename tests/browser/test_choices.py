@@ -2,6 +2,7 @@
 
 from test_annotating import click_seeds, some_seeds
 from test_readers import reading
+from test_reviewing import CLOSE
 
 
 def test_no_select_acts_when_an_arrow_or_a_letter_changes_it(viewer):
@@ -39,6 +40,22 @@ def test_no_select_acts_when_an_arrow_or_a_letter_changes_it(viewer):
     viewer.choose_from("#sic-session", value="Anna")
     viewer.wait()
     assert not [each for each in asked if each.endswith("/open")]
+
+
+def test_a_list_that_is_open_outlives_what_is_told_meanwhile(viewer):
+    """The view rests, what was looked at is told anew beside the list, and the list was gone with the focus."""
+    viewer.page.wait_for_function("SIC.app.looked !== null")
+    viewer.page.click("#sic-notes summary")
+    viewer.evaluate(CLOSE, 0.6)
+    viewer.page.click("#sic-note-target")
+    viewer.page.keyboard.press("ArrowDown")
+    viewer.page.wait_for_function("SIC.app.looked.share > 0")
+    viewer.wait()
+    assert viewer.page.is_visible("#sic-note-target + [role=menu]")
+    assert viewer.evaluate("document.activeElement.dataset.value") == "patch"
+    viewer.page.keyboard.press("Escape")
+    viewer.page.wait_for_function("!document.getElementById('sic-looked').textContent.includes('at 0 %')")
+    assert viewer.evaluate("document.activeElement.id") == "sic-note-target"
 
 
 def test_menus_of_the_panel_are_in_sight_and_named(viewer):
