@@ -293,6 +293,32 @@ def test_menus_do_nothing_until_something_is_chosen(viewer):
     assert [each["name"] for each in viewer.evaluate("SIC.app.state.classes")] == ["Other", "Tumour"]
 
 
+def test_enter_that_is_held_opens_a_list_and_chooses_nothing_of_it(viewer):
+    """A2, its kind: the next repeat chose what removes a class with its seeds, and Undo stepped on and on."""
+    seeds = some_seeds(viewer)
+    click_seeds(viewer, seeds)
+    viewer.press("add-class")
+    viewer.page.keyboard.type("Necrosis")
+    viewer.page.keyboard.press("Enter")
+    viewer.wait()
+    viewer.page.focus("#sic-removal-1")
+    for _ in range(4):  # of which all but the first repeat it
+        viewer.page.keyboard.down("Enter")
+        viewer.wait()
+    viewer.page.keyboard.up("Enter")
+    assert viewer.page.is_visible("#sic-removal-1 + [role=menu]")
+    assert len(viewer.evaluate("SIC.app.state.classes")) == 3
+    assert viewer.seeds == seeds
+    viewer.page.keyboard.press("Escape")
+    viewer.page.focus("#sic-undo")
+    for _ in range(4):
+        viewer.page.keyboard.down("Enter")
+        viewer.wait()
+    viewer.page.keyboard.up("Enter")
+    assert len(viewer.evaluate("SIC.app.state.classes")) == 2
+    assert viewer.seeds == seeds
+
+
 def test_names_are_shown_whole_and_become_a_field(viewer):
     name = "Adenocarcinoma with signet ring cells, poorly differentiated"
     viewer.rename(1, name)

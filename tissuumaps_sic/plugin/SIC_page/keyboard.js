@@ -145,6 +145,7 @@ function ifSeen(act) {
 // Where keys mean something already; a class that was just chosen, a box that was ticked or a slider is such a place
 // for few of them only.
 const TYPED = "input:not([type=radio], [type=checkbox], [type=range]), select, textarea, [contenteditable], .modal, [role=menu]";
+const PRESSED = "button, summary, a[href], [role^=menuitem]"; // by Enter or Space
 const OWN = ["Arrow", "Home", "End", "Page"]; // of sliders and radios
 
 /** Whether an element wants a key for itself. @param {Element} target @param {string} name */
@@ -155,6 +156,10 @@ function isTaken(target, name) {
   return Boolean(target.closest("input, [aria-haspopup=menu]")) && OWN.some((each) => name.startsWith(each));
 }
 
+/** Whether a key that is held would press what has the focus once more: a list that it opened would be chosen from. @param {KeyboardEvent} event */
+const pressesAgain = ({ repeat, key, target }) => repeat && (key === "Enter" || key === " ")
+  && Boolean(/** @type {Element} */ (target).closest(key === "Enter" ? `${PRESSED}, input` : PRESSED));
+
 /**
  * Heard before anything else on the page hears of a key, which then hears no more of those that are ours: TissUUmaps
  * and OpenSeadragon have other uses for some.
@@ -162,6 +167,10 @@ function isTaken(target, name) {
  */
 export function onKey(event) {
   const name = nameOf(event);
+  if (pressesAgain(event)) {
+    swallow(event);
+    return;
+  }
   if (!name || !app.state || isTaken(/** @type {Element} */ (event.target), name)) return;
   const key = downs.get(name);
   if (takers.some((take) => take(name, event.repeat))) {
