@@ -359,10 +359,49 @@ def test_a_session_that_is_refused_is_told_and_another_one_can_be_begun(browser,
         page.wait_for_function("!window.SIC.app.busy")
         if name != "Ben":
             assert page.input_value("#sic-other-session") == name
+            # The message is closed, the reason stays.
+            page.click("#sic-error-close")
+            assert "demo.sic.json" in page.inner_text("#sic-waiting")
+            page.focus("#sic-other-session")
     page.wait_for_function("window.SIC.app.state !== null")
+    page.wait_for_function("document.activeElement.matches('.openseadragon-canvas')")
     assert page.get_attribute("#sic-session", "data-value") == "Ben"
     assert page.query_selector("#sic-waiting") is None
     assert damaged.read_text() == "{"
+    page.close()
+
+
+@pytest.mark.parametrize("status", [500, None])
+def test_a_slide_that_did_not_open_is_opened_by_trying_again(browser, server, folder, status):
+    """Nothing was refused: another session would not open either, and the page asked for one."""
+    page = browser.new_page(viewport=SMALL)
+    is_down = True
+
+    def answer(route):
+        if not is_down:
+            route.continue_()
+        elif status:
+            route.fulfill(status=status, body="")
+        else:
+            route.abort()
+
+    page.route("**/plugins/SIC/open", answer)
+    page.goto(server.address(folder / "demo.tmap"))
+    page.wait_for_selector("#sic-try-again")
+    assert page.query_selector("#sic-other-session") is None
+    why = page.inner_text("#sic-waiting")
+    page.click("#sic-error-close")
+    assert page.inner_text("#sic-waiting") == why
+    assert "Waiting" not in why
+    page.focus("#sic-try-again")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#sic-error")
+    page.wait_for_function("document.activeElement.id === 'sic-try-again'")
+    is_down = False
+    page.keyboard.press("Enter")
+    page.wait_for_function("window.SIC.app.state !== null && !window.SIC.app.busy")
+    page.wait_for_function("document.activeElement.matches('.openseadragon-canvas')")
+    assert page.query_selector("#sic-waiting") is None
     page.close()
 
 

@@ -253,6 +253,28 @@ def test_an_h5ad_opened_by_itself_in_tissuumaps_is_annotated_too(cases):
     assert list(cases.saved_seeds.values()) == [1]
 
 
+def test_beside_a_session_that_is_refused_another_opens_as_the_slide_would(browser, truths, shared):
+    """Of an h5ad without an image nothing was drawn: what a slide is shown first came only where it opened at once."""
+    folder, address = shared
+    (folder / "mosaic_1.sic.json").write_text("{")
+    page = browser.new_page(viewport={"width": 1400, "height": 950})
+    try:
+        viewer = Viewer(page, folder, address)
+        page.goto(address)
+        page.wait_for_selector("#sic-other-session")
+        page.fill("#sic-other-session", "Ben")
+        page.keyboard.press("Enter")
+        viewer.wait()
+        assert viewer.evaluate("SIC.app.view") == "colors"
+        assert all(viewer.colors_seen)
+        # From one that is open to another the person's view stays.
+        viewer.press("view-slide")
+        viewer.begin_session("Anna")
+        assert viewer.evaluate("SIC.app.view") == "slide"
+    finally:
+        page.close()
+
+
 def test_a_single_slide_has_no_worklist(browser, tmp_path):
     write_mosaic(tmp_path, "only")
     with (
