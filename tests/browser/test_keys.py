@@ -181,7 +181,8 @@ def test_a_lasso_that_ends_over_the_bare_slide_seeds_nothing(viewer):
     assert viewer.seeds == {}
 
 
-def test_q_and_e_show_what_they_decide_where_it_is_folded_away(viewer):
+def consensus_of_two(viewer):
+    """Make a consensus that leaves one patch to decide; return the patch, and the class that Anna gave it."""
     few = some_seeds(viewer)
     first, *rest = few
     reading(viewer, "Anna", few)
@@ -191,7 +192,19 @@ def test_q_and_e_show_what_they_decide_where_it_is_folded_away(viewer):
     viewer.press("consensus")
     viewer.press("session-make")
     viewer.page.wait_for_function("SIC.app.decisions !== null")
+    viewer.page.wait_for_selector("#sic-decide", state="attached")
     assert first not in viewer.seeds
+    return first, few[first]
+
+
+def decided(viewer, row):
+    viewer.page.wait_for_function("row => SIC.app.state.seeds.patches.includes(row)", arg=row)
+    viewer.wait()
+    return viewer.seeds[row]
+
+
+def test_q_and_e_show_what_they_decide_where_it_is_folded_away(viewer):
+    first, label = consensus_of_two(viewer)
     viewer.page.click("[data-group=Readers] > summary")
     viewer.page.wait_for_selector("#sic-decide", state="hidden")
     viewer.page.locator(".sic-head").click()
@@ -201,6 +214,50 @@ def test_q_and_e_show_what_they_decide_where_it_is_folded_away(viewer):
     assert "press again" in viewer.status
     assert viewer.page.is_visible("#sic-decide")
     viewer.page.keyboard.press("e")
-    viewer.page.wait_for_function("row => SIC.app.state.seeds.patches.includes(row)", arg=first)
+    assert decided(viewer, first) == label
+
+
+def test_q_and_e_decide_only_what_is_wholly_in_sight(viewer):
+    """One pixel of it in sight was enough."""
+    first, label = consensus_of_two(viewer)
+    viewer.page.set_viewport_size({"width": 1280, "height": 720})
+    parts = """() => [".sic-above", "#sic-decide .sic-decide-pictures", "#sic-decide .sic-buttons"]
+        .map((each) => document.querySelector(each).getBoundingClientRect())
+        .map(({ top, bottom }) => [top, bottom])"""
+    hide = """() => {
+        const above = document.querySelector(".sic-above").getBoundingClientRect().bottom;
+        const { bottom } = document.querySelector("#sic-decide").getBoundingClientRect();
+        document.getElementById("ISS_menu").scrollTop += bottom - above - 4;
+    }"""
+    viewer.evaluate(hide)
+    (_, above), _, (_, bottom) = viewer.evaluate(parts)
+    assert bottom <= above + 4 + 60
+    viewer.page.focus(".openseadragon-canvas")
+    viewer.page.keyboard.press("e")
     viewer.wait()
-    assert viewer.seeds[first] == few[first]
+    assert first not in viewer.seeds
+    assert "press again" in viewer.status
+    (_, above), (top, _), (_, bottom) = viewer.evaluate(parts)
+    assert top >= above - 1
+    assert bottom <= 721
+    viewer.page.keyboard.press("e")
+    assert decided(viewer, first) == label
+
+
+def test_q_and_e_ask_for_the_side_bar_where_it_is_away(viewer):
+    first, label = consensus_of_two(viewer)
+    viewer.page.focus(".openseadragon-canvas")
+    viewer.page.keyboard.press("0")
+    viewer.page.wait_for_selector("#ISS_menu", state="hidden")
+    for _ in range(2):
+        viewer.page.keyboard.press("e")
+        viewer.wait()
+        assert "Bring the side bar back (0)" in viewer.status
+    assert first not in viewer.seeds
+    viewer.page.keyboard.press("0")
+    viewer.page.wait_for_selector("#ISS_menu")
+    for _ in range(2):  # the first may bring it into sight
+        if viewer.evaluate("SIC.app.state.seeds.patches.length") < 6:
+            viewer.page.keyboard.press("e")
+            viewer.wait()
+    assert decided(viewer, first) == label

@@ -1,7 +1,7 @@
 /** The keys: the one table of what each does, for the keyboard and for the list that people read. */
 
 import { goOnChecking } from "./check.js";
-import { decide, isDecisionSeen } from "./decide.js";
+import { decide, seeDecision } from "./decide.js";
 import { cancel, releaseSpace, holdSpace } from "./gestures.js";
 import { nameOf } from "./keynames.js";
 import { startNaming } from "./panel/naming.js";
@@ -132,8 +132,9 @@ function seedFramed() {
 
 /** Decide for a reader where the person sees what about; else show that first. @param {number} which */
 function decideSeen(which) {
-  if (isDecisionSeen()) decide(which);
-  else tell("This is what Q and E decide; press again");
+  const seen = seeDecision();
+  if (seen === "seen") decide(which);
+  else tell(seen === "brought" ? "This is what Q and E decide; press again" : "Bring the side bar back (0): what Q and E decide is there");
 }
 
 /** Change the session where the person sees it. @param {() => void} act */
