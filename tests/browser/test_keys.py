@@ -261,3 +261,4 @@ def test_q_and_e_ask_for_the_side_bar_where_it_is_away(viewer):
             viewer.page.keyboard.press("e")
             viewer.wait()
     assert decided(viewer, first) == label
+    viewer.leave()  # TissUUmaps gives the slide another width than at first

@@ -114,6 +114,11 @@ def test_an_h5ad_alone_is_annotated_with_nothing_but_its_own_server(cases, truth
     assert cases.error is None
     labels = np.array([("Other", "Tumour").index(name) for name in cases.layer["names"]])
     assert (labels == truths["mosaic_1"]).mean() > 0.95
+    # The file does not tell tissue: shares are of patches.
+    cases.page.wait_for_function("SIC.app.looked !== null")
+    for title in cases.evaluate("[...document.querySelectorAll('td.sic-count')].map((each) => each.title)"):
+        assert title.endswith("of all patches")
+    assert "of the patches" in cases.page.inner_text("#sic-looked")
     for view in ("slide", "colors", "confidence", "labels"):
         cases.press(f"view-{view}")
     cases.press("regions")

@@ -136,6 +136,9 @@ export function field() {
   return { width: width * factor || spacing, height: height * factor || spacing };
 }
 
+/** What shares are of, in words: where the slide's file does not tell tissue, they are of patches. */
+export const tellWhole = () => (app.looked?.isTissueTold === false ? "the patches" : "the tissue");
+
 /** Whether the server keeps the session, since it cannot lie beside its slide. */
 export const isTemporary = () => Boolean(app.facts?.unwritable && app.facts.is_kept);
 

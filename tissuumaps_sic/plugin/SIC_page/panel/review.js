@@ -5,7 +5,7 @@ import { openGallery } from "../gallery.js";
 import { choice } from "../menus.js";
 import { drawPart, dropPart } from "../parts.js";
 import { addNote, goTo, removeNote, toggleChecked } from "../remarks.js";
-import { app, isSlow, memory, sessionTitle, show } from "../state.js";
+import { app, isSlow, memory, sessionTitle, show, tellWhole } from "../state.js";
 
 /** @import { Child } from "../dom.js" */
 /** @import { Note, Session } from "../server.js" */
@@ -20,8 +20,8 @@ export const review = {
 };
 
 function lookedAt() {
-  return html("span", { id: "sic-looked", title: "Tissue that was on the screen at 10x or nearer; green on the small map" },
-    app.looked ? `Looked at ${share(app.looked.share, 1)} of the tissue` : "");
+  return html("span", { id: "sic-looked", title: "What was on the screen at 10x or nearer; green on the small map" },
+    app.looked ? `Looked at ${share(app.looked.share, 1)} of ${tellWhole()}` : "");
 }
 
 /** @param {Session} state */
