@@ -43,7 +43,7 @@ def test_no_select_acts_when_an_arrow_or_a_letter_changes_it(viewer):
 
 
 def test_a_list_that_is_open_outlives_what_is_told_meanwhile(viewer):
-    """The view rests, what was looked at is told anew beside the list, and the list was gone with the focus."""
+    """The view rests, what was looked at is told anew, and the list beside that was gone with the focus."""
     viewer.page.wait_for_function("SIC.app.looked !== null")
     viewer.page.click("#sic-notes summary")
     viewer.evaluate(CLOSE, 0.6)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_annotating import click_seeds, headless, some_seeds
-from viewer import looking
+from viewer import Viewer, looking
 
 SMALL = {"width": 1280, "height": 720}
 
@@ -162,6 +162,28 @@ def test_a_slide_opens_on_its_tissue_with_three_steps_and_reopens_on_its_labels(
     viewer.press("view-outlines")
     viewer.reload()
     assert viewer.evaluate("SIC.app.view") == "outlines"
+
+
+@pytest.mark.parametrize("height", [360, 720])
+def test_a_slide_opens_wholly_in_sight_below_what_is_said_over_it(browser, server, folder, height):
+    """In a window that is as high as the slide its lower edge was out of it."""
+    page = browser.new_page(viewport={"width": 1280, "height": height})
+    viewer = Viewer(page, folder, server.address(folder / "demo.tmap"))
+    page.goto(viewer.address)
+    viewer.wait()
+    with Image.open(folder / "demo.tif") as slide:
+        width, length = slide.size
+    for _ in range(2):
+        bar = page.locator("#sic-bar").bounding_box()
+        window = page.locator(".openseadragon-canvas").first.bounding_box()
+        left, top = viewer.screen(0, 0)
+        right, bottom = viewer.screen(width, length)
+        assert top >= bar["y"] + bar["height"] - 1
+        assert bottom <= window["y"] + window["height"] + 1
+        assert left >= window["x"] - 1
+        assert right <= window["x"] + window["width"] + 1
+        viewer.evaluate("void tmapp.ISS_viewer.viewport.applyConstraints(true)")  # as at the next touch
+    page.close()
 
 
 def test_clicks_seed_only_while_the_slide_says_so(viewer):

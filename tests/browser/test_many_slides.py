@@ -259,7 +259,7 @@ def test_an_h5ad_opened_by_itself_in_tissuumaps_is_annotated_too(cases):
 
 
 def test_beside_a_session_that_is_refused_another_opens_as_the_slide_would(browser, truths, shared):
-    """Of an h5ad without an image nothing was drawn: what a slide is shown first came only where it opened at once."""
+    """Of an h5ad without an image nothing was drawn: only a slide that opened at once got its first view."""
     folder, address = shared
     (folder / "mosaic_1.sic.json").write_text("{")
     page = browser.new_page(viewport={"width": 1400, "height": 950})

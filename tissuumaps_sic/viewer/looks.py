@@ -37,7 +37,7 @@ def send_notes(shared: Shared, reach: Reach, request: OpenRequest) -> Header:
 def send_looked(shared: Shared, reach: Reach, request: OpenRequest) -> Answer:
     """Return what was looked at closely, and what that is measured by.
 
-    ``spacing`` is the distance of patches in µm, None where the file does not tell; ``tissue`` tells whether it
+    ``spacing`` is the distance of patches in µm, None where the file does not tell; ``tissue`` is whether it
     tells tissue. Two arrays: the share of tissue, (n_patches,) float32, 1 where it is not told, and whether a
     patch was seen, (n_patches,) uint8.
     """
