@@ -1,5 +1,6 @@
 """Choices that do something are made when they are chosen, not by every key that goes past (B3, its kind)."""
 
+import pytest
 from test_annotating import click_seeds, some_seeds
 from test_readers import reading
 from test_reviewing import CLOSE
@@ -71,3 +72,17 @@ def test_menus_of_the_panel_are_in_sight_and_named(viewer):
     assert menu["x"] >= 0
     assert menu["x"] + menu["width"] <= 1280
     assert menu["y"] + menu["height"] <= 720
+
+
+@pytest.mark.parametrize(("width", "text"), [(640, 100), (1280, 150)])
+def test_a_long_name_that_is_chosen_ends_within_the_panel(viewer, width, text):
+    viewer.begin_session("A reader with a long name of forty sign")
+    viewer.page.set_viewport_size({"width": width, "height": 720})
+    viewer.evaluate(f"document.documentElement.style.fontSize = '{text}%'")
+    viewer.page.click("#sic-notes summary")
+    for choice in ("#sic-session", "#sic-compare", "#sic-note-target"):
+        box, panel = (viewer.page.locator(each).bounding_box() for each in (choice, ".sic-below"))
+        assert box["x"] >= panel["x"], choice
+        assert box["x"] + box["width"] <= panel["x"] + panel["width"] + 1, choice
+        looks = "(each) => getComputedStyle(document.querySelector(each)).textOverflow"
+        assert viewer.evaluate(looks, choice) == "ellipsis", choice

@@ -88,7 +88,7 @@ export function takeMapKey(key) {
 }
 
 export function closeMap() {
-  box?.remove();
+  viewer.takeAway(box);
   box = gesture = null;
   drawnOf = [];
 }

@@ -93,6 +93,13 @@ export function watchFront(element, tell) {
 /** What lies over the slide is put here. @returns {HTMLElement} */
 export const stage = () => tmapp.ISS_viewer.canvas.parentElement;
 
+/** Take something away that lies over the slide; the slide has the focus that it had. @param {Element | null} box */
+export function takeAway(box) {
+  const hadFocus = box?.contains(document.activeElement);
+  box?.remove();
+  if (hadFocus) tmapp.ISS_viewer.canvas.focus({ preventScroll: true });
+}
+
 /** What the project wants to show of h5ads, whether it is there or not. @returns {string[][]} of each the paths below the served folder that it may have */
 export const wantedFiles = () => (projectUtils._activeState.markerFiles ?? []).map((/** @type {any} */ file) => [file.path].flat()[0])
   .filter((/** @type {any} */ path) => /\.h5ad$/i.test(path ?? ""))
