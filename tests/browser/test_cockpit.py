@@ -443,6 +443,7 @@ def test_pictures_show_what_the_network_saw_where_patches_do_not_overlap(browser
         row = int(np.abs(viewer.adata.obsm["spatial"] - [3000, 2200]).sum(axis=1).argmin())
         viewer.click_patch(row)
         viewer.page.click("#sic-seeds summary")
+        viewer.page.wait_for_selector(f"#sic-seed-{row} canvas")
         viewer.wait_for_thumbnails("#sic-seeds")
         drawn = np.array(
             viewer.evaluate(

@@ -12,7 +12,6 @@ from viewer import ARTIFACTS
 
 from tissuumaps_sic.cli import main
 
-
 ON_SLIDE = "document.activeElement.matches('.openseadragon-canvas')"
 
 

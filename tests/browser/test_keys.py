@@ -28,6 +28,19 @@ def draw_around(viewer, *, shift=True):
         viewer.page.mouse.move(x + dx, y + dy, steps=4)
 
 
+def draw_beside_card(viewer):
+    """Begin a Shift-drag over the slide where the card does not lie."""
+    card = viewer.page.locator("#sic-card").bounding_box()
+    slide = viewer.page.locator(".openseadragon-canvas").first.bounding_box()
+    x = (card["x"] + card["width"] + slide["x"] + slide["width"]) / 2
+    y = slide["y"] + slide["height"] / 2
+    viewer.page.keyboard.down("Shift")
+    viewer.page.mouse.move(x - 40, y - 40)
+    viewer.page.mouse.down()
+    for dx, dy in ((40, -40), (40, 40), (-40, 40)):
+        viewer.page.mouse.move(x + dx, y + dy, steps=4)
+
+
 def let_go(viewer):
     viewer.page.mouse.up()
     viewer.page.keyboard.up("Shift")
@@ -93,7 +106,16 @@ def test_esc_takes_back_what_is_being_drawn_before_anything_else(browser, server
         viewer.page.keyboard.press("n")
         viewer.page.wait_for_selector("#sic-card")
         viewer.wait()
-        viewer.page.click("#sic-card-close")
+        draw_beside_card(viewer)
+        assert viewer.page.query_selector(".sic-lasso, #SIC_painted")
+        viewer.page.keyboard.press("Escape")
+        assert viewer.page.query_selector(".sic-lasso, #SIC_painted") is None
+        let_go(viewer)
+        assert viewer.page.query_selector("#sic-card")
+        assert viewer.seeds == {}
+        viewer.page.keyboard.press("Escape")
+        viewer.page.wait_for_selector("#sic-card", state="detached")
+        viewer.show_all()
         draw_around(viewer)
         let_go(viewer)
         assert len(viewer.seeds) > 3
@@ -118,6 +140,12 @@ def test_esc_takes_a_lasso_on_the_map_back_and_the_map_has_keys(viewer):
         const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
         return data.reduce((sum, value, i) => (sum * 31 + value * (i % 97)) % 1000003, 7); }"""
     slide, before = viewer.evaluate(bounds), viewer.evaluate(pixels)
+    # The list of keys says so, and what reads the page aloud.
+    viewer.page.keyboard.press("?")
+    assert "on the map" in viewer.page.locator("#sic-keys").text_content()
+    assert viewer.page.get_attribute("#sic-map-canvas", "role") == "application"
+    assert "Arrows" in viewer.page.get_attribute("#sic-map-canvas", "aria-description")
+    viewer.page.keyboard.press("?")
     viewer.page.focus("#sic-map-canvas")
     seen = {before}
     for key in ("+", "ArrowRight", "ArrowDown"):

@@ -71,6 +71,7 @@ export const KEYS = [
   { name: "Alt-click on a class", does: "its labels alone, again for all" },
   { name: "F2", does: "rename the class", changes: true, acts: { F2: () => startNaming(app.active) } },
   { name: "M", does: "map of the patches (UMAP), alike ones together", acts: { m: toggleMap } },
+  { name: "Arrows, +, −", does: "on the map (after a click on it): move it, nearer, farther" },
   { name: "G, R", does: "regions on or off", acts: { g: toggleRegions, r: toggleRegions } }, // R alone would hide them, and they would still be said to be shown
   { name: "X", does: "next disputed place", acts: { x: nextDisputed } },
   { name: "Q, E", does: "decide for the first, the second reader", changes: true, acts: { q: () => decideSeen(0), e: () => decideSeen(1) } },
