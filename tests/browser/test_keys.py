@@ -7,8 +7,6 @@ from test_readers import reading
 from test_tour import Newcomer
 from viewer import looking
 
-REGIONS = """() => [...document.querySelectorAll("[id^=SICregion]")].map((each) =>
-    getComputedStyle(each).visibility !== "hidden" && getComputedStyle(each).display !== "none")"""
 BOXES = "[...document.querySelectorAll('[id^=SICLABELS_][id$=_check]')].map((each) => each.checked)"
 
 

@@ -190,6 +190,31 @@ def test_the_session_and_the_tools_go_along(cases):
     assert not (cases.folder / "mosaic_2.sic.json").exists()
 
 
+def test_the_view_goes_along_to_the_next_slide_that_has_it(cases):
+    """B9: a person who looked at outlines got labels on the next slide."""
+    cases.page.keyboard.press("]")
+    cases.arrive("mosaic_2")
+    cases.seed_halves()
+    cases.run()
+    cases.page.keyboard.press("[")
+    cases.arrive("mosaic_1")
+    cases.seed_halves()
+    cases.run()
+    cases.press("view-outlines")
+    cases.page.keyboard.press("]")
+    cases.arrive("mosaic_2")
+    assert cases.evaluate("SIC.app.view") == "outlines"
+    assert cases.page.get_attribute("#sic-view-outlines", "aria-pressed") == "true"
+    assert cases.page.query_selector("#SIC_outlines path[data-label]")
+    # Where there are no labels there are no outlines, and the next one has them again.
+    cases.page.keyboard.press("]")
+    cases.arrive("mosaic_3")
+    assert cases.evaluate("SIC.app.view") == "colors"
+    cases.page.keyboard.press("[")
+    cases.arrive("mosaic_2")
+    assert cases.evaluate("SIC.app.view") == "outlines"
+
+
 def test_seeds_of_one_slide_label_another_and_a_correction_counts(cases, truths, tmp_path):
     cases.seed_halves()
     cases.page.keyboard.press("]")

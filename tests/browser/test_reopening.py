@@ -57,7 +57,7 @@ def test_a_panel_that_is_opened_again_begins_anew(viewer):
     assert abs(again["x"] - box["x"]) < 2
     assert abs(again["y"] - box["y"]) < 2
     assert viewer.page.input_value("#sic-note-text") == ""
-    # And what is closed sends nothing any more, but what it must at its end: where one looked, and that a job is stopped.
+    # And what is closed sends nothing any more but where one looked, and that a job is to be stopped.
     asked = []
     viewer.page.on("request", lambda each: asked.append(each.url))
     viewer.evaluate("SIC.close()")
