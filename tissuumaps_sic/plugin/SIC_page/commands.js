@@ -70,10 +70,11 @@ export function followCommand() {
     subscribe(() => [app.command, placeOfSession()], showNow),
     subscribe(() => [app.card, app.gallery, app.state?.classes, app.state?.listed], place), // whose width is of the classes
   ];
-  window.addEventListener("resize", place);
+  const measure = new ResizeObserver(place);
+  measure.observe(viewer.stage());
   return () => {
     for (const stop of stops) stop();
-    window.removeEventListener("resize", place);
+    measure.disconnect();
     remove();
     place();
   };
