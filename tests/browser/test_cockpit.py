@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_annotating import click_seeds, headless, some_seeds
-from viewer import looking
+from viewer import Viewer, looking
 
 SMALL = {"width": 1280, "height": 720}
 
@@ -164,6 +164,28 @@ def test_a_slide_opens_on_its_tissue_with_three_steps_and_reopens_on_its_labels(
     assert viewer.evaluate("SIC.app.view") == "outlines"
 
 
+@pytest.mark.parametrize("height", [360, 720])
+def test_a_slide_opens_wholly_in_sight_below_what_is_said_over_it(browser, server, folder, height):
+    """In a window that is as high as the slide its lower edge was out of it."""
+    page = browser.new_page(viewport={"width": 1280, "height": height})
+    viewer = Viewer(page, folder, server.address(folder / "demo.tmap"))
+    page.goto(viewer.address)
+    viewer.wait()
+    with Image.open(folder / "demo.tif") as slide:
+        width, length = slide.size
+    for _ in range(2):
+        bar = page.locator("#sic-bar").bounding_box()
+        window = page.locator(".openseadragon-canvas").first.bounding_box()
+        left, top = viewer.screen(0, 0)
+        right, bottom = viewer.screen(width, length)
+        assert top >= bar["y"] + bar["height"] - 1
+        assert bottom <= window["y"] + window["height"] + 1
+        assert left >= window["x"] - 1
+        assert right <= window["x"] + window["width"] + 1
+        viewer.evaluate("void tmapp.ISS_viewer.viewport.applyConstraints(true)")  # as at the next touch
+    page.close()
+
+
 def test_clicks_seed_only_while_the_slide_says_so(viewer):
     assert viewer.page.inner_text("#sic-badge") == "Seeding: Tumour"
     place = viewer.screen(*viewer.adata.obsm["spatial"][400])
@@ -293,6 +315,32 @@ def test_menus_do_nothing_until_something_is_chosen(viewer):
     assert [each["name"] for each in viewer.evaluate("SIC.app.state.classes")] == ["Other", "Tumour"]
 
 
+def test_enter_that_is_held_opens_a_list_and_chooses_nothing_of_it(viewer):
+    """A2, its kind: the next repeat chose what removes a class with its seeds, and Undo stepped on and on."""
+    seeds = some_seeds(viewer)
+    click_seeds(viewer, seeds)
+    viewer.press("add-class")
+    viewer.page.keyboard.type("Necrosis")
+    viewer.page.keyboard.press("Enter")
+    viewer.wait()
+    viewer.page.focus("#sic-removal-1")
+    for _ in range(4):  # of which all but the first repeat it
+        viewer.page.keyboard.down("Enter")
+        viewer.wait()
+    viewer.page.keyboard.up("Enter")
+    assert viewer.page.is_visible("#sic-removal-1 + [role=menu]")
+    assert len(viewer.evaluate("SIC.app.state.classes")) == 3
+    assert viewer.seeds == seeds
+    viewer.page.keyboard.press("Escape")
+    viewer.page.focus("#sic-undo")
+    for _ in range(4):
+        viewer.page.keyboard.down("Enter")
+        viewer.wait()
+    viewer.page.keyboard.up("Enter")
+    assert len(viewer.evaluate("SIC.app.state.classes")) == 2
+    assert viewer.seeds == seeds
+
+
 def test_names_are_shown_whole_and_become_a_field(viewer):
     name = "Adenocarcinoma with signet ring cells, poorly differentiated"
     viewer.rename(1, name)
@@ -333,10 +381,49 @@ def test_a_session_that_is_refused_is_told_and_another_one_can_be_begun(browser,
         page.wait_for_function("!window.SIC.app.busy")
         if name != "Ben":
             assert page.input_value("#sic-other-session") == name
+            # The message is closed, the reason stays.
+            page.click("#sic-error-close")
+            assert "demo.sic.json" in page.inner_text("#sic-waiting")
+            page.focus("#sic-other-session")
     page.wait_for_function("window.SIC.app.state !== null")
+    page.wait_for_function("document.activeElement.matches('.openseadragon-canvas')")
     assert page.get_attribute("#sic-session", "data-value") == "Ben"
     assert page.query_selector("#sic-waiting") is None
     assert damaged.read_text() == "{"
+    page.close()
+
+
+@pytest.mark.parametrize("status", [500, None])
+def test_a_slide_that_did_not_open_is_opened_by_trying_again(browser, server, folder, status):
+    """Nothing was refused: another session would not open either, and the page asked for one."""
+    page = browser.new_page(viewport=SMALL)
+    is_down = True
+
+    def answer(route):
+        if not is_down:
+            route.continue_()
+        elif status:
+            route.fulfill(status=status, body="")
+        else:
+            route.abort()
+
+    page.route("**/plugins/SIC/open", answer)
+    page.goto(server.address(folder / "demo.tmap"))
+    page.wait_for_selector("#sic-try-again")
+    assert page.query_selector("#sic-other-session") is None
+    why = page.inner_text("#sic-waiting")
+    page.click("#sic-error-close")
+    assert page.inner_text("#sic-waiting") == why
+    assert "Waiting" not in why
+    page.focus("#sic-try-again")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#sic-error")
+    page.wait_for_function("document.activeElement.id === 'sic-try-again'")
+    is_down = False
+    page.keyboard.press("Enter")
+    page.wait_for_function("window.SIC.app.state !== null && !window.SIC.app.busy")
+    page.wait_for_function("document.activeElement.matches('.openseadragon-canvas')")
+    assert page.query_selector("#sic-waiting") is None
     page.close()
 
 
@@ -356,6 +443,7 @@ def test_pictures_show_what_the_network_saw_where_patches_do_not_overlap(browser
         row = int(np.abs(viewer.adata.obsm["spatial"] - [3000, 2200]).sum(axis=1).argmin())
         viewer.click_patch(row)
         viewer.page.click("#sic-seeds summary")
+        viewer.page.wait_for_selector(f"#sic-seed-{row} canvas")
         viewer.wait_for_thumbnails("#sic-seeds")
         drawn = np.array(
             viewer.evaluate(

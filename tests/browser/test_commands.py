@@ -12,6 +12,8 @@ from viewer import ARTIFACTS
 
 from tissuumaps_sic.cli import main
 
+ON_SLIDE = "document.activeElement.matches('.openseadragon-canvas')"
+
 
 @pytest.fixture
 def clipboard(viewer):
@@ -83,14 +85,54 @@ def test_where_the_browser_refuses_the_clipboard_the_command_is_selected_to_be_c
     assert "Press Ctrl-C" in viewer.page.inner_text("#sic-command")
     viewer.keep_picture(ARTIFACTS, "command-selected")
     assert faults_of(viewer) == []
-    # From within the text, too.
+    # From within the text, too; nobody else hears of it, and the slide has the focus.
+    viewer.evaluate(
+        """() => {
+            window.heard = 0;
+            document.addEventListener("keydown", () => { window.heard += 1; }, { once: true });
+        }"""
+    )
     viewer.page.keyboard.press("Escape")
     viewer.page.wait_for_selector("#sic-command", state="detached")
+    assert viewer.evaluate("window.heard") == 0
+    assert viewer.evaluate(ON_SLIDE)
     viewer.choose_from("#sic-copy-command", value="csv")
     wait_for_line(viewer)
     viewer.press("command-close")
     assert not viewer.page.query_selector("#sic-command")
+    assert viewer.evaluate(ON_SLIDE)
     viewer.evaluate("delete navigator.clipboard")
+    # So it is with all that lies over the slide.
+    viewer.page.keyboard.press("n")
+    viewer.page.wait_for_selector("#sic-card")
+    viewer.wait()
+    viewer.press("card-close")
+    viewer.press("map-toggle")
+    viewer.page.focus("#sic-map-canvas")
+    viewer.press("map-close")
+    assert viewer.evaluate(ON_SLIDE)
+
+
+@pytest.mark.parametrize("width", [1280, 1000])
+def test_a_command_leaves_the_card_its_buttons_however_wide_that_is(viewer, width):
+    """With more than four classes the card is wider, and Next was below the command."""
+    click_seeds(viewer, some_seeds(viewer))
+    for name in ("Stroma", "Necrosis", "Folds", "Ink"):
+        viewer.press("add-class")
+        viewer.page.keyboard.type(name)
+        viewer.page.keyboard.press("Enter")
+        viewer.wait()
+    viewer.page.set_viewport_size({"width": width, "height": 720})
+    viewer.page.keyboard.press("n")
+    viewer.page.wait_for_selector("#sic-card-command")
+    viewer.wait()
+    viewer.press("card-command")
+    viewer.page.wait_for_selector("#sic-command")
+    card, box = (viewer.page.locator(each).bounding_box() for each in ("#sic-card", "#sic-command"))
+    assert card["x"] + card["width"] <= box["x"] or card["y"] + card["height"] <= box["y"]
+    row = viewer.evaluate("SIC.app.suggested")
+    viewer.page.click("#sic-card-next", timeout=5000)
+    viewer.page.wait_for_function("(row) => SIC.app.suggested !== row", arg=row)
 
 
 def test_suggestions_and_a_second_opinion_are_copied_as_commands(viewer, clipboard, monkeypatch, capsys):

@@ -7,8 +7,6 @@ from test_readers import reading
 from test_tour import Newcomer
 from viewer import looking
 
-REGIONS = """() => [...document.querySelectorAll("[id^=SICregion]")].map((each) =>
-    getComputedStyle(each).visibility !== "hidden" && getComputedStyle(each).display !== "none")"""
 BOXES = "[...document.querySelectorAll('[id^=SICLABELS_][id$=_check]')].map((each) => each.checked)"
 
 
@@ -25,6 +23,19 @@ def draw_around(viewer, *, shift=True):
     viewer.page.mouse.move(x - 90, y - 60)
     viewer.page.mouse.down()
     for dx, dy in ((90, -60), (90, 60), (-90, 60)):
+        viewer.page.mouse.move(x + dx, y + dy, steps=4)
+
+
+def draw_beside_card(viewer):
+    """Begin a Shift-drag over the slide where the card does not lie."""
+    card = viewer.page.locator("#sic-card").bounding_box()
+    slide = viewer.page.locator(".openseadragon-canvas").first.bounding_box()
+    x = (card["x"] + card["width"] + slide["x"] + slide["width"]) / 2
+    y = slide["y"] + slide["height"] / 2
+    viewer.page.keyboard.down("Shift")
+    viewer.page.mouse.move(x - 40, y - 40)
+    viewer.page.mouse.down()
+    for dx, dy in ((40, -40), (40, 40), (-40, 40)):
         viewer.page.mouse.move(x + dx, y + dy, steps=4)
 
 
@@ -93,7 +104,16 @@ def test_esc_takes_back_what_is_being_drawn_before_anything_else(browser, server
         viewer.page.keyboard.press("n")
         viewer.page.wait_for_selector("#sic-card")
         viewer.wait()
-        viewer.page.click("#sic-card-close")
+        draw_beside_card(viewer)
+        assert viewer.page.query_selector(".sic-lasso, #SIC_painted")
+        viewer.page.keyboard.press("Escape")
+        assert viewer.page.query_selector(".sic-lasso, #SIC_painted") is None
+        let_go(viewer)
+        assert viewer.page.query_selector("#sic-card")
+        assert viewer.seeds == {}
+        viewer.page.keyboard.press("Escape")
+        viewer.page.wait_for_selector("#sic-card", state="detached")
+        viewer.show_all()
         draw_around(viewer)
         let_go(viewer)
         assert len(viewer.seeds) > 3
@@ -118,6 +138,12 @@ def test_esc_takes_a_lasso_on_the_map_back_and_the_map_has_keys(viewer):
         const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
         return data.reduce((sum, value, i) => (sum * 31 + value * (i % 97)) % 1000003, 7); }"""
     slide, before = viewer.evaluate(bounds), viewer.evaluate(pixels)
+    # The list of keys says so, and what reads the page aloud.
+    viewer.page.keyboard.press("?")
+    assert "on the map" in viewer.page.locator("#sic-keys").text_content()
+    assert viewer.page.get_attribute("#sic-map-canvas", "role") == "application"
+    assert "Arrows" in viewer.page.get_attribute("#sic-map-canvas", "aria-description")
+    viewer.page.keyboard.press("?")
     viewer.page.focus("#sic-map-canvas")
     seen = {before}
     for key in ("+", "ArrowRight", "ArrowDown"):
@@ -181,7 +207,8 @@ def test_a_lasso_that_ends_over_the_bare_slide_seeds_nothing(viewer):
     assert viewer.seeds == {}
 
 
-def test_q_and_e_show_what_they_decide_where_it_is_folded_away(viewer):
+def consensus_of_two(viewer):
+    """Make a consensus that leaves one patch to decide; return the patch, and the class that Anna gave it."""
     few = some_seeds(viewer)
     first, *rest = few
     reading(viewer, "Anna", few)
@@ -191,7 +218,19 @@ def test_q_and_e_show_what_they_decide_where_it_is_folded_away(viewer):
     viewer.press("consensus")
     viewer.press("session-make")
     viewer.page.wait_for_function("SIC.app.decisions !== null")
+    viewer.page.wait_for_selector("#sic-decide", state="attached")
     assert first not in viewer.seeds
+    return first, few[first]
+
+
+def decided(viewer, row):
+    viewer.page.wait_for_function("row => SIC.app.state.seeds.patches.includes(row)", arg=row)
+    viewer.wait()
+    return viewer.seeds[row]
+
+
+def test_q_and_e_show_what_they_decide_where_it_is_folded_away(viewer):
+    first, label = consensus_of_two(viewer)
     viewer.page.click("[data-group=Readers] > summary")
     viewer.page.wait_for_selector("#sic-decide", state="hidden")
     viewer.page.locator(".sic-head").click()
@@ -201,6 +240,51 @@ def test_q_and_e_show_what_they_decide_where_it_is_folded_away(viewer):
     assert "press again" in viewer.status
     assert viewer.page.is_visible("#sic-decide")
     viewer.page.keyboard.press("e")
-    viewer.page.wait_for_function("row => SIC.app.state.seeds.patches.includes(row)", arg=first)
+    assert decided(viewer, first) == label
+
+
+def test_q_and_e_decide_only_what_is_wholly_in_sight(viewer):
+    """One pixel of it in sight was enough."""
+    first, label = consensus_of_two(viewer)
+    viewer.page.set_viewport_size({"width": 1280, "height": 720})
+    parts = """() => [".sic-above", "#sic-decide .sic-decide-pictures", "#sic-decide .sic-buttons"]
+        .map((each) => document.querySelector(each).getBoundingClientRect())
+        .map(({ top, bottom }) => [top, bottom])"""
+    hide = """() => {
+        const above = document.querySelector(".sic-above").getBoundingClientRect().bottom;
+        const { bottom } = document.querySelector("#sic-decide").getBoundingClientRect();
+        document.getElementById("ISS_menu").scrollTop += bottom - above - 4;
+    }"""
+    viewer.evaluate(hide)
+    (_, above), _, (_, bottom) = viewer.evaluate(parts)
+    assert bottom <= above + 4 + 60
+    viewer.page.focus(".openseadragon-canvas")
+    viewer.page.keyboard.press("e")
     viewer.wait()
-    assert viewer.seeds[first] == few[first]
+    assert first not in viewer.seeds
+    assert "press again" in viewer.status
+    (_, above), (top, _), (_, bottom) = viewer.evaluate(parts)
+    assert top >= above - 1
+    assert bottom <= 721
+    viewer.page.keyboard.press("e")
+    assert decided(viewer, first) == label
+
+
+def test_q_and_e_ask_for_the_side_bar_where_it_is_away(viewer):
+    first, label = consensus_of_two(viewer)
+    viewer.page.focus(".openseadragon-canvas")
+    viewer.page.keyboard.press("0")
+    viewer.page.wait_for_selector("#ISS_menu", state="hidden")
+    for _ in range(2):
+        viewer.page.keyboard.press("e")
+        viewer.wait()
+        assert "Bring the side bar back (0)" in viewer.status
+    assert first not in viewer.seeds
+    viewer.page.keyboard.press("0")
+    viewer.page.wait_for_selector("#ISS_menu")
+    for _ in range(2):  # the first may bring it into sight
+        if viewer.evaluate("SIC.app.state.seeds.patches.length") < 6:
+            viewer.page.keyboard.press("e")
+            viewer.wait()
+    assert decided(viewer, first) == label
+    viewer.leave()  # TissUUmaps gives the slide another width than at first

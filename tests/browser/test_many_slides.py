@@ -114,6 +114,11 @@ def test_an_h5ad_alone_is_annotated_with_nothing_but_its_own_server(cases, truth
     assert cases.error is None
     labels = np.array([("Other", "Tumour").index(name) for name in cases.layer["names"]])
     assert (labels == truths["mosaic_1"]).mean() > 0.95
+    # The file does not tell tissue: shares are of patches.
+    cases.page.wait_for_function("SIC.app.looked !== null")
+    for title in cases.evaluate("[...document.querySelectorAll('td.sic-count')].map((each) => each.title)"):
+        assert title.endswith("of all patches")
+    assert "of the patches" in cases.page.inner_text("#sic-looked")
     for view in ("slide", "colors", "confidence", "labels"):
         cases.press(f"view-{view}")
     cases.press("regions")
@@ -185,6 +190,31 @@ def test_the_session_and_the_tools_go_along(cases):
     assert not (cases.folder / "mosaic_2.sic.json").exists()
 
 
+def test_the_view_goes_along_to_the_next_slide_that_has_it(cases):
+    """B9: a person who looked at outlines got labels on the next slide."""
+    cases.page.keyboard.press("]")
+    cases.arrive("mosaic_2")
+    cases.seed_halves()
+    cases.run()
+    cases.page.keyboard.press("[")
+    cases.arrive("mosaic_1")
+    cases.seed_halves()
+    cases.run()
+    cases.press("view-outlines")
+    cases.page.keyboard.press("]")
+    cases.arrive("mosaic_2")
+    assert cases.evaluate("SIC.app.view") == "outlines"
+    assert cases.page.get_attribute("#sic-view-outlines", "aria-pressed") == "true"
+    assert cases.page.query_selector("#SIC_outlines path[data-label]")
+    # Where there are no labels there are no outlines, and the next one has them again.
+    cases.page.keyboard.press("]")
+    cases.arrive("mosaic_3")
+    assert cases.evaluate("SIC.app.view") == "colors"
+    cases.page.keyboard.press("[")
+    cases.arrive("mosaic_2")
+    assert cases.evaluate("SIC.app.view") == "outlines"
+
+
 def test_seeds_of_one_slide_label_another_and_a_correction_counts(cases, truths, tmp_path):
     cases.seed_halves()
     cases.page.keyboard.press("]")
@@ -251,6 +281,28 @@ def test_an_h5ad_opened_by_itself_in_tissuumaps_is_annotated_too(cases):
     cases.show_all()
     cases.click_patch(30)
     assert list(cases.saved_seeds.values()) == [1]
+
+
+def test_beside_a_session_that_is_refused_another_opens_as_the_slide_would(browser, truths, shared):
+    """Of an h5ad without an image nothing was drawn: only a slide that opened at once got its first view."""
+    folder, address = shared
+    (folder / "mosaic_1.sic.json").write_text("{")
+    page = browser.new_page(viewport={"width": 1400, "height": 950})
+    try:
+        viewer = Viewer(page, folder, address)
+        page.goto(address)
+        page.wait_for_selector("#sic-other-session")
+        page.fill("#sic-other-session", "Ben")
+        page.keyboard.press("Enter")
+        viewer.wait()
+        assert viewer.evaluate("SIC.app.view") == "colors"
+        assert all(viewer.colors_seen)
+        # From one that is open to another the person's view stays.
+        viewer.press("view-slide")
+        viewer.begin_session("Anna")
+        assert viewer.evaluate("SIC.app.view") == "slide"
+    finally:
+        page.close()
 
 
 def test_a_single_slide_has_no_worklist(browser, tmp_path):

@@ -156,6 +156,16 @@ def test_a_note_is_on_a_part_that_is_drawn(viewer):
     viewer.page.keyboard.press("Escape")
     viewer.page.wait_for_function("window.SIC.app.part === null")
     assert viewer.chosen("#sic-note-target") == "slide"
+    # From within the note's text, too, and of a part that was drawn.
+    for is_drawn in (False, True):
+        viewer.choose_from("#sic-note-target", value="part")
+        if is_drawn:
+            viewer.drag([viewer.screen(*each) for each in corners])
+        viewer.page.fill("#sic-note-text", "Half a note")
+        viewer.page.keyboard.press("Escape")
+        viewer.page.wait_for_function("window.SIC.app.part === null")
+        assert viewer.chosen("#sic-note-target") == "slide"
+        assert viewer.page.input_value("#sic-note-text") == "Half a note"
     viewer.press("tool-rectangle")
     viewer.choose_from("#sic-note-target", value="part")
     viewer.drag([viewer.screen(2000, 2000), viewer.screen(3000, 2800)])

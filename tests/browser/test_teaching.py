@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 from test_annotating import click_seeds, some_seeds
-from viewer import ARTIFACTS
+from test_tour import Newcomer
+from viewer import ARTIFACTS, looking
 
 
 def card_row(viewer):
@@ -129,3 +130,43 @@ def test_disputed_places_come_on_the_same_card(viewer):
     viewer.page.wait_for_selector("#sic-card")
     assert "Disputed place 1 of" in viewer.page.inner_text("#sic-card-title")
     assert card_row(viewer) == viewer.evaluate("SIC.app.compared.places[0][0]")
+
+
+def test_answers_of_many_classes_are_in_sight_on_a_narrow_slide(viewer):
+    """A window of 1280 x 720 at 150 %: the second column of answers lay beyond the card's edge."""
+    for name in ("Stroma", "Necrosis", "Folds", "Ink"):
+        viewer.press("add-class")
+        viewer.page.keyboard.type(name)
+        viewer.page.keyboard.press("Enter")
+        viewer.wait()
+    viewer.page.set_viewport_size({"width": 853, "height": 480})
+    viewer.page.keyboard.press("n")
+    viewer.page.wait_for_selector("#sic-card")
+    viewer.wait()
+    beyond = (
+        "(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(document.getElementById('sic-card'))"
+    )
+    assert viewer.evaluate(beyond) <= 1
+    card = viewer.page.locator("#sic-card").bounding_box()
+    for label in range(6):
+        viewer.page.locator(f"#sic-answer-{label}").scroll_into_view_if_needed()
+        answer = viewer.page.locator(f"#sic-answer-{label}").bounding_box()
+        assert answer["x"] + answer["width"] <= card["x"] + card["width"], label
+
+
+def test_esc_that_is_held_lets_go_of_one_thing(browser, server, folder):
+    """After the lasso its next repeat closed the card, and those after it the tour."""
+    with looking(browser, folder, server.address(folder / "demo.tmap"), kind=Newcomer) as viewer:
+        viewer.page.wait_for_selector("#sic-tour")
+        viewer.page.keyboard.press("n")
+        viewer.page.wait_for_selector("#sic-card")
+        viewer.wait()
+        for _ in range(4):  # of which all but the first repeat it
+            viewer.page.keyboard.down("Escape")
+            viewer.wait()
+        viewer.page.keyboard.up("Escape")
+        assert viewer.page.query_selector("#sic-card") is None
+        assert viewer.page.query_selector("#sic-tour")
+        viewer.page.keyboard.press("Escape")
+        viewer.page.keyboard.press("Escape")
+        viewer.page.wait_for_selector("#sic-tour", state="detached")

@@ -60,6 +60,23 @@ test("our keys are heard by nobody else, whether they repeat or not, and others'
   onKeyUp({ ...key("q"), target: { closest: () => null } });
 });
 
+test("Enter or Space that is held presses a button, or what a list has, once; in a text both go on", () => {
+  reset();
+  for (const isOpen of [false, true]) {
+    if (isOpen) update({ state: { classes: [{}, {}], listed: [1, 0] } });
+    for (const on of [["button"], ["summary"], ["[role^=menuitem]", "[role=menu]"]]) {
+      for (const name of ["Enter", " "]) {
+        assert.ok(!press(name, { on }));
+        assert.ok(press(name, { on, repeat: true }), `${name} on ${on}`);
+      }
+    }
+    assert.ok(press("Enter", { on: ["a[href]"], repeat: true }));
+    assert.ok(press("Enter", { on: ["input"], repeat: true }));
+    assert.ok(!press(" ", { on: ["input:not"], repeat: true }));
+    for (const name of ["Enter", " "]) assert.ok(!press(name, { on: ["textarea"], repeat: true }));
+  }
+});
+
 test("seeds are made only where the panel is in front and the slide is not bare", () => {
   reset();
   assert.ok(!isSeeding());

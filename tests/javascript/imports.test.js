@@ -43,6 +43,24 @@ const GOES = new Set(["bar", "box", "bringBack", "canvas", "clicked", "close", "
 const STAYS = { "requests.js": ["queue", "recover"], "runs.js": ["waiting", "owed", "wanted"], "panel/naming.js": ["isTaking"],
   "viewer/legend.js": ["keys"], "viewer/picture.js": ["shown", "opacity"] };
 
+// What never changes, what hangs on nothing but what it was asked, and what is emptied by who fills it. Names in capitals are tables, and what a
+// WeakMap has goes with what it hangs on.
+const FIXED = { "keyboard.js": ["downs", "ups", "takers"], "painting.js": ["mouse"], "ramp.js": ["strengths"], "gallerybox.js": ["holders"] };
+
+/** Constants of a module that hold something which may be filled, by name; what is exported as an object is a part of the panel. */
+const filled = (text) => [/^(?:export )?const ([a-z]\w*) = (?:\/\*\*.*?\*\/ \()?(?:new (?!WeakMap|URL)|\[)/gm, /^const ([a-z]\w*) = (?:\/\*\*.*?\*\/ \()?\{/gm]
+  .flatMap((pattern) => [...text.matchAll(pattern)].map(([, name]) => name));
+
+test("nor does a module remember in a constant that is filled", () => {
+  assert.deepEqual(filled("const seen = new Set();\nconst kept = /** @type {number[]} */ ([]);\nconst at = {\nconst TABLE = {\nconst of = new WeakMap();\n"
+    + "const first = ({ a }) => a;\n"), ["seen", "kept", "at"]);
+  const found = modules.flatMap((name) => filled(readFileSync(join(PAGE, name), "utf8")).map((constant) => [name, constant]));
+  assert.deepEqual(found.filter(([name, constant]) => !FIXED[name]?.includes(constant)), []);
+  for (const [name, constants] of Object.entries(FIXED)) {
+    for (const constant of constants) assert.ok(found.some((each) => each.join() === [name, constant].join()), `${name} has no ${constant}`);
+  }
+});
+
 test("what a module remembers is a `memory` of the store, so that it begins anew when the plugin is opened again", () => {
   const found = modules.flatMap((name) => [...readFileSync(join(PAGE, name), "utf8").matchAll(/^let ([^;]+);/gm)]
     .flatMap(([, declared]) => [...declared.matchAll(/(?:^|, )(\w+)(?= =|$)/g)].map(([, variable]) => [name, variable])));

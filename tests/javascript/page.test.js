@@ -11,6 +11,10 @@ class Fake {
   replaceChildren(...children) { this.children = children; }
   contains(other) { return this === other || this.children.some((each) => each.contains?.(other)); }
   focus() { globalThis.document.activeElement = this; }
+  listeners = {};
+  addEventListener(type, listener) { this.listeners[type] = listener; }
+  isUnfolded = false; // whether a list within it is open
+  querySelector() { return this.isUnfolded ? this : null; }
   querySelectorAll() { return this.children.filter((each) => each instanceof Fake); }
 }
 
@@ -53,6 +57,20 @@ test("a name that is being typed survives a request, and is drawn anew after it"
   show({ busy: { kind: "Running", job: null, isSlow: true }, status: "a" });
   assert.equal(draws, 1);
   show({ busy: null });
+  assert.equal(draws, 2);
+});
+
+test("a list that is open survives what happens meanwhile, and what holds it is drawn anew once it is closed", async () => {
+  const panel = new Fake();
+  let draws = 0;
+  mount(panel, () => [app.status], () => { draws++; return [new Fake()]; });
+  const [node] = panel.children;
+  node.isUnfolded = true;
+  show({ status: "a" });
+  assert.equal(draws, 1);
+  node.isUnfolded = false;
+  node.listeners.toggle();
+  await null; // the store tells once the present task is through
   assert.equal(draws, 2);
 });
 

@@ -120,7 +120,8 @@ def tell_review(labelled: Labelled) -> list[tuple[str, str]]:
         tissue = read_tissue(labelled.slide.path)
         weights = np.ones(labelled.slide.n_patches) if tissue is None else tissue.astype(np.float64)
         share = float(weights[session.seen_patches(len(weights))].sum() / max(weights.sum(), 1e-9))
-        told.append(("Looked at", f"{100 * share:.0f} % of the tissue at 10x or nearer"))
+        whole = "patches" if tissue is None else "tissue"
+        told.append(("Looked at", f"{100 * share:.0f} % of the {whole} at 10x or nearer"))
     notes = session.notes
     told += [
         ("Note", f"{note.place}: {' '.join(note.text.split())} ({_by(note)})") for note in notes[:_MOST_NOTES]

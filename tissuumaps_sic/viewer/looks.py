@@ -37,16 +37,16 @@ def send_notes(shared: Shared, reach: Reach, request: OpenRequest) -> Header:
 def send_looked(shared: Shared, reach: Reach, request: OpenRequest) -> Answer:
     """Return what was looked at closely, and what that is measured by.
 
-    ``spacing`` is the distance of patches in µm, None where the file does not tell. Two arrays: the share of
-    tissue, (n_patches,) float32, 1 where it is not told, and whether a patch was seen, (n_patches,) uint8.
+    ``spacing`` is the distance of patches in µm, None where the file does not tell; ``tissue`` is whether it
+    tells tissue. Two arrays: the share of tissue, (n_patches,) float32, 1 where it is not told, and whether a
+    patch was seen, (n_patches,) uint8.
     """
     slide = shared.opened.slide(reach.h5ad)
     scale = scale_of(slide)
     spacing = min(scale.stride) * sum(scale.mpp) / 2 if scale.mpp else None
-    tissue = read_tissue(reach.h5ad)
-    if tissue is None:
-        tissue = np.ones(slide.n_patches, np.float32)
-    header = {"n_patches": slide.n_patches, "spacing": spacing}
+    told = read_tissue(reach.h5ad)
+    tissue = np.ones(slide.n_patches, np.float32) if told is None else told
+    header = {"n_patches": slide.n_patches, "spacing": spacing, "tissue": told is not None}
     seen = shared.opened.session(slide, request.session).seen_patches(slide.n_patches)
     return header, tissue.astype("<f4"), seen.astype(np.uint8)
 

@@ -3,6 +3,7 @@
 import csv
 import json
 
+import anndata
 import numpy as np
 import pytest
 from making.many import seeds_of, write_mosaic
@@ -84,10 +85,23 @@ def test_the_report_tells_who_reviewed_it_what_was_looked_at_and_the_notes(label
     FORMATS["html"].write(labelled, tmp_path / "out.html")
     text = (tmp_path / "out.html").read_text()
     assert "<dt>Reviewed</dt><dd>Carla, 20" in text
-    assert "50 % of the tissue at 10x or nearer" in text
+    assert "50 % of the patches at 10x or nearer" in text  # the file does not tell tissue
     assert "<dt>Note</dt><dd>the slide: =blurred (Anna, 20" in text
     FORMATS["pdf"].write(labelled, tmp_path / "out.pdf")
     assert (tmp_path / "out.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_what_was_looked_at_is_a_share_of_the_tissue_where_the_file_tells_it(tmp_path):
+    path, truth = write_mosaic(tmp_path, "told")
+    adata = anndata.read_h5ad(path)
+    adata.obs["tissue"] = np.where(np.arange(adata.n_obs) % 4 == 0, 1.0, 0.5)
+    adata.write_h5ad(path)
+    slide = open_slide_file(path)
+    session = Session.new(slide).with_seen(np.arange(slide.n_patches) % 4 == 0)
+    for patch, each in seeds_of(path, truth, per_class=4).items():
+        session = session.seed([patch], each)
+    FORMATS["html"].write(label(slide, session), tmp_path / "out.html")
+    assert "40 % of the tissue at 10x or nearer" in (tmp_path / "out.html").read_text()
 
 
 def test_without_any_of_it_files_are_as_ever(labelled, tmp_path):

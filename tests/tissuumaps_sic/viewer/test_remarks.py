@@ -91,6 +91,15 @@ def test_looking_is_added_up_changes_no_revision_and_begins_no_session(page, h5a
     header, tissue, seen = page("looked")
     assert np.flatnonzero(seen).tolist() == [1, 2, 9]
     assert header["n_patches"] == len(tissue) == len(seen)
+    # The file does not tell tissue, and the page is not to speak of any.
+    assert header["tissue"] is False
+    assert (tissue == 1).all()
+    adata = anndata.read_h5ad(h5ad)
+    adata.obs["tissue"] = np.linspace(0, 1, adata.n_obs)
+    adata.write_h5ad(h5ad.with_name("told.h5ad"))
+    header, tissue, _ = ask(Server(), "looked", h5ad.parent, {"h5ad": "told.h5ad", "session": ""})
+    assert header["tissue"] is True
+    assert np.allclose(tissue, adata.obs["tissue"])
     before = session_path(h5ad).stat().st_mtime_ns
     page("look", patches=[9])
     assert session_path(h5ad).stat().st_mtime_ns == before

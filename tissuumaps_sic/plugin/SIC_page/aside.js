@@ -14,11 +14,11 @@ import { app } from "./state.js";
 import { closeTour, followTour } from "./tour.js";
 import * as viewer from "./viewer.js";
 
-const ANSWERS = /^([1-9]|s|Shift-n)$/; // a key that is held answers once
+const ANSWERS = /^([1-9]|s|Shift-n)$/; // a key that is held answers once, as Esc lets go of one thing
 
 /** @param {string} name @param {boolean} isRepeat */
 function take(name, isRepeat) {
-  if (isRepeat && (app.card || app.gallery) && ANSWERS.test(name)) return true;
+  if (isRepeat && (name === "Escape" || (app.card || app.gallery) && ANSWERS.test(name))) return true;
   // What the hand is at comes first, and the tour, which is in nobody's way, last.
   return (name === "Escape" && (cancelDrag() || cancelMapDrag() || closeCommand())) || takeMapKey(name) || takeGalleryKey(name)
     || takeCardKey(name) || (name === "Escape" && !isUnderWay() && !viewer.isDrawingRegions() && closeTour());
@@ -28,7 +28,7 @@ function take(name, isRepeat) {
 export function followAside() {
   const sheet = asideStyle();
   viewer.container().parentElement?.append(sheet);
-  const stops = [followCard(), followCommand(), followGallery(), followPainting(), followLooking(), followNotes(), followTour(), takeKeys(take)];
+  const stops = [followCard(), followGallery(), followCommand(), followPainting(), followLooking(), followNotes(), followTour(), takeKeys(take)];
   return () => {
     for (const stop of stops) stop();
     sheet.remove();

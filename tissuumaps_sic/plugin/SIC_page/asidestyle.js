@@ -4,13 +4,13 @@ import { html } from "./dom.js";
 
 export const asideStyle = () => html("style", { id: "sic-aside-style" }, `
   .sic-card, .sic-gallery { position: absolute; left: 12px; top: max(104px, var(--sic-bar, 0px) + 8px); z-index: 21; background: #fff; color: #1c2430; border-radius: 8px;
-    box-shadow: 0 2px 14px rgba(0, 0, 0, .4); padding: 8px 10px; max-width: calc(100% - 24px); max-height: calc(100% - max(116px, var(--sic-bar, 0px) + 20px)); overflow: auto; } /* below the messages */
+    box-shadow: 0 2px 14px rgba(0, 0, 0, .4); padding: 8px 10px; max-width: calc(100% - 24px); max-height: calc(100% - max(116px, var(--sic-bar, 0px) + 20px) - var(--sic-command, 0px)); overflow: auto; } /* below the messages, and above a command that finds no room beside it */
   .sic-tools { flex-wrap: wrap; }
   .sic-card-head, .sic-card-foot { display: flex; gap: 10px; align-items: center; justify-content: space-between; }
   .sic-card-head { margin-bottom: 6px; }
   .sic-card-head .btn { padding: 0 8px; }
-  .sic-card-foot { margin-top: 8px; }
-  .sic-card-body { display: flex; gap: 10px; align-items: flex-start; }
+  .sic-card-foot { margin-top: 8px; flex-wrap: wrap; }
+  .sic-card-body { display: flex; flex-wrap: wrap; gap: 10px; align-items: flex-start; } /* on a narrow slide the answers are below the patch */
   .sic-card-side { display: flex; flex-direction: column; gap: 5px; width: 148px; }
   .sic-card-side.sic-card-wide { display: grid; grid-template-columns: 148px 148px; width: 301px; align-items: start; }
   .sic-card-wide .sic-card-picture { grid-column: 1 / -1; }
@@ -25,7 +25,7 @@ export const asideStyle = () => html("style", { id: "sic-aside-style" }, `
   .sic-answer span { min-width: 0; overflow-wrap: anywhere; }
   .sic-command { position: absolute; left: 12px; bottom: 44px; z-index: 22; width: 560px; background: #fff; color: #1c2430; border-radius: 8px;
     box-shadow: 0 2px 14px rgba(0, 0, 0, .4); padding: 8px 10px; max-width: calc(100% - 24px); } /* above the ruler */
-  .sic-command-aside { left: 524px; right: 12px; width: auto; } /* of the card */
+  .sic-command-aside { right: 12px; width: auto; } /* of the card */
   .sic-command textarea { font-family: monospace; }
   .sic-command .sic-card-words { max-width: none; margin-top: 4px; }
   .sic-tour { position: absolute; z-index: 23; width: 300px; max-width: calc(100% - 24px); background: #1c2430; color: #fff; border-radius: 8px;
@@ -42,7 +42,7 @@ export const asideStyle = () => html("style", { id: "sic-aside-style" }, `
   .sic-card-words { margin-top: 8px; max-width: 478px; color: #5c636a; }
   .sic-strip { margin-top: 8px; }
   .sic-strip-words { margin-bottom: 4px; max-width: 478px; }
-  .sic-strip-row { display: flex; gap: 6px; }
+  .sic-strip-row { display: flex; flex-wrap: wrap; gap: 6px; }
   .sic-strip-tile { border: 3px solid #d5dae1; border-radius: 4px; padding: 0; background: #f1f1f4; line-height: 0; }
   .sic-strip-tile canvas { display: block; width: 69px; height: 69px; }
   .sic-strip-tile[aria-current] { outline: 3px solid #111; }

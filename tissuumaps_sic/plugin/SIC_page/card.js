@@ -58,7 +58,7 @@ export function followCard() {
 }
 
 function remove() {
-  box?.remove();
+  viewer.takeAway(box);
   halo?.remove();
   box = halo = drawnRow = coming = null;
 }

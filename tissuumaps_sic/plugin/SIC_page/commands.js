@@ -9,6 +9,7 @@ import * as viewer from "./viewer.js";
 /** @import { Source } from "./cards.js" */
 
 const ROWS = 3; // of text in the box
+const LEAST = 280, GAP = 12, BELOW = 44; // CSS pixels: of the box beside a card, between these two and around them, and between the box and the lower edge
 
 /** @type {HTMLElement | null} */
 let box = null;
@@ -55,31 +56,60 @@ export function closeCommand() {
   return true;
 }
 
+/** Close the box by a key in its text, which keeps keys from all others; nobody else hears of it. @param {KeyboardEvent} event */
+function closeByKey(event) {
+  if (event.key !== "Escape") return;
+  event.preventDefault();
+  event.stopPropagation();
+  closeCommand();
+}
+
 /** Show the box while there is a line of the session that is open; returns how to stop that. */
 export function followCommand() {
-  const stop = subscribe(() => [app.command, placeOfSession(), app.card === null], showNow);
+  const stops = [
+    subscribe(() => [app.command, placeOfSession()], showNow),
+    subscribe(() => [app.card, app.gallery, app.state?.classes, app.state?.listed], place), // whose width is of the classes
+  ];
+  const measure = new ResizeObserver(place);
+  measure.observe(viewer.stage());
   return () => {
-    stop();
+    for (const stop of stops) stop();
+    measure.disconnect();
     remove();
+    place();
   };
 }
 
+/** Put the box beside the card or the pictures; where that leaves no room these end above it. */
+function place() {
+  const around = /** @type {HTMLElement} */ (viewer.container().parentElement);
+  const card = box && /** @type {HTMLElement | null} */ (around.querySelector("#sic-card, #sic-gallery"));
+  const left = card ? card.offsetLeft + card.offsetWidth + GAP : 0, isAside = card !== null && around.clientWidth - left - GAP >= LEAST;
+  if (box) box.className = `sic-command${isAside ? " sic-command-aside" : ""}`;
+  if (box) box.style.left = isAside ? `${left}px` : "";
+  around.style.setProperty("--sic-command", box && card && !isAside ? `${box.offsetHeight + BELOW}px` : "0px");
+}
+
 function remove() {
-  box?.remove();
+  viewer.takeAway(box);
   box = null;
 }
 
 function showNow() {
   remove();
   const { command } = app;
-  if (!command || command.of !== placeOfSession()) return;
-  box = html("section", { id: "sic-command", class: `sic-command${app.card ? " sic-command-aside" : ""}`, "aria-label": "Command" },
+  if (command?.of === placeOfSession()) viewer.container().parentElement?.append(box = make(command));
+  place();
+}
+
+/** @param {{ line: string, isCopied: boolean }} command */
+function make(command) {
+  return html("section", { id: "sic-command", class: "sic-command", "aria-label": "Command" },
     html("div", { class: "sic-card-head" },
       html("b", { role: "status" }, command.isCopied ? "Copied as a command" : "Press Ctrl-C (Mac: ⌘C) to copy this command"),
       button("×", "Close (Esc)", closeCommand, { id: "sic-command-close", "aria-label": "Close the command" })),
     html("textarea", { id: "sic-command-line", class: "form-control form-control-sm", readonly: true, rows: ROWS, spellcheck: "false",
       "aria-label": "The command", onfocus: (event) => event.target.select(),
-      onkeydown: (event) => { if (event.key === "Escape") closeCommand(); } }, command.line), // a text field has the keys
+      onkeydown: closeByKey }, command.line),
     html("div", { class: "sic-card-words" }, "Run it in a terminal in the folder that is served, or in a copy of that folder."));
-  viewer.container().parentElement?.append(box);
 }

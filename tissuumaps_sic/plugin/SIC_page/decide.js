@@ -47,16 +47,25 @@ export function lookAtDecision() {
   viewer.lookAt(x[decision.row], y[decision.row]);
 }
 
-/** Whether what is to be decided is in sight in the panel; where it is not, it is brought there. Without it there is nothing to see. */
-export function isDecisionSeen() {
+/** Whether what is to be decided is in sight in the panel ("seen"); where it is not, whether it was brought there ("brought") or the panel itself is
+ * not shown ("away"). Without it there is nothing to see. @returns {"seen" | "brought" | "away"} */
+export function seeDecision() {
   const box = document.getElementById("sic-decide"), group = box?.closest("details");
-  if (!box || !open()) return true;
-  const { top, bottom } = box.getBoundingClientRect(), above = document.querySelector(".sic-above")?.getBoundingClientRect().bottom ?? 0;
-  if (box.checkVisibility() && bottom > above && top < window.innerHeight) return true;
+  if (!box || !open() || isWhole(box)) return "seen";
   if (group) group.open = true;
-  box.scrollIntoView({ block: "center" });
+  if (!box.checkVisibility()) return "away";
+  box.querySelector(".sic-buttons")?.scrollIntoView({ block: "end" }); // the pictures are right above
   lookAtDecision();
-  return false;
+  return "brought";
+}
+
+/** Whether all of the pictures and the buttons is in sight; where there is no room for all, the buttons. @param {Element} box */
+function isWhole(box) {
+  const [pictures, buttons] = [".sic-decide-pictures", ".sic-buttons"].map((each) => box.querySelector(each)?.getBoundingClientRect());
+  if (!pictures || !buttons || !box.checkVisibility()) return false;
+  const above = document.querySelector(".sic-above")?.getBoundingClientRect().bottom ?? 0, { innerHeight } = window;
+  const top = buttons.bottom - pictures.top <= innerHeight - above ? pictures.top : buttons.top;
+  return top >= above - 1 && buttons.bottom <= innerHeight + 1;
 }
 
 /** Decide the place that is shown for a class that a reader gave: 0 the first reader's, 1 the second's. @param {number} which */

@@ -83,7 +83,7 @@ export function markTiles(picked) {
 export const forgetPictures = () => pictures.clear();
 
 export function dropTiles() {
-  box?.remove();
+  viewer.takeAway(box);
   box = own.focused = null;
   forgetSight();
   pictures.clear();

@@ -1,7 +1,7 @@
 /** The keys: the one table of what each does, for the keyboard and for the list that people read. */
 
 import { goOnChecking } from "./check.js";
-import { decide, isDecisionSeen } from "./decide.js";
+import { decide, seeDecision } from "./decide.js";
 import { cancel, releaseSpace, holdSpace } from "./gestures.js";
 import { nameOf } from "./keynames.js";
 import { startNaming } from "./panel/naming.js";
@@ -71,6 +71,7 @@ export const KEYS = [
   { name: "Alt-click on a class", does: "its labels alone, again for all" },
   { name: "F2", does: "rename the class", changes: true, acts: { F2: () => startNaming(app.active) } },
   { name: "M", does: "map of the patches (UMAP), alike ones together", acts: { m: toggleMap } },
+  { name: "Arrows, +, −", does: "on the map (after a click on it): move it, nearer, farther" },
   { name: "G, R", does: "regions on or off", acts: { g: toggleRegions, r: toggleRegions } }, // R alone would hide them, and they would still be said to be shown
   { name: "X", does: "next disputed place", acts: { x: nextDisputed } },
   { name: "Q, E", does: "decide for the first, the second reader", changes: true, acts: { q: () => decideSeen(0), e: () => decideSeen(1) } },
@@ -132,8 +133,9 @@ function seedFramed() {
 
 /** Decide for a reader where the person sees what about; else show that first. @param {number} which */
 function decideSeen(which) {
-  if (isDecisionSeen()) decide(which);
-  else tell("This is what Q and E decide; press again");
+  const seen = seeDecision();
+  if (seen === "seen") decide(which);
+  else tell(seen === "brought" ? "This is what Q and E decide; press again" : "Bring the side bar back (0): what Q and E decide is there");
 }
 
 /** Change the session where the person sees it. @param {() => void} act */
@@ -145,6 +147,7 @@ function ifSeen(act) {
 // Where keys mean something already; a class that was just chosen, a box that was ticked or a slider is such a place
 // for few of them only.
 const TYPED = "input:not([type=radio], [type=checkbox], [type=range]), select, textarea, [contenteditable], .modal, [role=menu]";
+const PRESSED = "button, summary, a[href], [role^=menuitem]"; // by Enter or Space
 const OWN = ["Arrow", "Home", "End", "Page"]; // of sliders and radios
 
 /** Whether an element wants a key for itself. @param {Element} target @param {string} name */
@@ -155,6 +158,10 @@ function isTaken(target, name) {
   return Boolean(target.closest("input, [aria-haspopup=menu]")) && OWN.some((each) => name.startsWith(each));
 }
 
+/** Whether a key that is held would press what has the focus once more: a list that it opened would be chosen from. @param {KeyboardEvent} event */
+const pressesAgain = ({ repeat, key, target }) => repeat && (key === "Enter" || key === " ")
+  && Boolean(/** @type {Element} */ (target).closest(key === "Enter" ? `${PRESSED}, input` : PRESSED));
+
 /**
  * Heard before anything else on the page hears of a key, which then hears no more of those that are ours: TissUUmaps
  * and OpenSeadragon have other uses for some.
@@ -162,6 +169,10 @@ function isTaken(target, name) {
  */
 export function onKey(event) {
   const name = nameOf(event);
+  if (pressesAgain(event)) {
+    swallow(event);
+    return;
+  }
   if (!name || !app.state || isTaken(/** @type {Element} */ (event.target), name)) return;
   const key = downs.get(name);
   if (takers.some((take) => take(name, event.repeat))) {

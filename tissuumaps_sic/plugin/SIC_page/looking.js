@@ -44,7 +44,7 @@ async function begin() {
   const about = request();
   const [looked, notes] = await Promise.all([
     attempt("Not told what was looked at", server.looked(about)), attempt("No notes", server.notes(about))]);
-  if (app.layer?.h5ad !== about.h5ad || app.session !== about.session) return;
+  if (app.isClosed || app.layer?.h5ad !== about.h5ad || app.session !== about.session) return;
   update({ looked: looked && { ...looked, share: shareSeen(looked.seen, looked.tissue) }, notes: notes?.notes ?? [] });
   wait();
 }

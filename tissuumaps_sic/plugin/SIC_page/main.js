@@ -12,7 +12,7 @@ import { forgetKeys, onKey, onKeyUp } from "./keyboard.js";
 import { followChanges, followPatches, followZoom, leaveLabels } from "./labels.js";
 import { followLegend } from "./legendchanges.js";
 import { closeMap, followMap } from "./map.js";
-import { choose, lookForFiles, reload } from "./open.js";
+import { choose, lookForFiles, reopen } from "./open.js";
 import { followOutbox } from "./outbox.js";
 import { clearFrame, clearOutlines, clearSeeds, drawPointed, followFrame } from "./overlay.js";
 import { hidePanel, showPanel } from "./panel/panel.js";
@@ -57,7 +57,7 @@ export function init(container) {
   recall();
   recallSession();
   showWorklist(showPanel(container));
-  onConflict(reload);
+  onConflict(reopen);
   viewer.on(mouse);
   viewer.watchSaving();
   const slide = viewer.container();

@@ -88,7 +88,7 @@ export function takeMapKey(key) {
 }
 
 export function closeMap() {
-  box?.remove();
+  viewer.takeAway(box);
   box = gesture = null;
   drawnOf = [];
 }
@@ -97,7 +97,7 @@ const layout = () => /** @type {Layout} */ (app.map);
 
 function make() {
   points = html("canvas", { id: "sic-map-points", "aria-hidden": "true" });
-  canvas = html("canvas", { id: "sic-map-canvas", tabindex: 0, role: "img",
+  canvas = html("canvas", { id: "sic-map-canvas", tabindex: 0, role: "application", "aria-description": "Arrows move it, plus and minus make it larger and smaller",
     title: "Each patch by what it is like. Wheel, + and -: zoom; drag, arrows: move; Shift-drag: seed; click: go there; "
       + "double click: all of it",
     "aria-label": "UMAP of the patches" });

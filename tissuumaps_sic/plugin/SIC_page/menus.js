@@ -99,7 +99,7 @@ export function menu(name, act, attributes, options) {
  * @param {string | number} chosen
  */
 export function choice(name, act, attributes, options, chosen) {
-  const shown = options.find(({ value }) => value === chosen)?.text ?? "";
+  const shown = options.find(({ value }) => value === chosen)?.text ?? "none of these"; // a button without words would be nothing
   return menu(shown, (value) => { if (value !== String(chosen)) act(value); },
     { class: "form-select form-select-sm sic-choice", "aria-label": `${name}: ${shown}`, "data-value": chosen, ...attributes },
     options.map((option) => ({ ...option, isChosen: option.value === chosen })));

@@ -26,17 +26,29 @@ export function choose(chosen) {
   return enqueue("Opening", async () => {
     forgetSlide();
     const grid = makeGrid(viewer.centres(chosen.uid));
-    update({ layer: { ...chosen, grid, factor: viewer.factorOf(chosen.uid) }, state: null, map: null, mapOpen: false, lattice: null,
+    update({ layer: { ...chosen, grid, factor: viewer.factorOf(chosen.uid) }, state: null, unopened: null, map: null, mapOpen: false, lattice: null,
       pointed: null, part: null, noted: null, noteTarget: "slide", hidden: [], isPicked: false, naming: null, seedFile: null, savedAt: null, isUnsaved: false });
     await Promise.all([
-      loadLattice().then(loadSession),
+      loadLattice().then(loadSession).catch(keepWhy),
       Promise.race([loadWorklist(), new Promise((done) => { setTimeout(done, PATIENCE); })]),
     ]);
-    await showFirst();
-    leaveRoomForBar();
-    goToAsked();
-    update({ status: current().seeds.patches.length ? "The seeds of last time are back" : "" });
+    await showOpened();
   });
+}
+
+/** Show a slide that had no session open before as it is shown first. */
+async function showOpened() {
+  await showFirst();
+  leaveRoomForBar();
+  goToAsked();
+  update({ status: current().seeds.patches.length ? "The seeds of last time are back" : "" });
+}
+
+/** Keep why a slide has no session open; what a person is told goes when it is closed. @param {Error} error */
+function keepWhy(error) {
+  const isRefused = error instanceof server.ServerError && [server.REFUSED, server.CONFLICT].includes(error.status);
+  if (!app.state) update({ unopened: { why: error.message, isRefused } });
+  throw error;
 }
 
 /** Let the slide's upper edge be seen below what is said there. */
@@ -62,8 +74,9 @@ function forgetSlide() {
 export async function lookForFiles() {
   for (const paths of viewer.wantedFiles()) {
     if (app.layer || !await areMissing(paths)) continue;
-    update({ error: `${paths[0]} is not there. Put it into the served folder under that name, or embed the slide again `
-      + "(embedder embed), then load this page again" });
+    const why = `${paths[0]} is not there. Put it into the served folder under that name, or embed the slide again `
+      + "(embedder embed), then load this page again";
+    update({ error: why, unopened: { why, isRefused: false } });
   }
 }
 
@@ -144,7 +157,15 @@ export function takeState(state) {
   const active = place >= 0 ? place : before?.classes.length !== state.classes.length ? state.listed[0] : app.active;
   // So do the labels of seeds that are in doubt.
   const doubts = before?.classes.length === state.classes.length ? app.doubts : null;
-  update({ state, active, doubts, suggested: null, flips: null, why: null, unlike: null });
+  update({ state, unopened: null, active, doubts, suggested: null, flips: null, why: null, unlike: null });
+}
+
+/** Load the session anew; where the slide had none open, begin with it. Returns whether it had none. */
+export async function reopen() {
+  const isFirst = app.state === null;
+  await reload();
+  if (isFirst) await showOpened();
+  return isFirst;
 }
 
 /** @param {string} name */
@@ -153,7 +174,7 @@ export function openSession(name) {
     const before = app.session;
     update({ session: name, seedFile: null });
     try {
-      await reload();
+      if (await reopen()) return;
     } catch (error) {
       update({ session: before });
       throw error;

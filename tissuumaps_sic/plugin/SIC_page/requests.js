@@ -9,9 +9,9 @@ const SLOW = 500, FIRST = 500, EVERY = 300; // ms
 const LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz";
 
 let queue = Promise.resolve(true);
-let recover = async () => {};
+let recover = /** @type {() => Promise<unknown>} */ (async () => {});
 
-/** Set what is done when the session was changed by somebody else. @param {() => Promise<void>} reload */
+/** Set what is done when the session was changed by somebody else. @param {() => Promise<unknown>} reload */
 export function onConflict(reload) { recover = reload; }
 
 /**

@@ -23,7 +23,7 @@ import { unpack } from "./packing.js";
  * @typedef {{ number: number, text: string, time: string, user: string, patch: number | null, box: number[] | null,
  *   outline: [number, number][] | null, place: string }} Note patch: a row, of a part that in its middle, null of the slide; box (left,
  *   top, right, bottom) and outline (corners): of a part, level-0 pixels
- * @typedef {{ spacing: number | null, tissue: Float32Array, seen: Uint8Array }} Looked spacing: of patches, µm; share of tissue
+ * @typedef {{ spacing: number | null, isTissueTold: boolean, tissue: Float32Array, seen: Uint8Array }} Looked spacing: of patches, µm; share of tissue
  *   and whether it was seen (1) of each
  * @typedef {{ methods: { name: string, words: string }[], exports: { name: string, words: string, use: string }[],
  *   most_classes: number, fewest_seeds: number, signs: string[] }} Tables what a person can choose from; fewest_seeds: from which on
@@ -210,8 +210,8 @@ export async function alike(content) {
 
 /** Ask what was looked at closely. @param {Content} content @returns {Promise<Looked>} */
 export async function looked(content) {
-  const { header: { n_patches: n, spacing }, take } = await postForBytes("looked", content);
-  return { spacing, tissue: take(Float32Array, n), seen: take(Uint8Array, n) };
+  const { header: { n_patches: n, spacing, tissue: isTissueTold }, take } = await postForBytes("looked", content);
+  return { spacing, isTissueTold, tissue: take(Float32Array, n), seen: take(Uint8Array, n) };
 }
 
 /** Ask for a file. @param {Content} content */

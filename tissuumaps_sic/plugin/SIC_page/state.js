@@ -33,6 +33,8 @@ const store = makeStore({
   tables: /** @type {Tables | null} */ (null), // what the server has to choose from
   facts: /** @type {Facts | null} */ (null), // of the slide's file
   state: /** @type {Session | null} */ (null), // what the server knows of the slide's session
+  unopened: /** @type {{ why: string, isRefused: boolean } | null} */ (null), // why no session is open; refused: the server has read the
+  // session, or its name, and will not have it
   labels: /** @type {Uint8Array | null} */ (null), // one a patch
   lattice: /** @type {Lattice | null} */ (null), // where the slide's cells lie, where its patches lie on a grid
   cells: /** @type {Cells | null} */ (null), // labels of cells: those of `labels`, or of the ones before until they come
@@ -133,6 +135,9 @@ export function field() {
   const { grid: { spacing }, factor } = layer(), [width, height] = app.facts?.fields[app.embedding] ?? [0, 0];
   return { width: width * factor || spacing, height: height * factor || spacing };
 }
+
+/** What shares are of, in words: where the slide's file does not tell tissue, they are of patches. */
+export const tellWhole = () => (app.looked?.isTissueTold === false ? "the patches" : "the tissue");
 
 /** Whether the server keeps the session, since it cannot lie beside its slide. */
 export const isTemporary = () => Boolean(app.facts?.unwritable && app.facts.is_kept);

@@ -41,9 +41,7 @@ export function startTour() {
 /** Close it, for good; returns whether it was open. */
 export function closeTour() {
   if (app.tour === null) return false;
-  const hadFocus = box?.contains(document.activeElement);
   show({ tour: null });
-  if (hadFocus) viewer.container().focus({ preventScroll: true });
   try {
     localStorage.setItem(SEEN, "closed");
   } catch {
@@ -79,7 +77,7 @@ export function followTour() {
 }
 
 function remove() {
-  box?.remove();
+  viewer.takeAway(box);
   frame?.remove();
   box = frame = null;
 }

@@ -7,7 +7,7 @@ import * as legend from "./viewer/legend.js";
 import { putPicture, removePicture, setPictureOpacity } from "./viewer/picture.js";
 
 export { drawnRegions, hideRegions, showRegions } from "./viewer/regions.js";
-export { guardKeys, keepPlace, leaveRoom, setBare, stage, tidy, wantedFiles, watchFront } from "./viewer/frame.js";
+export { guardKeys, keepPlace, leaveRoom, setBare, stage, takeAway, tidy, wantedFiles, watchFront } from "./viewer/frame.js";
 
 /**
  * @typedef {{ x: number, y: number }} Place

@@ -20,7 +20,7 @@ const HEADS = ["A kind of tissue that you want to find", "Patches that you have 
 
 /** @type {Section} */
 export const classes = {
-  shows: (state) => [state.classes, state.listed, state.seeds, state.borrowed, state.run, app.active, app.labels, app.looked?.tissue, app.hidden,
+  shows: (state) => [state.classes, state.listed, state.seeds, state.borrowed, state.run, app.active, app.labels, app.looked?.tissue, app.looked?.isTissueTold, app.hidden,
     app.naming?.label, app.naming?.error, isSlow()],
   draw: (state) => [html("div", { class: "sic-classes-box" }, html("table", { class: "sic-classes" },
     html("thead", {}, html("tr", {},
@@ -93,7 +93,7 @@ const amounts = new WeakMap(); // how much tissue each class of a run has
 
 /** Share of the tissue, of which patches at its rim have less, that a class has got in the last run; null until that is known. @param {Session} state @param {string} name */
 function shareOf({ run: last }, name) {
-  const tissue = app.looked?.tissue;
+  const tissue = app.looked?.isTissueTold ? app.looked.tissue : null;
   if (!last || !tissue || app.labels?.length !== tissue.length) return null;
   const kept = amounts.get(app.labels);
   const sums = kept?.of === tissue ? kept.sums : tissueByLabel(app.labels, tissue, last.classes.length);

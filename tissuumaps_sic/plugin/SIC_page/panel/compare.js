@@ -15,14 +15,14 @@ export const compare = {
   draw(state) {
     const others = state.sessions.filter((name) => name !== app.session);
     if (!others.length) return [];
-    const found = app.compared, disabled = isSlow();
+    const found = app.compared, place = found ? others.indexOf(found.other) : -1, disabled = isSlow();
     return [html("div", { class: "sic-compare" },
       html("div", { class: "sic-session" },
         html("label", { for: "sic-compare", class: "text-muted" }, "Compare with"),
         choice("Compare with", (value) => compareWith(value === "none" ? null : others[Number(value)]),
           { id: "sic-compare", disabled, title: "See where another session's labels differ from these" },
         [{ value: "none", text: "nobody" }, ...others.map((name, value) => ({ value, text: sessionTitle(name) }))],
-        found ? others.indexOf(found.other) : "none"),
+        place < 0 ? "none" : place), // it is gone, or the one that is being opened
         found ? html("span", { id: "sic-kappa", title: "Cohen's kappa, agreement beyond chance: 1 is full, 0 what chance alone would give; "
           + "the word is that of Landis and Koch, 1977" },
         found.kappa === null ? "no κ: one class alone" : `κ ${found.kappa.toFixed(2)}, ${found.word}`) : null),

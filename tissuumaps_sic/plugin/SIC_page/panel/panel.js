@@ -13,7 +13,7 @@ import { opinion } from "./opinion.js";
 import { areas, outputs } from "./outputs.js";
 import { keys } from "./keys.js";
 import { quality } from "./quality.js";
-import { isRefused, refused } from "./refused.js";
+import { isUnopened, unopened } from "./refused.js";
 import { review } from "./review.js";
 import { embeddings, runs } from "./runs.js";
 import { takeDrops } from "../seedfile.js";
@@ -63,8 +63,9 @@ export function showPanel(container) {
   takeDrops(panel);
   sheet = style();
   container.replaceChildren(sheet, panel);
-  mount(above, () => [app.error, app.state === null, isRefused()], () => (app.state ? []
-    : [html("p", { class: "mt-2", id: "sic-waiting" }, app.error || "Waiting for the slide's patches to load …"), isRefused() ? refused() : null]));
+  mount(above, () => [app.error, app.unopened, app.state === null, isUnopened()], () => (app.state ? []
+    : [html("p", { class: "mt-2", id: "sic-waiting" }, app.error || app.unopened?.why || "Waiting for the slide's patches to load …"),
+      isUnopened() ? unopened() : null]));
   for (const section of ABOVE) mountSection(above, section);
   for (const [title, sections] of GROUPS) mountGroup(below, title, sections);
   for (const section of BELOW) mountTelling(below, section);

@@ -3,7 +3,7 @@
 import { beginCheck, compareAnswers, goOnChecking } from "../check.js";
 import { button, classTag, count, html, tellCount } from "../dom.js";
 import { choice } from "../menus.js";
-import { app, isSlow, qualityHere, sessionTitle } from "../state.js";
+import { app, isSlow, qualityHere, sessionTitle, tellWhole } from "../state.js";
 import { tellFigure } from "../trust.js";
 
 /** @import { Agreement, ClassQuality, Figure, Quality, Session } from "../server.js" */
@@ -19,7 +19,7 @@ const HEADS = [
 
 /** @type {import("./section.js").Section} */
 export const quality = {
-  shows: (state) => [state.run !== null, app.labels !== null, state.sample, qualityHere(), state.sessions, app.session, app.checkOther, isSlow()],
+  shows: (state) => [state.run !== null, app.labels !== null, state.sample, qualityHere(), state.sessions, app.session, app.checkOther, tellWhole(), isSlow()],
   draw(state) {
     if (!state.run || !app.labels) return [];
     const { found = null, problem = "" } = qualityHere() ?? {};
@@ -50,7 +50,7 @@ function told(found) {
 function table(classes) {
   const isMeasured = classes.every(({ area }) => area !== null);
   const last = isMeasured ? ["mm²", "How much tissue truly is of the class, as the answers say; by whole patches"]
-    : ["Share", "Which share of the tissue truly is of the class, as the answers say"];
+    : ["Share", `Which share of ${tellWhole()} truly is of the class, as the answers say`];
   return html("table", { id: "sic-quality-table" },
     html("thead", {}, html("tr", {}, html("th", { scope: "col", title: "The classes of the labels and of your answers" }, "Class"),
       ...[...HEADS, last].map(([name, title]) => html("th", { scope: "col", class: "sic-number", title: `${title}. ${RANGE}` }, name)))),

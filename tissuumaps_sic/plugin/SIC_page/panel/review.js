@@ -2,10 +2,11 @@
 
 import { button, classTag, html, share, toggle } from "../dom.js";
 import { openGallery } from "../gallery.js";
+import { cancel } from "../gestures.js";
 import { choice } from "../menus.js";
 import { drawPart, dropPart } from "../parts.js";
 import { addNote, goTo, removeNote, toggleChecked } from "../remarks.js";
-import { app, isSlow, memory, sessionTitle, show } from "../state.js";
+import { app, isSlow, memory, sessionTitle, show, tellWhole } from "../state.js";
 
 /** @import { Child } from "../dom.js" */
 /** @import { Note, Session } from "../server.js" */
@@ -20,8 +21,8 @@ export const review = {
 };
 
 function lookedAt() {
-  return html("span", { id: "sic-looked", title: "Tissue that was on the screen at 10x or nearer; green on the small map" },
-    app.looked ? `Looked at ${share(app.looked.share, 1)} of the tissue` : "");
+  return html("span", { id: "sic-looked", title: "What was on the screen at 10x or nearer; green on the small map" },
+    app.looked ? `Looked at ${share(app.looked.share, 1)} of ${tellWhole()}` : "");
 }
 
 /** @param {Session} state */
@@ -62,7 +63,7 @@ function notes(state) {
     ...all.map(noteRow),
     html("div", { class: "sic-note-new" },
       html("textarea", { id: "sic-note-text", class: "form-control form-control-sm", rows: 2, maxlength: 1000,
-        placeholder: "A note for the next reader", "aria-label": "A new note", oninput: (event) => { own.draft = event.target.value; } }, own.draft),
+        placeholder: "A note for the next reader", "aria-label": "A new note", onkeydown: onKey, oninput: (event) => { own.draft = event.target.value; } }, own.draft),
       choice("What the note is on", (value) => choose(/** @type {Target} */ (value)), { id: "sic-note-target", title: "What the note is on" },
       [{ value: "slide", text: "on the slide" }, { value: "patch", text: app.noted === null ? "on the patch in the middle, or on the card" : "on the patch that you chose" },
         { value: "view", text: "on what is in view" },
@@ -70,6 +71,13 @@ function notes(state) {
       app.part?.corners.length ? button("Draw again", "Draw another part of the slide for this note", drawPart, { id: "sic-note-redraw" }) : null,
       button("Add", "Keep this note", add, { id: "sic-note-add", disabled: isSlow() })));
   return box;
+}
+
+/** Esc in the text, which keeps keys from all others: no part, as is said while one is drawn. @param {KeyboardEvent} event */
+function onKey(event) {
+  if (event.key !== "Escape") return;
+  event.stopPropagation();
+  if (!event.repeat) cancel();
 }
 
 /** @param {Target} wanted */

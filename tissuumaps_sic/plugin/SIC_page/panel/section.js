@@ -1,7 +1,7 @@
 /** A part of the panel, which is drawn anew when what it shows has changed and only then. */
 
 import { html } from "../dom.js";
-import { app, isBlind, subscribe } from "../state.js";
+import { app, isBlind, subscribe, update } from "../state.js";
 
 /** @import { Child } from "../dom.js" */
 /** @import { Session } from "../server.js" */
@@ -24,11 +24,13 @@ export function mount(panel, shows, draw) {
   const node = html("div", {}, ...draw());
   panel.append(node);
   const focused = () => (node.contains(document.activeElement) ? document.activeElement : null);
-  // A name that is being typed survives what happens meanwhile.
+  // A list that is open, and its place in it, survive what happens meanwhile; so does a name that is being typed.
+  const isOpen = () => node.querySelector(".sic-menu:popover-open") !== null;
+  node.addEventListener("toggle", () => update({}), true); // closed, it is drawn anew if that is due
   const isTyped = () => app.busy !== null && /** @type {HTMLInputElement | null} */ (focused())?.type === "text";
   /** @type {string | number | null} */
   let wanted = null; // what had the focus, while it cannot have it
-  stops.push(subscribe(() => (isTyped() ? null : shows()), () => {
+  stops.push(subscribe(() => (isTyped() || isOpen() ? null : shows()), () => {
     const had = focused();
     if (had) wanted = had.id || [...node.querySelectorAll(FOCUSABLE)].indexOf(had);
     else if (document.activeElement && document.activeElement !== document.body) wanted = null; // it went elsewhere

@@ -81,7 +81,10 @@ export function style() {
     .sic-method { width: auto; }
     .sic-live { margin: .3em 0 0 .5em; }
     .sic-tools, .sic-session { display: flex; flex-wrap: wrap; gap: .3em .5em; align-items: center; margin: .4em 0; }
-    .sic-session select { width: auto; max-width: 9em; }
+    .sic-menu-box { min-width: 0; max-width: 100%; }
+    .sic .sic-choice { width: auto; max-width: 12em; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; text-align: left; }
+    .sic-head .sic-choice { max-width: 100%; }
+    .sic-note-new .sic-choice { width: 100%; max-width: none; }
     .sic-session button { white-space: nowrap; }
     .sic-session input { flex: 1; min-width: 5em; }
     .sic .sic-removal { padding: 0 .5em; border: 0; background: none; }
@@ -109,7 +112,6 @@ export function style() {
     .sic-map { position: absolute; right: 12px; bottom: 40px; z-index: 20; max-width: calc(100% - 24px); background: #fff; border-radius: 6px;
       box-shadow: 0 2px 12px rgba(0, 0, 0, .35); padding: 6px; }
     .sic-map-head { cursor: move; touch-action: none; display: flex; justify-content: space-between; align-items: center; padding: 0 4px 4px; }
-    .sic-compare select { width: auto; max-width: 9em; }
     .sic-wall { margin: .3em 0 .5em; }
     .sic-wall-name { display: flex; gap: .6em; margin-bottom: .2em; }
     .sic-wall-name .sic-why-name { flex: none; }

@@ -20,7 +20,8 @@ const TIDY = `
 
 /** Put TissUUmaps' own away that would confuse; returns how to bring it back. */
 export function tidy() {
-  const sheet = document.createElement("style"), scale = glUtils._globalMarkerScale;
+  const sheet = document.createElement("style"), scale = glUtils._globalMarkerScale, { viewport } = tmapp.ISS_viewer;
+  const farthest = viewport.minZoomImageRatio; // see leaveRoom
   sheet.textContent = TIDY;
   document.head.append(sheet);
   const ruler = tmapp.ISS_viewer.scalebarInstance?.divElt; // ours tells the magnification too
@@ -30,6 +31,7 @@ export function tidy() {
     sheet.remove();
     if (ruler) ruler.style.visibility = "";
     glUtils._globalMarkerScale = scale;
+    viewport.minZoomImageRatio = farthest;
     setBare(false);
   };
 }
@@ -60,7 +62,8 @@ export function keepPlace() {
   return () => { viewport.fitBounds(bounds, true); };
 }
 
-const FARTHEST = 0.9; // of the scale at which the slide fills the window: TissUUmaps goes no farther away
+// Of the scale at which the slide fills the window: TissUUmaps goes no farther away, and we no farther than the second.
+const FARTHEST = 0.9, LEAST = 0.7;
 
 /** Where the whole slide is in view, let it begin below what lies over its upper edge. @param {number} room CSS pixels */
 export function leaveRoom(room) {
@@ -69,8 +72,10 @@ export function leaveRoom(room) {
   const isWhole = nearness < 1.01 && nearness > FARTHEST && aside < 0.05; // TissUUmaps opens a little farther than its home is
   if (!world.getItemCount() || !isWhole || viewport.pixelFromPoint(box.getTopLeft()).y >= room) return;
   const fills = Math.min(width / box.width, height / box.height);
-  const scale = Math.max(Math.min(width / box.width, (height - room) / box.height), FARTHEST * fills);
-  const top = room + Math.max(0, height - room - scale * box.height) / 2;
+  const scale = Math.max(Math.min(width / box.width, (height - room) / box.height), LEAST * fills);
+  viewport.minZoomImageRatio = Math.min(viewport.minZoomImageRatio, 0.999 * scale / fills); // or it comes nearer at the next touch
+  const left = height - room - scale * box.height; // less than nothing where it does not fit: then it reaches below the message, not out of the window
+  const top = Math.max(0, room + (left < 0 ? left : left / 2));
   viewport.fitBounds(new OpenSeadragon.Rect(box.x + box.width / 2 - width / scale / 2, box.y - top / scale, width / scale, height / scale), true);
 }
 
@@ -87,6 +92,13 @@ export function watchFront(element, tell) {
 
 /** What lies over the slide is put here. @returns {HTMLElement} */
 export const stage = () => tmapp.ISS_viewer.canvas.parentElement;
+
+/** Take something away that lies over the slide; the slide has the focus that it had. @param {Element | null} box */
+export function takeAway(box) {
+  const hadFocus = box?.contains(document.activeElement);
+  box?.remove();
+  if (hadFocus) tmapp.ISS_viewer.canvas.focus({ preventScroll: true });
+}
 
 /** What the project wants to show of h5ads, whether it is there or not. @returns {string[][]} of each the paths below the served folder that it may have */
 export const wantedFiles = () => (projectUtils._activeState.markerFiles ?? []).map((/** @type {any} */ file) => [file.path].flat()[0])
