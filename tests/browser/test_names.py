@@ -205,6 +205,13 @@ def test_windows_and_dialogs_of_tissuumaps_go_on_working(page, tmp_path, mosaic,
         viewer = page.open(address, tmp_path)
         viewer.wait()
         viewer.evaluate("interfaceUtils.alert('hello')")
+        # While it fades in, Bootstrap does not hear that it is to be closed.
+        viewer.page.wait_for_function(
+            """() => {
+                const box = document.getElementById("messagebox_modal");
+                return box?.matches(".show") && !box.getAnimations({ subtree: true }).length;
+            }"""
+        )
         viewer.page.click("#messagebox_closeButton")
         viewer.page.wait_for_selector("#messagebox_modal", state="hidden")
         viewer.evaluate(
