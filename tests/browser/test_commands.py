@@ -54,7 +54,8 @@ def test_labels_and_an_export_are_copied_as_commands_that_give_them(viewer, clip
     viewer.page.keyboard.press("Escape")
     viewer.page.wait_for_selector("#sic-command", state="detached")
     viewer.choose_from("#sic-copy-command", value="geojson")
-    assert clipboard() == wait_for_line(viewer)
+    line = wait_for_line(viewer)
+    assert clipboard() == line
     with viewer.page.expect_download() as download:
         viewer.choose_from("#sic-export", value="geojson")
     written = run_there(clipboard(), viewer, monkeypatch)

@@ -148,7 +148,7 @@ def _check_design(design: Design, workers: int) -> None:
     n_classes = len(design.classes.names)
     if design.clicks and design.clicks < n_classes:
         raise EvaluationError(
-            f"--clicks {design.clicks} is too few to seed {n_classes} classes; give {n_classes} or more, or "
+            f"clicks: {design.clicks} is too few to seed {n_classes} classes; give {n_classes} or more, or "
             "0 for no simulated annotator"
         )
     if design.clicks and not design.strategies:

@@ -103,7 +103,7 @@ def end(*arguments):
         ([*BINARY, "--methods", "dbscan"], "'dbscan' is not a method; give one of sic, refine"),
         ([*BINARY, "--strategies", "best"], "'best' is not a strategy"),
         ([*BINARY, "--repeats", "0"], "--repeats: give a whole number of 1 or more, not '0'"),
-        ([*BINARY, "--clicks", "1"], "--clicks 1 is too few to seed 2 classes"),
+        ([*BINARY, "--clicks", "1"], "clicks: 1 is too few to seed 2 classes"),
         (
             [*BINARY, "--seeds", "one"],
             "--seeds: give whole numbers with commas between them, such as 1,3, not 'one'",

@@ -372,7 +372,7 @@ def test_a_truth_without_a_class_tells_its_values(tmp_path):
         ({"repeats": 0}, "repeats is 0"),
         ({"workers": 0}, "workers is 0"),
         ({"random_state": -1}, "random state is -1"),
-        ({"clicks": 1}, "1 clicks are too few to seed 2 classes"),
+        ({"clicks": 1}, "clicks: 1 is too few to seed 2 classes"),
     ],
 )
 def test_what_cannot_be_done_is_told_before_anything_is(options, message):
@@ -392,7 +392,7 @@ def test_truths_are_paired_with_slides_by_order_or_found_in_one_folder(tmp_path)
     assert pair_up(files, truths) == list(zip(files, truths, strict=True))
     assert pair_up(files, [tmp_path]) == [(file, tmp_path) for file in files]
     assert pair_up(files[:1], truths[:1]) == [(files[0], truths[0])]
-    with pytest.raises(EvaluationError, match="there are 2 slides and 1 truths"):
+    with pytest.raises(EvaluationError, match="there are 2 slides and 1 truth;"):
         pair_up(files, truths[:1])
 
 
