@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tissuumaps_sic.demo.folder import make_demo
+from tissuumaps_sic.slidefile import leases
+
 # It tells how it ends: by being asked to, or by itself, long after.
 EMBEDDER = """
 import os, signal, sys, time
@@ -124,3 +127,11 @@ def test_an_embedder_does_not_go_on_when_who_started_it_is_killed(tmp_path: Path
     caller.wait()
     assert caller.stdout.read() == "stopped"
     assert asked.split() == ["embed", "a.tif", "-o", "out"]
+
+
+def test_for_what_is_no_lock_nobody_waits(tmp_path):
+    """It would be for ever."""
+    (tmp_path / leases.hidden_name("demo", ".making.lock")).mkdir()
+    with pytest.raises(leases.LockedError, match="is a folder"):
+        make_demo(tmp_path)
+    assert not (tmp_path / "demo.tif").exists()

@@ -486,6 +486,11 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><ASAP_Annotations>&
             "feature 1 .* not finite",
         ),
         (lambda folder: geojson(folder / "m.json", polygon([])), TUMOUR, "no polygon, but 1 empty"),
+        (
+            lambda folder: geojson(folder / "m.json", polygon([(0, 0), (9, 0), (9, 9)], name=None)),
+            TUMOUR,
+            "1 annotation has no class; give its annotations classes$",
+        ),
         (_far, TUMOUR, "all 1 polygons lie outside the slide, 256 x 256"),
         (lambda folder: asap(folder / "m.xml", ("Tumour", "Dot", [(1, 1)])), TUMOUR, "points or lines"),
         (lambda folder: asap(folder / "m.xml", ("Tumour", "Polygon", [("a", 1)])), TUMOUR, "annotation 1 "),
